@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+// Package store keeps the state of a collection of Kubernetes objects in
+// memory, and defines the protocol by which such a state is told.
+//
+// [Sink] is that protocol: whoever can tell a collection object by object, and
+// its changes afterwards, drives a Sink; whoever wants to know a collection is
+// one. The package knows nothing of API servers or subscribers.
+//
+// [Store] is the Sink that keeps the objects: typed, indexed, and made for
+// readers that never hold up the writer.
+package store

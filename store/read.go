@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store
+
+import (
+	"fmt"
+	"iter"
+)
+
+// Get returns the object of key, and whether there is one.
+func (s *Store[T]) Get(key Key) (obj T, ok bool) {
+	s.mu.RLock()
+	if e := s.entries[key]; e != nil {
+		obj, ok = e.obj, true
+	}
+	s.mu.RUnlock()
+	return obj, ok
+}
+
+// GetMeta returns the meta of the object of key, and whether there is one.
+func (s *Store[T]) GetMeta(key Key) (Meta, bool) {
+	meta, _, ok := s.Entry(key)
+	return meta, ok
+}
+
+// Entry returns the object of key with its meta, and whether there is one.
+func (s *Store[T]) Entry(key Key) (meta Meta, obj T, ok bool) {
+	if rec := s.record(key); rec != nil {
+		return rec.meta(), rec.obj, true
+	}
+	return Meta{}, obj, false
+}
+
+func (s *Store[T]) record(key Key) *record[T] {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if e := s.entries[key]; e != nil {
+		return e.rec
+	}
+	return nil
+}
+
+// Len returns how many objects there are.
+func (s *Store[T]) Len() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.entries)
+}
+
+// Version returns the version that the store is at: that of the last pass that
+// was completed, or of a change or of progress after that. It is empty before
+// the first of them, and if the source does not know versions.
+func (s *Store[T]) Version() string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.version
+}
+
+// List returns all objects in no particular order, as they were at one point
+// in time. The slice is the caller's.
+func (s *Store[T]) List() []T {
+	return objects(s.snapshot())
+}
+
+// All iterates over all objects in no particular order, as they were at the
+// point in time when the iteration began.
+//
+// No lock is held meanwhile: the loop may take its time, break off, and use the
+// store in any way, also change it.
+func (s *Store[T]) All() iter.Seq2[Key, T] {
+	return func(yield func(Key, T) bool) {
+		for rec := range s.snapshot().all() {
+			if !yield(rec.entry.key, rec.obj) {
+				return
+			}
+		}
+	}
+}
+
+// Entries is like [Store.All], with the meta of each object.
+func (s *Store[T]) Entries() iter.Seq2[Meta, T] {
+	return func(yield func(Meta, T) bool) {
+		for rec := range s.snapshot().all() {
+			if !yield(rec.meta(), rec.obj) {
+				return
+			}
+		}
+	}
+}
+
+// Keys is like [Store.All], with the keys alone.
+func (s *Store[T]) Keys() iter.Seq[Key] {
+	return func(yield func(Key) bool) {
+		for rec := range s.snapshot().all() {
+			if !yield(rec.entry.key) {
+				return
+			}
+		}
+	}
+}
+
+// ByIndex returns the objects that index has under value, in no particular
+// order, as they were at one point in time. The slice is the caller's. If there
+// is no such index the error wraps [ErrNoIndex].
+func (s *Store[T]) ByIndex(index, value string) ([]T, error) {
+	snap, err := s.bucket(index, value)
+	if err != nil {
+		return nil, err
+	}
+	return objects(snap), nil
+}
+
+// IndexKeys is like [Store.ByIndex], with the keys of the objects.
+func (s *Store[T]) IndexKeys(index, value string) ([]Key, error) {
+	snap, err := s.bucket(index, value)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]Key, 0, snap.len())
+	for rec := range snap.all() {
+		keys = append(keys, rec.entry.key)
+	}
+	return keys, nil
+}
+
+// IndexValues returns the values under which index has objects, in no
+// particular order, as they were at one point in time. The slice is the
+// caller's. If there is no such index the error wraps [ErrNoIndex].
+func (s *Store[T]) IndexValues(index string) ([]string, error) {
+	snap, err := s.buckets(index)
+	if err != nil {
+		return nil, err
+	}
+	values := make([]string, 0, snap.len())
+	for b := range snap.all() {
+		values = append(values, b.value)
+	}
+	return values, nil
+}
+
+func (s *Store[T]) snapshot() snapshot[*record[T]] {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.records.snapshot()
+}
+
+func (s *Store[T]) bucket(index, value string) (snap snapshot[*record[T]], err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	ix := s.byName[index]
+	if ix == nil {
+		return snap, s.noIndex(index)
+	}
+	if b := ix.buckets[value]; b != nil {
+		snap = b.records.snapshot()
+	}
+	return snap, nil
+}
+
+func (s *Store[T]) buckets(index string) (snap snapshot[*bucket[T]], err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	ix := s.byName[index]
+	if ix == nil {
+		return snap, s.noIndex(index)
+	}
+	return ix.list.snapshot(), nil
+}
+
+func (s *Store[T]) noIndex(index string) error {
+	return fmt.Errorf("store %s: index %q: %w: add it with AddIndexers", s.name, index, ErrNoIndex)
+}
+
+func objects[T any](snap snapshot[*record[T]]) []T {
+	objs := make([]T, 0, snap.len())
+	for _, p := range snap.dir {
+		for _, rec := range p.items {
+			objs = append(objs, rec.obj)
+		}
+	}
+	return objs
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store
+
+import (
+	"reflect"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Store keeps a collection of objects in memory, with indexes. It is a [Sink]:
+// a source fills it and keeps it up to date. Everything else about it is for
+// reading, by any number of goroutines at any time.
+//
+// Readers get objects as they were handed over, not copies of them: they must
+// not be modified, neither by readers nor by index functions or observers.
+//
+// No reader ever holds up the source for longer than it takes to look up a map,
+// whatever the size of the collection: lists and iterators work on a snapshot,
+// which costs nothing to take, and hold no lock. The source in turn holds up
+// readers for one change of one object at a time; index functions and the
+// observer run without the readers' lock.
+//
+// Make one with [New]. A Store must not be copied.
+type Store[T any] struct {
+	name         string
+	onChange     func(Change[T])
+	onIndexError func(error)
+
+	// writing is held for a whole change, index functions included. It guards
+	// the pass, and of the entries what only writers look at. Who holds it
+	// reads everything below without mu.
+	writing sync.Mutex
+	pass    passState
+	terms   []term[T] // scratch of Store.terms
+
+	// mu guards what readers see, and is held only while that is changed.
+	mu      sync.RWMutex
+	entries map[Key]*entry[T]
+	records cow[*record[T]]
+	indexes []*index[T] // by ordinal
+	byName  map[string]*index[T]
+	version string
+
+	stale, indexErrors, commits, aborts, swept atomic.Uint64
+}
+
+// passState is what the store knows of the pass that is under way.
+type passState struct {
+	// open is set from Begin to Commit or Abort.
+	open bool
+
+	// mark is what entries seen in this pass are marked with.
+	mark uint32
+
+	// seen counts the entries that bear the mark.
+	seen int
+}
+
+// entry is the place of an object in the store, whatever its state.
+type entry[T any] struct {
+	key Key // never changes
+
+	obj T // of rec, to be found a step sooner
+	rec *record[T]
+
+	// What only writers look at.
+	refs []ref[T] // where the indexes have it, in the order of terms
+	slot uint32   // its position in Store.records
+	seen uint32   // the mark of the last pass that had it
+}
+
+// record is one state of an object. It never changes, apart from what entry
+// keeps for writers.
+type record[T any] struct {
+	entry   *entry[T]
+	obj     T
+	uid     types.UID
+	version string
+}
+
+func (r *record[T]) meta() Meta {
+	return Meta{Key: r.entry.key, UID: r.uid, Version: r.version}
+}
+
+// Config of a [Store]. The zero value is usable.
+type Config[T any] struct {
+	// Name stands in errors. Default: the name of T.
+	Name string
+
+	// Indexers are the indexes by name. Default: none. [Store.AddIndexers]
+	// adds more.
+	Indexers map[string]IndexFunc[T]
+
+	// OnChange is told each effective change, one after the other in the order
+	// in which they were made, by the goroutine that drives the sink and before
+	// the sink's method returns. The change is visible to readers by then. No
+	// lock is held: it may read the store, and may take its time if the source
+	// can wait. It must not drive the sink. Default: nobody is told.
+	OnChange func(Change[T])
+
+	// OnIndexError is told of each failure of an index function, as an
+	// [*IndexError], once the object is stored and before OnChange. No lock is
+	// held. It is called by the goroutine that drives the sink, or that calls
+	// [Store.AddIndexers]. Default: failures are only counted, in [Stats].
+	OnIndexError func(error)
+}
+
+// ChangeKind says what kind of a [Change] there was.
+type ChangeKind uint8
+
+const (
+	// Added: the store did not hold the key.
+	Added ChangeKind = iota + 1
+
+	// Updated: the store held another state of the object, or another object
+	// of the same key.
+	Updated
+
+	// Deleted: the store no longer holds the key.
+	Deleted
+)
+
+// String returns the kind in lower case.
+func (k ChangeKind) String() string {
+	switch k {
+	case Added:
+		return "added"
+	case Updated:
+		return "updated"
+	case Deleted:
+		return "deleted"
+	default:
+		return "ChangeKind(" + strconv.Itoa(int(k)) + ")"
+	}
+}
+
+// Change is an effective change of a [Store].
+type Change[T any] struct {
+	Kind ChangeKind
+
+	// Meta of the change. If Added or Updated: of New. If Deleted: as the
+	// deletion was told by the source; the last known meta if it was concluded
+	// from a pass.
+	Meta Meta
+
+	// OldMeta is the meta of Old, zero if Added. If Updated and its UID is not
+	// that of Meta ([Meta.SameObject] tells) then Old was deleted, and New was
+	// created under its key.
+	OldMeta Meta
+
+	// Old is the state that the store held, zero if Added.
+	Old T
+
+	// New is the state that the store holds now. If Deleted: the last state of
+	// Old as the deletion told it, zero if it did not.
+	New T
+}
+
+// Stats of a [Store]. Counters count from its construction.
+type Stats struct {
+	// Objects is how many objects the store holds.
+	Objects int
+
+	// Indexes is how many indexes there are.
+	Indexes int
+
+	// Stale counts changes that were dropped because the store held the same
+	// state or a newer one.
+	Stale uint64
+
+	// IndexErrors counts failures of index functions.
+	IndexErrors uint64
+
+	// Commits counts completed passes, Aborts those that broke off.
+	Commits, Aborts uint64
+
+	// Swept counts the deletions that were concluded from passes.
+	Swept uint64
+}
+
+// New makes an empty store. It fails if an index has no name or no function.
+func New[T any](cfg Config[T]) (*Store[T], error) {
+	s := &Store[T]{
+		name:         cfg.Name,
+		onChange:     cfg.OnChange,
+		onIndexError: cfg.OnIndexError,
+		entries:      map[Key]*entry[T]{},
+		byName:       map[string]*index[T]{},
+	}
+	if s.name == "" {
+		s.name = reflect.TypeFor[T]().String()
+	}
+	if err := s.AddIndexers(cfg.Indexers); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Stats returns the figures of the moment. It never waits for the source.
+func (s *Store[T]) Stats() Stats {
+	s.mu.RLock()
+	objects, indexes := len(s.entries), len(s.byName)
+	s.mu.RUnlock()
+	return Stats{
+		Objects:     objects,
+		Indexes:     indexes,
+		Stale:       s.stale.Load(),
+		IndexErrors: s.indexErrors.Load(),
+		Commits:     s.commits.Load(),
+		Aborts:      s.aborts.Load(),
+		Swept:       s.swept.Load(),
+	}
+}
