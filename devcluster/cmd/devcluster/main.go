@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+// Command devcluster runs a real Kubernetes API server, with its etcd, in one
+// process on loopback: for development and for tests.
+//
+//	go run github.com/apiary-go/apiary/devcluster/cmd/devcluster@latest
+//
+// Run it with --help for its flags. The package
+// github.com/apiary-go/apiary/devcluster runs it from a go test.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/apiary-go/apiary/devcluster/internal/server"
+	"github.com/apiary-go/apiary/devcluster/internal/wire"
+)
+
+// stopGrace bounds the graceful end; what still runs then ends with the process.
+const stopGrace = 2500 * time.Millisecond
+
+func main() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// The log goes to a pipe to the parent. When the parent is dead, a write to it
+	// is to fail and not to end this process before it has cleaned up.
+	signal.Ignore(syscall.SIGPIPE)
+	err := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, signals)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "devcluster: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// ending is why the cluster is to end.
+type ending struct {
+	why  string
+	keep bool // leave the temporary directory for a restart
+}
+
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-chan os.Signal) (err error) {
+	o, err := parse(args, stdout)
+	if err != nil {
+		return err
+	}
+	switch {
+	case o.help:
+		return nil
+	case o.version:
+		_, err := fmt.Fprintf(stdout, "kube-apiserver %s\n", server.Version())
+		return err
+	}
+
+	temp, err := o.makeTemp()
+	if err != nil {
+		return err
+	}
+	ended := make(chan ending, 1) // the first reason counts
+	end := func(e ending) {
+		select {
+		case ended <- e:
+		default:
+		}
+	}
+	// These two goroutines block in reads that nothing can end but the end of
+	// the process, which is where run leads.
+	go func() {
+		for s := range signals {
+			end(ending{why: s.String()})
+		}
+	}()
+	if o.exitOnStdinClose {
+		go func() { end(readStdin(stdin)) }()
+	}
+
+	// What is temporary goes when it is ours, or when we are told to end. A
+	// parent that gave us its directory and lives on may start us again on it.
+	remove := o.tempDir == ""
+	defer func() {
+		if remove {
+			err = errors.Join(err, o.removeTemporary(temp))
+		}
+	}()
+	log := newTail(40)
+	logTo, closeLog, err := o.openLog(log, stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeLog()) }()
+
+	if !o.readyJSON {
+		fmt.Fprintf(stdout, "Starting kube-apiserver %s and etcd ...\n", server.Version())
+	}
+	began := time.Now()
+	s, early, err := start(o, temp, logTo, ended)
+	if early != nil {
+		remove = !early.keep
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w%s", err, log.text())
+	}
+	info := s.Info()
+	if info.Kubeconfig, err = o.writeKubeconfig(s, temp); err == nil {
+		err = o.announce(stdout, info, time.Since(began))
+	}
+
+	var e ending
+	unexpected := false
+	if err == nil {
+		select {
+		case e = <-ended:
+			remove = !e.keep
+		case <-s.Done():
+			unexpected = true
+		}
+	}
+	if e.why != "" && !o.readyJSON {
+		fmt.Fprintf(stdout, "Stopping (%s) ...\n", e.why)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
+	stopErr := s.Stop(ctx)
+	if unexpected {
+		return fmt.Errorf("the API server ended by itself: %w%s", errors.Join(stopErr, errors.New("nobody asked it to")), log.text())
+	}
+	if errors.Is(stopErr, context.DeadlineExceeded) {
+		stopErr = nil // the process ends now, and with it whatever was left
+	}
+	return errors.Join(err, stopErr)
+}
+
+// start starts the server; a reason to end that comes before it is ready breaks
+// that off and is returned instead.
+func start(o options, temp string, log io.Writer, ended <-chan ending) (*server.Server, *ending, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), o.startTimeout)
+	defer cancel()
+	type result struct {
+		s   *server.Server
+		err error
+	}
+	started := make(chan result, 1)
+	dataDir := o.dataDir
+	if dataDir == "" {
+		dataDir = filepath.Join(temp, wire.DataDir)
+	}
+	go func() {
+		s, err := server.Start(ctx, server.Options{
+			DataDir: dataDir, SocketDir: temp, Port: o.port, Flags: o.serverFlags, Log: log,
+		})
+		started <- result{s, err}
+	}()
+	select {
+	case r := <-started:
+		return r.s, nil, r.err
+	case e := <-ended:
+		cancel()
+		select {
+		case r := <-started:
+			if r.s != nil {
+				stopCtx, stopCancel := context.WithTimeout(context.Background(), stopGrace)
+				defer stopCancel()
+				_ = r.s.Stop(stopCtx) // the process ends next
+			}
+		case <-time.After(stopGrace): // the process ends next
+		}
+		return nil, &e, nil
+	}
+}
+
+// readStdin returns when standard input has closed.
+func readStdin(stdin io.Reader) ending {
+	e := ending{why: "standard input closed"}
+	lines := bufio.NewScanner(stdin)
+	for lines.Scan() {
+		e.keep = strings.TrimSpace(lines.Text()) == wire.Keep
+	}
+	return e
+}
+
+// announce tells that the server is ready.
+func (o options) announce(stdout io.Writer, info wire.Ready, took time.Duration) error {
+	if o.readyJSON {
+		if err := json.NewEncoder(stdout).Encode(info); err != nil {
+			return fmt.Errorf("write the ready line: %w", err)
+		}
+		return nil
+	}
+	kept := "removed at the end"
+	if o.dataDir != "" {
+		kept = "kept"
+	}
+	_, err := fmt.Fprintf(stdout, `Ready after %.1f s: Kubernetes %s at %s
+
+  kubeconfig  %s
+  data        %s (%s)
+  etcd        unix://%s
+
+Use it:
+
+  export KUBECONFIG=%s
+  kubectl get namespaces
+
+or
+
+  kubectl --kubeconfig %s get namespaces
+
+There is no kubelet, scheduler or controller: objects are stored and served, nothing runs.
+Ctrl-C ends it.
+`, took.Seconds(), info.Version, info.Server, info.Kubeconfig, info.DataDir, kept, info.EtcdSocket, info.Kubeconfig, info.Kubeconfig)
+	return err
+}

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+// Package devcluster is for tests and development.
+package devcluster

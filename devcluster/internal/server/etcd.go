@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+//go:build !race
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// startEtcd starts a single member on dir. It listens on a Unix socket in a
+// private directory and nowhere else: etcd asks nobody who they are, so a port
+// would let every user of the machine past the API server's access rules.
+func startEtcd(ctx context.Context, dir, socket string, log io.Writer, level zapcore.LevelEnabler) (*embed.Etcd, error) {
+	// A server that was killed leaves its socket, on which nobody can listen.
+	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("remove the old socket of etcd: %w", err)
+	}
+	encoding := zap.NewProductionEncoderConfig()
+	encoding.EncodeTime = zapcore.ISO8601TimeEncoder
+	logger := zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(encoding), zapcore.AddSync(log), level))
+
+	c := embed.NewConfig()
+	c.Dir = dir
+	c.ListenClientUrls = []url.URL{{Scheme: "unix", Path: socket}}
+	// Advertised addresses keep their defaults: they must be of the form
+	// host:port, and nobody looks a single member up.
+	c.ListenPeerUrls = nil // one member has nobody to listen to
+	c.UnsafeNoFsync = true // data outlives a killed process, not a lost machine
+	// A lone member waits one election timeout before it leads itself.
+	c.TickMs, c.ElectionMs = 10, 100
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger)
+	c.QuotaBackendBytes = 8 << 30
+	e, err := embed.StartEtcd(c)
+	if err != nil {
+		return nil, fmt.Errorf("start etcd on %s: %w", dir, err)
+	}
+	select {
+	case <-e.Server.ReadyNotify():
+		return e, nil
+	case err = <-e.Err():
+	case <-e.Server.StopNotify():
+		err = errors.New("it stopped by itself")
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	e.Close()
+	return nil, fmt.Errorf("start etcd on %s: %w", dir, err)
+}

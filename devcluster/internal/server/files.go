@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+//go:build !race
+
+package server
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/apiary-go/apiary/devcluster/internal/pki"
+	"github.com/apiary-go/apiary/devcluster/internal/wire"
+)
+
+// credentials is what a data directory holds besides etcd's data, so that the
+// same cluster can be started again on it.
+type credentials struct {
+	dir   string
+	token string
+	ca    *pki.Authority
+}
+
+func (c *credentials) path(name string) string {
+	return filepath.Join(c.dir, wire.PKIDir, name)
+}
+
+// loadCredentials reads the credentials in dir, and makes what is missing.
+func loadCredentials(dir string) (*credentials, error) {
+	c := &credentials{dir: dir}
+	if err := os.MkdirAll(filepath.Join(dir, wire.PKIDir), 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of the certificates: %w", err)
+	}
+	if err := c.loadAuthority(); err != nil {
+		return nil, err
+	}
+	if err := c.ensure(wire.ServerCert, c.makeServing); err != nil {
+		return nil, err
+	}
+	if err := c.ensure(wire.AccountPublic, c.makeServiceAccountKey); err != nil {
+		return nil, err
+	}
+	if err := c.ensure(wire.TokenFile, c.makeToken); err != nil {
+		return nil, err
+	}
+	token, err := os.ReadFile(c.path(wire.TokenFile))
+	if err != nil {
+		return nil, fmt.Errorf("read the administrator's token: %w", err)
+	}
+	c.token = strings.TrimSpace(string(token))
+	table := fmt.Sprintf("%s,admin,admin,\"system:masters\"\n", c.token)
+	return c, c.write(wire.TokenTable, []byte(table))
+}
+
+// ensure calls makeFile unless the named file is there.
+func (c *credentials) ensure(name string, makeFile func() error) error {
+	_, err := os.Stat(c.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return makeFile()
+	}
+	return err
+}
+
+func (c *credentials) loadAuthority() error {
+	err := c.ensure(wire.CACert, func() error {
+		ca, err := pki.NewAuthority("devcluster")
+		if err != nil {
+			return err
+		}
+		if err := c.write(wire.CAKey, ca.KeyPEM); err != nil {
+			return err
+		}
+		return c.write(wire.CACert, ca.CertPEM)
+	})
+	if err != nil {
+		return err
+	}
+	c.ca, err = pki.LoadAuthority(c.path(wire.CACert), c.path(wire.CAKey))
+	return err
+}
+
+func (c *credentials) makeServing() error {
+	names := []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}
+	addresses := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, net.IPv4(10, 0, 0, 1)}
+	cert, key, err := c.ca.Server("kube-apiserver", names, addresses)
+	if err != nil {
+		return err
+	}
+	if err := c.write(wire.ServerKey, key); err != nil {
+		return err
+	}
+	return c.write(wire.ServerCert, cert)
+}
+
+func (c *credentials) makeServiceAccountKey() error {
+	key, keyPEM, err := pki.NewKey()
+	if err != nil {
+		return err
+	}
+	publicPEM, err := pki.PublicPEM(key)
+	if err != nil {
+		return err
+	}
+	if err := c.write(wire.AccountKey, keyPEM); err != nil {
+		return err
+	}
+	return c.write(wire.AccountPublic, publicPEM)
+}
+
+func (c *credentials) makeToken() error {
+	var secret [24]byte
+	if _, err := rand.Read(secret[:]); err != nil {
+		return fmt.Errorf("make the administrator's token: %w", err)
+	}
+	return c.write(wire.TokenFile, []byte(hex.EncodeToString(secret[:])+"\n"))
+}
+
+// write puts a whole file in place with mode 0600.
+func (c *credentials) write(name string, data []byte) error {
+	return writePrivate(c.path(name), data)
+}
+
+// writePrivate replaces a file in one step, so that a kill at the wrong moment
+// leaves the old one or the new one.
+func writePrivate(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(f.Name())))
+	}
+	return nil
+}
+
+type address struct {
+	Port int `json:"port"`
+}
+
+// listen opens the API server's socket: on the port asked for, else on the port
+// that this data directory had before, else on a free one.
+func listen(dataDir string, port int) (net.Listener, int, error) {
+	file := filepath.Join(dataDir, wire.AddressFile)
+	if port == 0 {
+		var before address
+		data, err := os.ReadFile(file)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, 0, fmt.Errorf("read the address of the cluster: %w", err)
+		default:
+			if err := json.Unmarshal(data, &before); err != nil {
+				return nil, 0, fmt.Errorf("parse %s (remove it to let the cluster take a new port): %w", file, err)
+			}
+			port = before.Port
+		}
+	}
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return nil, 0, fmt.Errorf("port %d on loopback cannot be had; stop what holds it, or choose another with --port: %w", port, err)
+	}
+	tcp, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		return nil, 0, errors.Join(fmt.Errorf("unexpected address %v", l.Addr()), l.Close())
+	}
+	data, err := json.Marshal(address{Port: tcp.Port})
+	if err == nil {
+		err = writePrivate(file, data)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, l.Close())
+	}
+	return l, tcp.Port, nil
+}

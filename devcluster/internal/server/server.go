@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+//go:build !race
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/apiary-go/apiary/devcluster/internal/wire"
+)
+
+// Server is a running etcd and kube-apiserver.
+type Server struct {
+	info  wire.Ready
+	creds *credentials
+	etcd  *embed.Etcd
+	level zap.AtomicLevel // of etcd's log
+	lock  io.Closer
+
+	cancel context.CancelFunc // asks kube-apiserver to end
+	done   chan struct{}      // closed when kube-apiserver has ended
+	err    error              // why it ended; written before done is closed
+
+	stop    sync.Once
+	stopErr error
+}
+
+// Start starts etcd and kube-apiserver, and returns once the API server is
+// ready and the namespace "default" is there. When ctx ends before that,
+// everything is taken down again.
+func Start(ctx context.Context, o Options) (_ *Server, err error) {
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	if o.DataDir, err = filepath.Abs(o.DataDir); err != nil {
+		return nil, fmt.Errorf("find the data directory: %w", err)
+	}
+	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	s := &Server{done: make(chan struct{}), level: zap.NewAtomicLevelAt(zap.ErrorLevel)}
+	var undo []func()
+	defer func() {
+		if err != nil {
+			for i := len(undo) - 1; i >= 0; i-- {
+				undo[i]()
+			}
+		}
+	}()
+
+	held, err := lock(o.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	s.lock = held
+	undo = append(undo, func() { _ = held.Close() })
+
+	if s.creds, err = loadCredentials(o.DataDir); err != nil {
+		return nil, err
+	}
+	listener, port, err := listen(o.DataDir, o.Port)
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { _ = listener.Close() })
+
+	s.info = wire.Ready{
+		Protocol:   wire.Protocol,
+		PID:        os.Getpid(),
+		Server:     fmt.Sprintf("https://127.0.0.1:%d", port),
+		Version:    Version(),
+		DataDir:    o.DataDir,
+		EtcdSocket: filepath.Join(o.SocketDir, wire.EtcdSocket),
+	}
+	routeLogs(o.Log)
+	// Flags are looked at before etcd starts, so that a wrong one costs nothing.
+	options, err := apiServerOptions(ctx, o.Flags, s.info.EtcdSocket, listener, port, s.creds)
+	if err != nil {
+		return nil, err
+	}
+	if s.etcd, err = startEtcd(ctx, filepath.Join(o.DataDir, wire.EtcdDir), s.info.EtcdSocket, o.Log, s.level); err != nil {
+		return nil, err
+	}
+	undo = append(undo, s.etcd.Close)
+
+	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	go func() {
+		defer close(s.done)
+		s.err = runAPIServer(runCtx, options)
+	}()
+	undo = append(undo, func() {
+		cancel()
+		<-s.done
+	})
+	if err := s.waitReady(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Info says where the server listens and keeps its data.
+func (s *Server) Info() wire.Ready { return s.info }
+
+// Kubeconfig returns the administrator's kubeconfig.
+func (s *Server) Kubeconfig() ([]byte, error) {
+	config := clientcmdapi.NewConfig()
+	config.Clusters["devcluster"] = &clientcmdapi.Cluster{
+		Server:                   s.info.Server,
+		CertificateAuthorityData: s.creds.ca.CertPEM,
+	}
+	config.AuthInfos["admin"] = &clientcmdapi.AuthInfo{Token: s.creds.token}
+	config.Contexts["devcluster"] = &clientcmdapi.Context{Cluster: "devcluster", AuthInfo: "admin", Namespace: "default"}
+	config.CurrentContext = "devcluster"
+	data, err := clientcmd.Write(*config)
+	if err != nil {
+		return nil, fmt.Errorf("encode the kubeconfig: %w", err)
+	}
+	return data, nil
+}
+
+// Done is closed when kube-apiserver has ended, asked for or not.
+func (s *Server) Done() <-chan struct{} { return s.done }
+
+// Stop ends kube-apiserver gracefully, then etcd, and returns when both have
+// ended or ctx has: then the error says so, and the process had better exit. It
+// also returns the error with which kube-apiserver ended by itself. Further
+// calls return what the first returned.
+func (s *Server) Stop(ctx context.Context) error {
+	s.stop.Do(func() { s.stopErr = s.shutDown(ctx) })
+	return s.stopErr
+}
+
+func (s *Server) shutDown(ctx context.Context) error {
+	s.cancel()
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		return fmt.Errorf("kube-apiserver has not ended in time: %w", context.Cause(ctx))
+	}
+	s.level.SetLevel(zap.FatalLevel) // it logs the end of its listeners as errors
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		s.etcd.Close()
+	}()
+	select {
+	case <-closed:
+	case <-ctx.Done():
+		return fmt.Errorf("etcd has not ended in time: %w", context.Cause(ctx))
+	}
+	return errors.Join(s.err, s.lock.Close())
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package devcluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apiary-go/apiary/devcluster/internal/wire"
+)
+
+const (
+	// tailLines is how much of the log is kept for errors.
+	tailLines = 50
+	// stopGrace is how long a server may take to end gracefully.
+	stopGrace = 5 * time.Second
+	// pipeGrace is how long the log of an ended server may take to be read.
+	pipeGrace = time.Second
+)
+
+// process is one run of the server. One goroutine owns it: it starts the
+// process, waits for it and closes done.
+type process struct {
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	out   *readyLine
+	tail  *tail
+	done  chan struct{} // closed when the process has ended and was waited for
+	err   error         // how it ended; written before done is closed
+	asked atomic.Bool   // the end was asked for
+}
+
+// startProcess starts the command. It returns when the process runs, or could
+// not be started.
+func startProcess(binary string, args []string, log io.Writer) (*process, error) {
+	p := &process{
+		cmd:  exec.Command(binary, args...),
+		out:  newReadyLine(),
+		tail: &tail{max: tailLines, next: log},
+		done: make(chan struct{}),
+	}
+	p.cmd.Stdout = p.out
+	p.cmd.Stderr = p.tail
+	p.cmd.SysProcAttr = processAttributes()
+	p.cmd.WaitDelay = pipeGrace
+	var err error
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("make a pipe to the server: %w", err)
+	}
+	started := make(chan error, 1)
+	go func() {
+		defer close(p.done)
+		// The kernel's signal at the death of the parent is bound to the thread that
+		// started the child: it must live as long as the child.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if err := p.cmd.Start(); err != nil {
+			p.err = err
+			started <- err
+			return
+		}
+		started <- nil
+		p.err = p.cmd.Wait()
+	}()
+	if err := <-started; err != nil {
+		<-p.done
+		return nil, fmt.Errorf("run %s: %w", binary, err)
+	}
+	return p, nil
+}
+
+// waitReady waits for the server's ready line.
+func (p *process) waitReady(ctx context.Context) (wire.Ready, error) {
+	select {
+	case line := <-p.out.line:
+		var ready wire.Ready
+		if err := json.Unmarshal(line, &ready); err != nil {
+			return ready, fmt.Errorf("%s is not a devcluster command, it printed %q: %w", p.cmd.Path, line, err)
+		}
+		if ready.Protocol != wire.Protocol {
+			return ready, fmt.Errorf("%s speaks version %d of the protocol and this package version %d; build both from one version of the module", p.cmd.Path, ready.Protocol, wire.Protocol)
+		}
+		return ready, nil
+	case <-p.done:
+		return wire.Ready{}, p.exitError()
+	case <-ctx.Done():
+		return wire.Ready{}, fmt.Errorf("the server was not ready in time: %w%s", context.Cause(ctx), p.tail.text())
+	}
+}
+
+// exitError is how a process that has ended ended.
+func (p *process) exitError() error {
+	err := p.err
+	if err == nil {
+		err = errors.New("exit status 0")
+	}
+	return &ExitError{Err: err, Log: p.tail.lines()}
+}
+
+// end ends the process gracefully, and returns when it has ended. One that has
+// not ended when ctx or the time of grace is over is killed, which is an error.
+func (p *process) end(ctx context.Context, keep bool) error {
+	select {
+	case <-p.done:
+		_ = p.stdin.Close()
+		return nil
+	default:
+		p.asked.Store(true)
+	}
+	if keep {
+		// An error means that the process has ended, or is about to.
+		_, _ = io.WriteString(p.stdin, wire.Keep+"\n")
+	}
+	_ = p.stdin.Close()
+	timer := time.NewTimer(stopGrace)
+	defer timer.Stop()
+	var late error
+	select {
+	case <-p.done:
+		return nil
+	case <-timer.C:
+		late = fmt.Errorf("the server had not ended after %s and was killed%s", stopGrace, p.tail.text())
+	case <-ctx.Done():
+		late = fmt.Errorf("the server had not ended in time and was killed: %w", context.Cause(ctx))
+	}
+	return errors.Join(late, p.kill())
+}
+
+// kill kills the process's group, and returns when the process has ended.
+func (p *process) kill() error {
+	select {
+	case <-p.done:
+		return nil
+	default:
+		p.asked.Store(true)
+	}
+	if err := killGroup(p.cmd.Process); err != nil {
+		return fmt.Errorf("kill the server (process %d): %w", p.cmd.Process.Pid, err)
+	}
+	<-p.done
+	return nil
+}
+
+// readyLine is a writer that hands out the first line written to it.
+type readyLine struct {
+	line chan []byte // gets the first line, once
+	buf  []byte
+	sent bool
+}
+
+func newReadyLine() *readyLine { return &readyLine{line: make(chan []byte, 1)} }
+
+func (r *readyLine) Write(b []byte) (int, error) {
+	if r.sent {
+		return len(b), nil
+	}
+	r.buf = append(r.buf, b...)
+	if i := bytes.IndexByte(r.buf, '\n'); i >= 0 {
+		r.line <- r.buf[:i]
+		r.sent = true
+	}
+	return len(b), nil
+}
+
+// tail is a writer that keeps the last lines written, and hands all on to next.
+type tail struct {
+	max  int
+	next io.Writer // may be nil
+
+	mu   sync.Mutex
+	kept []string
+	part []byte
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.keep(b)
+	if t.next != nil {
+		// A log that fails is not to hold up the server.
+		_, _ = t.next.Write(b)
+	}
+	return len(b), nil
+}
+
+func (t *tail) keep(b []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.part = append(t.part, b...)
+	for {
+		i := bytes.IndexByte(t.part, '\n')
+		if i < 0 {
+			return
+		}
+		t.kept = append(t.kept, string(t.part[:i]))
+		t.part = t.part[i+1:]
+		if len(t.kept) > t.max {
+			t.kept = t.kept[len(t.kept)-t.max:]
+		}
+	}
+}
+
+// lines returns a copy of what is kept.
+func (t *tail) lines() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lines := append([]string(nil), t.kept...)
+	if len(t.part) > 0 {
+		lines = append(lines, string(t.part))
+	}
+	return lines
+}
+
+// text returns the lines for the end of an error message, or "".
+func (t *tail) text() string {
+	lines := t.lines()
+	if len(lines) == 0 {
+		return ""
+	}
+	text := "; last lines of its log:"
+	for _, line := range lines {
+		text += "\n  " + line
+	}
+	return text
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+//go:build unix && !linux
+
+package devcluster
+
+import "syscall"
+
+// processAttributes puts the server in a process group of its own, so that a
+// Ctrl-C at the terminal reaches only its parent.
+func processAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true}
+}

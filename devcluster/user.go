@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package devcluster
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/apiary-go/apiary/devcluster/internal/pki"
+	"github.com/apiary-go/apiary/devcluster/internal/wire"
+)
+
+// rulesTimeout bounds the time until the server goes by new rules. It takes
+// some milliseconds.
+const rulesTimeout = 30 * time.Second
+
+const rbacPath = "/apis/rbac.authorization.k8s.io/v1"
+
+// User is a user of a cluster whose rights are a list of RBAC rules. It
+// authenticates by a client certificate, which stays good over restarts. Its
+// methods may be called from any goroutine.
+type User struct {
+	cluster    *Cluster
+	name       string
+	kubeconfig string
+	config     *rest.Config
+}
+
+// AddUser makes a user who may do what the rules say, in every namespace, and
+// returns when the server goes by them. With no rules the user may only do what
+// everybody may who has logged in: discovery, the version, and asking about its
+// own rights.
+//
+// The rules are kept in a ClusterRole named "devcluster:user:" and the name,
+// bound by a ClusterRoleBinding of that name. For rights in one namespace
+// only, add a user without rules, and create a Role and a RoleBinding for it.
+//
+// Adding a user of a name that has been added before gives the user a further
+// certificate, and replaces the rules.
+func (c *Cluster) AddUser(ctx context.Context, name string, rules ...rbacv1.PolicyRule) (*User, error) {
+	if name == "" {
+		return nil, errors.New("devcluster: add user: the name is empty")
+	}
+	if err := c.running(); err != nil {
+		return nil, err
+	}
+	u := &User{cluster: c, name: name}
+	if err := u.enrol(); err != nil {
+		return nil, fmt.Errorf("devcluster: add user %q: %w", name, err)
+	}
+	if err := u.SetRules(ctx, rules...); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// enrol makes the user's certificate and kubeconfig.
+func (u *User) enrol() error {
+	c := u.cluster
+	ca, err := pki.LoadAuthority(c.pkiFile(wire.CACert), c.pkiFile(wire.CAKey))
+	if err != nil {
+		return err
+	}
+	cert, key, err := ca.Client(u.name)
+	if err != nil {
+		return err
+	}
+	u.config = &rest.Config{
+		Host:            c.URL(),
+		QPS:             -1,
+		TLSClientConfig: rest.TLSClientConfig{CAData: c.CAData(), CertData: cert, KeyData: key},
+	}
+	k := clientcmdapi.NewConfig()
+	k.Clusters["devcluster"] = &clientcmdapi.Cluster{Server: u.config.Host, CertificateAuthorityData: u.config.CAData}
+	k.AuthInfos[u.name] = &clientcmdapi.AuthInfo{ClientCertificateData: cert, ClientKeyData: key}
+	k.Contexts["devcluster"] = &clientcmdapi.Context{Cluster: "devcluster", AuthInfo: u.name, Namespace: "default"}
+	k.CurrentContext = "devcluster"
+	data, err := clientcmd.Write(*k)
+	if err != nil {
+		return fmt.Errorf("encode the kubeconfig: %w", err)
+	}
+	// A name may hold characters that a file name may not; the file is found by
+	// its path anyway.
+	f, err := os.CreateTemp(c.temp, "user-*.kubeconfig") // mode 0600
+	if err != nil {
+		return fmt.Errorf("make the kubeconfig: %w", err)
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write the kubeconfig: %w", err)
+	}
+	u.kubeconfig = filepath.Clean(f.Name())
+	return nil
+}
+
+// Name returns the user's name.
+func (u *User) Name() string { return u.name }
+
+// Config returns a new client configuration for this user, without a limit on
+// the rate of requests (QPS is -1) and without a timeout; the caller may change
+// it.
+func (u *User) Config() *rest.Config { return rest.CopyConfig(u.config) }
+
+// Kubeconfig returns the path of a kubeconfig file for this user. Its mode is
+// 0600, and it is gone after [Cluster.Stop].
+func (u *User) Kubeconfig() string { return u.kubeconfig }
+
+// SetRules replaces the user's rules, and returns when the server goes by the
+// new ones and no longer by the old. No rules take all rights away. The rights of
+// watches that are open are not looked at again: they go on until they end.
+//
+// An error of the server, for example about a rule that is not valid, is wrapped
+// and can be looked at with the functions of k8s.io/apimachinery/pkg/api/errors;
+// the old rules then stay. It is also an error if the server does not go by the
+// new rules within 30 seconds, as when a flag has turned RBAC off.
+func (u *User) SetRules(ctx context.Context, rules ...rbacv1.PolicyRule) error {
+	if err := u.cluster.running(); err != nil {
+		return err
+	}
+	if err := u.setRules(ctx, rules); err != nil {
+		return fmt.Errorf("devcluster: set the rules of user %q: %w", u.name, err)
+	}
+	return nil
+}
+
+func (u *User) setRules(ctx context.Context, rules []rbacv1.PolicyRule) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, rulesTimeout,
+		fmt.Errorf("%s are over: %w", rulesTimeout, context.DeadlineExceeded))
+	defer cancel()
+	api := u.cluster.api
+	role := "devcluster:user:" + u.name
+	// The server takes a role as a whole from a watch. A right to a path that is
+	// new with every change shows when it has taken this one.
+	marker := "/devcluster/rules/" + rand.Text()
+	all := append([]rbacv1.PolicyRule{{NonResourceURLs: []string{marker}, Verbs: []string{"get"}}}, rules...)
+	err := api.put(ctx, rbacPath+"/clusterroles", url.PathEscape(role), map[string]any{
+		"apiVersion": rbacv1.SchemeGroupVersion.String(),
+		"kind":       "ClusterRole",
+		"metadata":   map[string]any{"name": role},
+		"rules":      all,
+	})
+	if err != nil {
+		return err
+	}
+	err = api.put(ctx, rbacPath+"/clusterrolebindings", url.PathEscape(role), map[string]any{
+		"apiVersion": rbacv1.SchemeGroupVersion.String(),
+		"kind":       "ClusterRoleBinding",
+		"metadata":   map[string]any{"name": role},
+		"roleRef":    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+		"subjects":   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: u.name}},
+	})
+	if err != nil {
+		return err
+	}
+	return u.cluster.poll(ctx, "the server goes by the new rules", func(ctx context.Context) (bool, error) {
+		return u.may(ctx, marker)
+	})
+}
+
+// may asks the server whether the user may read a path.
+func (u *User) may(ctx context.Context, path string) (bool, error) {
+	review := map[string]any{
+		"apiVersion": "authorization.k8s.io/v1",
+		"kind":       "SubjectAccessReview",
+		"spec": map[string]any{
+			"user":                  u.name,
+			"groups":                []string{"system:authenticated"},
+			"nonResourceAttributes": map[string]any{"path": path, "verb": "get"},
+		},
+	}
+	var answer struct {
+		Status struct {
+			Allowed bool `json:"allowed"`
+		} `json:"status"`
+	}
+	err := u.cluster.api.do(ctx, http.MethodPost, "/apis/authorization.k8s.io/v1/subjectaccessreviews", review, &answer)
+	return answer.Status.Allowed, err
+}
