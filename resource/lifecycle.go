@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package resource
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cilium/hive/cell"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
+)
+
+// resource is what all views of a Resource share: the informer, the store it
+// fills, and the hub that passes its changes on.
+type resource[T runtime.Object] struct {
+	name      string
+	indexers  cache.Indexers
+	metrics   workqueue.MetricsProvider
+	hub       *hub[T]
+	store     *store.Store[T]
+	reflector *informer.Reflector[T]
+	err       error // of construction
+
+	mu       sync.Mutex
+	started  bool
+	wanted   bool
+	stopped  bool
+	cancel   context.CancelFunc // not nil once the informer runs
+	launched time.Time
+	syncTook time.Duration
+
+	synced chan struct{} // closed with the first commit
+	ended  chan struct{} // closed when the informer has ended
+}
+
+// hook is the part of a resource that its lifecycle sees.
+type hook[T runtime.Object] struct{ resource *resource[T] }
+
+var _ cell.HookDescriptiveInterface = hook[runtime.Object]{}
+
+// HookInfo implements cell.HookDescriptiveInterface.
+func (h hook[T]) HookInfo() string { return h.resource.name }
+
+// Start implements cell.HookInterface. It does not block.
+func (h hook[T]) Start(cell.HookContext) error {
+	r := h.resource
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.err != nil:
+		return r.err
+	case r.stopped:
+		return fmt.Errorf("resource %s: it was stopped and cannot be started again; make a new one", r.name)
+	}
+	r.started = true
+	r.hub.start()
+	if r.wanted {
+		r.launch()
+	}
+	return nil
+}
+
+// stopGrace is how long Stop waits for user code: Observe callbacks and filters
+// that do not return. Nothing else takes that long.
+const stopGrace = 500 * time.Millisecond
+
+// Stop implements cell.HookInterface. It returns when no goroutine of the resource
+// is left, or with an error that names what keeps one.
+func (h hook[T]) Stop(ctx cell.HookContext) error {
+	r := h.resource
+	r.mu.Lock()
+	r.stopped = true
+	informing := r.cancel != nil
+	if informing {
+		r.cancel()
+	}
+	r.mu.Unlock()
+	r.hub.stop()
+
+	if informing {
+		select {
+		case <-r.ended:
+		case <-ctx.Done():
+			return fmt.Errorf("resource %s: a request does not heed its context: %w", r.name, context.Cause(ctx))
+		}
+	}
+	idle := make(chan struct{})
+	go func() {
+		r.hub.wg.Wait()
+		close(idle)
+	}()
+	grace := time.NewTimer(stopGrace)
+	defer grace.Stop()
+	select {
+	case <-idle:
+		return nil
+	case <-grace.C:
+	case <-ctx.Done():
+	}
+	return fmt.Errorf("resource %s: a callback of Observe or a filter does not return, subscribed at %v",
+		r.name, r.hub.sites())
+}
+
+// want has the informer run, now or at the start.
+func (r *resource[T]) want() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wanted = true
+	if r.started && !r.stopped && r.cancel == nil {
+		r.launch()
+	}
+}
+
+// launch runs the informer. It is called with the mutex held.
+func (r *resource[T]) launch() {
+	// The context of the start hook ends with the hook, hence one of our own.
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	r.launched = time.Now()
+	go func() {
+		defer close(r.ended)
+		r.reflector.Run(ctx)
+	}()
+}
+
+// changed is told by the store of each effective change.
+func (r *resource[T]) changed(c store.Change[T]) {
+	if c.Kind == store.Deleted {
+		r.hub.change(c.Meta.Key, nil)
+		return
+	}
+	r.hub.change(c.Meta.Key, &state[T]{meta: c.Meta, obj: c.New})
+}
+
+// sink is the store, and tells the resource when a pass is complete.
+type sink[T runtime.Object] struct {
+	*store.Store[T]
+	resource *resource[T]
+}
+
+// Commit implements store.Sink.
+func (s sink[T]) Commit(ctx context.Context, version string) error {
+	if err := s.Store.Commit(ctx, version); err != nil {
+		return err
+	}
+	r := s.resource
+	select {
+	case <-r.synced:
+	default:
+		r.mu.Lock()
+		r.syncTook = time.Since(r.launched)
+		r.mu.Unlock()
+		close(r.synced)
+		r.hub.committed()
+	}
+	return nil
+}
+
+// waitSynced blocks until the store has a complete state.
+func (r *resource[T]) waitSynced(ctx context.Context) error {
+	if r.err != nil {
+		return r.err
+	}
+	r.want()
+	select {
+	case <-r.synced:
+		return nil
+	default:
+	}
+	select {
+	case <-r.synced:
+		return nil
+	case <-r.hub.done:
+		return &NotSyncedError{Resource: r.name, Cause: informer.CauseCanceled, Err: ErrStopped}
+	case <-ctx.Done():
+		return r.notSynced(ctx.Err())
+	}
+}
+
+// notSynced says why the store has no complete state.
+func (r *resource[T]) notSynced(ended error) error {
+	e := &NotSyncedError{Resource: r.name, Ended: ended}
+	r.mu.Lock()
+	started := r.started
+	r.mu.Unlock()
+	if !started {
+		e.Err = ErrNotStarted
+		return e
+	}
+	info := r.reflector.Info()
+	e.Cause, e.Err = info.Cause, info.Err
+	return e
+}

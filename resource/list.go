@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package resource
+
+import (
+	"container/heap"
+	"iter"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// list is a doubly linked list of slots, by their ids. The links are in the
+// slots, so a slot is in one list at most. The zero value is empty.
+type list struct {
+	head, tail int32
+	len        int
+}
+
+const noID int32 = -1
+
+func push[T runtime.Object](slots []slot[T], l *list, id int32) {
+	sl := &slots[id]
+	sl.prev, sl.next = noID, noID
+	if l.len == 0 {
+		l.head = id
+	} else {
+		sl.prev = l.tail
+		slots[l.tail].next = id
+	}
+	l.tail = id
+	l.len++
+}
+
+func pushFront[T runtime.Object](slots []slot[T], l *list, id int32) {
+	if l.len == 0 {
+		push(slots, l, id)
+		return
+	}
+	sl := &slots[id]
+	sl.prev, sl.next = noID, l.head
+	slots[l.head].prev = id
+	l.head = id
+	l.len++
+}
+
+func remove[T runtime.Object](slots []slot[T], l *list, id int32) {
+	sl := &slots[id]
+	if sl.prev != noID {
+		slots[sl.prev].next = sl.next
+	} else {
+		l.head = sl.next
+	}
+	if sl.next != noID {
+		slots[sl.next].prev = sl.prev
+	} else {
+		l.tail = sl.prev
+	}
+	l.len--
+}
+
+// ids iterates over a list that does not change meanwhile.
+func ids[T runtime.Object](slots []slot[T], l list) iter.Seq[int32] {
+	return func(yield func(int32) bool) {
+		id := l.head
+		for range l.len {
+			if !yield(id) {
+				return
+			}
+			id = slots[id].next
+		}
+	}
+}
+
+// delays holds keys back until a time. The zero value is empty.
+type delays struct {
+	byTime delayHeap
+	byID   map[int32]*delay
+}
+
+type delay struct {
+	id    int32
+	until time.Time
+	at    int // in the heap
+}
+
+// add holds id back. It must not be held back already.
+func (d *delays) add(id int32, until time.Time) {
+	if d.byID == nil {
+		d.byID = map[int32]*delay{}
+	}
+	item := &delay{id: id, until: until}
+	d.byID[id] = item
+	heap.Push(&d.byTime, item)
+}
+
+// remove lets go of id. It must be held back.
+func (d *delays) remove(id int32) {
+	heap.Remove(&d.byTime, d.byID[id].at)
+	delete(d.byID, id)
+}
+
+// due removes the ids whose time has come, and returns the first.
+func (d *delays) due(now time.Time) (id int32, ok bool) {
+	if len(d.byTime) == 0 || now.Before(d.byTime[0].until) {
+		return 0, false
+	}
+	item := heap.Pop(&d.byTime).(*delay)
+	delete(d.byID, item.id)
+	return item.id, true
+}
+
+// next is the time of the first id, zero if there is none.
+func (d *delays) next() time.Time {
+	if len(d.byTime) == 0 {
+		return time.Time{}
+	}
+	return d.byTime[0].until
+}
+
+type delayHeap []*delay
+
+func (h delayHeap) Len() int           { return len(h) }
+func (h delayHeap) Less(i, j int) bool { return h[i].until.Before(h[j].until) }
+
+func (h delayHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].at, h[j].at = i, j
+}
+
+func (h *delayHeap) Push(x any) {
+	item := x.(*delay)
+	item.at = len(*h)
+	*h = append(*h, item)
+}
+
+func (h *delayHeap) Pop() any {
+	old := *h
+	item := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return item
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package resource
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"sync"
+
+	"github.com/cilium/hive/cell"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
+)
+
+// New makes a resource of what lw lists and watches, and appends its hook to lc.
+// It does not block and requests nothing; see [Resource] for when that begins.
+//
+// If an argument makes no sense (lw is nil, a transform returns another type, an
+// index has no function) the start hook fails with an error that says so.
+//
+// The hook stops the informer and ends all subscriptions, within a bounded time
+// whatever subscribers do. Hooks of those who depend on the resource come after
+// it at start and before it at stop. New must not be called from a start hook of
+// lc, which would wait for itself; what comes to be at run time has a
+// cell.DefaultLifecycle of its own. A resource starts once: it cannot be started
+// again after its stop.
+func New[T runtime.Object](lc cell.Lifecycle, lw cache.ListerWatcher, opts ...Option) Resource[T] {
+	o := gather[T](opts)
+	if lw == nil {
+		o.err = errors.Join(o.err, errors.New("no ListerWatcher was given"))
+		return build[T](lc, nil, o)
+	}
+	convert, err := converter[T](o.convert)
+	o.err = errors.Join(o.err, err)
+	return build(lc, informer.FromListerWatcher(lw, convert), o)
+}
+
+// NewFromSource is [New] for any [informer.Source]. Transforms do not apply: the
+// source gives what is kept.
+func NewFromSource[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], opts ...Option) Resource[T] {
+	o := gather[T](opts)
+	if source == nil {
+		o.err = errors.New("no Source was given")
+	}
+	if o.convert != nil {
+		o.err = errors.Join(o.err, errors.New("a transform was given, but the source gives what is kept"))
+	}
+	return build(lc, source, o)
+}
+
+func gather[T runtime.Object](opts []Option) *options {
+	o := &options{name: strings.TrimPrefix(reflect.TypeFor[T]().String(), "*")}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(o)
+		}
+	}
+	if o.log == nil {
+		o.log = slog.Default()
+	}
+	return o
+}
+
+func build[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], o *options) Resource[T] {
+	r := &resource[T]{
+		name:     o.name,
+		indexers: o.indexers,
+		metrics:  o.metrics,
+		hub:      newHub[T](o.name, o.forgotten),
+		synced:   make(chan struct{}),
+		ended:    make(chan struct{}),
+	}
+	r.err = o.err
+	if r.err == nil {
+		r.err = r.connect(source, o)
+	}
+	if r.err != nil {
+		r.err = fmt.Errorf("resource %s: %w", r.name, r.err)
+	}
+	lc.Append(hook[T]{r})
+	return view[T]{resource: r}
+}
+
+// connect makes the store and the reflector that fills it.
+func (r *resource[T]) connect(source informer.Source[T], o *options) error {
+	var err error
+	r.store, err = store.New(store.Config[T]{
+		Name:     o.name,
+		Indexers: typedIndexers[T](o.indexers),
+		OnChange: r.changed,
+		OnIndexError: func(err error) {
+			o.log.Error("Index function failed, the object is missing from the index",
+				"resource", o.name, "error", err)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	r.reflector, err = informer.NewReflector(informer.Config[T]{
+		Name:           o.name,
+		Source:         source,
+		Sink:           sink[T]{Store: r.store, resource: r},
+		PageSize:       o.settings.PageSize,
+		Lists:          o.settings.Lists,
+		Silence:        o.settings.Silence,
+		InitialSilence: o.settings.InitialSilence,
+		Backoff:        o.settings.Backoff,
+		Observer:       o.observer,
+	})
+	return err
+}
+
+// converter is the transform that was given by an option as a function to T.
+func converter[T runtime.Object](given any) (func(runtime.Object) (T, error), error) {
+	switch given := given.(type) {
+	case nil:
+		return nil, nil
+	case func(runtime.Object) (T, error):
+		return given, nil
+	case lazyTransform:
+		return lazily[T](given), nil
+	}
+	return nil, fmt.Errorf("the transform is a %T, it must return %s", given, reflect.TypeFor[T]())
+}
+
+// lazily returns a function that asks for the source type when it is first called.
+func lazily[T runtime.Object](lazy lazyTransform) func(runtime.Object) (T, error) {
+	wants := sync.OnceValue(func() reflect.Type {
+		if lazy.sourceObj == nil {
+			return nil
+		}
+		return reflect.TypeOf(lazy.sourceObj())
+	})
+	return func(obj runtime.Object) (T, error) {
+		var to T
+		if want := wants(); want != nil && reflect.TypeOf(obj) != want {
+			return to, fmt.Errorf("transform wants %s, the source gave %T", want, obj)
+		}
+		out, err := lazy.transform(obj)
+		if err != nil {
+			return to, err
+		}
+		to, ok := out.(T)
+		if !ok {
+			return to, fmt.Errorf("transform returned %T, want %s", out, reflect.TypeFor[T]())
+		}
+		return to, nil
+	}
+}
+
+func typedIndexers[T any](indexers cache.Indexers) map[string]store.IndexFunc[T] {
+	typed := make(map[string]store.IndexFunc[T], len(indexers))
+	for name, index := range indexers {
+		typed[name] = nil
+		if index != nil {
+			typed[name] = func(obj T) ([]string, error) { return index(obj) }
+		}
+	}
+	return typed
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package resource
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+// Option configures a [Resource] when it is made. Nil options are skipped.
+type Option func(*options)
+
+type options struct {
+	name      string
+	indexers  cache.Indexers
+	metrics   workqueue.MetricsProvider
+	convert   any // func(runtime.Object) (T, error)
+	observer  informer.Observer
+	settings  Settings
+	forgotten func(ForgottenDone)
+	log       *slog.Logger
+	err       error
+}
+
+// WithName names the resource in errors, logs, health and metrics. Default: the
+// type of the objects, such as "v1.Pod".
+func WithName(name string) Option {
+	return func(o *options) { o.name = name }
+}
+
+// WithIndexers adds indexes to the store. The functions get the objects as the
+// store holds them. One that fails or panics leaves the object out of that index,
+// which is reported to the logger and counted in [Stats].
+func WithIndexers(indexers cache.Indexers) Option {
+	return func(o *options) {
+		if o.indexers == nil {
+			o.indexers = cache.Indexers{}
+		}
+		for name, index := range indexers {
+			o.indexers[name] = index
+		}
+	}
+}
+
+// WithTransform keeps To in place of the From that the server sends. The function
+// is called once for each version of each object, before anything is kept, and
+// must be pure; it may modify and return what it is given. If it fails, the
+// state of the collection cannot be told: the list or the watch is retried with
+// backoff, and the failure is reported.
+//
+// To must be the type of the resource. A mismatch fails the start hook.
+func WithTransform[From, To runtime.Object](transform func(From) (To, error)) Option {
+	return func(o *options) {
+		if transform == nil {
+			return
+		}
+		o.convert = func(obj runtime.Object) (To, error) {
+			from, ok := obj.(From)
+			if !ok {
+				var to To
+				return to, fmt.Errorf("transform wants %T, the source gave %T", from, obj)
+			}
+			return transform(from)
+		}
+	}
+}
+
+// WithLazyTransform is [WithTransform] for where the source type is only known at
+// run time. sourceObj is called when the informer starts, and gives an object of
+// the type that the source will send; nil, or a nil result, admits all. The
+// transform must return the type of the resource.
+func WithLazyTransform(sourceObj func() runtime.Object, transform cache.TransformFunc) Option {
+	return func(o *options) {
+		if transform == nil {
+			return
+		}
+		o.convert = lazyTransform{sourceObj: sourceObj, transform: transform}
+	}
+}
+
+type lazyTransform struct {
+	sourceObj func() runtime.Object
+	transform cache.TransformFunc
+}
+
+// WithMetricsProvider gives each subscriber's queue the metrics of a client-go
+// workqueue, under the name of the resource. Default: none. See [Stats] for a
+// view that needs no provider.
+func WithMetricsProvider(provider workqueue.MetricsProvider) Option {
+	return func(o *options) { o.metrics = provider }
+}
+
+// WithObserver has the observer told what the informer does. It may be given
+// more than once.
+func WithObserver(observer informer.Observer) Option {
+	return func(o *options) {
+		if observer != nil {
+			o.observer = informer.Observers(o.observer, observer)
+		}
+	}
+}
+
+// WithForgottenDone replaces the panic about an event that was dropped without
+// Done by a call of report. The key is freed as by Done(nil). The report is
+// called from a goroutine of the garbage collector and must not block.
+func WithForgottenDone(report func(ForgottenDone)) Option {
+	return func(o *options) { o.forgotten = report }
+}
+
+// WithLogger has failures that nobody else is told of logged: index functions
+// that fail. Default: slog.Default().
+func WithLogger(log *slog.Logger) Option {
+	return func(o *options) { o.log = log }
+}
+
+// WithSettings tunes the informer. Default: see [informer.Config].
+func WithSettings(settings Settings) Option {
+	return func(o *options) { o.settings = settings }
+}
+
+// Settings tunes the informer of a resource. The fields are those of
+// [informer.Config]; zero values are its defaults.
+type Settings struct {
+	PageSize       int64
+	Lists          informer.ListMode
+	Silence        time.Duration
+	InitialSilence time.Duration
+	Backoff        informer.Backoff
+}
+
+// EventsOpt configures a subscription. Nil options are skipped.
+type EventsOpt func(*eventsOpts)
+
+type eventsOpts struct {
+	rateLimiter  workqueue.TypedRateLimiter[Key]
+	errorHandler ErrorHandler
+}
+
+// WithRateLimiter sets how long keys are held back that failed and are retried.
+// Sync has the zero Key. A limiter should not be shared between subscribers.
+// Default: workqueue.DefaultTypedControllerRateLimiter.
+func WithRateLimiter(limiter workqueue.TypedRateLimiter[Key]) EventsOpt {
+	return func(o *eventsOpts) {
+		if limiter != nil {
+			o.rateLimiter = limiter
+		}
+	}
+}
+
+// WithErrorHandler sets what is done about failed events. Default: [AlwaysRetry].
+func WithErrorHandler(handler ErrorHandler) EventsOpt {
+	return func(o *eventsOpts) {
+		if handler != nil {
+			o.errorHandler = handler
+		}
+	}
+}

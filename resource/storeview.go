@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package resource
+
+import (
+	"iter"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// storeView is the Store of a view.
+type storeView[T runtime.Object] struct {
+	store    *store.Store[T]
+	indexers cache.Indexers
+	keep     func(T) bool // nil keeps all
+}
+
+// List implements Store.
+func (v storeView[T]) List() []T {
+	return v.kept(v.store.List())
+}
+
+// All implements Store.
+func (v storeView[T]) All() iter.Seq2[Key, T] {
+	if v.keep == nil {
+		return v.store.All()
+	}
+	return func(yield func(Key, T) bool) {
+		for key, obj := range v.store.All() {
+			if v.keep(obj) && !yield(key, obj) {
+				return
+			}
+		}
+	}
+}
+
+// IterKeys implements Store.
+func (v storeView[T]) IterKeys() iter.Seq[Key] {
+	if v.keep == nil {
+		return v.store.Keys()
+	}
+	return func(yield func(Key) bool) {
+		for key := range v.All() {
+			if !yield(key) {
+				return
+			}
+		}
+	}
+}
+
+// Get implements Store.
+func (v storeView[T]) Get(obj T) (item T, exists bool, err error) {
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return item, false, err
+	}
+	return v.GetByKey(store.KeyOf(accessor))
+}
+
+// GetByKey implements Store.
+func (v storeView[T]) GetByKey(key Key) (item T, exists bool, err error) {
+	item, exists = v.store.Get(key)
+	if exists && v.keep != nil && !v.keep(item) {
+		var none T
+		return none, false, nil
+	}
+	return item, exists, nil
+}
+
+// IndexKeys implements Store.
+func (v storeView[T]) IndexKeys(indexName, indexedValue string) ([]Key, error) {
+	if v.keep == nil {
+		return v.store.IndexKeys(indexName, indexedValue)
+	}
+	keys, err := v.store.IndexKeys(indexName, indexedValue)
+	return slices.DeleteFunc(keys, func(key Key) bool {
+		_, exists, _ := v.GetByKey(key)
+		return !exists
+	}), err
+}
+
+// ByIndex implements Store.
+func (v storeView[T]) ByIndex(indexName, indexedValue string) ([]T, error) {
+	objs, err := v.store.ByIndex(indexName, indexedValue)
+	return v.kept(objs), err
+}
+
+// CacheStore implements Store.
+func (v storeView[T]) CacheStore() cache.Store {
+	return cacheStore[T]{v}
+}
+
+// kept drops from objs, which it owns, what the filter does not keep.
+func (v storeView[T]) kept(objs []T) []T {
+	if v.keep == nil {
+		return objs
+	}
+	kept := objs[:0]
+	for _, obj := range objs {
+		if v.keep(obj) {
+			kept = append(kept, obj)
+		}
+	}
+	clear(objs[len(kept):])
+	return kept
+}
