@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/flowcontrol"
+)
+
+// The flags of [Client].
+const (
+	flagKubeconfig     = "k8s-kubeconfig"
+	flagContext        = "k8s-context"
+	flagAPIServer      = "k8s-api-server"
+	flagQPS            = "k8s-client-qps"
+	flagBurst          = "k8s-client-burst"
+	flagRequestTimeout = "k8s-request-timeout"
+	flagConnectTimeout = "k8s-connect-timeout"
+)
+
+// ClientConfig is the configuration of [Client]. Each field is a flag, and an
+// environment variable: the name of the flag in upper case with underscores,
+// after the EnvPrefix of hive.Options. A flag on the command line goes before the
+// environment, which goes before the defaults.
+//
+// Where the API server is, and who one is to it, is found in this order:
+//
+//  1. K8sKubeconfig, if it is set.
+//  2. The files that the environment variable KUBECONFIG names, merged as kubectl
+//     merges them.
+//  3. The service account of the pod that the program runs in.
+//  4. K8sAPIServer alone: that address, without credentials.
+//  5. Otherwise the client is disabled: see [ClientState].
+//
+// K8sAPIServer replaces the address of whichever was found, but the service
+// account is kept to itself when the address is not https.
+// The file ~/.kube/config is not read unless it is named.
+type ClientConfig struct {
+	// K8sKubeconfig is the path of a kubeconfig file. Flag --k8s-kubeconfig.
+	K8sKubeconfig string
+
+	// K8sContext is the context of the kubeconfig to use. Default: its current
+	// context. Flag --k8s-context.
+	K8sContext string
+
+	// K8sAPIServer is the URL of the API server, or host:port for https. Flag
+	// --k8s-api-server.
+	K8sAPIServer string
+
+	// K8sClientQPS and K8sClientBurst limit the requests of all clients
+	// together: so many in a second, and so many at once. A QPS of 0 or less
+	// means no limit. Defaults 50 and 100. Flags --k8s-client-qps and
+	// --k8s-client-burst.
+	K8sClientQPS   float32
+	K8sClientBurst int
+
+	// K8sRequestTimeout bounds a request from its start to the end of its
+	// answer, watches excepted, which may last. 0: no bound. Default 1 minute.
+	// Flag --k8s-request-timeout.
+	K8sRequestTimeout time.Duration
+
+	// K8sConnectTimeout bounds the making of a connection. 0: no bound but the
+	// system's. Default 10 seconds. Flag --k8s-connect-timeout.
+	K8sConnectTimeout time.Duration
+}
+
+// DefaultClientConfig is what [Client] starts from.
+var DefaultClientConfig = ClientConfig{
+	K8sClientQPS:      50,
+	K8sClientBurst:    100,
+	K8sRequestTimeout: time.Minute,
+	K8sConnectTimeout: 10 * time.Second,
+}
+
+// Flags implements cell.Flagger.
+func (c ClientConfig) Flags(flags *pflag.FlagSet) {
+	flags.String(flagKubeconfig, c.K8sKubeconfig, "Path of the kubeconfig file; default: $KUBECONFIG, then the service account of the pod")
+	flags.String(flagContext, c.K8sContext, "Context of the kubeconfig; default: its current context")
+	flags.String(flagAPIServer, c.K8sAPIServer, "URL of the Kubernetes API server; overrides that of the kubeconfig")
+	flags.Float32(flagQPS, c.K8sClientQPS, "Requests per second to the API server, all clients together; 0 means no limit")
+	flags.Int(flagBurst, c.K8sClientBurst, "Requests to the API server that may go out at once")
+	flags.Duration(flagRequestTimeout, c.K8sRequestTimeout, "Longest time for a request to the API server, watches excepted; 0 means no limit")
+	flags.Duration(flagConnectTimeout, c.K8sConnectTimeout, "Longest time for connecting to the API server; 0 means no limit")
+}
+
+// ErrNotConfigured is wrapped by every error that stems from the lack of a
+// configuration for the Kubernetes client.
+var ErrNotConfigured = errors.New("no Kubernetes API server is configured: set --" + flagKubeconfig +
+	", --" + flagAPIServer + " or the environment variable KUBECONFIG, or run in a pod")
+
+// validate checks what does not depend on files.
+func (c ClientConfig) validate() error {
+	var errs []error
+	if c.K8sClientQPS > 0 && c.K8sClientBurst < 1 {
+		errs = append(errs, fmt.Errorf("--%s=%d: must be at least 1 while --%s is set", flagBurst, c.K8sClientBurst, flagQPS))
+	}
+	if c.K8sRequestTimeout < 0 {
+		errs = append(errs, fmt.Errorf("--%s=%s: must not be negative", flagRequestTimeout, c.K8sRequestTimeout))
+	}
+	if c.K8sConnectTimeout < 0 {
+		errs = append(errs, fmt.Errorf("--%s=%s: must not be negative", flagConnectTimeout, c.K8sConnectTimeout))
+	}
+	if c.K8sContext != "" && c.K8sKubeconfig == "" && os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" {
+		errs = append(errs, fmt.Errorf("--%s=%s: there is no kubeconfig to have that context; set --%s", flagContext, c.K8sContext, flagKubeconfig))
+	}
+	if c.K8sAPIServer != "" {
+		if _, err := serverURL(c.K8sAPIServer); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// serverURL completes and checks the value of --k8s-api-server.
+func serverURL(address string) (string, error) {
+	full := address
+	if !strings.Contains(full, "://") {
+		full = "https://" + full
+	}
+	u, err := url.Parse(full)
+	if err != nil {
+		return "", fmt.Errorf("--%s=%s: %w", flagAPIServer, address, err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return "", fmt.Errorf("--%s=%s: want a URL such as https://host:6443", flagAPIServer, address)
+	}
+	return full, nil
+}
+
+// restConfig finds the configuration, and says where it found it. It reads files
+// and the environment, and makes no request. The configuration is nil if there is
+// none.
+func (c ClientConfig) restConfig() (*rest.Config, string, error) {
+	if err := c.validate(); err != nil {
+		return nil, "", err
+	}
+	cfg, origin, err := c.find()
+	if cfg == nil || err != nil {
+		return nil, "", err
+	}
+	cfg.UserAgent = rest.DefaultKubernetesUserAgent()
+	cfg.QPS, cfg.Burst = c.K8sClientQPS, c.K8sClientBurst
+	if cfg.QPS > 0 {
+		// One limiter, else each client would get one of its own.
+		cfg.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(cfg.QPS, cfg.Burst)
+	} else {
+		cfg.QPS, cfg.Burst = -1, 0
+	}
+	cfg.Dial = (&net.Dialer{Timeout: c.K8sConnectTimeout, KeepAlive: 30 * time.Second}).DialContext
+	// Not cfg.Timeout: that one would end watches too.
+	cfg.Wrap(requestTimeout(c.K8sRequestTimeout))
+	return cfg, origin, nil
+}
+
+func (c ClientConfig) find() (*rest.Config, string, error) {
+	server := ""
+	if c.K8sAPIServer != "" {
+		var err error
+		if server, err = serverURL(c.K8sAPIServer); err != nil {
+			return nil, "", err
+		}
+	}
+	if c.K8sKubeconfig != "" {
+		origin := "--" + flagKubeconfig + "=" + c.K8sKubeconfig
+		rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: c.K8sKubeconfig}
+		cfg, err := c.load(rules, server, origin)
+		return cfg, origin, err
+	}
+	if env := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); env != "" {
+		origin := clientcmd.RecommendedConfigPathEnvVar + "=" + env
+		files := filepath.SplitList(env)
+		if err := anyReadable(files); err != nil {
+			return nil, "", fmt.Errorf("kubeconfig of %s: %w", origin, err)
+		}
+		rules := &clientcmd.ClientConfigLoadingRules{Precedence: files, WarnIfAllMissing: false}
+		cfg, err := c.load(rules, server, origin)
+		return cfg, origin, err
+	}
+
+	inCluster, err := rest.InClusterConfig()
+	plain := strings.HasPrefix(server, "http://")
+	switch {
+	case err == nil && !plain:
+		origin := "service account of the pod"
+		if server != "" {
+			inCluster.Host = server
+			origin += " with --" + flagAPIServer + "=" + c.K8sAPIServer
+		}
+		return inCluster, origin, nil
+	case server != "":
+		return &rest.Config{Host: server}, "--" + flagAPIServer + "=" + c.K8sAPIServer, nil
+	case errors.Is(err, rest.ErrNotInCluster), errors.Is(err, fs.ErrNotExist):
+		// No pod, or one that is to have no service account.
+		return nil, "", nil
+	default:
+		return nil, "", fmt.Errorf("service account of the pod: %w (set --%s to do without)", err, flagKubeconfig)
+	}
+}
+
+func (c ClientConfig) load(rules *clientcmd.ClientConfigLoadingRules, server, origin string) (*rest.Config, error) {
+	loaded, err := rules.Load()
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig of %s: %w", origin, err)
+	}
+	overrides := &clientcmd.ConfigOverrides{}
+	overrides.ClusterInfo.Server = server
+	cfg, err := clientcmd.NewNonInteractiveClientConfig(*loaded, c.K8sContext, overrides, nil).ClientConfig()
+	if err != nil {
+		if clientcmd.IsEmptyConfig(err) {
+			err = errors.New("it names no cluster; is it a kubeconfig, and has it a current-context?")
+		}
+		return nil, fmt.Errorf("kubeconfig of %s: %w", origin, err)
+	}
+	return cfg, nil
+}
+
+// anyReadable fails if none of the files exists: KUBECONFIG may name some that
+// do not, but not only such.
+func anyReadable(files []string) error {
+	var first error
+	for _, file := range files {
+		_, err := os.Stat(file)
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+)
+
+// kinds finds out which resource a kind is served as, by discovery.
+//
+// It asks for one group and version at a time, and keeps what it got for all that
+// ask after it. So a program makes as many requests as it uses groups, whatever
+// else is installed in the cluster or is broken there. Unlike client-go's
+// discovery it can be interrupted. Failures are not kept: the next to ask, asks
+// the server, and the reflector of who asks spaces the attempts.
+type kinds struct {
+	client rest.Interface
+
+	mu     sync.Mutex
+	groups map[string]*groupVersion // by path
+}
+
+// groupVersion is the answer for one group and version.
+type groupVersion struct {
+	// turn is held by the one that asks the server.
+	turn chan struct{}
+
+	// Guarded by turn.
+	resources []metav1.APIResource
+	known     bool
+}
+
+func newKinds(client rest.Interface) *kinds {
+	return &kinds{client: client, groups: map[string]*groupVersion{}}
+}
+
+// target names a kind as far as it is known before the server is asked. Kind or
+// Resource is set; an empty Version is the preferred one of the group.
+type target struct {
+	Group, Version, Kind, Resource string
+}
+
+func (t target) String() string {
+	name := t.Kind
+	if name == "" {
+		name = t.Resource
+	}
+	if t.Version != "" {
+		name += "." + t.Version
+	}
+	if t.Group != "" {
+		name += "." + t.Group
+	}
+	return name
+}
+
+// noMatch is the error that meta.IsNoMatchError recognises.
+func (t target) noMatch(version string) error {
+	if t.Kind != "" {
+		err := &meta.NoKindMatchError{GroupKind: schema.GroupKind{Group: t.Group, Kind: t.Kind}}
+		if version != "" {
+			err.SearchedVersions = []string{version}
+		}
+		return err
+	}
+	return &meta.NoResourceMatchError{
+		PartialResource: schema.GroupVersionResource{Group: t.Group, Version: version, Resource: t.Resource},
+	}
+}
+
+// found is what the server says of a target.
+type found struct {
+	resource   schema.GroupVersionResource
+	kind       schema.GroupVersionKind
+	namespaced bool
+}
+
+// find asks the server for t, unless it has before. If the server does not have
+// it, the error is one that meta.IsNoMatchError recognises.
+func (k *kinds) find(ctx context.Context, t target) (found, error) {
+	version := t.Version
+	if version == "" {
+		var err error
+		if version, err = k.preferred(ctx, t); err != nil {
+			return found{}, err
+		}
+	}
+	gv := schema.GroupVersion{Group: t.Group, Version: version}
+	resources, cached, err := k.resources(ctx, gv, false)
+	if err == nil && cached && !contains(resources, t) {
+		// What is kept may be older than the kind.
+		resources, _, err = k.resources(ctx, gv, true)
+	}
+	if apierrors.IsNotFound(err) {
+		return found{}, t.noMatch(version)
+	}
+	if err != nil {
+		return found{}, fmt.Errorf("discovery of %s: %w", t, err)
+	}
+	for _, r := range resources {
+		if t.matches(r) {
+			return found{resource: gv.WithResource(r.Name), kind: gv.WithKind(r.Kind), namespaced: r.Namespaced}, nil
+		}
+	}
+	return found{}, t.noMatch(version)
+}
+
+func contains(resources []metav1.APIResource, t target) bool {
+	for _, r := range resources {
+		if t.matches(r) {
+			return true
+		}
+	}
+	return false
+}
+
+// matches reports whether r is what t names, and no subresource of it.
+func (t target) matches(r metav1.APIResource) bool {
+	for _, c := range r.Name {
+		if c == '/' {
+			return false
+		}
+	}
+	if t.Resource != "" {
+		return r.Name == t.Resource
+	}
+	return r.Kind == t.Kind
+}
+
+// preferred asks for the preferred version of a group.
+func (k *kinds) preferred(ctx context.Context, t target) (string, error) {
+	if t.Group == "" {
+		return "v1", nil
+	}
+	group := &metav1.APIGroup{}
+	err := k.client.Get().AbsPath("/apis/" + t.Group).Do(ctx).Into(group)
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", t.noMatch("")
+	case err != nil:
+		return "", fmt.Errorf("discovery of %s: %w", t, err)
+	case group.PreferredVersion.Version != "":
+		return group.PreferredVersion.Version, nil
+	case len(group.Versions) > 0:
+		return group.Versions[0].Version, nil
+	default:
+		return "", t.noMatch("")
+	}
+}
+
+// forget has the server asked again about gv.
+func (k *kinds) forget(ctx context.Context, gv schema.GroupVersion) {
+	k.mu.Lock()
+	g := k.groups[path(gv)]
+	k.mu.Unlock()
+	if g == nil {
+		return
+	}
+	select {
+	case g.turn <- struct{}{}:
+		g.known, g.resources = false, nil
+		<-g.turn
+	case <-ctx.Done():
+	}
+}
+
+// path is where the server describes gv.
+func path(gv schema.GroupVersion) string {
+	if gv.Group == "" {
+		return "/api/" + gv.Version
+	}
+	return "/apis/" + gv.Group + "/" + gv.Version
+}
+
+// resources returns what gv has, and whether that was kept from before. Those who
+// ask for the same at the same time share one request.
+func (k *kinds) resources(ctx context.Context, gv schema.GroupVersion, fresh bool) (_ []metav1.APIResource, cached bool, _ error) {
+	k.mu.Lock()
+	g := k.groups[path(gv)]
+	if g == nil {
+		g = &groupVersion{turn: make(chan struct{}, 1)}
+		k.groups[path(gv)] = g
+	}
+	k.mu.Unlock()
+
+	select {
+	case g.turn <- struct{}{}:
+		defer func() { <-g.turn }()
+	case <-ctx.Done():
+		return nil, false, context.Cause(ctx)
+	}
+	if g.known && !fresh {
+		return g.resources, true, nil
+	}
+	list := &metav1.APIResourceList{}
+	if err := k.client.Get().AbsPath(path(gv)).Do(ctx).Into(list); err != nil {
+		g.known, g.resources = false, nil
+		return nil, false, err
+	}
+	g.known, g.resources = true, list.APIResources
+	return list.APIResources, false, nil
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+
+	sloglogrus "github.com/samber/slog-logrus/v2"
+	"github.com/sirupsen/logrus"
+)
+
+// newBridge returns the handler that passes records to logrus.
+func newBridge(l *logrus.Logger) slog.Handler {
+	return sloglogrus.Option{Level: levelTrace, Logger: l}.NewLogrusHandler()
+}
+
+// handler is the slog.Handler in front of the bridge. It does what the bridge does
+// not:
+//
+//   - The level may change while loggers exist.
+//   - Levels between the named ones, as klog's verbosities are, are mapped to the
+//     named one below. The bridge would take them for a panic.
+//   - Loggers that are derived from one another share nothing that is written to.
+type handler struct {
+	backend *loggerBackend
+	scopes  []scope
+}
+
+// scope is a call of WithAttrs or of WithGroup.
+type scope struct {
+	group string // or
+	attrs []slog.Attr
+}
+
+// Enabled implements slog.Handler.
+func (h *handler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= h.backend.level.Level()
+}
+
+// WithAttrs implements slog.Handler.
+func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	if len(attrs) == 0 {
+		return h
+	}
+	return h.with(scope{attrs: attrs})
+}
+
+// WithGroup implements slog.Handler.
+func (h *handler) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return h
+	}
+	return h.with(scope{group: name})
+}
+
+func (h *handler) with(s scope) *handler {
+	return &handler{backend: h.backend, scopes: append(slices.Clip(h.scopes), s)}
+}
+
+// Handle implements slog.Handler.
+func (h *handler) Handle(ctx context.Context, record slog.Record) error {
+	attrs := make([]slog.Attr, 0, record.NumAttrs()+len(h.scopes))
+	record.Attrs(func(a slog.Attr) bool {
+		attrs = append(attrs, a)
+		return true
+	})
+	// From the innermost scope outwards: what is inside of a group becomes its
+	// value.
+	for _, s := range slices.Backward(h.scopes) {
+		if s.group == "" {
+			attrs = append(slices.Clone(s.attrs), attrs...)
+		} else if len(attrs) > 0 {
+			attrs = []slog.Attr{{Key: s.group, Value: slog.GroupValue(attrs...)}}
+		}
+	}
+	plain := slog.NewRecord(record.Time, named(record.Level), record.Message, record.PC)
+	plain.AddAttrs(attrs...)
+	return h.backend.bridge.Handle(ctx, plain)
+}
+
+// named returns the highest named level that is not above level; the lowest is
+// debug.
+func named(level slog.Level) slog.Level {
+	switch {
+	case level >= slog.LevelError:
+		return slog.LevelError
+	case level >= slog.LevelWarn:
+		return slog.LevelWarn
+	case level >= slog.LevelInfo:
+		return slog.LevelInfo
+	default:
+		return slog.LevelDebug
+	}
+}
