@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// Cause classifies errors of listing and watching into a small closed set, for
+// labels of metrics and for people. [CauseOf] finds it.
+type Cause string
+
+const (
+	CauseNone         Cause = ""                   // no error
+	CauseCanceled     Cause = "canceled"           // stopped
+	CauseForbidden    Cause = "forbidden"          // 403: the identity lacks the verb on the resource
+	CauseUnauthorized Cause = "unauthorized"       // 401: the server does not know the identity
+	CauseNotInstalled Cause = "not installed"      // 404, no match: the server has no such kind
+	CauseRefused      Cause = "connection refused" // nobody listens
+	CauseConnection   Cause = "connection"         // reset, unexpected EOF, no route, TLS, name not resolved
+	CauseSilent       Cause = "silent"             // no byte for longer than allowed
+	CauseTimeout      Cause = "timeout"            // the server or a deadline gave up
+	CauseThrottled    Cause = "throttled"          // 429
+	CauseExpired      Cause = "expired"            // 410, or a resource version that is too large
+	CauseServer       Cause = "server"             // 5xx
+	CauseRejected     Cause = "rejected"           // any other 4xx
+	CauseDecoding     Cause = "decoding"           // bytes or objects that are not what they should be; transforms
+	CauseSink         Cause = "sink"               // the sink refused
+	CauseClosed       Cause = "closed"             // the server ended the watch in an orderly way
+	CauseUnknown      Cause = "unknown"
+)
+
+// CauseOf classifies an error of listing or watching, however it is wrapped.
+func CauseOf(err error) Cause {
+	if err == nil {
+		return CauseNone
+	}
+	var (
+		sink     *SinkError
+		decoding *DecodingError
+		silence  *SilenceError
+		full     *store.FullError
+		status   apierrors.APIStatus
+	)
+	switch {
+	case errors.As(err, &sink), errors.As(err, &full), errors.Is(err, store.ErrResync):
+		return CauseSink
+	case errors.As(err, &decoding):
+		return CauseDecoding
+	case errors.As(err, &silence):
+		return CauseSilent
+	case errors.Is(err, errNoVersion), errors.Is(err, errOlder), errors.Is(err, errOldBookmarks):
+		return CauseExpired
+	case errors.Is(err, errClosedEarly):
+		return CauseClosed
+	case errors.Is(err, errAsked), errors.Is(err, context.Canceled):
+		return CauseCanceled
+	case meta.IsNoMatchError(err):
+		return CauseNotInstalled
+	case errors.As(err, &status):
+		return causeOfStatus(err, status.Status())
+	}
+	if cause := causeOfNetwork(err); cause != CauseUnknown {
+		return cause
+	}
+	return causeOfText(err)
+}
+
+func causeOfStatus(err error, status metav1.Status) Cause {
+	if isExpired(err) {
+		return CauseExpired
+	}
+	// client-go reports what breaks a watch's body as a status of its own.
+	if apierrors.HasStatusCause(err, "ClientWatchDecoding") {
+		if cause := causeOfText(err); cause != CauseUnknown {
+			return cause
+		}
+		return CauseDecoding
+	}
+	switch {
+	case apierrors.IsUnauthorized(err):
+		return CauseUnauthorized
+	case apierrors.IsForbidden(err):
+		return CauseForbidden
+	case apierrors.IsNotFound(err):
+		return CauseNotInstalled
+	case apierrors.IsTooManyRequests(err):
+		return CauseThrottled
+	case apierrors.IsTimeout(err), apierrors.IsServerTimeout(err),
+		status.Code == http.StatusRequestTimeout, status.Code == http.StatusGatewayTimeout:
+		return CauseTimeout
+	case status.Code >= 500, apierrors.IsInternalError(err), apierrors.IsServiceUnavailable(err):
+		return CauseServer
+	case status.Code >= 400:
+		return CauseRejected
+	}
+	return CauseUnknown
+}
+
+func causeOfNetwork(err error) Cause {
+	var (
+		timeout     interface{ Timeout() bool }
+		op          *net.OpError
+		dns         *net.DNSError
+		verify      *tls.CertificateVerificationError
+		record      tls.RecordHeaderError
+		alert       tls.AlertError
+		authority   x509.UnknownAuthorityError
+		hostname    x509.HostnameError
+		certificate x509.CertificateInvalidError
+		request     *url.Error
+		syntax      *json.SyntaxError
+		mismatch    *json.UnmarshalTypeError
+	)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return CauseRefused
+	case errors.Is(err, context.DeadlineExceeded):
+		return CauseTimeout
+	case errors.As(err, &dns):
+		return CauseConnection
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return CauseTimeout
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED),
+		errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH),
+		errors.As(err, &op), errors.As(err, &verify), errors.As(err, &record), errors.As(err, &alert),
+		errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &certificate),
+		errors.As(err, &request):
+		return CauseConnection
+	case runtime.IsNotRegisteredError(err), runtime.IsMissingKind(err), runtime.IsMissingVersion(err),
+		runtime.IsStrictDecodingError(err), errors.As(err, &syntax), errors.As(err, &mismatch):
+		return CauseDecoding
+	}
+	return CauseUnknown
+}
+
+// causeOfText reads what libraries below hand on as text only.
+func causeOfText(err error) Cause {
+	text := strings.ToLower(err.Error())
+	for _, known := range []struct {
+		cause Cause
+		texts []string
+	}{
+		{CauseRefused, []string{"connection refused"}},
+		{CauseConnection, []string{
+			"http2: client connection lost", "goaway", "connection reset by peer", "broken pipe", "stream error: stream id",
+			"use of closed network connection", "unexpected eof", "http: server closed", "malformed chunked encoding", "tls: ",
+		}},
+		{CauseTimeout, []string{"i/o timeout", "deadline exceeded", "timeout awaiting"}},
+		{CauseServer, []string{"unable to retrieve the complete list of server apis"}},
+		{CauseDecoding, []string{
+			"json", "proto", "yaml", "unmarshal", "decod", "get version/kind", "invalid character", "not a list", "unrecognized",
+			"serializer", "content type", "wire type", "wiretype", "varint",
+		}},
+	} {
+		for _, t := range known.texts {
+			if strings.Contains(text, t) {
+				return known.cause
+			}
+		}
+	}
+	return CauseUnknown
+}
+
+// isExpired reports whether the server no longer has, or does not have yet, the
+// resource version that it was asked for. The reason may be Expired or Gone.
+func isExpired(err error) bool {
+	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || isTooLarge(err)
+}
+
+func isTooLarge(err error) bool {
+	if apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge) {
+		return true
+	}
+	var status apierrors.APIStatus
+	return apierrors.IsTimeout(err) && errors.As(err, &status) &&
+		strings.Contains(status.Status().Message, "Too large resource version")
+}
+
+// Advice says what a person can do about an error of this class, in a sentence
+// without a full stop, or nothing if it is likely to pass by itself.
+func (c Cause) Advice() string {
+	switch c {
+	case CauseForbidden:
+		return "allow the client's identity to list and watch this resource, with a role and a binding for it"
+	case CauseUnauthorized:
+		return "check the client's credentials: the server does not accept them"
+	case CauseNotInstalled:
+		return "install the custom resource definition or enable the API, or check group, version and resource for a typing error"
+	case CauseRefused:
+		return "check that the API server runs at this address"
+	case CauseConnection:
+		return "check the network path to the API server, its name and its certificate"
+	case CauseRejected:
+		return "check the selectors of the request: the server will not accept it as it is"
+	case CauseDecoding:
+		return "check that the Go type fits the resource and that the transform accepts each of its objects"
+	}
+	return ""
+}
+
+// Explain returns the text of err, with [Cause.Advice] if there is any. It
+// returns the empty string for nil.
+func Explain(err error) string {
+	if err == nil {
+		return ""
+	}
+	if advice := CauseOf(err).Advice(); advice != "" {
+		return err.Error() + " (" + advice + ")"
+	}
+	return err.Error()
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// DecodingError says that an object could not be understood: bytes or objects
+// that are not what they should be, or a conversion that failed or panicked.
+// What had been read before it stays valid.
+type DecodingError struct {
+	// Meta identifies the object as far as it is known.
+	Meta store.Meta
+
+	// Err is what is wrong.
+	Err error
+}
+
+// Error implements error.
+func (e *DecodingError) Error() string {
+	if e.Meta.Key == (store.Key{}) {
+		return fmt.Sprintf("decoding an object: %v", e.Err)
+	}
+	return fmt.Sprintf("decoding object %s: %v", e.Meta, e.Err)
+}
+
+// Unwrap returns what is wrong.
+func (e *DecodingError) Unwrap() error { return e.Err }
+
+// SinkError wraps an error that a sink returned.
+type SinkError struct {
+	// Call is the method of the sink that returned it.
+	Call string
+
+	// Meta identifies the object that was refused; zero for calls that are
+	// not about an object.
+	Meta store.Meta
+
+	// Err is what the sink returned.
+	Err error
+}
+
+// Error implements error.
+func (e *SinkError) Error() string {
+	if e.Meta.Key == (store.Key{}) {
+		return fmt.Sprintf("sink: %s: %v", e.Call, e.Err)
+	}
+	return fmt.Sprintf("sink: %s %s: %v", e.Call, e.Meta, e.Err)
+}
+
+// Unwrap returns what the sink returned.
+func (e *SinkError) Unwrap() error { return e.Err }
+
+// SilenceError says that a request was given up because nothing came for too
+// long.
+type SilenceError struct {
+	// After is how long nothing came.
+	After time.Duration
+
+	// Unanswered is set if there was a connection and not one byte of an
+	// answer came over it.
+	Unanswered bool
+
+	err error // what it means, if it is not a dead connection
+}
+
+// Error implements error.
+func (e *SilenceError) Error() string {
+	if e.err != nil {
+		return fmt.Sprintf("%v (waited for %v)", e.err, e.After)
+	}
+	if e.Unanswered {
+		return fmt.Sprintf("no answer for %v: the connection is taken for dead", e.After)
+	}
+	return fmt.Sprintf("nothing received for %v, not even a bookmark: the connection is taken for dead", e.After)
+}
+
+// Unwrap returns what the silence means, if it is known.
+func (e *SilenceError) Unwrap() error { return e.err }
+
+// Timeout reports true, for those who ask errors of the net package.
+func (e *SilenceError) Timeout() bool { return true }
+
+// Reasons of the Reflector's own for ending a request or wanting a pass.
+var (
+	errAsked        = errors.New("a new pass was asked for")
+	errNoVersion    = errors.New("the server gave no resource version to resume the watch from")
+	errOlder        = errors.New("the server answered with an older state than it was asked for at least")
+	errOldBookmarks = errors.New("the server's bookmarks are older than what it delivered before")
+	errNoEnd        = errors.New("the initial events of the watch do not end: the server seems to ignore sendInitialEvents")
+	errClosedEarly  = errors.New("the server closed the watch before the end of the initial events")
+	errNoDrained    = errors.New("the sink returned a FullError without Drained: set it to a channel that is closed once there is room")
+)

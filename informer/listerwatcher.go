@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/watchlist"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// patience is how long a call of a ListerWatcher may outlive its context before
+// it is abandoned, and a stopped watch may take to close its channel.
+const patience = 500 * time.Millisecond
+
+// FromListerWatcher makes a [Source] of anything that client-go can list and
+// watch: what typed, dynamic, metadata and fake clients give.
+//
+// Convert turns an object as it was decoded by the client into a T. If it is
+// nil the object must be a T itself. It is called at most once per object, and
+// not for objects that the sink holds; a panic in it is an error of the object.
+// An error of one object fails the list or the watch that it came by.
+//
+//   - ListWithContext and WatchWithContext are used where lw has them. A call
+//     that does not return within half a second of the end of its context is
+//     abandoned: it goes on in its goroutine until it returns, and its result is
+//     dropped. Nothing else of a Reflector ever outlives Run.
+//   - Passes are streamed unless lw says by IsWatchListSemanticsUnSupported, as
+//     client-go's fakes do, that it does not support that. Feature gates and
+//     environment variables of client-go are not looked at.
+//   - An object is detached from the list that it came in, so that one that is
+//     kept does not keep the others.
+//   - Lists and events in the form of a Table are errors, and so is whatever
+//     has no metadata or no name: they are never taken for an empty collection.
+func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Object) (T, error)) Source[T] {
+	s := &listerWatcher[T]{convert: convert, typed: convert == nil}
+	if s.typed {
+		s.convert = assert[T]
+	}
+	if isNil(lw) {
+		return s
+	}
+	s.lw = cache.ToListerWatcherWithContext(lw)
+	s.streams = !watchlist.DoesClientNotSupportWatchListSemantics(lw)
+	return s
+}
+
+func assert[T any](obj runtime.Object) (T, error) {
+	t, ok := any(obj).(T)
+	if !ok {
+		return t, fmt.Errorf("the object is a %T, not a %v: use a client for that type, or give FromListerWatcher a function that converts",
+			obj, reflect.TypeFor[T]())
+	}
+	return t, nil
+}
+
+type listerWatcher[T any] struct {
+	lw      cache.ListerWatcherWithContext // nil: none was given
+	convert func(runtime.Object) (T, error)
+	typed   bool // convert is a type assertion
+	streams bool
+}
+
+var errNoListerWatcher = errors.New("FromListerWatcher was given no ListerWatcher")
+
+// validate is asked by NewReflector.
+func (s *listerWatcher[T]) validate() error {
+	if s.lw == nil {
+		return errNoListerWatcher
+	}
+	return nil
+}
+
+// WatchList implements [Source].
+func (s *listerWatcher[T]) WatchList() bool { return s.streams }
+
+// List implements [Source].
+func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yield func(Item[T]) error) (Page, error) {
+	if s.lw == nil {
+		return Page{}, errNoListerWatcher
+	}
+	list, err := await(ctx, func() (runtime.Object, error) { return s.lw.ListWithContext(ctx, opts) }, nil)
+	if err != nil {
+		return Page{}, err
+	}
+	if isNil(list) {
+		return Page{}, &DecodingError{Err: errors.New("the list is nil")}
+	}
+	if isTable(list) {
+		return Page{}, &DecodingError{Err: errTable}
+	}
+	lm, err := meta.ListAccessor(list)
+	if err != nil {
+		return Page{}, &DecodingError{Err: fmt.Errorf("a %T is not a list: %w", list, err)}
+	}
+	page := Page{Version: lm.GetResourceVersion(), Continue: lm.GetContinue(), Remaining: -1}
+	if n := lm.GetRemainingItemCount(); n != nil {
+		page.Remaining = *n
+	}
+	item := objectItem[T]{source: s, copies: holdsValues(list)}
+	var yielded error
+	err = eachItem(list, func(obj runtime.Object) error {
+		if err := item.set(obj); err != nil {
+			return err
+		}
+		yielded = yield(&item)
+		return yielded
+	})
+	switch {
+	case yielded != nil:
+		return page, yielded
+	case err != nil:
+		return page, decodingError(store.Meta{}, err)
+	}
+	return page, nil
+}
+
+// eachItem is meta.EachListItem, which panics on lists of a strange shape.
+func eachItem(list runtime.Object, f func(runtime.Object) error) (err error) {
+	inside := false
+	defer func() {
+		if inside {
+			return // a panic of the sink is not ours
+		}
+		if p := recover(); p != nil {
+			err = fmt.Errorf("reading the items of a %T panicked: %v", list, p)
+		}
+	}()
+	return meta.EachListItem(list, func(obj runtime.Object) error {
+		inside = true
+		err := f(obj)
+		inside = false
+		return err
+	})
+}
+
+// holdsValues reports whether the items of list lie in an array, so that one of
+// them keeps all of them.
+func holdsValues(list runtime.Object) bool {
+	ptr, err := meta.GetItemsPtr(list)
+	if err != nil {
+		return false
+	}
+	slice := reflect.TypeOf(ptr)
+	if slice.Kind() != reflect.Pointer || slice.Elem().Kind() != reflect.Slice {
+		return false
+	}
+	elem := slice.Elem().Elem()
+	return elem.Kind() == reflect.Struct && elem != reflect.TypeFor[runtime.RawExtension]()
+}
+
+// Watch implements [Source].
+func (s *listerWatcher[T]) Watch(ctx context.Context, opts metav1.ListOptions) (Stream[T], error) {
+	if s.lw == nil {
+		return nil, errNoListerWatcher
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	w, err := await(ctx, func() (watchInterface, error) { return s.lw.WatchWithContext(ctx, opts) }, stopWatch)
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	if isNil(w) {
+		cancel(nil)
+		return nil, &DecodingError{Err: errors.New("the watch is nil")}
+	}
+	return &listerWatcherStream[T]{
+		ctx: ctx, cancel: cancel, watch: w, events: w.ResultChan(),
+		item: objectItem[T]{source: s},
+	}, nil
+}
+
+// await calls call in a goroutine, so that one that ignores its context cannot
+// hold up the caller. The result of an abandoned call goes to discard.
+func await[R any](ctx context.Context, call func() (R, error), discard func(R)) (R, error) {
+	type result struct {
+		value R
+		err   error
+	}
+	results := make(chan result)
+	abandoned := make(chan struct{})
+	go func() {
+		value, err := call()
+		select {
+		case results <- result{value, err}:
+		case <-abandoned:
+			if err == nil && discard != nil {
+				discard(value)
+			}
+		}
+	}()
+	select {
+	case r := <-results:
+		return r.value, r.err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case r := <-results:
+		return r.value, r.err
+	case <-timer.C:
+		close(abandoned)
+		var none R
+		return none, context.Cause(ctx)
+	}
+}
+
+// objectItem is the item of one object after the other.
+type objectItem[T any] struct {
+	source *listerWatcher[T]
+	copies bool // the object lies in an array of others
+	obj    runtime.Object
+	meta   store.Meta
+}
+
+// set makes the item that of obj.
+func (i *objectItem[T]) set(obj runtime.Object) error {
+	m, err := metaOf(obj)
+	if err != nil {
+		return &DecodingError{Err: err}
+	}
+	if m.Key.Name == "" {
+		return &DecodingError{Err: fmt.Errorf("an object (%T) without a name", obj)}
+	}
+	i.obj, i.meta = obj, m
+	return nil
+}
+
+// Meta implements [Item].
+func (i *objectItem[T]) Meta() store.Meta { return i.meta }
+
+// Decode implements [Item].
+func (i *objectItem[T]) Decode() (t T, err error) {
+	obj := i.obj
+	i.obj = nil
+	if obj == nil {
+		return t, &DecodingError{Meta: i.meta, Err: errors.New("decoded twice")}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = &DecodingError{Meta: i.meta, Err: fmt.Errorf("converting panicked: %v", p)}
+		}
+	}()
+	if i.copies {
+		if v := reflect.ValueOf(obj); v.Kind() == reflect.Pointer {
+			detached := reflect.New(v.Type().Elem())
+			detached.Elem().Set(v.Elem())
+			obj = detached.Interface().(runtime.Object)
+		}
+	}
+	if t, err = i.source.convert(obj); err != nil {
+		return t, &DecodingError{Meta: i.meta, Err: err}
+	}
+	return t, nil
+}
+
+var errTable = errors.New("the server sent a Table: ask for objects, not for application/json;as=Table")
+
+func isTable(obj runtime.Object) bool {
+	switch o := obj.(type) {
+	case *metav1.Table:
+		return true
+	case runtime.Unstructured:
+		gvk := o.GetObjectKind().GroupVersionKind()
+		return gvk.Kind == "Table" && gvk.Group == metav1.GroupName
+	}
+	return false
+}
+
+// metaOf returns the meta of obj, or an error for what has none.
+func metaOf(obj runtime.Object) (m store.Meta, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("an object (%T) whose metadata cannot be read: %v", obj, p)
+		}
+	}()
+	if obj == nil {
+		return m, errors.New("an object that is nil")
+	}
+	if isTable(obj) {
+		return m, errTable
+	}
+	o, err := meta.Accessor(obj)
+	if err != nil {
+		return m, fmt.Errorf("an object (%T) without metadata: %w", obj, err)
+	}
+	return store.MetaOf(o), nil
+}
+
+// statusError returns the error that an event of type Error carries.
+func statusError(obj runtime.Object) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &DecodingError{Err: fmt.Errorf("an error event with a %T that cannot be read: %v", obj, p)}
+		}
+	}()
+	if isNil(obj) {
+		return &DecodingError{Err: errors.New("an error event without a status")}
+	}
+	return apierrors.FromObject(obj)
+}

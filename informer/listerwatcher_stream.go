@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+type watchInterface = watch.Interface
+
+// errStopped is what Next returns after Stop.
+var errStopped = errors.New("the watch was stopped")
+
+// listerWatcherStream is a [Stream] over a watch.Interface.
+type listerWatcherStream[T any] struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	watch  watch.Interface
+	events <-chan watch.Event
+	item   objectItem[T]
+	failed error // what ended the stream
+	stop   sync.Once
+}
+
+// Next implements [Stream].
+func (s *listerWatcherStream[T]) Next() (Event[T], error) {
+	if s.failed != nil {
+		return Event[T]{}, s.failed
+	}
+	event, err := s.next()
+	if err != nil {
+		s.failed = err
+	}
+	return event, err
+}
+
+func (s *listerWatcherStream[T]) next() (Event[T], error) {
+	var (
+		raw watch.Event
+		ok  bool
+	)
+	select {
+	case raw, ok = <-s.events:
+	case <-s.ctx.Done():
+		return Event[T]{}, context.Cause(s.ctx)
+	}
+	if !ok {
+		if s.ctx.Err() != nil {
+			return Event[T]{}, context.Cause(s.ctx) // which closed it
+		}
+		return Event[T]{}, io.EOF
+	}
+	switch raw.Type {
+	case watch.Added, watch.Modified, watch.Deleted:
+		if err := s.item.set(raw.Object); err != nil {
+			return Event[T]{}, err
+		}
+		if s.item.source.typed {
+			// Before anything is concluded from it, a deletion least of all.
+			if _, ok := any(raw.Object).(T); !ok {
+				_, err := assert[T](raw.Object)
+				return Event[T]{}, &DecodingError{Meta: s.item.meta, Err: err}
+			}
+		}
+		return Event[T]{Type: raw.Type, Item: &s.item, Version: s.item.meta.Version}, nil
+	case watch.Bookmark:
+		return bookmark[T](raw.Object)
+	case watch.Error:
+		return Event[T]{}, statusError(raw.Object)
+	}
+	return Event[T]{}, &DecodingError{Err: fmt.Errorf("an event of unknown type %q with a %T", raw.Type, raw.Object)}
+}
+
+func bookmark[T any](obj runtime.Object) (e Event[T], err error) {
+	m, err := metaOf(obj)
+	if err != nil {
+		return e, &DecodingError{Err: fmt.Errorf("bookmark: %w", err)}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = &DecodingError{Err: fmt.Errorf("bookmark: %v", p)}
+		}
+	}()
+	e = Event[T]{Type: watch.Bookmark, Version: m.Version}
+	if o, err := meta.Accessor(obj); err == nil {
+		e.InitialEventsEnd = o.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true"
+	}
+	return e, nil
+}
+
+// Stop implements [Stream].
+func (s *listerWatcherStream[T]) Stop() {
+	s.stop.Do(func() {
+		stopWatch(s.watch)
+		s.cancel(errStopped)
+	})
+}
+
+// stopWatch stops a watch and waits until it has closed its channel: that is
+// when what read it is through. Some never close it and are left alone.
+func stopWatch(w watch.Interface) {
+	if isNil(w) {
+		return
+	}
+	w.Stop()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	events := w.ResultChan()
+	if events == nil {
+		return
+	}
+	for {
+		select {
+		case _, ok := <-events:
+			if !ok {
+				return
+			}
+		case <-timer.C:
+			return
+		}
+	}
+}

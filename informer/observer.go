@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"time"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// Observer is told what a [Reflector] does, as typed values: logs, metrics and
+// health are made of these.
+//
+// Observe is called from the goroutine of the Reflector, in order, and should
+// return quickly: the Reflector waits for it.
+type Observer interface {
+	Observe(info ReflectorInfo, occurrence Occurrence)
+}
+
+// ObserverFunc is a function that is an [Observer].
+type ObserverFunc func(ReflectorInfo, Occurrence)
+
+// Observe implements [Observer].
+func (f ObserverFunc) Observe(info ReflectorInfo, o Occurrence) { f(info, o) }
+
+// Observers returns an observer that passes everything to each of those given,
+// in order; nil ones are skipped.
+func Observers(observers ...Observer) Observer {
+	var list []Observer
+	for _, o := range observers {
+		if o != nil {
+			list = append(list, o)
+		}
+	}
+	return ObserverFunc(func(info ReflectorInfo, o Occurrence) {
+		for _, observer := range list {
+			observer.Observe(info, o)
+		}
+	})
+}
+
+// Occurrence is something that happened in a Reflector: one of the types
+// below. The set grows; ignore what you do not know.
+type Occurrence interface{ occurrence() }
+
+type (
+	// ListStarted: a pass starts. Streamed tells a watch with initial events
+	// from paged lists.
+	ListStarted struct {
+		Pass     store.Pass
+		Streamed bool
+	}
+
+	// PageRead: a page was read and the sink accepted it.
+	PageRead struct{ store.PageInfo }
+
+	// ListDone: the sink accepted the whole pass.
+	ListDone struct {
+		Pass     store.Pass
+		Streamed bool
+		Version  string
+		Objects  int // in the collection
+		Decoded  int // of these, how many the sink did not hold
+		Took     time.Duration
+	}
+
+	// ListFailed: the pass broke off. Another one follows.
+	ListFailed struct {
+		Pass     store.Pass
+		Streamed bool
+		Cause    Cause
+		Err      error
+	}
+
+	// WatchOpened: the server accepted a watch from Version.
+	WatchOpened struct{ Version string }
+
+	// WatchEnded: a watch ended, or could not be opened. Cause is CauseClosed
+	// if the server ended it in an orderly way.
+	WatchEnded struct {
+		Version string // to resume from
+		Events  int
+		Lived   time.Duration
+		Cause   Cause
+		Err     error // nil for CauseClosed
+	}
+
+	// RelistNeeded: watching cannot go on from the last version.
+	RelistNeeded struct {
+		Reason store.Reason
+		Err    error
+	}
+
+	// WatchListUnavailable: the server does not stream initial events; paged
+	// lists are used until Retry.
+	WatchListUnavailable struct {
+		Err   error
+		Retry time.Time
+	}
+
+	// BackingOff: nothing is requested for a while.
+	BackingOff struct {
+		For     time.Duration
+		Failure int // how many in a row
+		Cause   Cause
+		Err     error
+	}
+
+	// WentBackwards: the server gave an older version than it gave before, as
+	// after a restore from a backup. Its state is taken as the truth.
+	WentBackwards struct{ From, To string }
+)
+
+func (ListStarted) occurrence()          {}
+func (PageRead) occurrence()             {}
+func (ListDone) occurrence()             {}
+func (ListFailed) occurrence()           {}
+func (WatchOpened) occurrence()          {}
+func (WatchEnded) occurrence()           {}
+func (RelistNeeded) occurrence()         {}
+func (WatchListUnavailable) occurrence() {}
+func (BackingOff) occurrence()           {}
+func (WentBackwards) occurrence()        {}

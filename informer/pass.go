@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// largest is the most by which repeated expiry may enlarge pages, as a power
+// of 2.
+const largest = 3
+
+// passing is the state of one pass.
+type passing struct {
+	pass     store.Pass
+	streamed bool
+	// from is the version that the pass must not be older than, "" for a
+	// consistent read. Continued is set once the first page is through.
+	from      string
+	continued bool
+
+	version string // of the collection, once known
+	objects int
+	decoded int
+}
+
+// pass makes one attempt at a pass. If it was committed and was streamed, its
+// stream is returned and goes on as the watch.
+func (c *cycle[T]) pass() *opened[T] {
+	c.epoch++
+	p := &passing{
+		pass:     store.Pass{Epoch: c.epoch, Reason: c.want, Cause: c.wantCause},
+		streamed: c.mayStream(),
+	}
+	if !c.consistent && c.version != "0" {
+		p.from = c.version
+	}
+	c.r.update(func(i *ReflectorInfo) { i.State, i.Epoch = StateListing, p.pass.Epoch })
+	c.r.observe(ListStarted{Pass: p.pass, Streamed: p.streamed})
+	start := time.Now()
+
+	var open *opened[T]
+	err := c.sinkError("Begin", store.Meta{}, c.cfg.Sink.Begin(c.ctx, p.pass))
+	if err == nil {
+		if p.streamed {
+			open, err = c.passStreamed(p)
+		} else {
+			err = c.passPaged(p)
+		}
+	}
+	if err != nil {
+		c.passFailed(p, c.errorOf("list", err))
+		return nil
+	}
+	done := ListDone{
+		Pass: p.pass, Streamed: p.streamed, Version: p.version,
+		Objects: p.objects, Decoded: p.decoded, Took: time.Since(start),
+	}
+	c.r.observe(done)
+	c.r.update(func(i *ReflectorInfo) { i.Err, i.Cause = nil, CauseNone })
+	return open
+}
+
+// commit completes the pass at p.version.
+func (c *cycle[T]) commit(p *passing) error {
+	if c.older(p.version) {
+		if p.from != "" {
+			return errOlder
+		}
+		c.r.observe(WentBackwards{From: c.version, To: p.version})
+	}
+	if err := c.cfg.Sink.Commit(c.ctx, p.version); err != nil {
+		return c.sinkError("Commit", store.Meta{}, err)
+	}
+	c.version = p.version
+	c.want, c.wantCause, c.consistent = "", nil, false
+	c.pages, c.silences = 0, 0
+	c.rewatches = 0
+	c.r.update(func(i *ReflectorInfo) { i.Version = p.version; i.Passes++ })
+	return nil
+}
+
+// older reports whether version is known to be older than the last accepted.
+func (c *cycle[T]) older(version string) bool {
+	order, ordered := store.CompareVersions(version, c.version)
+	return ordered && order < 0
+}
+
+// passFailed breaks the pass off and decides on what comes next.
+func (c *cycle[T]) passFailed(p *passing, err error) {
+	cause := c.causeOf(err)
+	c.cfg.Sink.Abort(p.pass, err)
+	if !c.stopping() {
+		c.r.update(func(i *ReflectorInfo) { i.Err, i.Cause = err, cause })
+	}
+	c.r.observe(ListFailed{Pass: p.pass, Streamed: p.streamed, Cause: cause, Err: err})
+	if c.stopping() {
+		return
+	}
+	if cause == CauseSilent {
+		c.silences = min(c.silences+1, 4)
+	} else {
+		c.silences = 0
+	}
+
+	if p.decoded > 0 {
+		c.calm.full = 0
+	}
+	switch {
+	case c.sinkSaid(err):
+	case p.from != "" && !p.continued && (cause == CauseExpired || apierrors.IsBadRequest(err)):
+		// The server has no state that is new enough: it may have lost some.
+		// The newest that it has must do.
+		c.consistent = true
+	case cause == CauseExpired:
+		// The rest of the pages is gone. The next attempt offers what the
+		// sink has by now to Holds, and so is faster.
+		if p.continued && c.calm.expired > 0 {
+			c.pages = min(c.pages+1, largest)
+		}
+		c.calmly(&c.calm.expired, cause, err)
+	case p.streamed && c.fallBack(cause, err):
+	default:
+		c.fail(cause, err)
+	}
+}
+
+// sinkError wraps an error of the sink.
+func (c *cycle[T]) sinkError(call string, meta store.Meta, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &SinkError{Call: call, Meta: meta, Err: err}
+}
+
+// offer hands an object of a pass to the sink, unless the sink holds it.
+func (c *cycle[T]) offer(p *passing, item Item[T]) error {
+	meta := item.Meta()
+	if c.cfg.Sink.Holds(meta) {
+		p.objects++
+		return nil
+	}
+	obj, err := item.Decode()
+	if err != nil {
+		return decodingError(meta, err)
+	}
+	if err := c.cfg.Sink.Apply(c.ctx, meta, obj); err != nil {
+		return c.sinkError("Apply", meta, err)
+	}
+	p.objects++
+	p.decoded++
+	return nil
+}
+
+// decodingError marks err as one of decoding, if it is not.
+func decodingError(meta store.Meta, err error) error {
+	var known *DecodingError
+	if errors.As(err, &known) {
+		return err
+	}
+	return &DecodingError{Meta: meta, Err: err}
+}
+
+// errorIn prefers the cause of ctx to what a source made of it, and leaves
+// errors of the sink and of decoding alone.
+func errorIn(ctx context.Context, err error) error {
+	var (
+		sink     *SinkError
+		decoding *DecodingError
+	)
+	if ctx.Err() == nil || errors.As(err, &decoding) || errors.As(err, &sink) {
+		return err
+	}
+	return context.Cause(ctx)
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"errors"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+var errSamePage = errors.New("the server gave the continue token that it was asked for: the list would never end")
+
+// passPaged reads the collection page by page.
+//
+// The first page asks for the newest state, or for one that is not older than
+// p.from; the others follow by token and are of the same state. Each has a
+// limit. The server ignores the limit for resource version "0", which is
+// therefore never used.
+func (c *cycle[T]) passPaged(p *passing) error {
+	limit := c.cfg.PageSize << c.pages
+	opts := metav1.ListOptions{Limit: limit}
+	if p.from != "" {
+		opts.ResourceVersion = p.from
+		opts.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan
+	}
+	for number := 1; ; number++ {
+		before := p.objects
+		page, err := c.page(p, opts)
+		if err != nil {
+			return err
+		}
+		if number == 1 {
+			p.version = page.Version
+			if p.from != "" && c.older(p.version) {
+				return errOlder // no need to read the others
+			}
+			p.continued = true
+		}
+		info := store.PageInfo{Number: number, Objects: p.objects - before, Remaining: page.Remaining}
+		if err := c.cfg.Sink.Page(c.ctx, info); err != nil {
+			return c.sinkError("Page", store.Meta{}, err)
+		}
+		c.r.observe(PageRead{info})
+		switch page.Continue {
+		case "":
+			return c.commit(p)
+		case opts.Continue:
+			return errSamePage
+		}
+		opts = metav1.ListOptions{Limit: limit, Continue: page.Continue}
+	}
+}
+
+// page reads one page into the sink.
+func (c *cycle[T]) page(p *passing, opts metav1.ListOptions) (Page, error) {
+	silence := c.cfg.Silence
+	if silence > 0 {
+		silence <<= c.silences
+	}
+	ctx, cancel, g := c.request(silence)
+	defer cancel(nil)
+	var sunk error
+	page, err := c.cfg.Source.List(ctx, opts, func(item Item[T]) error {
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+		g.busy()
+		sunk = c.offer(p, item)
+		g.waiting()
+		return sunk
+	})
+	c.finish(g, err)
+	switch {
+	case sunk != nil:
+		// Whatever the source made of it.
+		return page, sunk
+	case err != nil:
+		return page, errorIn(ctx, err)
+	}
+	c.r.contacted(time.Since(c.r.base))
+	return page, nil
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"errors"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// How long it is remembered that a server does not stream initial events: at
+// first, and at most.
+const (
+	unavailableFirst = 10 * time.Minute
+	unavailableMost  = 4 * time.Hour
+)
+
+// overdue is how often InitialSilence fits into the time that the end of the
+// initial events may take once other events than additions have come. A server
+// that ignores the request for initial events never sends their end.
+const overdue = 3
+
+// streamMemory remembers how streamed passes fared.
+type streamMemory struct {
+	retry  time.Time     // not before
+	memory time.Duration // how long the last failure was remembered
+	broken int           // streamed passes in a row that broke off
+}
+
+// mayStream reports whether the next pass is streamed.
+func (c *cycle[T]) mayStream() bool {
+	switch c.cfg.Lists {
+	case ListPaged:
+		return false
+	case ListAuto:
+		if c.cfg.Sink.MayBlock() {
+			return false
+		}
+	}
+	return c.cfg.Source.WatchList() && !time.Now().Before(c.streams.retry)
+}
+
+// fallBack decides whether the failure of a streamed pass means that the server
+// does not stream initial events. If so it is remembered, and the next pass, in
+// pages, follows at once.
+func (c *cycle[T]) fallBack(cause Cause, err error) bool {
+	c.streams.broken++
+	var silence *SilenceError
+	switch cause {
+	case CauseForbidden, CauseRejected:
+		// Not known to the server, or watching is not allowed: a list may be.
+	case CauseSilent:
+		if errors.As(err, &silence) && silence.Unanswered && c.streams.broken < 2 {
+			return false // the connection is to blame
+		}
+	case CauseServer, CauseConnection, CauseTimeout, CauseClosed, CauseDecoding, CauseUnknown:
+		if c.streams.broken < 2 {
+			return false
+		}
+	default:
+		// Whatever it is, a list would meet it as well.
+		return false
+	}
+	c.streams.memory = min(max(2*c.streams.memory, unavailableFirst), unavailableMost)
+	c.streams.retry = time.Now().Add(c.streams.memory)
+	c.streams.broken = 0
+	c.r.observe(WatchListUnavailable{Err: err, Retry: c.streams.retry})
+	return true
+}
+
+// passStreamed reads the initial events of a watch. The stream that it returns
+// goes on as the watch.
+//
+// The version of the pass is that of the bookmark that ends the initial events.
+// No event before it moves the version: additions come in any order.
+func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
+	opts := watchOptions()
+	opts.ResourceVersion = p.from
+	opts.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan
+	yes := true
+	opts.SendInitialEvents = &yes
+	open, err := c.open(opts, c.cfg.InitialSilence)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.initialEvents(p, open); err != nil {
+		c.close(open, err)
+		return nil, err
+	}
+	c.streams = streamMemory{}
+	open.guard.allow(c.cfg.Silence)
+	return open, nil
+}
+
+// initialEvents reads up to the end of the initial events and commits.
+func (c *cycle[T]) initialEvents(p *passing, open *opened[T]) error {
+	var others time.Duration // when an event came that is no addition, since base
+	for {
+		event, err := c.next(open)
+		if err != nil {
+			if open.ordered(err) {
+				return errClosedEarly
+			}
+			return err
+		}
+		at := open.guard.busy()
+		switch event.Type {
+		case watch.Added, watch.Modified:
+			before := p.objects
+			err = c.offer(p, event.Item)
+			if event.Type == watch.Modified {
+				p.objects = before // it was added before
+			}
+		case watch.Deleted:
+			if err = c.remove(event.Item); err == nil {
+				p.objects = max(0, p.objects-1)
+			}
+		case watch.Bookmark:
+			if event.InitialEventsEnd {
+				p.version = event.Version
+				c.r.contacted(at)
+				if err := c.commit(p); err != nil {
+					return err
+				}
+				open.guard.waiting()
+				return nil
+			}
+		default:
+			err = unknownEvent(event.Type)
+		}
+		if err != nil {
+			return err
+		}
+		c.r.contacted(at)
+		if event.Type != watch.Added {
+			if others == 0 {
+				others = at
+			} else if at-others > overdue*c.cfg.InitialSilence {
+				return &SilenceError{After: at - others, err: errNoEnd}
+			}
+		}
+		open.guard.waiting()
+	}
+}
+
+// remove tells the sink of a deletion.
+func (c *cycle[T]) remove(item Item[T]) error {
+	meta := item.Meta()
+	last, err := item.Decode()
+	if err != nil {
+		return decodingError(meta, err)
+	}
+	return c.sinkError("Delete", meta, c.cfg.Sink.Delete(c.ctx, meta, last, true))
+}

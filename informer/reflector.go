@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// Config configures a [Reflector]. Source and Sink are required; the zero value
+// of everything else is a useful default.
+type Config[T any] struct {
+	// Name tells this reflector from others in logs and errors. Default: the
+	// name of T.
+	Name string
+
+	// Source is read. One Reflector per Source.
+	Source Source[T]
+
+	// Sink is told. One Reflector per Sink.
+	Sink store.Sink[T]
+
+	// ResumeFrom is the version that the sink's present content belongs to, if
+	// it has any: watching starts there, and one list follows only if the
+	// server no longer has it. Default: start with a list.
+	ResumeFrom string
+
+	// PageSize is the limit of each list request, in objects. It holds for
+	// every list, recovery included. Only if a pass expires again and again
+	// before its last page are pages made larger, to eight times this size at
+	// most. Default 500.
+	PageSize int64
+
+	// Lists says how passes are read. Default [ListAuto].
+	Lists ListMode
+
+	// Silence is how long a watch may bring nothing, not even a bookmark,
+	// before its connection is given up for dead; the watch is then resumed,
+	// without a list. Default 150 s: servers send a bookmark about every
+	// minute. Negative: for ever.
+	//
+	// A list request, too, may bring nothing for this long; each time that one
+	// fails so, the next may take twice as long, since a large page over a slow
+	// line cannot be told from a dead one by its source.
+	Silence time.Duration
+
+	// InitialSilence is the same for a watch that has yet to bring its initial
+	// events, after which a paged list is tried. Default 10 s.
+	InitialSilence time.Duration
+
+	// Backoff spaces requests after failures.
+	Backoff Backoff
+
+	// Observer is told what happens. Optional.
+	Observer Observer
+}
+
+// ListMode says how a pass is read.
+type ListMode int
+
+const (
+	// ListAuto streams the initial events of a watch if the source and the
+	// server can and the sink does not block, and lists in pages otherwise.
+	ListAuto ListMode = iota
+
+	// ListPaged always lists in pages.
+	ListPaged
+
+	// ListStreamed is ListAuto for sinks that may block as well.
+	ListStreamed
+)
+
+// ReflectorInfo describes a Reflector at some moment.
+type ReflectorInfo struct {
+	Name  string
+	State State
+
+	// Version is the last version that the sink accepted.
+	Version string
+
+	// Epoch is that of the last pass that was begun; Passes is how many were
+	// committed.
+	Epoch, Passes uint64
+
+	// Contact is when the server was last heard of: an answer, an event or a
+	// bookmark. Zero if never.
+	Contact time.Time
+
+	// Err is the last failure that has not been overcome by a success, nil if
+	// all is well. Cause is its class.
+	Err   error
+	Cause Cause
+}
+
+// State is the state of a Reflector.
+type State string
+
+const (
+	StateIdle       State = "idle"        // not running
+	StateListing    State = "listing"     // a pass is under way
+	StateWatching   State = "watching"    // a watch is open
+	StateBackingOff State = "backing off" // waiting after a failure
+	StateDraining   State = "draining"    // waiting for the sink, after a FullError
+)
+
+// Reflector keeps a sink in step with a source: it lists, watches, resumes a
+// watch that ended, and lists again when a watch cannot be resumed.
+//
+//   - A watch that was closed, reset, or fell silent is resumed from the last
+//     version that the sink accepted. A new pass is made only if the server no
+//     longer has that version, if asked for, or if resuming failed for long.
+//   - Every list has a limit.
+//   - What is read is handed to the sink at once; between the wire and the sink
+//     there is one page at most.
+//   - A pass is never older than what was delivered before.
+type Reflector[T any] struct {
+	cfg     Config[T]
+	base    time.Time // times are kept as durations since it
+	started atomic.Bool
+
+	mu        sync.Mutex
+	info      ReflectorInfo // but for Contact
+	contact   time.Duration
+	heard     bool // contact is set
+	asked     bool
+	askedFor  error
+	interrupt context.CancelCauseFunc // ends the watch under way
+}
+
+// NewReflector returns a Reflector that does nothing until Run. It fails if the
+// source or the sink is missing, or a setting makes no sense.
+func NewReflector[T any](cfg Config[T]) (*Reflector[T], error) {
+	if cfg.Name == "" {
+		cfg.Name = reflect.TypeFor[T]().String()
+	}
+	if err := cfg.complete(); err != nil {
+		return nil, fmt.Errorf("reflector of %s: %w", cfg.Name, err)
+	}
+	r := &Reflector[T]{cfg: cfg, base: time.Now()}
+	r.info = ReflectorInfo{Name: cfg.Name, State: StateIdle, Version: cfg.ResumeFrom}
+	return r, nil
+}
+
+// complete checks the configuration and fills in the defaults.
+func (c *Config[T]) complete() error {
+	if isNil(c.Source) {
+		return errors.New("Config.Source is nil: give what is to be read, for example FromListerWatcher(…)")
+	}
+	if isNil(c.Sink) {
+		return errors.New("Config.Sink is nil: give what is to be told, for example a store.Store")
+	}
+	if v, ok := c.Source.(interface{ validate() error }); ok {
+		if err := v.validate(); err != nil {
+			return fmt.Errorf("Config.Source: %w", err)
+		}
+	}
+	if c.PageSize < 0 {
+		return fmt.Errorf("Config.PageSize is %d: give a positive number of objects, or 0 for the default of %d; lists are never unlimited",
+			c.PageSize, defaultPageSize)
+	}
+	if c.PageSize == 0 {
+		c.PageSize = defaultPageSize
+	}
+	if c.Lists < ListAuto || c.Lists > ListStreamed {
+		return fmt.Errorf("Config.Lists is %d: give ListAuto, ListPaged or ListStreamed", c.Lists)
+	}
+	if c.Silence == 0 {
+		c.Silence = defaultSilence
+	}
+	if c.InitialSilence < 0 {
+		return fmt.Errorf("Config.InitialSilence is %v: give a positive duration, or Lists: ListPaged if initial events are not wanted", c.InitialSilence)
+	}
+	if c.InitialSilence == 0 {
+		c.InitialSilence = defaultInitialSilence
+	}
+	if err := c.Backoff.complete(); err != nil {
+		return fmt.Errorf("Config.%w", err)
+	}
+	if c.Observer == nil || isNil(c.Observer) {
+		c.Observer = ObserverFunc(func(ReflectorInfo, Occurrence) {})
+	}
+	return nil
+}
+
+// isNil reports whether v is nil or holds a nil pointer, map or function.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	switch rv := reflect.ValueOf(v); rv.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Func:
+		return rv.IsNil()
+	}
+	return false
+}
+
+// Run reflects until ctx ends, and returns the cause of that. It must be called
+// once: a second call returns an error at once. When it returns, no request is
+// under way, no goroutine is left and no call of the sink or the observer will
+// follow; for the one exception, a source that ignores its context, see
+// [FromListerWatcher]. Nothing but the end of ctx makes it return: failures are
+// observed, and retried.
+//
+// A panic of the sink or of the observer is not recovered.
+func (r *Reflector[T]) Run(ctx context.Context) error {
+	if !r.started.CompareAndSwap(false, true) {
+		return fmt.Errorf("reflector %s: Run was called before: make a new Reflector to run again", r.cfg.Name)
+	}
+	defer r.setState(StateIdle)
+	c := cycle[T]{r: r, cfg: &r.cfg, ctx: ctx, version: r.cfg.ResumeFrom}
+	c.run()
+	return context.Cause(ctx)
+}
+
+// Resync asks for a new pass; the watch under way is ended for it. Several
+// requests before the pass begins are one. It does not block, and may be called
+// from anywhere, at any time. A request that comes within a pass is for another
+// one after it; a backoff that is under way is not cut short.
+func (r *Reflector[T]) Resync(cause error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.asked {
+		r.asked, r.askedFor = true, cause
+	}
+	if r.interrupt != nil {
+		r.interrupt(errAsked)
+	}
+}
+
+// takeAsked returns and clears what Resync asked for.
+func (r *Reflector[T]) takeAsked() (cause error, asked bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	cause, asked = r.askedFor, r.asked
+	r.askedFor, r.asked = nil, false
+	return cause, asked
+}
+
+// onAsked makes Resync call interrupt, at once if it was called before; nil
+// ends that.
+func (r *Reflector[T]) onAsked(interrupt context.CancelCauseFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.interrupt = interrupt
+	if interrupt != nil && r.asked {
+		interrupt(errAsked)
+	}
+}
+
+// Info says how the Reflector is doing. It may be called from anywhere.
+func (r *Reflector[T]) Info() ReflectorInfo {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	info := r.info
+	if r.heard {
+		info.Contact = r.base.Add(r.contact)
+	}
+	return info
+}
+
+// update changes what Info says.
+func (r *Reflector[T]) update(change func(*ReflectorInfo)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(&r.info)
+}
+
+func (r *Reflector[T]) setState(s State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.info.State = s
+}
+
+// contacted notes that the server was heard of at the given time since base.
+func (r *Reflector[T]) contacted(at time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.contact, r.heard = at, true
+}
+
+// accepted notes that the sink accepted a call that brings it to version, after
+// the server was heard of at the given time since base.
+func (r *Reflector[T]) accepted(version string, at time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.contact, r.heard = at, true
+	r.info.Version = version
+	r.info.Err, r.info.Cause = nil, CauseNone
+}
+
+func (r *Reflector[T]) observe(o Occurrence) {
+	r.cfg.Observer.Observe(r.Info(), o)
+}

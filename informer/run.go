@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// When a watch that cannot be resumed is replaced by a pass although the server
+// never said that the version is gone. Only failures count in which the server
+// answered: while it cannot be reached a list would fail as well.
+const (
+	failingTries = 5               // and, for what may pass by itself:
+	failingTime  = 5 * time.Minute // of nothing but failures
+)
+
+// cycle is the state of one Run, owned by its goroutine.
+type cycle[T any] struct {
+	r   *Reflector[T]
+	cfg *Config[T]
+	ctx context.Context
+
+	// version is the last one that the sink accepted. Want says that a pass is
+	// needed, and why; empty: watch from version.
+	version   string
+	want      store.Reason
+	wantCause error
+
+	// consistent: the next pass must not ask for version at least, but for
+	// the newest that there is.
+	consistent bool
+
+	epoch    uint64
+	failures int // in a row, for the backoff
+	calm     calm
+	pages    int // by how much pages are enlarged, as a power of 2
+	suspect  bool
+	silences int // lists in a row that fell silent
+	streams  streamMemory
+
+	// Answered failures of the watch since it last got on.
+	rewatches    int
+	rewatchSince time.Time
+}
+
+// calm counts, per kind, ends that are no failures when they come singly. The
+// first of a kind is followed by the next request at once; a further one, before
+// a watch has lived for Backoff.Reset, is treated as a failure.
+type calm struct{ closed, expired, resync, full int }
+
+// run goes round until ctx ends.
+func (c *cycle[T]) run() {
+	if c.version == "" {
+		c.want = store.ReasonFirst
+	}
+	for c.ctx.Err() == nil {
+		if cause, asked := c.r.takeAsked(); asked && c.want == "" {
+			c.want, c.wantCause = store.ReasonAsked, cause
+		}
+		var open *opened[T]
+		if c.want != "" {
+			if open = c.pass(); open == nil {
+				continue // with another pass, or with a watch
+			}
+		}
+		c.watch(open)
+	}
+}
+
+// need makes the next step a pass. The reason of a pass that is already needed
+// stays.
+func (c *cycle[T]) need(reason store.Reason, cause error) {
+	if c.want == "" {
+		c.want, c.wantCause = reason, cause
+	}
+}
+
+// fail records a failure and waits, for the end of ctx at most.
+func (c *cycle[T]) fail(cause Cause, err error) {
+	c.failures++
+	delay := c.cfg.Backoff.delay(c.failures, cause, err)
+	c.r.update(func(i *ReflectorInfo) {
+		i.Err, i.Cause, i.State = err, cause, StateBackingOff
+	})
+	c.r.observe(BackingOff{For: delay, Failure: c.failures, Cause: cause, Err: err})
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.ctx.Done():
+	}
+}
+
+// calmly treats the end of a kind that count counts: the first one is passed
+// over, further ones are failures.
+func (c *cycle[T]) calmly(count *int, cause Cause, err error) {
+	*count++
+	if *count > 1 {
+		c.fail(cause, err)
+	}
+}
+
+// sinkSaid handles what the sink returned, other than nil. It reports whether
+// the error is one of the two that mean something else than a failure.
+func (c *cycle[T]) sinkSaid(err error) bool {
+	var full *store.FullError
+	switch {
+	case errors.As(err, &full):
+		if full.Drained == nil {
+			c.fail(CauseSink, fmt.Errorf("%w: %w", errNoDrained, err))
+			return true
+		}
+		c.r.setState(StateDraining)
+		select {
+		case <-full.Drained:
+			c.calmly(&c.calm.full, CauseSink, err)
+		case <-c.ctx.Done():
+		}
+		return true
+	case errors.Is(err, store.ErrResync):
+		if c.want == "" {
+			c.need(store.ReasonAsked, err)
+			c.r.observe(RelistNeeded{Reason: store.ReasonAsked, Err: err})
+		}
+		c.calmly(&c.calm.resync, CauseSink, err)
+		return true
+	}
+	return false
+}
+
+// stopping reports whether ctx has ended: whatever failed then is no failure.
+func (c *cycle[T]) stopping() bool { return c.ctx.Err() != nil }
+
+// causeOf is CauseOf, but for what failed because ctx ended.
+func (c *cycle[T]) causeOf(err error) Cause {
+	if err != nil && c.stopping() {
+		return CauseCanceled
+	}
+	return CauseOf(err)
+}
+
+// errorOf names the request that failed.
+func (c *cycle[T]) errorOf(verb string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %s: %w", verb, c.cfg.Name, err)
+}
+
+// request makes the context and the guard of one request.
+func (c *cycle[T]) request(limit time.Duration) (context.Context, context.CancelCauseFunc, *guard) {
+	ctx, cancel := context.WithCancelCause(c.ctx)
+	g := newGuard(c.r.base, limit, c.suspect, cancel)
+	return g.trace(ctx), cancel, g
+}
+
+// finish ends a guard and learns from it.
+func (c *cycle[T]) finish(g *guard, err error) {
+	answered := g.stop()
+	var silence *SilenceError
+	switch {
+	case errors.As(err, &silence):
+		c.suspect = true
+	case answered, err == nil:
+		c.suspect = false
+	}
+}
