@@ -136,20 +136,20 @@ func (s *Store[T]) termsOf(rec *record[T]) (terms []term[T], errs []error) {
 	return s.terms, errs
 }
 
-// reindex makes the indexes have e as rec under terms, and nowhere else. The
-// caller holds both locks.
-func (e *entry[T]) reindex(rec *record[T], terms []term[T]) {
-	if e.hasTerms(terms) {
-		for _, r := range e.refs {
+// reindex makes the indexes have rec under terms, and takes out the record
+// that they had before under refs. The caller holds both locks.
+func (rec *record[T]) reindex(old []ref[T], terms []term[T]) {
+	if haveTerms(old, terms) {
+		for _, r := range old {
 			r.bucket.records.set(r.pos, rec)
 		}
+		rec.refs = old
 		return
 	}
 	var refs []ref[T]
 	if len(terms) > 0 {
 		refs = make([]ref[T], 0, len(terms))
 	}
-	old := e.refs
 	for len(old) > 0 || len(terms) > 0 {
 		order := 0
 		switch {
@@ -173,14 +173,14 @@ func (e *entry[T]) reindex(rec *record[T], terms []term[T]) {
 			old, terms = old[1:], terms[1:]
 		}
 	}
-	e.refs = refs
+	rec.refs = refs
 }
 
-func (e *entry[T]) hasTerms(terms []term[T]) bool {
-	if len(e.refs) != len(terms) {
+func haveTerms[T any](refs []ref[T], terms []term[T]) bool {
+	if len(refs) != len(terms) {
 		return false
 	}
-	for i, r := range e.refs {
+	for i, r := range refs {
 		if r.compare(terms[i]) != 0 {
 			return false
 		}
@@ -205,7 +205,7 @@ func (t term[T]) enter(rec *record[T]) ref[T] {
 func (r ref[T]) leave() {
 	b := r.bucket
 	if moved, ok := b.records.remove(r.pos); ok {
-		refs := moved.entry.refs
+		refs := moved.refs
 		for i := range refs {
 			if refs[i].bucket == b {
 				refs[i].pos = r.pos
@@ -257,7 +257,7 @@ func (s *Store[T]) addIndexers(indexers map[string]IndexFunc[T]) (indexErrs []er
 		})
 	}
 
-	// All functions are called before any entry is touched, lest one that ends
+	// All functions are called before any record is touched, lest one that ends
 	// the goroutine leaves references to an index that is not there.
 	var terms []term[T]
 	var ends []int
@@ -274,12 +274,12 @@ func (s *Store[T]) addIndexers(indexers map[string]IndexFunc[T]) (indexErrs []er
 	start := 0
 	for i, end := range ends {
 		rec := s.records.dir[i/pageLen].items[i%pageLen]
-		refs := make([]ref[T], 0, len(rec.entry.refs)+end-start)
-		refs = append(refs, rec.entry.refs...)
+		refs := make([]ref[T], 0, len(rec.refs)+end-start)
+		refs = append(refs, rec.refs...)
 		for _, t := range terms[start:end] {
 			refs = append(refs, t.enter(rec))
 		}
-		rec.entry.refs = refs
+		rec.refs = refs
 		start = end
 	}
 

@@ -11,11 +11,12 @@ import (
 // Get returns the object of key, and whether there is one.
 func (s *Store[T]) Get(key Key) (obj T, ok bool) {
 	s.mu.RLock()
-	if e := s.entries[key]; e != nil {
-		obj, ok = e.obj, true
-	}
+	_, rec, _ := s.byKey.find(key)
 	s.mu.RUnlock()
-	return obj, ok
+	if rec == nil {
+		return obj, false
+	}
+	return rec.obj, true
 }
 
 // GetMeta returns the meta of the object of key, and whether there is one.
@@ -26,26 +27,20 @@ func (s *Store[T]) GetMeta(key Key) (Meta, bool) {
 
 // Entry returns the object of key with its meta, and whether there is one.
 func (s *Store[T]) Entry(key Key) (meta Meta, obj T, ok bool) {
-	if rec := s.record(key); rec != nil {
-		return rec.meta(), rec.obj, true
-	}
-	return Meta{}, obj, false
-}
-
-func (s *Store[T]) record(key Key) *record[T] {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if e := s.entries[key]; e != nil {
-		return e.rec
+	_, rec, _ := s.byKey.find(key)
+	s.mu.RUnlock()
+	if rec == nil {
+		return Meta{}, obj, false
 	}
-	return nil
+	return rec.meta(), rec.obj, true
 }
 
 // Len returns how many objects there are.
 func (s *Store[T]) Len() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return len(s.entries)
+	return s.byKey.n
 }
 
 // Version returns the version that the store is at: that of the last pass that
@@ -71,7 +66,7 @@ func (s *Store[T]) List() []T {
 func (s *Store[T]) All() iter.Seq2[Key, T] {
 	return func(yield func(Key, T) bool) {
 		for rec := range s.snapshot().all() {
-			if !yield(rec.entry.key, rec.obj) {
+			if !yield(rec.key, rec.obj) {
 				return
 			}
 		}
@@ -93,7 +88,7 @@ func (s *Store[T]) Entries() iter.Seq2[Meta, T] {
 func (s *Store[T]) Keys() iter.Seq[Key] {
 	return func(yield func(Key) bool) {
 		for rec := range s.snapshot().all() {
-			if !yield(rec.entry.key) {
+			if !yield(rec.key) {
 				return
 			}
 		}
@@ -119,7 +114,7 @@ func (s *Store[T]) IndexKeys(index, value string) ([]Key, error) {
 	}
 	keys := make([]Key, 0, snap.len())
 	for rec := range snap.all() {
-		keys = append(keys, rec.entry.key)
+		keys = append(keys, rec.key)
 	}
 	return keys, nil
 }

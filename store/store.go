@@ -32,7 +32,7 @@ type Store[T any] struct {
 	onIndexError func(error)
 
 	// writing is held for a whole change, index functions included. It guards
-	// the pass, and of the entries what only writers look at. Who holds it
+	// the pass, and of the records what only writers look at. Who holds it
 	// reads everything below without mu.
 	writing sync.Mutex
 	pass    passState
@@ -40,7 +40,7 @@ type Store[T any] struct {
 
 	// mu guards what readers see, and is held only while that is changed.
 	mu      sync.RWMutex
-	entries map[Key]*entry[T]
+	byKey   table[T]
 	records cow[*record[T]]
 	indexes []*index[T] // by ordinal
 	byName  map[string]*index[T]
@@ -54,37 +54,35 @@ type passState struct {
 	// open is set from Begin to Commit or Abort.
 	open bool
 
-	// mark is what entries seen in this pass are marked with.
+	// mark is what records seen in this pass are marked with. It would take
+	// four billion passes to see the same mark twice.
 	mark uint32
 
-	// seen counts the entries that bear the mark.
+	// seen counts the records that bear the mark.
 	seen int
 }
 
-// entry is the place of an object in the store, whatever its state.
-type entry[T any] struct {
-	key Key // never changes
+// record is one state of an object. What readers see of it never changes; the
+// rest is looked at only in the record of the current state, and only by
+// writers.
+type record[T any] struct {
+	key     Key
+	obj     T
+	uid     types.UID
+	version string
 
-	obj T // of rec, to be found a step sooner
-	rec *record[T]
-
-	// What only writers look at.
 	refs []ref[T] // where the indexes have it, in the order of terms
 	slot uint32   // its position in Store.records
 	seen uint32   // the mark of the last pass that had it
 }
 
-// record is one state of an object. It never changes, apart from what entry
-// keeps for writers.
-type record[T any] struct {
-	entry   *entry[T]
-	obj     T
-	uid     types.UID
-	version string
+func (r *record[T]) meta() Meta {
+	return Meta{Key: r.key, UID: r.uid, Version: r.version}
 }
 
-func (r *record[T]) meta() Meta {
-	return Meta{Key: r.entry.key, UID: r.uid, Version: r.version}
+// is reports whether r is the state that meta means, for certain.
+func (r *record[T]) is(meta Meta) bool {
+	return meta.Version != "" && meta.Version == r.version && meta.UID == r.uid
 }
 
 // Config of a [Store]. The zero value is usable.
@@ -189,7 +187,7 @@ func New[T any](cfg Config[T]) (*Store[T], error) {
 		name:         cfg.Name,
 		onChange:     cfg.OnChange,
 		onIndexError: cfg.OnIndexError,
-		entries:      map[Key]*entry[T]{},
+		byKey:        newTable[T](),
 		byName:       map[string]*index[T]{},
 	}
 	if s.name == "" {
@@ -204,7 +202,7 @@ func New[T any](cfg Config[T]) (*Store[T], error) {
 // Stats returns the figures of the moment. It never waits for the source.
 func (s *Store[T]) Stats() Stats {
 	s.mu.RLock()
-	objects, indexes := len(s.entries), len(s.byName)
+	objects, indexes := s.byKey.n, len(s.byName)
 	s.mu.RUnlock()
 	return Stats{
 		Objects:     objects,

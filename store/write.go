@@ -32,11 +32,11 @@ func (s *Store[T]) Begin(context.Context, Pass) error {
 func (s *Store[T]) Holds(meta Meta) bool {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	e := s.entries[meta.Key]
-	if e == nil || !e.rec.is(meta) {
+	_, held, _ := s.byKey.find(meta.Key)
+	if held == nil || !held.is(meta) {
 		return false
 	}
-	s.see(e)
+	s.see(held)
 	return true
 }
 
@@ -61,37 +61,45 @@ func (s *Store[T]) Apply(_ context.Context, meta Meta, obj T) error {
 func (s *Store[T]) apply(meta Meta, obj T) (change Change[T], errs []error, changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	e := s.entries[meta.Key]
+	pos, held, hash := s.byKey.find(meta.Key)
 	change = Change[T]{Kind: Added, Meta: meta, New: obj}
-	if e == nil {
-		e = &entry[T]{key: meta.Key}
-	} else {
+	if held != nil {
 		if s.pass.open {
-			if e.rec.is(meta) {
-				s.see(e)
+			if held.is(meta) {
+				s.see(held)
 				return change, nil, false
 			}
-		} else if isStale(meta, e.rec.meta()) {
+		} else if isStale(meta, held.meta()) {
 			s.stale.Add(1)
 			return change, nil, false
 		}
-		change.Kind, change.OldMeta, change.Old = Updated, e.rec.meta(), e.obj
+		change.Kind, change.OldMeta, change.Old = Updated, held.meta(), held.obj
 	}
 
-	rec := &record[T]{entry: e, obj: obj, uid: meta.UID, version: meta.Version}
+	rec := &record[T]{key: meta.Key, obj: obj, uid: meta.UID, version: meta.Version}
 	terms, errs := s.termsOf(rec)
+	var slots []slot[T]
+	if held == nil {
+		slots = s.byKey.resized(1)
+	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if change.Kind == Added {
-		s.entries[meta.Key] = e
-		e.slot = s.records.add(rec)
+	if held == nil {
+		if slots != nil {
+			s.byKey.slots = slots
+		}
+		s.byKey.add(hash, rec)
+		rec.slot = s.records.add(rec)
+		rec.reindex(nil, terms)
 	} else {
-		s.records.set(e.slot, rec)
+		s.byKey.slots[pos].rec = rec
+		rec.slot, rec.seen = held.slot, held.seen
+		s.records.set(rec.slot, rec)
+		rec.reindex(held.refs, terms)
+		held.refs = nil
 	}
-	e.rec, e.obj = rec, obj
-	e.reindex(rec, terms)
-	s.see(e)
+	s.see(rec)
 	if !s.pass.open {
 		s.advance(meta.Version)
 	}
@@ -128,39 +136,51 @@ func (s *Store[T]) Delete(_ context.Context, meta Meta, last T, known bool) erro
 func (s *Store[T]) delete(meta Meta, last T, known bool) (change Change[T], changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	e := s.entries[meta.Key]
-	if e != nil && Superseded(meta, e.rec.meta()) {
+	_, held, _ := s.byKey.find(meta.Key)
+	if held != nil && Superseded(meta, held.meta()) {
 		s.stale.Add(1)
 		return change, false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.pass.open {
-		s.advance(meta.Version)
+	version := meta.Version
+	if s.pass.open {
+		version = ""
 	}
-	if e == nil {
+	if held == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.advance(version)
 		return change, false
 	}
-	change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: e.rec.meta(), Old: e.obj}
+	change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: held.meta(), Old: held.obj}
 	if known && meta.SameObject(change.OldMeta) {
 		change.New = last
 	}
-	s.remove(e)
+	s.remove(held, version)
 	return change, true
 }
 
-// remove takes e out of everything. The caller holds both locks.
-func (s *Store[T]) remove(e *entry[T]) {
-	e.reindex(nil, nil)
-	if moved, ok := s.records.remove(e.slot); ok {
-		moved.entry.slot = e.slot
+// remove takes rec out of everything, and the store to version. The caller
+// holds writing.
+func (s *Store[T]) remove(rec *record[T], version string) {
+	slots := s.byKey.resized(-1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slots != nil {
+		s.byKey.slots = slots
 	}
-	delete(s.entries, e.key)
-	if s.pass.open && e.seen == s.pass.mark {
+	pos, _, _ := s.byKey.find(rec.key)
+	s.byKey.remove(pos)
+	for _, r := range rec.refs {
+		r.leave()
+	}
+	rec.refs = nil // a snapshot may have rec, but needs no index
+	if moved, ok := s.records.remove(rec.slot); ok {
+		moved.slot = rec.slot
+	}
+	if s.pass.open && rec.seen == s.pass.mark {
 		s.pass.seen--
 	}
-	var none T
-	e.rec, e.obj = nil, none // what a snapshot still has needs neither
+	s.advance(version)
 }
 
 // Commit implements [Sink]: what was not applied since Begin is removed, object
@@ -172,8 +192,8 @@ func (s *Store[T]) Commit(_ context.Context, version string) error {
 	if err != nil {
 		return err
 	}
-	for _, e := range missing {
-		if change, ok := s.sweep(e); ok {
+	for _, rec := range missing {
+		if change, ok := s.sweep(rec); ok {
 			s.report(change)
 		}
 	}
@@ -187,39 +207,37 @@ func (s *Store[T]) Commit(_ context.Context, version string) error {
 	return nil
 }
 
-// missing returns the entries that the pass did not have.
-func (s *Store[T]) missing() ([]*entry[T], error) {
+// missing returns what the pass did not have.
+func (s *Store[T]) missing() ([]*record[T], error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if !s.pass.open {
 		return nil, fmt.Errorf("store %s: %w: call Begin before Commit", s.name, ErrNoPass)
 	}
-	n := len(s.entries) - s.pass.seen
+	n := s.byKey.n - s.pass.seen
 	if n == 0 {
 		return nil, nil
 	}
-	missing := make([]*entry[T], 0, n)
+	missing := make([]*record[T], 0, n)
 	for _, p := range s.records.dir {
 		for _, rec := range p.items {
-			if rec.entry.seen != s.pass.mark {
-				missing = append(missing, rec.entry)
+			if rec.seen != s.pass.mark {
+				missing = append(missing, rec)
 			}
 		}
 	}
 	return missing, nil
 }
 
-// sweep removes e because the pass did not have it.
-func (s *Store[T]) sweep(e *entry[T]) (change Change[T], changed bool) {
+// sweep removes rec because the pass did not have it.
+func (s *Store[T]) sweep(rec *record[T]) (change Change[T], changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if s.entries[e.key] != e || e.seen == s.pass.mark {
+	if _, held, _ := s.byKey.find(rec.key); held != rec {
 		return change, false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change = Change[T]{Kind: Deleted, Meta: e.rec.meta(), OldMeta: e.rec.meta(), Old: e.obj}
-	s.remove(e)
+	change = Change[T]{Kind: Deleted, Meta: rec.meta(), OldMeta: rec.meta(), Old: rec.obj}
+	s.remove(rec, "")
 	s.swept.Add(1)
 	return change, true
 }
@@ -264,15 +282,10 @@ func (s *Store[T]) report(change Change[T]) {
 	}
 }
 
-// is reports whether r is the state that meta means, for certain.
-func (r *record[T]) is(meta Meta) bool {
-	return meta.Version != "" && meta.Version == r.version && meta.UID == r.uid
-}
-
-// see marks e as seen in the pass, if there is one. The caller holds writing.
-func (s *Store[T]) see(e *entry[T]) {
-	if s.pass.open && e.seen != s.pass.mark {
-		e.seen = s.pass.mark
+// see marks rec as seen in the pass, if there is one. The caller holds writing.
+func (s *Store[T]) see(rec *record[T]) {
+	if s.pass.open && rec.seen != s.pass.mark {
+		rec.seen = s.pass.mark
 		s.pass.seen++
 	}
 }

@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store_test
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// The benchmarks measure the store, and client-go's Indexer beside it with the
+// same objects in the same process. "x-client-go" is how many times faster the
+// store is.
+
+const (
+	benchPods  = 100_000
+	benchNodes = benchPods / 200
+)
+
+var benchIndexers = []struct {
+	name string
+	fn   store.IndexFunc[*corev1.Pod]
+}{
+	{"node", byNode},
+	{"namespace", func(p *corev1.Pod) ([]string, error) { return []string{p.Namespace}, nil }},
+	{"app", func(p *corev1.Pod) ([]string, error) { return []string{p.Labels["app"]}, nil }},
+}
+
+// benchPair is a store and a client-go Indexer of the same content.
+type benchPair struct {
+	ours   *store.Store[*corev1.Pod]
+	theirs cache.Indexer
+	pods   []*corev1.Pod
+}
+
+func makePods(n int) []*corev1.Pod {
+	pods := make([]*corev1.Pod, n)
+	for i := range pods {
+		pods[i] = &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace:       fmt.Sprintf("namespace-%d", i%100),
+				Name:            fmt.Sprintf("pod-%d", i),
+				UID:             types.UID(fmt.Sprintf("00000000-0000-0000-0000-%012d", i)),
+				ResourceVersion: "1000000",
+				Labels:          map[string]string{"app": fmt.Sprintf("app-%d", i%1000)},
+			},
+			Spec: corev1.PodSpec{NodeName: fmt.Sprintf("node-%d", i%benchNodes)},
+		}
+	}
+	return pods
+}
+
+func newOurs(b *testing.B, indexes int) *store.Store[*corev1.Pod] {
+	indexers := map[string]store.IndexFunc[*corev1.Pod]{}
+	for _, ix := range benchIndexers[:indexes] {
+		indexers[ix.name] = ix.fn
+	}
+	s, err := store.New(store.Config[*corev1.Pod]{Indexers: indexers})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+func newTheirs(indexes int) cache.Indexer {
+	indexers := cache.Indexers{}
+	for _, ix := range benchIndexers[:indexes] {
+		indexers[ix.name] = func(obj any) ([]string, error) { return ix.fn(obj.(*corev1.Pod)) }
+	}
+	return cache.NewIndexer(cache.DeletionHandlingMetaNamespaceKeyFunc, indexers)
+}
+
+func fillOurs(b *testing.B, s *store.Store[*corev1.Pod], pods []*corev1.Pod) {
+	for _, p := range pods {
+		if err := s.Apply(ctx, store.MetaOf(p), p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func fillTheirs(b *testing.B, s cache.Indexer, pods []*corev1.Pod) {
+	for _, p := range pods {
+		if err := s.Add(p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func newPair(b *testing.B, indexes int) benchPair {
+	p := benchPair{newOurs(b, indexes), newTheirs(indexes), makePods(benchPods)}
+	fillOurs(b, p.ours, p.pods)
+	fillTheirs(b, p.theirs, p.pods)
+	return p
+}
+
+// compare measures ours, then theirs as often.
+func compare(b *testing.B, ours, theirs func(i int)) {
+	b.ReportAllocs()
+	runtime.GC()
+	i := 0
+	for b.Loop() {
+		ours(i)
+		i++
+	}
+	mine := b.Elapsed()
+	runtime.GC()
+	start := time.Now()
+	for i := range b.N {
+		theirs(i)
+	}
+	elapsed := time.Since(start)
+	b.ReportMetric(float64(elapsed.Nanoseconds())/float64(b.N), "client-go-ns/op")
+	b.ReportMetric(float64(elapsed)/float64(mine), "x-client-go")
+}
+
+// scatter makes consecutive numbers visit all pods in no memory order.
+func scatter(i int) int { return i * 38_317 % benchPods }
+
+func BenchmarkGet(b *testing.B) {
+	p := newPair(b, 0)
+	keys := make([]store.Key, benchPods)
+	strings := make([]string, benchPods)
+	for i, pod := range p.pods {
+		keys[i] = store.KeyOf(pod)
+		strings[i] = keys[i].String()
+	}
+	b.Run("ready-key", func(b *testing.B) {
+		compare(b, func(i int) {
+			p.ours.Get(keys[scatter(i)])
+		}, func(i int) {
+			_, _, _ = p.theirs.GetByKey(strings[scatter(i)])
+		})
+	})
+	b.Run("namespace-and-name", func(b *testing.B) {
+		compare(b, func(i int) {
+			k := &keys[scatter(i)]
+			p.ours.Get(store.Key{Namespace: k.Namespace, Name: k.Name})
+		}, func(i int) {
+			k := &keys[scatter(i)]
+			_, _, _ = p.theirs.GetByKey(k.Namespace + "/" + k.Name)
+		})
+	})
+	b.Run("parallel", func(b *testing.B) {
+		b.RunParallel(func(pb *testing.PB) {
+			for i := 0; pb.Next(); i++ {
+				p.ours.Get(keys[scatter(i)])
+			}
+		})
+	})
+}
+
+// BenchmarkUpdate has updates that change no index value, as most updates do.
+func BenchmarkUpdate(b *testing.B) {
+	for _, indexes := range []int{0, 1, 3} {
+		b.Run(fmt.Sprintf("indexes=%d", indexes), func(b *testing.B) {
+			p := newPair(b, indexes)
+			version := ""
+			compare(b, func(i int) {
+				if i%benchPods == 0 {
+					version = fmt.Sprint(2_000_000 + i)
+				}
+				pod := p.pods[scatter(i)]
+				meta := store.MetaOf(pod)
+				meta.Version = version
+				if err := p.ours.Apply(ctx, meta, pod); err != nil {
+					b.Fatal(err)
+				}
+			}, func(i int) {
+				if err := p.theirs.Update(p.pods[scatter(i)]); err != nil {
+					b.Fatal(err)
+				}
+			})
+			if p.ours.Stats().Stale > 0 {
+				b.Error("updates were dropped")
+			}
+		})
+	}
+}
+
+// BenchmarkUpdateMoving moves pods between the buckets of one index of three.
+func BenchmarkUpdateMoving(b *testing.B) {
+	p := newPair(b, 3)
+	moved := make([]*corev1.Pod, benchPods)
+	for i, pod := range p.pods {
+		c := *pod
+		c.Spec.NodeName = fmt.Sprintf("node-%d", (i+7)%benchNodes)
+		moved[i] = &c
+	}
+	pick := func(i int) *corev1.Pod {
+		if i/benchPods%2 == 0 {
+			return moved[scatter(i)]
+		}
+		return p.pods[scatter(i)]
+	}
+	version := ""
+	compare(b, func(i int) {
+		if i%benchPods == 0 {
+			version = fmt.Sprint(2_000_000 + i)
+		}
+		pod := pick(i)
+		meta := store.MetaOf(pod)
+		meta.Version = version
+		if err := p.ours.Apply(ctx, meta, pod); err != nil {
+			b.Fatal(err)
+		}
+	}, func(i int) {
+		if err := p.theirs.Update(pick(i)); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
+func BenchmarkByIndex(b *testing.B) {
+	p := newPair(b, 1)
+	compare(b, func(i int) {
+		if pods, err := p.ours.ByIndex("node", p.pods[i%benchNodes].Spec.NodeName); err != nil || len(pods) != 200 {
+			b.Fatal(len(pods), err)
+		}
+	}, func(i int) {
+		if pods, err := p.theirs.ByIndex("node", p.pods[i%benchNodes].Spec.NodeName); err != nil || len(pods) != 200 {
+			b.Fatal(len(pods), err)
+		}
+	})
+}
+
+func BenchmarkList(b *testing.B) {
+	p := newPair(b, 0)
+	list := func(int) {
+		if len(p.theirs.List()) != benchPods {
+			b.Fatal("incomplete")
+		}
+	}
+	b.Run("List", func(b *testing.B) {
+		compare(b, func(int) {
+			if len(p.ours.List()) != benchPods {
+				b.Fatal("incomplete")
+			}
+		}, list)
+	})
+	b.Run("All", func(b *testing.B) {
+		compare(b, func(int) {
+			n := 0
+			for range p.ours.All() {
+				n++
+			}
+			if n != benchPods {
+				b.Fatal("incomplete")
+			}
+		}, list)
+	})
+}
+
+// BenchmarkPass has a pass over a collection that did not change; client-go has
+// Replace for that.
+func BenchmarkPass(b *testing.B) {
+	for _, indexes := range []int{0, 3} {
+		b.Run(fmt.Sprintf("unchanged/indexes=%d", indexes), func(b *testing.B) {
+			p := newPair(b, indexes)
+			metas := make([]store.Meta, benchPods)
+			list := make([]any, benchPods)
+			for i, pod := range p.pods {
+				metas[i], list[i] = store.MetaOf(pod), pod
+			}
+			compare(b, func(int) {
+				_ = p.ours.Begin(ctx, store.Pass{})
+				for _, meta := range metas {
+					if !p.ours.Holds(meta) {
+						b.Fatal("does not hold", meta)
+					}
+				}
+				_ = p.ours.Commit(ctx, "1")
+			}, func(int) { _ = p.theirs.Replace(list, "1") })
+		})
+		b.Run(fmt.Sprintf("first/indexes=%d", indexes), func(b *testing.B) {
+			pods := makePods(benchPods)
+			list := make([]any, benchPods)
+			for i, pod := range pods {
+				list[i] = pod
+			}
+			compare(b, func(int) {
+				s := newOurs(b, indexes)
+				_ = s.Begin(ctx, store.Pass{})
+				fillOurs(b, s, pods)
+				_ = s.Commit(ctx, "1")
+			}, func(int) { _ = newTheirs(indexes).Replace(list, "1") })
+		})
+	}
+	b.Run("sweep/indexes=3", func(b *testing.B) {
+		p := newPair(b, 3)
+		b.ReportAllocs()
+		for b.Loop() {
+			_ = p.ours.Begin(ctx, store.Pass{})
+			_ = p.ours.Commit(ctx, "1")
+			b.StopTimer()
+			fillOurs(b, p.ours, p.pods)
+			b.StartTimer()
+		}
+	})
+}
+
+// BenchmarkBytes reports what a store needs besides the objects.
+func BenchmarkBytes(b *testing.B) {
+	pods := makePods(benchPods)
+	unique := func(p *corev1.Pod) ([]string, error) { return []string{string(p.UID)}, nil }
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	measure := func(b *testing.B, ours *store.Store[*corev1.Pod], theirs cache.Indexer) {
+		before := heap()
+		fillOurs(b, ours, pods)
+		between := heap()
+		fillTheirs(b, theirs, pods)
+		after := heap()
+		for b.Loop() { // what is measured is no time
+			runtime.KeepAlive(pods)
+		}
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(float64(between-before)/benchPods, "B/object")
+		b.ReportMetric(float64(after-between)/benchPods, "client-go-B/object")
+		runtime.KeepAlive(ours)
+		runtime.KeepAlive(theirs)
+	}
+	for _, indexes := range []int{0, 1, 3} {
+		b.Run(fmt.Sprintf("indexes=%d", indexes), func(b *testing.B) {
+			measure(b, newOurs(b, indexes), newTheirs(indexes))
+		})
+	}
+	b.Run("unique-values", func(b *testing.B) {
+		s := newOurs(b, 0)
+		if err := s.AddIndexers(map[string]store.IndexFunc[*corev1.Pod]{"uid": unique}); err != nil {
+			b.Fatal(err)
+		}
+		measure(b, s, cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{
+			"uid": func(obj any) ([]string, error) { return unique(obj.(*corev1.Pod)) },
+		}))
+	})
+}
+
+// BenchmarkUpdateWhileListing measures single updates while readers list all
+// objects in a loop. "scheduler" are the figures with readers that work as
+// much on a list of their own: what is left when the store costs nothing.
+func BenchmarkUpdateWhileListing(b *testing.B) {
+	for _, readers := range []int{0, 1, 4, 16} {
+		b.Run(fmt.Sprintf("readers=%d", readers), func(b *testing.B) {
+			p := newPair(b, 1)
+			ourUpdate, version := 0, ""
+			updateOurs := func() {
+				if ourUpdate%benchPods == 0 {
+					version = fmt.Sprint(2_000_000 + ourUpdate)
+				}
+				pod := p.pods[scatter(ourUpdate)]
+				meta := store.MetaOf(pod)
+				meta.Version = version
+				if err := p.ours.Apply(ctx, meta, pod); err != nil {
+					b.Fatal(err)
+				}
+				ourUpdate++
+			}
+			for b.Loop() { // what is measured is below
+				runtime.KeepAlive(p)
+			}
+			ours := underReaders(readers, func() int { return len(p.ours.List()) }, func(int) { updateOurs() })
+			theirs := underReaders(readers, func() int { return len(p.theirs.List()) }, func(i int) {
+				if err := p.theirs.Update(p.pods[scatter(i)]); err != nil {
+					b.Fatal(err)
+				}
+			})
+			scheduler := underReaders(readers, func() int { return len(append([]*corev1.Pod(nil), p.pods...)) }, func(int) { updateOurs() })
+			b.ReportMetric(0, "ns/op")
+			report := func(f figures, prefix string) {
+				b.ReportMetric(float64(f.mean.Nanoseconds()), prefix+"mean-ns")
+				b.ReportMetric(float64(f.max.Microseconds())/1000, prefix+"max-ms")
+				b.ReportMetric(f.lists, prefix+"lists/s")
+			}
+			report(ours, "")
+			report(theirs, "client-go-")
+			report(scheduler, "scheduler-")
+			b.ReportMetric(float64(theirs.mean)/float64(ours.mean), "x-client-go")
+		})
+	}
+}
+
+type figures struct {
+	mean, max time.Duration
+	lists     float64 // per second, of all readers
+}
+
+// underReaders calls update for two seconds while so many readers call list.
+func underReaders(readers int, list func() int, update func(i int)) (f figures) {
+	const during = 2 * time.Second
+	runtime.GC()
+	var stop atomic.Bool
+	var lists atomic.Int64
+	var running, done sync.WaitGroup
+	for range readers {
+		running.Add(1)
+		done.Go(func() {
+			list()
+			running.Done()
+			for !stop.Load() {
+				list()
+				lists.Add(1)
+			}
+		})
+	}
+	running.Wait()
+	start := time.Now()
+	last := start
+	n := 0
+	for ; last.Sub(start) < during; n++ {
+		update(n)
+		now := time.Now()
+		f.max = max(f.max, now.Sub(last))
+		last = now
+	}
+	f.mean = last.Sub(start) / time.Duration(n)
+	f.lists = float64(lists.Load()) / last.Sub(start).Seconds()
+	stop.Store(true)
+	done.Wait()
+	return f
+}
