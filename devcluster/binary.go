@@ -43,7 +43,8 @@ var ErrNoBinary = errors.New("no devcluster command to run as the server")
 //  2. the environment variable DEVCLUSTER_BINARY;
 //  3. the tool devcluster of the module in the current directory (which a go test
 //     of that module has as its current directory or above it), as "go get -tool"
-//     notes it in go.mod: the go command builds it, and keeps it in its build cache;
+//     notes it in go.mod: the go command builds it, and keeps it in its build cache
+//     (it is asked once per process and directory);
 //  4. the version of this module that the program uses, built by "go install"
 //     into the user's cache directory (os.UserCacheDir), under devcluster/ and the
 //     version, and used again from there.
@@ -52,7 +53,8 @@ var ErrNoBinary = errors.New("no devcluster command to run as the server")
 // the build cache. A test that does not want it under its own timeout runs
 // "go tool devcluster --version" first, or calls Binary in its TestMain. The
 // tool is built with the versions of Kubernetes modules that the module around
-// it selects; number 4 always with its own.
+// it selects, which may be others than those it was tested with and may even
+// fail to build; number 4 always with its own.
 //
 // Binary blocks until the build has ended, and ends it when ctx ends. It may be
 // called from any goroutine, and by many processes at once.
@@ -117,8 +119,23 @@ type builder struct {
 	log   io.Writer
 }
 
+// tools remembers, for this process, the tool of the module around each
+// directory: the go command takes a second to say that it is up to date.
+var tools sync.Map // of string to string
+
 // tool has the go command build the tool of the module around.
 func (b builder) tool(ctx context.Context) (string, error) {
+	here, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("devcluster: find the current directory: %w", err)
+	}
+	if known, ok := tools.Load(here); ok {
+		if path, ok := known.(string); ok {
+			if _, err := os.Stat(path); err == nil {
+				return path, nil
+			}
+		}
+	}
 	out, stderr, err := b.run(ctx, "", nil, "tool", "-n", commandPath)
 	if err != nil {
 		if ctx.Err() == nil && strings.Contains(stderr, "no such tool") {
@@ -130,6 +147,7 @@ func (b builder) tool(ctx context.Context) (string, error) {
 	if _, err := os.Stat(path); err != nil {
 		return "", fmt.Errorf("devcluster: the go command did not leave the tool that it built; build it yourself and set %s: %w", BinaryEnv, err)
 	}
+	tools.Store(here, path)
 	return path, nil
 }
 

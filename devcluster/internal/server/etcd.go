@@ -19,10 +19,16 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
+// maxSocketPath is how long the path of a Unix socket may be on every system.
+const maxSocketPath = 103
+
 // startEtcd starts a single member on dir. It listens on a Unix socket in a
 // private directory and nowhere else: etcd asks nobody who they are, so a port
 // would let every user of the machine past the API server's access rules.
 func startEtcd(ctx context.Context, dir, socket string, log io.Writer, level zapcore.LevelEnabler) (*embed.Etcd, error) {
+	if len(socket) > maxSocketPath {
+		return nil, fmt.Errorf("the path of etcd's socket, %s, is longer than %d bytes, which is all that systems take; choose a shorter temporary directory with $TMPDIR", socket, maxSocketPath)
+	}
 	// A server that was killed leaves its socket, on which nobody can listen.
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("remove the old socket of etcd: %w", err)

@@ -34,6 +34,7 @@ func ownFlags(etcdSocket string, port int, c *credentials) []ownFlag {
 		{"secure-port", fmt.Sprint(port), "use --port of devcluster"},
 		{"bind-address", "127.0.0.1", loopback},
 		{"advertise-address", "127.0.0.1", loopback},
+		{"external-hostname", "127.0.0.1", ""},
 		{"cert-dir", c.path(""), certificates},
 		{"tls-cert-file", c.path(wire.ServerCert), certificates},
 		{"tls-private-key-file", c.path(wire.ServerKey), certificates},
@@ -46,6 +47,8 @@ func ownFlags(etcdSocket string, port int, c *credentials) []ownFlag {
 		{"authorization-mode", "RBAC", ""},
 		{"endpoint-reconciler-type", "none", ""},
 		{"allow-privileged", "true", ""},
+		// Without it an open watch holds up the end of the server.
+		{"shutdown-watch-termination-grace-period", "500ms", ""},
 		// Nothing here makes service accounts for namespaces, so with this
 		// plugin no pod could be created.
 		{"disable-admission-plugins", "ServiceAccount", ""},
