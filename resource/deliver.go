@@ -85,7 +85,7 @@ func (s *subscriber[T]) ended() bool {
 // finish leaves the hub and tells the subscriber that nothing more will come.
 func (s *subscriber[T]) finish() {
 	s.hub.leave(s)
-	if s.next == nil {
+	if s.out != nil {
 		close(s.out)
 		return
 	}

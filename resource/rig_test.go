@@ -88,6 +88,8 @@ func pod(name, uid string, version int) *corev1.Pod {
 	}}
 }
 
+type podEvent = Event[*corev1.Pod]
+
 func podKey(name string) Key { return Key{Name: name, Namespace: "ns"} }
 
 func (r *rig) must(err error) {

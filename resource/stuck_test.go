@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package resource
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+)
+
+// A million updates, and a million objects that come and go, behind a subscriber
+// that has stopped reading: what it costs is bounded by the keys that exist and
+// those that it has seen, and the others get everything.
+func TestStuckSubscriberIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two million changes")
+	}
+	const live, changes = 100, 1_000_000
+	r := startRig(t)
+	stuck, brisk := r.view.Events(t.Context()), r.view.Events(t.Context())
+	names := make([]string, live)
+	for i := range names {
+		names[i] = fmt.Sprintf("live-%d", i)
+	}
+	r.sync(names...)
+	last := map[Key]string{}
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		for e := range brisk {
+			switch e.Kind {
+			case Upsert:
+				last[e.Key] = e.Object.ResourceVersion
+			case Delete:
+				delete(last, e.Key)
+			}
+			e.Done(nil)
+			if e.Key.Name == "end" {
+				return
+			}
+		}
+	}()
+	take(t, stuck).Done(nil)
+	held := take(t, stuck)
+	defer held.Done(nil)
+	before := heapInUse()
+	for i := range changes {
+		r.upsert(names[i%live])
+	}
+	afterUpdates := heapInUse()
+	for i := range changes {
+		name := fmt.Sprintf("passing-%d", i)
+		r.upsert(name)
+		r.delete(name)
+	}
+	afterNames := heapInUse()
+	r.upsert("end")
+	<-finished
+	hub := r.view.hub
+	hub.mu.Lock()
+	nodes, ids := len(hub.nodes), len(hub.byID)
+	slots := 0
+	for _, s := range hub.subs {
+		slots = max(slots, len(s.slots))
+	}
+	hub.mu.Unlock()
+	t.Logf("heap: %d KiB before, %+d KiB after %d updates, %+d KiB after %d objects came and went; %d nodes, %d ids, %d slots",
+		before>>10, (afterUpdates-before)>>10, changes, (afterNames-before)>>10, changes, nodes, ids, slots)
+	// What a brisk subscriber has seen and not yet seen go may be there as well.
+	if bound := 20 * live; nodes > bound || ids > bound {
+		t.Errorf("%d nodes and %d ids for %d live keys", nodes, ids, live+1)
+	}
+	if grown := afterNames - before; grown > 1<<20 {
+		t.Errorf("the heap grew by %d KiB", grown>>10)
+	}
+	s, err := r.view.Store(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, obj := range s.All() {
+		if last[key] != obj.ResourceVersion {
+			t.Errorf("%s: the brisk subscriber last saw %q, the store has %q", key, last[key], obj.ResourceVersion)
+		}
+	}
+	stats := r.view.Stats()
+	for _, sub := range stats.Subscribers {
+		if sub.Depth > live+1 {
+			t.Errorf("a depth of %d for %d live keys", sub.Depth, live+1)
+		}
+	}
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
