@@ -58,12 +58,13 @@ func CauseOf(err error) Cause {
 		decoding *DecodingError
 		silence  *SilenceError
 		full     *store.FullError
+		strange  *apierrors.UnexpectedObjectError
 		status   apierrors.APIStatus
 	)
 	switch {
 	case errors.As(err, &sink), errors.As(err, &full), errors.Is(err, store.ErrResync):
 		return CauseSink
-	case errors.As(err, &decoding):
+	case errors.As(err, &decoding), errors.As(err, &strange):
 		return CauseDecoding
 	case errors.As(err, &silence):
 		return CauseSilent

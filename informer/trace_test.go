@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
+)
+
+var update = flag.Bool("update", false, "write what was observed into the traces of testdata")
+
+const divider = "-- what happens --\n"
+
+// TestTraces plays each script of testdata/trace in virtual time and compares
+// what happens with what the file says. testdata/trace/README.md explains the
+// format; -update writes it.
+func TestTraces(t *testing.T) {
+	files, err := filepath.Glob("testdata/trace/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no traces: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			script, want, _ := strings.Cut(string(data), divider)
+			got := play(t, script)
+			if *update {
+				if err := os.WriteFile(file, []byte(script+divider+got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if got != want {
+				t.Errorf("%s: got\n%s\nwant\n%s\n%s", file, got, want, firstDifference(got, want))
+			}
+		})
+	}
+}
+
+func firstDifference(got, want string) string {
+	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range min(len(g), len(w)) {
+		if g[i] != w[i] {
+			return fmt.Sprintf("first difference in line %d:\n got  %s\n want %s", i+1, g[i], w[i])
+		}
+	}
+	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
+}
+
+func play(t *testing.T, script string) string {
+	var out strings.Builder
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var mu sync.Mutex
+		log := func(format string, args ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			at := fmt.Sprintf("%.1fs", time.Since(start).Seconds())
+			fmt.Fprintf(&out, "%-8s"+format+"\n", append([]any{at}, args...)...)
+		}
+		server := &scriptedServer{log: log}
+		sink := &tracingSink{log: log, held: map[store.Key]store.Meta{}}
+		cfg := informer.Config[object]{
+			Name: "pods", Sink: sink, Backoff: informer.Backoff{Jitter: -1},
+			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) { log("* %s", occurrence(start, o)) }),
+		}
+		type act struct {
+			at time.Duration
+			do func(r *informer.Reflector[object])
+		}
+		var acts []act
+		stop := time.Minute
+		for _, line := range strings.Split(script, "\n") {
+			words := strings.Fields(line)
+			switch {
+			case len(words) == 0 || words[0] == "#":
+			case line[0] == ' ' || line[0] == '\t':
+				last := &server.replies[len(server.replies)-1]
+				last.lines = append(last.lines, strings.TrimSpace(line))
+			case words[0] == "list" || words[0] == "watch":
+				server.replies = append(server.replies, reply{verb: words[0], words: words[1:]})
+			case words[0] == "stop":
+				stop = duration(words[1])
+			case words[0] == "resync":
+				acts = append(acts, act{duration(words[1]), func(r *informer.Reflector[object]) {
+					log("Resync")
+					r.Resync(errors.New("a user asks"))
+				}})
+			case words[0] == "sink":
+				sink.rules = append(sink.rules, words[1:])
+			case words[0] == "config":
+				for _, w := range words[1:] {
+					key, value, _ := strings.Cut(w, "=")
+					switch key {
+					case "page":
+						cfg.PageSize = number(value)
+					case "paged":
+						cfg.Lists = informer.ListPaged
+					case "marker":
+						server.marker = true
+					case "blocks":
+						sink.blocks = true
+					case "resume":
+						cfg.ResumeFrom = value
+					default:
+						t.Fatalf("unknown setting %q", w)
+					}
+				}
+			default:
+				t.Fatalf("cannot read %q", line)
+			}
+		}
+		cfg.Source = informer.FromListerWatcher[object](server, nil)
+		r, err := informer.NewReflector(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		for _, a := range acts {
+			time.AfterFunc(a.at, func() { a.do(r) })
+		}
+		time.AfterFunc(stop, func() {
+			log("stop")
+			cancel(errors.New("stopped"))
+		})
+		err = r.Run(ctx)
+		log("Run returns: %v, at version %q", err, r.Info().Version)
+		if left := len(server.replies); left > 0 {
+			log("!! %d answers of the script were not asked for", left)
+		}
+		synctest.Wait()
+	})
+	return out.String()
+}
+
+// tracingSink logs its calls, holds what it was given, and refuses by rule.
+type tracingSink struct {
+	store.SinkDefaults
+	log    func(string, ...any)
+	held   map[store.Key]store.Meta
+	seen   map[store.Key]bool
+	rules  [][]string
+	blocks bool
+}
+
+func (s *tracingSink) rule(call string) error {
+	for i, words := range s.rules {
+		if strings.Join(words[1:], " ") != call && !(words[0] == "full" && strings.Join(words[2:], " ") == call) {
+			continue
+		}
+		s.rules = append(s.rules[:i:i], s.rules[i+1:]...)
+		switch words[0] {
+		case "refuse":
+			return errors.New("refused")
+		case "resync":
+			return fmt.Errorf("confused: %w", store.ErrResync)
+		case "full":
+			drained := make(chan struct{})
+			time.AfterFunc(duration(words[1]), func() {
+				s.log("drained")
+				close(drained)
+			})
+			return &store.FullError{Drained: drained}
+		case "slow":
+			time.Sleep(10 * time.Minute)
+		}
+	}
+	return nil
+}
+
+func (s *tracingSink) call(format string, args ...any) error {
+	text := fmt.Sprintf(format, args...)
+	err := s.rule(strings.Join(strings.Fields(text)[:min(2, len(strings.Fields(text)))], " "))
+	if err != nil {
+		text += " -> " + err.Error()
+	}
+	s.log("    %s", text)
+	return err
+}
+
+func (s *tracingSink) MayBlock() bool { return s.blocks }
+
+func (s *tracingSink) Begin(_ context.Context, p store.Pass) error {
+	s.seen = map[store.Key]bool{}
+	return s.call("begin %d, %s", p.Epoch, p.Reason)
+}
+
+func (s *tracingSink) Holds(m store.Meta) bool {
+	held := s.held[m.Key] == m
+	if held {
+		s.seen[m.Key] = true
+		s.log("    holds %v", m)
+	}
+	return held
+}
+
+func (s *tracingSink) Apply(_ context.Context, m store.Meta, _ object) error {
+	if err := s.call("apply %v", m); err != nil {
+		return err
+	}
+	s.held[m.Key] = m
+	if s.seen != nil {
+		s.seen[m.Key] = true
+	}
+	return nil
+}
+
+func (s *tracingSink) Delete(_ context.Context, m store.Meta, _ object, _ bool) error {
+	if err := s.call("delete %v", m); err != nil {
+		return err
+	}
+	delete(s.held, m.Key)
+	return nil
+}
+
+func (s *tracingSink) Page(_ context.Context, p store.PageInfo) error {
+	return s.call("page %d", p.Number)
+}
+
+func (s *tracingSink) Commit(_ context.Context, version string) error {
+	var gone []string
+	for key := range s.held {
+		if !s.seen[key] {
+			gone = append(gone, key.String())
+		}
+	}
+	text := ""
+	if len(gone) > 0 {
+		text = " gone: " + strings.Join(gone, " ")
+	}
+	if err := s.call("commit %s%s", version, text); err != nil {
+		return err
+	}
+	for key := range s.held {
+		if !s.seen[key] {
+			delete(s.held, key)
+		}
+	}
+	s.seen = nil
+	return nil
+}
+
+func (s *tracingSink) Abort(p store.Pass, cause error) {
+	s.seen = nil
+	_ = s.call("abort %d: %v", p.Epoch, cause)
+}
+
+func (s *tracingSink) Progress(_ context.Context, version string) error {
+	return s.call("progress %s", version)
+}
+
+// occurrence renders o for a reader.
+func occurrence(start time.Time, o informer.Occurrence) string {
+	how := map[bool]string{true: "streamed", false: "paged"}
+	switch o := o.(type) {
+	case informer.ListStarted:
+		return "list started, " + how[o.Streamed]
+	case informer.PageRead:
+		return fmt.Sprintf("page %d read, %d objects, %d remain", o.Number, o.Objects, o.Remaining)
+	case informer.ListDone:
+		return fmt.Sprintf("list done, %s, version %q, %d objects, %d decoded", how[o.Streamed], o.Version, o.Objects, o.Decoded)
+	case informer.ListFailed:
+		return fmt.Sprintf("list failed (%s)", o.Cause)
+	case informer.WatchOpened:
+		return fmt.Sprintf("watch opened at %q", o.Version)
+	case informer.WatchEnded:
+		text := fmt.Sprintf("watch ended (%s) at %q after %v, %d events", o.Cause, o.Version, o.Lived, o.Events)
+		if o.Err != nil {
+			text += ": " + o.Err.Error()
+		}
+		return text
+	case informer.RelistNeeded:
+		return fmt.Sprintf("relist needed (%s)", o.Reason)
+	case informer.WatchListUnavailable:
+		return fmt.Sprintf("watch-list unavailable until %v: %v", o.Retry.Sub(start), o.Err)
+	case informer.BackingOff:
+		return fmt.Sprintf("backing off for %v, failure %d (%s)", o.For, o.Failure, o.Cause)
+	case informer.WentBackwards:
+		return fmt.Sprintf("went backwards from %s to %s", o.From, o.To)
+	}
+	return fmt.Sprintf("%#v", o)
+}
