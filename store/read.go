@@ -6,11 +6,12 @@ package store
 import (
 	"fmt"
 	"iter"
+	"runtime"
 )
 
 // Get returns the object of key, and whether there is one.
 func (s *Store[T]) Get(key Key) (obj T, ok bool) {
-	s.mu.RLock()
+	s.rlock()
 	_, rec, _ := s.byKey.find(key)
 	s.mu.RUnlock()
 	if rec == nil {
@@ -27,7 +28,7 @@ func (s *Store[T]) GetMeta(key Key) (Meta, bool) {
 
 // Entry returns the object of key with its meta, and whether there is one.
 func (s *Store[T]) Entry(key Key) (meta Meta, obj T, ok bool) {
-	s.mu.RLock()
+	s.rlock()
 	_, rec, _ := s.byKey.find(key)
 	s.mu.RUnlock()
 	if rec == nil {
@@ -38,7 +39,7 @@ func (s *Store[T]) Entry(key Key) (meta Meta, obj T, ok bool) {
 
 // Len returns how many objects there are.
 func (s *Store[T]) Len() int {
-	s.mu.RLock()
+	s.rlock()
 	defer s.mu.RUnlock()
 	return s.byKey.n
 }
@@ -47,7 +48,7 @@ func (s *Store[T]) Len() int {
 // was completed, or of a change or of progress after that. It is empty before
 // the first of them, and if the source does not know versions.
 func (s *Store[T]) Version() string {
-	s.mu.RLock()
+	s.rlock()
 	defer s.mu.RUnlock()
 	return s.version
 }
@@ -134,14 +135,28 @@ func (s *Store[T]) IndexValues(index string) ([]string, error) {
 	return values, nil
 }
 
-func (s *Store[T]) snapshot() snapshot[*record[T]] {
+// rlock takes the read lock. It tries before it waits: a reader that waits for
+// a sync.RWMutex has the lock from the moment the writer leaves it, but uses it
+// only once it runs, and on a busy machine the next write waits for that. One
+// that yields meanwhile holds nobody up.
+func (s *Store[T]) rlock() {
+	for range 100 {
+		if s.mu.TryRLock() {
+			return
+		}
+		runtime.Gosched()
+	}
 	s.mu.RLock()
+}
+
+func (s *Store[T]) snapshot() snapshot[*record[T]] {
+	s.rlock()
 	defer s.mu.RUnlock()
 	return s.records.snapshot()
 }
 
 func (s *Store[T]) bucket(index, value string) (snap snapshot[*record[T]], err error) {
-	s.mu.RLock()
+	s.rlock()
 	defer s.mu.RUnlock()
 	ix := s.byName[index]
 	if ix == nil {
@@ -154,7 +169,7 @@ func (s *Store[T]) bucket(index, value string) (snap snapshot[*record[T]], err e
 }
 
 func (s *Store[T]) buckets(index string) (snap snapshot[*bucket[T]], err error) {
-	s.mu.RLock()
+	s.rlock()
 	defer s.mu.RUnlock()
 	ix := s.byName[index]
 	if ix == nil {

@@ -201,7 +201,7 @@ func New[T any](cfg Config[T]) (*Store[T], error) {
 
 // Stats returns the figures of the moment. It never waits for the source.
 func (s *Store[T]) Stats() Stats {
-	s.mu.RLock()
+	s.rlock()
 	objects, indexes := s.byKey.n, len(s.byName)
 	s.mu.RUnlock()
 	return Stats{
