@@ -221,7 +221,7 @@ func TestBadConstruction(t *testing.T) {
 		"index": func(lc cell.Lifecycle) Resource[*corev1.Pod] {
 			return New[*corev1.Pod](lc, lw, WithIndexers(cache.Indexers{"node": nil}))
 		},
-		"page size": func(lc cell.Lifecycle) Resource[*corev1.Pod] {
+		"PageSize is -1": func(lc cell.Lifecycle) Resource[*corev1.Pod] {
 			return New[*corev1.Pod](lc, lw, WithSettings(Settings{PageSize: -1}))
 		},
 	} {

@@ -53,11 +53,26 @@ func (s silentSource) Watch(ctx context.Context, _ metav1.ListOptions) (informer
 
 func (silentSource) WatchList() bool { return false }
 
+// deaf is a sink that nothing reaches.
+type deaf struct{ store.SinkDefaults }
+
+func (deaf) Begin(context.Context, store.Pass) error                     { return nil }
+func (deaf) Apply(context.Context, store.Meta, *corev1.Pod) error        { return nil }
+func (deaf) Delete(context.Context, store.Meta, *corev1.Pod, bool) error { return nil }
+func (deaf) Commit(context.Context, string) error                        { return nil }
+func (deaf) Abort(store.Pass, error)                                     {}
+
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func newRig(t testing.TB, opts ...Option) *rig {
 	lc := &cell.DefaultLifecycle{}
 	r := NewFromSource[*corev1.Pod](lc, silentSource{}, append([]Option{WithLogger(quiet())}, opts...)...).(view[*corev1.Pod])
+	// The informer has a sink of its own, to leave that of the resource alone.
+	idle, err := informer.NewReflector(informer.Config[*corev1.Pod]{Source: silentSource{}, Sink: deaf{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.reflector = idle
 	return &rig{t: t, lc: lc, view: r, sink: sink[*corev1.Pod]{Store: r.store, resource: r.resource}}
 }
 
