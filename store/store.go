@@ -19,11 +19,15 @@ import (
 // Readers get objects as they were handed over, not copies of them: they must
 // not be modified, neither by readers nor by index functions or observers.
 //
-// No reader ever holds up the source for longer than it takes to look up a map,
+// No reader holds up the source for longer than it takes to look up a key,
 // whatever the size of the collection: lists and iterators work on a snapshot,
-// which costs nothing to take, and hold no lock. The source in turn holds up
-// readers for one change of one object at a time; index functions and the
-// observer run without the readers' lock.
+// which costs nothing to take, and hold no lock. (Only [Store.AddIndexers] has
+// the source wait until it is done.) The source in turn holds up readers for
+// one change of one object at a time; index functions and the observer run
+// without the readers' lock.
+//
+// A snapshot keeps what it has in memory as long as it is in use. So does an
+// iteration that does not go on.
 //
 // Make one with [New]. A Store must not be copied.
 type Store[T any] struct {
@@ -36,7 +40,7 @@ type Store[T any] struct {
 	// reads everything below without mu.
 	writing sync.Mutex
 	pass    passState
-	terms   []term[T] // scratch of Store.terms
+	terms   []term[T] // scratch of termsOf
 
 	// mu guards what readers see, and is held only while that is changed.
 	mu      sync.RWMutex
