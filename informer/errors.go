@@ -78,7 +78,7 @@ func (e *SilenceError) Error() string {
 	if e.Unanswered {
 		return fmt.Sprintf("no answer for %v: the connection is taken for dead", e.After)
 	}
-	return fmt.Sprintf("nothing received for %v, not even a bookmark: the connection is taken for dead", e.After)
+	return fmt.Sprintf("nothing came for %v: the connection is taken for dead", e.After)
 }
 
 // Unwrap returns what the silence means, if it is known.

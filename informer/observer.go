@@ -107,6 +107,9 @@ type (
 		Err     error
 	}
 
+	// Draining: the sink is full; nothing is requested until it has drained.
+	Draining struct{ Err error }
+
 	// WentBackwards: the server gave an older version than it gave before, as
 	// after a restore from a backup. Its state is taken as the truth.
 	WentBackwards struct{ From, To string }
@@ -121,4 +124,5 @@ func (WatchEnded) occurrence()           {}
 func (RelistNeeded) occurrence()         {}
 func (WatchListUnavailable) occurrence() {}
 func (BackingOff) occurrence()           {}
+func (Draining) occurrence()             {}
 func (WentBackwards) occurrence()        {}

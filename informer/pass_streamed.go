@@ -97,7 +97,10 @@ func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
 
 // initialEvents reads up to the end of the initial events and commits.
 func (c *cycle[T]) initialEvents(p *passing, open *opened[T]) error {
-	var others time.Duration // when an event came that is no addition, since base
+	var (
+		late  bool          // an event came that is no addition,
+		since time.Duration // at that time since base
+	)
 	for {
 		event, err := c.next(open)
 		if err != nil {
@@ -136,10 +139,10 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T]) error {
 		}
 		c.r.contacted(at)
 		if event.Type != watch.Added {
-			if others == 0 {
-				others = at
-			} else if at-others > overdue*c.cfg.InitialSilence {
-				return &SilenceError{After: at - others, err: errNoEnd}
+			if !late {
+				late, since = true, at
+			} else if at-since > overdue*c.cfg.InitialSilence {
+				return &SilenceError{After: at - since, err: errNoEnd}
 			}
 		}
 		open.guard.waiting()

@@ -117,6 +117,7 @@ func (c *cycle[T]) sinkSaid(err error) bool {
 			return true
 		}
 		c.r.setState(StateDraining)
+		c.r.observe(Draining{Err: err})
 		select {
 		case <-full.Drained:
 			c.calmly(&c.calm.full, CauseSink, err)
@@ -166,7 +167,8 @@ func (c *cycle[T]) finish(g *guard, err error) {
 	var silence *SilenceError
 	switch {
 	case errors.As(err, &silence):
-		c.suspect = true
+		// Initial events that are late say nothing of the connection.
+		c.suspect = silence.Unanswered || silence.After >= c.cfg.Silence
 	case answered, err == nil:
 		c.suspect = false
 	}

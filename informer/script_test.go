@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"strconv"
@@ -257,5 +256,3 @@ func (w *scriptedWatch) play(lines []string) {
 	}
 	<-w.done
 }
-
-var _ = http.StatusOK

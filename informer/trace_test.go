@@ -291,6 +291,8 @@ func occurrence(start time.Time, o informer.Occurrence) string {
 		return fmt.Sprintf("watch-list unavailable until %v: %v", o.Retry.Sub(start), o.Err)
 	case informer.BackingOff:
 		return fmt.Sprintf("backing off for %v, failure %d (%s)", o.For, o.Failure, o.Cause)
+	case informer.Draining:
+		return "draining"
 	case informer.WentBackwards:
 		return fmt.Sprintf("went backwards from %s to %s", o.From, o.To)
 	}

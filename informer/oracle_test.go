@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
+)
+
+var (
+	rounds = flag.Int("rounds", 150, "histories to play against client-go's Reflector")
+	seed   = flag.Uint64("seed", 0, "the only history to play, if not 0")
+)
+
+// TestOracle plays random histories of a server, over a network that fails in
+// every way that the model knows, through client-go's Reflector and through
+// ours. In the end both have what the server has. On the way, ours is held to
+// more: whenever its sink accepted a version, what the sink has is exactly what
+// the server had at that version.
+func TestOracle(t *testing.T) {
+	klog.LogToStderr(false)
+	klog.SetOutput(io.Discard)
+	handlers := utilruntime.ErrorHandlers
+	utilruntime.ErrorHandlers = nil
+	defer func() {
+		klog.LogToStderr(true)
+		utilruntime.ErrorHandlers = handlers
+	}()
+	n := uint64(*rounds)
+	if testing.Short() {
+		n = 20
+	}
+	counts := map[string]int{}
+	for s := uint64(1); s <= n; s++ {
+		if *seed != 0 {
+			s, n = *seed, *seed
+		}
+		t.Run(fmt.Sprint(s), func(t *testing.T) { oracleRound(t, s, counts) })
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%v", counts)
+	for _, what := range []string{"list streamed", "list paged", "relist", "abort", "watch expired", "watch closed", "watch silent", "sink refused"} {
+		if counts[what] == 0 && *seed == 0 {
+			t.Errorf("never happened: %s", what)
+		}
+	}
+}
+
+func oracleRound(t *testing.T, seed uint64, counts map[string]int) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		m := newModel()
+		for range rng.IntN(20) {
+			m.mutate(rng)
+		}
+		ours := &modelClient{m: m, rng: rand.New(rand.NewPCG(seed, 2)), chaos: true, streams: rng.IntN(2) == 0}
+		theirs := &modelClient{m: m, rng: rand.New(rand.NewPCG(seed, 3)), chaos: true, streams: ours.streams}
+
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+
+		theirStore := cache.NewStore(cache.DeletionHandlingMetaNamespaceKeyFunc)
+		oracle := cache.NewReflectorWithOptions(theirs, &metav1.PartialObjectMetadata{}, theirStore,
+			cache.ReflectorOptions{Name: "oracle"})
+		wg.Go(func() { oracle.RunWithContext(ctx) })
+
+		sink := &strictSink{t: t, m: m, rng: rand.New(rand.NewPCG(seed, 4)), chaos: true, held: state{}, counts: counts}
+		r, err := informer.NewReflector(informer.Config[object]{
+			Name: "ours", Source: informer.FromListerWatcher[object](ours, nil), Sink: sink,
+			PageSize: 1 + rng.Int64N(5),
+			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+				switch o := o.(type) {
+				case informer.ListDone:
+					if o.Streamed {
+						counts["list streamed"]++
+					} else {
+						counts["list paged"]++
+					}
+					if o.Objects != len(sink.held) {
+						t.Errorf("ListDone tells of %d objects, there are %d", o.Objects, len(sink.held))
+					}
+				case informer.RelistNeeded:
+					counts["relist"]++
+				case informer.ListFailed:
+					counts["abort"]++
+				case informer.WatchEnded:
+					counts["watch "+string(o.Cause)]++
+				case informer.WentBackwards:
+					t.Errorf("the server never went backwards: %+v", o)
+				}
+			}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() { _ = r.Run(ctx) })
+
+		for range 60 + rng.IntN(100) {
+			switch rng.IntN(12) {
+			case 0:
+				time.Sleep(time.Duration(rng.IntN(100)) * time.Second)
+			case 1:
+				m.compact()
+			case 2:
+				if rng.IntN(5) == 0 {
+					r.Resync(errors.New("asked"))
+				}
+			case 3:
+				time.Sleep(time.Duration(rng.IntN(1000)) * time.Millisecond)
+			default:
+				m.mutate(rng)
+			}
+		}
+		ours.calm()
+		theirs.calm()
+		sink.calm()
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+
+		version, want := m.now()
+		got := sink.content()
+		oracleHas := state{}
+		for _, obj := range theirStore.List() {
+			o := obj.(object)
+			oracleHas[o.Name] = string(o.UID) + "@" + o.ResourceVersion
+		}
+		cancel()
+		wg.Wait()
+		if !maps.Equal(got, want) {
+			t.Errorf("ours has\n%v\nthe server has, at %d\n%v\n%+v", got, version, want, r.Info())
+		}
+		if !maps.Equal(oracleHas, want) {
+			t.Errorf("client-go's Reflector has\n%v\nthe server has\n%v", oracleHas, want)
+		}
+		if len(ours.unlimited) > 0 {
+			t.Errorf("lists without a limit: %q", ours.unlimited)
+		}
+		if info := r.Info(); info.Err != nil {
+			t.Errorf("all is well, but Info has %v", info.Err)
+		}
+	})
+}
+
+// strictSink compares what it has with what the server had at each version that
+// it accepts, and refuses at random.
+type strictSink struct {
+	store.SinkDefaults
+	t      *testing.T
+	m      *model
+	counts map[string]int
+
+	mu      sync.Mutex
+	rng     *rand.Rand
+	chaos   bool
+	held    state
+	seen    map[string]bool
+	version int64
+}
+
+func (s *strictSink) calm() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.chaos = false
+}
+
+func (s *strictSink) content() state {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.held)
+}
+
+func (s *strictSink) refuse() error {
+	if !s.chaos || s.rng.IntN(50) != 0 {
+		return nil
+	}
+	s.counts["sink refused"]++
+	switch s.rng.IntN(4) {
+	case 0:
+		return store.ErrResync
+	case 1:
+		drained := make(chan struct{})
+		time.AfterFunc(time.Duration(s.rng.IntN(60))*time.Second, func() { close(drained) })
+		return fmt.Errorf("wrapped: %w", &store.FullError{Drained: drained})
+	}
+	return errors.New("refused")
+}
+
+// accept checks that the content is that of version.
+func (s *strictSink) accept(what string, version int64) {
+	if version < s.version {
+		s.t.Errorf("%s: version %d after %d", what, version, s.version)
+	}
+	s.version = version
+	if want := s.m.at(version); !maps.Equal(s.held, want) {
+		s.t.Errorf("%s at %d: the sink has\n%v\nthe server had\n%v", what, version, s.held, want)
+	}
+}
+
+func (s *strictSink) Begin(context.Context, store.Pass) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen != nil {
+		s.t.Error("Begin within a pass")
+	}
+	s.seen = map[string]bool{}
+	return s.refuse()
+}
+
+func (s *strictSink) Holds(m store.Meta) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[m.Key.Name] != string(m.UID)+"@"+m.Version {
+		return false
+	}
+	s.seen[m.Key.Name] = true
+	return true
+}
+
+func (s *strictSink) Apply(_ context.Context, m store.Meta, obj object) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if store.MetaOf(obj) != m {
+		s.t.Errorf("Apply of %v with %v", m, obj)
+	}
+	if err := s.refuse(); err != nil {
+		return err
+	}
+	s.held[m.Key.Name] = string(m.UID) + "@" + m.Version
+	if s.seen != nil {
+		s.seen[m.Key.Name] = true
+		return nil
+	}
+	s.accept("Apply", number(m.Version))
+	return nil
+}
+
+func (s *strictSink) Delete(_ context.Context, m store.Meta, _ object, _ bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.refuse(); err != nil {
+		return err
+	}
+	delete(s.held, m.Key.Name)
+	if s.seen == nil {
+		s.accept("Delete", number(m.Version))
+	} else {
+		delete(s.seen, m.Key.Name)
+	}
+	return nil
+}
+
+func (s *strictSink) Page(context.Context, store.PageInfo) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refuse()
+}
+
+func (s *strictSink) Commit(_ context.Context, version string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.refuse(); err != nil {
+		return err
+	}
+	for name := range s.held {
+		if !s.seen[name] {
+			delete(s.held, name)
+		}
+	}
+	s.seen = nil
+	s.accept("Commit", number(version))
+	return nil
+}
+
+func (s *strictSink) Abort(store.Pass, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen == nil {
+		s.t.Error("Abort outside of a pass")
+	}
+	s.seen = nil
+}
+
+func (s *strictSink) Progress(_ context.Context, version string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.refuse(); err != nil {
+		return err
+	}
+	s.accept("Progress", number(version))
+	return nil
+}
