@@ -199,6 +199,9 @@ func TestRetryShowsThenCurrentState(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, when := range []string{"while outstanding", "while held back"} {
+				if test.name == "delete that became moot" && when == "while held back" {
+					continue // the Upsert may be emitted before it is moot
+				}
 				t.Run(when, func(t *testing.T) {
 					bubble(t, func(t *testing.T) {
 						r := startRig(t)

@@ -3,18 +3,26 @@
 
 package resource
 
-import "time"
+import (
+	"runtime"
+	"time"
+)
 
 // run emits events until the subscription ends.
 func (s *subscriber[T]) run() {
-	defer s.finish()
+	var t *token[T]
+	defer func() {
+		s.finish()
+		runtime.KeepAlive(t) // not lost, but no longer wanted
+	}()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	tick, stop := s.metrics.ticker()
 	defer stop()
 	for {
 		s.hub.mu.Lock()
-		event, t, ok := s.pick()
+		event, picked, ok := s.pick()
+		t = picked
 		until := s.delayed.next()
 		s.hub.mu.Unlock()
 
@@ -23,7 +31,6 @@ func (s *subscriber[T]) run() {
 		switch {
 		case ok && s.next != nil:
 			if s.ended() {
-				t.drop()
 				return
 			}
 			s.next(event)
@@ -35,9 +42,6 @@ func (s *subscriber[T]) run() {
 			due = timer.C
 		}
 		if !s.await(out, event, due, tick) {
-			if t != nil {
-				t.drop()
-			}
 			return
 		}
 	}

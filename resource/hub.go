@@ -113,12 +113,11 @@ func (h *hub[T]) judge(next *state[T]) {
 		if ask == nil {
 			return
 		}
-		h.mu.Unlock()
-		for _, s := range ask {
-			verdict := s.keep(next.obj)
-			s.verdict, s.verdictOn = verdict, next
-		}
-		h.mu.Lock()
+		h.unlocked(func() {
+			for _, s := range ask {
+				s.verdict, s.verdictOn = s.keep(next.obj), next
+			}
+		})
 		if h.entered == entered {
 			return
 		}
@@ -235,11 +234,12 @@ func (h *hub[T]) stop() {
 	}
 }
 
-// count counts.
-func (h *hub[T]) count(f func(*EventCounts)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	f(&h.counts)
+// unlocked calls f, which is or may call user code, without the mutex, which the
+// caller holds before and after.
+func (h *hub[T]) unlocked(f func()) {
+	h.mu.Unlock()
+	defer h.mu.Lock()
+	f()
 }
 
 // sites lists where the present subscribers subscribed.

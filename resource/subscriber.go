@@ -44,6 +44,7 @@ type subscriber[T runtime.Object] struct {
 	issued  list // outstanding
 	retries map[int32]int
 	delayed delays
+	spare   []*token[T]
 	left    bool
 
 	// What keep said of verdictOn. Only the informer's goroutine uses these.
@@ -210,10 +211,8 @@ func (s *subscriber[T]) pick() (event Event[T], t *token[T], ok bool) {
 		}
 		sl := s.slot(n.id)
 		if s.keep != nil {
-			cur := n.cur
-			h.mu.Unlock()
-			keep := s.keep(cur.obj)
-			h.mu.Lock()
+			cur, keep := n.cur, false
+			h.unlocked(func() { keep = s.keep(cur.obj) })
 			if h.byID[s.cursor] != n || n.cur != cur {
 				continue
 			}
@@ -273,8 +272,8 @@ func (s *subscriber[T]) issue(n *node[T], sl *slot[T], kind EventKind, st *state
 		s.count(n, sl)
 	}
 	s.hub.counts.Emitted++
-	t := newToken(s, id, event.Key, kind)
-	event.Done = t.finish
+	t, done := s.token(id, event.Key, kind)
+	event.Done = done
 	return event, t
 }
 
@@ -345,7 +344,7 @@ func (s *subscriber[T]) forgetAll() {
 			s.hub.settle(n)
 		}
 	}
-	s.slots, s.retries, s.delayed = nil, nil, delays{}
+	s.slots, s.retries, s.delayed, s.spare = nil, nil, delays{}, nil
 	s.queue, s.issued = list{}, list{}
 	s.cursor, s.limit = 0, 0
 	s.metrics.depth(0)

@@ -5,115 +5,125 @@ package resource
 
 import (
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	kruntime "k8s.io/apimachinery/pkg/runtime"
 )
 
-// token stands for an outstanding event. It is only reachable from the event's
-// Done: when the garbage collector finds it, Done can no longer be called.
+// token stands for an outstanding event. While it does, only the event's Done
+// refers to it: when the garbage collector finds it, Done can no longer be called.
+//
+// Attaching a cleanup to an object costs more than all the rest of an event, so
+// tokens are used again, and Done knows which use is its own.
 type token[T kruntime.Object] struct {
-	receipt[T]
-	used    atomic.Bool
-	cleanup runtime.Cleanup
+	receipt *receipt[T]
+	use     uint64 // counts the events that are over; guarded by hub.mu
 }
 
-// receipt says which event a token stands for.
+// receipt says which event a token stands for. It is what the cleanup has, so it
+// must not refer to the token. It is guarded by hub.mu.
 type receipt[T kruntime.Object] struct {
-	sub  *subscriber[T]
-	id   int32
-	kind EventKind
-	key  Key
+	sub         *subscriber[T]
+	id          int32
+	kind        EventKind
+	key         Key
+	outstanding bool
 }
 
-func newToken[T kruntime.Object](s *subscriber[T], id int32, key Key, kind EventKind) *token[T] {
-	t := &token[T]{receipt: receipt[T]{sub: s, id: id, kind: kind, key: key}}
-	t.cleanup = runtime.AddCleanup(t, receipt[T].lost, t.receipt)
-	return t
+// spareTokens is how many tokens a subscriber keeps for later.
+const spareTokens = 64
+
+// token returns the token of an event that is being emitted, and its Done.
+func (s *subscriber[T]) token(id int32, key Key, kind EventKind) (*token[T], func(error)) {
+	var t *token[T]
+	if last := len(s.spare) - 1; last >= 0 {
+		t = s.spare[last]
+		s.spare[last] = nil
+		s.spare = s.spare[:last]
+	} else {
+		t = &token[T]{receipt: &receipt[T]{sub: s}}
+		runtime.AddCleanup(t, (*receipt[T]).lost, t.receipt)
+	}
+	r := t.receipt
+	r.id, r.kind, r.key, r.outstanding = id, kind, key, true
+	use := t.use
+	return t, func(err error) { t.done(use, err) }
 }
 
-// drop is called when the subscriber did not take the event.
-func (t *token[T]) drop() {
-	t.used.Store(true)
-	t.cleanup.Stop()
-}
-
-// finish is Event.Done.
-func (t *token[T]) finish(err error) {
-	if !t.used.CompareAndSwap(false, true) {
+// done is Event.Done.
+func (t *token[T]) done(use uint64, err error) {
+	s := t.receipt.sub
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if s.left || t.use != use {
 		return
 	}
-	t.cleanup.Stop()
-	if err != nil {
-		t.failed(err)
-		return
+	t.use++
+	if err == nil {
+		t.receipt.settle("", &s.hub.counts.OK)
+	} else {
+		t.receipt.failed(err)
 	}
-	t.settled("", func(c *EventCounts) { c.OK++ })
+	if !s.left && len(s.spare) < spareTokens {
+		s.spare = append(s.spare, t)
+	}
+	runtime.KeepAlive(t)
 }
 
-// failed asks the error handler. The key stays outstanding until it has answered.
+// failed asks the error handler, without the mutex. The key stays outstanding
+// until it has answered.
 func (r *receipt[T]) failed(err error) {
 	s := r.sub
-	retries, ok := s.numRetries(r.id)
-	if !ok {
-		return
-	}
-	switch action := s.onError(r.key, retries, err); action {
-	case ErrorActionIgnore:
-		r.settled(action, func(c *EventCounts) { c.Ignored++ })
-	case ErrorActionStop:
-		s.hub.count(func(c *EventCounts) { c.Stopped++ })
-		s.dismiss()
+	h := s.hub
+	retries := s.retries[r.id]
+	var action ErrorAction
+	h.unlocked(func() { action = s.onError(r.key, retries, err) })
+	switch {
+	case s.left:
+	case action == ErrorActionIgnore:
+		r.settle(action, &h.counts.Ignored)
+	case action == ErrorActionStop:
+		h.counts.Stopped++
+		h.unlocked(s.dismiss)
 	default:
-		delay := s.limiter.When(r.key)
-		s.answer(r.id, ErrorActionRetry, delay, func(c *EventCounts) { c.Retried++ })
+		var delay time.Duration
+		h.unlocked(func() { delay = s.limiter.When(r.key) })
+		if !s.left {
+			h.counts.Retried++
+			r.outstanding = false
+			s.answered(r.id, ErrorActionRetry, delay)
+		}
 	}
 }
 
-// settled ends the event without a retry.
-func (r *receipt[T]) settled(action ErrorAction, count func(*EventCounts)) {
+// settle ends the event without a retry. It lets go of the mutex if the limiter
+// has something to forget.
+func (r *receipt[T]) settle(action ErrorAction, count *uint64) {
 	s := r.sub
-	retries, ok := s.numRetries(r.id)
-	if !ok {
+	if s.retries[r.id] > 0 {
+		s.hub.unlocked(func() { s.limiter.Forget(r.key) })
+		if s.left {
+			return
+		}
+	}
+	*count++
+	r.outstanding = false
+	s.answered(r.id, action, 0)
+}
+
+// lost is called by the runtime when Done can no longer be called.
+func (r *receipt[T]) lost() {
+	s := r.sub
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.left || !r.outstanding {
 		return
 	}
-	if retries > 0 {
-		s.limiter.Forget(r.key)
-	}
-	s.answer(r.id, action, 0, count)
-}
-
-// lost is called by the runtime when Done was not and cannot be called.
-func (r receipt[T]) lost() {
-	s := r.sub
-	if _, ok := s.numRetries(r.id); !ok {
-		return // the subscription ended before
-	}
-	report := ForgottenDone{Resource: s.hub.name, Kind: r.kind, Key: r.key, Site: s.site}
-	if s.hub.forgotten == nil {
+	report := ForgottenDone{Resource: h.name, Kind: r.kind, Key: r.key, Site: s.site}
+	if h.forgotten == nil {
 		panic(report.String())
 	}
-	r.settled("", func(c *EventCounts) { c.Forgotten++ })
-	s.hub.forgotten(report)
-}
-
-// numRetries reports how often the key of an outstanding event was retried; ok is
-// false if the subscription has ended.
-func (s *subscriber[T]) numRetries(id int32) (retries int, ok bool) {
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
-	return s.retries[id], !s.left
-}
-
-// answer hands the answer to an outstanding event in, unless the subscription has
-// ended.
-func (s *subscriber[T]) answer(id int32, action ErrorAction, delay time.Duration, count func(*EventCounts)) {
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
-	if s.left {
-		return
-	}
-	count(&s.hub.counts)
-	s.answered(id, action, delay)
+	r.settle("", &h.counts.Forgotten)
+	h.unlocked(func() { h.forgotten(report) })
 }
