@@ -241,7 +241,7 @@ func (c *Cluster) Halt(ctx context.Context) error {
 // Kill kills the server's process group with SIGKILL, as a crash would, and
 // returns when the process has ended, at once. Its data stay, and
 // [Cluster.Restart] brings the same cluster back. Killing what does not run does
-// nothing.
+// nothing. A Restart that is in progress goes on.
 func (c *Cluster) Kill() error {
 	c.api.client.CloseIdleConnections()
 	if err := c.process().kill(); err != nil {

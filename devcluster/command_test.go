@@ -57,6 +57,20 @@ func TestCommandHelpAndMistakes(t *testing.T) {
 	}
 }
 
+func TestCommandSparesTheKubeconfigsOfOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := command("--kubeconfig", path).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "not of devcluster's writing") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != "precious" {
+		t.Errorf("the file is now %q, %v", data, err)
+	}
+}
+
 func TestCommandRunsUntilInterrupted(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

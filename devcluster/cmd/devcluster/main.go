@@ -63,6 +63,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-cha
 		return err
 	}
 
+	if err := o.checkKubeconfig(); err != nil {
+		return err
+	}
 	temp, err := o.makeTemp()
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -120,11 +121,35 @@ func (o options) makeTemp() (string, error) {
 	return temp, nil
 }
 
+// kubeconfigMark begins every kubeconfig that this command writes, so that it
+// replaces and removes none that it did not.
+const kubeconfigMark = "# Written by devcluster, which removes it at its end.\n"
+
+// checkKubeconfig returns an error if there is a kubeconfig of somebody else's
+// where ours is to go.
+func (o options) checkKubeconfig() error {
+	if o.kubeconfig == "" {
+		return nil
+	}
+	there, err := os.ReadFile(o.kubeconfig)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (len(there) == 0 || strings.HasPrefix(string(there), kubeconfigMark)) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at the kubeconfig: %w", err)
+	}
+	return fmt.Errorf("--kubeconfig %s exists and is not of devcluster's writing; move it away or choose another path", o.kubeconfig)
+}
+
 // removeTemporary removes the temporary directory, and the kubeconfig.
 func (o options) removeTemporary(temp string) error {
 	err := os.RemoveAll(temp)
 	if o.kubeconfig != "" {
-		if e := os.Remove(o.kubeconfig); e != nil && !errors.Is(e, fs.ErrNotExist) {
+		e := o.checkKubeconfig()
+		if e == nil {
+			e = os.Remove(o.kubeconfig)
+		}
+		if e != nil && !errors.Is(e, fs.ErrNotExist) {
 			err = errors.Join(err, e)
 		}
 	}
@@ -148,11 +173,14 @@ func (o options) writeKubeconfig(s *server.Server, temp string) (string, error) 
 	if err != nil {
 		return "", err
 	}
+	if err := o.checkKubeconfig(); err != nil {
+		return "", err
+	}
 	// The mode of a file that was there before would stay as it was.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("replace the kubeconfig: %w", err)
 	}
-	if err := os.WriteFile(path, data, 0o600); err != nil {
+	if err := os.WriteFile(path, append([]byte(kubeconfigMark), data...), 0o600); err != nil {
 		return "", fmt.Errorf("write the kubeconfig: %w", err)
 	}
 	return path, nil
