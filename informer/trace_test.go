@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -240,6 +241,7 @@ func (s *tracingSink) Commit(_ context.Context, version string) error {
 			gone = append(gone, key.String())
 		}
 	}
+	slices.Sort(gone)
 	text := ""
 	if len(gone) > 0 {
 		text = " gone: " + strings.Join(gone, " ")

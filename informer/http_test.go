@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
+)
+
+var scheme = func() *runtime.Scheme {
+	s := runtime.NewScheme()
+	if err := corev1.AddToScheme(s); err != nil {
+		panic(err)
+	}
+	metav1.AddToGroupVersion(s, schema.GroupVersion{Version: "v1"})
+	return s
+}()
+
+// restClient returns what a typed client uses, made from a plain rest.Config.
+func restClient(t testing.TB, url string, ca []byte) rest.Interface {
+	t.Helper()
+	cfg := &rest.Config{
+		Host: url, APIPath: "/api", QPS: -1,
+		TLSClientConfig: rest.TLSClientConfig{CAData: ca, ServerName: "example.com"},
+		ContentConfig: rest.ContentConfig{
+			GroupVersion:         &schema.GroupVersion{Version: "v1"},
+			NegotiatedSerializer: serializer.NewCodecFactory(scheme).WithoutConversion(),
+		},
+	}
+	if ca == nil {
+		cfg.TLSClientConfig = rest.TLSClientConfig{}
+	}
+	httpClient, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(httpClient.CloseIdleConnections)
+	c, err := rest.RESTClientForConfigAndClient(cfg, httpClient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func podSource(c cache.Getter) informer.Source[*corev1.Pod] {
+	return informer.FromListerWatcher[*corev1.Pod](cache.NewListWatchFromClient(c, "pods", "", fields.Everything()), nil)
+}
+
+// podServer is an HTTP server for pods that only are added.
+type podServer struct {
+	mu      sync.Mutex
+	pods    []corev1.Pod // the nth has version n
+	changed chan struct{}
+	lists   int
+	watches []string // versions
+}
+
+func newPodServer() *podServer { return &podServer{changed: make(chan struct{})} }
+
+func (s *podServer) add() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pod := corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}}
+	pod.ResourceVersion = strconv.Itoa(len(s.pods) + 1)
+	pod.Name, pod.Namespace = "pod-"+pod.ResourceVersion, "default"
+	s.pods = append(s.pods, pod)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *podServer) requests() (lists int, watches []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lists, append([]string(nil), s.watches...)
+}
+
+func (s *podServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	if r.URL.Query().Get("watch") == "" {
+		s.mu.Lock()
+		s.lists++
+		list := corev1.PodList{Items: s.pods}
+		list.APIVersion, list.Kind = "v1", "PodList"
+		list.ResourceVersion = strconv.Itoa(len(s.pods))
+		body, _ := json.Marshal(list)
+		s.mu.Unlock()
+		_, _ = w.Write(body)
+		return
+	}
+	version := r.URL.Query().Get("resourceVersion")
+	from, _ := strconv.Atoi(version)
+	s.mu.Lock()
+	s.watches = append(s.watches, version)
+	s.mu.Unlock()
+	_ = http.NewResponseController(w).Flush()
+	for {
+		s.mu.Lock()
+		news, changed := s.pods[from:], s.changed
+		s.mu.Unlock()
+		for _, pod := range news {
+			from++
+			raw, _ := json.Marshal(pod)
+			event, _ := json.Marshal(metav1.WatchEvent{Type: "ADDED", Object: runtime.RawExtension{Raw: raw}})
+			_, _ = w.Write(append(event, '\n'))
+		}
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			return
+		}
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// blackHole forwards TCP connections until told to swallow what they carry,
+// both ways, without a word to either end.
+type blackHole struct {
+	t        testing.TB
+	listener net.Listener
+	target   string
+
+	mu      sync.Mutex
+	conns   []net.Conn
+	pairs   []*pair
+	wg      sync.WaitGroup
+	swallow bool // new connections too
+}
+
+type pair struct {
+	mu   sync.Mutex
+	dead bool
+}
+
+func newBlackHole(t testing.TB, target string) *blackHole {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &blackHole{t: t, listener: l, target: target}
+	b.wg.Go(b.accept)
+	t.Cleanup(func() {
+		_ = l.Close()
+		b.mu.Lock()
+		for _, c := range b.conns {
+			_ = c.Close()
+		}
+		b.mu.Unlock()
+		b.wg.Wait()
+	})
+	return b
+}
+
+func (b *blackHole) accept() {
+	for {
+		client, err := b.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", b.target)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		b.mu.Lock()
+		p := &pair{dead: b.swallow}
+		b.conns = append(b.conns, client, server)
+		b.pairs = append(b.pairs, p)
+		b.wg.Go(func() { p.forward(client, server) })
+		b.wg.Go(func() { p.forward(server, client) })
+		b.mu.Unlock()
+	}
+}
+
+func (p *pair) forward(from, to net.Conn) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		p.mu.Lock()
+		dead := p.dead
+		p.mu.Unlock()
+		if dead {
+			if err != nil {
+				return // and the other end is not told
+			}
+			continue
+		}
+		if n > 0 {
+			if _, err := to.Write(buf[:n]); err != nil {
+				_ = from.Close()
+				return
+			}
+		}
+		if err != nil {
+			_ = to.Close()
+			return
+		}
+	}
+}
+
+// die makes all present connections swallow what they carry; and those to come,
+// if all is set.
+func (b *blackHole) die(all bool) (connections int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.swallow = all
+	for _, p := range b.pairs {
+		p.mu.Lock()
+		p.dead = true
+		p.mu.Unlock()
+	}
+	return len(b.pairs)
+}
+
+func (b *blackHole) connections() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.pairs)
+}
+
+// chanSink sends the names of what is applied.
+type chanSink[T any] struct {
+	store.SinkDefaults
+	applied chan string
+	commits chan string
+	deleted chan string
+}
+
+func newChanSink[T any]() *chanSink[T] {
+	return &chanSink[T]{applied: make(chan string, 1000), commits: make(chan string, 1000), deleted: make(chan string, 1000)}
+}
+
+func (s *chanSink[T]) Begin(context.Context, store.Pass) error { return nil }
+func (s *chanSink[T]) Apply(_ context.Context, m store.Meta, _ T) error {
+	s.applied <- m.Key.String()
+	return nil
+}
+func (s *chanSink[T]) Delete(_ context.Context, m store.Meta, _ T, _ bool) error {
+	s.deleted <- m.Key.String()
+	return nil
+}
+func (s *chanSink[T]) Commit(_ context.Context, version string) error {
+	s.commits <- version
+	return nil
+}
+func (s *chanSink[T]) Abort(store.Pass, error) {}
+
+func await[T any](t *testing.T, what string, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(60 * time.Second):
+		t.Fatalf("no %s", what)
+		panic("unreachable")
+	}
+}
+
+func tlsServer(t *testing.T, handler http.Handler, http2 bool) (*httptest.Server, []byte) {
+	srv := httptest.NewUnstartedServer(handler)
+	srv.EnableHTTP2 = http2
+	srv.StartTLS()
+	t.Cleanup(func() {
+		srv.CloseClientConnections()
+		srv.Close()
+	})
+	return srv, pemOf(srv.Certificate().Raw)
+}
+
+// TestDeadConnection lets a connection die without a word: no bytes, no end. It
+// is found after the set silence, the watch is resumed over another one from
+// where it was, and nothing is listed.
+func TestDeadConnection(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("http2=%v", http2), func(t *testing.T) {
+			t.Parallel()
+			pods := newPodServer()
+			pods.add()
+			srv, ca := tlsServer(t, pods, http2)
+			hole := newBlackHole(t, srv.Listener.Addr().String())
+			client := restClient(t, "https://"+hole.listener.Addr().String(), ca)
+
+			ends := make(chan informer.WatchEnded, 100)
+			sink := newChanSink[*corev1.Pod]()
+			r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
+				Source: podSource(client), Sink: sink, Silence: 2 * time.Second, Lists: informer.ListPaged,
+				Backoff: informer.Backoff{Initial: 10 * time.Millisecond, Max: 50 * time.Millisecond},
+				Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+					if o, ok := o.(informer.WatchEnded); ok {
+						select {
+						case ends <- o:
+						default:
+						}
+					}
+				}),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			ran := make(chan error, 1)
+			go func() { ran <- r.Run(ctx) }()
+			defer func() {
+				cancel(errors.New("end of test"))
+				await(t, "end of Run", ran)
+			}()
+
+			await(t, "first pod", sink.applied)
+			pods.add()
+			await(t, "second pod", sink.applied)
+
+			before := hole.die(false)
+			start := time.Now()
+			pods.add()
+			if name := await(t, "third pod", sink.applied); name != "default/pod-3" {
+				t.Errorf("got %s", name)
+			}
+			took := time.Since(start)
+			end := await(t, "end of the watch", ends)
+			if end.Cause != informer.CauseSilent || end.Version != "2" {
+				t.Errorf("the watch ended so: %+v", end)
+			}
+			lists, watches := pods.requests()
+			if lists != 1 {
+				t.Errorf("%d lists, want the first one only", lists)
+			}
+			t.Logf("recovered in %v, watches from %v, %d connections before, %d after", took, watches, before, hole.connections())
+			if took > 20*time.Second {
+				t.Errorf("recovered after %v: that was the transport's own health check", took)
+			}
+			if took < 1500*time.Millisecond {
+				t.Errorf("recovered after %v: that was not the silence", took)
+			}
+		})
+	}
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"context"
+	"log/slog"
+	"math/bits"
+)
+
+// LogObserver returns an observer that writes what happens to logger.
+//
+// What needs somebody's attention is a warning, with what to do about it:
+// failures that are retried, and a server that went back in time. Of failures in
+// a row the first is logged so, then the second, the fourth, the eighth and so
+// on; the others are for debugging. A completed pass, and whatever overcomes a
+// failure, is information. The rest, such as watches that end and are resumed,
+// is for debugging. It may serve any number of reflectors.
+func LogObserver(logger *slog.Logger) Observer {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	return ObserverFunc(func(info ReflectorInfo, o Occurrence) {
+		log := logger.With("reflector", info.Name)
+		switch o := o.(type) {
+		case ListStarted:
+			log.Debug("Listing", "reason", o.Pass.Reason, "epoch", o.Pass.Epoch, "streamed", o.Streamed)
+		case PageRead:
+			log.Debug("Page read", "page", o.Number, "objects", o.Objects, "remaining", o.Remaining)
+		case ListDone:
+			log.Info("List is complete", "reason", o.Pass.Reason, "version", o.Version, "objects", o.Objects,
+				"decoded", o.Decoded, "streamed", o.Streamed, "took", o.Took)
+		case ListFailed:
+			log.Debug("List broke off", "cause", o.Cause, "error", o.Err)
+		case WatchOpened:
+			if info.Err != nil {
+				log.Info("Watching again", "version", o.Version, "after", info.Cause)
+			} else {
+				log.Debug("Watching", "version", o.Version)
+			}
+		case WatchEnded:
+			log.Debug("Watch ended", "cause", o.Cause, "version", o.Version, "events", o.Events, "lived", o.Lived, "error", o.Err)
+		case RelistNeeded:
+			log.Info("Listing again", "reason", o.Reason, "error", o.Err)
+		case WatchListUnavailable:
+			log.Info("The server does not stream its lists, using pages", "until", o.Retry, "error", o.Err)
+		case BackingOff:
+			level := slog.LevelDebug
+			if bits.OnesCount(uint(o.Failure)) == 1 {
+				level = slog.LevelWarn
+			}
+			log.Log(context.Background(), level, "Cannot list or watch, will try again",
+				"cause", o.Cause, "failures", o.Failure, "in", o.For, "error", Explain(o.Err))
+		case Draining:
+			log.Debug("The sink is full, waiting for it")
+		case WentBackwards:
+			log.Warn("The server has an older state than before, as after a restore: taking it as the truth", "from", o.From, "to", o.To)
+		}
+	})
+}
