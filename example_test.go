@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package apiary_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"log/slog"
+
+	"github.com/cilium/hive"
+	"github.com/cilium/hive/cell"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/apiary-go/apiary/cells"
+	"github.com/apiary-go/apiary/resource"
+)
+
+// printPods is a consumer: it says what happens to pods.
+func printPods(lc cell.Lifecycle, pods resource.Resource[*corev1.Pod]) {
+	lc.Append(cell.Hook{OnStart: func(cell.HookContext) error {
+		go func() {
+			for ev := range pods.Events(context.Background()) { // until the hive stops
+				switch ev.Kind {
+				case resource.Upsert:
+					fmt.Println(ev.Key, ev.Object.Status.Phase)
+				case resource.Delete:
+					fmt.Println(ev.Key, "is gone")
+				case resource.Sync:
+					fmt.Println("these were all the pods; now to what changes")
+				}
+				ev.Done(nil) // an error here has the key emitted again, after a while
+			}
+		}()
+		return nil
+	}})
+}
+
+// An application that follows the pods of a cluster.
+func Example() {
+	app := hive.New(
+		cells.Client,                  // the Kubernetes clients, and flags that say where the server is
+		cells.Resource[*corev1.Pod](), // the pods, of all namespaces
+		cell.Invoke(printPods),
+	)
+	if err := app.Run(slog.Default()); err != nil { // until SIGINT or SIGTERM
+		log.Fatal(err)
+	}
+}
