@@ -26,11 +26,11 @@ func newBridge(l *logrus.Logger) slog.Handler {
 //   - Loggers that are derived from one another share nothing that is written to.
 type handler struct {
 	backend *loggerBackend
-	scopes  []scope
+	scopes  []derived
 }
 
-// scope is a call of WithAttrs or of WithGroup.
-type scope struct {
+// derived is a call of WithAttrs or of WithGroup.
+type derived struct {
 	group string // or
 	attrs []slog.Attr
 }
@@ -45,7 +45,7 @@ func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	if len(attrs) == 0 {
 		return h
 	}
-	return h.with(scope{attrs: attrs})
+	return h.with(derived{attrs: attrs})
 }
 
 // WithGroup implements slog.Handler.
@@ -53,10 +53,10 @@ func (h *handler) WithGroup(name string) slog.Handler {
 	if name == "" {
 		return h
 	}
-	return h.with(scope{group: name})
+	return h.with(derived{group: name})
 }
 
-func (h *handler) with(s scope) *handler {
+func (h *handler) with(s derived) *handler {
 	return &handler{backend: h.backend, scopes: append(slices.Clip(h.scopes), s)}
 }
 

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+)
+
+// listWatch is a cache.ListerWatcher that finds out at its first use which resource
+// it is to read. What the server does not have gives errors that
+// meta.IsNoMatchError recognises, and is asked for again the next time.
+type listWatch struct {
+	plan
+	client *ClientState
+
+	mu    sync.Mutex
+	found *reader
+}
+
+// reader reads a resource that was found.
+type reader struct {
+	found
+	list  func(context.Context, metav1.ListOptions) (runtime.Object, error)
+	watch func(context.Context, metav1.ListOptions) (watch.Interface, error)
+}
+
+// List implements cache.ListerWatcher.
+func (l *listWatch) List(opts metav1.ListOptions) (runtime.Object, error) {
+	return l.ListWithContext(context.Background(), opts)
+}
+
+// Watch implements cache.ListerWatcher.
+func (l *listWatch) Watch(opts metav1.ListOptions) (watch.Interface, error) {
+	return l.WatchWithContext(context.Background(), opts)
+}
+
+// ListWithContext implements cache.ListerWithContext.
+func (l *listWatch) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+	r, err := l.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := r.list(ctx, l.selected(opts))
+	if err != nil {
+		l.failed(ctx, r, err)
+		return nil, err
+	}
+	return list, nil
+}
+
+// WatchWithContext implements cache.WatcherWithContext.
+func (l *listWatch) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	r, err := l.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	opts.Watch = true
+	w, err := r.watch(ctx, l.selected(opts))
+	if err != nil {
+		l.failed(ctx, r, err)
+		return nil, err
+	}
+	return w, nil
+}
+
+func (l *listWatch) selected(opts metav1.ListOptions) metav1.ListOptions {
+	opts.LabelSelector, opts.FieldSelector = l.labels, l.fields
+	return opts
+}
+
+// failed forgets what was found, if the server no longer has it: it may come back
+// under another name.
+func (l *listWatch) failed(ctx context.Context, r *reader, err error) {
+	if !apierrors.IsNotFound(err) {
+		return
+	}
+	l.mu.Lock()
+	if l.found == r {
+		l.found = nil
+	}
+	l.mu.Unlock()
+	l.client.kinds.forget(ctx, r.resource.GroupVersion())
+}
+
+func (l *listWatch) reader(ctx context.Context) (*reader, error) {
+	l.mu.Lock()
+	r := l.found
+	l.mu.Unlock()
+	if r != nil {
+		return r, nil
+	}
+	f, err := l.client.kinds.find(ctx, l.target)
+	if err != nil {
+		return nil, err
+	}
+	if l.namespace != "" && !f.namespaced {
+		return nil, fmt.Errorf("%s has no namespaces: leave out cells.InNamespace(%q)", l.target, l.namespace)
+	}
+	if r, err = l.read(f); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	l.found = r
+	l.mu.Unlock()
+	return r, nil
+}
+
+// read makes the reader for what was found.
+func (l *listWatch) read(f found) (*reader, error) {
+	switch l.mode {
+	case dynamic_:
+		client := l.client.dynamic.Resource(f.resource).Namespace(l.namespace)
+		return &reader{found: f, watch: client.Watch,
+			list: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+				return client.List(ctx, opts)
+			}}, nil
+	case metadata_:
+		client := l.client.metadata.Resource(f.resource).Namespace(l.namespace)
+		return &reader{found: f, watch: client.Watch,
+			list: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+				return client.List(ctx, opts)
+			}}, nil
+	}
+	client, err := typedClient(l.client, l.scheme, l.gvk)
+	if err != nil {
+		return nil, fmt.Errorf("client for %s: %w", l.target, err)
+	}
+	request := func(opts metav1.ListOptions) *rest.Request {
+		var timeout time.Duration
+		if opts.TimeoutSeconds != nil {
+			timeout = time.Duration(*opts.TimeoutSeconds) * time.Second
+		}
+		return client.Get().
+			NamespaceIfScoped(l.namespace, l.namespace != "").
+			Resource(f.resource.Resource).
+			SpecificallyVersionedParams(&opts, listOptionsCodec, listOptionsVersion).
+			Timeout(timeout)
+	}
+	return &reader{
+		found: f,
+		list: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+			list, err := l.scheme.New(listOf(l.gvk))
+			if err != nil {
+				return nil, err
+			}
+			err = request(opts).Do(ctx).Into(list)
+			return list, err
+		},
+		watch: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+			return request(opts).Watch(ctx)
+		},
+	}, nil
+}
+
+// List options are encoded by a scheme of their own, since schemes of custom
+// resources may lack them.
+var (
+	listOptionsVersion = schema.GroupVersion{Version: "v1"}
+	listOptionsCodec   = func() runtime.ParameterCodec {
+		s := runtime.NewScheme()
+		metav1.AddToGroupVersion(s, listOptionsVersion)
+		return runtime.NewParameterCodec(s)
+	}()
+)
+
+// typedClient makes a client for a kind of a scheme, on the transport that all
+// share: in protobuf if it is a built-in kind in its built-in type.
+func typedClient(state *ClientState, s *runtime.Scheme, gvk schema.GroupVersionKind) (rest.Interface, error) {
+	config := rest.CopyConfig(state.config)
+	if reflect.DeepEqual(goType(s, gvk), goType(scheme.Scheme, gvk)) {
+		config = withProtobuf(config)
+	}
+	gv := gvk.GroupVersion()
+	config.GroupVersion = &gv
+	config.APIPath = "/apis"
+	if gv.Group == "" {
+		config.APIPath = "/api"
+	}
+	config.NegotiatedSerializer = serializer.NewCodecFactory(s).WithoutConversion()
+	return rest.RESTClientForConfigAndClient(config, state.http)
+}
+
+func goType(s *runtime.Scheme, gvk schema.GroupVersionKind) reflect.Type {
+	return s.AllKnownTypes()[gvk]
+}

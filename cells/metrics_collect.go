@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/resource"
+)
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("apiary_resource_"+name, help, append([]string{"resource"}, labels...), nil)
+}
+
+var (
+	descSynced      = describe("synced", "Whether there is a complete state of the collection.")
+	descSyncSeconds = describe("sync_seconds", "Time from the first use of the resource to its first complete state.")
+	descObjects     = describe("objects", "Objects in the store.")
+	descState       = describe("state", "1 for the state that the informer is in.", "state")
+	descContact     = describe("last_contact_timestamp_seconds", "When the API server was last heard of, in seconds since the epoch; 0 if never.")
+	descLists       = describe("lists_total", "Lists that ended, by why there was one; all but reason \"first\" are relists.", "reason", "mode", "result")
+	descListTook    = describe("list_duration_seconds", "Duration of the lists that were read to the end.", "mode")
+	descWatches     = describe("watches_total", "Watches that the API server accepted.")
+	descWatchEvents = describe("watch_events_total", "Events of the watches that ended.")
+	descFailures    = describe("failures_total", "Failed lists and watches, by cause.", "operation", "cause")
+	descBackwards   = describe("backwards_total", "How often the API server went back to an older version.")
+	descStale       = describe("stale_total", "Changes that were dropped because they were no news.")
+	descIndexErrors = describe("index_errors_total", "Failures of index functions.")
+	descSubscribers = describe("subscribers", "Subscribers that there are now.")
+	descDepth       = describe("subscriber_depth", "Keys that wait to be emitted, over all subscribers.")
+	descDepthMax    = describe("subscriber_depth_max", "Keys that wait to be emitted to the subscriber that has the most.")
+	descOutstanding = describe("subscriber_outstanding", "Events that lack their Done, over all subscribers.")
+	descRetrying    = describe("subscriber_retrying", "Keys that are held back after an error, over all subscribers.")
+	descOldest      = describe("subscriber_oldest_seconds", "How long the key that waits longest has waited for being emitted or for Done.")
+	descEmitted     = describe("events_emitted_total", "Events that were emitted to subscribers.")
+	descEvents      = describe("events_total", "Events by what became of them.", "result")
+)
+
+var states = []informer.State{
+	informer.StateIdle, informer.StateListing, informer.StateWatching, informer.StateBackingOff, informer.StateDraining,
+}
+
+// Describe implements prometheus.Collector.
+func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{
+		descSynced, descSyncSeconds, descObjects, descState, descContact, descLists, descListTook, descWatches,
+		descWatchEvents, descFailures, descBackwards, descStale, descIndexErrors, descSubscribers, descDepth,
+		descDepthMax, descOutstanding, descRetrying, descOldest, descEmitted, descEvents,
+	} {
+		ch <- desc
+	}
+}
+
+// Collect implements prometheus.Collector. It makes no request.
+func (m *ResourceMetrics) Collect(ch chan<- prometheus.Metric) {
+	m.mu.Lock()
+	resources := m.resources // only appended to
+	m.mu.Unlock()
+	for _, o := range resources {
+		stats := o.inspector.Stats()
+		emit := emitter{ch: ch, name: o.name}
+		emit.stats(stats)
+		emit.subscribers(stats)
+		emit.counters(o.counters)
+	}
+}
+
+// emitter writes the metrics of one resource.
+type emitter struct {
+	ch   chan<- prometheus.Metric
+	name string
+}
+
+func (e emitter) gauge(desc *prometheus.Desc, value float64, labels ...string) {
+	e.ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{e.name}, labels...)...)
+}
+
+func (e emitter) counter(desc *prometheus.Desc, value uint64, labels ...string) {
+	e.ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(value), append([]string{e.name}, labels...)...)
+}
+
+func (e emitter) stats(s resource.Stats) {
+	synced := 0.0
+	if s.Synced {
+		synced = 1
+		e.gauge(descSyncSeconds, s.SyncTook.Seconds())
+	}
+	e.gauge(descSynced, synced)
+	e.gauge(descObjects, float64(s.Store.Objects))
+	current := s.Reflector.State
+	if current == "" {
+		current = informer.StateIdle
+	}
+	for _, state := range states {
+		value := 0.0
+		if state == current {
+			value = 1
+		}
+		e.gauge(descState, value, label(state))
+	}
+	contact := 0.0
+	if !s.Reflector.Contact.IsZero() {
+		contact = float64(s.Reflector.Contact.UnixMilli()) / 1000
+	}
+	e.gauge(descContact, contact)
+	e.counter(descStale, s.Store.Stale)
+	e.counter(descIndexErrors, s.Store.IndexErrors)
+}
+
+func (e emitter) subscribers(s resource.Stats) {
+	var depth, deepest, outstanding, retrying int
+	var oldest time.Duration
+	for _, sub := range s.Subscribers {
+		waiting := sub.Depth + sub.Replaying
+		depth += waiting
+		deepest = max(deepest, waiting)
+		outstanding += sub.Outstanding
+		retrying += sub.Retrying
+		oldest = max(oldest, sub.Oldest)
+	}
+	e.gauge(descSubscribers, float64(len(s.Subscribers)))
+	e.gauge(descDepth, float64(depth))
+	e.gauge(descDepthMax, float64(deepest))
+	e.gauge(descOutstanding, float64(outstanding))
+	e.gauge(descRetrying, float64(retrying))
+	e.gauge(descOldest, oldest.Seconds())
+	e.counter(descEmitted, s.Events.Emitted)
+	e.counter(descEvents, s.Events.OK, "ok")
+	e.counter(descEvents, s.Events.Retried, "retried")
+	e.counter(descEvents, s.Events.Ignored, "ignored")
+	e.counter(descEvents, s.Events.Stopped, "stopped")
+	e.counter(descEvents, s.Events.Forgotten, "forgotten")
+}
+
+func (e emitter) counters(c *counters) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for l, n := range c.lists {
+		e.counter(descLists, n, l.reason, l.mode, l.result)
+	}
+	for mode, d := range c.took {
+		e.ch <- prometheus.MustNewConstSummary(descListTook, d.count, d.seconds, nil, e.name, mode)
+	}
+	for l, n := range c.failures {
+		e.counter(descFailures, n, l.operation, l.cause)
+	}
+	e.counter(descWatches, c.watches)
+	e.counter(descWatchEvents, c.events)
+	e.counter(descBackwards, c.backwards)
+}

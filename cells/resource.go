@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"fmt"
+	"log/slog"
+	"reflect"
+	"regexp"
+	"strings"
+
+	"github.com/cilium/hive/cell"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/resource"
+)
+
+// Resource provides a resource.Resource[T] of the objects that the options select,
+// all of the kind by default:
+//
+//	cells.Resource[*corev1.Pod](cells.InNamespace("shop"), cells.WithLabels("app=web"))
+//
+// The kind is that of T in client-go's scheme, or in that of [WithScheme]. For
+// *unstructured.Unstructured it is named by [Unstructured], for
+// *metav1.PartialObjectMetadata by [Metadata].
+//
+// It needs [Client] or [FakeClient] in the hive. Nothing is asked of the API server
+// until the resource is first used, not even which resources it serves; then that
+// is found out by discovery, one request for each group and version that the
+// program uses. A kind that is not installed is reported as informer.CauseNotInstalled
+// and asked for again every few seconds, so one that is installed later is found.
+//
+// If the client is disabled the resource is that of resource.Disabled: the error of
+// its Store wraps [ErrNotConfigured] and names the flags, its event channels are
+// closed from the beginning.
+//
+// What the informer does is logged, is reported to cell.Health if the hive has
+// that, under the name of the resource, and counted if the hive has [Metrics]. The
+// name is such as "Pod.v1" or "Deployment.v1.apps" unless resource.WithName sets it.
+//
+// In one hive there can be one of a type; for another scope of the same type, and
+// for several unstructured kinds, see [ResourceAs].
+func Resource[T runtime.Object](opts ...Option) cell.Cell {
+	return resourceCell[T](opts, "", func(p Params) (resource.Resource[T], error) {
+		return NewResource[T](p, opts...)
+	})
+}
+
+// ResourceAs is [Resource] under a type of your own, since a hive holds one value of
+// each type:
+//
+//	type LocalPods resource.Resource[*corev1.Pod]
+//
+//	cells.ResourceAs(func(r resource.Resource[*corev1.Pod]) LocalPods { return r },
+//		cells.WithFields("spec.nodeName=node-1"))
+//
+// The name of the resource is by default that of the type, such as "main.LocalPods".
+// The function is called once, when the resource is constructed.
+func ResourceAs[R any, T runtime.Object](as func(resource.Resource[T]) R, opts ...Option) cell.Cell {
+	name := reflect.TypeFor[R]().String()
+	return resourceCell[T](opts, name, func(p Params) (R, error) {
+		var none R
+		if as == nil {
+			return none, fmt.Errorf("cells.ResourceAs for %s: the function is nil", name)
+		}
+		named := append([]Option{With(resource.WithName(name))}, opts...)
+		r, err := NewResource[T](p, named...)
+		if err != nil {
+			return none, err
+		}
+		return as(r), nil
+	})
+}
+
+// Params is what [NewResource] takes from the hive.
+type Params struct {
+	cell.In
+
+	Lifecycle cell.Lifecycle
+	Client    *ClientState
+	Log       *slog.Logger
+	Health    cell.Health      `optional:"true"`
+	Metrics   *ResourceMetrics `optional:"true"`
+}
+
+// NewResource is the constructor that [Resource] provides, for constructors of your
+// own, such as one with a selector that depends on a flag:
+//
+//	cell.Provide(func(p cells.Params, cfg Config) (resource.Resource[*corev1.Pod], error) {
+//		return cells.NewResource[*corev1.Pod](p, cells.WithFields("spec.nodeName="+cfg.NodeName))
+//	})
+//
+// It makes no request. It fails if an option is bad. [Private] has no effect here.
+func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[T], error) {
+	o := apply(opts)
+	plan, err := o.plan(reflect.TypeFor[T]())
+	if err != nil {
+		return nil, fmt.Errorf("resource of %s: %w", reflect.TypeFor[T](), err)
+	}
+	if !p.Client.IsEnabled() {
+		if p.Health != nil {
+			p.Health.NewScope(plan.target.String()).Stopped("disabled: " + p.Client.Err().Error())
+		}
+		return resource.Disabled[T](p.Client.Err()), nil
+	}
+
+	report := &reporter{health: p.Health}
+	// Hooks stop in reverse order: this one after the informer has ended.
+	p.Lifecycle.Append(cell.Hook{OnStop: func(cell.HookContext) error {
+		report.stopped()
+		return nil
+	}})
+	counts := &counters{}
+	all := []resource.Option{
+		resource.WithName(plan.target.String()),
+		resource.WithLogger(p.Log),
+		resource.WithObserver(informer.Observers(report, counts)),
+	}
+	r := resource.New[T](p.Lifecycle, &listWatch{plan: plan, client: p.Client}, append(all, o.resource...)...)
+
+	name := plan.target.String()
+	if inspector, ok := r.(resource.Inspector); ok {
+		name = inspector.Stats().Name
+		if p.Metrics != nil {
+			p.Metrics.add(inspector, counts)
+		}
+	}
+	report.begin(name, plan, p.Log)
+	return r, nil
+}
+
+// resourceCell puts a constructor in a module of its own, for it to be seen in the
+// hive's inspection command, in logs and in health, unless it is private.
+func resourceCell[T runtime.Object](opts []Option, as string, constructor any) cell.Cell {
+	o := apply(opts)
+	if o.private {
+		return cell.ProvidePrivate(constructor)
+	}
+	plan, err := o.plan(reflect.TypeFor[T]())
+	id, description := plan.target.String(), "Kubernetes resource "+plan.String()
+	if err != nil { // the constructor will say so
+		id = strings.TrimPrefix(reflect.TypeFor[T]().String(), "*")
+		description = "Kubernetes resource " + id
+	}
+	if as != "" {
+		id = as[strings.LastIndex(as, ".")+1:]
+	}
+	return cell.Module(moduleID(id), moduleDescription(description), cell.Provide(constructor))
+}
+
+var (
+	notInID          = regexp.MustCompile(`[^a-z0-9_]+`)
+	notInDescription = regexp.MustCompile(`[^a-zA-Z0-9_\-]+`)
+	humps            = regexp.MustCompile(`([a-z0-9])([A-Z])`)
+)
+
+// moduleID makes an id that hive accepts: at most 31 of [a-z0-9_-].
+func moduleID(name string) string {
+	name = strings.ToLower(humps.ReplaceAllString(name, "$1-$2"))
+	id := "k8s-" + strings.Trim(notInID.ReplaceAllString(name, "-"), "-")
+	return strings.TrimRight(id[:min(len(id), 31)], "-")
+}
+
+// moduleDescription makes a description that hive accepts: at most 80 of
+// [a-zA-Z0-9_\- ].
+func moduleDescription(s string) string {
+	s = strings.TrimSpace(notInDescription.ReplaceAllString(s, " "))
+	return strings.TrimSpace(s[:min(len(s), 80)])
+}
