@@ -74,7 +74,7 @@ func CauseOf(err error) Cause {
 		return CauseClosed
 	case errors.Is(err, errAsked), errors.Is(err, context.Canceled):
 		return CauseCanceled
-	case meta.IsNoMatchError(err):
+	case chain(err, meta.IsNoMatchError):
 		return CauseNotInstalled
 	case errors.As(err, &status):
 		return causeOfStatus(err, status.Status())
@@ -147,11 +147,22 @@ func causeOfNetwork(err error) Cause {
 		errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &certificate),
 		errors.As(err, &request):
 		return CauseConnection
-	case runtime.IsNotRegisteredError(err), runtime.IsMissingKind(err), runtime.IsMissingVersion(err),
-		runtime.IsStrictDecodingError(err), errors.As(err, &syntax), errors.As(err, &mismatch):
+	case chain(err, runtime.IsNotRegisteredError), chain(err, runtime.IsMissingKind), chain(err, runtime.IsMissingVersion),
+		chain(err, runtime.IsStrictDecodingError), errors.As(err, &syntax), errors.As(err, &mismatch):
 		return CauseDecoding
 	}
 	return CauseUnknown
+}
+
+// chain reports whether is holds of err or of what it wraps, for functions that
+// do not unwrap.
+func chain(err error, is func(error) bool) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if is(err) {
+			return true
+		}
+	}
+	return false
 }
 
 // causeOfText reads what libraries below hand on as text only.
@@ -170,7 +181,7 @@ func causeOfText(err error) Cause {
 		{CauseServer, []string{"unable to retrieve the complete list of server apis"}},
 		{CauseDecoding, []string{
 			"json", "proto", "yaml", "unmarshal", "decod", "get version/kind", "invalid character", "not a list", "unrecognized",
-			"serializer", "content type", "wire type", "wiretype", "varint",
+			"serializer", "content type", "empty data", "wire type", "wiretype", "varint",
 		}},
 	} {
 		for _, t := range known.texts {

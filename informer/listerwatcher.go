@@ -100,6 +100,12 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 	if isTable(list) {
 		return Page{}, &DecodingError{Err: errTable}
 	}
+	elem := elementOf(list)
+	if s.typed && !fits[T](elem) {
+		// An empty one above all: it would delete everything.
+		return Page{}, &DecodingError{Err: fmt.Errorf("the list is a %T, which does not hold a %v: use a client for that type, "+
+			"or give FromListerWatcher a function that converts", list, reflect.TypeFor[T]())}
+	}
 	lm, err := meta.ListAccessor(list)
 	if err != nil {
 		return Page{}, &DecodingError{Err: fmt.Errorf("a %T is not a list: %w", list, err)}
@@ -108,7 +114,7 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 	if n := lm.GetRemainingItemCount(); n != nil {
 		page.Remaining = *n
 	}
-	item := objectItem[T]{source: s, copies: holdsValues(list)}
+	item := objectItem[T]{source: s, copies: elem != nil && elem.Kind() == reflect.Struct}
 	var yielded error
 	err = eachItem(list, func(obj runtime.Object) error {
 		if err := item.set(obj); err != nil {
@@ -145,19 +151,34 @@ func eachItem(list runtime.Object, f func(runtime.Object) error) (err error) {
 	})
 }
 
-// holdsValues reports whether the items of list lie in an array, so that one of
-// them keeps all of them.
-func holdsValues(list runtime.Object) bool {
+// elementOf returns the type of the items of list: a struct if they lie in an
+// array, so that one of them keeps all of them. It is nil if the type says
+// nothing of what the items are.
+func elementOf(list runtime.Object) reflect.Type {
 	ptr, err := meta.GetItemsPtr(list)
 	if err != nil {
-		return false
+		return nil
 	}
 	slice := reflect.TypeOf(ptr)
 	if slice.Kind() != reflect.Pointer || slice.Elem().Kind() != reflect.Slice {
-		return false
+		return nil
 	}
 	elem := slice.Elem().Elem()
-	return elem.Kind() == reflect.Struct && elem != reflect.TypeFor[runtime.RawExtension]()
+	if elem.Kind() == reflect.Interface || elem == reflect.TypeFor[runtime.RawExtension]() {
+		return nil
+	}
+	return elem
+}
+
+// fits reports whether an element of a list can be a T, as far as is known.
+func fits[T any](elem reflect.Type) bool {
+	if elem == nil {
+		return true
+	}
+	if elem.Kind() == reflect.Struct {
+		elem = reflect.PointerTo(elem)
+	}
+	return elem.AssignableTo(reflect.TypeFor[T]())
 }
 
 // Watch implements [Source].

@@ -49,7 +49,7 @@ func (c *cycle[T]) passPaged(p *passing) error {
 		case "":
 			return c.commit(p)
 		case opts.Continue:
-			return errSamePage
+			return &DecodingError{Err: errSamePage}
 		}
 		opts = metav1.ListOptions{Limit: limit, Continue: page.Continue}
 	}
