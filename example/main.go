@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+// Example is a hive application that follows services and the pods that each of
+// them selects, and prints what changes.
+//
+// Each file holds one idea:
+//
+//	main.go      the hive and its command line
+//	follow.go    a consumer of events of two resources
+//	join.go      which service selects which pods
+//	health.go    what the parts of the application say of themselves
+//	output.go    which way to show it all: table.go, blocks.go, live.go, jsonl.go
+//	demo.go      an API server for those who have none, and in workload.go what
+//	             goes on there
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/cilium/hive"
+	"github.com/cilium/hive/cell"
+	"github.com/spf13/cobra"
+	"github.com/spf13/viper"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/apiary-go/apiary/cells"
+)
+
+func main() {
+	if err := newCommand(os.Stdout, os.Stderr).Execute(); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "Error:", err)
+		os.Exit(1)
+	}
+}
+
+// application is everything but where it reads from: [cells.Client], or in tests
+// [cells.FakeClient].
+func application(out io.Writer, demo *demoServer) cell.Cell {
+	return cell.Group(
+		cells.Logger,
+		healthCell,
+
+		cells.Resource[*corev1.Service](),
+		cells.Resource[*corev1.Pod](),
+
+		cell.Provide(
+			func() stdout { return out },
+			func() *demoServer { return demo },
+		),
+		followCell,
+		demoCell,
+		runForCell,
+	)
+}
+
+const description = `Follows services and the pods that each of them selects, and prints what changes:
+a table that is kept up to date on a terminal, blocks of text in a file or a
+pipe, or lines of JSON.
+
+Without a cluster to look at it starts an API server of its own, with a small
+demonstration workload. It looks at a cluster if --k8s-kubeconfig,
+--k8s-api-server or the environment variable KUBECONFIG is set, or if it runs in
+a pod; there it only reads, and needs to be allowed to list and watch services
+and pods. Ctrl-C ends it.`
+
+const examples = `  example                               watch the demonstration
+  example --k8s-kubeconfig ~/.kube/config   look at a cluster
+  example --output json | jq .change        changes, for programs
+  example --run-for 20s > changes.txt       end by itself
+  example hive                          show what the application is made of`
+
+// options are those of hive. The limits bound how long Ctrl-C may take.
+func options() hive.Options {
+	opts := hive.DefaultOptions()
+	opts.StartTimeout = 10 * time.Second // nothing in here waits for the API server
+	opts.StopTimeout = 2 * time.Second
+	return opts
+}
+
+func newCommand(out, notes io.Writer) *cobra.Command {
+	demo := &demoServer{}
+	h := hive.NewWithOptions(options(), cells.Client, application(out, demo))
+	cmd := &cobra.Command{
+		Use:           "example",
+		Short:         "Follow services and the pods that each of them selects",
+		Long:          description,
+		Example:       examples,
+		Args:          cobra.NoArgs,
+		SilenceErrors: true, // main prints them
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cmd.SilenceUsage = true // the flags were understood
+			return run(h, demo, notes)
+		},
+	}
+	h.RegisterFlags(cmd.Flags())
+	// The table is what people want to see, not the log.
+	if level := cmd.Flags().Lookup("log-level"); level != nil {
+		level.DefValue = "warn"
+		_ = level.Value.Set(level.DefValue) // a string takes anything
+	}
+	inspect := h.Command()
+	inspect.Short = "Show the cells of the application and what they provide, without running it"
+	cmd.AddCommand(inspect)
+	cmd.CompletionOptions.HiddenDefaultCmd = true
+	return cmd
+}
+
+// run runs the hive until a signal, and the server of the demonstration around it.
+func run(h *hive.Hive, demo *demoServer, notes io.Writer) (err error) {
+	// hive.Run heeds signals only once everything has started. These are heeded from
+	// here to the end.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+
+	log, err := cells.NewLogger(loggerConfig(h.Viper()))
+	if err != nil {
+		return err
+	}
+	if !configured(h.Viper()) {
+		if err := demo.start(ctx, notes); err != nil {
+			if ctx.Err() != nil {
+				return nil // told to end while starting
+			}
+			return err
+		}
+		defer func() { err = errors.Join(err, demo.stop()) }()
+		h.Viper().Set("k8s-kubeconfig", demo.cluster.Kubeconfig())
+	}
+	defer context.AfterFunc(ctx, func() { h.Shutdown() })()
+	return explain(h.Run(log))
+}
+
+// configured reports whether there is anything that says which cluster to look at,
+// right or wrong.
+func configured(v *viper.Viper) bool {
+	for _, flag := range []string{"k8s-kubeconfig", "k8s-context", "k8s-api-server"} {
+		if v.GetString(flag) != "" {
+			return true
+		}
+	}
+	if os.Getenv(clientcmd.RecommendedConfigPathEnvVar) != "" {
+		return true
+	}
+	_, err := rest.InClusterConfig()
+	return !errors.Is(err, rest.ErrNotInCluster)
+}
+
+// loggerConfig has hive itself log as the flags say, until the hive's logger takes
+// over. A bad value is reported by that one, too.
+func loggerConfig(v *viper.Viper) cells.LoggerConfig {
+	cfg := cells.DefaultLoggerConfig
+	cfg.LogLevel, cfg.LogFormat = v.GetString("log-level"), v.GetString("log-format")
+	return cfg
+}
+
+// explain takes away from an error what is of interest to the authors of a hive
+// only.
+func explain(err error) error {
+	if populate := (hive.ErrPopulate{}); errors.As(err, &populate) {
+		return errors.New(strings.TrimPrefix(populate.Error(), "failed to populate object graph: "))
+	}
+	return err
+}

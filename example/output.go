@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+	"k8s.io/client-go/rest"
+
+	"github.com/apiary-go/apiary/cells"
+)
+
+const (
+	outputTable = "table"
+	outputJSON  = "json"
+)
+
+// outputConfig is how things are shown.
+type outputConfig struct {
+	Output string
+}
+
+// Flags implements cell.Flagger.
+func (c outputConfig) Flags(flags *pflag.FlagSet) {
+	flags.String("output", c.Output, "What to print: table, or json for a line of JSON per change")
+}
+
+// stdout is where things are shown. Tests put something else into the hive.
+type stdout io.Writer
+
+// newPrinter chooses by the flag, and by whether a person watches.
+func newPrinter(cfg outputConfig, out stdout) (printer, error) {
+	switch cfg.Output {
+	case outputJSON:
+		return newJSONPrinter(out), nil
+	case outputTable:
+	default:
+		return nil, fmt.Errorf("--output=%s: want %s or %s", cfg.Output, outputTable, outputJSON)
+	}
+	file, ok := out.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) || os.Getenv("TERM") == "dumb" {
+		return newBlockPrinter(out), nil
+	}
+	size := func() (width, height int) {
+		width, height, err := term.GetSize(int(file.Fd()))
+		if err != nil || width <= 0 || height <= 0 {
+			return 80, 24
+		}
+		return width, height
+	}
+	return newLivePrinter(out, size, os.Getenv("NO_COLOR") == ""), nil
+}
+
+// title says where what is shown comes from.
+type title string
+
+func newTitle(demo *demoServer, client *cells.ClientState, config *rest.Config) title {
+	switch {
+	case demo.running():
+		return title("Services and their pods, of a demo at " + config.Host + " (Kubernetes " + demo.cluster.Version() + ")")
+	case client.IsEnabled():
+		return title("Services and their pods, of " + config.Host + " by " + client.Origin())
+	}
+	return title("Services and their pods")
+}
