@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+// Package informer follows a collection of a Kubernetes API server and tells a
+// [store.Sink] of it: a [Source] says how objects are read, a [Reflector] when.
+//
+//	source := informer.FromListerWatcher[*corev1.Pod](listWatch, nil)
+//	reflector, err := informer.NewReflector(informer.Config[*corev1.Pod]{Source: source, Sink: sink})
+//	…
+//	err = reflector.Run(ctx) // until ctx ends
+//
+// # States
+//
+// A Reflector starts with a pass: one complete statement of the collection. It
+// then watches from the version of the pass. A watch that ends is resumed from
+// the last version that the sink accepted, be it that of an event or of a
+// bookmark.
+//
+//	idle ──▶ listing ──▶ watching ──▶ idle (ctx ended)
+//	           ▲  │          │  ▲
+//	           │  ▼          ▼  │
+//	         backing off, draining
+//
+// A further pass is made only if
+//
+//   - the server says that the version is gone: 410 with the reason Expired or
+//     Gone, or that it has not got that far, as after a restore
+//     ([store.ReasonExpired]). Two bookmarks in a row that are older than what
+//     was delivered mean the same, and so does the end of a watch of a server
+//     that gives no versions;
+//   - the sink returned [store.ErrResync], or [Reflector.Resync] was called
+//     ([store.ReasonAsked]);
+//   - the server goes on answering a watch with failures
+//     ([store.ReasonFailing]): five in a row of a kind that stays as it is (an
+//     object that cannot be decoded, a request that is rejected), or five
+//     minutes of any other. A server that cannot be reached is not asked for a
+//     list on top.
+//
+// # Requests
+//
+// A pass is read in one of two ways.
+//
+// In pages: the first request has the limit and no version, which is a
+// consistent read, or, if something was delivered before, that version and
+// resourceVersionMatch=NotOlderThan. The others have the limit and the continue
+// token. The version of the pass is that of the first page. No list is without
+// a limit, and none asks for version "0", for which servers ignore the limit.
+// If a token expires the pass is aborted and a new one begins; what the sink has
+// by then costs no decoding.
+//
+// Streamed: one watch with sendInitialEvents, resourceVersionMatch=NotOlderThan
+// and the last version if there is one. The bookmark with the annotation
+// k8s.io/initial-events-end completes the pass, and the same stream goes on as
+// the watch. If the server rejects that, stays silent for
+// [Config.InitialSilence], ignores the option, or breaks off twice, pages follow
+// at once and this is remembered for ten minutes, then twenty, up to four hours.
+//
+// If the server cannot give a state that is new enough, or gives one that is
+// older, it is asked for the newest that it has. That is then the truth, even if
+// it is older than what was delivered before; [WentBackwards] tells of it.
+//
+// A watch has bookmarks, a version, and a timeout of five to ten minutes, chosen
+// at random.
+//
+// # Failures
+//
+// There is one [Backoff] for the whole cycle; it starts anew after a watch that
+// lived a while. The orderly end of a watch, a version that is gone and
+// ErrResync are followed by the next request at once, unless they come again
+// and again. A [store.FullError] is followed by it as soon as the sink drained.
+//
+// A connection that brings nothing for [Config.Silence] is taken for dead: the
+// request is ended, and the next one resumes. If that goes out over a connection
+// that was used before, as under HTTP/2, and not one byte of an answer comes
+// within a tenth of the silence (a second at least), that connection is closed
+// below its transport, which then makes a new one. A connection that does answer
+// is left alone.
+//
+// [CauseOf] classifies errors, [Explain] says what to do about them, and
+// [LogObserver] writes what happens to a log.
+//
+// # What a sink may rely on
+//
+//   - Each Begin is followed by a Commit that it accepts, or by Abort, also if
+//     Begin or Commit was refused.
+//   - At Commit, Progress, and after an accepted Apply or Delete outside of a
+//     pass, what it was told is the state of the collection at that version.
+//   - What it refused is offered again: the version does not advance.
+//   - An answer that cannot be understood is an error, never an empty collection
+//     or a deletion.
+package informer
