@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package resourcetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+var errStopped = errors.New("the watch was stopped")
+
+// stream is an open watch. All but what is set at construction is guarded by the
+// mutex of the server.
+type stream[T runtime.Object] struct {
+	server *server[T]
+	ctx    context.Context
+
+	initial []entry[T] // yet to be sent
+	ending  bool       // the end of the initial events is yet to be told
+	from    int64      // the version that the watch began at
+	at      int64      // the version that it is at
+	idle    bool       // everything was taken, and more is waited for
+	err     error      // not nil: it has ended
+}
+
+// Watch implements informer.Source.
+func (s *server[T]) Watch(ctx context.Context, opts metav1.ListOptions) (informer.Stream[T], error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests.Watches++
+	if s.failing != nil {
+		return nil, s.failing
+	}
+	st := &stream[T]{server: s, ctx: ctx, from: s.version, at: s.version}
+	switch {
+	case opts.SendInitialEvents != nil && *opts.SendInitialEvents:
+		st.initial, st.ending = s.entries(), true
+	case opts.ResourceVersion == "" || opts.ResourceVersion == "0":
+		st.initial = s.entries()
+	default:
+		at, err := strconv.ParseInt(opts.ResourceVersion, 10, 64)
+		if err != nil || at > s.version {
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("resource version %q is none of this server", opts.ResourceVersion))
+		}
+		if at < s.horizon {
+			return nil, errExpired(s.horizon)
+		}
+		st.at = at
+	}
+	s.streams[st] = struct{}{}
+	return st, nil
+}
+
+// Next implements informer.Stream.
+func (st *stream[T]) Next() (informer.Event[T], error) {
+	s := st.server
+	for {
+		if st.ctx.Err() != nil {
+			return informer.Event[T]{}, context.Cause(st.ctx)
+		}
+		s.mu.Lock()
+		event, ok, err := st.pop()
+		if idle := !ok && err == nil; idle != st.idle {
+			st.idle = idle
+			s.wake()
+		}
+		if ok || err != nil {
+			s.mu.Unlock()
+			return event, err
+		}
+		changed := s.next()
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-st.ctx.Done():
+		}
+	}
+}
+
+// pop returns what is next, if there is anything. It is called with the mutex
+// held.
+func (st *stream[T]) pop() (event informer.Event[T], ok bool, err error) {
+	s := st.server
+	switch {
+	case st.err != nil:
+		return event, false, st.err
+	case len(st.initial) > 0:
+		e := st.initial[0]
+		st.initial = st.initial[1:]
+		return eventOf(watch.Added, e), true, nil
+	}
+	s.forget(st.at) // what was sent before has been accepted
+	until := max(st.from, s.syncedAt)
+	switch ended := st.ending && s.synced; {
+	case len(s.log) > 0 && !(ended && s.log[0].version > until):
+		c := s.log[0]
+		st.at = c.version
+		return eventOf(c.kind, c.entry), true, nil
+	case ended:
+		st.ending, st.at = false, max(st.at, until)
+		return informer.Event[T]{
+			Type:             watch.Bookmark,
+			Version:          strconv.FormatInt(st.at, 10),
+			InitialEventsEnd: true,
+		}, true, nil
+	}
+	return event, false, nil
+}
+
+func eventOf[T runtime.Object](kind watch.EventType, e entry[T]) informer.Event[T] {
+	return informer.Event[T]{Type: kind, Item: item[T]{e}, Version: e.meta.Version}
+}
+
+// end ends the stream, unless it has ended. It is called with the mutex held.
+func (st *stream[T]) end(err error) {
+	if st.err == nil {
+		st.err, st.idle = err, false
+		delete(st.server.streams, st)
+	}
+}
+
+// Stop implements informer.Stream.
+func (st *stream[T]) Stop() {
+	s := st.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.end(errStopped)
+	s.wake()
+}
