@@ -5,8 +5,8 @@ package cells
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -346,7 +346,7 @@ func TestFakeExpiryAndDisconnect(t *testing.T) {
 		if r.Verb == "list" {
 			return apierrors.NewForbidden(r.Resource.GroupResource(), "", nil)
 		}
-		return io.ErrUnexpectedEOF
+		return errors.New("broken") // client-go would try again after an EOF
 	})
 	if _, err := pods.List(ctx, metav1.ListOptions{}); !apierrors.IsForbidden(err) {
 		t.Error(err)

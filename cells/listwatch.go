@@ -148,7 +148,8 @@ func (l *listWatch) read(f found) (*reader, error) {
 			NamespaceIfScoped(l.namespace, l.namespace != "").
 			Resource(f.resource.Resource).
 			SpecificallyVersionedParams(&opts, listOptionsCodec, listOptionsVersion).
-			Timeout(timeout)
+			Timeout(timeout).
+			MaxRetries(0) // the reflector tries again, and says so
 	}
 	return &reader{
 		found: f,

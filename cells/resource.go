@@ -106,28 +106,28 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 		return resource.Disabled[T](p.Client.Err()), nil
 	}
 
-	report := &reporter{health: p.Health}
+	report := &reporter{}
 	// Hooks stop in reverse order: this one after the informer has ended.
 	p.Lifecycle.Append(cell.Hook{OnStop: func(cell.HookContext) error {
 		report.stopped()
 		return nil
 	}})
 	counts := &counters{}
+	log := p.Log.With("selects", plan.String())
 	all := []resource.Option{
 		resource.WithName(plan.target.String()),
-		resource.WithLogger(p.Log),
-		resource.WithObserver(informer.Observers(report, counts)),
+		resource.WithLogger(log),
+		resource.WithObserver(informer.Observers(informer.LogObserver(log), report, counts)),
 	}
 	r := resource.New[T](p.Lifecycle, &listWatch{plan: plan, client: p.Client}, append(all, o.resource...)...)
-
-	name := plan.target.String()
-	if inspector, ok := r.(resource.Inspector); ok {
-		name = inspector.Stats().Name
-		if p.Metrics != nil {
-			p.Metrics.add(inspector, counts)
-		}
+	inspector := r.(resource.Inspector) // every resource of New is one
+	if p.Metrics != nil {
+		p.Metrics.add(inspector, counts)
 	}
-	report.begin(name, plan, p.Log)
+	if p.Health != nil {
+		// The informer does not run before the hive starts.
+		report.health = p.Health.NewScope(inspector.Stats().Name)
+	}
 	return r, nil
 }
 
