@@ -65,8 +65,7 @@ func ResourceAs[R any, T runtime.Object](as func(resource.Resource[T]) R, opts .
 		if as == nil {
 			return none, fmt.Errorf("cells.ResourceAs for %s: the function is nil", name)
 		}
-		named := append([]Option{With(resource.WithName(name))}, opts...)
-		r, err := NewResource[T](p, named...)
+		r, err := NewResource[T](p, append([]Option{func(o *options) { o.name = name }}, opts...)...)
 		if err != nil {
 			return none, err
 		}
@@ -99,9 +98,13 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 	if err != nil {
 		return nil, fmt.Errorf("resource of %s: %w", reflect.TypeFor[T](), err)
 	}
+	name := o.name
+	if name == "" {
+		name = plan.target.String()
+	}
 	if !p.Client.IsEnabled() {
 		if p.Health != nil {
-			p.Health.NewScope(plan.target.String()).Stopped("disabled: " + p.Client.Err().Error())
+			p.Health.NewScope(name).Stopped("disabled: " + p.Client.Err().Error())
 		}
 		return resource.Disabled[T](p.Client.Err()), nil
 	}
@@ -115,7 +118,7 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 	counts := &counters{}
 	log := p.Log.With("selects", plan.String())
 	all := []resource.Option{
-		resource.WithName(plan.target.String()),
+		resource.WithName(name),
 		resource.WithLogger(log),
 		resource.WithObserver(informer.Observers(informer.LogObserver(log), report, counts)),
 	}

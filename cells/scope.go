@@ -35,6 +35,7 @@ type options struct {
 	target    target
 	mode      mode // that target was given for
 	private   bool
+	name      string // of the resource, unless resource.WithName sets it
 	resource  []resource.Option
 	errs      []error
 }
