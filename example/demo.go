@@ -52,8 +52,10 @@ func (d *demoServer) start(ctx context.Context, notes io.Writer) error {
 	cluster, err := devcluster.Start(ctx, devcluster.Config{Binary: besideExecutable()})
 	switch {
 	case errors.Is(err, devcluster.ErrNoBinary):
+		// Its text is for those who write tests with the package.
 		return fmt.Errorf("start an API server for the demonstration: %w\n\n"+
-			"In the repository, \"make run\" does all that. Or give a cluster to look at: --k8s-kubeconfig FILE", err)
+			"Type \"make run\" in the repository, which builds it and this program; or set %s\n"+
+			"to its path; or give a cluster to look at: --k8s-kubeconfig FILE", devcluster.ErrNoBinary, devcluster.BinaryEnv)
 	case err != nil:
 		return fmt.Errorf("start an API server for the demonstration: %w", err)
 	}
@@ -64,10 +66,8 @@ func (d *demoServer) start(ctx context.Context, notes io.Writer) error {
 }
 
 // stop ends the child process, and returns when it has ended.
-func (d *demoServer) stop() error {
-	if !d.running() {
-		return nil
-	}
+func (d *demoServer) stop(notes io.Writer) error {
+	say(notes, "Stopping the API server ...")
 	ctx, cancel := context.WithTimeout(context.Background(), stopServerWithin)
 	defer cancel()
 	if err := d.cluster.Stop(ctx); err != nil {

@@ -166,7 +166,6 @@ func (f *follower) handleSync() error {
 	if !f.servicesSynced || !f.podsSynced {
 		return nil
 	}
-	f.drawIn(0)
 	return f.show([]change{{Change: synced}})
 }
 

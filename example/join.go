@@ -263,7 +263,7 @@ func stateOf(pod *corev1.Pod) state {
 	}
 	switch {
 	case pod.DeletionTimestamp != nil:
-		out.Status = "Terminating"
+		out = state{Status: "Terminating"} // and no longer served, ready or not
 	case pod.Status.Reason != "":
 		out.Status = pod.Status.Reason
 	case out.Status == "":

@@ -144,7 +144,7 @@ func wrap(text string, width int) []string {
 // style cuts a line to the width of the terminal, so that it stays one line.
 func (p *livePrinter) style(l line, width int) string {
 	text := []rune(l.String())
-	if len(text) > width && width > 1 {
+	if len(text) > width && width > 0 {
 		text = append(text[:width-1], '>')
 	}
 	switch {

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -72,13 +73,17 @@ Without a cluster to look at it starts an API server of its own, with a small
 demonstration workload. It looks at a cluster if --k8s-kubeconfig,
 --k8s-api-server or the environment variable KUBECONFIG is set, or if it runs in
 a pod; there it only reads, and needs to be allowed to list and watch services
-and pods. Ctrl-C ends it.`
+and pods. Ctrl-C ends it.
 
-const examples = `  example                               watch the demonstration
+What keeps it from seeing services or pods is shown with them, and it goes on as
+soon as it can. The log goes to standard error, while a table is kept up to date
+on a terminal only from level error on, unless --log-level says otherwise.`
+
+const examples = `  example                                   watch the demonstration
   example --k8s-kubeconfig ~/.kube/config   look at a cluster
   example --output json | jq .change        changes, for programs
   example --run-for 20s > changes.txt       end by itself
-  example hive                          show what the application is made of`
+  example hive                              show what the application is made of`
 
 // options are those of hive. The limits bound how long Ctrl-C may take.
 func options() hive.Options {
@@ -98,8 +103,11 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 		Example:       examples,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true, // main prints them
+		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cmd.SilenceUsage = true // the flags were understood
+			if !cmd.Flags().Changed("log-level") && isTerminal(out) && h.Viper().GetString("output") == outputTable {
+				h.Viper().Set("log-level", "error") // warnings would be drawn over
+			}
 			return run(h, demo, notes)
 		},
 	}
@@ -109,7 +117,13 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 		level.DefValue = "warn"
 		_ = level.Value.Set(level.DefValue) // a string takes anything
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
+	})
 	inspect := h.Command()
+	inspect.PersistentPreRun = func(*cobra.Command, []string) {
+		slog.SetDefault(hiveLogger(h.Viper())) // the one that hive's command uses
+	}
 	inspect.Short = "Show the cells of the application and what they provide, without running it"
 	cmd.AddCommand(inspect)
 	cmd.CompletionOptions.HiddenDefaultCmd = true
@@ -123,10 +137,6 @@ func run(h *hive.Hive, demo *demoServer, notes io.Writer) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 
-	log, err := cells.NewLogger(loggerConfig(h.Viper()))
-	if err != nil {
-		return err
-	}
 	if !configured(h.Viper()) {
 		if err := demo.start(ctx, notes); err != nil {
 			if ctx.Err() != nil {
@@ -134,11 +144,11 @@ func run(h *hive.Hive, demo *demoServer, notes io.Writer) (err error) {
 			}
 			return err
 		}
-		defer func() { err = errors.Join(err, demo.stop()) }()
+		defer func() { err = errors.Join(err, demo.stop(notes)) }()
 		h.Viper().Set("k8s-kubeconfig", demo.cluster.Kubeconfig())
 	}
 	defer context.AfterFunc(ctx, func() { h.Shutdown() })()
-	return explain(h.Run(log))
+	return explain(h.Run(hiveLogger(h.Viper())))
 }
 
 // configured reports whether there is anything that says which cluster to look at,
@@ -156,12 +166,16 @@ func configured(v *viper.Viper) bool {
 	return !errors.Is(err, rest.ErrNotInCluster)
 }
 
-// loggerConfig has hive itself log as the flags say, until the hive's logger takes
-// over. A bad value is reported by that one, too.
-func loggerConfig(v *viper.Viper) cells.LoggerConfig {
-	cfg := cells.DefaultLoggerConfig
-	cfg.LogLevel, cfg.LogFormat = v.GetString("log-level"), v.GetString("log-format")
-	return cfg
+// hiveLogger is what hive itself logs to. All that goes wrong in there is returned
+// as an error as well, which main prints, so it is worth reading only for those who
+// want to know more.
+func hiveLogger(v *viper.Viper) *slog.Logger {
+	cfg := cells.LoggerConfig{LogLevel: v.GetString("log-level"), LogFormat: v.GetString("log-format")}
+	log, err := cells.NewLogger(cfg)
+	if err != nil || !log.Enabled(context.Background(), slog.LevelInfo) {
+		return slog.New(slog.DiscardHandler) // cells.Logger says what is wrong with the flags
+	}
+	return log
 }
 
 // explain takes away from an error what is of interest to the authors of a hive

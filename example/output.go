@@ -42,18 +42,23 @@ func newPrinter(cfg outputConfig, out stdout) (printer, error) {
 	default:
 		return nil, fmt.Errorf("--output=%s: want %s or %s", cfg.Output, outputTable, outputJSON)
 	}
-	file, ok := out.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) || os.Getenv("TERM") == "dumb" {
+	if !isTerminal(out) {
 		return newBlockPrinter(out), nil
 	}
 	size := func() (width, height int) {
-		width, height, err := term.GetSize(int(file.Fd()))
+		width, height, err := term.GetSize(int(out.(*os.File).Fd()))
 		if err != nil || width <= 0 || height <= 0 {
 			return 80, 24
 		}
 		return width, height
 	}
 	return newLivePrinter(out, size, os.Getenv("NO_COLOR") == ""), nil
+}
+
+// isTerminal reports whether out is a terminal on which lines can be drawn over.
+func isTerminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
 // title says where what is shown comes from.

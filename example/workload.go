@@ -89,8 +89,8 @@ func (w *workload) opening() []step {
 		{"create web-1", w.createPod("web")},
 		{"create web-2", w.createPod("web")},
 		{"create cart-1", w.createPod("cart")},
-		{"web-1 runs", w.setStatus("web", 0, "", true)},
-		{"web-2 runs", w.setStatus("web", -1, "", true)},
+		{"web-1 runs", w.setStatus("web", 1, "", true)},
+		{"web-2 runs", w.setStatus("web", 0, "", true)},
 	}
 }
 
