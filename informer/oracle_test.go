@@ -84,7 +84,11 @@ func oracleRound(t *testing.T, seed uint64, counts map[string]int) {
 			cache.ReflectorOptions{Name: "oracle"})
 		wg.Go(func() { oracle.RunWithContext(ctx) })
 
-		sink := &strictSink{t: t, m: m, rng: rand.New(rand.NewPCG(seed, 4)), chaos: true, held: state{}, counts: counts}
+		kept, err := store.New(store.Config[object]{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sink := &strictSink{t: t, m: m, kept: kept, rng: rand.New(rand.NewPCG(seed, 4)), chaos: true, held: state{}, counts: counts}
 		r, err := informer.NewReflector(informer.Config[object]{
 			Name: "ours", Source: informer.FromListerWatcher[object](ours, nil), Sink: sink,
 			PageSize: 1 + rng.Int64N(5),
@@ -162,12 +166,14 @@ func oracleRound(t *testing.T, seed uint64, counts map[string]int) {
 }
 
 // strictSink compares what it has with what the server had at each version that
-// it accepts, and refuses at random.
+// it accepts, and refuses at random. What it accepts goes to a store.Store as
+// well, which must come to the same.
 type strictSink struct {
 	store.SinkDefaults
 	t      *testing.T
 	m      *model
 	counts map[string]int
+	kept   *store.Store[object]
 
 	mu      sync.Mutex
 	rng     *rand.Rand
@@ -214,29 +220,43 @@ func (s *strictSink) accept(what string, version int64) {
 	if want := s.m.at(version); !maps.Equal(s.held, want) {
 		s.t.Errorf("%s at %d: the sink has\n%v\nthe server had\n%v", what, version, s.held, want)
 	}
+	kept := state{}
+	for m := range s.kept.Entries() {
+		kept[m.Key.Name] = string(m.UID) + "@" + m.Version
+	}
+	if !maps.Equal(kept, s.held) || s.kept.Version() != fmt.Sprint(version) {
+		s.t.Errorf("%s at %d: the store has, at %s\n%v\nnot\n%v", what, version, s.kept.Version(), kept, s.held)
+	}
 }
 
-func (s *strictSink) Begin(context.Context, store.Pass) error {
+func (s *strictSink) Begin(ctx context.Context, pass store.Pass) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seen != nil {
 		s.t.Error("Begin within a pass")
 	}
 	s.seen = map[string]bool{}
-	return s.refuse()
+	if err := s.refuse(); err != nil {
+		return err
+	}
+	return s.kept.Begin(ctx, pass)
 }
 
 func (s *strictSink) Holds(m store.Meta) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held[m.Key.Name] != string(m.UID)+"@"+m.Version {
+	holds := s.held[m.Key.Name] == string(m.UID)+"@"+m.Version
+	if s.kept.Holds(m) != holds {
+		s.t.Errorf("the store does not agree on whether it holds %v", m)
+	}
+	if !holds {
 		return false
 	}
 	s.seen[m.Key.Name] = true
 	return true
 }
 
-func (s *strictSink) Apply(_ context.Context, m store.Meta, obj object) error {
+func (s *strictSink) Apply(ctx context.Context, m store.Meta, obj object) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if store.MetaOf(obj) != m {
@@ -246,6 +266,9 @@ func (s *strictSink) Apply(_ context.Context, m store.Meta, obj object) error {
 		return err
 	}
 	s.held[m.Key.Name] = string(m.UID) + "@" + m.Version
+	if err := s.kept.Apply(ctx, m, obj); err != nil {
+		s.t.Error(err)
+	}
 	if s.seen != nil {
 		s.seen[m.Key.Name] = true
 		return nil
@@ -254,13 +277,16 @@ func (s *strictSink) Apply(_ context.Context, m store.Meta, obj object) error {
 	return nil
 }
 
-func (s *strictSink) Delete(_ context.Context, m store.Meta, _ object, _ bool) error {
+func (s *strictSink) Delete(ctx context.Context, m store.Meta, last object, known bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.refuse(); err != nil {
 		return err
 	}
 	delete(s.held, m.Key.Name)
+	if err := s.kept.Delete(ctx, m, last, known); err != nil {
+		s.t.Error(err)
+	}
 	if s.seen == nil {
 		s.accept("Delete", number(m.Version))
 	} else {
@@ -275,7 +301,7 @@ func (s *strictSink) Page(context.Context, store.PageInfo) error {
 	return s.refuse()
 }
 
-func (s *strictSink) Commit(_ context.Context, version string) error {
+func (s *strictSink) Commit(ctx context.Context, version string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.refuse(); err != nil {
@@ -287,24 +313,31 @@ func (s *strictSink) Commit(_ context.Context, version string) error {
 		}
 	}
 	s.seen = nil
+	if err := s.kept.Commit(ctx, version); err != nil {
+		s.t.Error(err)
+	}
 	s.accept("Commit", number(version))
 	return nil
 }
 
-func (s *strictSink) Abort(store.Pass, error) {
+func (s *strictSink) Abort(pass store.Pass, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seen == nil {
 		s.t.Error("Abort outside of a pass")
 	}
 	s.seen = nil
+	s.kept.Abort(pass, cause)
 }
 
-func (s *strictSink) Progress(_ context.Context, version string) error {
+func (s *strictSink) Progress(ctx context.Context, version string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.refuse(); err != nil {
 		return err
+	}
+	if err := s.kept.Progress(ctx, version); err != nil {
+		s.t.Error(err)
 	}
 	s.accept("Progress", number(version))
 	return nil

@@ -97,6 +97,7 @@ func (c *cycle[T]) older(version string) bool {
 func (c *cycle[T]) passFailed(p *passing, err error) {
 	cause := c.causeOf(err)
 	c.cfg.Sink.Abort(p.pass, err)
+	c.answered(cause)
 	if !c.stopping() {
 		c.r.update(func(i *ReflectorInfo) { i.Err, i.Cause = err, cause })
 	}

@@ -82,7 +82,7 @@ func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
 	opts.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan
 	yes := true
 	opts.SendInitialEvents = &yes
-	open, err := c.open(opts, c.cfg.InitialSilence)
+	open, err := c.open(opts, c.cfg.InitialSilence, false)
 	if err != nil {
 		return nil, err
 	}

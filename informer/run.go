@@ -146,6 +146,15 @@ func (c *cycle[T]) causeOf(err error) Cause {
 	return CauseOf(err)
 }
 
+// answered notes that the server was heard of, if a failure of this class says
+// so.
+func (c *cycle[T]) answered(cause Cause) {
+	switch cause {
+	case CauseForbidden, CauseUnauthorized, CauseNotInstalled, CauseThrottled, CauseServer, CauseRejected, CauseClosed:
+		c.r.contacted(time.Since(c.r.base))
+	}
+}
+
 // errorOf names the request that failed.
 func (c *cycle[T]) errorOf(verb string, err error) error {
 	if err == nil {

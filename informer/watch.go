@@ -50,9 +50,13 @@ func (o *opened[T]) ordered(err error) bool {
 	return err == io.EOF
 }
 
-// open opens a watch. Silence for longer than limit ends it.
-func (c *cycle[T]) open(opts metav1.ListOptions, limit time.Duration) (*opened[T], error) {
+// open opens a watch. Silence for longer than limit ends it, and so does
+// Resync, if it is askable.
+func (c *cycle[T]) open(opts metav1.ListOptions, limit time.Duration, askable bool) (*opened[T], error) {
 	ctx, cancel, g := c.request(limit)
+	if askable {
+		c.r.onAsked(cancel)
+	}
 	stream, err := c.cfg.Source.Watch(ctx, opts)
 	if err == nil && stream == nil {
 		err = fmt.Errorf("the source (%T) returned neither a watch nor an error", c.cfg.Source)
@@ -62,6 +66,7 @@ func (c *cycle[T]) open(opts metav1.ListOptions, limit time.Duration) (*opened[T
 		err = context.Cause(ctx)
 	}
 	if err != nil {
+		c.r.onAsked(nil)
 		err = errorIn(ctx, err)
 		c.finish(g, err)
 		cancel(nil)
@@ -102,7 +107,7 @@ func (c *cycle[T]) watch(o *opened[T]) {
 		opts := watchOptions()
 		opts.ResourceVersion = c.version
 		var err error
-		if o, err = c.open(opts, c.cfg.Silence); err != nil {
+		if o, err = c.open(opts, c.cfg.Silence, true); err != nil {
 			c.watchEnded(WatchEnded{Version: c.version}, false, err)
 			return
 		}
@@ -204,6 +209,7 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 	if e.Lived >= c.cfg.Backoff.Reset {
 		c.failures, c.calm = 0, calm{}
 	}
+	c.answered(e.Cause)
 	c.r.observe(e)
 	if c.stopping() {
 		return
