@@ -7,6 +7,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -25,6 +27,10 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	if err := findServer(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	if shared.cluster != nil {
 		if err := shared.cluster.Stop(context.Background()); err != nil {
@@ -39,6 +45,24 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(code)
+}
+
+// findServer builds the server from the sources beside these tests, unless the
+// environment says where it is, as make does. It is a plain build, whatever the
+// tests are built with; the first one takes some minutes.
+func findServer() error {
+	if os.Getenv(devcluster.BinaryEnv) != "" {
+		return nil
+	}
+	binary, err := filepath.Abs("../../bin/devcluster")
+	if err != nil {
+		return err
+	}
+	build := exec.Command("go", "build", "-C", "../../devcluster", "-ldflags", "-s -w", "-o", binary, "./cmd/devcluster")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the server: %w\n%s", err, out)
+	}
+	return os.Setenv(devcluster.BinaryEnv, binary)
 }
 
 func sharedCluster(t *testing.T) *devcluster.Cluster {
