@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package resourcetest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cilium/hive/cell"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/resource/resourcetest"
+)
+
+type pods = resourcetest.Fake[*corev1.Pod]
+
+func pod(name string) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name}}
+}
+
+func key(name string) resource.Key { return resource.Key{Namespace: "ns", Name: name} }
+
+// follow returns a function that returns what the events of r were since the last
+// call. It must be called in a bubble.
+func follow(t testing.TB, r resource.Resource[*corev1.Pod]) func() string {
+	events := r.Events(t.Context())
+	return func() string {
+		var got []string
+		for {
+			synctest.Wait()
+			select {
+			case e := <-events:
+				s := string(e.Kind)
+				if e.Object != nil {
+					s += " " + e.Key.Name + "@" + e.Object.ResourceVersion
+				}
+				got = append(got, s)
+				e.Done(nil)
+			default:
+				return strings.Join(got, ", ")
+			}
+		}
+	}
+}
+
+func is(t testing.TB, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// bubble runs f in a bubble, once with streamed and once with paged lists.
+func bubble(t *testing.T, f func(t *testing.T, fake *pods, paged bool)) {
+	for _, paged := range []bool{false, true} {
+		t.Run(map[bool]string{false: "streamed", true: "paged"}[paged], func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				settings := resourcetest.Settings()
+				if paged {
+					settings.Lists, settings.PageSize = informer.ListPaged, 2
+				}
+				f(t, resourcetest.New[*corev1.Pod](t, resource.WithSettings(settings)), paged)
+			})
+		})
+	}
+}
+
+func TestBeforeAndAfterSync(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *pods, paged bool) {
+		fake.Upsert(pod("a"))
+		events := follow(t, fake.Resource())
+		if !paged {
+			is(t, events(), "upsert a@2")
+			fake.Upsert(pod("b"))
+			fake.Upsert(pod("a"))
+			is(t, events(), "upsert b@3, upsert a@4")
+			fake.Delete(key("b"))
+			is(t, events(), "delete b@3")
+			fake.Sync()
+			is(t, events(), "sync")
+		} else {
+			is(t, events(), "")
+			fake.Upsert(pod("b"))
+			fake.Upsert(pod("a"))
+			fake.Delete(key("b"))
+			is(t, events(), "")
+			fake.Sync()
+			is(t, events(), "upsert a@4, sync")
+		}
+		fake.Sync()
+		fake.Upsert(pod("c"))
+		is(t, events(), "upsert c@6")
+		fake.Delete(key("c"))
+		is(t, events(), "delete c@6")
+	})
+}
+
+// What is upserted after Sync is a change, also if nobody read anything yet.
+func TestChangesComeAfterSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var objects []int
+		fake := resourcetest.New[*corev1.Pod](t, resource.WithObserver(informer.ObserverFunc(
+			func(_ informer.ReflectorInfo, o informer.Occurrence) {
+				if done, ok := o.(informer.ListDone); ok {
+					objects = append(objects, done.Objects)
+				}
+			})))
+		events := follow(t, fake.Resource())
+		is(t, events(), "")
+		fake.Upsert(pod("a"))
+		fake.Sync()
+		fake.Upsert(pod("b"))
+		synctest.Wait()
+		if !slices.Equal(objects, []int{1}) {
+			t.Errorf("passes of %v objects, want one of 1", objects)
+		}
+	})
+}
+
+func TestPages(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *pods, paged bool) {
+		for i := range 5 {
+			fake.Upsert(pod(fmt.Sprint(i)))
+		}
+		fake.Sync()
+		is(t, follow(t, fake.Resource())(), "upsert 0@2, upsert 1@3, upsert 2@4, upsert 3@5, upsert 4@6, sync")
+		want := resourcetest.Requests{Watches: 1}
+		if paged {
+			want.Lists = 3
+		}
+		if got := fake.Requests(); got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	})
+}
+
+func TestDisconnectResumes(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *pods, _ bool) {
+		fake.Upsert(pod("a"))
+		fake.Sync()
+		events := follow(t, fake.Resource())
+		is(t, events(), "upsert a@2, sync")
+		before := fake.Requests()
+		for i, err := range []error{nil, errors.New("connection reset by peer")} {
+			fake.Disconnect(err)
+			fake.Upsert(pod("b"))
+			time.Sleep(time.Second)
+			is(t, events(), fmt.Sprintf("upsert b@%d", 3+i))
+		}
+		after := fake.Requests()
+		if after.Lists != before.Lists || after.Watches != before.Watches+2 {
+			t.Errorf("%+v, then %+v", before, after)
+		}
+	})
+}
+
+func TestExpireRelists(t *testing.T) {
+	bubble(t, func(t *testing.T, fake *pods, paged bool) {
+		fake.Upsert(pod("a"))
+		fake.Upsert(pod("b"))
+		fake.Sync()
+		events := follow(t, fake.Resource())
+		is(t, events(), "upsert a@2, upsert b@3, sync")
+		before := fake.Requests()
+		fake.Expire()
+		fake.Delete(key("a"))
+		fake.Upsert(pod("c"))
+		time.Sleep(time.Second)
+		is(t, events(), "upsert c@6, delete a@2")
+		after := fake.Requests()
+		if after == before || (after.Lists != before.Lists) != paged {
+			t.Errorf("%+v, then %+v", before, after)
+		}
+	})
+}
+
+func byName(store resource.Store[*corev1.Pod]) map[string]*corev1.Pod {
+	objs := map[string]*corev1.Pod{}
+	for key, obj := range store.All() {
+		objs[key.Name] = obj
+	}
+	return objs
+}
+
+// Expire between two pages.
+func TestExpiredContinueToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fake *pods
+		var once bool
+		settings := resourcetest.Settings()
+		settings.Lists, settings.PageSize = informer.ListPaged, 2
+		var failed []error
+		fake = resourcetest.New[*corev1.Pod](t, resource.WithSettings(settings), resource.WithObserver(informer.ObserverFunc(
+			func(_ informer.ReflectorInfo, o informer.Occurrence) {
+				switch o := o.(type) {
+				case informer.PageRead:
+					if !once {
+						once = true
+						fake.Delete(key("0"))
+						fake.Expire()
+					}
+				case informer.ListFailed:
+					failed = append(failed, o.Err)
+				}
+			})))
+		for i := range 3 {
+			fake.Upsert(pod(fmt.Sprint(i)))
+		}
+		fake.Sync()
+		store, err := fake.Resource().Store(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		is(t, strings.Join(slices.Sorted(maps.Keys(byName(store))), ", "), "1, 2")
+		if len(failed) != 1 || !apierrors.IsResourceExpired(failed[0]) {
+			t.Errorf("failed passes: %v", failed)
+		}
+	})
+}
+
+func TestFail(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no"))
+	bubble(t, func(t *testing.T, fake *pods, _ bool) {
+		fake.Fail(forbidden)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := fake.Resource().Store(ctx)
+		var notSynced *resource.NotSyncedError
+		if !errors.As(err, &notSynced) || notSynced.Cause != informer.CauseForbidden {
+			t.Errorf("Store: %v", err)
+		}
+
+		fake.Upsert(pod("a"))
+		fake.Fail(nil)
+		fake.Sync()
+		store, err := fake.Resource().Store(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		is(t, fmt.Sprint(len(store.List())), "1")
+
+		fake.Fail(errors.New("connection reset by peer"))
+		fake.Upsert(pod("b"))
+		time.Sleep(time.Second)
+		is(t, fmt.Sprint(len(store.List())), "1")
+		fake.Fail(nil)
+		if err := fake.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		is(t, fmt.Sprint(len(store.List())), "2")
+	})
+}
+
+func TestUIDs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := resourcetest.New[*corev1.Pod](t)
+		fake.Sync()
+		events := follow(t, fake.Resource())
+		is(t, events(), "sync")
+		first := fake.Upsert(pod("a"))
+		if first.UID == "" {
+			t.Fatal("no UID")
+		}
+		is(t, events(), "upsert a@2")
+		if again := fake.Upsert(pod("a")); again.UID != first.UID {
+			t.Errorf("the UID changed from %q to %q", first.UID, again.UID)
+		}
+		is(t, events(), "upsert a@3")
+
+		fake.Delete(key("a"))
+		second := fake.Upsert(first)
+		if second.UID == first.UID || second.UID == "" {
+			t.Errorf("another incarnation has UID %q, the one before %q", second.UID, first.UID)
+		}
+		is(t, events(), "delete a@3, upsert a@5")
+
+		second.UID = "given"
+		if third := fake.Upsert(second); third.UID != "given" {
+			t.Errorf("the UID is %q", third.UID)
+		}
+		is(t, events(), "delete a@5, upsert a@7")
+
+		// What is late does not bring the old one back.
+		if fourth := fake.Upsert(first); fourth.UID != "given" {
+			t.Errorf("the UID is %q", fourth.UID)
+		}
+		is(t, events(), "upsert a@8")
+	})
+}
+
+func TestObjectsAreCopies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := resourcetest.New[*corev1.Pod](t)
+		fake.Sync()
+		mine := pod("a")
+		stored := fake.Upsert(mine)
+		if mine.ResourceVersion != "" {
+			t.Error("Upsert changed what it was given")
+		}
+		stored.Name, mine.Name = "b", "c"
+		store, err := fake.Resource().Store(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		held, _, _ := store.GetByKey(key("a"))
+		is(t, held.Name, "a")
+		held.Name = "d" // which is forbidden
+		is(t, fake.Delete(key("a")).Name, "a")
+	})
+}
+
+func TestMistakesFailTheTest(t *testing.T) {
+	tb := &recorder{TB: t}
+	fake := resourcetest.New[*corev1.Pod](tb)
+	defer tb.end()
+	fake.Upsert(pod("a"))
+	fake.Delete(key("b"))
+	fake.Upsert(pod(""))
+	want := []string{
+		`resourcetest: Delete: there is no object "ns/b" to be deleted, but ["ns/a"]`,
+		`resourcetest: Upsert: the object (*v1.Pod) has no name`,
+	}
+	if !slices.Equal(tb.errors, want) {
+		t.Errorf("got %q", tb.errors)
+	}
+
+	bad := &recorder{TB: t}
+	resourcetest.New[*corev1.Pod](bad, resource.WithTransform(func(p *corev1.Pod) (*corev1.Pod, error) { return p, nil }))
+	if len(bad.errors) != 1 || !strings.Contains(bad.errors[0], "transform") {
+		t.Errorf("got %q", bad.errors)
+	}
+}
+
+func TestFlush(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	fails := func(fake *pods, want string) {
+		t.Helper()
+		err := fake.Flush(ended)
+		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	fake := resourcetest.New[*corev1.Pod](t)
+	fails(fake, "nobody asked")
+	events := fake.Resource().Events(t.Context())
+	for range 100 { // before Sync as well
+		fake.Upsert(pod("a"))
+		if err := fake.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fake.Sync()
+	if err := fake.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	store, err := fake.Resource().Store(ended) // does not wait
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		switch i % 10 {
+		case 3:
+			fake.Disconnect(nil)
+		case 7:
+			fake.Expire()
+		}
+		want := fake.Upsert(pod("a"))
+		if err := fake.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, _, _ := store.Get(want); got.ResourceVersion != want.ResourceVersion {
+			t.Fatalf("the store has %s, want %s", got.ResourceVersion, want.ResourceVersion)
+		}
+	}
+	(<-events).Done(nil)
+	fake.Fail(errors.New("away"))
+	fails(fake, `requests fail with "away"`)
+}
+
+func TestNewOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lc := &cell.DefaultLifecycle{}
+		fake := resourcetest.NewOn[*corev1.Pod](t, lc)
+		events := follow(t, fake.Resource())
+		fake.Upsert(pod("a"))
+		fake.Sync()
+		fake.Upsert(pod("b"))
+		is(t, events(), "")
+		if err := lc.Start(discard(), t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		is(t, events(), "upsert a@2, upsert b@3, sync")
+		if err := lc.Stop(discard(), t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Any type of object will do, with or without a namespace.
+func TestOtherTypes(t *testing.T) {
+	fake := resourcetest.New[*corev1.Node](t, resource.WithName("nodes"))
+	fake.Upsert(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}})
+	fake.Sync()
+	store, err := fake.Resource().Store(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, exists, _ := store.GetByKey(resource.Key{Name: "n"}); !exists {
+		t.Error("the node is missing")
+	}
+	var _ runtime.Object = fake.Delete(resource.Key{Name: "n"})
+}
