@@ -222,7 +222,7 @@ func (p *pair) forward(from, to net.Conn) {
 }
 
 // die makes all present connections swallow what they carry; and those to come,
-// if all is set.
+// until the next call, if all is set.
 func (b *blackHole) die(all bool) (connections int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -292,7 +292,8 @@ func tlsServer(t *testing.T, handler http.Handler, http2 bool) (*httptest.Server
 
 // TestDeadConnection lets a connection die without a word: no bytes, no end. It
 // is found after the set silence, the watch is resumed over another one from
-// where it was, and nothing is listed.
+// where it was, and nothing is listed. One that is only silent is kept, and a
+// network that comes back is used again.
 func TestDeadConnection(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("http2=%v", http2), func(t *testing.T) {
@@ -353,6 +354,29 @@ func TestDeadConnection(t *testing.T) {
 			}
 			if took < 1500*time.Millisecond {
 				t.Errorf("recovered after %v: that was not the silence", took)
+			}
+
+			// A connection that is silent but alive is kept, by HTTP/2.
+			alive := hole.connections()
+			for range 2 {
+				if end := await(t, "end of a silent watch", ends); end.Cause != informer.CauseSilent {
+					t.Errorf("the watch ended so: %+v", end)
+				}
+			}
+			if now := hole.connections(); http2 && now != alive {
+				t.Errorf("%d connections, there were %d: one that was alive was closed", now, alive)
+			}
+
+			// The whole network dies, for new connections too, and comes back.
+			hole.die(true)
+			for range 3 {
+				await(t, "attempt over a dead network", ends)
+			}
+			hole.die(false)
+			pods.add()
+			await(t, "fourth pod", sink.applied)
+			if lists, _ := pods.requests(); lists != 1 {
+				t.Errorf("%d lists, want the first one only", lists)
 			}
 		})
 	}
