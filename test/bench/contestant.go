@@ -104,7 +104,7 @@ func (f *oursFollower) waitSynced() {
 	must(err)
 }
 
-func (f *oursFollower) stored() map[string]string { return versions(f.store.List()) }
+func (f *oursFollower) stored() map[string]string { return versionsOf(f.store.List()) }
 
 func (f *oursFollower) stop() {
 	must(f.lc.Stop(quiet, context.Background()))
@@ -147,7 +147,7 @@ func (f *ciliumFollower) waitSynced() {
 	must(err)
 }
 
-func (f *ciliumFollower) stored() map[string]string { return versions(f.store.List()) }
+func (f *ciliumFollower) stored() map[string]string { return versionsOf(f.store.List()) }
 
 func (f *ciliumFollower) stop() {
 	must(f.lc.Stop(quiet, context.Background()))
@@ -191,7 +191,7 @@ func (f *clientGoFollower) stored() map[string]string {
 	for _, obj := range f.informer.GetStore().List() {
 		pods = append(pods, obj.(*corev1.Pod))
 	}
-	return versions(pods)
+	return versionsOf(pods)
 }
 
 func (f *clientGoFollower) stop() {
@@ -199,7 +199,7 @@ func (f *clientGoFollower) stop() {
 	f.running.Wait()
 }
 
-func versions(pods []*corev1.Pod) map[string]string {
+func versionsOf(pods []*corev1.Pod) map[string]string {
 	stored := make(map[string]string, len(pods))
 	for _, pod := range pods {
 		stored[fmt.Sprintf("%s/%s", pod.Namespace, pod.Name)] = pod.ResourceVersion

@@ -87,7 +87,7 @@ func (f *idealFollower) stored() map[string]string {
 	for _, pod := range f.pods {
 		pods = append(pods, pod)
 	}
-	return versions(pods)
+	return versionsOf(pods)
 }
 
 func (f *idealFollower) stop() {

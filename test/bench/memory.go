@@ -51,6 +51,7 @@ func retained(c contestant, src *source, pods, subs int) int64 {
 	done.Wait()
 	f.waitSynced()
 	after := heap()
+	runtime.KeepAlive(src)
 	f.stop()
 	return after - before
 }
@@ -62,6 +63,7 @@ func retainedList(src *source) int64 {
 	must(err)
 	after := heap()
 	runtime.KeepAlive(list)
+	runtime.KeepAlive(src)
 	return after - before
 }
 

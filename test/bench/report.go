@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// line is a line of bench.json: one figure beside one peer.
+type line struct {
+	Figure string  `json:"figure"`
+	Ours   float64 `json:"ours"`
+	Other  float64 `json:"other"`
+
+	// Ratio is how many times better ours is: above 1 where it is better, below
+	// where the peer is. It is null if one of the two is not above zero.
+	Ratio *float64 `json:"ratio"`
+
+	// Bar is what the ratio must reach; null where nothing is promised yet.
+	Bar *float64 `json:"bar"`
+
+	Commit   string            `json:"commit"`
+	Versions map[string]string `json:"versions"`
+	Runs     int               `json:"runs"`
+}
+
+//go:embed required_figures.txt
+var requiredText string
+
+// required are the figures without which there is no bench.json.
+func required() []string {
+	var names []string
+	for name := range strings.Lines(requiredText) {
+		if name = strings.TrimSpace(name); name != "" && !strings.HasPrefix(name, "#") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// missing returns the required figures that lines lack.
+func missing(lines []line) []string {
+	names := required()
+	return slices.DeleteFunc(names, func(name string) bool {
+		return slices.ContainsFunc(lines, func(l line) bool { return l.Figure == name })
+	})
+}
+
+// lines makes the lines of all figures that ours and a peer were measured for.
+func (v values) lines(all []scenario, commit string, versions map[string]string) []line {
+	var lines []line
+	for _, s := range all {
+		for _, f := range s.figures {
+			for _, peer := range contestants[1:] {
+				ours, others := v[f.name][nameOurs], v[f.name][peer.name]
+				if len(ours) == 0 || len(others) == 0 || peer.name == nameIdeal && !f.vsIdeal {
+					continue
+				}
+				l := line{
+					Figure: f.name + " vs " + peer.name,
+					Ours:   round(median(ours)), Other: round(median(others)),
+					Commit: commit, Versions: versions, Runs: len(ours),
+				}
+				l.Ratio = ratio(median(ours), median(others), f.lower)
+				lines = append(lines, l)
+			}
+		}
+	}
+	return lines
+}
+
+func ratio(ours, other float64, lower bool) *float64 {
+	if ours <= 0 || other <= 0 {
+		return nil
+	}
+	r := ours / other
+	if lower {
+		r = other / ours
+	}
+	r = round(r)
+	return &r
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// spread is how far apart the runs were, as a part of their median.
+func spread(values []float64) string {
+	m := median(values)
+	if m == 0 {
+		return ""
+	}
+	return fmt.Sprintf("±%.0f%%", math.Abs(100*(slices.Max(values)-slices.Min(values))/2/m))
+}
+
+// round leaves four digits, which is more than there is to know.
+func round(v float64) float64 {
+	if v == 0 {
+		return 0
+	}
+	scale := math.Pow(10, 3-math.Floor(math.Log10(math.Abs(v))))
+	if scale < 1 {
+		return math.Round(v)
+	}
+	return math.Round(v*scale) / scale
+}
+
+// writeTable prints what was measured, for people.
+func (v values) writeTable(w io.Writer, all []scenario, who []contestant) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	header := "figure\t"
+	for _, c := range who {
+		header += c.name + "\t\t"
+		if c.name != nameOurs {
+			header += "ratio\t"
+		}
+	}
+	fmt.Fprintln(table, header)
+	for _, s := range all {
+		for _, f := range s.figures {
+			row := f.name + "\t"
+			ours := v[f.name][nameOurs]
+			for _, c := range who {
+				got := v[f.name][c.name]
+				row += fmt.Sprintf("%s\t%s\t", number(median(got)), spread(got))
+				if c.name == nameOurs {
+					continue
+				}
+				if r := ratioOf(ours, got, f.lower); r != nil {
+					row += fmt.Sprintf("%.2f", *r)
+				}
+				row += "\t"
+			}
+			fmt.Fprintln(table, row)
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w, "\nMedians of the runs; ± is half of what lies between the best and the worst. A ratio above 1: apiary is better.")
+	return err
+}
+
+func ratioOf(ours, others []float64, lower bool) *float64 {
+	if len(ours) == 0 || len(others) == 0 {
+		return nil
+	}
+	return ratio(median(ours), median(others), lower)
+}
+
+func number(v float64) string {
+	if math.Abs(v) >= 1000 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.4g", v)
+}
+
+func writeLines(w io.Writer, lines []line) error {
+	enc := json.NewEncoder(w)
+	for _, l := range lines {
+		if err := enc.Encode(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// versions are those that the program was built with.
+func versions() map[string]string {
+	found := map[string]string{"go": runtime.Version(), "arch": runtime.GOARCH, "cpus": fmt.Sprint(runtime.GOMAXPROCS(0))}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return found
+	}
+	for _, dep := range info.Deps {
+		switch dep.Path {
+		case "github.com/cilium/cilium", "github.com/cilium/hive", "github.com/cilium/statedb",
+			"k8s.io/client-go", "k8s.io/apimachinery":
+			version := dep.Version
+			if dep.Replace != nil && dep.Replace.Version != "" {
+				version = dep.Replace.Version
+			}
+			found[dep.Path] = version
+		}
+	}
+	return found
+}
+
+// commitOf describes what is checked out in dir, with "-dirty" if anything but
+// the figures themselves differs from it.
+func commitOf(dir string) string {
+	git := func(args ...string) (string, error) {
+		out, err := exec.Command("git", append([]string{"-C", dir}, args...)...).Output()
+		return string(bytes.TrimSpace(out)), err
+	}
+	commit, err := git("rev-parse", "HEAD")
+	if err != nil {
+		return "unknown"
+	}
+	changed, err := git("status", "--porcelain", "--", ":/", ":(top,exclude)bench.json")
+	if err != nil || changed != "" {
+		commit += "-dirty"
+	}
+	return commit
+}
