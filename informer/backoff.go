@@ -58,7 +58,7 @@ func (b *Backoff) complete() error {
 		{"Denied", &b.Denied, defaultDenied},
 	} {
 		if *d.value < 0 {
-			return fmt.Errorf("Backoff.%s is %v: give a positive duration, or 0 for the default of %v", d.name, *d.value, d.def)
+			return fmt.Errorf("%s is %v: give a positive duration, or 0 for the default of %v", "Config.Backoff."+d.name, *d.value, d.def)
 		}
 		if *d.value == 0 {
 			*d.value = d.def
@@ -66,12 +66,12 @@ func (b *Backoff) complete() error {
 	}
 	if b.Max < b.Initial {
 		if b.Max != defaultMax {
-			return fmt.Errorf("Backoff.Max (%v) is shorter than Backoff.Initial (%v): raise Max or lower Initial", b.Max, b.Initial)
+			return fmt.Errorf("Config.Backoff.Max (%v) is shorter than Config.Backoff.Initial (%v): raise Max or lower Initial", b.Max, b.Initial)
 		}
 		b.Max = b.Initial
 	}
 	if b.Jitter != b.Jitter || b.Jitter > 100 {
-		return errors.New("Backoff.Jitter must be a share of the delay, such as 0.5, or negative for none")
+		return errors.New("Config.Backoff.Jitter must be a share of the delay, such as 0.5, or negative for none")
 	}
 	switch {
 	case b.Jitter == 0:

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -282,6 +284,7 @@ func await[T any](t *testing.T, what string, c <-chan T) T {
 func tlsServer(t *testing.T, handler http.Handler, http2 bool) (*httptest.Server, []byte) {
 	srv := httptest.NewUnstartedServer(handler)
 	srv.EnableHTTP2 = http2
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are cut off
 	srv.StartTLS()
 	t.Cleanup(func() {
 		srv.CloseClientConnections()

@@ -182,7 +182,7 @@ func (c *Config[T]) complete() error {
 		c.InitialSilence = defaultInitialSilence
 	}
 	if err := c.Backoff.complete(); err != nil {
-		return fmt.Errorf("Config.%w", err)
+		return err
 	}
 	if c.Observer == nil || isNil(c.Observer) {
 		c.Observer = ObserverFunc(func(ReflectorInfo, Occurrence) {})

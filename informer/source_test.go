@@ -200,7 +200,7 @@ func TestCauseOf(t *testing.T) {
 		{informer.CauseTimeout, apierrors.NewServerTimeout(schema.GroupResource{}, "list", 1)},
 		{informer.CauseThrottled, parseError([]string{"429"})},
 		{informer.CauseExpired, parseError([]string{"410"})},
-		{informer.CauseExpired, apierrors.NewGone("gone")},
+		{informer.CauseExpired, &apierrors.StatusError{ErrStatus: metav1.Status{Reason: metav1.StatusReasonGone, Code: 410}}},
 		{informer.CauseExpired, parseError([]string{"toolarge"})},
 		{informer.CauseExpired, apierrors.NewTimeoutError("Too large resource version: 5, current: 3", 1)},
 		{informer.CauseServer, parseError([]string{"500"})},
