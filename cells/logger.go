@@ -14,7 +14,6 @@ import (
 	"github.com/cilium/hive/cell"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
-	"k8s.io/klog/v2"
 )
 
 // Logger has everything in the hive log through logrus
@@ -31,9 +30,13 @@ import (
 //	hive.New(cells.Logger, …).Run(log)
 //
 // The level and the format hold from the first constructor on. A file that
-// LogOutput names is opened when the hive starts, and klog is taken over then; both
-// end with the hive: later messages go to standard error, and klog's to wherever
-// klog sends them by itself.
+// LogOutput names is opened when the hive starts, and closed when it stops; earlier
+// and later messages go to standard error.
+//
+// klog belongs to the process, not to the hive. It is taken over, once and for good,
+// with the first constructor that wants a logger; nothing should be logging to it at
+// that moment, since klog does not allow that. Its messages go to the hive that
+// started last, and to slog.Default while none is running.
 var Logger = cell.Module(
 	"logger", "Logging through logrus",
 
@@ -185,6 +188,7 @@ func (b *loggerBackend) close() error {
 
 // decorateLogger replaces the loggers of the hive, unless they are ours already.
 func decorateLogger(cfg LoggerConfig, root cell.RootLogger, log *slog.Logger) (cell.RootLogger, *slog.Logger, error) {
+	takeOverKlog()
 	if backend := backendOf(root); backend != nil {
 		return root, log, backend.apply(cfg)
 	}
@@ -209,16 +213,17 @@ func startLogger(lc cell.Lifecycle, root cell.RootLogger) {
 	if backend == nil {
 		return // somebody decorated it further
 	}
+	target := (*slog.Logger)(root).With("module", "client-go")
 	lc.Append(cell.Hook{
 		OnStart: func(cell.HookContext) error {
 			if err := backend.open(); err != nil {
 				return err
 			}
-			klog.SetSlogLogger((*slog.Logger)(root).With("module", "client-go"))
+			klogTo.Store(target)
 			return nil
 		},
 		OnStop: func(cell.HookContext) error {
-			klog.ClearLogger()
+			klogTo.CompareAndSwap(target, nil)
 			return backend.close()
 		},
 	})

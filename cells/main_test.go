@@ -10,5 +10,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	takeOverKlog() // while nobody logs
 	goleak.VerifyTestMain(m)
 }

@@ -97,7 +97,7 @@ func TestHealth(t *testing.T) {
 				return nil
 			})
 			api.Disconnect()
-			health.await(t, "Pod.v1 Degraded", "unauthorized", "who are you")
+			health.await(t, "Pod.v1 Degraded", "unauthorized")
 			api.Intercept(nil)
 			health.await(t, "Pod.v1 OK: in step")
 			return nil

@@ -179,7 +179,9 @@ func TestResourceInstalledLater(t *testing.T) {
 		switch o := o.(type) {
 		case informer.ListFailed:
 			occurred <- o.Cause
-		case informer.ListDone:
+		case informer.BackingOff:
+			occurred <- o.Cause
+		case informer.ListDone, informer.WatchOpened:
 			occurred <- informer.CauseNone
 		}
 	})
