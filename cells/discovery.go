@@ -21,7 +21,8 @@ import (
 // ask after it. So a program makes as many requests as it uses groups, whatever
 // else is installed in the cluster or is broken there. Unlike client-go's
 // discovery it can be interrupted. Failures are not kept: the next to ask, asks
-// the server, and the reflector of who asks spaces the attempts.
+// the server, and the reflector of who asks spaces the attempts: requests are not
+// repeated here.
 type kinds struct {
 	client rest.Interface
 
@@ -142,7 +143,7 @@ func (k *kinds) preferred(ctx context.Context, t target) (string, error) {
 		return "v1", nil
 	}
 	group := &metav1.APIGroup{}
-	err := k.client.Get().AbsPath("/apis/" + t.Group).Do(ctx).Into(group)
+	err := k.client.Get().AbsPath("/apis/" + t.Group).MaxRetries(0).Do(ctx).Into(group)
 	switch {
 	case apierrors.IsNotFound(err):
 		return "", t.noMatch("")
@@ -202,7 +203,7 @@ func (k *kinds) resources(ctx context.Context, gv schema.GroupVersion, fresh boo
 		return g.resources, true, nil
 	}
 	list := &metav1.APIResourceList{}
-	if err := k.client.Get().AbsPath(path(gv)).Do(ctx).Into(list); err != nil {
+	if err := k.client.Get().AbsPath(path(gv)).MaxRetries(0).Do(ctx).Into(list); err != nil {
 		g.known, g.resources = false, nil
 		return nil, false, err
 	}

@@ -49,6 +49,9 @@ type fakePages struct {
 func (f *FakeAPI) Add(objects ...runtime.Object) error {
 	for _, obj := range objects {
 		gvr, err := f.resourceOf(obj)
+		if err == nil {
+			obj, err = builtIn(obj)
+		}
 		if err != nil {
 			return err
 		}
@@ -74,11 +77,27 @@ func (f *FakeAPI) Add(objects ...runtime.Object) error {
 	return nil
 }
 
+// builtIn returns obj in its Go type if it is of a built-in kind.
+func builtIn(obj runtime.Object) (runtime.Object, error) {
+	u, ok := obj.(*unstructured.Unstructured)
+	if !ok || !scheme.Scheme.Recognizes(u.GroupVersionKind()) {
+		return obj, nil
+	}
+	typed, err := scheme.Scheme.New(u.GroupVersionKind())
+	if err != nil {
+		return nil, err
+	}
+	return typed, runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, typed)
+}
+
 // Remove deletes objects, told by kind, namespace and name. Finalizers do not hold
 // it back. What is not there is skipped.
 func (f *FakeAPI) Remove(objects ...runtime.Object) error {
 	for _, obj := range objects {
 		gvr, err := f.resourceOf(obj)
+		if err == nil {
+			obj, err = builtIn(obj)
+		}
 		if err != nil {
 			return err
 		}

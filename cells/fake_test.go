@@ -189,13 +189,14 @@ func TestFakeObjects(t *testing.T) {
 
 	// A finalizer holds the deletion back.
 	got.Finalizers = []string{"example.com/hold"}
-	if got, err = pods.Update(ctx, got, metav1.UpdateOptions{}); err != nil {
+	if _, err = pods.Update(ctx, got, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := pods.Delete(ctx, "one", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err = pods.Get(ctx, "one", metav1.GetOptions{}); err != nil || got.DeletionTimestamp == nil {
+	got, err = pods.Get(ctx, "one", metav1.GetOptions{})
+	if err != nil || got.DeletionTimestamp == nil {
 		t.Fatal(got, err)
 	}
 	got.Finalizers = nil
@@ -208,6 +209,17 @@ func TestFakeObjects(t *testing.T) {
 	again, err := pods.Create(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "one-"}}, metav1.CreateOptions{})
 	if err != nil || again.UID == one.UID || again.Name == "one-" {
 		t.Error(again, err)
+	}
+	built := custom(FakeKind{Version: "v1", Kind: "Pod"}, "a", "built")
+	delete(built.Object, "spec")
+	if err := api.Add(built); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := pods.List(ctx, metav1.ListOptions{}); err != nil || len(list.Items) != 2 {
+		t.Error(list, err)
+	}
+	if err := api.Add(custom(widgets, "a", "w")); err == nil {
+		t.Error("a kind that is not installed was accepted")
 	}
 }
 

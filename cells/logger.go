@@ -29,7 +29,8 @@ import (
 //	…
 //	hive.New(cells.Logger, …).Run(log)
 //
-// The level and the format hold from the first constructor on. A file that
+// Put it first in the hive: its hook then runs before all others, and ends after
+// them. The level and the format hold from the first constructor on. A file that
 // LogOutput names is opened when the hive starts, and closed when it stops; earlier
 // and later messages go to standard error.
 //

@@ -24,7 +24,8 @@ import (
 // Metrics counts what the resources of the hive do, for Prometheus. It provides
 // [*ResourceMetrics]. If the hive has a prometheus.Registerer the metrics are
 // registered there while the hive runs, otherwise in a registry of their own; see
-// [ResourceMetrics.Gatherer].
+// [ResourceMetrics.Gatherer]. A registry can have those of one hive at a time; the
+// start of a second one fails.
 //
 // With --metrics-address they are served over HTTP as /metrics, from the start of
 // the hive to its stop.
@@ -46,7 +47,7 @@ import (
 //	stale_total                         changes that were no news
 //	index_errors_total                  failures of index functions
 //	subscribers                         that there are now
-//	subscriber_depth                    keys that wait to be emitted, over all subscribers
+//	subscriber_depth                    keys that wait to be emitted, over all subscribers, replays included
 //	subscriber_depth_max                the same, of the subscriber with the most
 //	subscriber_outstanding              events without Done, over all subscribers
 //	subscriber_retrying                 keys that are held back after an error
@@ -59,8 +60,10 @@ var Metrics = cell.Module(
 	cell.Config(MetricsConfig{}),
 	cell.Provide(newResourceMetrics),
 	// The HTTP listener is wanted also where no resource is.
-	cell.Invoke(func(*ResourceMetrics) {}),
+	cell.Invoke(wantMetrics),
 )
+
+func wantMetrics(*ResourceMetrics) {}
 
 // MetricsConfig is the configuration of [Metrics].
 type MetricsConfig struct {
