@@ -189,6 +189,28 @@ func TestApplicationEndsWithoutOutput(t *testing.T) {
 	}
 }
 
+// An output that is not read, as of a pager that waits, does not hold up the end.
+func TestApplicationEndsWithBlockedOutput(t *testing.T) {
+	reader, writer := io.Pipe()
+	h, err := testHive(cells.NewFakeAPI(), writer, "output", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	if err := h.Start(log, t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reader.Read(make([]byte, 1)); err != nil { // of a line; nobody reads the rest
+		t.Fatal(err)
+	}
+	if err := h.Stop(log, t.Context()); !errors.Is(err, errBlocked) {
+		t.Errorf("it stopped with %v", err)
+	}
+	if err := reader.Close(); err != nil { // ends the write
+		t.Fatal(err)
+	}
+}
+
 func TestRunFor(t *testing.T) {
 	h, err := testHive(cells.NewFakeAPI(), io.Discard, "run-for", "50ms")
 	if err != nil {

@@ -34,7 +34,7 @@ var demoCell = cell.Module(
 )
 
 // stopServerWithin bounds the end of the server. It takes about a second.
-const stopServerWithin = 3 * time.Second
+const stopServerWithin = 2500 * time.Millisecond
 
 // demoServer is the API server of the demo. It is started before the hive is, since
 // the client is constructed from its kubeconfig, and not at all if there is a

@@ -5,8 +5,7 @@ package main
 
 import (
 	"context"
-	"log/slog"
-	"sync"
+	"errors"
 	"time"
 
 	"github.com/cilium/hive"
@@ -35,17 +34,21 @@ const (
 	// growing is nothing to look at.
 	firstCalm = 2 * time.Second
 
+	// outputGrace is how long the end waits for the output to be taken.
+	outputGrace = time.Second
+
 	// tick is how often a terminal is drawn without a reason, for its clock and for
 	// marks to fade.
 	tick = time.Second
 )
+
+var errBlocked = errors.New("the output is blocked: whoever should read it does not")
 
 type followerParams struct {
 	cell.In
 
 	Lifecycle  cell.Lifecycle
 	Shutdowner hive.Shutdowner
-	Log        *slog.Logger
 	Services   resource.Resource[*corev1.Service]
 	Pods       resource.Resource[*corev1.Pod]
 	Health     *healthBoard
@@ -73,20 +76,28 @@ type follower struct {
 func registerFollower(p followerParams) {
 	f := &follower{followerParams: p, join: newJoin(), healthShown: map[string]healthReport{}}
 	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
+	ended := make(chan struct{})
 	p.Lifecycle.Append(cell.Hook{
 		OnStart: func(cell.HookContext) error {
-			wg.Go(func() {
+			go func() {
+				defer close(ended)
 				if err := f.run(ctx); err != nil {
 					p.Shutdowner.Shutdown(hive.ShutdownWithError(err))
 				}
-			})
+			}()
 			return nil
 		},
 		OnStop: func(cell.HookContext) error {
 			cancel()
-			wg.Wait()
-			return nil
+			// Not all the time there is: hive skips the hooks that come after.
+			grace := time.NewTimer(outputGrace)
+			defer grace.Stop()
+			select {
+			case <-ended:
+				return nil
+			case <-grace.C:
+				return errBlocked
+			}
 		},
 	})
 }
