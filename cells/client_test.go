@@ -147,6 +147,25 @@ func TestClientDisabled(t *testing.T) {
 	}
 }
 
+// A pod that is to have no service account is not configured; one file of it that
+// cannot be read would be an error.
+func TestClientPodWithoutServiceAccount(t *testing.T) {
+	const token = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+	if _, err := os.Stat(token); err == nil {
+		t.Skip("this is a pod with a service account")
+	}
+	noCluster(t)
+	t.Setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+	t.Setenv("KUBERNETES_SERVICE_PORT", "443")
+	if cfg, _, err := (ClientConfig{}).restConfig(); cfg != nil || err != nil {
+		t.Error(cfg, err)
+	}
+	cfg, _, err := ClientConfig{K8sAPIServer: "http://localhost:8080"}.restConfig()
+	if err != nil || cfg.Host != "http://localhost:8080" || cfg.BearerToken != "" {
+		t.Error(cfg, err)
+	}
+}
+
 const kubeconfig = `apiVersion: v1
 kind: Config
 current-context: one
