@@ -11,7 +11,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -243,6 +245,39 @@ func TestInspection(t *testing.T) {
 	}
 	if requests := api.Requests(); len(requests) > 0 {
 		t.Errorf("%d requests were made", len(requests))
+	}
+}
+
+// The program runs the API server as a child process: it does not contain it.
+func TestIsLight(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dep := range strings.Lines(string(out)) {
+		for _, heavy := range []string{"k8s.io/kubernetes/", "k8s.io/apiserver/", "go.etcd.io/"} {
+			if strings.HasPrefix(dep, heavy) {
+				t.Errorf("it depends on %s", dep)
+			}
+		}
+	}
+}
+
+// The fields of the JSON lines, and the changes, are in the README.
+func TestReadmeNamesTheFields(t *testing.T) {
+	data, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []changeKind{serviceAdded, serviceUpdated, serviceRemoved, podJoined, podUpdated, podLeft, synced, healthChanged}
+	for field := range reflect.TypeFor[change]().Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		names = append(names, changeKind(name))
+	}
+	for _, name := range names {
+		if !strings.Contains(string(data), "| `"+string(name)+"`") {
+			t.Errorf("%s is missing", name)
+		}
 	}
 }
 

@@ -96,7 +96,7 @@ func TestEndToEndHive(t *testing.T) {
 	p := startExample(t, "hive")
 	took := p.mustEnd(0, 5*time.Second)
 	t.Logf("it took %s", took)
-	p.expect("k8s-pod-v1", "k8s-service-v1", "follow", "Start hooks")
+	p.expect("k8s-pod-v1", "k8s-service-v1", "follow", "Start hooks", "resource.hook[*k8s.io/api/core/v1.Pod].Start")
 	if strings.Contains(p.output.String(), "API server of its own (dev") {
 		t.Error("it started a server")
 	}

@@ -123,6 +123,11 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 	inspect := h.Command()
 	inspect.PersistentPreRun = func(*cobra.Command, []string) {
 		slog.SetDefault(hiveLogger(h.Viper())) // the one that hive's command uses
+		if !configured(h.Viper()) {
+			// Nothing is asked of it. Without any the resources would be disabled, and
+			// their hooks missing from what is shown.
+			h.Viper().Set("k8s-api-server", "https://demo.invalid")
+		}
 	}
 	inspect.Short = "Show the cells of the application and what they provide, without running it"
 	cmd.AddCommand(inspect)
