@@ -122,13 +122,13 @@ func (l *listWatch) reader(ctx context.Context) (*reader, error) {
 // read makes the reader for what was found.
 func (l *listWatch) read(f found) (*reader, error) {
 	switch l.mode {
-	case dynamic_:
+	case byDynamic:
 		client := l.client.dynamic.Resource(f.resource).Namespace(l.namespace)
 		return &reader{found: f, watch: client.Watch,
 			list: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 				return client.List(ctx, opts)
 			}}, nil
-	case metadata_:
+	case byMetadata:
 		client := l.client.metadata.Resource(f.resource).Namespace(l.namespace)
 		return &reader{found: f, watch: client.Watch,
 			list: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {

@@ -93,7 +93,7 @@ type Params struct {
 //
 // It makes no request. It fails if an option is bad. [Private] has no effect here.
 func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[T], error) {
-	o := apply(opts)
+	o := gather(opts)
 	plan, err := o.plan(reflect.TypeFor[T]())
 	if err != nil {
 		return nil, fmt.Errorf("resource of %s: %w", reflect.TypeFor[T](), err)
@@ -137,7 +137,7 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 // resourceCell puts a constructor in a module of its own, for it to be seen in the
 // hive's inspection command, in logs and in health, unless it is private.
 func resourceCell[T runtime.Object](opts []Option, as string, constructor any) cell.Cell {
-	o := apply(opts)
+	o := gather(opts)
 	if o.private {
 		return cell.ProvidePrivate(constructor)
 	}

@@ -44,9 +44,9 @@ type options struct {
 type mode int
 
 const (
-	typed    mode = iota // a type of the scheme
-	dynamic_             // unstructured
-	metadata_
+	byType    mode = iota // a type of the scheme
+	byDynamic             // unstructured
+	byMetadata
 )
 
 func (o *options) failf(format string, args ...any) {
@@ -130,18 +130,18 @@ type KindName interface {
 // letter in front it is a kind in place of a resource: "Widget.v1.example.com".
 // A GroupVersionKind or GroupVersionResource may lack the version.
 func Unstructured[N KindName](name N) Option {
-	return named_("cells.Unstructured", dynamic_, name)
+	return kindOption("cells.Unstructured", byDynamic, name)
 }
 
 // Metadata names the kind of a resource of *metav1.PartialObjectMetadata, as
 // [Unstructured] does: the server sends only the metadata of the objects.
 func Metadata[N KindName](name N) Option {
-	return named_("cells.Metadata", metadata_, name)
+	return kindOption("cells.Metadata", byMetadata, name)
 }
 
 // Kind tells which kind is meant where a type stands for several in its scheme.
 func Kind(gvk schema.GroupVersionKind) Option {
-	return named_("cells.Kind", typed, gvk)
+	return kindOption("cells.Kind", byType, gvk)
 }
 
 // Private has what is provided visible only in the module that the cell is put in,
@@ -150,7 +150,7 @@ func Private() Option {
 	return func(o *options) { o.private = true }
 }
 
-func named_[N KindName](option string, m mode, name N) Option {
+func kindOption[N KindName](option string, m mode, name N) Option {
 	return func(o *options) {
 		o.mode = m
 		switch name := any(name).(type) {
@@ -209,7 +209,7 @@ type plan struct {
 	fields    string
 }
 
-func apply(opts []Option) *options {
+func gather(opts []Option) *options {
 	o := &options{scheme: scheme.Scheme}
 	for _, opt := range opts {
 		if opt != nil {
@@ -235,17 +235,17 @@ func (o *options) plan(t reflect.Type) (plan, error) {
 	named := o.target != target{}
 	switch source {
 	case unstructuredType:
-		p.mode = dynamic_
-		if o.mode != dynamic_ || !named {
+		p.mode = byDynamic
+		if o.mode != byDynamic || !named {
 			return plan{}, errors.New(`the kind is missing: give cells.Unstructured("widgets.v1.example.com") or the like`)
 		}
 	case metadataType:
-		p.mode = metadata_
-		if o.mode != metadata_ || !named {
+		p.mode = byMetadata
+		if o.mode != byMetadata || !named {
 			return plan{}, errors.New(`the kind is missing: give cells.Metadata("pods.v1.") or the like`)
 		}
 	default:
-		if o.mode != typed {
+		if o.mode != byType {
 			return plan{}, fmt.Errorf("the objects have type %s, which the option with the name of the kind is not for", source)
 		}
 		if err := p.lookUp(source); err != nil {
