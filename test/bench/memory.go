@@ -5,28 +5,10 @@ package main
 
 import (
 	"runtime"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 )
-
-// counter is an observer that takes no memory per pod.
-type counter struct {
-	left int
-	sync sync.Once
-	done *sync.WaitGroup // one for the pods, one for Sync
-}
-
-func (c *counter) upserted(*corev1.Pod) {
-	if c.left--; c.left == 0 {
-		c.done.Done()
-	}
-}
-
-func (c *counter) deleted(*corev1.Pod) {}
-
-func (c *counter) synced() { c.sync.Do(c.done.Done) }
 
 // heap is what is in use once there is no garbage.
 func heap() int64 {
@@ -38,31 +20,41 @@ func heap() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// retained is the memory that a contestant in sync takes, the pods included.
-func retained(c contestant, src *source, pods, subs int) int64 {
+// retained is the memory that a contestant takes, the pods included, when it is
+// in sync with a source of n pods, and the first so many of them have changed.
+func retained(c contestant, src *source, n, subs, changed int) int64 {
+	crew := newCrew(subs, n)
 	before := heap()
-	var done sync.WaitGroup
-	var observers []observer
-	for range subs {
-		done.Add(2)
-		observers = append(observers, &counter{left: pods, done: &done})
-	}
-	f := c.start(src, observers)
-	done.Wait()
+	crew.expect(1, n)
+	f := c.start(src, crew.observers())
+	crew.wait()
+	<-crew.synced
 	f.waitSynced()
+	if changed > 0 {
+		crew.expect(2, changed)
+		for i := range changed {
+			src.write(watch.Modified, src.prepare(2, i))
+		}
+		crew.wait()
+	}
 	after := heap()
 	runtime.KeepAlive(src)
 	f.stop()
+	runtime.KeepAlive(crew)
 	return after - before
 }
 
-// retainedList is the memory that the pods take by themselves.
-func retainedList(src *source) int64 {
+// retainedPods is the memory that the pods take by themselves, each in a place of
+// its own.
+func retainedPods(src *source, n int) int64 {
+	copies := make([]*corev1.Pod, n)
 	before := heap()
-	list, err := src.List(metav1.ListOptions{})
-	must(err)
+	for i := range copies {
+		pod := *src.pods[i]
+		copies[i] = &pod
+	}
 	after := heap()
-	runtime.KeepAlive(list)
+	runtime.KeepAlive(copies)
 	runtime.KeepAlive(src)
 	return after - before
 }
@@ -70,19 +62,22 @@ func retainedList(src *source) int64 {
 // memoryResult is in bytes per pod.
 type memoryResult struct {
 	overhead   float64 // with one subscriber, without the pods
+	churned    float64 // the same, when nine pods in ten have changed
 	subscriber float64 // of each further subscriber
 	all        float64 // with one subscriber, with pods that were decoded for it
 }
 
-// measureMemory needs three contestants to come and go.
+// measureMemory has the contestant come and go several times.
 func measureMemory(c contestant, pods []*corev1.Pod, further int) memoryResult {
 	n := len(pods)
-	bare := retainedList(newSource(pods))
-	one := retained(c, newSource(pods), n, 1)
-	many := retained(c, newSource(pods), n, 1+further)
-	all := retained(c, newEncodedSource(pods), n, 1)
+	bare := retainedPods(newSource(pods), n)
+	one := retained(c, newSource(pods), n, 1, 0)
+	churned := retained(c, newSource(pods), n, 1, n/10*9)
+	many := retained(c, newSource(pods), n, 1+further, 0)
+	all := retained(c, newEncodedSource(pods), n, 1, 0)
 	return memoryResult{
 		overhead:   float64(one-bare) / float64(n),
+		churned:    float64(churned-bare) / float64(n),
 		subscriber: float64(many-one) / float64(n*further),
 		all:        float64(all) / float64(n),
 	}

@@ -72,7 +72,7 @@ func makePod(i int) *corev1.Pod {
 			ManagedFields: []metav1.ManagedFieldsEntry{{
 				Manager: "kubelet", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "v1", Time: &started,
 				FieldsType: "FieldsV1", Subresource: "status",
-				FieldsV1: &metav1.FieldsV1{Raw: []byte(managed)},
+				FieldsV1: metav1.NewFieldsV1(managed),
 			}},
 		},
 		Spec: corev1.PodSpec{
