@@ -47,26 +47,24 @@ func testHive(api *cells.FakeAPI, out io.Writer, args ...string) (*hive.Hive, er
 // app is the application in a bubble of synctest, in which time passes only when
 // everything waits for it.
 type app struct {
-	t   *testing.T
-	api *cells.FakeAPI
-	out *bytes.Buffer
+	t    *testing.T
+	hive *hive.Hive
+	api  *cells.FakeAPI
+	out  *output
 }
 
+// inApp runs a test, which calls start, in a bubble.
 func inApp(t *testing.T, args []string, test func(a *app)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		a := &app{t: t, api: cells.NewFakeAPI(), out: &bytes.Buffer{}}
-		h, err := testHive(a.api, a.out, args...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		log := slog.New(slog.DiscardHandler)
-		if err := h.Start(log, t.Context()); err != nil {
+		a := &app{t: t, api: cells.NewFakeAPI(), out: newOutput()}
+		var err error
+		if a.hive, err = testHive(a.api, a.out, args...); err != nil {
 			t.Fatal(err)
 		}
 		test(a)
 		begin := time.Now()
-		if err := h.Stop(log, context.Background()); err != nil {
+		if err := a.hive.Stop(slog.New(slog.DiscardHandler), context.Background()); err != nil {
 			t.Error(err)
 		}
 		if took := time.Since(begin); took > time.Second {
@@ -75,14 +73,19 @@ func inApp(t *testing.T, args []string, test func(a *app)) {
 	})
 }
 
+func (a *app) start() {
+	a.t.Helper()
+	if err := a.hive.Start(slog.New(slog.DiscardHandler), a.t.Context()); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
 // after lets time pass, and returns what was printed meanwhile.
 func (a *app) after(d time.Duration) string {
 	a.t.Helper()
 	time.Sleep(d) // of the bubble
 	synctest.Wait()
-	text := a.out.String()
-	a.out.Reset()
-	return text
+	return a.out.take()
 }
 
 func (a *app) add(objects ...runtime.Object) {
@@ -104,6 +107,7 @@ func (a *app) expect(text string, parts ...string) {
 func TestApplicationFollows(t *testing.T) {
 	inApp(t, nil, func(a *app) {
 		a.add(service("shop", "web", "app=web"), pod("shop", "web-1", "app=web", true))
+		a.start()
 		text := a.after(time.Second)
 		a.expect(text, "of http://fake.invalid by fake", "1 service, 1 pod", "shop/web   1/1     web-1   Running")
 		if strings.Contains(text, "*") {
@@ -134,6 +138,7 @@ func TestApplicationFollows(t *testing.T) {
 func TestApplicationJSON(t *testing.T) {
 	inApp(t, []string{"output", "json"}, func(a *app) {
 		a.add(service("shop", "web", "app=web"), pod("shop", "web-1", "app=web", true))
+		a.start()
 		text := a.after(time.Second)
 		a.expect(text, `"change":"service-added"`, `"change":"pod-joined"`, `"change":"synced"`, `"change":"health"`, `"level":"ok"`)
 		a.add(pod("shop", "web-1", "app=web", false))
@@ -153,6 +158,7 @@ func TestApplicationForbidden(t *testing.T) {
 			return apierrors.NewForbidden(r.Resource.GroupResource(), "",
 				fmt.Errorf("User %q cannot %s resource %q", "jane", r.Verb, r.Resource.Resource))
 		})
+		a.start()
 		text := a.after(3 * time.Second)
 		a.expect(text, "1 service, pods not known", "! Pod.v1", "forbidden", `User "jane" cannot`, `resource "pods"`,
 			"shop/web   ?", "(not known yet)", "with a role and a binding")
@@ -170,6 +176,7 @@ func TestApplicationRefused(t *testing.T) {
 	inApp(t, []string{"output", "json"}, func(a *app) {
 		a.add(service("shop", "web", "app=web"))
 		a.api.Intercept(func(context.Context, cells.FakeRequest) error { return errors.New("connection refused") })
+		a.start()
 		a.expect(a.after(10*time.Second), `"level":"degraded","message":"Service.v1: `, "connection refused")
 		a.api.Intercept(nil)
 		a.expect(a.after(2*time.Minute), `"level":"ok"`, `"service":"web"`, `"change":"synced"`)
@@ -317,6 +324,7 @@ func TestCommandErrors(t *testing.T) {
 // Nothing goes wrong in the demonstration for some days, and it ends.
 func TestWorkload(t *testing.T) {
 	inApp(t, nil, func(a *app) {
+		a.start()
 		client, err := kubernetes.NewForConfig(a.api.Config())
 		if err != nil {
 			t.Fatal(err)

@@ -40,6 +40,14 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
+// take returns everything up to now, and forgets it.
+func (o *output) take() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	defer o.text.Reset()
+	return o.text.String()
+}
+
 // grown returns a channel that is closed when there is more.
 func (o *output) grown() <-chan struct{} {
 	o.mu.Lock()
