@@ -40,6 +40,10 @@ type follower struct {
 	// first pass.
 	base map[resource.Key]int64
 	told []*told
+
+	// over is the Done of an event that was answered. Called again it does nothing,
+	// whatever has become of its key since.
+	over func(error)
 }
 
 // told is an event, and what became of it. Moments are numbers in the order of
@@ -212,11 +216,15 @@ func (f *follower) answer(e resource.Event[*corev1.Pod], r *told, err error) {
 	r.done = h.seq
 	h.mu.Unlock()
 	e.Done(err)
-	e.Done(errors.New("a second Done does nothing"))
 	h.mu.Lock()
 	h.seq++
 	r.returned = h.seq
+	over := f.over
+	f.over = e.Done
 	h.mu.Unlock()
+	if over != nil {
+		over(errors.New("a second Done"))
+	}
 	select {
 	case h.answered <- struct{}{}:
 	default:
