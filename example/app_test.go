@@ -301,6 +301,7 @@ func TestCommandErrors(t *testing.T) {
 		"output":             {[]string{"--k8s-api-server", "127.0.0.1:1", "--output", "xml"}, "--output=xml: want table or json"},
 		"level":              {[]string{"--k8s-api-server", "127.0.0.1:1", "--log-level", "loud"}, "--log-level=loud"},
 		"run-for":            {[]string{"--k8s-api-server", "127.0.0.1:1", "--run-for", "-1s"}, "must not be negative"},
+		"before the server":  {[]string{"--output", "xml", "--run-for", "-1s", "--log-level", "loud"}, "--log-level=loud: want trace, debug, info, warn or error\n--output=xml: want table or json\n--run-for=-1s"},
 		"unknown flag":       {[]string{"--nope"}, "see example --help"},
 		"argument":           {[]string{"nope"}, "unknown command"},
 	} {

@@ -62,6 +62,7 @@ func (d *demoServer) start(ctx context.Context, notes io.Writer) error {
 	d.cluster = cluster
 	say(notes, "Ready after %.1f s: Kubernetes %s at %s", time.Since(begin).Seconds(), cluster.Version(), cluster.URL())
 	say(notes, "Look around with: kubectl --kubeconfig %s get pods -A", cluster.Kubeconfig())
+	say(notes, "Ctrl-C ends both.")
 	return nil
 }
 

@@ -238,7 +238,8 @@ func (f *follower) draw() error {
 func (f *follower) picture() picture {
 	p := picture{
 		Time:           time.Now(),
-		Title:          string(f.Title),
+		Title:          f.Title.Text,
+		Hint:           f.Title.Hint,
 		Services:       f.join.rows(),
 		PodCount:       f.join.podCount,
 		ServicesSynced: f.servicesSynced,

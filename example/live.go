@@ -85,7 +85,7 @@ func (p *livePrinter) close(last picture) error {
 	if p.opened {
 		b.WriteString(leaveScreen)
 	}
-	p.recent = nil
+	p.recent, last.Hint = nil, ""
 	for _, l := range p.lines(last, 1<<20, 1<<20) {
 		b.WriteString(l.String() + "\r\n")
 	}
@@ -100,7 +100,11 @@ func (p *livePrinter) lines(now picture, width, height int) []line {
 			fresh = append(fresh, c)
 		}
 	}
-	head := []line{{text: now.Title}, {text: now.Time.Format("15:04:05") + "  " + summary(now)}}
+	head := []line{{text: now.Title}}
+	if now.Hint != "" {
+		head = append(head, line{text: now.Hint})
+	}
+	head = append(head, line{text: now.Time.Format("15:04:05") + "  " + summary(now)})
 	for _, text := range statusLines(now) {
 		for _, part := range wrap(text, width-4) {
 			head = append(head, line{text: part})

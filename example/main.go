@@ -143,6 +143,9 @@ func run(h *hive.Hive, demo *demoServer, notes io.Writer) (err error) {
 	defer stop()
 
 	if !configured(h.Viper()) {
+		if err := validate(h.Viper()); err != nil {
+			return err
+		}
 		if err := demo.start(ctx, notes); err != nil {
 			if ctx.Err() != nil {
 				return nil // told to end while starting
@@ -169,6 +172,15 @@ func configured(v *viper.Viper) bool {
 	}
 	_, err := rest.InClusterConfig()
 	return !errors.Is(err, rest.ErrNotInCluster)
+}
+
+// validate finds mistakes that the hive would find too, but only after the server
+// of the demonstration was started for nothing.
+func validate(v *viper.Viper) error {
+	_, err := cells.NewLogger(cells.LoggerConfig{LogLevel: v.GetString("log-level"), LogFormat: v.GetString("log-format")})
+	return errors.Join(err,
+		outputConfig{Output: v.GetString("output")}.validate(),
+		runForConfig{RunFor: v.GetDuration("run-for")}.validate())
 }
 
 // hiveLogger is what hive itself logs to. All that goes wrong in there is returned

@@ -30,19 +30,24 @@ func (c outputConfig) Flags(flags *pflag.FlagSet) {
 	flags.String("output", c.Output, "What to print: table, or json for a line of JSON per change")
 }
 
+func (c outputConfig) validate() error {
+	if c.Output != outputTable && c.Output != outputJSON {
+		return fmt.Errorf("--output=%s: want %s or %s", c.Output, outputTable, outputJSON)
+	}
+	return nil
+}
+
 // stdout is where things are shown. Tests put something else into the hive.
 type stdout io.Writer
 
 // newPrinter chooses by the flag, and by whether a person watches.
 func newPrinter(cfg outputConfig, out stdout) (printer, error) {
-	switch cfg.Output {
-	case outputJSON:
+	switch err := cfg.validate(); {
+	case err != nil:
+		return nil, err
+	case cfg.Output == outputJSON:
 		return newJSONPrinter(out), nil
-	case outputTable:
-	default:
-		return nil, fmt.Errorf("--output=%s: want %s or %s", cfg.Output, outputTable, outputJSON)
-	}
-	if !isTerminal(out) {
+	case !isTerminal(out):
 		return newBlockPrinter(out), nil
 	}
 	size := func() (width, height int) {
@@ -61,15 +66,21 @@ func isTerminal(out io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
-// title says where what is shown comes from.
-type title string
+// title says where what is shown comes from, and how to look at it by other means.
+type title struct {
+	Text string
+	Hint string
+}
 
 func newTitle(demo *demoServer, client *cells.ClientState, config *rest.Config) title {
 	switch {
 	case demo.running():
-		return title("Services and their pods, of a demo at " + config.Host + " (Kubernetes " + demo.cluster.Version() + ")")
+		return title{
+			Text: "Services and their pods, of a demo at " + config.Host + " (Kubernetes " + demo.cluster.Version() + ")",
+			Hint: "kubectl --kubeconfig " + demo.cluster.Kubeconfig() + " get pods -A",
+		}
 	case client.IsEnabled():
-		return title("Services and their pods, of " + config.Host + " by " + client.Origin())
+		return title{Text: "Services and their pods, of " + config.Host + " by " + client.Origin()}
 	}
-	return title("Services and their pods")
+	return title{Text: "Services and their pods"}
 }

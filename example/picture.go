@@ -9,8 +9,9 @@ import "time"
 type picture struct {
 	Time time.Time
 
-	// Title says where this comes from.
+	// Title says where this comes from; Hint, if any, how to see more.
 	Title string
+	Hint  string
 
 	// Services, and whether all services and all pods are known yet.
 	Services       []serviceRow

@@ -127,7 +127,9 @@ var readable = strings.NewReplacer(enterScreen, "<enter>", leaveScreen, "<leave>
 func TestLive(t *testing.T) {
 	var out bytes.Buffer
 	size := func() (int, int) { return 60, 20 }
-	newStory(t, newLivePrinter(&out, size, true)).tell()
+	s := newStory(t, newLivePrinter(&out, size, true))
+	s.now.Hint = "kubectl get pods"
+	s.tell()
 	golden(t, readable.Replace(out.String()))
 }
 

@@ -29,12 +29,16 @@ func (c runForConfig) Flags(flags *pflag.FlagSet) {
 	flags.Duration("run-for", c.RunFor, "End after this time, counted from when everything has started; 0 means go on until Ctrl-C")
 }
 
+func (c runForConfig) validate() error {
+	if c.RunFor < 0 {
+		return fmt.Errorf("--run-for=%s: must not be negative", c.RunFor)
+	}
+	return nil
+}
+
 func registerRunFor(lc cell.Lifecycle, cfg runForConfig, shutdowner hive.Shutdowner) error {
-	switch {
-	case cfg.RunFor < 0:
-		return fmt.Errorf("--run-for=%s: must not be negative", cfg.RunFor)
-	case cfg.RunFor == 0:
-		return nil
+	if err := cfg.validate(); err != nil || cfg.RunFor == 0 {
+		return err
 	}
 	var timer *time.Timer
 	lc.Append(cell.Hook{
