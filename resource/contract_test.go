@@ -121,6 +121,26 @@ func TestSyncAfterWhatWasOwed(t *testing.T) {
 	})
 }
 
+// The same for a Sync that is being offered already.
+func TestSyncIsRecalledForWhatWasOwed(t *testing.T) {
+	for range 100 {
+		bubble(t, func(t *testing.T) {
+			r := startRig(t)
+			events := r.view.Events(t.Context())
+			r.begin()
+			r.upsert("a")
+			a := take(t, events)
+			r.upsert("a")
+			r.commit()
+			r.upsert("b")
+			a.Done(nil)
+			expect(t, events, "upsert a@2")
+			expectSet(t, events, "upsert b@4", "sync")
+			nothing(t, events)
+		})
+	}
+}
+
 func TestOneEventOutstandingPerKey(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := startRig(t)

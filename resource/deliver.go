@@ -19,9 +19,14 @@ func (s *subscriber[T]) run() {
 	defer timer.Stop()
 	tick, stop := s.metrics.ticker()
 	defer stop()
-	for {
+	for received := true; ; {
 		s.hub.mu.Lock()
+		if !received && t != nil && !s.left {
+			s.withdraw(t, s.hub.now())
+		}
+		s.heed()
 		event, picked, ok := s.pick()
+		s.offering = ok && event.Kind == Sync && s.next == nil
 		t = picked
 		until := s.delayed.next()
 		s.hub.mu.Unlock()
@@ -34,6 +39,7 @@ func (s *subscriber[T]) run() {
 				return
 			}
 			s.next(event)
+			received = true
 			continue
 		case ok:
 			out = s.out
@@ -41,37 +47,48 @@ func (s *subscriber[T]) run() {
 			timer.Reset(time.Until(until))
 			due = timer.C
 		}
-		if !s.await(out, event, due, tick) {
+		var ended bool
+		if received, ended = s.await(out, event, due, tick); ended {
 			return
 		}
 	}
 }
 
-// await waits until event was received from out, or, if there is none, until
-// there may be something to emit. It reports false if the subscription ended.
-func (s *subscriber[T]) await(out chan<- Event[T], event Event[T], due, tick <-chan time.Time) bool {
+// await waits until event was received from out or, if there is none, until there
+// may be something to do. A Sync that was not received must be withdrawn if await
+// returns without the subscription having ended.
+func (s *subscriber[T]) await(out chan<- Event[T], event Event[T], due, tick <-chan time.Time) (received, ended bool) {
 	wake := s.wake
-	if out != nil {
+	if out != nil && event.Kind != Sync {
 		wake = nil
 	}
 	for {
 		select {
 		case out <- event:
-			return true
+			return true, false
 		case <-wake:
-			return true
+			if out == nil || s.recalled() {
+				return false, false
+			}
 		case <-due:
-			return true
+			return false, false
 		case <-tick:
 			s.measure()
 		case <-s.ctx.Done():
-			return false
+			return false, true
 		case <-s.hub.done:
-			return false
+			return false, true
 		case <-s.quit:
-			return false
+			return false, true
 		}
 	}
+}
+
+// recalled reports whether Sync must wait for a key that is owed.
+func (s *subscriber[T]) recalled() bool {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	return s.recall != nil
 }
 
 // ended reports whether the subscription ended, without waiting.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -27,14 +28,19 @@ type hub[T runtime.Object] struct {
 	forgotten func(ForgottenDone)
 	epoch     time.Time
 
-	mu    sync.Mutex
-	nodes map[Key]*node[T]
-	byID  []*node[T] // byID[syncID] is nobody's
-	free  []int32    // ids of byID that are nil
+	// applying is set while the store and nodes may differ, anyLate if late is
+	// not empty. Each side sets its own before it looks at that of the other.
+	applying, anyLate atomic.Bool
+
+	mu     sync.Mutex
+	nodes  []node[T]     // by id; that of syncID is nobody's
+	free   []int32       // ids that are nobody's
+	ghosts map[Key]int32 // ids of what is gone
 
 	subs    []*subscriber[T] // replaced, not changed, when one leaves
 	entered uint64           // counts subscribers, to tell whether there are new ones
 	synced  bool             // a pass was committed
+	late    []*subscriber[T] // subscribed since then, their Sync is not queued yet
 	running bool             // between start and stop
 	stopped bool
 	done    chan struct{} // closed by stop
@@ -45,18 +51,20 @@ type hub[T runtime.Object] struct {
 // syncID is the id that Sync has among the keys.
 const syncID int32 = 0
 
-// node is a key that is in the collection or that a subscriber remembers.
+// node is a key that is in the collection, or a ghost: one that is not, but that a
+// subscriber remembers. The store keeps the id with the record.
 type node[T runtime.Object] struct {
-	key  Key
-	id   int32
-	refs int32     // subscribers that remember it
-	cur  *state[T] // nil: not in the collection
+	rec  *store.Record[T] // the current state, or the last one; nil: nobody's
+	refs int32            // subscribers that remember it
+	gone bool
 }
 
-// state is an object in one version. It does not change.
-type state[T runtime.Object] struct {
-	meta store.Meta
-	obj  T
+// current is the state of the key in the collection, nil if it is not there.
+func (n *node[T]) current() *store.Record[T] {
+	if n.gone {
+		return nil
+	}
+	return n.rec
 }
 
 func newHub[T runtime.Object](name string, forgotten func(ForgottenDone)) *hub[T] {
@@ -64,8 +72,8 @@ func newHub[T runtime.Object](name string, forgotten func(ForgottenDone)) *hub[T
 		name:      name,
 		forgotten: forgotten,
 		epoch:     time.Now(),
-		nodes:     map[Key]*node[T]{},
-		byID:      make([]*node[T], 1),
+		nodes:     make([]node[T], 1),
+		ghosts:    map[Key]int32{},
 		done:      make(chan struct{}),
 	}
 }
@@ -75,33 +83,33 @@ func (h *hub[T]) now() uint32 {
 	return uint32(time.Since(h.epoch).Milliseconds())
 }
 
-// change says that key is now in the state next, or gone if that is nil. It is
-// called by the informer only, one call at a time.
-func (h *hub[T]) change(key Key, next *state[T]) {
+// change is told by the store of each change, one call at a time.
+func (h *hub[T]) change(c store.Change[T]) {
 	now := h.now()
+	gone := c.Kind == store.Deleted
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.judge(next)
-	n := h.nodes[key]
-	if n == nil {
-		if next == nil {
-			return
-		}
-		n = h.add(key)
+	if !gone {
+		h.judge(c.Record)
 	}
-	n.cur = next
+	if c.Record.Tag == 0 {
+		c.Record.Tag = uint32(h.enroll(c.Meta.Key))
+	}
+	id := int32(c.Record.Tag)
+	n := &h.nodes[id]
+	n.rec, n.gone = c.Record, gone
 	for _, s := range h.subs {
-		s.changed(n, now)
+		s.changed(id, now)
 	}
-	h.settle(n)
+	if gone {
+		h.ghosts[c.Meta.Key] = id
+		h.settle(id)
+	}
 }
 
 // judge asks the filters of all subscribers about next. It lets go of the mutex
 // while they run, so it goes on until it has asked everybody who is there.
-func (h *hub[T]) judge(next *state[T]) {
-	if next == nil {
-		return
-	}
+func (h *hub[T]) judge(next *store.Record[T]) {
 	for {
 		var ask []*subscriber[T]
 		entered := h.entered
@@ -115,7 +123,7 @@ func (h *hub[T]) judge(next *state[T]) {
 		}
 		h.unlocked(func() {
 			for _, s := range ask {
-				s.verdict, s.verdictOn = s.keep(next.obj), next
+				s.verdict, s.verdictOn = s.keep(next.Object()), next
 			}
 		})
 		if h.entered == entered {
@@ -138,26 +146,28 @@ func (h *hub[T]) committed() {
 	}
 }
 
-func (h *hub[T]) add(key Key) *node[T] {
-	n := &node[T]{key: key}
-	if last := len(h.free) - 1; last >= 0 {
-		n.id = h.free[last]
-		h.free = h.free[:last]
-		h.byID[n.id] = n
-	} else {
-		n.id = int32(len(h.byID))
-		h.byID = append(h.byID, n)
+// enroll gives an id to a key that is new to the store.
+func (h *hub[T]) enroll(key Key) int32 {
+	if id, ok := h.ghosts[key]; ok {
+		delete(h.ghosts, key)
+		return id
 	}
-	h.nodes[key] = n
-	return n
+	if last := len(h.free) - 1; last >= 0 {
+		id := h.free[last]
+		h.free = h.free[:last]
+		return id
+	}
+	h.nodes = append(h.nodes, node[T]{})
+	return int32(len(h.nodes) - 1)
 }
 
-// settle forgets a node that is no longer of interest to anybody.
-func (h *hub[T]) settle(n *node[T]) {
-	if n.cur == nil && n.refs == 0 {
-		delete(h.nodes, n.key)
-		h.byID[n.id] = nil
-		h.free = append(h.free, n.id)
+// settle forgets a ghost that nobody remembers.
+func (h *hub[T]) settle(id int32) {
+	n := &h.nodes[id]
+	if n.gone && n.refs == 0 {
+		delete(h.ghosts, n.rec.Key())
+		*n = node[T]{}
+		h.free = append(h.free, id)
 	}
 }
 
@@ -170,9 +180,13 @@ func (h *hub[T]) enter(s *subscriber[T]) bool {
 	if h.stopped {
 		return false
 	}
-	s.limit = int32(len(h.byID))
+	s.limit = int32(len(h.nodes))
 	if h.synced {
-		s.enqueue(syncID, now)
+		h.late = append(h.late, s)
+		h.anyLate.Store(true)
+		if !h.applying.Load() {
+			h.admit(now)
+		}
 	}
 	h.subs = append(h.subs, s)
 	h.entered++
@@ -182,6 +196,33 @@ func (h *hub[T]) enter(s *subscriber[T]) bool {
 		s.unwatch = context.AfterFunc(s.ctx, s.finish)
 	}
 	return true
+}
+
+// apply calls f, which makes a change visible in the store and passes it on to
+// change. Who subscribes in between is synced after the change: it is in the store
+// when they subscribe.
+func (h *hub[T]) apply(f func() error) error {
+	h.applying.Store(true)
+	err := f()
+	h.applying.Store(false)
+	if h.anyLate.Load() {
+		now := h.now()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.admit(now)
+	}
+	return err
+}
+
+// admit queues the Sync of late subscribers, behind what the store has.
+func (h *hub[T]) admit(now uint32) {
+	for _, s := range h.late {
+		if !s.left {
+			s.enqueue(syncID, now)
+		}
+	}
+	h.late = nil
+	h.anyLate.Store(false)
 }
 
 func (h *hub[T]) launch(s *subscriber[T]) {

@@ -131,19 +131,15 @@ func (r *resource[T]) launch() {
 	}()
 }
 
-// changed is told by the store of each effective change.
-func (r *resource[T]) changed(c store.Change[T]) {
-	if c.Kind == store.Deleted {
-		r.hub.change(c.Meta.Key, nil)
-		return
-	}
-	r.hub.change(c.Meta.Key, &state[T]{meta: c.Meta, obj: c.New})
-}
-
 // sink is the store, and tells the resource when a pass is complete.
 type sink[T runtime.Object] struct {
 	*store.Store[T]
 	resource *resource[T]
+}
+
+// Apply implements store.Sink.
+func (s sink[T]) Apply(ctx context.Context, meta store.Meta, obj T) error {
+	return s.resource.hub.apply(func() error { return s.Store.Apply(ctx, meta, obj) })
 }
 
 // Commit implements store.Sink.

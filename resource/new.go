@@ -94,7 +94,7 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 	r.store, err = store.New(store.Config[T]{
 		Name:     o.name,
 		Indexers: typedIndexers[T](o.indexers),
-		OnChange: r.changed,
+		OnChange: r.hub.change,
 		OnIndexError: func(err error) {
 			o.log.Error("Index function failed, the object is missing from the index",
 				"resource", o.name, "error", err)

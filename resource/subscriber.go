@@ -9,6 +9,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/util/workqueue"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // subscriber is one subscription. All of it but what is set at construction is
@@ -34,7 +36,7 @@ type subscriber[T runtime.Object] struct {
 	// there to do it. It reports false if ctx has ended.
 	unwatch func() bool
 
-	wake chan struct{} // has a token when there may be something to emit
+	wake chan struct{} // has a token when there may be something to do
 	quit chan struct{} // closed when the error handler says stop
 
 	cursor, limit int32
@@ -47,15 +49,19 @@ type subscriber[T runtime.Object] struct {
 	spare   []*token[T]
 	left    bool
 
+	// offering is set while the goroutine waits for Sync to be received. Recall
+	// is closed when it has taken notice that Sync must wait for an owed key.
+	offering bool
+	recall   chan struct{}
 	// What keep said of verdictOn. Only the informer's goroutine uses these.
 	verdict   bool
-	verdictOn *state[T]
+	verdictOn *store.Record[T]
 }
 
 // slot is what a subscriber remembers of a key.
 type slot[T runtime.Object] struct {
-	seen  *state[T] // of the last Upsert, until its Delete is acknowledged
-	prev  int32     // neighbours in queue or issued
+	seen  *store.Record[T] // of the last Upsert, until its Delete is acknowledged
+	prev  int32            // neighbours in queue or issued
 	next  int32
 	since uint32 // when it was put there
 	flags flags
@@ -81,96 +87,103 @@ func (s *subscriber[T]) slot(id int32) *slot[T] {
 	return &s.slots[id]
 }
 
-// changed is told that n.cur is another one.
-func (s *subscriber[T]) changed(n *node[T], now uint32) {
-	sl := s.slot(n.id)
+// changed is told that the key has another state.
+func (s *subscriber[T]) changed(id int32, now uint32) {
+	sl := s.slot(id)
 	if s.keep != nil {
-		sl.flags &^= isHidden
-		if n.cur != nil && !s.verdict {
-			sl.flags |= isHidden
-		}
+		s.hide(id, !s.hub.nodes[id].gone && !s.verdict)
 	}
-	if n.id >= s.cursor && n.id < s.limit {
+	if id >= s.cursor && id < s.limit {
 		return // the replay will come to it
 	}
 	if sl.flags&isIssued != 0 {
 		return // Done will look
 	}
-	s.requeue(n, sl, now)
+	s.requeue(id, sl, now)
 }
 
-// requeue puts n into the queue if there is something to emit, and takes it out
-// if not.
-func (s *subscriber[T]) requeue(n *node[T], sl *slot[T], now uint32) {
-	kind, _ := s.pending(n, sl)
+// requeue puts the key into the queue if there is something to emit, and takes it
+// out if not.
+func (s *subscriber[T]) requeue(id int32, sl *slot[T], now uint32) {
+	kind, _ := s.pending(id, sl)
 	switch wanted := kind != ""; {
 	case wanted && sl.flags&isQueued == 0:
-		s.enqueue(n.id, now)
+		s.enqueue(id, now)
 	case !wanted && sl.flags&isQueued != 0:
-		s.dequeue(n.id)
+		s.dequeue(id)
 	}
-	s.count(n, sl)
+	s.count(id, sl)
 }
 
-// pending says what there is to emit of n: nothing if the kind is empty.
-func (s *subscriber[T]) pending(n *node[T], sl *slot[T]) (EventKind, *state[T]) {
-	cur := n.cur
+// current is the state of the key for this subscriber, nil if it is not there or
+// not kept by the filter.
+func (s *subscriber[T]) current(id int32, sl *slot[T]) *store.Record[T] {
 	if sl.flags&isHidden != 0 {
-		cur = nil
+		return nil
 	}
+	return s.hub.nodes[id].current()
+}
+
+// pending says what there is to emit of a key: nothing if the kind is empty.
+func (s *subscriber[T]) pending(id int32, sl *slot[T]) (EventKind, *store.Record[T]) {
+	cur := s.current(id, sl)
 	switch {
-	case cur == nil && sl.seen == nil:
+	case cur == sl.seen && (cur == nil || sl.flags&(mustRepeat|shownDeleted) == 0):
 		return "", nil
 	case cur == nil:
 		return Delete, sl.seen
-	case sl.seen == nil:
-		return Upsert, cur
-	case sl.flags&shownDeleted == 0 && !cur.meta.SameObject(sl.seen.meta):
+	case sl.seen != nil && sl.flags&shownDeleted == 0 && !cur.Meta().SameObject(sl.seen.Meta()):
 		return Delete, sl.seen
-	case cur != sl.seen || sl.flags&(mustRepeat|shownDeleted) != 0:
-		return Upsert, cur
 	}
-	return "", nil
+	return Upsert, cur
 }
 
 // count keeps the node's references in step with whether the slot is in use.
-func (s *subscriber[T]) count(n *node[T], sl *slot[T]) {
+func (s *subscriber[T]) count(id int32, sl *slot[T]) {
 	used := sl.seen != nil || sl.flags&(isQueued|isIssued|isDelayed) != 0
 	switch {
 	case used && sl.flags&isCounted == 0:
 		sl.flags |= isCounted
-		n.refs++
+		s.hub.nodes[id].refs++
 	case !used && sl.flags&isCounted != 0:
 		sl.flags &^= isCounted
-		n.refs--
+		s.hub.nodes[id].refs--
 	}
 }
 
 // enqueue puts id at the end of the queue, or at its head if the key is owed to
-// the Sync that waits there.
+// a Sync that waits there or has yet to be received.
 func (s *subscriber[T]) enqueue(id int32, now uint32) {
 	sl := s.slot(id)
-	if sl.flags&isOwed != 0 && s.slots[syncID].flags&isQueued != 0 {
+	owed := sl.flags&isOwed != 0
+	if owed && s.offering && s.recall == nil {
+		s.recall = make(chan struct{})
+	}
+	if owed && (s.offering || s.slots[syncID].flags&isQueued != 0) {
 		pushFront(s.slots, &s.queue, id)
 	} else {
 		push(s.slots, &s.queue, id)
 	}
-	sl.flags = sl.flags&^isOwed | isQueued
+	sl.flags |= isQueued
 	sl.since = now
 	s.metrics.added(s.queue.len)
 	s.poke()
 }
 
-// synced queues Sync. Keys that are outstanding and have changed since go before
-// it if their Done comes in time.
+// synced queues Sync. What has more than one event to come until it is as it is now
+// (it changed while outstanding, or was created anew) goes before Sync if the Done
+// of the first event comes in time.
 func (s *subscriber[T]) synced(now uint32) {
-	s.enqueue(syncID, now)
-	for id := range ids(s.slots, s.issued) {
-		sl := &s.slots[id]
-		if kind, _ := s.pending(s.hub.byID[id], sl); kind != "" {
-			sl.flags |= isOwed
+	for _, l := range []list{s.queue, s.issued} {
+		for id := range ids(s.slots, l) {
+			sl := &s.slots[id]
+			kind, _ := s.pending(id, sl)
+			if sl.flags&isIssued != 0 && kind != "" || kind == Delete && s.current(id, sl) != nil {
+				sl.flags |= isOwed
+			}
 		}
 	}
+	s.enqueue(syncID, now)
 }
 
 func (s *subscriber[T]) dequeue(id int32) {
@@ -201,75 +214,72 @@ func (s *subscriber[T]) pick() (event Event[T], t *token[T], ok bool) {
 	now := h.now()
 	s.release(now)
 	for s.cursor < s.limit {
-		if s.left {
-			return event, nil, false
-		}
-		n := h.byID[s.cursor]
-		if n == nil || n.cur == nil {
+		id := s.cursor
+		cur := h.nodes[id].current()
+		if cur == nil {
 			s.cursor++
 			continue
 		}
-		sl := s.slot(n.id)
 		if s.keep != nil {
-			cur, keep := n.cur, false
-			h.unlocked(func() { keep = s.keep(cur.obj) })
-			if h.byID[s.cursor] != n || n.cur != cur {
+			keep := false
+			h.unlocked(func() { keep = s.keep(cur.Object()) })
+			if s.left || h.nodes[id].current() != cur {
 				continue
 			}
-			sl = s.slot(n.id)
-			sl.flags &^= isHidden
-			if !keep {
-				sl.flags |= isHidden
-			}
+			s.hide(id, !keep)
 		}
 		s.cursor++
-		if kind, st := s.pending(n, sl); kind != "" {
-			event, t = s.issue(n, sl, kind, st, now)
+		sl := s.slot(id)
+		if kind, rec := s.pending(id, sl); kind != "" {
+			event, t = s.issue(id, sl, kind, rec, now)
 			return event, t, true
 		}
 	}
-	for s.queue.len > 0 && !s.left {
-		id := s.queue.head
-		sl := &s.slots[id]
-		s.metrics.got(now - sl.since)
-		s.dequeue(id)
-		if id == syncID {
-			event, t = s.issue(nil, sl, Sync, nil, now)
-			return event, t, true
-		}
-		n := h.byID[id]
-		kind, st := s.pending(n, sl)
-		event, t = s.issue(n, sl, kind, st, now)
-		return event, t, true
+	if s.queue.len == 0 || s.left {
+		return event, nil, false
 	}
-	return event, nil, false
+	id := s.queue.head
+	sl := &s.slots[id]
+	s.metrics.got(now - sl.since)
+	s.dequeue(id)
+	kind, rec := Sync, (*store.Record[T])(nil)
+	if id != syncID {
+		kind, rec = s.pending(id, sl)
+	}
+	event, t = s.issue(id, sl, kind, rec, now)
+	return event, t, true
+}
+
+// hide notes whether the filter keeps the current state of a key.
+func (s *subscriber[T]) hide(id int32, hidden bool) {
+	sl := s.slot(id)
+	sl.flags &^= isHidden
+	if hidden {
+		sl.flags |= isHidden
+	}
 }
 
 // issue makes the event and marks it as outstanding.
-func (s *subscriber[T]) issue(n *node[T], sl *slot[T], kind EventKind, st *state[T], now uint32) (Event[T], *token[T]) {
+func (s *subscriber[T]) issue(id int32, sl *slot[T], kind EventKind, rec *store.Record[T], now uint32) (Event[T], *token[T]) {
 	event := Event[T]{Kind: kind}
-	id := syncID
+	if rec != nil {
+		event.Key, event.Object = rec.Key(), rec.Object()
+	}
 	switch kind {
 	case Upsert:
-		sl.seen = st
-		sl.flags &^= shownDeleted
+		sl.seen = rec
+		sl.flags &^= shownDeleted | isOwed
 	case Delete:
 		sl.flags |= shownDeleted
 	}
-	if n != nil {
-		id = n.id
-		event.Key, event.Object = n.key, st.obj
-	}
-	sl.flags &^= mustRepeat
 	if sl.flags&isDelayed != 0 { // emitted ahead of its time, since it changed
-		sl.flags &^= isDelayed
 		s.delayed.remove(id)
 	}
-	sl.flags |= isIssued
+	sl.flags = sl.flags&^(mustRepeat|isDelayed) | isIssued
 	sl.since = now
 	push(s.slots, &s.issued, id)
-	if n != nil {
-		s.count(n, sl)
+	if id != syncID {
+		s.count(id, sl)
 	}
 	s.hub.counts.Emitted++
 	t, done := s.token(id, event.Key, kind)
@@ -304,27 +314,41 @@ func (s *subscriber[T]) answered(id int32, action ErrorAction, delay time.Durati
 	if id == syncID {
 		return
 	}
-	n := h.byID[id]
-	switch {
-	case action != ErrorActionRetry:
-		s.requeue(n, sl, now)
-	case s.movedOn(n, sl):
-		s.requeue(n, sl, now)
+	if action != ErrorActionRetry || s.movedOn(id, sl) {
+		s.requeue(id, sl, now)
 	}
-	h.settle(n)
+	h.settle(id)
 }
 
-// movedOn reports whether n is no longer as the event that failed showed it, so
-// that there is no reason to hold it back.
-func (s *subscriber[T]) movedOn(n *node[T], sl *slot[T]) bool {
-	cur := n.cur
-	if sl.flags&isHidden != 0 {
-		cur = nil
-	}
+// movedOn reports whether the key is no longer as the event that failed showed it,
+// so that there is no reason to hold it back.
+func (s *subscriber[T]) movedOn(id int32, sl *slot[T]) bool {
+	cur := s.current(id, sl)
 	if sl.flags&shownDeleted != 0 {
 		return cur != nil
 	}
 	return cur != sl.seen
+}
+
+// withdraw takes back an event that was not received.
+func (s *subscriber[T]) withdraw(t *token[T], now uint32) {
+	r := t.receipt
+	t.use++
+	r.outstanding = false
+	s.spare = append(s.spare, t)
+	s.slots[r.id].flags &^= isIssued
+	remove(s.slots, &s.issued, r.id)
+	s.hub.counts.Emitted--
+	s.enqueue(r.id, now)
+}
+
+// heed ends the recall of Sync, if there is one.
+func (s *subscriber[T]) heed() {
+	s.offering = false
+	if s.recall != nil {
+		close(s.recall)
+		s.recall = nil
+	}
 }
 
 func (s *subscriber[T]) poke() {
@@ -339,13 +363,13 @@ func (s *subscriber[T]) forgetAll() {
 	for id := range s.slots {
 		sl := &s.slots[id]
 		if sl.flags&isCounted != 0 {
-			n := s.hub.byID[id]
-			n.refs--
-			s.hub.settle(n)
+			s.hub.nodes[id].refs--
+			s.hub.settle(int32(id))
 		}
 	}
 	s.slots, s.retries, s.delayed, s.spare = nil, nil, delays{}, nil
 	s.queue, s.issued = list{}, list{}
 	s.cursor, s.limit = 0, 0
+	s.heed()
 	s.metrics.depth(0)
 }

@@ -68,6 +68,9 @@ func (t *token[T]) done(use uint64, err error) {
 		s.spare = append(s.spare, t)
 	}
 	runtime.KeepAlive(t)
+	if recall := s.recall; recall != nil {
+		s.hub.unlocked(func() { <-recall })
+	}
 }
 
 // failed asks the error handler, without the mutex. The key stays outstanding

@@ -68,7 +68,7 @@ type bucket[T any] struct {
 	index   *index[T] // never changes
 	value   string    // never changes
 	slot    uint32    // its position in index.list
-	records cow[*record[T]]
+	records cow[*Record[T]]
 }
 
 // term is one value of one index under which an object belongs.
@@ -108,10 +108,10 @@ func (ix *index[T]) values(obj T) (values []string, stack []byte, err error) {
 
 // appendTerms appends to terms those of rec in ix, sorted and without
 // duplicates.
-func (s *Store[T]) appendTerms(terms []term[T], errs []error, ix *index[T], rec *record[T]) ([]term[T], []error) {
+func (s *Store[T]) appendTerms(terms []term[T], errs []error, ix *index[T], rec *Record[T]) ([]term[T], []error) {
 	values, stack, err := ix.values(rec.obj)
 	if err != nil {
-		return terms, append(errs, &IndexError{Store: s.name, Index: ix.name, Meta: rec.meta(), Err: err, Stack: stack})
+		return terms, append(errs, &IndexError{Store: s.name, Index: ix.name, Meta: rec.Meta(), Err: err, Stack: stack})
 	}
 	start := len(terms)
 	for _, v := range values {
@@ -127,7 +127,7 @@ func (s *Store[T]) appendTerms(terms []term[T], errs []error, ix *index[T], rec 
 
 // termsOf calls the index functions. The result is valid until the next call.
 // The caller holds writing.
-func (s *Store[T]) termsOf(rec *record[T]) (terms []term[T], errs []error) {
+func (s *Store[T]) termsOf(rec *Record[T]) (terms []term[T], errs []error) {
 	clear(s.terms)
 	s.terms = s.terms[:0]
 	for _, ix := range s.indexes {
@@ -138,7 +138,7 @@ func (s *Store[T]) termsOf(rec *record[T]) (terms []term[T], errs []error) {
 
 // reindex makes the indexes have rec under terms, and takes out the record
 // that they had before under refs. The caller holds both locks.
-func (rec *record[T]) reindex(old []ref[T], terms []term[T]) {
+func (rec *Record[T]) reindex(old []ref[T], terms []term[T]) {
 	if haveTerms(old, terms) {
 		for _, r := range old {
 			r.bucket.records.set(r.pos, rec)
@@ -189,7 +189,7 @@ func haveTerms[T any](refs []ref[T], terms []term[T]) bool {
 }
 
 // enter puts rec into the bucket of t.
-func (t term[T]) enter(rec *record[T]) ref[T] {
+func (t term[T]) enter(rec *Record[T]) ref[T] {
 	ix := t.index
 	b := ix.buckets[t.value]
 	if b == nil {

@@ -182,6 +182,7 @@ func TestModel(t *testing.T) {
 		s, err := store.New(store.Config[*thing]{
 			Indexers: m.indexes,
 			OnChange: func(c store.Change[*thing]) {
+				checkRecord(t, &c)
 				obj, ok := s.Get(c.Meta.Key)
 				if ok != (c.Kind != store.Deleted) || ok && obj != c.New {
 					t.Fatalf("%s %v is told before it is to be seen", c.Kind, c.Meta)
@@ -295,6 +296,22 @@ func TestModel(t *testing.T) {
 			},
 		})
 	})
+}
+
+// checkRecord checks the record of a change, and takes it out.
+func checkRecord(t *rapid.T, c *store.Change[*thing]) {
+	meta, obj := c.Meta, c.New
+	if c.Kind == store.Deleted {
+		meta, obj = c.OldMeta, c.Old
+	}
+	if c.Record.Meta() != meta || c.Record.Object() != obj || c.Record.Key() != meta.Key {
+		t.Fatalf("%s: the record is of %v", c.Kind, c.Record.Meta())
+	}
+	if fresh := c.Kind == store.Added; fresh != (c.Record.Tag == 0) {
+		t.Fatalf("%s: the tag is %d", c.Kind, c.Record.Tag)
+	}
+	c.Record.Tag++
+	c.Record = nil
 }
 
 func wantChanges(t *rapid.T, got, want []store.Change[*thing]) {

@@ -34,7 +34,7 @@ func (s *Store[T]) Entry(key Key) (meta Meta, obj T, ok bool) {
 	if rec == nil {
 		return Meta{}, obj, false
 	}
-	return rec.meta(), rec.obj, true
+	return rec.Meta(), rec.obj, true
 }
 
 // Len returns how many objects there are.
@@ -78,7 +78,7 @@ func (s *Store[T]) All() iter.Seq2[Key, T] {
 func (s *Store[T]) Entries() iter.Seq2[Meta, T] {
 	return func(yield func(Meta, T) bool) {
 		for rec := range s.snapshot().all() {
-			if !yield(rec.meta(), rec.obj) {
+			if !yield(rec.Meta(), rec.obj) {
 				return
 			}
 		}
@@ -149,13 +149,13 @@ func (s *Store[T]) rlock() {
 	s.mu.RLock()
 }
 
-func (s *Store[T]) snapshot() snapshot[*record[T]] {
+func (s *Store[T]) snapshot() snapshot[*Record[T]] {
 	s.rlock()
 	defer s.mu.RUnlock()
 	return s.records.snapshot()
 }
 
-func (s *Store[T]) bucket(index, value string) (snap snapshot[*record[T]], err error) {
+func (s *Store[T]) bucket(index, value string) (snap snapshot[*Record[T]], err error) {
 	s.rlock()
 	defer s.mu.RUnlock()
 	ix := s.byName[index]
@@ -182,7 +182,7 @@ func (s *Store[T]) noIndex(index string) error {
 	return fmt.Errorf("store %s: index %q: %w: add it with AddIndexers", s.name, index, ErrNoIndex)
 }
 
-func objects[T any](snap snapshot[*record[T]]) []T {
+func objects[T any](snap snapshot[*Record[T]]) []T {
 	objs := make([]T, 0, snap.len())
 	for _, p := range snap.dir {
 		for _, rec := range p.items {

@@ -76,7 +76,7 @@ func newRig(t testing.TB) *rig {
 	s, err := store.New(store.Config[*thing]{
 		Name:         "things",
 		Indexers:     map[string]store.IndexFunc[*thing]{"tag": tags, "namespace": namespace},
-		OnChange:     func(c store.Change[*thing]) { r.changes = append(r.changes, c) },
+		OnChange:     func(c store.Change[*thing]) { c.Record = nil; r.changes = append(r.changes, c) },
 		OnIndexError: func(err error) { r.errs = append(r.errs, err) },
 	})
 	if err != nil {

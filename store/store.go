@@ -45,7 +45,7 @@ type Store[T any] struct {
 	// mu guards what readers see, and is held only while that is changed.
 	mu      sync.RWMutex
 	byKey   table[T]
-	records cow[*record[T]]
+	records cow[*Record[T]]
 	indexes []*index[T] // by ordinal
 	byName  map[string]*index[T]
 	version string
@@ -66,26 +66,40 @@ type passState struct {
 	seen int
 }
 
-// record is one state of an object. What readers see of it never changes; the
-// rest is looked at only in the record of the current state, and only by
-// writers.
-type record[T any] struct {
+// Record is one state of an object as the store keeps it. It does not change,
+// but for Tag, and may be kept: that costs no memory beyond what the store needs
+// while the state is current.
+type Record[T any] struct {
 	key     Key
 	obj     T
 	uid     types.UID
 	version string
 
+	// The rest is looked at only in the record of the current state, and only
+	// by writers.
+
 	refs []ref[T] // where the indexes have it, in the order of terms
 	slot uint32   // its position in Store.records
 	seen uint32   // the mark of the last pass that had it
+
+	// Tag is for the observer to use, from OnChange only. It passes from each
+	// record to that which replaces it, and is zero in the first one of a key.
+	Tag uint32
 }
 
-func (r *record[T]) meta() Meta {
+// Meta identifies the state.
+func (r *Record[T]) Meta() Meta {
 	return Meta{Key: r.key, UID: r.uid, Version: r.version}
 }
 
+// Object is the object. It is shared and must not be modified.
+func (r *Record[T]) Object() T { return r.obj }
+
+// Key is the key of the object.
+func (r *Record[T]) Key() Key { return r.key }
+
 // is reports whether r is the state that meta means, for certain.
-func (r *record[T]) is(meta Meta) bool {
+func (r *Record[T]) is(meta Meta) bool {
 	return meta.Version != "" && meta.Version == r.version && meta.UID == r.uid
 }
 
@@ -161,6 +175,9 @@ type Change[T any] struct {
 	// New is the state that the store holds now. If Deleted: the last state of
 	// Old as the deletion told it, zero if it did not.
 	New T
+
+	// Record is the store's record of New; if Deleted, of Old.
+	Record *Record[T]
 }
 
 // Stats of a [Store]. Counters count from its construction.

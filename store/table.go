@@ -20,7 +20,7 @@ type table[T any] struct {
 // slot of a table; it is free if it has no record.
 type slot[T any] struct {
 	hash uint64
-	rec  *record[T]
+	rec  *Record[T]
 }
 
 // minSlots is how many slots a table has at least.
@@ -32,7 +32,7 @@ func newTable[T any]() table[T] {
 
 // find returns the position of the record of key, or of the free slot where it
 // belongs.
-func (t *table[T]) find(key Key) (pos int, rec *record[T], hash uint64) {
+func (t *table[T]) find(key Key) (pos int, rec *Record[T], hash uint64) {
 	hash = maphash.Comparable(t.seed, key)
 	for pos = t.home(hash); ; pos = t.next(pos) {
 		s := &t.slots[pos]
@@ -74,7 +74,7 @@ func (t *table[T]) resized(more int) []slot[T] {
 }
 
 // add puts rec into the table, which must not have its key.
-func (t *table[T]) add(hash uint64, rec *record[T]) {
+func (t *table[T]) add(hash uint64, rec *Record[T]) {
 	pos := t.home(hash)
 	for t.slots[pos].rec != nil {
 		pos = t.next(pos)

@@ -14,12 +14,12 @@ import (
 func TestTable(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		table := newTable[int]()
-		model := map[Key]*record[int]{}
+		model := map[Key]*Record[int]{}
 		anyKey := rapid.Custom(func(t *rapid.T) Key {
 			return Key{Name: fmt.Sprint(rapid.IntRange(0, 200).Draw(t, "name"))}
 		})
 		set := func(t *rapid.T, key Key) {
-			rec := &record[int]{key: key}
+			rec := &Record[int]{key: key}
 			pos, held, hash := table.find(key)
 			if held != model[key] {
 				t.Fatalf("found %v, want %v", held, model[key])

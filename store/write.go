@@ -69,14 +69,15 @@ func (s *Store[T]) apply(meta Meta, obj T) (change Change[T], errs []error, chan
 				s.see(held)
 				return change, nil, false
 			}
-		} else if isStale(meta, held.meta()) {
+		} else if isStale(meta, held.Meta()) {
 			s.stale.Add(1)
 			return change, nil, false
 		}
-		change.Kind, change.OldMeta, change.Old = Updated, held.meta(), held.obj
+		change.Kind, change.OldMeta, change.Old = Updated, held.Meta(), held.obj
 	}
 
-	rec := &record[T]{key: meta.Key, obj: obj, uid: meta.UID, version: meta.Version}
+	rec := &Record[T]{key: meta.Key, obj: obj, uid: meta.UID, version: meta.Version}
+	change.Record = rec
 	terms, errs := s.termsOf(rec)
 	var slots []slot[T]
 	if held == nil {
@@ -94,7 +95,7 @@ func (s *Store[T]) apply(meta Meta, obj T) (change Change[T], errs []error, chan
 		rec.reindex(nil, terms)
 	} else {
 		s.byKey.slots[pos].rec = rec
-		rec.slot, rec.seen = held.slot, held.seen
+		rec.slot, rec.seen, rec.Tag = held.slot, held.seen, held.Tag
 		s.records.set(rec.slot, rec)
 		rec.reindex(held.refs, terms)
 		held.refs = nil
@@ -137,7 +138,7 @@ func (s *Store[T]) delete(meta Meta, last T, known bool) (change Change[T], chan
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	_, held, _ := s.byKey.find(meta.Key)
-	if held != nil && Superseded(meta, held.meta()) {
+	if held != nil && Superseded(meta, held.Meta()) {
 		s.stale.Add(1)
 		return change, false
 	}
@@ -151,7 +152,7 @@ func (s *Store[T]) delete(meta Meta, last T, known bool) (change Change[T], chan
 		s.advance(version)
 		return change, false
 	}
-	change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: held.meta(), Old: held.obj}
+	change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: held.Meta(), Old: held.obj, Record: held}
 	if known && meta.SameObject(change.OldMeta) {
 		change.New = last
 	}
@@ -161,7 +162,7 @@ func (s *Store[T]) delete(meta Meta, last T, known bool) (change Change[T], chan
 
 // remove takes rec out of everything, and the store to version. The caller
 // holds writing.
-func (s *Store[T]) remove(rec *record[T], version string) {
+func (s *Store[T]) remove(rec *Record[T], version string) {
 	slots := s.byKey.resized(-1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,7 +209,7 @@ func (s *Store[T]) Commit(_ context.Context, version string) error {
 }
 
 // missing returns what the pass did not have.
-func (s *Store[T]) missing() ([]*record[T], error) {
+func (s *Store[T]) missing() ([]*Record[T], error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if !s.pass.open {
@@ -218,7 +219,7 @@ func (s *Store[T]) missing() ([]*record[T], error) {
 	if n == 0 {
 		return nil, nil
 	}
-	missing := make([]*record[T], 0, n)
+	missing := make([]*Record[T], 0, n)
 	for _, p := range s.records.dir {
 		for _, rec := range p.items {
 			if rec.seen != s.pass.mark {
@@ -230,13 +231,13 @@ func (s *Store[T]) missing() ([]*record[T], error) {
 }
 
 // sweep removes rec because the pass did not have it.
-func (s *Store[T]) sweep(rec *record[T]) (change Change[T], changed bool) {
+func (s *Store[T]) sweep(rec *Record[T]) (change Change[T], changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if _, held, _ := s.byKey.find(rec.key); held != rec {
 		return change, false
 	}
-	change = Change[T]{Kind: Deleted, Meta: rec.meta(), OldMeta: rec.meta(), Old: rec.obj}
+	change = Change[T]{Kind: Deleted, Meta: rec.Meta(), OldMeta: rec.Meta(), Old: rec.obj, Record: rec}
 	s.remove(rec, "")
 	s.swept.Add(1)
 	return change, true
@@ -283,7 +284,7 @@ func (s *Store[T]) report(change Change[T]) {
 }
 
 // see marks rec as seen in the pass, if there is one. The caller holds writing.
-func (s *Store[T]) see(rec *record[T]) {
+func (s *Store[T]) see(rec *Record[T]) {
 	if s.pass.open && rec.seen != s.pass.mark {
 		rec.seen = s.pass.mark
 		s.pass.seen++
