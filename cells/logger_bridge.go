@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"time"
 
 	sloglogrus "github.com/samber/slog-logrus/v2"
 	"github.com/sirupsen/logrus"
@@ -23,6 +24,8 @@ func newBridge(l *logrus.Logger) slog.Handler {
 //   - The level may change while loggers exist.
 //   - Levels between the named ones, as klog's verbosities are, are mapped to the
 //     named one below. The bridge would take them for a panic.
+//   - Errors and durations are printed as their text. The bridge would print the
+//     fields of the one and the nanoseconds of the other.
 //   - Loggers that are derived from one another share nothing that is written to.
 type handler struct {
 	backend *loggerBackend
@@ -45,7 +48,11 @@ func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	if len(attrs) == 0 {
 		return h
 	}
-	return h.with(derived{attrs: attrs})
+	own := make([]slog.Attr, len(attrs))
+	for i, a := range attrs {
+		own[i] = readable(a)
+	}
+	return h.with(derived{attrs: own})
 }
 
 // WithGroup implements slog.Handler.
@@ -64,7 +71,7 @@ func (h *handler) with(s derived) *handler {
 func (h *handler) Handle(ctx context.Context, record slog.Record) error {
 	attrs := make([]slog.Attr, 0, record.NumAttrs()+len(h.scopes))
 	record.Attrs(func(a slog.Attr) bool {
-		attrs = append(attrs, a)
+		attrs = append(attrs, readable(a))
 		return true
 	})
 	// From the innermost scope outwards: what is inside of a group becomes its
@@ -79,6 +86,18 @@ func (h *handler) Handle(ctx context.Context, record slog.Record) error {
 	plain := slog.NewRecord(record.Time, named(record.Level), record.Message, record.PC)
 	plain.AddAttrs(attrs...)
 	return h.backend.bridge.Handle(ctx, plain)
+}
+
+// readable replaces an error, or a duration, by its text.
+func readable(a slog.Attr) slog.Attr {
+	a.Value = a.Value.Resolve()
+	switch v := a.Value.Any().(type) {
+	case error:
+		a.Value = slog.StringValue(v.Error())
+	case time.Duration:
+		a.Value = slog.StringValue(v.String())
+	}
+	return a
 }
 
 // named returns the highest named level that is not above level; the lowest is

@@ -7,11 +7,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/hive"
 	"github.com/cilium/hive/cell"
@@ -153,6 +156,22 @@ func TestLoggersDoNotShare(t *testing.T) {
 	one.Info("m", "k", 1)
 	two.Info("m", "k", 1)
 	if s := buf.String(); strings.Count(s, `"who":"one"`) != 1 || strings.Count(s, `"h":{"k":1}`) != 1 {
+		t.Error(s)
+	}
+}
+
+func TestLoggerPrintsErrorsAndDurationsAsText(t *testing.T) {
+	b, err := makeBackend(LoggerConfig{LogFormat: "json"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buf bytes.Buffer
+	b.logrus.SetOutput(&buf)
+	log := slog.New(&handler{backend: b})
+	failure := fmt.Errorf("list pods: %w", errors.New("refused"))
+	log.Warn("of the record", "error", failure, "after", 1500*time.Millisecond)
+	log.With("error", failure).WithGroup("g").Warn("of the logger", "n", 1)
+	if s := buf.String(); strings.Count(s, `"error":"list pods: refused"`) != 2 || !strings.Contains(s, `"after":"1.5s"`) {
 		t.Error(s)
 	}
 }
