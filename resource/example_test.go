@@ -25,14 +25,14 @@ import (
 // as cache.NewListWatchFromClient(clientset.CoreV1().RESTClient(), "pods", "", fields.Everything()).
 func cluster(pods ...*corev1.Pod) *cache.ListWatch {
 	return &cache.ListWatch{
-		ListFunc: func(metav1.ListOptions) (runtime.Object, error) {
+		ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
 			list := &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "10"}}
 			for _, p := range pods {
 				list.Items = append(list.Items, *p)
 			}
 			return list, nil
 		},
-		WatchFunc: func(opts metav1.ListOptions) (watch.Interface, error) {
+		WatchFuncWithContext: func(_ context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 			if opts.SendInitialEvents != nil {
 				return nil, errors.New("there are only lists here")
 			}
