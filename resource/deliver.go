@@ -20,66 +20,90 @@ func (s *subscriber[T]) run() {
 	tick, stop := s.metrics.ticker()
 	defer stop()
 	for received := true; ; {
-		s.hub.mu.Lock()
-		if !received && t != nil && !s.left {
-			s.withdraw(t, s.hub.now())
-		}
-		s.heed()
-		event, picked, ok := s.pick()
-		s.offering = ok && event.Kind == Sync && s.next == nil
-		t = picked
-		until := s.delayed.next()
-		s.hub.mu.Unlock()
-
-		var out chan<- Event[T]
-		var due <-chan time.Time
+		var event Event[T]
+		var until time.Time
+		event, t, until = s.take(t, received)
+		ended := false
 		switch {
-		case ok && s.next != nil:
-			if s.ended() {
-				return
-			}
+		case t == nil:
+			ended = s.idle(timer, until, tick)
+		case s.next == nil:
+			received, ended = s.offer(event, tick)
+		case s.ended():
+			ended = true
+		default:
 			s.next(event)
 			received = true
-			continue
-		case ok:
-			out = s.out
-		case !until.IsZero():
-			timer.Reset(time.Until(until))
-			due = timer.C
 		}
-		var ended bool
-		if received, ended = s.await(out, event, due, tick); ended {
+		if ended {
 			return
 		}
 	}
 }
 
-// await waits until event was received from out or, if there is none, until there
-// may be something to do. A Sync that was not received must be withdrawn if await
-// returns without the subscription having ended.
-func (s *subscriber[T]) await(out chan<- Event[T], event Event[T], due, tick <-chan time.Time) (received, ended bool) {
-	wake := s.wake
-	if out != nil && event.Kind != Sync {
-		wake = nil
+// take returns the next event and its token, nil if there is none, and when a key
+// that is held back is due. The event before is withdrawn if it was not received.
+func (s *subscriber[T]) take(before *token[T], received bool) (event Event[T], t *token[T], until time.Time) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if before != nil && !received && !s.left {
+		s.withdraw(before)
+	}
+	s.heed()
+	event, t = s.pick()
+	s.offering = t != nil && event.Kind == Sync && s.next == nil
+	return event, t, s.delayed.next()
+}
+
+// offer waits until event is received, or the subscription has ended. A Sync may
+// be recalled; then it is neither.
+func (s *subscriber[T]) offer(event Event[T], tick <-chan time.Time) (received, ended bool) {
+	select {
+	case s.out <- event:
+		return true, false
+	default:
+	}
+	if event.Kind != Sync && tick == nil { // what there is most of
+		select {
+		case s.out <- event:
+			return true, false
+		case <-s.done:
+			return false, true
+		}
 	}
 	for {
 		select {
-		case out <- event:
+		case s.out <- event:
 			return true, false
-		case <-wake:
-			if out == nil || s.recalled() {
+		case <-s.wake:
+			if s.recalled() {
 				return false, false
 			}
-		case <-due:
-			return false, false
 		case <-tick:
 			s.measure()
-		case <-s.ctx.Done():
+		case <-s.done:
 			return false, true
-		case <-s.hub.done:
-			return false, true
-		case <-s.quit:
-			return false, true
+		}
+	}
+}
+
+// idle waits until there may be something to emit, or the subscription has ended.
+func (s *subscriber[T]) idle(timer *time.Timer, until time.Time, tick <-chan time.Time) (ended bool) {
+	var due <-chan time.Time
+	if !until.IsZero() {
+		timer.Reset(time.Until(until))
+		due = timer.C
+	}
+	for {
+		select {
+		case <-s.wake:
+			return false
+		case <-due:
+			return false
+		case <-tick:
+			s.measure()
+		case <-s.done:
+			return true
 		}
 	}
 }
@@ -91,31 +115,59 @@ func (s *subscriber[T]) recalled() bool {
 	return s.recall != nil
 }
 
-// ended reports whether the subscription ended, without waiting.
+// ended reports whether the subscription has ended, without waiting.
 func (s *subscriber[T]) ended() bool {
 	select {
-	case <-s.ctx.Done():
-	case <-s.hub.done:
-	case <-s.quit:
+	case <-s.done:
+		return true
 	default:
 		return false
 	}
+}
+
+// end ends the subscription. It is called with the mutex held, and reports false
+// if that was done before.
+func (s *subscriber[T]) end() bool {
+	if s.ending {
+		return false
+	}
+	s.ending = true
+	close(s.done)
 	return true
 }
 
-// finish leaves the hub and tells the subscriber that nothing more will come.
+// cancel ends the subscription because its context has ended.
+func (s *subscriber[T]) cancel() {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if s.end() && !s.launched {
+		s.hub.unlocked(s.finish)
+	}
+}
+
+// dismiss ends the subscription because the error handler said so. It is called
+// with the mutex held.
+func (s *subscriber[T]) dismiss() {
+	if !s.left {
+		s.hub.leave(s)
+	}
+	s.end()
+}
+
+// finish tells the subscriber that nothing more will come. It is called once, when
+// the subscription has ended: by its goroutine, or by what ended it if there is none.
 func (s *subscriber[T]) finish() {
-	s.hub.leave(s)
+	s.hub.mu.Lock()
+	if !s.left {
+		s.hub.leave(s)
+	}
+	s.hub.mu.Unlock()
+	if s.unwatch != nil {
+		s.unwatch()
+	}
 	if s.out != nil {
 		close(s.out)
 		return
 	}
 	s.complete(s.ctx.Err())
-}
-
-// dismiss ends the subscription because the error handler said so.
-func (s *subscriber[T]) dismiss() {
-	if s.hub.leave(s) {
-		close(s.quit)
-	}
 }

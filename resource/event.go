@@ -3,17 +3,7 @@
 
 package resource
 
-import (
-	"k8s.io/apimachinery/pkg/runtime"
-
-	"github.com/apiary-go/apiary/store"
-)
-
-// Key of a Kubernetes object: its name, and its namespace if it has one.
-type Key = store.Key
-
-// KeyOf returns the key of an object.
-var KeyOf = store.KeyOf
+import "k8s.io/apimachinery/pkg/runtime"
 
 // EventKind is the kind of an [Event].
 type EventKind string

@@ -46,6 +46,7 @@ type hub[T runtime.Object] struct {
 	done    chan struct{} // closed by stop
 	wg      sync.WaitGroup
 	counts  EventCounts
+	changed uint32 // when something last changed
 }
 
 // syncID is the id that Sync has among the keys.
@@ -98,8 +99,9 @@ func (h *hub[T]) change(c store.Change[T]) {
 	id := int32(c.Record.Tag)
 	n := &h.nodes[id]
 	n.rec, n.gone = c.Record, gone
+	h.changed = now
 	for _, s := range h.subs {
-		s.changed(id, now)
+		s.changed(id)
 	}
 	if gone {
 		h.ghosts[c.Meta.Key] = id
@@ -190,10 +192,10 @@ func (h *hub[T]) enter(s *subscriber[T]) bool {
 	}
 	h.subs = append(h.subs, s)
 	h.entered++
+	s.since = now
+	s.unwatch = context.AfterFunc(s.ctx, s.cancel)
 	if h.running {
 		h.launch(s)
-	} else {
-		s.unwatch = context.AfterFunc(s.ctx, s.finish)
 	}
 	return true
 }
@@ -225,7 +227,9 @@ func (h *hub[T]) admit(now uint32) {
 	h.anyLate.Store(false)
 }
 
+// launch starts the goroutine of a subscriber. It is called with the mutex held.
 func (h *hub[T]) launch(s *subscriber[T]) {
+	s.launched = true
 	h.wg.Add(1)
 	go func() {
 		defer h.wg.Done()
@@ -233,18 +237,12 @@ func (h *hub[T]) launch(s *subscriber[T]) {
 	}()
 }
 
-// leave removes a subscriber and what it remembers. It reports false if it had
-// left before.
-func (h *hub[T]) leave(s *subscriber[T]) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if s.left {
-		return false
-	}
+// leave removes a subscriber and what it remembers. It is called with the mutex
+// held, once for each.
+func (h *hub[T]) leave(s *subscriber[T]) {
 	s.left = true
 	h.subs = slices.DeleteFunc(slices.Clone(h.subs), func(other *subscriber[T]) bool { return other == s })
 	s.forgetAll()
-	return true
 }
 
 // start launches the subscribers that are there.
@@ -253,7 +251,7 @@ func (h *hub[T]) start() {
 	defer h.mu.Unlock()
 	h.running = true
 	for _, s := range h.subs {
-		if s.unwatch() {
+		if !s.ending {
 			h.launch(s)
 		}
 	}
@@ -262,15 +260,15 @@ func (h *hub[T]) start() {
 // stop ends all subscribers. What is left of them is waited for with h.wg.
 func (h *hub[T]) stop() {
 	h.mu.Lock()
-	subs, ran := h.subs, h.running
-	if !h.stopped {
-		h.stopped, h.running = true, false
-		close(h.done)
+	defer h.mu.Unlock()
+	if h.stopped {
+		return
 	}
-	h.mu.Unlock()
-	for _, s := range subs {
-		if !ran && s.unwatch() {
-			s.finish()
+	h.stopped, h.running = true, false
+	close(h.done)
+	for _, s := range h.subs {
+		if s.end() && !s.launched {
+			h.unlocked(s.finish)
 		}
 	}
 }

@@ -49,8 +49,8 @@ type SubscriberStats struct {
 	// Replaying is how many keys of the replay are yet to be looked at.
 	Replaying int
 
-	// Oldest is how long the key that waits longest has been waiting, for
-	// being emitted or for Done.
+	// Oldest is how long ago the change was that waits longest, for being
+	// emitted or for Done.
 	Oldest time.Duration
 }
 

@@ -32,12 +32,14 @@ type subscriber[T runtime.Object] struct {
 	next     func(Event[T])
 	complete func(error)
 
-	// unwatch undoes the watching of ctx that is needed while no goroutine is
-	// there to do it. It reports false if ctx has ended.
-	unwatch func() bool
-
 	wake chan struct{} // has a token when there may be something to do
-	quit chan struct{} // closed when the error handler says stop
+	done chan struct{} // closed when the subscription has ended
+
+	unwatch  func() bool // lets go of ctx
+	launched bool        // the goroutine runs, and will finish
+	ending   bool        // done is closed
+	left     bool        // the hub
+	since    uint32      // when it subscribed
 
 	cursor, limit int32
 
@@ -47,12 +49,12 @@ type subscriber[T runtime.Object] struct {
 	retries map[int32]int
 	delayed delays
 	spare   []*token[T]
-	left    bool
 
 	// offering is set while the goroutine waits for Sync to be received. Recall
 	// is closed when it has taken notice that Sync must wait for an owed key.
 	offering bool
 	recall   chan struct{}
+
 	// What keep said of verdictOn. Only the informer's goroutine uses these.
 	verdict   bool
 	verdictOn *store.Record[T]
@@ -88,7 +90,7 @@ func (s *subscriber[T]) slot(id int32) *slot[T] {
 }
 
 // changed is told that the key has another state.
-func (s *subscriber[T]) changed(id int32, now uint32) {
+func (s *subscriber[T]) changed(id int32) {
 	sl := s.slot(id)
 	if s.keep != nil {
 		s.hide(id, !s.hub.nodes[id].gone && !s.verdict)
@@ -99,16 +101,16 @@ func (s *subscriber[T]) changed(id int32, now uint32) {
 	if sl.flags&isIssued != 0 {
 		return // Done will look
 	}
-	s.requeue(id, sl, now)
+	s.requeue(id, sl)
 }
 
 // requeue puts the key into the queue if there is something to emit, and takes it
 // out if not.
-func (s *subscriber[T]) requeue(id int32, sl *slot[T], now uint32) {
+func (s *subscriber[T]) requeue(id int32, sl *slot[T]) {
 	kind, _ := s.pending(id, sl)
 	switch wanted := kind != ""; {
 	case wanted && sl.flags&isQueued == 0:
-		s.enqueue(id, now)
+		s.enqueue(id, s.hub.changed)
 	case !wanted && sl.flags&isQueued != 0:
 		s.dequeue(id)
 	}
@@ -193,11 +195,8 @@ func (s *subscriber[T]) dequeue(id int32) {
 }
 
 // release queues the keys that were held back long enough.
-func (s *subscriber[T]) release(now uint32) {
-	if len(s.delayed.byTime) == 0 {
-		return
-	}
-	clock := time.Now()
+func (s *subscriber[T]) release() {
+	clock, now := time.Now(), s.hub.now()
 	for id, ok := s.delayed.due(clock); ok; id, ok = s.delayed.due(clock) {
 		sl := &s.slots[id]
 		sl.flags &^= isDelayed
@@ -207,12 +206,13 @@ func (s *subscriber[T]) release(now uint32) {
 	}
 }
 
-// pick chooses the next event and marks it as outstanding. It is called with the
-// mutex held, and may let go of it.
-func (s *subscriber[T]) pick() (event Event[T], t *token[T], ok bool) {
+// pick chooses the next event and marks it as outstanding; the token is nil if there
+// is none. It is called with the mutex held, and may let go of it.
+func (s *subscriber[T]) pick() (event Event[T], t *token[T]) {
 	h := s.hub
-	now := h.now()
-	s.release(now)
+	if len(s.delayed.byTime) > 0 {
+		s.release()
+	}
 	for s.cursor < s.limit {
 		id := s.cursor
 		cur := h.nodes[id].current()
@@ -231,23 +231,26 @@ func (s *subscriber[T]) pick() (event Event[T], t *token[T], ok bool) {
 		s.cursor++
 		sl := s.slot(id)
 		if kind, rec := s.pending(id, sl); kind != "" {
-			event, t = s.issue(id, sl, kind, rec, now)
-			return event, t, true
+			sl.since = s.since
+			return s.issue(id, sl, kind, rec)
 		}
 	}
 	if s.queue.len == 0 || s.left {
-		return event, nil, false
+		return event, nil
 	}
 	id := s.queue.head
 	sl := &s.slots[id]
-	s.metrics.got(now - sl.since)
 	s.dequeue(id)
 	kind, rec := Sync, (*store.Record[T])(nil)
 	if id != syncID {
 		kind, rec = s.pending(id, sl)
 	}
-	event, t = s.issue(id, sl, kind, rec, now)
-	return event, t, true
+	if s.metrics != nil {
+		now := h.now()
+		s.metrics.got(now - sl.since)
+		sl.since = now
+	}
+	return s.issue(id, sl, kind, rec)
 }
 
 // hide notes whether the filter keeps the current state of a key.
@@ -260,7 +263,7 @@ func (s *subscriber[T]) hide(id int32, hidden bool) {
 }
 
 // issue makes the event and marks it as outstanding.
-func (s *subscriber[T]) issue(id int32, sl *slot[T], kind EventKind, rec *store.Record[T], now uint32) (Event[T], *token[T]) {
+func (s *subscriber[T]) issue(id int32, sl *slot[T], kind EventKind, rec *store.Record[T]) (Event[T], *token[T]) {
 	event := Event[T]{Kind: kind}
 	if rec != nil {
 		event.Key, event.Object = rec.Key(), rec.Object()
@@ -276,7 +279,6 @@ func (s *subscriber[T]) issue(id int32, sl *slot[T], kind EventKind, rec *store.
 		s.delayed.remove(id)
 	}
 	sl.flags = sl.flags&^(mustRepeat|isDelayed) | isIssued
-	sl.since = now
 	push(s.slots, &s.issued, id)
 	if id != syncID {
 		s.count(id, sl)
@@ -289,10 +291,10 @@ func (s *subscriber[T]) issue(id int32, sl *slot[T], kind EventKind, rec *store.
 
 // answered is told what became of an outstanding event.
 func (s *subscriber[T]) answered(id int32, action ErrorAction, delay time.Duration) {
-	h := s.hub
-	now := h.now()
 	sl := &s.slots[id]
-	s.metrics.finished(now - sl.since)
+	if s.metrics != nil {
+		s.metrics.finished(s.hub.now() - sl.since)
+	}
 	sl.flags &^= isIssued
 	remove(s.slots, &s.issued, id)
 	if action == ErrorActionRetry {
@@ -315,9 +317,9 @@ func (s *subscriber[T]) answered(id int32, action ErrorAction, delay time.Durati
 		return
 	}
 	if action != ErrorActionRetry || s.movedOn(id, sl) {
-		s.requeue(id, sl, now)
+		s.requeue(id, sl)
 	}
-	h.settle(id)
+	s.hub.settle(id)
 }
 
 // movedOn reports whether the key is no longer as the event that failed showed it,
@@ -331,15 +333,16 @@ func (s *subscriber[T]) movedOn(id int32, sl *slot[T]) bool {
 }
 
 // withdraw takes back an event that was not received.
-func (s *subscriber[T]) withdraw(t *token[T], now uint32) {
+func (s *subscriber[T]) withdraw(t *token[T]) {
 	r := t.receipt
 	t.use++
 	r.outstanding = false
 	s.spare = append(s.spare, t)
-	s.slots[r.id].flags &^= isIssued
+	sl := &s.slots[r.id]
+	sl.flags &^= isIssued
 	remove(s.slots, &s.issued, r.id)
 	s.hub.counts.Emitted--
-	s.enqueue(r.id, now)
+	s.enqueue(r.id, sl.since)
 }
 
 // heed ends the recall of Sync, if there is one.

@@ -87,7 +87,7 @@ func (r *receipt[T]) failed(err error) {
 		r.settle(action, &h.counts.Ignored)
 	case action == ErrorActionStop:
 		h.counts.Stopped++
-		h.unlocked(s.dismiss)
+		s.dismiss()
 	default:
 		var delay time.Duration
 		h.unlocked(func() { delay = s.limiter.When(r.key) })

@@ -88,7 +88,7 @@ func (v view[T]) subscriber(ctx context.Context, opts []EventsOpt) *subscriber[T
 		limiter: o.rateLimiter,
 		metrics: newQueueMetrics(v.metrics, v.name),
 		wake:    make(chan struct{}, 1),
-		quit:    make(chan struct{}),
+		done:    make(chan struct{}),
 	}
 }
 

@@ -50,7 +50,7 @@ var (
 	podsGVR = podsGR.WithVersion("v1")
 	dialing = &url.Error{Op: "Get", URL: "https://127.0.0.1:1", Err: &net.OpError{
 		Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}}
-	forbidden = apierrors.NewForbidden(podsGR, "", errors.New(`User "jane" cannot list resource "pods" in API group "" at the cluster scope`))
+	forbidden = apierrors.NewForbidden(podsGR, "", errors.New(`user "jane" cannot list resource "pods" in API group "" at the cluster scope`))
 )
 
 // Why there is no store, for each cause that a person can do something about.
@@ -172,5 +172,5 @@ func TestStoreInStartHook(t *testing.T) {
 func ExampleNotSyncedError() {
 	fmt.Println(&NotSyncedError{Resource: "pods", Cause: informer.CauseForbidden, Err: forbidden, Ended: context.DeadlineExceeded})
 	// Output:
-	// resource pods is not synced: pods is forbidden: User "jane" cannot list resource "pods" in API group "" at the cluster scope (context deadline exceeded)
+	// resource pods is not synced: pods is forbidden: user "jane" cannot list resource "pods" in API group "" at the cluster scope (context deadline exceeded)
 }
