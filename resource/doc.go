@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+/*
+Package resource gives access to a collection of Kubernetes objects as a typed,
+lazy [Resource]: a stream of events for each subscriber, and one store for all.
+
+# One informer, one store, many subscribers
+
+	API server ── informer.Reflector ── store.Store ─┬─ Store[T]        for readers
+	                                                 └─ queue ─ Event[T] for each subscriber
+	                                                            └─ Done(err) back
+
+[New] makes a Resource of anything that client-go can list and watch and hangs it
+on the lifecycle of a hive. Constructors ask for the Resource and subscribe; nothing
+is requested before the first of them does, nor before the hive starts. package
+cells provides resources in one line.
+
+# Consuming events
+
+A consumer is a loop:
+
+	for event := range pods.Events(ctx) {
+		switch event.Kind {
+		case resource.Sync:
+			// What was upserted so far is a coherent snapshot.
+			event.Done(nil)
+		case resource.Upsert:
+			event.Done(onUpsert(event.Object))
+		case resource.Delete:
+			event.Done(onDelete(event.Object))
+		}
+	}
+
+An event is a statement of the present, not a line of a log: there is one for a key
+when the key is not as the subscriber last saw it, and it shows the key as it is when
+it is emitted. So it does not matter how often a pod changed while its last event was
+being worked on, and the work can fail: Done with an error has the key emitted again,
+after a while, as it is then. [WithErrorHandler] and [WithRateLimiter] say how long and
+how often. Done may be called later and from elsewhere, so a consumer may hand events
+to as many workers as it likes: of each key there is one event at a time.
+
+Every event needs its Done. One that is dropped without is found by the garbage
+collector, and ends the process with the place of the subscription;
+[WithForgottenDone] turns that into a report.
+
+# Reading the store
+
+[Resource.Store] waits for the first complete state. When it does not come in time
+the error says why: a [NotSyncedError] has the cause as a value that programs can
+switch over, and in words that name the verb and the resource. What is read is one
+state of the collection; readers hold no lock while they work and never hold up the
+informer, however many they are.
+
+# What it costs
+
+A key costs a subscriber an element of 24 bytes in a slice, and no allocation;
+what has been merged, or came and went without having been seen, costs nothing. All
+subscribers share the objects, which must therefore not be modified.
+
+# Views and tests
+
+[Filter] is a view with the objects that satisfy a function: leaving the view is a
+Delete, entering it an Upsert. Package resourcetest has a Resource that a unit test
+drives by hand.
+*/
+package resource
