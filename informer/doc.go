@@ -57,7 +57,9 @@
 //
 // If the server cannot give a state that is new enough, or gives one that is
 // older, it is asked for the newest that it has. That is then the truth, even if
-// it is older than what was delivered before; [WentBackwards] tells of it.
+// it is older than what was delivered before; [WentBackwards] tells of it. It is
+// asked so as well after a pass that broke off with something delivered: no
+// version is known then that includes all of that.
 //
 // A watch has bookmarks, a version, and a timeout of five to ten minutes, chosen
 // at random.

@@ -29,6 +29,7 @@ type passing struct {
 	version string // of the collection, once known
 	objects int
 	decoded int
+	told    bool // the sink accepted something that it did not hold
 }
 
 // pass makes one attempt at a pass. If it was committed and was streamed, its
@@ -111,7 +112,10 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 		c.silences = 0
 	}
 
-	if p.decoded > 0 {
+	if p.told {
+		// The sink is ahead of c.version, by what only the newest state is
+		// known to include: any other might lack objects that it was told of.
+		c.consistent = true
 		c.calm.full = 0
 	}
 	switch {
@@ -157,6 +161,7 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 	}
 	p.objects++
 	p.decoded++
+	p.told = true
 	return nil
 }
 

@@ -120,6 +120,7 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T]) error {
 		case watch.Deleted:
 			if err = c.remove(event.Item); err == nil {
 				p.objects = max(0, p.objects-1)
+				p.told = true
 			}
 		case watch.Bookmark:
 			if event.InitialEventsEnd {

@@ -33,7 +33,8 @@ type cycle[T any] struct {
 	wantCause error
 
 	// consistent: the next pass must not ask for version at least, but for
-	// the newest that there is.
+	// the newest that there is: the server does not have version, or the sink
+	// was told of something newer.
 	consistent bool
 
 	epoch    uint64
