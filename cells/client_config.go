@@ -101,6 +101,15 @@ func (c ClientConfig) Flags(flags *pflag.FlagSet) {
 var ErrNotConfigured = errors.New("no Kubernetes API server is configured: set --" + flagKubeconfig +
 	", --" + flagAPIServer + " or the environment variable KUBECONFIG, or run in a pod")
 
+// Configured reports whether anything says which API server to use, be it right or
+// wrong: if not, the clients of [Client] are disabled. It is for programs that do
+// something else in that case, and decide so before there is a hive. It reads
+// files and the environment, and makes no request.
+func (c ClientConfig) Configured() bool {
+	cfg, _, err := c.restConfig()
+	return cfg != nil || err != nil
+}
+
 // validate checks what does not depend on files.
 func (c ClientConfig) validate() error {
 	var errs []error

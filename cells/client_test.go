@@ -209,6 +209,9 @@ func TestClientConfigOrder(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if c.cfg.Configured() != (c.host != "") {
+				t.Error("Configured is", c.cfg.Configured())
+			}
 			if c.host == "" {
 				if got != nil || origin != "" {
 					t.Error(got, origin)

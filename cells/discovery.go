@@ -105,7 +105,7 @@ func (k *kinds) find(ctx context.Context, t target) (found, error) {
 		return found{}, t.noMatch(version)
 	}
 	if err != nil {
-		return found{}, fmt.Errorf("discovery of %s: %w", t, err)
+		return found{}, fmt.Errorf("discovery: %w", err)
 	}
 	for _, r := range resources {
 		if t.matches(r) {
@@ -148,7 +148,7 @@ func (k *kinds) preferred(ctx context.Context, t target) (string, error) {
 	case apierrors.IsNotFound(err):
 		return "", t.noMatch("")
 	case err != nil:
-		return "", fmt.Errorf("discovery of %s: %w", t, err)
+		return "", fmt.Errorf("discovery: %w", err)
 	case group.PreferredVersion.Version != "":
 		return group.PreferredVersion.Version, nil
 	case len(group.Versions) > 0:

@@ -59,7 +59,8 @@ func newFakeClient(lc cell.Lifecycle, api *FakeAPI) (clientOut, error) {
 //   - Every change gets a resource version of its own, greater than all before.
 //     Lists bear the version that they show, in pages if they are asked for. A
 //     watch from a version gets everything after it, so nothing that happens
-//     between a list and a watch is lost. Watches with initial events work.
+//     between a list and a watch is lost. Watches with initial events work, and
+//     bookmarks come every minute to watches that ask for them.
 //   - Selectors work, in lists and watches: an object that stops matching is
 //     deleted for the watch. A field selector may name any field that is not in a
 //     list.

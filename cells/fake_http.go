@@ -184,6 +184,9 @@ func (f *FakeAPI) serveObject(r *http.Request, req FakeRequest, kind FakeKind) (
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	old, exists := f.objects[gvr][key]
+	if req.Name == "" && (req.Verb == "update" || req.Verb == "patch") {
+		return nil, apierrors.NewMethodNotSupported(gvr.GroupResource(), req.Verb+" without a name")
+	}
 	if req.Name != "" && !exists && req.Verb != "patch" {
 		return nil, apierrors.NewNotFound(gvr.GroupResource(), req.Name)
 	}

@@ -26,6 +26,9 @@ import (
 // fakeHistory is how many events are kept for watches from old versions.
 const fakeHistory = 100_000
 
+// fakeBookmarks is how often a watch that asked for bookmarks gets one.
+const fakeBookmarks = time.Minute
+
 // fakeTokens is how many continue tokens are valid, the newest ones.
 const fakeTokens = 1000
 

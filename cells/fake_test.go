@@ -11,7 +11,9 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,6 +24,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
+
+	"github.com/apiary-go/apiary/resource"
 )
 
 var (
@@ -369,6 +373,56 @@ func TestFakeExpiryAndDisconnect(t *testing.T) {
 }
 
 // The same over a connection.
+// A watch that has nothing to tell is not taken for dead: it gets bookmarks.
+func TestFakeBookmarks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := NewFakeAPI()
+		if err := api.Add(pod("a", "one")); err != nil {
+			t.Fatal(err)
+		}
+		err := run(t, quiet(), nil, withFake(api), Resource[*corev1.Pod](),
+			atStart(t, func(ctx context.Context, r resource.Resource[*corev1.Pod]) error {
+				storeOf(t, ctx, r)
+				time.Sleep(4 * time.Minute) // of the bubble
+				return nil
+			}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		watches := 0
+		for _, r := range api.Requests() {
+			if r.Verb == "watch" {
+				watches++
+			}
+		}
+		if watches != 1 {
+			t.Errorf("%d watches in 4 minutes, want 1", watches)
+		}
+	})
+}
+
+// What no client would send is refused.
+func TestFakeBadRequests(t *testing.T) {
+	url, _ := serveAPI(t, NewFakeAPI())
+	for _, method := range []string{http.MethodPut, http.MethodPatch} {
+		req, err := http.NewRequestWithContext(t.Context(), method, url+"/api/v1/namespaces/a/pods", strings.NewReader(`{"apiVersion":"v1","kind":"Pod"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Errorf("%s of a collection: %v", method, err)
+			continue
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusMethodNotAllowed {
+			t.Errorf("%s of a collection: %s", method, resp.Status)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
 func TestFakeServer(t *testing.T) {
 	api := NewFakeAPI()
 	server := httptest.NewServer(api)

@@ -64,9 +64,15 @@ func (f *FakeAPI) serveWatch(w http.ResponseWriter, r *http.Request, req FakeReq
 		}
 	}
 	if send := req.Options.SendInitialEvents; send != nil && *send && req.Options.AllowWatchBookmarks {
-		if err := stream.send(watch.Bookmark, f.bookmark(req, from)); err != nil {
+		if err := stream.send(watch.Bookmark, f.bookmark(req, from, true)); err != nil {
 			return err
 		}
+	}
+	var bookmarks <-chan time.Time
+	if req.Options.AllowWatchBookmarks {
+		ticker := time.NewTicker(fakeBookmarks)
+		defer ticker.Stop()
+		bookmarks = ticker.C
 	}
 	for {
 		f.mu.Lock()
@@ -104,6 +110,10 @@ func (f *FakeAPI) serveWatch(w http.ResponseWriter, r *http.Request, req FakeReq
 		}
 		select {
 		case <-changed:
+		case <-bookmarks:
+			if err := stream.send(watch.Bookmark, f.bookmark(req, from, false)); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return nil
 		}
@@ -161,8 +171,9 @@ func (s fakeSelection) event(e fakeEvent, req FakeRequest) (watch.EventType, run
 	return "", nil
 }
 
-// bookmark is the one that ends the initial events.
-func (f *FakeAPI) bookmark(req FakeRequest, version uint64) runtime.Object {
+// bookmark says that everything up to version was sent, and if initial that these
+// were the initial events.
+func (f *FakeAPI) bookmark(req FakeRequest, version uint64, initial bool) runtime.Object {
 	f.mu.Lock()
 	gvk := f.kinds[req.Resource].gvk()
 	f.mu.Unlock()
@@ -175,7 +186,9 @@ func (f *FakeAPI) bookmark(req FakeRequest, version uint64) runtime.Object {
 	obj.GetObjectKind().SetGroupVersionKind(gvk)
 	accessor, _ := meta.Accessor(obj)
 	accessor.SetResourceVersion(strconv.FormatUint(version, 10))
-	accessor.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
+	if initial {
+		accessor.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
+	}
 	return obj
 }
 

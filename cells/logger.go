@@ -38,13 +38,18 @@ import (
 // with the first constructor that wants a logger; nothing should be logging to it at
 // that moment, since klog does not allow that. Its messages go to the hive that
 // started last, and to slog.Default while none is running.
-var Logger = cell.Module(
-	"logger", "Logging through logrus",
+var Logger = LoggerWith(DefaultLoggerConfig)
 
-	cell.Config(DefaultLoggerConfig),
-	cell.DecorateAll(decorateLogger),
-	cell.Invoke(startLogger),
-)
+// LoggerWith is [Logger] with defaults other than DefaultLoggerConfig for its flags.
+func LoggerWith(defaults LoggerConfig) cell.Cell {
+	return cell.Module(
+		"logger", "Logging through logrus",
+
+		cell.Config(defaults),
+		cell.DecorateAll(decorateLogger),
+		cell.Invoke(startLogger),
+	)
+}
 
 // LoggerConfig is the configuration of [Logger] and [NewLogger].
 type LoggerConfig struct {

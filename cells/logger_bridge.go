@@ -5,6 +5,7 @@ package cells
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -24,8 +25,8 @@ func newBridge(l *logrus.Logger) slog.Handler {
 //   - The level may change while loggers exist.
 //   - Levels between the named ones, as klog's verbosities are, are mapped to the
 //     named one below. The bridge would take them for a panic.
-//   - Errors and durations are printed as their text. The bridge would print the
-//     fields of the one and the nanoseconds of the other.
+//   - Errors and durations are printed as their text, in groups too. The bridge
+//     would print the fields of the one and the nanoseconds of the other.
 //   - Loggers that are derived from one another share nothing that is written to.
 type handler struct {
 	backend *loggerBackend
@@ -93,9 +94,16 @@ func readable(a slog.Attr) slog.Attr {
 	a.Value = a.Value.Resolve()
 	switch v := a.Value.Any().(type) {
 	case error:
-		a.Value = slog.StringValue(v.Error())
+		// Not v.Error(), which may panic: there are errors that are nil pointers.
+		a.Value = slog.StringValue(fmt.Sprint(v))
 	case time.Duration:
 		a.Value = slog.StringValue(v.String())
+	case []slog.Attr:
+		group := make([]slog.Attr, len(v))
+		for i := range v {
+			group[i] = readable(v[i])
+		}
+		a.Value = slog.GroupValue(group...)
 	}
 	return a
 }

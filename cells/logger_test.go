@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -173,5 +174,44 @@ func TestLoggerPrintsErrorsAndDurationsAsText(t *testing.T) {
 	log.With("error", failure).WithGroup("g").Warn("of the logger", "n", 1)
 	if s := buf.String(); strings.Count(s, `"error":"list pods: refused"`) != 2 || !strings.Contains(s, `"after":"1.5s"`) {
 		t.Error(s)
+	}
+}
+
+// An error that is a nil pointer, and whatever else panics when it is asked for its
+// text, is no reason to end the program; what is in a group is text as well.
+func TestLoggerPrintsOddErrors(t *testing.T) {
+	b, err := makeBackend(LoggerConfig{LogFormat: "json"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buf bytes.Buffer
+	b.logrus.SetOutput(&buf)
+	log := slog.New(&handler{backend: b})
+	var none *fs.PathError
+	log.Warn("nil", "error", error(none))
+	log.Warn("group", slog.Group("g", "error", errors.New("refused"), slog.Group("h", "after", time.Second)))
+	if s := buf.String(); !strings.Contains(s, `"error":"\u003cnil\u003e"`) || !strings.Contains(s, `"g":{"error":"refused","h":{"after":"1s"}}`) {
+		t.Error(s)
+	}
+}
+
+// LoggerWith has other defaults, and the flags go before them.
+func TestLoggerWith(t *testing.T) {
+	for want, args := range map[slog.Level][]string{slog.LevelWarn: nil, slog.LevelDebug: {"--log-level=debug"}} {
+		file := filepath.Join(t.TempDir(), "log")
+		err := run(t, quiet(), args, LoggerWith(LoggerConfig{LogLevel: "warn", LogFormat: "json", LogOutput: file}),
+			atStart(t, func(ctx context.Context, log *slog.Logger) error {
+				if !log.Enabled(ctx, want) || log.Enabled(ctx, want-1) {
+					t.Errorf("%q: the level is not %s", args, want)
+				}
+				log.Warn("hello")
+				return nil
+			}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), `"msg":"hello"`) {
+			t.Errorf("%s %v", text, err)
+		}
 	}
 }

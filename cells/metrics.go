@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,7 +32,9 @@ import (
 // the hive to its stop.
 //
 // All names begin with apiary_resource_, and all have the label resource, the name
-// of the resource. Values of the other labels are from small closed sets.
+// of the resource; further ones of the same name get a number: "Pod.v1#2". A
+// resource is collected from its construction until its lifecycle stops. Values of
+// the other labels are from small closed sets.
 //
 //	synced                              whether there is a complete state
 //	sync_seconds                        how long it took from first use to that
@@ -82,8 +85,7 @@ type ResourceMetrics struct {
 	gatherer prometheus.Gatherer
 
 	mu        sync.Mutex
-	resources []observed
-	names     map[string]int
+	resources []observed // replaced, not modified
 	listener  net.Listener
 }
 
@@ -103,7 +105,7 @@ type metricsParams struct {
 }
 
 func newResourceMetrics(p metricsParams) *ResourceMetrics {
-	m := &ResourceMetrics{names: map[string]int{}}
+	m := &ResourceMetrics{}
 	if p.Registerer == nil {
 		p.Registerer = prometheus.NewRegistry()
 	}
@@ -146,16 +148,23 @@ func (m *ResourceMetrics) Address() net.Addr {
 	return m.listener.Addr()
 }
 
-// add has a resource collected. A name that was given twice gets a number.
+// add has a resource collected. A name that another one has gets a number.
 func (m *ResourceMetrics) add(inspector resource.Inspector, c *counters) {
-	name := inspector.Stats().Name
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.names[name]++
-	if n := m.names[name]; n > 1 {
-		name = fmt.Sprintf("%s#%d", name, n)
+	given := inspector.Stats().Name
+	name := given
+	for n := 2; slices.ContainsFunc(m.resources, func(o observed) bool { return o.name == name }); n++ {
+		name = fmt.Sprintf("%s#%d", given, n)
 	}
-	m.resources = append(m.resources, observed{name: name, inspector: inspector, counters: c})
+	m.resources = append(slices.Clip(m.resources), observed{name: name, inspector: inspector, counters: c})
+}
+
+// remove forgets the resource with these counters.
+func (m *ResourceMetrics) remove(c *counters) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.resources = slices.DeleteFunc(slices.Clone(m.resources), func(o observed) bool { return o.counters == c })
 }
 
 // counters counts what an informer does.

@@ -58,7 +58,7 @@ func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. It makes no request.
 func (m *ResourceMetrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
-	resources := m.resources // only appended to
+	resources := m.resources
 	m.mu.Unlock()
 	for _, o := range resources {
 		stats := o.inspector.Stats()

@@ -214,6 +214,45 @@ apiary_resource_events_emitted_total{resource="Pod.v1#2"} 0
 	}
 }
 
+// A resource that a lifecycle of its own ends is no longer collected, so programs
+// may start as many as they like, one after the other.
+func TestMetricsForgetWhatHasEnded(t *testing.T) {
+	err := run(t, quiet(), nil, FakeClient, Metrics,
+		atStart(t, func(ctx context.Context, p Params) error {
+			names := func() (names []string) {
+				for _, o := range p.Metrics.resources {
+					names = append(names, o.name)
+				}
+				return names
+			}
+			for range 3 {
+				first, second := &cell.DefaultLifecycle{}, &cell.DefaultLifecycle{}
+				for _, lc := range []*cell.DefaultLifecycle{first, second} {
+					p.Lifecycle = lc
+					if _, err := NewResource[*corev1.Pod](p); err != nil {
+						return err
+					}
+					if err := lc.Start(p.Log, ctx); err != nil {
+						return err
+					}
+				}
+				expect(t, names(), "Pod.v1", "Pod.v1#2")
+				if err := first.Stop(p.Log, ctx); err != nil {
+					return err
+				}
+				expect(t, names(), "Pod.v1#2")
+				if err := second.Stop(p.Log, ctx); err != nil {
+					return err
+				}
+				expect(t, names())
+			}
+			return nil
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestMetricsListener(t *testing.T) {
 	var address string
 	err := run(t, quiet(), []string{"--metrics-address=127.0.0.1:0"}, FakeClient, Metrics, Resource[*corev1.Pod](),

@@ -109,14 +109,19 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 		return resource.Disabled[T](p.Client.Err()), nil
 	}
 
-	report := &reporter{}
+	report, counts := &reporter{}, &counters{}
 	// Hooks stop in reverse order: this one after the informer has ended.
 	p.Lifecycle.Append(cell.Hook{OnStop: func(cell.HookContext) error {
 		report.stopped()
+		if p.Metrics != nil {
+			p.Metrics.remove(counts)
+		}
 		return nil
 	}})
-	counts := &counters{}
-	log := p.Log.With("selects", plan.String())
+	log := p.Log
+	if selects := plan.String(); selects != name {
+		log = log.With("selects", selects)
+	}
 	all := []resource.Option{
 		resource.WithName(name),
 		resource.WithLogger(log),
