@@ -47,21 +47,21 @@ func (c *cycle[T]) mayStream() bool {
 // does not stream initial events. If so it is remembered, and the next pass, in
 // pages, follows at once.
 func (c *cycle[T]) fallBack(cause Cause, err error) bool {
-	c.streams.broken++
 	var silence *SilenceError
+	once := true // is enough
 	switch cause {
 	case CauseForbidden, CauseRejected:
 		// Not known to the server, or watching is not allowed: a list may be.
 	case CauseSilent:
-		if errors.As(err, &silence) && silence.Unanswered && c.streams.broken < 2 {
-			return false // the connection is to blame
-		}
+		// If there was no answer at all the connection may be to blame.
+		once = !errors.As(err, &silence) || !silence.Unanswered
 	case CauseServer, CauseConnection, CauseTimeout, CauseClosed, CauseDecoding, CauseUnknown:
-		if c.streams.broken < 2 {
-			return false
-		}
+		once = false
 	default:
 		// Whatever it is, a list would meet it as well.
+		return false
+	}
+	if c.streams.broken++; !once && c.streams.broken < 2 {
 		return false
 	}
 	c.streams.memory = min(max(2*c.streams.memory, unavailableFirst), unavailableMost)
