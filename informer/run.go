@@ -18,6 +18,7 @@ import (
 const (
 	failingTries = 5               // and, for what may pass by itself:
 	failingTime  = 5 * time.Minute // of nothing but failures
+	missingTries = 2               // for a kind that is not installed
 )
 
 // cycle is the state of one Run, owned by its goroutine.

@@ -208,6 +208,9 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 	}
 	if e.Lived >= c.cfg.Backoff.Reset {
 		c.failures, c.calm = 0, calm{}
+		if e.Cause == CauseClosed {
+			c.rewatches = 0 // nothing happened meanwhile, and nothing was wrong
+		}
 	}
 	c.answered(e.Cause)
 	c.r.observe(e)
@@ -258,10 +261,17 @@ func (c *cycle[T]) relist(reason store.Reason, err error) {
 
 // failing counts a failure of the watch and reports whether it is time to try a
 // pass. What the server will answer again for as long as it is asked the same
-// needs fewer failures than what may pass by itself.
+// needs fewer failures than what may pass by itself. Fewest are needed if the
+// kind is not installed: the collection that the version was of is gone, and
+// should the kind be installed again, its versions may be those of another one.
 func (c *cycle[T]) failing(cause Cause) bool {
+	tries, lasting := failingTries, failingTime
 	switch cause {
-	case CauseDecoding, CauseRejected, CauseServer, CauseForbidden, CauseUnauthorized, CauseNotInstalled, CauseUnknown:
+	case CauseNotInstalled:
+		tries, lasting = missingTries, 0
+	case CauseDecoding, CauseRejected:
+		lasting = 0
+	case CauseServer, CauseForbidden, CauseUnauthorized, CauseUnknown:
 	default:
 		return false
 	}
@@ -269,10 +279,7 @@ func (c *cycle[T]) failing(cause Cause) bool {
 		c.rewatchSince = time.Now()
 	}
 	c.rewatches++
-	if c.rewatches < failingTries {
-		return false
-	}
-	if cause != CauseDecoding && cause != CauseRejected && time.Since(c.rewatchSince) < failingTime {
+	if c.rewatches < tries || time.Since(c.rewatchSince) < lasting {
 		return false
 	}
 	c.rewatches = 0
