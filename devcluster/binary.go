@@ -188,22 +188,37 @@ func (b builder) install(ctx context.Context, version string) (string, error) {
 	if err != nil {
 		return "", noBinary(fmt.Errorf("there is no cache directory to build it into: %w", err))
 	}
-	dir := filepath.Join(cache, "devcluster", version)
-	path := filepath.Join(dir, "devcluster")
+	name := "devcluster"
 	if runtime.GOOS == "windows" {
-		path += ".exe"
+		name += ".exe"
 	}
+	dir := filepath.Join(cache, "devcluster", version)
+	path := filepath.Join(dir, name)
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("devcluster: make the directory to build into: %w", err)
 	}
+	// It is put in place when it is whole: a build may be broken off while it
+	// writes, and another process may look meanwhile.
+	temp, err := os.MkdirTemp(dir, "build-")
+	if err != nil {
+		return "", fmt.Errorf("devcluster: make the directory to build into: %w", err)
+	}
+	// One that cannot be removed harms nobody.
+	defer func() { _ = os.RemoveAll(temp) }()
 	// Nothing of the module around, its workspace or flags for tests may change
 	// what is built.
-	env := []string{"GOBIN=" + dir, "GOFLAGS=", "GOWORK=off", "GOOS=", "GOARCH="}
+	env := []string{"GOBIN=" + temp, "GOFLAGS=", "GOWORK=off", "GOOS=", "GOARCH="}
 	if _, _, err := b.run(ctx, os.TempDir(), env, "install", commandPath+"@"+version); err != nil {
 		return "", noBinary(fmt.Errorf("build version %s: %w", version, err))
+	}
+	if err := os.Rename(filepath.Join(temp, name), path); err != nil {
+		if _, there := os.Stat(path); there == nil {
+			return path, nil // another process was faster, and runs it
+		}
+		return "", noBinary(fmt.Errorf("put in place what was built: %w", err))
 	}
 	return path, nil
 }

@@ -82,6 +82,37 @@ esac`)
 	}
 }
 
+// A build that is broken off while it writes leaves nothing that a later call would
+// take for the command, nor would one that goes on meanwhile.
+func TestBinaryIsInstalledWhole(t *testing.T) {
+	dir := fakeGo(t, noTool+`
+case $1 in
+list) echo '{"Version": "v9.9.9"}' ;;
+install)
+	echo half >"$GOBIN/devcluster"; chmod +x "$GOBIN/devcluster"
+	[ -e "$HOME/cache/devcluster/v9.9.9/devcluster" ] && echo seen >"$HOME/seen"
+	[ -e "$HOME/broken" ] || { echo >"$HOME/broken"; exit 1; }
+	echo whole >"$GOBIN/devcluster" ;;
+esac`)
+	t.Chdir(dir)
+	if path, err := devcluster.Binary(t.Context(), devcluster.Config{}); !errors.Is(err, devcluster.ErrNoBinary) {
+		t.Errorf("%q, %v", path, err)
+	}
+	path, err := devcluster.Binary(t.Context(), devcluster.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "whole\n" {
+		t.Errorf("%q, %v; want the whole file", text, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "seen")); err == nil {
+		t.Error("a file was in place before it was whole")
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 func TestNoBinary(t *testing.T) {
 	for name, script := range map[string]string{
 		"a replaced module": noTool + `echo '{"Version": "v0.0.0", "Replace": {"Path": "../devcluster"}}'`,

@@ -122,24 +122,27 @@ func TestCommandRunsUntilInterrupted(t *testing.T) {
 	}
 }
 
+// Whatever ends it, a closed terminal too, it removes what is temporary.
 func TestCommandIsInterruptedWhileStarting(t *testing.T) {
 	t.Parallel()
-	cmd := command()
-	cmd.Stderr = os.Stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	readUntil(t, stdout, "Starting")
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	_, _ = io.Copy(io.Discard, stdout)
-	if err := cmd.Wait(); err != nil { // what it left would fail the whole run
-		t.Errorf("ended with %v", err)
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
+		cmd := command()
+		cmd.Stderr = os.Stderr
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		readUntil(t, stdout, "Starting")
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, stdout)
+		if err := cmd.Wait(); err != nil { // what it left would fail the whole run
+			t.Errorf("%s: ended with %v", signal, err)
+		}
 	}
 }
 

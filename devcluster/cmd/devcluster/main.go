@@ -34,6 +34,9 @@ const stopGrace = 2500 * time.Millisecond
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	// The log goes to a pipe to the parent. When the parent is dead, a write to it
 	// is to fail and not to end this process before it has cleaned up.
 	signal.Ignore(syscall.SIGPIPE)

@@ -21,7 +21,7 @@ import (
 
 const usage = `devcluster runs a real Kubernetes API server and its etcd in one process, on
 loopback, for development and tests. It prints the path of a kubeconfig for an
-administrator, and ends on Ctrl-C or SIGTERM.
+administrator, and ends on Ctrl-C, SIGTERM, or when its terminal is closed.
 
 Usage:
   devcluster [flags] [-- kube-apiserver flags]
