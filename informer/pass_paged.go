@@ -4,6 +4,7 @@
 package informer
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -63,21 +64,24 @@ func (c *cycle[T]) page(p *passing, opts metav1.ListOptions) (Page, error) {
 	}
 	ctx, cancel, g := c.request(silence)
 	defer cancel(nil)
-	var sunk error
+	var lacks error // why the sink lacks an object
 	page, err := c.cfg.Source.List(ctx, opts, func(item Item[T]) error {
-		if err := c.ctx.Err(); err != nil {
-			return err
+		switch {
+		case lacks != nil: // the source should have ended the request
+		case c.stopping():
+			lacks = context.Cause(c.ctx)
+		default:
+			g.busy()
+			lacks = c.offer(p, item)
+			g.waiting()
 		}
-		g.busy()
-		sunk = c.offer(p, item)
-		g.waiting()
-		return sunk
+		return lacks
 	})
 	c.finish(g, err)
 	switch {
-	case sunk != nil:
+	case lacks != nil:
 		// Whatever the source made of it.
-		return page, sunk
+		return page, lacks
 	case err != nil:
 		return page, errorIn(ctx, err)
 	}

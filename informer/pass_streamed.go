@@ -5,6 +5,7 @@ package informer
 
 import (
 	"errors"
+	"io"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -104,7 +105,7 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T]) error {
 	for {
 		event, err := c.next(open)
 		if err != nil {
-			if open.ordered(err) {
+			if err == io.EOF {
 				return errClosedEarly
 			}
 			return err

@@ -266,3 +266,76 @@ func TestLogObserver(t *testing.T) {
 	}
 	informer.LogObserver(nil).Observe(informer.ReflectorInfo{}, informer.ListStarted{})
 }
+
+// carelessSource goes on with a list, and calls it whole, whatever yield says.
+type carelessSource struct {
+	informer.Source[object]
+	items func() []informer.Item[object]
+}
+
+func (s carelessSource) WatchList() bool { return false }
+
+func (s carelessSource) List(_ context.Context, _ metav1.ListOptions, yield func(informer.Item[object]) error) (informer.Page, error) {
+	for _, item := range s.items() {
+		_ = yield(item)
+	}
+	return informer.Page{Version: "1"}, nil
+}
+
+type plainItem struct{ obj object }
+
+func (i plainItem) Meta() store.Meta        { return store.MetaOf(i.obj) }
+func (i plainItem) Decode() (object, error) { return i.obj, nil }
+
+// endingSink ends a context at the first object.
+type endingSink struct {
+	*store.Store[object]
+	end       func()
+	committed bool
+}
+
+func (s *endingSink) Apply(ctx context.Context, m store.Meta, obj object) error {
+	defer s.end()
+	return s.Store.Apply(ctx, m, obj)
+}
+
+func (s *endingSink) Commit(ctx context.Context, version string) error {
+	s.committed = true
+	return s.Store.Commit(ctx, version)
+}
+
+// TestEndWithinCarelessList: a pass in the middle of which the context ended is
+// not committed, even if the source makes a whole page of it.
+func TestEndWithinCarelessList(t *testing.T) {
+	objects, err := store.New(store.Config[object]{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("why")
+	sink := &endingSink{Store: objects, end: func() { cancel(why) }}
+	var failed error
+	r, err := informer.NewReflector(informer.Config[object]{
+		Source: carelessSource{items: func() []informer.Item[object] {
+			return []informer.Item[object]{plainItem{parseObject("a@1")}, plainItem{parseObject("b@1")}}
+		}},
+		Sink: sink,
+		Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			if o, ok := o.(informer.ListFailed); ok {
+				failed = o.Err
+			}
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Run(ctx); err != why {
+		t.Errorf("Run returned %v", err)
+	}
+	if sink.committed {
+		t.Error("a pass that lacks an object was committed")
+	}
+	if !errors.Is(failed, why) {
+		t.Errorf("the list failed with %v", failed)
+	}
+}

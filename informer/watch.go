@@ -45,11 +45,6 @@ type opened[T any] struct {
 	cancel context.CancelCauseFunc
 }
 
-// ordered reports whether err is the orderly end of the watch.
-func (o *opened[T]) ordered(err error) bool {
-	return err == io.EOF
-}
-
 // open opens a watch. Silence for longer than limit ends it, and so does
 // Resync, if it is askable.
 func (c *cycle[T]) open(opts metav1.ListOptions, limit time.Duration, askable bool) (*opened[T], error) {
