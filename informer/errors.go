@@ -67,13 +67,17 @@ type SilenceError struct {
 	// answer came over it.
 	Unanswered bool
 
-	err error // what it means, if it is not a dead connection
+	unconnected bool  // no connection was to be had
+	err         error // what it means, if it is not a dead connection
 }
 
 // Error implements error.
 func (e *SilenceError) Error() string {
 	if e.err != nil {
 		return fmt.Sprintf("%v (waited for %v)", e.err, e.After)
+	}
+	if e.unconnected {
+		return fmt.Sprintf("no connection for %v", e.After)
 	}
 	if e.Unanswered {
 		return fmt.Sprintf("no answer for %v: the connection is taken for dead", e.After)

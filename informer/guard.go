@@ -37,7 +37,8 @@ type guard struct {
 	limit    time.Duration // of silence
 	probe    time.Duration // the same for a suspected connection; 0: no suspicion
 	suspect  net.Conn
-	conn     bool // a connection was got
+	wanted   bool // a connection was asked for
+	conn     bool // and was got
 	answered bool // and a byte came over it
 	stopped  bool
 }
@@ -67,9 +68,16 @@ func newGuard(base time.Time, limit time.Duration, suspicious bool, cancel conte
 // the request is made over HTTP.
 func (g *guard) trace(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:              g.getConn,
 		GotConn:              g.gotConn,
 		GotFirstResponseByte: g.gotByte,
 	})
+}
+
+func (g *guard) getConn(string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.wanted, g.conn = true, false
 }
 
 func (g *guard) gotConn(info httptrace.GotConnInfo) {
@@ -165,7 +173,7 @@ func (g *guard) fire() {
 	if g.suspect != nil {
 		sever(g.suspect)
 	}
-	g.cancel(&SilenceError{After: limit, Unanswered: g.conn && !g.answered})
+	g.cancel(&SilenceError{After: limit, Unanswered: g.conn && !g.answered, unconnected: g.wanted && !g.conn})
 }
 
 // stop ends the guard and waits for it. It reports whether a byte of an answer

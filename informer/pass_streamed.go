@@ -48,14 +48,18 @@ func (c *cycle[T]) mayStream() bool {
 // does not stream initial events. If so it is remembered, and the next pass, in
 // pages, follows at once.
 func (c *cycle[T]) fallBack(cause Cause, err error) bool {
-	var silence *SilenceError
 	once := true // is enough
 	switch cause {
 	case CauseForbidden, CauseRejected:
 		// Not known to the server, or watching is not allowed: a list may be.
 	case CauseSilent:
-		// If there was no answer at all the connection may be to blame.
-		once = !errors.As(err, &silence) || !silence.Unanswered
+		var silence *SilenceError
+		if errors.As(err, &silence) {
+			if silence.unconnected {
+				return false // and nor would a list get through
+			}
+			once = !silence.Unanswered // else the connection may be to blame
+		}
 	case CauseServer, CauseConnection, CauseTimeout, CauseClosed, CauseDecoding, CauseUnknown:
 		once = false
 	default:

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+// TestNoConnection: a network that lets no connection through says nothing of
+// whether the server streams its lists.
+func TestNoConnection(t *testing.T) {
+	end := make(chan struct{})
+	defer close(end)
+	client, err := rest.RESTClientFor(&rest.Config{
+		Host: "http://server", APIPath: "/api", QPS: -1,
+		Dial: func(context.Context, string, string) (net.Conn, error) {
+			<-end
+			return nil, errors.New("end of test")
+		},
+		ContentConfig: rest.ContentConfig{
+			GroupVersion:         &schema.GroupVersion{Version: "v1"},
+			NegotiatedSerializer: serializer.NewCodecFactory(scheme).WithoutConversion(),
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	failures := make(chan informer.ListFailed, 100)
+	r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
+		Source: podSource(client), Sink: newChanSink[*corev1.Pod](), InitialSilence: 20 * time.Millisecond,
+		Backoff: informer.Backoff{Initial: time.Millisecond, Max: time.Millisecond},
+		Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			switch o := o.(type) {
+			case informer.ListFailed:
+				select {
+				case failures <- o:
+				default:
+				}
+			case informer.WatchListUnavailable:
+				t.Errorf("streams are given up: %v", o.Err)
+			}
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- r.Run(ctx) }()
+	for range 3 {
+		failed := await(t, "failure", failures)
+		var silence *informer.SilenceError
+		if failed.Cause != informer.CauseSilent || !errors.As(failed.Err, &silence) || silence.Unanswered {
+			t.Errorf("%v: %v", failed.Cause, failed.Err)
+		}
+	}
+	cancel()
+	await(t, "end of Run", ran)
+}
