@@ -14,7 +14,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -288,6 +290,23 @@ func TestReadmeNamesTheFields(t *testing.T) {
 	}
 }
 
+// Started with nohup it outlives its terminal.
+func TestEndSignals(t *testing.T) {
+	const inside = "EXAMPLE_TEST_IGNORES_HANG_UP"
+	nohup := os.Getenv(inside) != ""
+	if slices.Contains(endSignals(), os.Signal(syscall.SIGHUP)) == nohup {
+		t.Errorf("it ends with its terminal: %t; with nohup: %t", !nohup, nohup)
+	}
+	if nohup {
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `trap "" HUP; exec "$0" -test.run="^TestEndSignals$"`, os.Args[0])
+	cmd.Env = append(os.Environ(), inside+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // What a user gets wrong is said in a line.
 func TestCommandErrors(t *testing.T) {
 	t.Setenv("KUBECONFIG", "")
@@ -302,6 +321,7 @@ func TestCommandErrors(t *testing.T) {
 		"level":              {[]string{"--k8s-api-server", "127.0.0.1:1", "--log-level", "loud"}, "--log-level=loud"},
 		"run-for":            {[]string{"--k8s-api-server", "127.0.0.1:1", "--run-for", "-1s"}, "must not be negative"},
 		"before the server":  {[]string{"--output", "xml", "--run-for", "-1s", "--log-level", "loud"}, "--log-level=loud: want trace, debug, info, warn or error\n--output=xml: want table or json\n--run-for=-1s"},
+		"burst":              {[]string{"--k8s-client-burst", "0"}, "--k8s-client-burst=0: must be"},
 		"unknown flag":       {[]string{"--nope"}, "see example --help"},
 		"argument":           {[]string{"nope"}, "unknown command"},
 	} {

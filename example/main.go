@@ -32,8 +32,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/viper"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/apiary-go/apiary/cells"
 )
@@ -45,11 +43,14 @@ func main() {
 	}
 }
 
+// loggerDefaults log less than usual: the table is what people want to see.
+var loggerDefaults = cells.LoggerConfig{LogLevel: "warn", LogFormat: "text", LogOutput: "stderr"}
+
 // application is everything but where it reads from: [cells.Client], or in tests
 // [cells.FakeClient].
 func application(out io.Writer, demo *demoServer) cell.Cell {
 	return cell.Group(
-		cells.Logger,
+		cells.LoggerWith(loggerDefaults),
 		healthCell,
 
 		cells.Resource[*corev1.Service](),
@@ -112,11 +113,6 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 		},
 	}
 	h.RegisterFlags(cmd.Flags())
-	// The table is what people want to see, not the log.
-	if level := cmd.Flags().Lookup("log-level"); level != nil {
-		level.DefValue = "warn"
-		_ = level.Value.Set(level.DefValue) // a string takes anything
-	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
@@ -139,7 +135,7 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 func run(h *hive.Hive, demo *demoServer, notes io.Writer) (err error) {
 	// hive.Run heeds signals only once everything has started. These are heeded from
 	// here to the end.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	defer stop()
 
 	if !configured(h.Viper()) {
@@ -159,19 +155,28 @@ func run(h *hive.Hive, demo *demoServer, notes io.Writer) (err error) {
 	return explain(h.Run(hiveLogger(h.Viper())))
 }
 
-// configured reports whether there is anything that says which cluster to look at,
-// right or wrong.
+// endSignals are the signals that end the program. That of a closed terminal is not
+// one of them for those who started it with nohup.
+func endSignals() []os.Signal {
+	if signal.Ignored(syscall.SIGHUP) {
+		return []os.Signal{os.Interrupt, syscall.SIGTERM}
+	}
+	return []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+}
+
+// configured reports whether anything says which cluster to look at, right or
+// wrong. Flags of the client that are wrong in themselves count, too: the hive says
+// so, with no need for a demonstration.
 func configured(v *viper.Viper) bool {
-	for _, flag := range []string{"k8s-kubeconfig", "k8s-context", "k8s-api-server"} {
-		if v.GetString(flag) != "" {
-			return true
-		}
-	}
-	if os.Getenv(clientcmd.RecommendedConfigPathEnvVar) != "" {
-		return true
-	}
-	_, err := rest.InClusterConfig()
-	return !errors.Is(err, rest.ErrNotInCluster)
+	return cells.ClientConfig{
+		K8sKubeconfig:     v.GetString("k8s-kubeconfig"),
+		K8sContext:        v.GetString("k8s-context"),
+		K8sAPIServer:      v.GetString("k8s-api-server"),
+		K8sClientQPS:      float32(v.GetFloat64("k8s-client-qps")),
+		K8sClientBurst:    v.GetInt("k8s-client-burst"),
+		K8sRequestTimeout: v.GetDuration("k8s-request-timeout"),
+		K8sConnectTimeout: v.GetDuration("k8s-connect-timeout"),
+	}.Configured()
 }
 
 // validate finds mistakes that the hive would find too, but only after the server
