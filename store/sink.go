@@ -44,6 +44,10 @@ type Sink[T any] interface {
 	// exactly this version. If it says so the object counts as applied, is not
 	// decoded, and Apply is not called. A sink that must be shown unchanged
 	// objects answers false.
+	//
+	// Exactly means that the UIDs are equal, where [Meta.SameObject] takes one
+	// that is not known for any, and that the version is not empty. If in
+	// doubt the answer is false: that costs a decoding, not an object.
 	Holds(meta Meta) bool
 
 	// Apply says that the object is as given. Within a pass a version that
@@ -62,14 +66,20 @@ type Sink[T any] interface {
 	Delete(ctx context.Context, meta Meta, last T, known bool) error
 
 	// Commit completes the pass: the collection is at version, and what was
-	// not applied since Begin is gone.
+	// not applied since Begin is gone. The version may be older than what was
+	// told before: it is then the truth, as after a restore of the server. It
+	// is empty if the source knows no versions, and says then only that no
+	// version belongs to the collection, whatever was told before.
 	Commit(ctx context.Context, version string) error
 
 	// Abort says that the pass broke off because of cause. Nothing may be
-	// concluded from what is missing; what was applied stays applied.
+	// concluded from what is missing; what was applied stays applied. It comes
+	// as well if the sink refused Begin or Commit.
 	Abort(pass Pass, cause error)
 
-	// Progress says that there is nothing new up to version.
+	// Progress says that there is nothing new up to version, which is never
+	// empty. It does not come within a pass: what a source hears of versions
+	// there says nothing of the objects that are still to come.
 	Progress(ctx context.Context, version string) error
 
 	// MayBlock reports whether calls may block for long. An API server drops

@@ -185,7 +185,8 @@ func (s *Store[T]) remove(rec *Record[T], version string) {
 }
 
 // Commit implements [Sink]: what was not applied since Begin is removed, object
-// by object, and told as deletions. Then the store is at version.
+// by object, and told as deletions. Then the store is at version, whatever it
+// was at before; at none if that is empty.
 //
 // It fails with [ErrNoPass] if there is no pass.
 func (s *Store[T]) Commit(_ context.Context, version string) error {
@@ -253,7 +254,8 @@ func (s *Store[T]) Abort(Pass, error) {
 	}
 }
 
-// Progress implements [Sink]: the store is at version. It returns no error.
+// Progress implements [Sink]: the store is at version. Within a pass, where it
+// should not come, it is ignored. It returns no error.
 func (s *Store[T]) Progress(_ context.Context, version string) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
