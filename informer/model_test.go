@@ -156,6 +156,16 @@ func (c *modelClient) fault(ctx context.Context) error {
 	}
 }
 
+// serves returns the version of the state that a request for one not older than
+// from is answered with: the newest, or that of a server which lags behind.
+func (c *modelClient) serves(from int64) int64 {
+	version, _ := c.m.now()
+	if from > 0 && from < version && c.chance(2) {
+		return from + int64(c.roll(int(version-from)))
+	}
+	return version
+}
+
 func (c *modelClient) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 	if opts.Limit == 0 {
 		c.mu.Lock()
@@ -177,8 +187,11 @@ func (c *modelClient) ListWithContext(ctx context.Context, opts metav1.ListOptio
 		if expired {
 			return nil, apierrors.NewResourceExpired("continue token too old")
 		}
-	} else if parseVersion(opts.ResourceVersion) > version {
+	} else if from := parseVersion(opts.ResourceVersion); from > version {
 		return nil, parseError([]string{"toolarge"})
+	} else {
+		version = c.serves(from)
+		content = c.m.at(version)
 	}
 	list := &metav1.PartialObjectMetadataList{}
 	list.ResourceVersion = strconv.FormatInt(version, 10)
@@ -215,7 +228,7 @@ func (c *modelClient) WatchWithContext(ctx context.Context, opts metav1.ListOpti
 		if from > version {
 			return nil, parseError([]string{"toolarge"})
 		}
-		go w.play(ctx, version, timeout, true, false)
+		go w.play(ctx, c.serves(from), timeout, true, false)
 	case from < horizon:
 		go w.play(ctx, from, timeout, false, true)
 	default:
