@@ -10,10 +10,10 @@ import (
 	"reflect"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/watchlist"
 
@@ -187,7 +187,7 @@ func (s *listerWatcher[T]) Watch(ctx context.Context, opts metav1.ListOptions) (
 		return nil, errNoListerWatcher
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	w, err := await(ctx, func() (watchInterface, error) { return s.lw.WatchWithContext(ctx, opts) }, stopWatch)
+	w, err := await(ctx, func() (watch.Interface, error) { return s.lw.WatchWithContext(ctx, opts) }, stopWatch)
 	if err != nil {
 		cancel(nil)
 		return nil, err
@@ -236,99 +236,4 @@ func await[R any](ctx context.Context, call func() (R, error), discard func(R)) 
 		var none R
 		return none, context.Cause(ctx)
 	}
-}
-
-// objectItem is the item of one object after the other.
-type objectItem[T any] struct {
-	source *listerWatcher[T]
-	copies bool // the object lies in an array of others
-	obj    runtime.Object
-	meta   store.Meta
-}
-
-// set makes the item that of obj.
-func (i *objectItem[T]) set(obj runtime.Object) error {
-	m, err := metaOf(obj)
-	if err != nil {
-		return &DecodingError{Err: err}
-	}
-	if m.Key.Name == "" {
-		return &DecodingError{Err: fmt.Errorf("an object (%T) without a name", obj)}
-	}
-	i.obj, i.meta = obj, m
-	return nil
-}
-
-// Meta implements [Item].
-func (i *objectItem[T]) Meta() store.Meta { return i.meta }
-
-// Decode implements [Item].
-func (i *objectItem[T]) Decode() (t T, err error) {
-	obj := i.obj
-	i.obj = nil
-	if obj == nil {
-		return t, &DecodingError{Meta: i.meta, Err: errors.New("decoded twice")}
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = &DecodingError{Meta: i.meta, Err: fmt.Errorf("converting panicked: %v", p)}
-		}
-	}()
-	if i.copies {
-		if v := reflect.ValueOf(obj); v.Kind() == reflect.Pointer {
-			detached := reflect.New(v.Type().Elem())
-			detached.Elem().Set(v.Elem())
-			obj = detached.Interface().(runtime.Object)
-		}
-	}
-	if t, err = i.source.convert(obj); err != nil {
-		return t, &DecodingError{Meta: i.meta, Err: err}
-	}
-	return t, nil
-}
-
-var errTable = errors.New("the server sent a Table: ask for objects, not for application/json;as=Table")
-
-func isTable(obj runtime.Object) bool {
-	switch o := obj.(type) {
-	case *metav1.Table:
-		return true
-	case runtime.Unstructured:
-		gvk := o.GetObjectKind().GroupVersionKind()
-		return gvk.Kind == "Table" && gvk.Group == metav1.GroupName
-	}
-	return false
-}
-
-// metaOf returns the meta of obj, or an error for what has none.
-func metaOf(obj runtime.Object) (m store.Meta, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("an object (%T) whose metadata cannot be read: %v", obj, p)
-		}
-	}()
-	if obj == nil {
-		return m, errors.New("an object that is nil")
-	}
-	if isTable(obj) {
-		return m, errTable
-	}
-	o, err := meta.Accessor(obj)
-	if err != nil {
-		return m, fmt.Errorf("an object (%T) without metadata: %w", obj, err)
-	}
-	return store.MetaOf(o), nil
-}
-
-// statusError returns the error that an event of type Error carries.
-func statusError(obj runtime.Object) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &DecodingError{Err: fmt.Errorf("an error event with a %T that cannot be read: %v", obj, p)}
-		}
-	}()
-	if isNil(obj) {
-		return &DecodingError{Err: errors.New("an error event without a status")}
-	}
-	return apierrors.FromObject(obj)
 }

@@ -17,8 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-type watchInterface = watch.Interface
-
 // errStopped is what Next returns after Stop.
 var errStopped = errors.New("the watch was stopped")
 

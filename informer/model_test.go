@@ -175,7 +175,8 @@ func (c *modelClient) ListWithContext(ctx context.Context, opts metav1.ListOptio
 	if err := c.fault(ctx); err != nil {
 		return nil, err
 	}
-	version, content := c.m.now()
+	version, _ := c.m.now()
+	var content state
 	after := ""
 	if opts.Continue != "" {
 		v, name, _ := strings.Cut(opts.Continue, "/")
