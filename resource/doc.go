@@ -55,8 +55,9 @@ informer, however many they are.
 # What it costs
 
 A key costs a subscriber an element of 24 bytes in a slice, and no allocation;
-what has been merged, or came and went without having been seen, costs nothing. All
-subscribers share the objects, which must therefore not be modified.
+what has been merged, or came and went without having been seen, costs nothing. The
+slice has as many elements as there were keys at the same time, and does not shrink.
+All subscribers share the objects, which must therefore not be modified.
 
 # Views and tests
 

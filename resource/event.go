@@ -57,7 +57,9 @@ const (
 // a Sync), how many times the key has been retried since it last succeeded, and
 // the error given to Done. It is called from the goroutine that called Done, and
 // no further event of the key is emitted until it returns. An unknown action
-// counts as ErrorActionRetry.
+// counts as ErrorActionRetry. No lock is held: it may use the resource, and other
+// events. If it panics, or the rate limiter does, that is passed on to the caller of
+// Done, and the subscription ends.
 type ErrorHandler func(key Key, numRetries int, err error) ErrorAction
 
 // AlwaysRetry is an [ErrorHandler] that always retries. It is the default.

@@ -30,8 +30,8 @@ type options struct {
 	err       error
 }
 
-// WithName names the resource in errors, logs, health and metrics. Default: the
-// type of the objects, such as "v1.Pod".
+// WithName names the resource in errors, logs, health and metrics. Default, also
+// if the name is empty: the type of the objects, such as "v1.Pod".
 func WithName(name string) Option {
 	return func(o *options) { o.name = name }
 }
@@ -74,8 +74,8 @@ func WithTransform[From, To runtime.Object](transform func(From) (To, error)) Op
 }
 
 // WithLazyTransform is [WithTransform] for where the source type is only known at
-// run time. sourceObj is called when the informer starts, and gives an object of
-// the type that the source will send; nil, or a nil result, admits all. The
+// run time. sourceObj is called once, when the first object has come, and gives an
+// object of the type that the source sends; nil, or a nil result, admits all. The
 // transform must return the type of the resource.
 func WithLazyTransform(sourceObj func() runtime.Object, transform cache.TransformFunc) Option {
 	return func(o *options) {
@@ -92,8 +92,11 @@ type lazyTransform struct {
 }
 
 // WithMetricsProvider gives each subscriber's queue the metrics of a client-go
-// workqueue, under the name of the resource. Default: none. See [Stats] for a
-// view that needs no provider.
+// workqueue, under the name of the resource. Subscribers share what the provider
+// gives for a name: counters and depth add up, the gauges of unfinished work are
+// those of whoever set them last. The metrics are used with a lock held, and must
+// not call the resource. Default: none. See [Stats] for a view that needs no
+// provider.
 func WithMetricsProvider(provider workqueue.MetricsProvider) Option {
 	return func(o *options) { o.metrics = provider }
 }

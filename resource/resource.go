@@ -61,10 +61,12 @@ import (
 type Resource[T runtime.Object] interface {
 	// Observe calls next with each event, and complete when there will be no
 	// more: with the error of ctx when that ended, with nil when the resource
-	// stopped or the error handler said so. Done must be called on each event.
-	// It returns at once; next and complete are called from another goroutine,
-	// one call at a time. Events holds the same contract as a channel; use it
-	// where there is a choice.
+	// stopped. Done must be called on each event; it may be called by next. It
+	// returns at once; next and complete are called from another goroutine, one
+	// call at a time. A nil next has all events marked as done, a nil complete
+	// is not called. A next that does not return keeps Stop waiting, for half a
+	// second. Events holds the same contract as a channel, and takes options,
+	// of which Observe has the defaults; use it where there is a choice.
 	stream.Observable[Event[T]]
 
 	// Events subscribes. It never blocks.
@@ -74,8 +76,13 @@ type Resource[T runtime.Object] interface {
 	// received by then are dropped. Each event received must be marked with
 	// Done, or its key is not heard of again.
 	//
+	// The channel has no buffer. The next event is chosen, and counts as
+	// emitted, when the one before was received, so to whom takes his time it
+	// shows what was current then; what is newer comes after its Done.
+	//
 	// Before the start of the lifecycle a subscription owns no goroutine.
-	// After its stop the channel is closed from the beginning.
+	// After its stop, or if [New] was given what makes no sense, the channel is
+	// closed from the beginning.
 	Events(ctx context.Context, opts ...EventsOpt) <-chan Event[T]
 
 	// Store returns the store once the first complete state of the collection
@@ -84,7 +91,9 @@ type Resource[T runtime.Object] interface {
 	// from a constructor would wait for a start that waits for the constructor.
 	//
 	// When ctx ends first, or the resource stops, the error is a
-	// [NotSyncedError] that says why there is no store.
+	// [NotSyncedError] that says why there is no store. What [New] was given that
+	// makes no sense is an error at once. A store that was returned can be read
+	// as long as anybody likes; after the stop it no longer changes.
 	Store(ctx context.Context) (Store[T], error)
 }
 
