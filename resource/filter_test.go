@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/store"
 )
@@ -190,4 +191,31 @@ func record(t *testing.T) (rec *store.Record[*corev1.Pod]) {
 		t.Fatal(err)
 	}
 	return rec
+}
+
+// One call of IndexKeys shows one state, filtered or not.
+func TestFilteredIndexKeysAreOneState(t *testing.T) {
+	r := startRig(t, WithIndexers(cache.Indexers{"node": func(obj any) ([]string, error) {
+		return []string{obj.(*corev1.Pod).Spec.NodeName}, nil
+	}}))
+	r.view.want()
+	r.begin()
+	r.upsert("a", onNode("here"))
+	r.upsert("b", onNode("here"))
+	r.commit()
+	asked := 0
+	s, err := Filter[*corev1.Pod](r.view, func(p *corev1.Pod) bool {
+		if asked++; asked == 1 {
+			r.upsert("a", onNode("there"))
+			r.delete("b")
+		}
+		return true
+	}).Store(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := s.IndexKeys("node", "here")
+	if err != nil || len(keys) != 2 {
+		t.Fatalf("got %v, %v", keys, err)
+	}
 }

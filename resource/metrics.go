@@ -73,6 +73,16 @@ func (m *queueMetrics) finished(millis uint32) {
 	}
 }
 
+// ended is told that the queue is no more, nor what was outstanding.
+func (m *queueMetrics) ended() {
+	if m == nil {
+		return
+	}
+	m.depth(0)
+	m.unfinished.Set(0)
+	m.longest.Set(0)
+}
+
 func (m *queueMetrics) retried() {
 	if m != nil {
 		m.retries.Inc()
@@ -92,14 +102,15 @@ func (m *queueMetrics) ticker() (tick <-chan time.Time, stop func()) {
 func (s *subscriber[T]) measure() {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	if s.metrics == nil {
+	if s.metrics == nil || s.left {
 		return
 	}
-	var sum, longest uint32
+	var sum uint64 // of many long ones
+	var longest uint32
 	now := s.hub.now()
 	for id := range ids(s.slots, s.issued) {
 		age := now - s.slots[id].since
-		sum += age
+		sum += uint64(age)
 		longest = max(longest, age)
 	}
 	s.metrics.unfinished.Set(float64(sum) / 1000)

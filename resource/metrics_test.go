@@ -4,6 +4,7 @@
 package resource
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -135,5 +136,44 @@ func TestStats(t *testing.T) {
 				t.Errorf("a late subscriber: %+v", sub)
 			}
 		}
+	})
+}
+
+// An event of the replay has been worked on since it was emitted, not since the
+// subscription.
+func TestQueueMetricsOfReplay(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g := &gauges{values: map[string]float64{}}
+		r := startRig(t, WithMetricsProvider(g))
+		r.view.want()
+		r.sync("a", "b")
+		events := r.view.Events(t.Context())
+		synctest.Wait()
+		time.Sleep(5 * time.Second)
+		expect(t, events, "upsert a@1") // which was offered all the while
+		expect(t, events, "upsert b@2")
+		g.check(t, map[string]float64{"work": 5})
+	})
+}
+
+// The time that many events have been outstanding in sum is more than what one
+// may have been.
+func TestUnfinishedWorkOfMany(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g := &gauges{values: map[string]float64{}}
+		r := startRig(t, WithMetricsProvider(g))
+		ctx, cancel := context.WithCancel(t.Context())
+		events := r.view.Events(ctx)
+		r.sync("a", "b", "c")
+		for range 4 {
+			take(t, events)
+		}
+		synctest.Wait()
+		const day = 24 * time.Hour
+		r.view.hub.epoch = r.view.hub.epoch.Add(-20 * day)
+		r.view.hub.subs[0].measure()
+		g.check(t, map[string]float64{"longest": (20 * day).Seconds(), "unfinished": (80 * day).Seconds()})
+		cancel()
+		g.check(t, map[string]float64{"longest": 0, "unfinished": 0})
 	})
 }

@@ -50,7 +50,8 @@ type SubscriberStats struct {
 	Replaying int
 
 	// Oldest is how long ago the change was that waits longest, for being
-	// emitted or for Done.
+	// emitted or for Done. With a metrics provider, which counts from there, an
+	// event waits for Done since it was emitted.
 	Oldest time.Duration
 }
 

@@ -5,7 +5,6 @@ package resource
 
 import (
 	"iter"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -78,11 +77,19 @@ func (v storeView[T]) IndexKeys(indexName, indexedValue string) ([]Key, error) {
 	if v.keep == nil {
 		return v.store.IndexKeys(indexName, indexedValue)
 	}
-	keys, err := v.store.IndexKeys(indexName, indexedValue)
-	return slices.DeleteFunc(keys, func(key Key) bool {
-		_, exists, _ := v.GetByKey(key)
-		return !exists
-	}), err
+	objs, err := v.ByIndex(indexName, indexedValue) // which are of one state
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]Key, len(objs))
+	for i, obj := range objs {
+		accessor, err := meta.Accessor(obj)
+		if err != nil {
+			return nil, err
+		}
+		keys[i] = store.KeyOf(accessor)
+	}
+	return keys, nil
 }
 
 // ByIndex implements Store.

@@ -65,7 +65,7 @@ type slot[T runtime.Object] struct {
 	seen  *store.Record[T] // of the last Upsert, until its Delete is acknowledged
 	prev  int32            // neighbours in queue or issued
 	next  int32
-	since uint32 // when it was put there
+	since uint32 // when it was put in queue; if there are metrics, where it is now
 	flags flags
 }
 
@@ -148,7 +148,7 @@ func (s *subscriber[T]) count(id int32, sl *slot[T]) {
 		sl.flags |= isCounted
 		s.hub.nodes[id].refs++
 	case !used && sl.flags&isCounted != 0:
-		sl.flags &^= isCounted
+		sl.flags &^= isCounted | isOwed // the id may be another key's next
 		s.hub.nodes[id].refs--
 	}
 }
@@ -231,7 +231,9 @@ func (s *subscriber[T]) pick() (event Event[T], t *token[T]) {
 		s.cursor++
 		sl := s.slot(id)
 		if kind, rec := s.pending(id, sl); kind != "" {
-			sl.since = s.since
+			if sl.since = s.since; s.metrics != nil {
+				sl.since = h.now()
+			}
 			return s.issue(id, sl, kind, rec)
 		}
 	}
@@ -374,5 +376,5 @@ func (s *subscriber[T]) forgetAll() {
 	s.queue, s.issued = list{}, list{}
 	s.cursor, s.limit = 0, 0
 	s.heed()
-	s.metrics.depth(0)
+	s.metrics.ended()
 }
