@@ -4,6 +4,8 @@
 package resource
 
 import (
+	"context"
+	"runtime"
 	"testing"
 	"testing/synctest"
 
@@ -69,4 +71,96 @@ func TestSyncAfterWhatIsInTheStore(t *testing.T) {
 		expect(t, late, "sync")
 		expect(t, other, "upsert b@3")
 	})
+}
+
+// What was in the store when a late subscriber came is emitted before its Sync,
+// also where an older state of the key was replayed meanwhile and is done in time.
+func TestLateSyncAfterWhatWasOwed(t *testing.T) {
+	for range 20 {
+		bubble(t, func(t *testing.T) {
+			r := startRig(t)
+			visible, release := make(chan struct{}), make(chan struct{})
+			slow := Filter[*corev1.Pod](r.view, func(p *corev1.Pod) bool {
+				if p.ResourceVersion == "3" {
+					visible <- struct{}{}
+					<-release
+				}
+				return true
+			})
+			other := slow.Events(t.Context())
+			r.sync("a")
+			expect(t, other, "upsert a@1", "sync")
+			go r.upsert("a")
+			<-visible
+			late := r.view.Events(t.Context())
+			a := take(t, late)
+			if got := text(a); got != "upsert a@1" {
+				t.Fatal(got)
+			}
+			close(release)
+			synctest.Wait() // Sync is being offered
+			a.Done(nil)
+			expect(t, late, "upsert a@3", "sync")
+			expect(t, other, "upsert a@3")
+		})
+	}
+}
+
+// The id of a key that is gone is used for another: nothing of the old key sticks.
+func TestIDsAreReusedClean(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := startRig(t)
+		events := r.view.Events(t.Context())
+		r.begin()
+		r.upsert("a")
+		a := take(t, events)
+		r.upsert("a") // owed to Sync
+		r.commit()
+		r.delete("a")
+		a.Done(nil)
+		e := take(t, events)
+		if got := text(e); got != "delete a@1" {
+			t.Fatal(got)
+		}
+		e.Done(nil)
+		synctest.Wait() // Sync is being offered
+		r.upsert("b")
+		expect(t, events, "sync", "upsert b@5")
+		if n := len(r.view.hub.nodes); n != 2 {
+			t.Fatalf("%d ids for one key at a time", n)
+		}
+	})
+}
+
+// An error handler or a rate limiter that panics ends the subscription: nobody can
+// say what became of the event, and it was not forgotten.
+func TestErrorHandlerThatPanics(t *testing.T) {
+	r := startRig(t, WithForgottenDone(func(f ForgottenDone) { t.Errorf("reported: %v", f) }))
+	events := r.view.Events(t.Context(), WithErrorHandler(func(Key, int, error) ErrorAction { panic("handler") }))
+	r.sync("a")
+	e := take(t, events)
+	if got := catch(func() { e.Done(errTest) }); got != "handler" {
+		t.Fatalf("got %v", got)
+	}
+	e.Done(nil)
+	e.Done = nil
+	expectClosed(t, events)
+	for range 5 {
+		runtime.GC()
+	}
+	r.upsert("a")
+	if n := len(r.view.Stats().Subscribers); n != 0 {
+		t.Fatalf("%d subscribers", n)
+	}
+}
+
+func TestNilContextLeavesNoSubscriber(t *testing.T) {
+	r := startRig(t)
+	var none context.Context
+	if catch(func() { r.view.Events(none) }) == nil {
+		t.Fatal("no panic")
+	}
+	if n := len(r.view.Stats().Subscribers); n != 0 {
+		t.Fatalf("%d subscribers", n)
+	}
 }

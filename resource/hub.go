@@ -21,8 +21,8 @@ import (
 // slice and not of a map.
 //
 // One mutex guards the hub and all that belongs to its subscribers. It is held
-// for some steps at a time, never while user code runs, and never while anything
-// blocks.
+// for some steps at a time, never while anything blocks, and never while user code
+// runs, but for metrics.
 type hub[T runtime.Object] struct {
 	name      string
 	forgotten func(ForgottenDone)
@@ -41,6 +41,7 @@ type hub[T runtime.Object] struct {
 	entered uint64           // counts subscribers, to tell whether there are new ones
 	synced  bool             // a pass was committed
 	late    []*subscriber[T] // subscribed since then, their Sync is not queued yet
+	asked   []*subscriber[T] // their filters are being called by the informer
 	running bool             // between start and stop
 	stopped bool
 	done    chan struct{} // closed by stop
@@ -123,11 +124,13 @@ func (h *hub[T]) judge(next *store.Record[T]) {
 		if ask == nil {
 			return
 		}
+		h.asked = ask
 		h.unlocked(func() {
 			for _, s := range ask {
 				s.verdict, s.verdictOn = s.keep(next.Object()), next
 			}
 		})
+		h.asked = nil
 		if h.entered == entered {
 			return
 		}
@@ -182,6 +185,7 @@ func (h *hub[T]) enter(s *subscriber[T]) bool {
 	if h.stopped {
 		return false
 	}
+	s.unwatch = context.AfterFunc(s.ctx, s.cancel) // which waits for the mutex
 	s.limit = int32(len(h.nodes))
 	if h.synced {
 		h.late = append(h.late, s)
@@ -193,7 +197,6 @@ func (h *hub[T]) enter(s *subscriber[T]) bool {
 	h.subs = append(h.subs, s)
 	h.entered++
 	s.since = now
-	s.unwatch = context.AfterFunc(s.ctx, s.cancel)
 	if h.running {
 		h.launch(s)
 	}
@@ -220,7 +223,7 @@ func (h *hub[T]) apply(f func() error) error {
 func (h *hub[T]) admit(now uint32) {
 	for _, s := range h.late {
 		if !s.left {
-			s.enqueue(syncID, now)
+			s.synced(now)
 		}
 	}
 	h.late = nil
@@ -281,13 +284,24 @@ func (h *hub[T]) unlocked(f func()) {
 	f()
 }
 
-// sites lists where the present subscribers subscribed.
-func (h *hub[T]) sites() []string {
+// holding lists where those subscribed whose filters hold up the informer.
+func (h *hub[T]) holding() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	sites := make([]string, len(h.subs))
-	for i, s := range h.subs {
-		sites[i] = s.site
+	return sites(h.asked)
+}
+
+// present lists where those subscribed who have not left.
+func (h *hub[T]) present() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return sites(h.subs)
+}
+
+func sites[T runtime.Object](subs []*subscriber[T]) []string {
+	var sites []string
+	for _, s := range subs {
+		sites = append(sites, s.site)
 	}
 	return sites
 }

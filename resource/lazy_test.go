@@ -4,6 +4,7 @@
 package resource
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cilium/hive"
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
 	kruntime "k8s.io/apimachinery/pkg/runtime"
@@ -339,5 +341,95 @@ func TestCacheStore(t *testing.T) {
 	}
 	if err := c.Resync(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Observe returns at once: complete is called from another goroutine, also where
+// there is nothing to come.
+func TestObserveOfWhatHasEnded(t *testing.T) {
+	stopped := newRig(t)
+	stopped.start()
+	stopped.stop()
+	bad := NewFromSource[*corev1.Pod](&cell.DefaultLifecycle{}, nil)
+	for name, r := range map[string]Resource[*corev1.Pod]{
+		"stopped": stopped.view, "disabled": Disabled[*corev1.Pod](errTest), "misconstructed": bad,
+	} {
+		unlock, completed := make(chan struct{}), make(chan struct{})
+		returned := make(chan struct{})
+		go func() {
+			defer close(returned)
+			r.Observe(t.Context(), func(podEvent) {}, func(error) { <-unlock; close(completed) })
+		}()
+		select {
+		case <-returned:
+		case <-time.After(5 * time.Second):
+			t.Errorf("%s: Observe waits for complete", name)
+		}
+		close(unlock)
+		<-completed
+		<-returned
+	}
+}
+
+func TestObserveWithoutFunctions(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	r.view.Observe(t.Context(), nil, nil)
+	r.sync("a")
+	for r.view.Stats().Events.OK < 2 {
+		runtime.Gosched()
+	}
+	r.stop()
+}
+
+// The inspection command runs constructors, and neither starts nor stops anything.
+func TestInspectionLeavesNothing(t *testing.T) {
+	before := runtime.NumGoroutine()
+	requests := make(chan struct{}, 10)
+	var events []<-chan podEvent
+	h := hive.New(
+		cell.Provide(func(lc cell.Lifecycle) Resource[*corev1.Pod] {
+			return NewFromSource[*corev1.Pod](lc, silentSource{requests}, WithName("pods"))
+		}),
+		cell.Invoke(func(r Resource[*corev1.Pod]) {
+			ctx := context.Background() // nobody cancels it
+			events = append(events, r.Events(ctx), Filter(r, local).Events(ctx))
+			r.Observe(ctx, func(podEvent) {}, func(error) {})
+		}))
+	var out bytes.Buffer
+	if err := h.PrintObjects(&out, quiet()); err != nil {
+		t.Fatal(err)
+	}
+	if len(events) != 2 || !strings.Contains(out.String(), "resource.hook") {
+		t.Fatalf("%d subscribers; printed %s", len(events), out.String())
+	}
+	if now := runtime.NumGoroutine(); now > before || len(requests) != 0 {
+		t.Fatalf("%d goroutines and %d requests are left", now-before, len(requests))
+	}
+}
+
+// Every resource of the package can be inspected.
+func TestInspector(t *testing.T) {
+	for _, r := range []Resource[*corev1.Pod]{
+		newRig(t).view, Filter[*corev1.Pod](newRig(t).view, local), Disabled[*corev1.Pod](errTest),
+		NewFromSource[*corev1.Pod](&cell.DefaultLifecycle{}, nil),
+	} {
+		if i, ok := r.(Inspector); !ok || i.Stats().Name == "" {
+			t.Errorf("%T cannot be inspected", r)
+		}
+	}
+}
+
+// The place of a subscription is that of the call, whatever it was called through.
+func TestSite(t *testing.T) {
+	type named Resource[*corev1.Pod]
+	r := startRig(t)
+	var n named = Filter[*corev1.Pod](r.view, local)
+	n.Events(t.Context())
+	n.Observe(t.Context(), nil, nil)
+	for _, s := range r.view.Stats().Subscribers {
+		if !strings.Contains(s.Site, "lazy_test.go:") {
+			t.Errorf("site %q", s.Site)
+		}
 	}
 }

@@ -68,12 +68,13 @@ func (h hook[T]) Start(cell.HookContext) error {
 	return nil
 }
 
-// stopGrace is how long Stop waits for user code: Observe callbacks and filters
-// that do not return. Nothing else takes that long.
+// stopGrace is how long Stop waits for the code of subscribers: Observe callbacks
+// and filters that do not return.
 const stopGrace = 500 * time.Millisecond
 
 // Stop implements cell.HookInterface. It returns when no goroutine of the resource
-// is left, or with an error that names what keeps one.
+// is left, or with an error that names what keeps one. For subscribers it waits
+// stopGrace at most, for the rest of the informer as long as ctx allows.
 func (h hook[T]) Stop(ctx cell.HookContext) error {
 	r := h.resource
 	r.mu.Lock()
@@ -85,11 +86,21 @@ func (h hook[T]) Stop(ctx cell.HookContext) error {
 	r.mu.Unlock()
 	r.hub.stop()
 
+	grace, end := context.WithTimeout(ctx, stopGrace)
+	defer end()
 	if informing {
 		select {
 		case <-r.ended:
-		case <-ctx.Done():
-			return fmt.Errorf("resource %s: a request does not heed its context: %w", r.name, context.Cause(ctx))
+		case <-grace.Done():
+			if sites := r.hub.holding(); sites != nil {
+				return fmt.Errorf("resource %s: a filter does not return, subscribed at %v", r.name, sites)
+			}
+			select {
+			case <-r.ended:
+			case <-ctx.Done():
+				return fmt.Errorf("resource %s: a request does not heed its context, or a transform, an index function or an observer does not return: %w",
+					r.name, context.Cause(ctx))
+			}
 		}
 	}
 	idle := make(chan struct{})
@@ -97,16 +108,18 @@ func (h hook[T]) Stop(ctx cell.HookContext) error {
 		r.hub.wg.Wait()
 		close(idle)
 	}()
-	grace := time.NewTimer(stopGrace)
-	defer grace.Stop()
 	select {
 	case <-idle:
 		return nil
-	case <-grace.C:
-	case <-ctx.Done():
+	case <-grace.Done():
+	}
+	select {
+	case <-idle:
+		return nil
+	default:
 	}
 	return fmt.Errorf("resource %s: a callback of Observe or a filter does not return, subscribed at %v",
-		r.name, r.hub.sites())
+		r.name, r.hub.present())
 }
 
 // want has the informer run, now or at the start.

@@ -23,10 +23,12 @@ import (
 // It does not block and requests nothing; see [Resource] for when that begins.
 //
 // If an argument makes no sense (lw is nil, a transform returns another type, an
-// index has no function) the start hook fails with an error that says so.
+// index has no function) the start hook and Store fail with an error that says so,
+// and channels are closed from the beginning.
 //
 // The hook stops the informer and ends all subscriptions, within a bounded time
-// whatever subscribers do. Hooks of those who depend on the resource come after
+// whatever subscribers do: if a callback of Observe or a filter does not return, it
+// fails after half a second with an error that says who subscribed it. Hooks of those who depend on the resource come after
 // it at start and before it at stop. New must not be called from a start hook of
 // lc, which would wait for itself; what comes to be at run time has a
 // cell.DefaultLifecycle of its own. A resource starts once: it cannot be started
@@ -47,7 +49,7 @@ func New[T runtime.Object](lc cell.Lifecycle, lw cache.ListerWatcher, opts ...Op
 func NewFromSource[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], opts ...Option) Resource[T] {
 	o := gather[T](opts)
 	if source == nil {
-		o.err = errors.New("no Source was given")
+		o.err = errors.Join(o.err, errors.New("no Source was given"))
 	}
 	if o.convert != nil {
 		o.err = errors.Join(o.err, errors.New("a transform was given, but the source gives what is kept"))
@@ -56,16 +58,24 @@ func NewFromSource[T runtime.Object](lc cell.Lifecycle, source informer.Source[T
 }
 
 func gather[T runtime.Object](opts []Option) *options {
-	o := &options{name: strings.TrimPrefix(reflect.TypeFor[T]().String(), "*")}
+	o := &options{}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(o)
 		}
 	}
+	if o.name == "" {
+		o.name = nameOf[T]()
+	}
 	if o.log == nil {
 		o.log = slog.Default()
 	}
 	return o
+}
+
+// nameOf is the name of a resource that was given none.
+func nameOf[T runtime.Object]() string {
+	return strings.TrimPrefix(reflect.TypeFor[T]().String(), "*")
 }
 
 func build[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], o *options) Resource[T] {

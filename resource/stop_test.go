@@ -9,8 +9,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -123,4 +125,31 @@ func TestCancelStopDoneInAnyOrder(t *testing.T) {
 		cancel()
 		expectClosed(t, r.view.Events(context.Background()))
 	}
+}
+
+// Stop does not wait for a filter that holds up the informer.
+func TestStopNamesAStuckFilter(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		lc := &cell.DefaultLifecycle{}
+		release := make(chan struct{})
+		all := New[*corev1.Pod](lc, podList(*pod("a", "", 1)), WithName("pods"))
+		events := Filter(all, func(*corev1.Pod) bool { <-release; return true }).Events(t.Context())
+		if err := lc.Start(quiet(), t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		err := lc.Stop(quiet(), ctx)
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("stop took %v", took)
+		}
+		if err == nil || !strings.Contains(err.Error(), "_test.go:") || !strings.Contains(err.Error(), "filter") {
+			t.Errorf("got %v", err)
+		}
+		close(release)
+		synctest.Wait()
+		expectClosed(t, events)
+	})
 }

@@ -80,7 +80,7 @@ func (r *receipt[T]) failed(err error) {
 	h := s.hub
 	retries := s.retries[r.id]
 	var action ErrorAction
-	h.unlocked(func() { action = s.onError(r.key, retries, err) })
+	s.ask(func() { action = s.onError(r.key, retries, err) })
 	switch {
 	case s.left:
 	case action == ErrorActionIgnore:
@@ -90,7 +90,7 @@ func (r *receipt[T]) failed(err error) {
 		s.dismiss()
 	default:
 		var delay time.Duration
-		h.unlocked(func() { delay = s.limiter.When(r.key) })
+		s.ask(func() { delay = s.limiter.When(r.key) })
 		if !s.left {
 			h.counts.Retried++
 			r.outstanding = false
@@ -104,7 +104,7 @@ func (r *receipt[T]) failed(err error) {
 func (r *receipt[T]) settle(action ErrorAction, count *uint64) {
 	s := r.sub
 	if s.retries[r.id] > 0 {
-		s.hub.unlocked(func() { s.limiter.Forget(r.key) })
+		s.ask(func() { s.limiter.Forget(r.key) })
 		if s.left {
 			return
 		}
@@ -112,6 +112,20 @@ func (r *receipt[T]) settle(action ErrorAction, count *uint64) {
 	*count++
 	r.outstanding = false
 	s.answered(r.id, action, 0)
+}
+
+// ask calls the error handler or the rate limiter, without the mutex. If that does
+// not return, but panics, the subscription ends: the event has had its Done, and
+// nobody can say what becomes of the key.
+func (s *subscriber[T]) ask(f func()) {
+	returned := false
+	defer func() {
+		if !returned {
+			s.dismiss()
+		}
+	}()
+	s.hub.unlocked(f)
+	returned = true
 }
 
 // lost is called by the runtime when Done can no longer be called.

@@ -25,7 +25,9 @@ type view[T runtime.Object] struct {
 // An object that changes such that keep is no longer true is a Delete for the
 // subscribers of the view, with the object as they last saw it; one for which
 // keep becomes true is an Upsert. keep must be pure and quick: it is called for
-// each change by the goroutine of the informer, which waits for it, and by readers.
+// each change and each subscriber of the view by the goroutine of the informer,
+// which waits for it, as do all other subscribers; for the replay by that of the
+// subscriber; and by readers; also by several at once. No lock is held.
 //
 // r must have been made by this package. If it was not, or keep is nil, Store of
 // the result fails with an error that says so, and its channels are closed.
@@ -57,7 +59,7 @@ func (v view[T]) Events(ctx context.Context, opts ...EventsOpt) <-chan Event[T] 
 // Observe implements Resource.
 func (v view[T]) Observe(ctx context.Context, next func(Event[T]), complete func(error)) {
 	s := v.subscriber(ctx, nil)
-	s.next, s.complete = next, complete
+	s.next, s.complete = orIgnore(next, complete)
 	v.subscribe(s)
 }
 
@@ -93,11 +95,25 @@ func (v view[T]) subscriber(ctx context.Context, opts []EventsOpt) *subscriber[T
 }
 
 func (v view[T]) subscribe(s *subscriber[T]) {
-	if v.err != nil || !v.hub.enter(s) {
+	switch {
+	case v.err == nil && v.hub.enter(s):
+		v.want()
+	case s.next != nil:
+		go s.finish() // complete is not called by who subscribes
+	default:
 		s.finish()
-		return
 	}
-	v.want()
+}
+
+// orIgnore gives functions for those of Observe that are nil.
+func orIgnore[T runtime.Object](next func(Event[T]), complete func(error)) (func(Event[T]), func(error)) {
+	if next == nil {
+		next = func(e Event[T]) { e.Done(nil) }
+	}
+	if complete == nil {
+		complete = func(error) {}
+	}
+	return next, complete
 }
 
 // callSite is the file and line that called Events or Observe.
@@ -126,12 +142,16 @@ func (d disabled[T]) Events(context.Context, ...EventsOpt) <-chan Event[T] {
 	return out
 }
 
-// Observe implements Resource. It calls complete before it returns.
-func (d disabled[T]) Observe(_ context.Context, _ func(Event[T]), complete func(error)) {
-	complete(d.reason)
+// Observe implements Resource. complete gets the reason.
+func (d disabled[T]) Observe(_ context.Context, next func(Event[T]), complete func(error)) {
+	_, complete = orIgnore(next, complete)
+	go complete(d.reason)
 }
 
 // Store implements Resource.
 func (d disabled[T]) Store(context.Context) (Store[T], error) {
-	return nil, fmt.Errorf("resource %T is disabled: %w", *new(T), d.reason)
+	return nil, fmt.Errorf("resource %s is disabled: %w", nameOf[T](), d.reason)
 }
+
+// Stats implements [Inspector].
+func (d disabled[T]) Stats() Stats { return Stats{Name: nameOf[T]()} }
