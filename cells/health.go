@@ -37,7 +37,7 @@ func (r *reporter) Observe(_ informer.ReflectorInfo, occurrence informer.Occurre
 	}
 	switch o := occurrence.(type) {
 	case informer.ListDone:
-		r.ok(fmt.Sprintf("in step, %d objects at the last list", o.Objects))
+		r.ok(fmt.Sprintf("in step, objects at the last list: %d", o.Objects))
 	case informer.WatchOpened:
 		if r.cause != informer.CauseNone {
 			r.ok("in step")

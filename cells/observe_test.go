@@ -83,7 +83,7 @@ func TestHealth(t *testing.T) {
 				t.Error(<-health.lines)
 			}
 			storeOf(t, ctx, r.Nodes) // is not held up
-			health.await(t, "Node.v1 OK: in step, 0 objects")
+			health.await(t, "Node.v1 OK: in step, objects at the last list: 0")
 			r.Pods.Events(ctx)
 			health.await(t, "Pod.v1 Degraded: listing: forbidden", "not for you")
 			api.Intercept(nil)

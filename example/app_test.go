@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/cilium/hive"
+	"github.com/spf13/pflag"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -179,7 +180,7 @@ func TestApplicationRefused(t *testing.T) {
 		a.add(service("shop", "web", "app=web"))
 		a.api.Intercept(func(context.Context, cells.FakeRequest) error { return errors.New("connection refused") })
 		a.start()
-		a.expect(a.after(10*time.Second), `"level":"degraded","message":"Service.v1: `, "connection refused")
+		a.expect(a.after(10*time.Second), `"level":"degraded","message":"Service.v1: listing: `, `: discovery: Get \"http`, "connection refused")
 		a.api.Intercept(nil)
 		a.expect(a.after(2*time.Minute), `"level":"ok"`, `"service":"web"`, `"change":"synced"`)
 	})
@@ -304,6 +305,20 @@ func TestEndSignals(t *testing.T) {
 	cmd.Env = append(os.Environ(), inside+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// A level of the log that the user asked for is kept, on a terminal too.
+func TestQuieten(t *testing.T) {
+	for set, want := range map[string]string{"": "error", "debug": "debug"} {
+		t.Setenv("LOG_LEVEL", set)
+		h := hive.New(cells.LoggerWith(loggerDefaults), followCell)
+		flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+		h.RegisterFlags(flags)
+		quieten(h.Viper())
+		if got := h.Viper().GetString("log-level"); got != want {
+			t.Errorf("LOG_LEVEL=%s: %s, want %s", set, got, want)
+		}
 	}
 }
 

@@ -116,7 +116,11 @@ func (s healthScope) OK(status string) {
 
 // Degraded implements cell.Health.
 func (s healthScope) Degraded(reason string, err error) {
-	s.board.set(healthReport{Scope: s.scope, Level: cell.StatusDegraded, Reason: reason, Detail: informer.Explain(err)})
+	detail := informer.Explain(err)
+	for _, verb := range []string{"list ", "watch "} { // of the scope, which is in front already
+		detail = strings.TrimPrefix(detail, verb+s.scope+": ")
+	}
+	s.board.set(healthReport{Scope: s.scope, Level: cell.StatusDegraded, Reason: reason, Detail: detail})
 }
 
 // Stopped implements cell.Health.

@@ -106,8 +106,8 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 		SilenceErrors: true, // main prints them
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !cmd.Flags().Changed("log-level") && isTerminal(out) && h.Viper().GetString("output") == outputTable {
-				h.Viper().Set("log-level", "error") // warnings would be drawn over
+			if isTerminal(out) && !cmd.Flags().Changed("log-level") {
+				quieten(h.Viper())
 			}
 			return run(h, demo, notes)
 		},
@@ -129,6 +129,14 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 	cmd.AddCommand(inspect)
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
+}
+
+// quieten leaves out the warnings that the table would be drawn over, unless the
+// environment has set a level.
+func quieten(v *viper.Viper) {
+	if v.GetString("output") == outputTable && v.GetString("log-level") == loggerDefaults.LogLevel {
+		v.Set("log-level", "error")
+	}
 }
 
 // run runs the hive until a signal, and the server of the demonstration around it.

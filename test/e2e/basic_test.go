@@ -79,7 +79,7 @@ func TestPodsAndServices(t *testing.T) {
 	first, err = pods.Create(t.Context(), newPod("first"), metav1.CreateOptions{})
 	must(t, err)
 	everything.waitFor(t, first, second)
-	second, err = pods.Patch(t.Context(), "second", types.MergePatchType,
+	_, err = pods.Patch(t.Context(), "second", types.MergePatchType,
 		[]byte(`{"metadata":{"labels":{"app":"other"}}}`), metav1.PatchOptions{})
 	must(t, err)
 	chosen.waitFor(t)
