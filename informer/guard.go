@@ -35,6 +35,7 @@ type guard struct {
 	wg       sync.WaitGroup // a firing that is due or running
 	timer    *time.Timer
 	limit    time.Duration // of silence
+	answers  time.Duration // the limit once the server answered
 	probe    time.Duration // the same for a suspected connection; 0: no suspicion
 	suspect  net.Conn
 	wanted   bool // a connection was asked for
@@ -47,9 +48,11 @@ type guard struct {
 const shortest = time.Second
 
 // newGuard returns a guard that cancels what cancel belongs to after limit of
-// silence; not positive: never. The guard must be stopped.
-func newGuard(base time.Time, limit time.Duration, suspicious bool, cancel context.CancelCauseFunc) *guard {
-	g := &guard{base: base, limit: limit, cancel: cancel}
+// silence; not positive: never. From the first byte of an answer the limit is
+// answers: a client may be told to come again later, and wait for that within
+// the request. The guard must be stopped.
+func newGuard(base time.Time, limit, answers time.Duration, suspicious bool, cancel context.CancelCauseFunc) *guard {
+	g := &guard{base: base, limit: limit, answers: answers, cancel: cancel}
 	if limit <= 0 {
 		return g
 	}
@@ -96,6 +99,7 @@ func (g *guard) gotByte() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.answered, g.suspect, g.probe = true, nil, 0
+	g.limit = g.answers
 	g.last.Store(int64(time.Since(g.base)))
 	g.rearm(g.limit)
 }
@@ -104,7 +108,7 @@ func (g *guard) gotByte() {
 func (g *guard) allow(limit time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.limit, g.probe, g.suspect = limit, 0, nil
+	g.limit, g.answers, g.probe, g.suspect = limit, limit, 0, nil
 	g.last.Store(int64(time.Since(g.base)))
 	if limit > 0 && g.timer == nil && !g.stopped {
 		g.wg.Add(1)

@@ -62,7 +62,7 @@ func (c *cycle[T]) page(p *passing, opts metav1.ListOptions) (Page, error) {
 	if silence > 0 {
 		silence <<= c.silences
 	}
-	ctx, cancel, g := c.request(silence)
+	ctx, cancel, g := c.request(silence, silence)
 	defer cancel(nil)
 	var lacks error // why the sink lacks an object
 	page, err := c.cfg.Source.List(ctx, opts, func(item Item[T]) error {

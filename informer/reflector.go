@@ -53,7 +53,9 @@ type Config[T any] struct {
 	Silence time.Duration
 
 	// InitialSilence is the same for a watch that has yet to bring its initial
-	// events, after which a paged list is tried. Default 10 s.
+	// events, after which a paged list is tried. Default 10 s. The time that a
+	// client waits within a request because the server told it to, as client-go
+	// does, counts for Silence only.
 	InitialSilence time.Duration
 
 	// Backoff spaces requests after failures.

@@ -165,10 +165,11 @@ func (c *cycle[T]) errorOf(verb string, err error) error {
 	return fmt.Errorf("%s %s: %w", verb, c.cfg.Name, err)
 }
 
-// request makes the context and the guard of one request.
-func (c *cycle[T]) request(limit time.Duration) (context.Context, context.CancelCauseFunc, *guard) {
+// request makes the context and the guard of one request, which may be silent
+// for limit, and for answers once the server has answered.
+func (c *cycle[T]) request(limit, answers time.Duration) (context.Context, context.CancelCauseFunc, *guard) {
 	ctx, cancel := context.WithCancelCause(c.ctx)
-	g := newGuard(c.r.base, limit, c.suspect, cancel)
+	g := newGuard(c.r.base, limit, answers, c.suspect, cancel)
 	return g.trace(ctx), cancel, g
 }
 

@@ -46,9 +46,14 @@ type opened[T any] struct {
 }
 
 // open opens a watch. Silence for longer than limit ends it, and so does
-// Resync, if it is askable.
+// Resync, if it is askable. A source that was answered and has not opened it has
+// been told to wait, and may do so for as long as any watch may be silent.
 func (c *cycle[T]) open(opts metav1.ListOptions, limit time.Duration, askable bool) (*opened[T], error) {
-	ctx, cancel, g := c.request(limit)
+	answers := c.cfg.Silence
+	if answers > 0 {
+		answers = max(answers, limit)
+	}
+	ctx, cancel, g := c.request(limit, answers)
 	if askable {
 		c.r.onAsked(cancel)
 	}

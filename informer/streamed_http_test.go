@@ -6,7 +6,11 @@ package informer_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -65,6 +69,50 @@ func TestNoConnection(t *testing.T) {
 		if failed.Cause != informer.CauseSilent || !errors.As(failed.Err, &silence) || silence.Unanswered {
 			t.Errorf("%v: %v", failed.Cause, failed.Err)
 		}
+	}
+	cancel()
+	await(t, "end of Run", ran)
+}
+
+// TestRetryAfterWithinClient: client-go itself waits as long as a busy server
+// asks for, and then tries again. That the stream brings nothing meanwhile does
+// not mean that the server has none, and a list would be what it asked not to
+// be sent.
+func TestRetryAfterWithinClient(t *testing.T) {
+	var requests atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Query().Get("watch") == "" {
+			t.Errorf("a list: %s", req.URL)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if requests.Add(1) == 1 {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		_, _ = io.WriteString(w, `{"type":"ADDED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","resourceVersion":"1"}}}`+"\n"+
+			`{"type":"BOOKMARK","object":{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"2","annotations":{"k8s.io/initial-events-end":"true"}}}}`+"\n")
+		w.(http.Flusher).Flush()
+		<-req.Context().Done()
+	}))
+	t.Cleanup(srv.Close)
+	sink := newChanSink[*corev1.Pod]()
+	r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
+		Source: podSource(restClient(t, srv.URL, nil)), Sink: sink, InitialSilence: 300 * time.Millisecond,
+		Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			if o, ok := o.(informer.ListFailed); ok && o.Cause != informer.CauseCanceled {
+				t.Errorf("the pass failed: %v", o.Err)
+			}
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- r.Run(ctx) }()
+	if version := await(t, "pass", sink.commits); version != "2" {
+		t.Errorf("committed at %s", version)
 	}
 	cancel()
 	await(t, "end of Run", ran)
