@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"testing"
 	"testing/synctest"
+	"time"
+	"weak"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -162,5 +164,54 @@ func TestNilContextLeavesNoSubscriber(t *testing.T) {
 	}
 	if n := len(r.view.Stats().Subscribers); n != 0 {
 		t.Fatalf("%d subscribers", n)
+	}
+}
+
+// An event that failed when the object had already changed is not held back.
+func TestRetryOfWhatHasChangedComesAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := startRig(t)
+		events := r.view.Events(t.Context(), after(time.Hour))
+		r.sync("a")
+		a := take(t, events)
+		expect(t, events, "sync")
+		r.upsert("a")
+		start := time.Now()
+		a.Done(errTest)
+		expect(t, events, "upsert a@3")
+		if took := time.Since(start); took != 0 {
+			t.Fatalf("held back for %v", took)
+		}
+		time.Sleep(2 * time.Hour)
+		nothing(t, events)
+	})
+}
+
+// Who leaves remembers nothing: what is gone is forgotten, and the subscriber itself
+// is, though its context goes on.
+func TestWhoLeavesIsForgotten(t *testing.T) {
+	r := startRig(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	events := r.view.Events(ctx, WithErrorHandler(RetryUpTo(0)))
+	r.sync("a", "b")
+	take(t, events).Done(nil)
+	b := take(t, events)
+	left := weak.Make(r.view.hub.subs[0])
+	r.delete("a")
+	r.delete("b")
+	b.Done(errTest)
+	b.Done = nil
+	expectClosed(t, events)
+	for deadline := time.Now().Add(10 * time.Second); left.Value() != nil; runtime.GC() {
+		if time.Now().After(deadline) {
+			t.Fatal("the subscriber is kept alive")
+		}
+	}
+	h := r.view.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.ghosts) != 0 || len(h.free) != 2 {
+		t.Fatalf("%d ghosts, %d free ids", len(h.ghosts), len(h.free))
 	}
 }

@@ -219,3 +219,27 @@ func TestFilteredIndexKeysAreOneState(t *testing.T) {
 		t.Fatalf("got %v, %v", keys, err)
 	}
 }
+
+// What the filter said of a state that was replayed holds for that state alone.
+func TestFilterOfWhatChangesDuringReplay(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := startRig(t)
+		r.view.want()
+		r.begin()
+		r.upsert("a", onNode("here"))
+		r.commit()
+		asked, release := make(chan struct{}), make(chan struct{})
+		events := Filter[*corev1.Pod](r.view, func(p *corev1.Pod) bool {
+			if p.ResourceVersion == "1" {
+				close(asked)
+				<-release
+			}
+			return local(p)
+		}).Events(t.Context())
+		<-asked
+		r.upsert("a", onNode("there"))
+		close(release)
+		expect(t, events, "sync")
+		nothing(t, events)
+	})
+}

@@ -5,6 +5,7 @@ package resource
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -106,5 +107,38 @@ func TestForgottenDonePanics(t *testing.T) {
 	want := `panic: resource pods: Done was not called on the upsert event of key "ns/a" by the subscriber of `
 	if err == nil || !strings.Contains(string(out), want) || !strings.Contains(string(out), "forgotten_test.go:") {
 		t.Fatalf("want %q, got %v:\n%s", want, err, out)
+	}
+}
+
+// Events that had their Done are not forgotten, however many there were at once.
+func TestManyDoneAreNotForgotten(t *testing.T) {
+	reports := make(chan ForgottenDone, 10)
+	r := startRig(t, WithForgottenDone(func(f ForgottenDone) { reports <- f }))
+	events := r.view.Events(t.Context())
+	const n = 2 * spareTokens
+	r.begin()
+	for i := range n {
+		r.upsert(fmt.Sprint("pod-", i))
+	}
+	func() {
+		var held []podEvent
+		for range n {
+			held = append(held, take(t, events))
+		}
+		for _, e := range held {
+			e.Done(nil)
+		}
+	}()
+	for range 3 {
+		runtime.GC()
+	}
+	// An event that is forgotten tells when the collector has been through.
+	r.upsert("forgotten")
+	func() { take(t, events) }()
+	r.upsert("next")
+	take(t, events).Done(nil)
+	report := collect(t, reports)
+	if report.Key != podKey("forgotten") || len(reports) != 0 {
+		t.Fatalf("reported %v, and %d more", report, len(reports))
 	}
 }
