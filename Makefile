@@ -68,8 +68,8 @@ lint: ## gofmt, go vet and staticcheck on every module
 	done
 
 .PHONY: bench
-bench: build ## measure beside the peers; the figures go to bench.json
-	@echo "== building the benchmarks and the peers"
+bench: ## measure beside the peers; the figures go to bench.json
+	@mkdir -p $(BIN); echo "== building the benchmarks and the peers"
 	@go build -C test/bench -o $(BIN)/bench .
 	@echo "== measuring; leave the machine alone meanwhile"
 	@exec $(BIN)/bench -out $(CURDIR)/bench.json
