@@ -115,7 +115,7 @@ func TestSite(t *testing.T) {
 	n.Events(t.Context())
 	n.Observe(t.Context(), nil, nil)
 	for _, s := range r.view.Stats().Subscribers {
-		if !strings.Contains(s.Site, "lazy_test.go:") {
+		if !strings.Contains(s.Site, "construct_test.go:") {
 			t.Errorf("site %q", s.Site)
 		}
 	}
