@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,7 +37,16 @@ func TestMain(m *testing.M) {
 	os.Exit(testMain(m))
 }
 
+// hearHangUp has the commands that the tests start hear SIGHUP, also if the tests
+// themselves were started with nohup, which passes on.
+func hearHangUp() {
+	if signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
+}
+
 func testMain(m *testing.M) int {
+	hearHangUp()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
 	// One build, before the clocks of the tests run.

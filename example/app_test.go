@@ -293,8 +293,7 @@ func TestReadmeNamesTheFields(t *testing.T) {
 
 // Started with nohup it outlives its terminal.
 func TestEndSignals(t *testing.T) {
-	const inside = "EXAMPLE_TEST_IGNORES_HANG_UP"
-	nohup := os.Getenv(inside) != ""
+	nohup := os.Getenv(ignoresHangUp) != ""
 	if slices.Contains(endSignals(), os.Signal(syscall.SIGHUP)) == nohup {
 		t.Errorf("it ends with its terminal: %t; with nohup: %t", !nohup, nohup)
 	}
@@ -302,7 +301,7 @@ func TestEndSignals(t *testing.T) {
 		return
 	}
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", `trap "" HUP; exec "$0" -test.run="^TestEndSignals$"`, os.Args[0])
-	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.Env = append(os.Environ(), ignoresHangUp+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
