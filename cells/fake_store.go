@@ -51,14 +51,7 @@ type fakePages struct {
 // are found by type, or by apiVersion and kind for unstructured ones.
 func (f *FakeAPI) Add(objects ...runtime.Object) error {
 	for _, obj := range objects {
-		gvr, err := f.resourceOf(obj)
-		if err == nil {
-			obj, err = builtIn(obj)
-		}
-		if err != nil {
-			return err
-		}
-		accessor, err := meta.Accessor(obj)
+		gvr, obj, accessor, err := f.identify(obj)
 		if err != nil {
 			return err
 		}
@@ -80,6 +73,20 @@ func (f *FakeAPI) Add(objects ...runtime.Object) error {
 	return nil
 }
 
+// identify returns the resource of obj, and obj as the store has it, with its
+// metadata.
+func (f *FakeAPI) identify(obj runtime.Object) (schema.GroupVersionResource, runtime.Object, metav1.Object, error) {
+	gvr, err := f.resourceOf(obj)
+	if err == nil {
+		obj, err = builtIn(obj)
+	}
+	if err != nil {
+		return gvr, nil, nil, err
+	}
+	accessor, err := meta.Accessor(obj)
+	return gvr, obj, accessor, err
+}
+
 // builtIn returns obj in its Go type if it is of a built-in kind.
 func builtIn(obj runtime.Object) (runtime.Object, error) {
 	u, ok := obj.(*unstructured.Unstructured)
@@ -97,14 +104,7 @@ func builtIn(obj runtime.Object) (runtime.Object, error) {
 // it back. What is not there is skipped.
 func (f *FakeAPI) Remove(objects ...runtime.Object) error {
 	for _, obj := range objects {
-		gvr, err := f.resourceOf(obj)
-		if err == nil {
-			obj, err = builtIn(obj)
-		}
-		if err != nil {
-			return err
-		}
-		accessor, err := meta.Accessor(obj)
+		gvr, _, accessor, err := f.identify(obj)
 		if err != nil {
 			return err
 		}
