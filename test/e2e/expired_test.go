@@ -130,7 +130,7 @@ func TestExpiredVersions(t *testing.T) {
 	await(t, &seen, func(o informer.ListDone) bool { return o.Pass.Reason == store.ReasonExpired })
 	create("last")
 	_, want := truth(t, server, ns)
-	rec.wait(t, fmt.Sprint(want), func() bool { return equal(rec.state, want) })
+	rec.waitState(t, want)
 	rec.check(t, want)
 	deletes := 0
 	for _, e := range rec.events {

@@ -126,6 +126,12 @@ func (rec *recorder[T]) waitFor(t *testing.T, objects ...metav1.Object) {
 	for _, obj := range objects {
 		want[store.KeyOf(obj)] = store.MetaOf(obj)
 	}
+	rec.waitState(t, want)
+}
+
+// waitState waits until the state that was told is that one.
+func (rec *recorder[T]) waitState(t *testing.T, want map[resource.Key]store.Meta) {
+	t.Helper()
 	rec.wait(t, fmt.Sprint(want), func() bool { return maps.Equal(rec.state, want) })
 }
 

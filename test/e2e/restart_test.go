@@ -58,8 +58,8 @@ func TestServerKilledAndRestarted(t *testing.T) {
 	<-churned
 
 	podTruth, mapTruth := truth(t, server, ns)
-	podRecord.wait(t, fmt.Sprint(podTruth), func() bool { return equal(podRecord.state, podTruth) })
-	mapRecord.wait(t, fmt.Sprint(mapTruth), func() bool { return equal(mapRecord.state, mapTruth) })
+	podRecord.waitState(t, podTruth)
+	mapRecord.waitState(t, mapTruth)
 	podRecord.check(t, podTruth)
 	mapRecord.check(t, mapTruth)
 	s, err := pods.Store(t.Context())
@@ -73,18 +73,6 @@ func TestServerKilledAndRestarted(t *testing.T) {
 	if len(passes) > 1+2*3 {
 		t.Errorf("%d passes over pods for 3 restarts: %+v", len(passes), passes)
 	}
-}
-
-func equal(a, b map[resource.Key]store.Meta) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for key, meta := range a {
-		if b[key] != meta {
-			return false
-		}
-	}
-	return true
 }
 
 func waitForWrites(t *testing.T, writes *atomic.Int64, more int64) {
