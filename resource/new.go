@@ -28,11 +28,12 @@ import (
 //
 // The hook stops the informer and ends all subscriptions, within a bounded time
 // whatever subscribers do: if a callback of Observe or a filter does not return, it
-// fails after half a second with an error that says who subscribed it. Hooks of those who depend on the resource come after
-// it at start and before it at stop. New must not be called from a start hook of
-// lc, which would wait for itself; what comes to be at run time has a
-// cell.DefaultLifecycle of its own. A resource starts once: it cannot be started
-// again after its stop.
+// fails after half a second with an error that says who subscribed it. Hooks of
+// those who depend on the resource come after it at start and before it at stop.
+//
+// New must not be called from a start hook of lc, which would wait for itself; what
+// comes to be at run time has a cell.DefaultLifecycle of its own. A resource starts
+// once: it cannot be started again after its stop.
 func New[T runtime.Object](lc cell.Lifecycle, lw cache.ListerWatcher, opts ...Option) Resource[T] {
 	o := gather[T](opts)
 	if lw == nil {
