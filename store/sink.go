@@ -53,7 +53,7 @@ type Sink[T any] interface {
 	// Apply says that the object is as given. Within a pass a version that
 	// differs from the held one is the newer one, whatever the numbers say.
 	// Outside of a pass the object may be one that the sink already has, or an
-	// older state of it ([Supersedes] tells): the sink ignores and counts it.
+	// older state of it ([Stale] tells): the sink ignores and counts it.
 	Apply(ctx context.Context, meta Meta, obj T) error
 
 	// Page ends a page of a pass. A sink that must not be flooded blocks here.
@@ -149,6 +149,17 @@ type FullError struct {
 
 // Error implements error.
 func (*FullError) Error() string { return "sink is full" }
+
+// Stale reports whether an Apply of next, outside of a pass, is old news to a
+// sink that holds held under the same key: next is the same state of the object
+// or an older one, or an older incarnation.
+func Stale(next, held Meta) bool {
+	if next.SameObject(held) {
+		return !Supersedes(next.Version, held.Version)
+	}
+	order, ordered := CompareVersions(next.Version, held.Version)
+	return ordered && order < 0
+}
 
 // Superseded reports whether the deletion that gone describes is old news to a
 // sink that holds held under the same key: it is the deletion of another

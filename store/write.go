@@ -69,7 +69,7 @@ func (s *Store[T]) apply(meta Meta, obj T) (change Change[T], errs []error, chan
 				s.see(held)
 				return change, nil, false
 			}
-		} else if isStale(meta, held.Meta()) {
+		} else if Stale(meta, held.Meta()) {
 			s.stale.Add(1)
 			return change, nil, false
 		}
@@ -105,16 +105,6 @@ func (s *Store[T]) apply(meta Meta, obj T) (change Change[T], errs []error, chan
 		s.advance(meta.Version)
 	}
 	return change, errs, true
-}
-
-// isStale reports whether a change to next outside of a pass is old news where
-// held is held.
-func isStale(next, held Meta) bool {
-	if next.SameObject(held) {
-		return !Supersedes(next.Version, held.Version)
-	}
-	order, ordered := CompareVersions(next.Version, held.Version)
-	return ordered && order < 0
 }
 
 // Page implements [Sink]; it does nothing.
