@@ -17,6 +17,7 @@ const (
 	defaultPageSize       = 500
 	defaultSilence        = 150 * time.Second
 	defaultInitialSilence = 10 * time.Second
+	defaultFailing        = 5 * time.Minute
 	defaultInitial        = 800 * time.Millisecond
 	defaultMax            = 30 * time.Second
 	defaultReset          = 10 * time.Second

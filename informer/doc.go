@@ -33,8 +33,9 @@
 //   - the server goes on answering a watch with failures
 //     ([store.ReasonFailing]): two in a row if the kind is not installed (any
 //     more), five of another sort that stays as it is (an object that cannot be
-//     decoded, a request that is rejected), or five minutes of any other. A
-//     server that cannot be reached is not asked for a list on top.
+//     decoded, a request that is rejected), or five minutes of any other
+//     ([Config.MaxInternalErrorRetryDuration]). A server that cannot be reached
+//     is not asked for a list on top.
 //
 // # Requests
 //

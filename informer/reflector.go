@@ -58,6 +58,23 @@ type Config[T any] struct {
 	// does, counts for Silence only.
 	InitialSilence time.Duration
 
+	// MaxInternalErrorRetryDuration is how long a watch that the server goes on
+	// answering with failures (5xx, forbidden, unauthorized) is tried again from
+	// the same version before a list is tried; at least five times, however
+	// short this is. Default 5 minutes. Negative: a list follows the first such
+	// failure, and the first of those as well that otherwise take two or five
+	// (see States in the documentation of the package).
+	//
+	// A try costs the server one request that it refuses, and nothing is missed:
+	// a watch that succeeds goes on where the last one ended. A list costs it the
+	// whole collection, at a moment when it is in trouble, and again for every
+	// client that thinks alike; in return, it gets through if it is only this
+	// version, or watching, that fails. So make this longer for large collections
+	// and many informers, and shorter where the sink must not be behind for
+	// minutes. That a version is gone, or the server not reached, has nothing to
+	// do with it.
+	MaxInternalErrorRetryDuration time.Duration
+
 	// Backoff spaces requests after failures.
 	Backoff Backoff
 
@@ -182,6 +199,9 @@ func (c *Config[T]) complete() error {
 	}
 	if c.InitialSilence == 0 {
 		c.InitialSilence = defaultInitialSilence
+	}
+	if c.MaxInternalErrorRetryDuration == 0 {
+		c.MaxInternalErrorRetryDuration = defaultFailing
 	}
 	if err := c.Backoff.complete(); err != nil {
 		return err

@@ -12,13 +12,14 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// When a watch that cannot be resumed is replaced by a pass although the server
-// never said that the version is gone. Only failures count in which the server
-// answered: while it cannot be reached a list would fail as well.
+// How many failures in a row it takes, at least, until a watch that cannot be
+// resumed is replaced by a pass although the server never said that the version
+// is gone. Only failures count in which the server answered: while it cannot be
+// reached a list would fail as well. For what may pass by itself they must also
+// have lasted for [Config.MaxInternalErrorRetryDuration].
 const (
-	failingTries = 5               // and, for what may pass by itself:
-	failingTime  = 5 * time.Minute // of nothing but failures
-	missingTries = 2               // for a kind that is not installed
+	failingTries = 5
+	missingTries = 2 // for a kind that is not installed
 )
 
 // cycle is the state of one Run, owned by its goroutine.

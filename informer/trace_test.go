@@ -119,6 +119,8 @@ func play(t *testing.T, script string) string {
 						sink.blocks = true
 					case "resume":
 						cfg.ResumeFrom = value
+					case "retry":
+						cfg.MaxInternalErrorRetryDuration = duration(value)
 					default:
 						t.Fatalf("unknown setting %q", w)
 					}

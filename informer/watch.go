@@ -265,7 +265,7 @@ func (c *cycle[T]) relist(reason store.Reason, err error) {
 // kind is not installed: the collection that the version was of is gone, and
 // should the kind be installed again, its versions may be those of another one.
 func (c *cycle[T]) failing(cause Cause) bool {
-	tries, lasting := failingTries, failingTime
+	tries, lasting := failingTries, c.cfg.MaxInternalErrorRetryDuration
 	switch cause {
 	case CauseNotInstalled:
 		tries, lasting = missingTries, 0
@@ -274,6 +274,9 @@ func (c *cycle[T]) failing(cause Cause) bool {
 	case CauseServer, CauseForbidden, CauseUnauthorized, CauseUnknown:
 	default:
 		return false
+	}
+	if c.cfg.MaxInternalErrorRetryDuration < 0 {
+		tries, lasting = 1, 0
 	}
 	if c.rewatches == 0 {
 		c.rewatchSince = time.Now()
