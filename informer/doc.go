@@ -59,8 +59,9 @@
 // If the server cannot give a state that is new enough, or gives one that is
 // older, it is asked for the newest that it has. That is then the truth, even if
 // it is older than what was delivered before; [WentBackwards] tells of it. It is
-// asked so as well after a pass that broke off with something delivered: no
-// version is known then that includes all of that.
+// asked so as well after a pass that broke off with something delivered, and by
+// the first pass after [Config.ResumeFrom]: no version is known then that
+// includes all that the sink has.
 //
 // A watch has bookmarks, a version, and a timeout of five to ten minutes, chosen
 // at random.
@@ -87,7 +88,9 @@
 //   - Each Begin is followed by a Commit that it accepts, or by Abort, also if
 //     Begin or Commit was refused.
 //   - At Commit, Progress, and after an accepted Apply or Delete outside of a
-//     pass, what it was told is the state of the collection at that version.
+//     pass, what it was told is the state of the collection at that version;
+//     before the first Commit, only if it had the state of
+//     [Config.ResumeFrom] exactly.
 //   - What it refused is offered again: the version does not advance.
 //   - An answer that cannot be understood is an error, never an empty collection
 //     or a deletion.

@@ -28,9 +28,17 @@ type Config[T any] struct {
 	// Sink is told. One Reflector per Sink.
 	Sink store.Sink[T]
 
-	// ResumeFrom is the version that the sink's present content belongs to, if
-	// it has any: watching starts there, and one list follows only if the
-	// server no longer has it. Default: start with a list.
+	// ResumeFrom is a version up to which the sink has been told of everything,
+	// if it has any content: watching starts there, and a list follows only if
+	// the server no longer has it. Default: start with a list.
+	//
+	// The sink may have more than that: a version is often saved now and then,
+	// and objects all the time. It is then told again of what it has, older
+	// states included ([store.Stale] and [store.Superseded] recognise them), and
+	// has the state of the collection at some version only once the watch has
+	// caught up. Nobody knows when that is. So until a pass was committed, passes
+	// ask for the newest state: one that is merely not older than ResumeFrom
+	// might lack objects that the sink has, which would be taken for deleted.
 	ResumeFrom string
 
 	// PageSize is the limit of each list request, in objects. It holds for
@@ -237,7 +245,7 @@ func (r *Reflector[T]) Run(ctx context.Context) error {
 		return fmt.Errorf("reflector %s: Run was called before: make a new Reflector to run again", r.cfg.Name)
 	}
 	defer r.setState(StateIdle)
-	c := cycle[T]{r: r, cfg: &r.cfg, ctx: ctx, version: r.cfg.ResumeFrom}
+	c := cycle[T]{r: r, cfg: &r.cfg, ctx: ctx, version: r.cfg.ResumeFrom, consistent: r.cfg.ResumeFrom != ""}
 	c.run()
 	return context.Cause(ctx)
 }

@@ -36,7 +36,7 @@ type cycle[T any] struct {
 
 	// consistent: the next pass must not ask for version at least, but for
 	// the newest that there is: the server does not have version, or the sink
-	// was told of something newer.
+	// was, or may have been before this Run, told of something newer.
 	consistent bool
 
 	epoch    uint64

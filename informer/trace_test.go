@@ -103,6 +103,11 @@ func play(t *testing.T, script string) string {
 					log("Resync")
 					r.Resync(errors.New("a user asks"))
 				}})
+			case words[0] == "sink" && words[1] == "holds":
+				for _, w := range words[2:] {
+					m := store.MetaOf(parseObject(w))
+					sink.held[m.Key] = m
+				}
 			case words[0] == "sink":
 				sink.rules = append(sink.rules, words[1:])
 			case words[0] == "config":
