@@ -63,6 +63,9 @@
 // the first pass after [Config.ResumeFrom]: no version is known then that
 // includes all that the sink has.
 //
+// [Config.ListBudget] limits how many passes are read at the same time, by several
+// reflectors together.
+//
 // A watch has bookmarks, a version, and a timeout of five to ten minutes, chosen
 // at random.
 //

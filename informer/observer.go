@@ -60,9 +60,9 @@ type (
 		Pass     store.Pass
 		Streamed bool
 		Version  string
-		Objects  int // in the collection
-		Decoded  int // of these, how many the sink did not hold
-		Took     time.Duration
+		Objects  int           // in the collection
+		Decoded  int           // of these, how many the sink did not hold
+		Took     time.Duration // waits for the sink and the ListBudget included
 	}
 
 	// ListFailed: the pass broke off. Another one follows.

@@ -35,6 +35,9 @@ type passing struct {
 // pass makes one attempt at a pass. If it was committed and was streamed, its
 // stream is returned and goes on as the watch.
 func (c *cycle[T]) pass() *opened[T] {
+	if c.spread(); c.stopping() {
+		return nil
+	}
 	c.epoch++
 	p := &passing{
 		pass:     store.Pass{Epoch: c.epoch, Reason: c.want, Cause: c.wantCause},

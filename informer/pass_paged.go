@@ -62,6 +62,12 @@ func (c *cycle[T]) page(p *passing, opts metav1.ListOptions) (Page, error) {
 	if silence > 0 {
 		silence <<= c.silences
 	}
+	slot, err := c.cfg.ListBudget.acquire(c.ctx, pageSlot)
+	if err != nil {
+		return Page{}, err
+	}
+	defer slot.release()
+	early := c.cfg.Sink.MayBlock() // if it is stuck, then without a slot
 	ctx, cancel, g := c.request(silence, silence)
 	defer cancel(nil)
 	var lacks error // why the sink lacks an object
@@ -72,6 +78,9 @@ func (c *cycle[T]) page(p *passing, opts metav1.ListOptions) (Page, error) {
 			lacks = context.Cause(c.ctx)
 		default:
 			g.busy()
+			if early {
+				slot.release()
+			}
 			lacks = c.offer(p, item)
 			g.waiting()
 		}

@@ -82,6 +82,11 @@ func (c *cycle[T]) fallBack(cause Cause, err error) bool {
 // The version of the pass is that of the bookmark that ends the initial events.
 // No event before it moves the version: additions come in any order.
 func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
+	slot, err := c.cfg.ListBudget.acquire(c.ctx, 0) // silence ends what is stuck
+	if err != nil {
+		return nil, err
+	}
+	defer slot.release()
 	opts := watchOptions()
 	opts.ResourceVersion = p.from
 	opts.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan
@@ -91,7 +96,7 @@ func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.initialEvents(p, open); err != nil {
+	if err := c.initialEvents(p, open, slot); err != nil {
 		c.close(open, err)
 		return nil, err
 	}
@@ -101,7 +106,8 @@ func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
 }
 
 // initialEvents reads up to the end of the initial events and commits.
-func (c *cycle[T]) initialEvents(p *passing, open *opened[T]) error {
+func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) error {
+	early := c.cfg.Sink.MayBlock()
 	var (
 		late  bool          // an event came that is no addition,
 		since time.Duration // at that time since base
@@ -115,6 +121,9 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T]) error {
 			return err
 		}
 		at := open.guard.busy()
+		if early || event.InitialEventsEnd {
+			slot.release()
+		}
 		switch event.Type {
 		case watch.Added, watch.Modified:
 			before := p.objects

@@ -50,6 +50,10 @@ type Config[T any] struct {
 	// Lists says how passes are read. Default [ListAuto].
 	Lists ListMode
 
+	// ListBudget limits, together with other reflectors that have the same one,
+	// how many lists are read at a time. Default: no limit.
+	ListBudget *ListBudget
+
 	// Silence is how long a watch may bring nothing, not even a bookmark,
 	// before its connection is given up for dead; the watch is then resumed,
 	// without a list. Default 150 s: servers send a bookmark about every
@@ -132,7 +136,7 @@ type State string
 
 const (
 	StateIdle       State = "idle"        // not running
-	StateListing    State = "listing"     // a pass is under way
+	StateListing    State = "listing"     // a pass is under way, or awaits its turn (Config.ListBudget)
 	StateWatching   State = "watching"    // a watch is open
 	StateBackingOff State = "backing off" // waiting after a failure
 	StateDraining   State = "draining"    // waiting for the sink, after a FullError
@@ -198,6 +202,9 @@ func (c *Config[T]) complete() error {
 	}
 	if c.Lists < ListAuto || c.Lists > ListStreamed {
 		return fmt.Errorf("Config.Lists is %d: give ListAuto, ListPaged or ListStreamed", c.Lists)
+	}
+	if err := c.ListBudget.validate(); err != nil {
+		return fmt.Errorf("Config.ListBudget: %w", err)
 	}
 	if c.Silence == 0 {
 		c.Silence = defaultSilence

@@ -34,6 +34,10 @@ type cycle[T any] struct {
 	want      store.Reason
 	wantCause error
 
+	// together: the pass came to be needed for a reason that others may have had
+	// at the same moment.
+	together bool
+
 	// consistent: the next pass must not ask for version at least, but for
 	// the newest that there is: the server does not have version, or the sink
 	// was, or may have been before this Run, told of something newer.
@@ -63,8 +67,8 @@ func (c *cycle[T]) run() {
 		c.want = store.ReasonFirst
 	}
 	for c.ctx.Err() == nil {
-		if cause, asked := c.r.takeAsked(); asked && c.want == "" {
-			c.want, c.wantCause = store.ReasonAsked, cause
+		if cause, asked := c.r.takeAsked(); asked {
+			c.need(store.ReasonAsked, cause)
 		}
 		var open *opened[T]
 		if c.want != "" {
@@ -80,7 +84,7 @@ func (c *cycle[T]) run() {
 // stays.
 func (c *cycle[T]) need(reason store.Reason, cause error) {
 	if c.want == "" {
-		c.want, c.wantCause = reason, cause
+		c.want, c.wantCause, c.together = reason, cause, true
 	}
 }
 
