@@ -43,7 +43,7 @@ const (
 	CauseServer       Cause = "server"             // 5xx
 	CauseRejected     Cause = "rejected"           // any other 4xx
 	CauseDecoding     Cause = "decoding"           // bytes or objects that are not what they should be; transforms
-	CauseSink         Cause = "sink"               // the sink refused
+	CauseSink         Cause = "sink"               // the sink refused, or a handler failed
 	CauseClosed       Cause = "closed"             // the server ended the watch in an orderly way
 	CauseUnknown      Cause = "unknown"
 )
@@ -55,6 +55,7 @@ func CauseOf(err error) Cause {
 	}
 	var (
 		sink     *SinkError
+		handler  *HandlerError
 		decoding *DecodingError
 		silence  *SilenceError
 		full     *store.FullError
@@ -62,7 +63,7 @@ func CauseOf(err error) Cause {
 		status   apierrors.APIStatus
 	)
 	switch {
-	case errors.As(err, &sink), errors.As(err, &full), errors.Is(err, store.ErrResync):
+	case errors.As(err, &sink), errors.As(err, &handler), errors.As(err, &full), errors.Is(err, store.ErrResync):
 		return CauseSink
 	case errors.As(err, &decoding), errors.As(err, &strange):
 		return CauseDecoding

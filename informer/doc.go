@@ -83,8 +83,9 @@
 // below its transport, which then makes a new one. A connection that does answer
 // is left alone.
 //
-// [CauseOf] classifies errors, [Explain] says what to do about them, and
-// [LogObserver] writes what happens to a log.
+// [CauseOf] classifies errors, [Explain] says what to do about them,
+// [LogObserver] writes what happens to a log, and [ErrorObserver] passes failures
+// to a function.
 //
 // # What a sink may rely on
 //

@@ -210,6 +210,7 @@ func TestCauseOf(t *testing.T) {
 		{informer.CauseRejected, parseError([]string{"422"})},
 		{informer.CauseDecoding, &informer.DecodingError{Err: context.Canceled}},
 		{informer.CauseSink, &informer.SinkError{Call: "Apply", Err: parseError([]string{"410"})}},
+		{informer.CauseSink, &informer.HandlerError{Call: "OnAdd", Err: parseError([]string{"refused"})}},
 		{informer.CauseSink, store.ErrResync},
 		{informer.CauseSink, &store.FullError{}},
 		{informer.CauseUnknown, errors.New("hm")},
