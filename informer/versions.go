@@ -13,8 +13,9 @@ import "iter"
 // for the same key, and Begin, Mark and Unmarked from one goroutine only. What they
 // return is not modified. A storage belongs to one informer at a time.
 //
-// An error of Get, Set or Delete is treated as a failure of the key, and retried;
-// an error of the other methods breaks the pass off, which is then begun anew.
+// An error of Get, Set or Delete after a handler was called is treated as a failure
+// of the key, and retried. Any other error breaks the pass or the watch off, which
+// is then begun anew.
 type ResourceVersionStorage interface {
 	// Get returns what is recorded under key.
 	Get(key Key) (held Meta, ok bool, err error)
@@ -35,6 +36,9 @@ type ResourceVersionStorage interface {
 	// that is exactly meta: the same version, which must not be empty, and the
 	// same UID. It does nothing if there is no such record.
 	Mark(meta Meta) (held bool, err error)
+
+	// Marked reports whether there is a record under key, and it is marked.
+	Marked(key Key) (bool, error)
 
 	// Unmarked yields the records that are not marked, All all of them, in no
 	// particular order. Other methods may be called meanwhile, by the loop as

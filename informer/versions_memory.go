@@ -118,6 +118,14 @@ func (s *ResourceVersions) Mark(meta Meta) (held bool, err error) {
 	return meta.Version != "" && state.is(r), nil
 }
 
+// Marked implements [ResourceVersionStorage].
+func (s *ResourceVersions) Marked(key Key) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, b := s.table.get(key)
+	return r != nil && b.marked(r, s.generation), nil
+}
+
 // Len implements [ResourceVersionStorage].
 func (s *ResourceVersions) Len() int {
 	s.mu.Lock()

@@ -221,6 +221,14 @@ func wantVersions(t *rapid.T, s *informer.ResourceVersions, m versionsModel) {
 	if want := m.unmarked(); !maps.Equal(collected, want) {
 		t.Fatalf("Unmarked: %v, want %v", collected, want)
 	}
+	for key := range m.metas {
+		if marked, err := s.Marked(key); marked == (collected[key] != informer.Meta{}) || err != nil {
+			t.Fatalf("Marked(%v): %t, %v", key, marked, err)
+		}
+	}
+	if marked, err := s.Marked(informer.Key{Name: "none"}); marked || err != nil {
+		t.Fatalf("Marked of nothing: %t, %v", marked, err)
+	}
 	keys := slices.SortedFunc(s.Keys(), informer.Key.Compare)
 	if want := slices.SortedFunc(maps.Keys(m.metas), informer.Key.Compare); !slices.Equal(keys, want) {
 		t.Fatalf("Keys: %v, want %v", keys, want)
