@@ -9,6 +9,9 @@
 //	…
 //	err = reflector.Run(ctx) // until ctx ends
 //
+// A [ResourceVersionInformer] stands on that: it mirrors a collection to a handler,
+// such as one that writes to a database, and keeps only versions; see "Mirrors".
+//
 // # States
 //
 // A Reflector starts with a pass: one complete statement of the collection. It
@@ -98,4 +101,32 @@
 //   - What it refused is offered again: the version does not advance.
 //   - An answer that cannot be understood is an error, never an empty collection
 //     or a deletion.
+//
+// # Mirrors
+//
+// [NewResourceVersionInformer] makes an informer whose sink keeps no objects. What
+// was acknowledged by the handler stands in a [ResourceVersionStorage]: key, UID and
+// version. What comes is compared with that:
+//
+//	what comes          recorded        the handler is told
+//	an object           nothing         OnAdd
+//	an object           older version   OnUpdate
+//	an object           another UID     OnDelete, OnAdd
+//	an object, listed   same version    OnSync
+//	an object, watched  not older       nothing: it is old news
+//	a deletion          something       OnDelete
+//	the end of a list   what it lacked  OnDelete
+//
+// Between the wire and the handler each key has one change at most, into which newer
+// ones are merged, and one more while a call for it is under way. How many there may
+// be is bounded; beyond that a list waits, and a watch is ended to be resumed later.
+// Changes are recorded once they are acknowledged; a key whose handler fails is tried
+// again while the others go on.
+//
+// The resume version is the one up to which everything was acknowledged. Saved along
+// with what was written, it lets the next informer go on where this one was, by a
+// watch and without a list, as long as the server remembers that version. It is none
+// while that is not known: while a list is being acknowledged that was made because
+// the server had forgotten the version. A server that went back in time, as after a
+// restore, has begun another history, and what was to be resumed from is forgotten.
 package informer

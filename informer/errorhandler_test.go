@@ -126,7 +126,7 @@ func TestDefaultWatchErrorHandler(t *testing.T) {
 		{&informer.SinkError{Call: "Apply", Err: &store.FullError{Drained: make(chan struct{})}}, []string{"level=DEBUG"}},
 		{&informer.SinkError{Call: "Apply", Err: errors.New("no room")}, []string{"level=WARN", "no room"}},
 		// The network of a handler is not that of the API server.
-		{&informer.HandlerError{Call: "OnAdd", Err: parseError([]string{"refused"})}, []string{"level=WARN", "cause=sink", `connection refused"`}},
+		{&informer.HandlerError{Call: "OnAdd", Err: parseError([]string{"refused"})}, []string{"level=WARN", "A change could not be handled", `connection refused"`}},
 	} {
 		out.Reset()
 		informer.DefaultWatchErrorHandler(informer.ReflectorInfo{Name: "pods"}, c.err)

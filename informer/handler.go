@@ -217,6 +217,15 @@ func (f FilteringResourceEventHandler[T]) OnSync(ctx context.Context, obj Object
 	return f.Handler.OnSync(ctx, obj)
 }
 
+// UpdateResourceVersion implements [ResourceVersionUpdater]; it does nothing if
+// Handler does not.
+func (f FilteringResourceEventHandler[T]) UpdateResourceVersion(ctx context.Context, resourceVersion string) error {
+	if updater, ok := f.Handler.(ResourceVersionUpdater); ok {
+		return updater.UpdateResourceVersion(ctx, resourceVersion)
+	}
+	return nil
+}
+
 // leave says that obj, which was kept as old, does not match any more.
 func (f FilteringResourceEventHandler[T]) leave(ctx context.Context, old Meta, obj Object[T]) error {
 	gone := Deletion[T]{Meta: old, Object: obj.Object, Known: true, IsInInitialList: obj.IsInInitialList}

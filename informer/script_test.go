@@ -107,6 +107,22 @@ type scriptedServer struct {
 	marker  bool
 }
 
+// read takes a line of a script if it is one for the server.
+func (s *scriptedServer) read(line string) bool {
+	words := strings.Fields(line)
+	switch {
+	case len(words) == 0 || words[0] == "#":
+	case line[0] == ' ' || line[0] == '\t':
+		last := &s.replies[len(s.replies)-1]
+		last.lines = append(last.lines, strings.TrimSpace(line))
+	case words[0] == "list" || words[0] == "watch":
+		s.replies = append(s.replies, reply{verb: words[0], words: words[1:]})
+	default:
+		return false
+	}
+	return true
+}
+
 func (s *scriptedServer) IsWatchListSemanticsUnSupported() bool { return s.marker }
 
 func (s *scriptedServer) take(verb string) (reply, error) {

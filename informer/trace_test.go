@@ -28,8 +28,10 @@ const divider = "-- what happens --\n"
 // TestTraces plays each script of testdata/trace in virtual time and compares
 // what happens with what the file says. testdata/trace/README.md explains the
 // format; -update writes it.
-func TestTraces(t *testing.T) {
-	files, err := filepath.Glob("testdata/trace/*.txt")
+func TestTraces(t *testing.T) { testTraces(t, "testdata/trace/*.txt", play) }
+
+func testTraces(t *testing.T, pattern string, play func(*testing.T, string) string) {
+	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no traces: %v", err)
 	}
@@ -90,12 +92,7 @@ func play(t *testing.T, script string) string {
 		for _, line := range strings.Split(script, "\n") {
 			words := strings.Fields(line)
 			switch {
-			case len(words) == 0 || words[0] == "#":
-			case line[0] == ' ' || line[0] == '\t':
-				last := &server.replies[len(server.replies)-1]
-				last.lines = append(last.lines, strings.TrimSpace(line))
-			case words[0] == "list" || words[0] == "watch":
-				server.replies = append(server.replies, reply{verb: words[0], words: words[1:]})
+			case server.read(line):
 			case words[0] == "stop":
 				stop = duration(words[1])
 			case words[0] == "resync":

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// InformerConfig configures a [ResourceVersionInformer]. Handler, and one of
+// ListerWatcher and Source, are required; the zero value of everything else is a
+// useful default.
+type InformerConfig[T any] struct {
+	// ListerWatcher is what is mirrored: see [FromListerWatcher], and
+	// [NewDynamicListerWatcherFactory] for many kinds on one client.
+	ListerWatcher cache.ListerWatcher
+
+	// Transform makes the T of an object as ListerWatcher gives it, and may drop
+	// what the handler does not need. It is pure, and called once for each
+	// version of each object, before anything is kept, but not for objects that
+	// the storage has. It costs the server nothing and saves it nothing: to have
+	// less sent, mirror metadata only, or use selectors. Default: the object must
+	// be a T.
+	Transform func(runtime.Object) (T, error)
+
+	// Source is an alternative to ListerWatcher, and makes its own T.
+	Source Source[T]
+
+	// Handler is told what changes.
+	Handler ResourceEventHandler[T]
+
+	// Storage is what was acknowledged before: seed it with what the database
+	// has. UIDs belong to that; an object that is recorded without one is shown
+	// once more. Default: an empty one in memory.
+	Storage ResourceVersionStorage
+
+	// ResumeVersion is the resume version that was saved along with what the
+	// storage was seeded with. The server is then asked only for what has
+	// changed since: one watch, and one list only if it no longer has that
+	// version. Default: begin with a list.
+	ResumeVersion string
+
+	// ResumeInterval is the least time between two calls of a
+	// [ResourceVersionUpdater]. Default 1 s.
+	ResumeInterval time.Duration
+
+	// SkipSync says that the handler does not want OnSync: what a list has in
+	// the recorded version then is neither decoded nor queued. It is skipped
+	// without being asked for [ResourceEventHandlerFuncs] that have no SyncFunc.
+	// It costs the server nothing.
+	SkipSync bool
+
+	// Workers is how many handler calls there may be at a time. Default 4.
+	Workers int
+
+	// MaxPending bounds how many objects there are between the wire and the
+	// acknowledgement by the handler, beside one page of a list; MaxPendingBytes
+	// how many bytes they have, but for one object of any size. (A change that
+	// comes while a call for the same key is under way is let in all the same.)
+	//
+	// At the bound, lists wait between their pages. A watch is ended, since the
+	// server does not wait for its reader; when half of what can be delivered has
+	// been, the watch is resumed. That costs the server a watch each time, or a
+	// list if it has forgotten the version by then. Defaults 1000 and 32 MiB.
+	MaxPending      int
+	MaxPendingBytes int64
+
+	// SizeOf estimates the size of an object in memory, in bytes. Default:
+	// whatever Size() says, as all types with protobuf have it; else the sizes
+	// of strings, numbers, maps and slices are added up.
+	SizeOf func(T) int
+
+	// RateLimiter says after what time a key is tried again that failed. A
+	// change of the object does not make that any shorter. The limiter must not
+	// be shared with another informer. Default: exponential, 100 ms to 30 s.
+	RateLimiter workqueue.TypedRateLimiter[Key]
+
+	// ErrorHandler is told of each failure: of lists and watches, as
+	// [ErrorObserver] does, and of [HandlerError]s, by the workers and so several
+	// at a time. Default: [DefaultWatchErrorHandler].
+	ErrorHandler WatchErrorHandler
+
+	// Observer is told what happens. Optional.
+	Observer Observer
+
+	// ExtraStore is a second sink, which is told everything before it is queued,
+	// whole passes included, and which must not block. It is shown unchanged
+	// objects as well, so every pass is decoded whole. An error of it is one of
+	// the sink: nothing is queued, and it is offered again. For a store of
+	// client-go see [StoreSink]. It costs the server nothing. Optional.
+	ExtraStore store.Sink[T]
+
+	// PageSize is the limit of each list request: more requests, but less memory
+	// for each on both sides. No list is without one. Default 500.
+	PageSize int64
+
+	// Lists says how a pass is read. Default, and the same as [ListPaged], which
+	// is the seed's ForcePaginatedList: pages of a consistent read, which the
+	// server reads from etcd unless it is of version 1.31 (first page) or 1.34
+	// (all of them), but a handler may take as long as it likes. [ListStreamed]
+	// asks for initial events by watch, which costs the server least, and is
+	// broken off by it if the handler is slow.
+	Lists ListMode
+
+	// ListBudget bounds how many lists are read at a time, over all informers
+	// that share it. Default: [ProcessListBudget].
+	ListBudget *ListBudget
+
+	// ResyncPeriod is after what time without a pass there is one, with OnSync
+	// for everything that has not changed. Each costs the server a whole list.
+	// Up to a tenth is added at random. Default: never.
+	ResyncPeriod time.Duration
+
+	// MaxInternalErrorRetryDuration, Silence, InitialSilence and Backoff are those
+	// of [Config].
+	MaxInternalErrorRetryDuration time.Duration
+	Silence                       time.Duration
+	InitialSilence                time.Duration
+	Backoff                       Backoff
+}
+
+// Defaults of InformerConfig.
+const (
+	defaultWorkers         = 4
+	defaultMaxPending      = 1000
+	defaultMaxPendingBytes = 32 << 20
+	defaultResumeInterval  = time.Second
+	defaultRetryFirst      = 100 * time.Millisecond
+	defaultRetryMost       = 30 * time.Second
+)
+
+// complete checks the configuration and fills in the defaults.
+func (c *InformerConfig[T]) complete() error {
+	switch {
+	case isNil(c.Handler):
+		return errors.New("InformerConfig.Handler is nil: give what is to be told, for example ResourceEventHandlerFuncs")
+	case isNil(c.Source) && isNil(c.ListerWatcher):
+		return errors.New("InformerConfig.ListerWatcher and Source are nil: give what is to be mirrored")
+	case !isNil(c.Source) && !isNil(c.ListerWatcher):
+		return errors.New("InformerConfig.ListerWatcher and Source are both set: give one of them")
+	case !isNil(c.Source) && c.Transform != nil:
+		return errors.New("InformerConfig.Transform is for a ListerWatcher: a Source makes its own objects")
+	}
+	if v, ok := c.Handler.(interface{ validate() error }); ok {
+		if err := v.validate(); err != nil {
+			return fmt.Errorf("InformerConfig.Handler: %w", err)
+		}
+	}
+	for _, n := range []struct {
+		name  string
+		value int64
+	}{
+		{"Workers", int64(c.Workers)},
+		{"MaxPending", int64(c.MaxPending)},
+		{"MaxPendingBytes", c.MaxPendingBytes},
+		{"ResumeInterval", int64(c.ResumeInterval)},
+		{"ResyncPeriod", int64(c.ResyncPeriod)},
+	} {
+		if n.value < 0 {
+			return fmt.Errorf("InformerConfig.%s is negative: give a positive value, or 0 for the default", n.name)
+		}
+	}
+	if isNil(c.Source) {
+		c.Source = FromListerWatcher(c.ListerWatcher, c.Transform)
+	}
+	if isNil(c.Storage) {
+		c.Storage = NewResourceVersionStorage()
+	}
+	c.Workers = cmp.Or(c.Workers, defaultWorkers)
+	c.MaxPending = cmp.Or(c.MaxPending, defaultMaxPending)
+	c.MaxPendingBytes = cmp.Or(c.MaxPendingBytes, defaultMaxPendingBytes)
+	c.ResumeInterval = cmp.Or(c.ResumeInterval, defaultResumeInterval)
+	if c.SizeOf == nil {
+		c.SizeOf = func(obj T) int { return sizeOf(reflect.ValueOf(&obj).Elem()) }
+	}
+	if isNil(c.RateLimiter) {
+		c.RateLimiter = workqueue.NewTypedItemExponentialFailureRateLimiter[Key](defaultRetryFirst, defaultRetryMost)
+	}
+	if c.ErrorHandler == nil {
+		c.ErrorHandler = DefaultWatchErrorHandler
+	}
+	if c.ListBudget == nil {
+		c.ListBudget = ProcessListBudget()
+	}
+	if s, ok := c.Handler.(interface{ skipsSync() bool }); ok && s.skipsSync() {
+		c.SkipSync = true
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// deliver takes one key after the other until the informer ends.
+func (i *ResourceVersionInformer[T]) deliver(ctx context.Context) {
+	for {
+		w, c := i.pending.take()
+		if w == nil {
+			return
+		}
+		call, err := i.handle(ctx, w, &c)
+		if err == nil {
+			i.checkSynced()
+			continue
+		}
+		delay := i.cfg.RateLimiter.When(w.key)
+		failures := w.failures + 1
+		i.count.failures.Add(1)
+		i.pending.failed(w, err, delay)
+		if ctx.Err() == nil {
+			i.report(&HandlerError{Call: call, Meta: c.meta, Failures: failures, RetryIn: delay, Err: err})
+		}
+	}
+}
+
+// handle tells the handler of c, which is the change of w, and records what it
+// acknowledges. It returns which call failed.
+func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *work[T], c *change[T]) (call string, err error) {
+	h := i.cfg.Handler
+	held, recorded, err := i.storage.Get(w.key)
+	if err != nil {
+		return "storage", err
+	}
+	if !recorded && w.isTried {
+		held = w.tried
+	}
+	if (recorded || w.isTried) && (c.gone || !held.SameObject(c.meta)) {
+		if err := i.remove(ctx, w, c, held); err != nil {
+			return "OnDelete", err
+		}
+		recorded = false
+	}
+	if c.gone {
+		i.settled(w, 0)
+		return "", nil
+	}
+
+	obj := Object[T]{Meta: c.meta, Object: c.obj, IsInInitialList: c.initial}
+	counter, isTried := &i.count.shown, w.isTried
+	switch {
+	case !recorded:
+		w.tried, w.isTried = c.meta, true
+		call, counter, err = "OnAdd", &i.count.added, h.OnAdd(ctx, obj)
+	case held != c.meta || c.meta.Version == "":
+		call, counter, err = "OnUpdate", &i.count.updated, h.OnUpdate(ctx, held, obj)
+	case c.listed && !i.skipSync:
+		call, err = "OnSync", h.OnSync(ctx, obj)
+	default: // another change came and was taken back
+		counter = nil
+	}
+	if errors.Is(err, ErrNotKept) {
+		return i.forget(ctx, w, c, held, isTried)
+	}
+	if err != nil {
+		return call, err
+	}
+	if counter != nil {
+		counter.Add(1)
+	}
+	for {
+		pass := i.pending.passOf(w)
+		if err := i.storage.Set(c.meta, pass); err != nil {
+			return "storage", fmt.Errorf("record version %s: %w", c.meta.Version, err)
+		}
+		if i.settled(w, pass) {
+			return "", nil
+		}
+	}
+}
+
+// forget records that the handler does not keep the object. If an OnAdd of it was
+// tried before, nobody knows what became of that, and it is told to remove it.
+func (i *ResourceVersionInformer[T]) forget(ctx context.Context, w *work[T], c *change[T], held Meta, isTried bool) (call string, err error) {
+	if isTried {
+		if err := i.remove(ctx, w, c, held); err != nil {
+			return "OnDelete", err
+		}
+	} else if err := i.storage.Delete(w.key); err != nil {
+		return "storage", err
+	}
+	i.count.notKept.Add(1)
+	i.settled(w, 0)
+	return "", nil
+}
+
+// remove tells the handler that what is recorded, or was tried to be, is gone.
+func (i *ResourceVersionInformer[T]) remove(ctx context.Context, w *work[T], c *change[T], held Meta) error {
+	gone := Deletion[T]{Meta: held, IsInInitialList: c.initial}
+	if c.gone && c.known && held.SameObject(c.meta) {
+		gone.Object, gone.Known = c.obj, true
+	}
+	if held.UID == "" && c.gone {
+		gone.UID = c.meta.UID
+	}
+	if err := i.cfg.Handler.OnDelete(ctx, gone); err != nil {
+		return err
+	}
+	if err := i.storage.Delete(w.key); err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	i.count.deleted.Add(1)
+	w.tried, w.isTried = Meta{}, false
+	return nil
+}
+
+// settled ends the delivery of w, unless a pass has seen its change since it was
+// recorded for the given one.
+func (i *ResourceVersionInformer[T]) settled(w *work[T], pass uint64) bool {
+	failed := w.failures > 0
+	w.isTried = false
+	key := w.key
+	if !i.pending.acknowledged(w, pass) {
+		return false
+	}
+	if failed {
+		i.cfg.RateLimiter.Forget(key)
+	}
+	return true
+}

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+// TestMirrorHistory mirrors the model of an API server over a bad network to a
+// database that fails, is slow, and is left at any moment by a crash, after which
+// another informer goes on with what the database has. The rules are checked at
+// every call, see database.
+func TestMirrorHistory(t *testing.T) {
+	n := uint64(*rounds)
+	if testing.Short() {
+		n = 20
+	}
+	counts := map[string]int{}
+	for s := uint64(1); s <= n; s++ {
+		if *seed != 0 {
+			s, n = *seed, *seed
+		}
+		t.Run(fmt.Sprint(s), func(t *testing.T) { mirrorRound(t, s, counts) })
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%v", counts)
+	for _, what := range []string{
+		"add", "update", "delete", "sync", "delete known", "recreated", "failed", "failed after writing", "crash", "resumed",
+		"paused", "swept", "resume version gone", "held back",
+	} {
+		if counts[what] == 0 && *seed == 0 {
+			t.Errorf("never happened: %s", what)
+		}
+	}
+}
+
+// database is a handler. Its rows, and the resume version that is written in the
+// same transaction as each, survive a crash; the rest does not.
+type database struct {
+	t      *testing.T
+	m      *model
+	counts map[string]int
+	max    int
+
+	mu     sync.Mutex
+	rng    *rand.Rand
+	chaos  bool
+	rows   state
+	resume string
+
+	informer *informer.ResourceVersionInformer[object]
+	acked    state
+	tried    map[string]string // uid of an OnAdd that failed
+	busy     map[string]bool
+}
+
+// restart makes an informer that goes on with what the database has.
+func (d *database) restart(cfg informer.InformerConfig[object]) *informer.ResourceVersionInformer[object] {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	versions := informer.NewResourceVersionStorage()
+	for name, row := range d.rows {
+		uid, version, _ := strings.Cut(row, "@")
+		obj := modelObject(name, uid, parseVersion(version))
+		if err := versions.Set(metaOf(&obj), 0); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+	cfg.Handler, cfg.Storage, cfg.ResumeVersion = d, versions, d.resume
+	if d.resume != "" {
+		d.counts["resumed"]++
+	}
+	i, err := informer.NewResourceVersionInformer("mirror", cfg)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.informer, d.acked, d.tried, d.busy = i, maps.Clone(d.rows), map[string]string{}, map[string]bool{}
+	return i
+}
+
+// call runs one call of the handler: what checks, then a transaction, with failures
+// before and after it. Acknowledged is called if it succeeds.
+func (d *database) call(ctx context.Context, what string, meta informer.Meta, check func(name string), write func(), acknowledged func()) error {
+	name := meta.Key.Name
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.counts[what]++
+	if d.busy[name] {
+		d.t.Errorf("%s %v: there is another call for this key", what, meta)
+	}
+	if s := d.informer.Stats(); s.Pending > d.max {
+		d.t.Errorf("%s %v: %d changes pending", what, meta, s.Pending)
+	} else if s.HeldBack != nil && s.HeldBack.Failures > 0 {
+		d.counts["held back"]++
+	}
+	check(name)
+	d.busy[name] = true
+	defer func() { d.busy[name] = false }()
+	if d.chaos && d.rng.IntN(3) == 0 {
+		pause := time.Duration(d.rng.IntN(3000)) * time.Millisecond
+		d.mu.Unlock()
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		d.mu.Lock()
+		if ctx.Err() != nil && d.rng.IntN(2) == 0 {
+			return context.Cause(ctx)
+		}
+	}
+	if d.chaos && d.rng.IntN(8) == 0 {
+		d.counts["failed"]++
+		return errors.New("the database refuses")
+	}
+	write()
+	d.save()
+	if d.chaos && d.rng.IntN(12) == 0 {
+		d.counts["failed after writing"]++
+		return errors.New("the answer of the database was lost")
+	}
+	acknowledged()
+	return nil
+}
+
+// save writes the resume version, and checks that all up to it is in the rows.
+func (d *database) save() {
+	d.resume = d.informer.ResumeVersion()
+	if d.resume == "" {
+		return
+	}
+	version := parseVersion(d.resume)
+	then := d.m.at(version)
+	for name, is := range then {
+		uid, v, _ := strings.Cut(is, "@")
+		row, ok := d.rows[name]
+		rowUID, rowVersion, _ := strings.Cut(row, "@")
+		switch {
+		case !ok && !d.m.deletedAfter(name, version):
+			d.t.Errorf("resume version %d: %s=%s has no row", version, name, is)
+		case ok && parseVersion(rowVersion) < parseVersion(v):
+			d.t.Errorf("resume version %d: %s=%s, the row is %s", version, name, is, row)
+		case ok && rowUID != uid && parseVersion(rowVersion) <= version:
+			d.t.Errorf("resume version %d: %s=%s, the row is of another object, %s", version, name, is, row)
+		}
+	}
+	for name, row := range d.rows {
+		_, v, _ := strings.Cut(row, "@")
+		if _, ok := then[name]; !ok && parseVersion(v) <= version {
+			d.t.Errorf("resume version %d: %s is deleted, but there is the row %s", version, name, row)
+		}
+	}
+}
+
+// deletedAfter reports whether name was deleted after version.
+func (m *model) deletedAfter(name string, version int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.events {
+		if e.version > version && e.name == name && e.kind == "DELETED" {
+			return true
+		}
+	}
+	return false
+}
+
+// was reports whether the object was ever in this state.
+func (m *model) was(meta informer.Meta) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.events {
+		if e.name == meta.Key.Name && e.uid == string(meta.UID) && strconv.FormatInt(e.version, 10) == meta.Version && e.kind != "DELETED" {
+			return true
+		}
+	}
+	return false
+}
+
+func rowOf(meta informer.Meta) string { return string(meta.UID) + "@" + meta.Version }
+
+func (d *database) put(ctx context.Context, what string, obj informer.Object[object], check func(acked string, ok bool)) error {
+	return d.call(ctx, what, obj.Meta, func(name string) {
+		if obj.Meta != metaOf(obj.Object) || !d.m.was(obj.Meta) {
+			d.t.Errorf("%s %v: there never was such an object", what, obj.Meta)
+		}
+		acked, ok := d.acked[name]
+		check(acked, ok)
+		if what == "add" {
+			d.tried[name] = string(obj.UID)
+		}
+	}, func() {
+		d.rows[obj.Key.Name] = rowOf(obj.Meta)
+	}, func() {
+		d.acked[obj.Key.Name] = rowOf(obj.Meta)
+		delete(d.tried, obj.Key.Name)
+	})
+}
+
+func (d *database) OnAdd(ctx context.Context, obj informer.Object[object]) error {
+	return d.put(ctx, "add", obj, func(acked string, ok bool) {
+		if ok {
+			d.t.Errorf("add %v, but %s is acknowledged", obj.Meta, acked)
+		}
+		if uid := d.tried[obj.Key.Name]; uid != "" && uid != string(obj.UID) {
+			d.t.Errorf("add %v, but it was tried to add %s", obj.Meta, uid)
+		}
+	})
+}
+
+func (d *database) OnUpdate(ctx context.Context, old informer.Meta, obj informer.Object[object]) error {
+	return d.put(ctx, "update", obj, func(acked string, ok bool) {
+		if !ok || rowOf(old) != acked || old.UID != obj.UID || old.Version == obj.Version {
+			d.t.Errorf("update %v to %v, acknowledged is %q", old, obj.Meta, acked)
+		}
+	})
+}
+
+func (d *database) OnSync(ctx context.Context, obj informer.Object[object]) error {
+	return d.put(ctx, "sync", obj, func(acked string, ok bool) {
+		if acked != rowOf(obj.Meta) {
+			d.t.Errorf("sync %v, acknowledged is %q", obj.Meta, acked)
+		}
+	})
+}
+
+func (d *database) OnDelete(ctx context.Context, gone informer.Deletion[object]) error {
+	name := gone.Key.Name
+	return d.call(ctx, "delete", gone.Meta, func(string) {
+		acked, ok := d.acked[name]
+		uid, _, _ := strings.Cut(acked, "@")
+		if !ok {
+			uid = d.tried[name]
+		} else if acked != rowOf(gone.Meta) {
+			d.t.Errorf("delete %v, acknowledged is %s", gone.Meta, acked)
+		}
+		if uid != string(gone.UID) {
+			d.t.Errorf("delete %v, what is known is %q", gone.Meta, uid)
+		}
+		_, now := d.m.now()
+		if is, ok := now[name]; ok {
+			if d.counts["recreated"]++; strings.HasPrefix(is, string(gone.UID)+"@") {
+				d.t.Errorf("delete %v, but it is alive as %s", gone.Meta, is)
+			}
+		}
+		if gone.Known {
+			d.counts["delete known"]++
+			if gone.Object.UID != gone.UID {
+				d.t.Errorf("delete %v, with an object of UID %s", gone.Meta, gone.Object.UID)
+			}
+		}
+	}, func() {
+		delete(d.rows, name)
+	}, func() {
+		delete(d.acked, name)
+		delete(d.tried, name)
+	})
+}
+
+func (d *database) UpdateResourceVersion(_ context.Context, version string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if version == "" {
+		d.counts["resume version gone"]++
+	}
+	if d.chaos && d.rng.IntN(8) == 0 {
+		return errors.New("the database refuses")
+	}
+	d.save()
+	return nil
+}
+
+func mirrorRound(t *testing.T, number uint64, counts map[string]int) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(number, 1))
+		m := newModel()
+		for range rng.IntN(20) {
+			m.mutate(rng)
+		}
+		client := &modelClient{m: m, rng: rand.New(rand.NewPCG(number, 2)), chaos: true, streams: rng.IntN(2) == 0}
+		db := &database{t: t, m: m, counts: counts, rng: rand.New(rand.NewPCG(number, 3)), chaos: true, rows: state{}}
+		cfg := informer.InformerConfig[object]{
+			ListerWatcher: client, PageSize: 1 + rng.Int64N(5), Lists: informer.ListMode(rng.IntN(3)),
+			Workers: 1 + rng.IntN(3), MaxPending: 1 + rng.IntN(8), SkipSync: rng.IntN(2) == 0,
+			ListBudget:   budget(t, 1, time.Duration(rng.IntN(3000))*time.Millisecond),
+			ErrorHandler: func(informer.ReflectorInfo, error) {},
+			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+				db.mu.Lock()
+				defer db.mu.Unlock()
+				if _, ok := o.(informer.Draining); ok {
+					counts["paused"]++
+				}
+			}),
+		}
+		if rng.IntN(4) == 0 {
+			cfg.ResyncPeriod = time.Duration(1+rng.IntN(300)) * time.Second
+		}
+		db.max = cfg.MaxPending + cfg.Workers
+		if cfg.Lists == informer.ListStreamed {
+			db.max++ // what was let in before it was known to be too much
+		}
+
+		var (
+			i      *informer.ResourceVersionInformer[object]
+			cancel context.CancelFunc
+			ended  chan struct{}
+		)
+		start := func() {
+			i = db.restart(cfg)
+			var ctx context.Context
+			ctx, cancel = context.WithCancel(t.Context())
+			ended = make(chan struct{})
+			go func() {
+				defer close(ended)
+				_ = i.Run(ctx)
+			}()
+		}
+		crash := func() {
+			cancel()
+			<-ended
+			s := i.Stats()
+			db.mu.Lock()
+			defer db.mu.Unlock()
+			counts["swept"] += int(s.Swept)
+		}
+		start()
+		for range 60 + rng.IntN(100) {
+			switch rng.IntN(14) {
+			case 0:
+				time.Sleep(time.Duration(rng.IntN(100)) * time.Second)
+			case 1:
+				m.compact()
+			case 2:
+				if rng.IntN(5) == 0 {
+					i.Resync(errors.New("asked"))
+				}
+			case 3, 4:
+				time.Sleep(time.Duration(rng.IntN(1000)) * time.Millisecond)
+			case 5:
+				if rng.IntN(3) == 0 {
+					crash()
+					db.mu.Lock()
+					counts["crash"]++
+					db.mu.Unlock()
+					start()
+				}
+			default:
+				m.mutate(rng)
+			}
+		}
+		client.calm()
+		db.mu.Lock()
+		db.chaos = false
+		db.mu.Unlock()
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+
+		version, want := m.now()
+		stats := i.Stats()
+		recorded := state{}
+		resume, versions := i.Snapshot()
+		for meta, err := range versions {
+			if err != nil {
+				t.Error(err)
+			}
+			recorded[meta.Key.Name] = rowOf(meta)
+		}
+		crash()
+		if !maps.Equal(db.rows, want) || !maps.Equal(recorded, want) {
+			t.Errorf("the database has\n%v\nrecorded is\n%v\nthe server has, at %d\n%v\n%+v", db.rows, recorded, version, want, stats)
+		}
+		if !stats.Synced || stats.Pending != 0 || stats.Failing != 0 || stats.HeldBack != nil || stats.PendingBytes != 0 {
+			t.Errorf("all is well, but %+v", stats)
+		}
+		if parseVersion(resume) < version-1 || resume != db.resume {
+			t.Errorf("the resume version is %q, saved is %q, the server is at %d", resume, db.resume, version)
+		}
+		if len(client.unlimited) > 0 {
+			t.Errorf("lists without a limit: %q", client.unlimited)
+		}
+	})
+}
+
+func metaOf(obj object) informer.Meta {
+	return informer.Meta{Key: informer.Key{Name: obj.Name, Namespace: obj.Namespace}, UID: obj.UID, Version: obj.ResourceVersion}
+}

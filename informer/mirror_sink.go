@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// mirrorSink is the sink of a [ResourceVersionInformer]: it compares what comes
+// with what is recorded and with what is pending, and queues what is news.
+type mirrorSink[T any] struct {
+	*ResourceVersionInformer[T]
+
+	pass uint64 // the storage's number of the pass under way; 0: none
+}
+
+// MayBlock implements [store.Sink].
+func (s *mirrorSink[T]) MayBlock() bool { return true }
+
+// Begin implements [store.Sink].
+func (s *mirrorSink[T]) Begin(ctx context.Context, pass store.Pass) error {
+	if s.extra != nil {
+		if err := s.extra.Begin(ctx, pass); err != nil {
+			return err
+		}
+	}
+	number, err := s.storage.Begin()
+	if err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	if pass.Reason != store.ReasonAsked {
+		s.pending.forget()
+	}
+	s.pass = number
+	s.count.objects.Store(0)
+	s.count.pages.Store(0)
+	s.count.remaining.Store(-1)
+	return nil
+}
+
+// Holds implements [store.Sink].
+func (s *mirrorSink[T]) Holds(meta Meta) bool {
+	if s.extra != nil || !s.skipSync {
+		return false // the object is wanted
+	}
+	known, err := s.known(meta)
+	if err != nil || !known {
+		return false // Apply will meet the error as well
+	}
+	s.count.objects.Add(1)
+	return true
+}
+
+// known reports whether exactly meta is pending or recorded, and marks it as seen
+// by the pass.
+func (s *mirrorSink[T]) known(meta Meta) (bool, error) {
+	if s.pending.see(meta, s.pass, s.isInitial()) {
+		return true, nil
+	}
+	if _, _, ok := s.pending.latest(meta.Key); ok {
+		return false, nil // whatever is recorded is about to change
+	}
+	held, err := s.storage.Mark(meta)
+	if err != nil {
+		return false, fmt.Errorf("storage: %w", err)
+	}
+	if held {
+		s.count.unchanged.Add(1)
+	}
+	return held, nil
+}
+
+// Apply implements [store.Sink].
+func (s *mirrorSink[T]) Apply(ctx context.Context, meta Meta, obj T) error {
+	c := &change[T]{meta: meta, obj: obj, size: int64(s.cfg.SizeOf(obj))}
+	if s.pass != 0 {
+		return s.applyListed(ctx, c)
+	}
+	s.begun()
+	stale, err := s.stale(meta, store.Stale)
+	if err != nil {
+		return err
+	}
+	if !stale && !s.pending.admits(meta.Key, c.size) {
+		return s.pending.full(c.size)
+	}
+	if s.extra != nil {
+		if err := s.extra.Apply(ctx, meta, obj); err != nil {
+			return err
+		}
+	}
+	if !stale {
+		s.pending.put(c)
+	}
+	s.pending.advance(meta.Version)
+	return nil
+}
+
+// applyListed takes an object of a pass.
+func (s *mirrorSink[T]) applyListed(ctx context.Context, c *change[T]) error {
+	if err := s.pending.wait(ctx, c.meta.Key, c.size); err != nil {
+		return err
+	}
+	if s.extra != nil {
+		if err := s.extra.Apply(ctx, c.meta, c.obj); err != nil {
+			return err
+		}
+	}
+	s.count.objects.Add(1)
+	if s.pending.see(c.meta, s.pass, s.isInitial()) {
+		return nil // it is about to be delivered
+	}
+	known, err := s.known(c.meta)
+	if err != nil {
+		return err
+	}
+	if known && s.skipSync {
+		return nil
+	}
+	c.listed, c.pass, c.initial = true, s.pass, s.isInitial()
+	s.pending.put(c)
+	return nil
+}
+
+// stale reports whether news of meta is old news, and counts it.
+func (s *mirrorSink[T]) stale(meta Meta, old func(next, held Meta) bool) (bool, error) {
+	held, _, ok := s.pending.latest(meta.Key)
+	if !ok {
+		var err error
+		if held, ok, err = s.storage.Get(meta.Key); err != nil {
+			return false, fmt.Errorf("storage: %w", err)
+		}
+	}
+	if !ok || !old(meta, held) {
+		return false, nil
+	}
+	s.count.stale.Add(1)
+	return true, nil
+}
+
+// Page implements [store.Sink].
+func (s *mirrorSink[T]) Page(ctx context.Context, page store.PageInfo) error {
+	s.count.pages.Add(1)
+	s.count.remaining.Store(page.Remaining)
+	if s.extra != nil {
+		return s.extra.Page(ctx, page)
+	}
+	return nil
+}
+
+// Delete implements [store.Sink].
+func (s *mirrorSink[T]) Delete(ctx context.Context, meta Meta, last T, known bool) error {
+	c := &change[T]{meta: meta, gone: true, known: known, initial: s.pass != 0 && s.isInitial()}
+	if known {
+		c.obj, c.size = last, int64(s.cfg.SizeOf(last))
+	}
+	stale, err := s.stale(meta, store.Superseded)
+	if err != nil {
+		return err
+	}
+	if s.pass != 0 {
+		err = s.pending.wait(ctx, meta.Key, c.size)
+	} else if s.begun(); !stale && !s.pending.admits(meta.Key, c.size) {
+		err = s.pending.full(c.size)
+	}
+	if err != nil {
+		return err
+	}
+	if s.extra != nil {
+		if err := s.extra.Delete(ctx, meta, last, known); err != nil {
+			return err
+		}
+	}
+	if !stale {
+		s.pending.put(c) // if there is nothing to delete, the worker will find out
+	}
+	if s.pass == 0 {
+		s.pending.advance(meta.Version)
+	}
+	return nil
+}
+
+// Commit implements [store.Sink]: what the pass did not have is gone.
+func (s *mirrorSink[T]) Commit(ctx context.Context, version string) error {
+	s.sweepPending()
+	if err := s.sweepRecorded(ctx); err != nil {
+		return err
+	}
+	if s.extra != nil {
+		if err := s.extra.Commit(ctx, version); err != nil {
+			return err
+		}
+	}
+	s.pass = 0
+	s.pending.committed(version)
+	s.begun()
+	token(s.listed)
+	return nil
+}
+
+// sweepPending turns what is pending, and was not in the pass, into deletions.
+func (s *mirrorSink[T]) sweepPending() {
+	for _, meta := range s.pending.unseen(s.pass) {
+		s.pending.put(&change[T]{meta: meta, gone: true, initial: s.isInitial()})
+	}
+}
+
+// sweepRecorded queues a deletion for each record that the pass did not have. It
+// blocks while there is no room.
+func (s *mirrorSink[T]) sweepRecorded(ctx context.Context) error {
+	for meta, err := range s.storage.Unmarked() {
+		if err != nil {
+			return fmt.Errorf("storage: %w", err)
+		}
+		if err := s.pending.wait(ctx, meta.Key, 0); err != nil {
+			return err
+		}
+		if _, _, ok := s.pending.latest(meta.Key); ok {
+			continue // it was in the pass, or its deletion is under way
+		}
+		// Nothing is pending, so nobody changes the record from here on. It may
+		// have changed since it was yielded.
+		held, ok, err := s.storage.Get(meta.Key)
+		if err != nil {
+			return fmt.Errorf("storage: %w", err)
+		}
+		marked, err := s.storage.Marked(meta.Key)
+		if err != nil {
+			return fmt.Errorf("storage: %w", err)
+		}
+		if !ok || marked {
+			continue
+		}
+		s.count.swept.Add(1)
+		s.pending.put(&change[T]{meta: held, gone: true, initial: s.isInitial()})
+	}
+	return nil
+}
+
+// Abort implements [store.Sink].
+func (s *mirrorSink[T]) Abort(pass store.Pass, cause error) {
+	s.pass = 0
+	if s.extra != nil {
+		s.extra.Abort(pass, cause)
+	}
+}
+
+// Progress implements [store.Sink].
+func (s *mirrorSink[T]) Progress(ctx context.Context, version string) error {
+	s.begun()
+	if s.extra != nil {
+		if err := s.extra.Progress(ctx, version); err != nil {
+			return err
+		}
+	}
+	s.pending.progress(version)
+	return nil
+}

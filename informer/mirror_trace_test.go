@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer_test
+
+import "testing"
+
+// TestMirrorTraces is [TestTraces] for the ResourceVersionInformer.
+func TestMirrorTraces(t *testing.T) {
+	testTraces(t, "testdata/mirror/*.txt", func(t *testing.T, script string) string { return playMirror(t, script).text })
+}
