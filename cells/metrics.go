@@ -57,6 +57,17 @@ import (
 //	subscriber_oldest_seconds           how long the key that waits longest has waited
 //	events_emitted_total                events that subscribers took
 //	events_total{result}                what became of them
+//
+// Of a mirror ([NewMirror]) there are the same up to stale_total, under its name and
+// with the label resource, where objects are those that are recorded, but for
+// sync_seconds and index_errors_total. Further ones begin with apiary_mirror_:
+//
+//	pending                             changes that the handler has not acknowledged
+//	pending_bytes                       the estimated size of their objects
+//	failing                             keys whose handler failed, to be tried again
+//	held_back_seconds                   how long the resume version has been held back by the oldest of them
+//	calls_total{call,result}            calls of the handler
+//	unchanged_total                     objects of lists that were recorded in the same version
 var Metrics = cell.Module(
 	"k8s-metrics", "Prometheus metrics of Kubernetes resources",
 
@@ -89,11 +100,12 @@ type ResourceMetrics struct {
 	listener  net.Listener
 }
 
-// observed is a resource that is collected.
+// observed is a resource or a mirror that is collected.
 type observed struct {
-	name      string
-	inspector resource.Inspector
-	counters  *counters
+	name     string
+	resource func() resource.Stats         // nil: it is a mirror
+	mirror   func() informer.InformerStats // nil: it is a resource
+	counters *counters
 }
 
 type metricsParams struct {
@@ -148,19 +160,18 @@ func (m *ResourceMetrics) Address() net.Addr {
 	return m.listener.Addr()
 }
 
-// add has a resource collected. A name that another one has gets a number.
-func (m *ResourceMetrics) add(inspector resource.Inspector, c *counters) {
+// add has o collected under that name. One that another has gets a number.
+func (m *ResourceMetrics) add(name string, o observed) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	given := inspector.Stats().Name
-	name := given
-	for n := 2; slices.ContainsFunc(m.resources, func(o observed) bool { return o.name == name }); n++ {
-		name = fmt.Sprintf("%s#%d", given, n)
+	o.name = name
+	for n := 2; slices.ContainsFunc(m.resources, func(other observed) bool { return other.name == o.name }); n++ {
+		o.name = fmt.Sprintf("%s#%d", name, n)
 	}
-	m.resources = append(slices.Clip(m.resources), observed{name: name, inspector: inspector, counters: c})
+	m.resources = append(slices.Clip(m.resources), o)
 }
 
-// remove forgets the resource with these counters.
+// remove forgets what has these counters.
 func (m *ResourceMetrics) remove(c *counters) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -50,6 +50,7 @@ func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
 		descSynced, descSyncSeconds, descObjects, descState, descContact, descLists, descListTook, descWatches,
 		descWatchEvents, descFailures, descBackwards, descStale, descIndexErrors, descSubscribers, descDepth,
 		descDepthMax, descOutstanding, descRetrying, descOldest, descEmitted, descEvents,
+		descPending, descPendingBytes, descFailing, descHeldBack, descCalls, descUnchanged,
 	} {
 		ch <- desc
 	}
@@ -61,10 +62,14 @@ func (m *ResourceMetrics) Collect(ch chan<- prometheus.Metric) {
 	resources := m.resources
 	m.mu.Unlock()
 	for _, o := range resources {
-		stats := o.inspector.Stats()
 		emit := emitter{ch: ch, name: o.name}
-		emit.stats(stats)
-		emit.subscribers(stats)
+		if o.mirror != nil {
+			emit.mirror(o.mirror())
+		} else {
+			stats := o.resource()
+			emit.stats(stats)
+			emit.subscribers(stats)
+		}
 		emit.counters(o.counters)
 	}
 }
@@ -84,14 +89,23 @@ func (e emitter) counter(desc *prometheus.Desc, value uint64, labels ...string) 
 }
 
 func (e emitter) stats(s resource.Stats) {
-	synced := 0.0
 	if s.Synced {
-		synced = 1
 		e.gauge(descSyncSeconds, s.SyncTook.Seconds())
 	}
+	e.informer(s.Synced, s.Store.Objects, s.Reflector)
+	e.counter(descStale, s.Store.Stale)
+	e.counter(descIndexErrors, s.Store.IndexErrors)
+}
+
+// informer writes what resources and mirrors have in common.
+func (e emitter) informer(isSynced bool, objects int, info informer.ReflectorInfo) {
+	synced := 0.0
+	if isSynced {
+		synced = 1
+	}
 	e.gauge(descSynced, synced)
-	e.gauge(descObjects, float64(s.Store.Objects))
-	current := s.Reflector.State
+	e.gauge(descObjects, float64(objects))
+	current := info.State
 	if current == "" {
 		current = informer.StateIdle
 	}
@@ -103,12 +117,10 @@ func (e emitter) stats(s resource.Stats) {
 		e.gauge(descState, value, label(state))
 	}
 	contact := 0.0
-	if !s.Reflector.Contact.IsZero() {
-		contact = float64(s.Reflector.Contact.UnixMilli()) / 1000
+	if !info.Contact.IsZero() {
+		contact = float64(info.Contact.UnixMilli()) / 1000
 	}
 	e.gauge(descContact, contact)
-	e.counter(descStale, s.Store.Stale)
-	e.counter(descIndexErrors, s.Store.IndexErrors)
 }
 
 func (e emitter) subscribers(s resource.Stats) {

@@ -130,7 +130,7 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 	r := resource.New[T](p.Lifecycle, &listWatch{plan: plan, client: p.Client}, append(all, o.resource...)...)
 	inspector := r.(resource.Inspector) // every resource of New is one
 	if p.Metrics != nil {
-		p.Metrics.add(inspector, counts)
+		p.Metrics.add(inspector.Stats().Name, observed{resource: inspector.Stats, counters: counts})
 	}
 	if p.Health != nil {
 		// The informer does not run before the hive starts.

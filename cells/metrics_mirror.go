@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+func describeMirror(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("apiary_mirror_"+name, help, append([]string{"resource"}, labels...), nil)
+}
+
+var (
+	descPending      = describeMirror("pending", "Changes that the handler has not acknowledged.")
+	descPendingBytes = describeMirror("pending_bytes", "Estimated size of the objects that the handler has not acknowledged.")
+	descFailing      = describeMirror("failing", "Keys whose handler failed, to be tried again.")
+	descHeldBack     = describeMirror("held_back_seconds", "How long the oldest change that is not acknowledged has held back the resume version.")
+	descCalls        = describeMirror("calls_total", "Calls of the handler, by what it was told and what it answered.", "call", "result")
+	descUnchanged    = describeMirror("unchanged_total", "Objects of lists that were recorded in the same version.")
+)
+
+// mirror writes the metrics of a mirror.
+func (e emitter) mirror(s informer.InformerStats) {
+	e.informer(s.Synced, s.Recorded, s.Reflector)
+	e.counter(descStale, s.Stale)
+	e.gauge(descPending, float64(s.Pending))
+	e.gauge(descPendingBytes, float64(s.PendingBytes))
+	e.gauge(descFailing, float64(s.Failing))
+	held := 0.0
+	if s.HeldBack != nil {
+		held = time.Since(s.HeldBack.Since).Seconds()
+	}
+	e.gauge(descHeldBack, held)
+	e.counter(descCalls, s.Added, "add", "ok")
+	e.counter(descCalls, s.Updated, "update", "ok")
+	e.counter(descCalls, s.Deleted, "delete", "ok")
+	e.counter(descCalls, s.Shown, "sync", "ok")
+	e.counter(descCalls, s.NotKept, "any", "not_kept")
+	e.counter(descCalls, s.Failures, "any", "failed")
+	e.counter(descUnchanged, s.Unchanged)
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+
+	"github.com/cilium/hive/cell"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+// NewMirror makes an informer.ResourceVersionInformer of the objects that the
+// options select, which runs from the start of the lifecycle to its stop:
+//
+//	cell.Invoke(func(p cells.Params, db *Database) error {
+//		_, err := cells.NewMirror("pods", p, informer.InformerConfig[*corev1.Pod]{
+//			Handler: db.Pods, Storage: db.PodVersions, ResumeVersion: db.PodsResumeVersion,
+//		})
+//		return err
+//	})
+//
+// Options are those of [Resource], but for [With] and [Private]. Of the
+// configuration, ListerWatcher and Source must be empty. If a transform is to make
+// the T of another type, name that by [From].
+//
+// What the informer does is logged, reported to cell.Health under the name, and
+// counted by [Metrics] where the hive has these: the observer and the error handler
+// of the configuration are told as well, and the latter has none by default. It
+// makes no request before the start, and none at all if the client is disabled. Stop
+// returns when the calls of the handler have; their context ends with it.
+func NewMirror[T any](name string, p Params, cfg informer.InformerConfig[T], opts ...Option) (*informer.ResourceVersionInformer[T], error) {
+	o := gather(opts)
+	plan, err := o.plan(reflect.TypeFor[T]())
+	switch {
+	case err != nil:
+	case cfg.ListerWatcher != nil || cfg.Source != nil:
+		err = errors.New("InformerConfig.ListerWatcher or Source is set: leave out both, cells.NewMirror reads by the client of the hive")
+	case len(o.resource) > 0 || o.private:
+		err = errors.New("cells.With and cells.Private are for resources, not for mirrors")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("mirror %s: %w", name, err)
+	}
+	log := p.Log.With("mirror", name, "selects", plan.String())
+	report, counts := &reporter{}, &counters{}
+	cfg.ListerWatcher = &listWatch{plan: plan, client: p.Client}
+	cfg.Observer = informer.Observers(informer.LogObserver(log), report, counts, cfg.Observer)
+	told := cfg.ErrorHandler
+	cfg.ErrorHandler = func(info informer.ReflectorInfo, err error) {
+		if failed := (*informer.HandlerError)(nil); errors.As(err, &failed) {
+			log.Warn("A change could not be handled, will try again", "key", failed.Meta.Key, "failures", failed.Failures,
+				"in", failed.RetryIn, "error", failed)
+		}
+		if told != nil {
+			told(info, err)
+		}
+	}
+	i, err := informer.NewResourceVersionInformer(name, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if !p.Client.IsEnabled() {
+		if p.Health != nil {
+			p.Health.NewScope(name).Stopped("disabled: " + p.Client.Err().Error())
+		}
+		return i, nil
+	}
+	if p.Health != nil {
+		report.health = p.Health.NewScope(name)
+	}
+	if p.Metrics != nil {
+		p.Metrics.add(name, observed{mirror: i.Stats, counters: counts})
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	p.Lifecycle.Append(cell.Hook{
+		OnStart: func(cell.HookContext) error {
+			running.Go(func() { _ = i.Run(ctx) }) // ends with ctx only
+			return nil
+		},
+		OnStop: func(stop cell.HookContext) error {
+			cancel()
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				running.Wait()
+			}()
+			select {
+			case <-ended:
+			case <-stop.Done():
+				return fmt.Errorf("mirror %s: a call of the handler does not heed its context: %w", name, context.Cause(stop))
+			}
+			report.stopped()
+			if p.Metrics != nil {
+				p.Metrics.remove(counts)
+			}
+			return nil
+		},
+	})
+	return i, nil
+}

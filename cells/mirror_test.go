@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/hive/cell"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/resource"
+)
+
+// A mirror in a hive: from the start to the stop, with health, metrics and errors.
+func TestMirror(t *testing.T) {
+	api := NewFakeAPI()
+	if err := api.Add(pod("a", "one"), pod("a", "two"), pod("b", "other")); err != nil {
+		t.Fatal(err)
+	}
+	refuse := 1
+	api.Intercept(func(_ context.Context, r FakeRequest) error {
+		if refuse--; refuse >= 0 {
+			return forbidden(r)
+		}
+		return nil
+	})
+	health, registry := newHealthLog(), prometheus.NewRegistry()
+	told := make(chan error, 100)
+	added := make(chan string, 100)
+	failing := errors.New("no room")
+	var mirror *informer.ResourceVersionInformer[*corev1.Pod]
+	err := run(t, quiet(), nil, withFake(api), Metrics,
+		cell.Provide(
+			func() cell.Health { return health },
+			func() prometheus.Registerer { return registry },
+		),
+		cell.Invoke(func(p Params) (err error) {
+			mirror, err = NewMirror("cluster/pods", p, informer.InformerConfig[*corev1.Pod]{
+				Backoff:      informer.Backoff{Initial: time.Millisecond, Denied: time.Millisecond},
+				ErrorHandler: func(_ informer.ReflectorInfo, err error) { told <- err },
+				Handler: informer.ResourceEventHandlerFuncs[*corev1.Pod]{
+					AddFunc: func(_ context.Context, obj informer.Object[*corev1.Pod]) error {
+						if obj.Key.Name == "two" {
+							return failing
+						}
+						added <- obj.Object.Name
+						return nil
+					},
+				},
+			}, InNamespace("a"))
+			return err
+		}),
+		atStart(t, func(ctx context.Context, _ struct{ cell.In }) error {
+			health.await(t, "cluster/pods Degraded: listing: forbidden")
+			if err := <-told; informer.CauseOf(err) != informer.CauseForbidden {
+				t.Errorf("told %v", err)
+			}
+			if name := <-added; name != "one" {
+				t.Errorf("added %s", name)
+			}
+			for i := range 2 {
+				if err := <-told; !errors.Is(err, failing) {
+					t.Errorf("told %v for failure %d", err, i+1)
+				}
+			}
+			health.await(t, "cluster/pods OK: in step, objects at the last list: 2")
+			err := testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP apiary_resource_synced Whether there is a complete state of the collection.
+# TYPE apiary_resource_synced gauge
+apiary_resource_synced{resource="cluster/pods"} 0
+# HELP apiary_resource_objects Objects in the store.
+# TYPE apiary_resource_objects gauge
+apiary_resource_objects{resource="cluster/pods"} 1
+# HELP apiary_mirror_pending Changes that the handler has not acknowledged.
+# TYPE apiary_mirror_pending gauge
+apiary_mirror_pending{resource="cluster/pods"} 1
+# HELP apiary_mirror_failing Keys whose handler failed, to be tried again.
+# TYPE apiary_mirror_failing gauge
+apiary_mirror_failing{resource="cluster/pods"} 1
+`), "apiary_resource_synced", "apiary_resource_objects", "apiary_mirror_pending", "apiary_mirror_failing")
+			if err != nil {
+				t.Error(err)
+			}
+			if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
+				t.Error(problems, err)
+			}
+			return nil
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	health.await(t, "cluster/pods Stopped")
+	if families, err := registry.Gather(); err != nil || len(families) > 0 {
+		t.Error("the metrics outlive the hive", families, err)
+	}
+	if err := mirror.Run(t.Context()); err == nil {
+		t.Error("the mirror had not run")
+	}
+}
+
+// Metadata only, under a client that is disabled: nothing runs.
+func TestMirrorDisabled(t *testing.T) {
+	noCluster(t)
+	health := newHealthLog()
+	err := run(t, quiet(), nil, Client, cell.Provide(func() cell.Health { return health }),
+		cell.Invoke(func(p Params) error {
+			i, err := NewMirror("pods", p, informer.InformerConfig[*metav1.PartialObjectMetadata]{
+				Handler: informer.ResourceEventHandlerFuncs[*metav1.PartialObjectMetadata]{},
+			}, Metadata("pods.v1."))
+			if err == nil && i.HasSynced() {
+				t.Error("synced without a client")
+			}
+			return err
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	health.await(t, "pods Stopped: disabled", "--k8s-kubeconfig")
+}
+
+func TestMirrorIsChecked(t *testing.T) {
+	handler := informer.ResourceEventHandlerFuncs[*corev1.Pod]{}
+	err := run(t, quiet(), nil, FakeClient, cell.Invoke(func(p Params) {
+		for want, try := range map[string]func() error{
+			"Handler is nil": func() error {
+				_, err := NewMirror("pods", p, informer.InformerConfig[*corev1.Pod]{})
+				return err
+			},
+			"leave out both": func() error {
+				_, err := NewMirror("pods", p, informer.InformerConfig[*corev1.Pod]{Handler: handler, ListerWatcher: &listWatch{}})
+				return err
+			},
+			"for resources": func() error {
+				_, err := NewMirror("pods", p, informer.InformerConfig[*corev1.Pod]{Handler: handler}, With(resource.WithName("x")))
+				return err
+			},
+			"cells.InNamespace": func() error {
+				_, err := NewMirror("pods", p, informer.InformerConfig[*corev1.Pod]{Handler: handler}, InNamespace("A!"))
+				return err
+			},
+			"name is empty": func() error {
+				_, err := NewMirror("", p, informer.InformerConfig[*corev1.Pod]{Handler: handler})
+				return err
+			},
+		} {
+			if err := try(); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("error %v, want one with %q", err, want)
+			}
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
