@@ -306,8 +306,7 @@ func TestListBudgetJitterEnds(t *testing.T) {
 		c := newCrew(t, 1, 10*time.Hour)
 		ctx, cancel := context.WithCancel(c.ctx)
 		var passes []store.Reason
-		var r *informer.Reflector[object]
-		r = c.starts(ctx, &slowSource{name: "x"}, func(cfg *informer.Config[object]) {
+		r := c.starts(ctx, &slowSource{name: "x"}, func(cfg *informer.Config[object]) {
 			cfg.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				if o, ok := o.(informer.ListStarted); ok {
 					passes = append(passes, o.Pass.Reason)

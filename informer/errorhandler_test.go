@@ -77,7 +77,6 @@ func TestErrorHandlerInARun(t *testing.T) {
 			{verb: "watch"},
 		}}
 		var told []string
-		var r *informer.Reflector[object]
 		r, err := informer.NewReflector(informer.Config[object]{
 			Name: "pods", Source: informer.FromListerWatcher[object](server, nil), Sink: newChanSink[object](),
 			Observer: informer.ErrorObserver(func(info informer.ReflectorInfo, err error) {

@@ -25,7 +25,8 @@ import (
 const patience = 500 * time.Millisecond
 
 // FromListerWatcher makes a [Source] of anything that client-go can list and
-// watch: what typed, dynamic, metadata and fake clients give.
+// watch: what typed, dynamic, metadata and fake clients give. For dynamic ones there
+// is [NewDynamicListerWatcherFactory].
 //
 // Convert turns an object as it was decoded by the client into a T. If it is
 // nil the object must be a T itself. It is called at most once per object, and
@@ -78,6 +79,9 @@ var errNoListerWatcher = errors.New("FromListerWatcher was given no ListerWatche
 func (s *listerWatcher[T]) validate() error {
 	if s.lw == nil {
 		return errNoListerWatcher
+	}
+	if v, ok := s.lw.(interface{ validate() error }); ok {
+		return v.validate()
 	}
 	return nil
 }

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+)
+
+// DynamicListerWatcherFactory makes what lists and watches any resource of an API
+// server, custom ones included. Objects are *unstructured.Unstructured:
+//
+//	factory, err := informer.NewDynamicListerWatcherFactory(config)
+//	…
+//	source := informer.FromListerWatcher[*unstructured.Unstructured](factory.ForResource("", gvr), nil)
+//
+// It may be used from anywhere, and so may what it makes: a request ends when its
+// context does (ListWithContext, WatchWithContext). Each call returns a
+// ListerWatcher of its own, also for what was asked for before. Nothing is
+// requested until it is used. Whether the server has the resource is not looked
+// at; a resource without a name or a version is an error of each request, and of
+// [NewReflector].
+type DynamicListerWatcherFactory interface {
+	// ForResource is for the objects of a resource in a namespace. Leave the
+	// namespace empty for those of all namespaces, and for resources that are in
+	// none.
+	ForResource(namespace string, gvr schema.GroupVersionResource) cache.ListerWatcher
+
+	// ForResourceWithOptions is the same for the objects that optionsFunc
+	// selects; nil selects all.
+	ForResourceWithOptions(namespace string, gvr schema.GroupVersionResource, optionsFunc TweakListOptionsFunc) cache.ListerWatcher
+}
+
+// TweakListOptionsFunc sets selectors in the options of a request. It is called for
+// each page of a list and for each watch, possibly by several goroutines at once,
+// and should set the same each time: what one request selects and the next does not
+// is taken for deleted.
+//
+// What the caller of the ListerWatcher has set is for the function to see, not to
+// change: limit, continue, resource version and its match, bookmarks, initial
+// events, watch and, if there is one, the timeout are as they were once it
+// returned. So every list keeps its limit.
+type TweakListOptionsFunc func(*metav1.ListOptions)
+
+// NewDynamicListerWatcherFactory returns a factory for the API server of config,
+// which is copied. Everything that it makes shares one client: its connections, and
+// its rate limit (QPS and Burst of config, five requests a second by default), which
+// client-go applies to lists and not to watches. A request that the server answers
+// with 429 and a Retry-After is made again by client-go itself.
+//
+// It fails if config is nil, or if no client can be made of it.
+func NewDynamicListerWatcherFactory(config *rest.Config) (DynamicListerWatcherFactory, error) {
+	if config == nil {
+		return nil, errors.New("the rest.Config is nil: give that of an API server, for example from rest.InClusterConfig or clientcmd.BuildConfigFromFlags")
+	}
+	client, err := dynamic.NewForConfig(config) // which copies it
+	if err != nil {
+		return nil, fmt.Errorf("making a dynamic client: %w: check the address and the credentials in the rest.Config", err)
+	}
+	return &dynamicFactory{client: client}, nil
+}
+
+type dynamicFactory struct{ client dynamic.Interface }
+
+// ForResource implements [DynamicListerWatcherFactory].
+func (f *dynamicFactory) ForResource(namespace string, gvr schema.GroupVersionResource) cache.ListerWatcher {
+	return f.ForResourceWithOptions(namespace, gvr, nil)
+}
+
+// ForResourceWithOptions implements [DynamicListerWatcherFactory].
+func (f *dynamicFactory) ForResourceWithOptions(namespace string, gvr schema.GroupVersionResource, optionsFunc TweakListOptionsFunc) cache.ListerWatcher {
+	return &dynamicListerWatcher{gvr: gvr, client: f.client.Resource(gvr).Namespace(namespace), tweak: optionsFunc}
+}
+
+// dynamicListerWatcher lists and watches a resource.
+type dynamicListerWatcher struct {
+	gvr    schema.GroupVersionResource
+	client dynamic.ResourceInterface
+	tweak  TweakListOptionsFunc
+}
+
+var _ cache.ListerWatcherWithContext = (*dynamicListerWatcher)(nil)
+
+// validate is asked by [NewReflector], and before each request.
+func (d *dynamicListerWatcher) validate() error {
+	if d.gvr.Resource == "" || d.gvr.Version == "" {
+		return fmt.Errorf("a resource without a name or a version (%q): give both, for example apps, v1, deployments", d.gvr)
+	}
+	return nil
+}
+
+// ListWithContext implements cache.ListerWithContext.
+func (d *dynamicListerWatcher) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+	if err := d.validate(); err != nil {
+		return nil, err
+	}
+	list, err := d.client.List(ctx, d.tweaked(opts))
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// WatchWithContext implements cache.WatcherWithContext.
+func (d *dynamicListerWatcher) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	if err := d.validate(); err != nil {
+		return nil, err
+	}
+	return d.client.Watch(ctx, d.tweaked(opts))
+}
+
+// List implements cache.Lister.
+func (d *dynamicListerWatcher) List(opts metav1.ListOptions) (runtime.Object, error) {
+	return d.ListWithContext(context.Background(), opts)
+}
+
+// Watch implements cache.Watcher.
+func (d *dynamicListerWatcher) Watch(opts metav1.ListOptions) (watch.Interface, error) {
+	return d.WatchWithContext(context.Background(), opts)
+}
+
+// tweaked returns opts with what the user adds, and without what the user must not
+// change. The user gets a copy, pointers included.
+func (d *dynamicListerWatcher) tweaked(opts metav1.ListOptions) metav1.ListOptions {
+	if d.tweak == nil {
+		return opts
+	}
+	t := opts.DeepCopy()
+	d.tweak(t)
+	t.Limit, t.Continue = opts.Limit, opts.Continue
+	t.ResourceVersion, t.ResourceVersionMatch = opts.ResourceVersion, opts.ResourceVersionMatch
+	t.Watch, t.AllowWatchBookmarks, t.SendInitialEvents = opts.Watch, opts.AllowWatchBookmarks, opts.SendInitialEvents
+	if opts.TimeoutSeconds != nil {
+		t.TimeoutSeconds = opts.TimeoutSeconds
+	}
+	return *t
+}
