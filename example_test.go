@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/apiary-go/apiary/cells"
+	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -43,6 +44,38 @@ func Example() {
 		cells.Client,                  // the Kubernetes clients, and flags that say where the server is
 		cells.Resource[*corev1.Pod](), // the pods, of all namespaces
 		cell.Invoke(printPods),
+	)
+	if err := app.Run(slog.Default()); err != nil { // until SIGINT or SIGTERM
+		log.Fatal(err)
+	}
+}
+
+// mirrorPods copies the pods of a cluster to a database.
+func mirrorPods(p cells.Params, db *database) error {
+	_, err := cells.NewMirror("pods", p, informer.InformerConfig[*corev1.Pod]{
+		Handler:       db,            // OnAdd, OnUpdate, OnDelete; an error has the key handed over again, after a while
+		Storage:       db.versions(), // the key, UID and version of each row
+		ResumeVersion: db.resume,     // that was saved in the transactions of the rows
+	})
+	return err
+}
+
+// database stands for one.
+type database struct {
+	informer.ResourceEventHandlerFuncs[*corev1.Pod]
+	resume string
+}
+
+func (db *database) versions() informer.ResourceVersionStorage {
+	return informer.NewResourceVersionStorage()
+}
+
+// An application that mirrors the pods of a cluster.
+func Example_mirror() {
+	app := hive.New(
+		cells.Client,
+		cell.Provide(func() *database { return &database{} }),
+		cell.Invoke(mirrorPods),
 	)
 	if err := app.Run(slog.Default()); err != nil { // until SIGINT or SIGTERM
 		log.Fatal(err)

@@ -237,10 +237,10 @@ func (f FilteringResourceEventHandler[T]) leave(ctx context.Context, old Meta, o
 
 func (f FilteringResourceEventHandler[T]) validate() error {
 	if f.FilterFunc == nil {
-		return errors.New("FilterFunc is nil: give a function, or leave out the filter")
+		return errors.New("FilteringResourceEventHandler.FilterFunc is nil: give a function, or leave out the filter")
 	}
 	if isNil(f.Handler) {
-		return errors.New("Handler is nil: give what the filtered objects go to")
+		return errors.New("FilteringResourceEventHandler.Handler is nil: give what the filtered objects go to")
 	}
 	if v, ok := f.Handler.(interface{ validate() error }); ok {
 		return v.validate()
