@@ -193,6 +193,11 @@ func (c *Config[T]) complete() error {
 			return fmt.Errorf("Config.Source: %w", err)
 		}
 	}
+	if v, ok := c.Sink.(interface{ validate() error }); ok {
+		if err := v.validate(); err != nil {
+			return fmt.Errorf("Config.Sink: %w", err)
+		}
+	}
 	if c.PageSize < 0 {
 		return fmt.Errorf("Config.PageSize is %d: give a positive number of objects, or 0 for the default of %d; lists are never unlimited",
 			c.PageSize, defaultPageSize)
@@ -302,6 +307,16 @@ func (r *Reflector[T]) Info() ReflectorInfo {
 	}
 	return info
 }
+
+// HasInitializedSynced reports whether the sink accepted a whole pass: it was told
+// of the whole collection at least once. It stays true from then on, whatever
+// fails, and the end of Run does not make it true. With [Config.ResumeFrom] it is
+// false for as long as no pass is needed. It may be called from anywhere.
+func (r *Reflector[T]) HasInitializedSynced() bool { return r.Info().Passes > 0 }
+
+// LastSyncResourceVersion returns the last version that the sink accepted:
+// [Config.ResumeFrom] before the first one. It may be called from anywhere.
+func (r *Reflector[T]) LastSyncResourceVersion() string { return r.Info().Version }
 
 // update changes what Info says.
 func (r *Reflector[T]) update(change func(*ReflectorInfo)) {
