@@ -129,4 +129,10 @@
 // while that is not known: while a list is being acknowledged that was made because
 // the server had forgotten the version. A server that went back in time, as after a
 // restore, has begun another history, and what was to be resumed from is forgotten.
+//
+// # Under code that is written for client-go
+//
+// [StoreSink] makes a sink of a cache.Store or a cache.Queue. [NewNamedController]
+// fills a queue and processes what it pops, [NewInformer] keeps a cache.Store and
+// tells a cache.ResourceEventHandler.
 package informer
