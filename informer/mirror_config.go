@@ -113,7 +113,9 @@ type InformerConfig[T any] struct {
 	Lists ListMode
 
 	// ListBudget bounds how many lists are read at a time, over all informers
-	// that share it. Default: [ProcessListBudget].
+	// that share it. Whoever mirrors many clusters does better with one for each
+	// of them: a server that does not answer holds up those that share with it.
+	// Default: [ProcessListBudget].
 	ListBudget *ListBudget
 
 	// ResyncPeriod is after what time without a pass there is one, with OnSync
