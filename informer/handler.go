@@ -100,6 +100,10 @@ type ResourceVersionUpdater interface {
 	// with the newest one. The version is empty if there is none to resume from:
 	// what was saved before must then not be used. An error is reported, and the
 	// call is made again.
+	//
+	// A handler that saves the version along with its rows as well ignores the
+	// argument and calls [ResourceVersionInformer.ResumeVersion] in the transaction:
+	// others may have saved a newer one by the time that this one comes to it.
 	UpdateResourceVersion(ctx context.Context, resourceVersion string) error
 }
 

@@ -123,8 +123,9 @@ func (i *ResourceVersionInformer[T]) Run(ctx context.Context) error {
 // HasSynced reports whether everything that the first complete list showed, the
 // deletions that it implied included, was acknowledged by the handler: the channel
 // of Synced is closed. It stays true over later lists. If watching could be resumed
-// it is true once the server goes on with that, since then there was nothing to
-// catch up on. It does not become true by a stop.
+// there was nothing to catch up on, and it is true once the server goes on with that:
+// with the first event or bookmark, or after the watch has lived for a second. It
+// does not become true by a stop.
 func (i *ResourceVersionInformer[T]) HasSynced() bool {
 	select {
 	case <-i.synced:

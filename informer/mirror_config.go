@@ -47,7 +47,9 @@ type InformerConfig[T any] struct {
 	// ResumeVersion is the resume version that was saved along with what the
 	// storage was seeded with. The server is then asked only for what has
 	// changed since: one watch, and one list only if it no longer has that
-	// version. Default: begin with a list.
+	// version. It belongs to one collection of one cluster, selectors included,
+	// and to one Transform: what is recorded is not shown again because that
+	// has changed. Default: begin with a list.
 	ResumeVersion string
 
 	// ResumeInterval is the least time between two calls of a
@@ -87,7 +89,8 @@ type InformerConfig[T any] struct {
 
 	// ErrorHandler is told of each failure: of lists and watches, as
 	// [ErrorObserver] does, and of [HandlerError]s, by the workers and so several
-	// at a time. Default: [DefaultWatchErrorHandler].
+	// at a time. Default: [DefaultWatchErrorHandler], which logs; whoever has an
+	// Observer that logs needs it for HandlerErrors only.
 	ErrorHandler WatchErrorHandler
 
 	// Observer is told what happens. Optional.

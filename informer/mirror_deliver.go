@@ -21,13 +21,14 @@ func (i *ResourceVersionInformer[T]) deliver(ctx context.Context) {
 			i.checkSynced()
 			continue
 		}
+		if ctx.Err() != nil {
+			return // what it was told broke off; that is no failure, and it stays pending
+		}
 		delay := i.cfg.RateLimiter.When(w.key)
 		failures := w.failures + 1
 		i.count.failures.Add(1)
 		i.pending.failed(w, err, delay)
-		if ctx.Err() == nil {
-			i.report(&HandlerError{Call: call, Meta: c.meta, Failures: failures, RetryIn: delay, Err: err})
-		}
+		i.report(&HandlerError{Call: call, Meta: c.meta, Failures: failures, RetryIn: delay, Err: err})
 	}
 }
 
