@@ -60,16 +60,17 @@ func get[V any](to *V) cell.Cell {
 	return cell.Invoke(func(v V) { *to = v })
 }
 
-// namespace makes a namespace that is named after the test.
+// namespace makes a namespace that is named after the test, and after nothing that
+// was on the server before, such as by an earlier run of the test.
 func (c clients) namespace(t *testing.T) string {
 	t.Helper()
-	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
-	_, err := c.kube.CoreV1().Namespaces().Create(t.Context(),
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	prefix := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())) + "-"
+	ns, err := c.kube.CoreV1().Namespaces().Create(t.Context(),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: prefix}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return name
+	return ns.Name
 }
 
 func newPod(name string) *corev1.Pod {

@@ -70,7 +70,7 @@ func (lw *mapLW) endWatch() {
 // and while a watch is down. Nothing is deleted that is still there, what has gone
 // is, and no list is without a limit.
 func TestExpiredVersions(t *testing.T) {
-	cluster := ownCluster(t, "--watch-cache=false")
+	cluster := cacheless.get(t)
 	server := startApp(t, cluster.Kubeconfig())
 	ns := server.namespace(t)
 	maps := server.kube.CoreV1().ConfigMaps(ns)

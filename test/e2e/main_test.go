@@ -18,12 +18,31 @@ import (
 	"github.com/apiary-go/apiary/devcluster"
 )
 
-// shared is the cluster of the tests that leave the server alone. Each uses a
-// namespace of its own.
-var shared struct {
+// Clusters that several tests use, each a namespace of its own: shared is for those
+// that leave the server alone, cacheless for those that compact etcd, which makes
+// versions expire if the server has no watch cache.
+var (
+	shared    sharedServer
+	cacheless = sharedServer{flags: []string{"--watch-cache=false"}}
+)
+
+type sharedServer struct {
+	flags   []string
 	once    sync.Once
 	cluster *devcluster.Cluster
 	err     error
+}
+
+// get returns the cluster, which the first call starts.
+func (s *sharedServer) get(t *testing.T) *devcluster.Cluster {
+	t.Helper()
+	s.once.Do(func() {
+		s.cluster, s.err = devcluster.Start(context.Background(), devcluster.Config{Flags: s.flags})
+	})
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	return s.cluster
 }
 
 func TestMain(m *testing.M) {
@@ -32,9 +51,12 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
-	if shared.cluster != nil {
-		if err := shared.cluster.Stop(context.Background()); err != nil {
-			fmt.Fprintln(os.Stderr, "stopping the shared cluster:", err)
+	for _, s := range []*sharedServer{&shared, &cacheless} {
+		if s.cluster == nil {
+			continue
+		}
+		if err := s.cluster.Stop(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, "stopping a shared cluster:", err)
 			code = 1
 		}
 	}
@@ -67,13 +89,7 @@ func findServer() error {
 
 func sharedCluster(t *testing.T) *devcluster.Cluster {
 	t.Helper()
-	shared.once.Do(func() {
-		shared.cluster, shared.err = devcluster.Start(context.Background(), devcluster.Config{})
-	})
-	if shared.err != nil {
-		t.Fatal(shared.err)
-	}
-	return shared.cluster
+	return shared.get(t)
 }
 
 // ownCluster starts a cluster for one test.
