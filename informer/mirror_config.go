@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"reflect"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -161,6 +160,11 @@ func (c *InformerConfig[T]) complete() error {
 			return fmt.Errorf("InformerConfig.Handler: %w", err)
 		}
 	}
+	if v, ok := c.ExtraStore.(interface{ validate() error }); ok {
+		if err := v.validate(); err != nil {
+			return fmt.Errorf("InformerConfig.ExtraStore: %w", err)
+		}
+	}
 	for _, n := range []struct {
 		name  string
 		value int64
@@ -186,7 +190,7 @@ func (c *InformerConfig[T]) complete() error {
 	c.MaxPendingBytes = cmp.Or(c.MaxPendingBytes, defaultMaxPendingBytes)
 	c.ResumeInterval = cmp.Or(c.ResumeInterval, defaultResumeInterval)
 	if c.SizeOf == nil {
-		c.SizeOf = func(obj T) int { return sizeOf(reflect.ValueOf(&obj).Elem()) }
+		c.SizeOf = defaultSizeOf[T]
 	}
 	if isNil(c.RateLimiter) {
 		c.RateLimiter = workqueue.NewTypedItemExponentialFailureRateLimiter[Key](defaultRetryFirst, defaultRetryMost)

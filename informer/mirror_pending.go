@@ -26,7 +26,11 @@ type change[T any] struct {
 	// accepted. The list is in the order of that.
 	since      string
 	at         time.Time
+	seq        uint64 // counts what was accepted
 	prev, next *change[T]
+
+	// unknown: nobody knows whether the handler has what is gone.
+	unknown bool
 }
 
 // work is a key with a change that is not acknowledged.
@@ -64,7 +68,9 @@ type pending[T any] struct {
 	mu      sync.Mutex
 	wake    sync.Cond // a worker: there is work, or closed
 	works   map[Key]*work[T]
-	ready   []*work[T] // first in, first out
+	ready   []*work[T] // first in, first out; not used if batches are taken
+	batches bool
+	seq     uint64
 	first   *change[T] // of all, in the order of acceptance
 	last    *change[T]
 	objects int
@@ -205,6 +211,7 @@ func (p *pending[T]) put(c *change[T]) {
 		p.link(c)
 		p.push(w)
 	case !w.active:
+		w.mayHave(w.change, c)
 		p.merge(w.change, c)
 	case w.newer == nil:
 		w.newer = c
@@ -214,9 +221,18 @@ func (p *pending[T]) put(c *change[T]) {
 	}
 }
 
+// mayHave remembers the object that older is about, if newer, which is merged into
+// it, is about another one and nobody knows whether the handler has the first.
+func (w *work[T]) mayHave(older, newer *change[T]) {
+	if older.unknown && !w.isTried && !older.meta.SameObject(newer.meta) {
+		w.tried, w.isTried = older.meta, true
+	}
+}
+
 // link appends c to the order of acceptance.
 func (p *pending[T]) link(c *change[T]) {
-	c.since, c.at = p.position, time.Now()
+	p.seq++
+	c.since, c.at, c.seq = p.position, time.Now(), p.seq
 	if c.prev = p.last; c.prev != nil {
 		c.prev.next = c
 	} else {
@@ -257,9 +273,13 @@ func (p *pending[T]) merge(c, newer *change[T]) {
 	p.mark(c, newer.initial)
 	c.meta, c.obj, c.gone, c.known = newer.meta, newer.obj, newer.gone, newer.known
 	c.listed, c.pass, c.size = newer.listed, newer.pass, newer.size
+	c.unknown = c.unknown || newer.unknown
 }
 
 func (p *pending[T]) push(w *work[T]) {
+	if p.batches {
+		return
+	}
 	p.ready = append(p.ready, w)
 	p.wake.Signal()
 }

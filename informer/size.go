@@ -9,6 +9,9 @@ import "reflect"
 // the size: that may be a cycle.
 const mostParts = 100_000
 
+// defaultSizeOf is the SizeOf of a configuration that has none.
+func defaultSizeOf[T any](obj T) int { return sizeOf(reflect.ValueOf(&obj).Elem()) }
+
 // sizeOf estimates how many bytes v takes, with all that it refers to.
 func sizeOf(v reflect.Value) int {
 	s := sizer{left: mostParts}

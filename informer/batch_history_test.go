@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+// TestBatchHistory pushes the model of an API server over a bad network to a remote
+// service that fails, hangs, loses answers, and restarts empty. The rules are checked
+// at every call, see remote.
+func TestBatchHistory(t *testing.T) {
+	n := uint64(*rounds)
+	if testing.Short() {
+		n = 20
+	}
+	counts := map[string]int{}
+	for s := uint64(1); s <= n; s++ {
+		if *seed != 0 {
+			s, n = *seed, *seed
+		}
+		t.Run(fmt.Sprint(s), func(t *testing.T) { batchRound(t, s, counts) })
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%v", counts)
+	for _, what := range []string{
+		"added", "modified", "replaced", "deleted", "snapshot", "aborted", "failed", "failed after applying", "restarted empty", "tried again",
+	} {
+		if counts[what] == 0 && *seed == 0 {
+			t.Errorf("never happened: %s", what)
+		}
+	}
+}
+
+// remote is a service that keeps rows by key. It applies the pages of a snapshot as
+// they come, or all at its end.
+type remote struct {
+	t       *testing.T
+	m       *model
+	counts  map[string]int
+	staged  bool
+	streams bool
+
+	mu       sync.Mutex
+	rng      *rand.Rand
+	chaos    bool
+	busy     bool
+	rows     state
+	empty    bool             // restarted, and had no snapshot since
+	accepted map[string]int64 // the version that it accepted last
+	within   bool             // a snapshot
+	stage    state
+	epoch    uint64
+}
+
+var errEmpty = fmt.Errorf("what is not known cannot be changed: %w", informer.ErrResync)
+
+// call runs what a call does, with failures before and after it.
+func (r *remote) call(ctx context.Context, what string, f func() error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.busy {
+		r.t.Errorf("%s: there is another call", what)
+	}
+	r.busy = true
+	defer func() { r.busy = false }()
+	if r.chaos && r.rng.IntN(4) == 0 {
+		pause := time.Duration(r.rng.IntN(8000)) * time.Millisecond
+		r.mu.Unlock()
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		r.mu.Lock()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	if r.chaos && r.rng.IntN(40) == 0 {
+		r.counts["restarted empty"]++
+		r.rows, r.stage, r.accepted, r.empty = state{}, state{}, map[string]int64{}, true
+		if r.within {
+			return errors.New("it restarts")
+		}
+	}
+	if r.chaos && r.rng.IntN(6) == 0 {
+		r.counts["failed"]++
+		return errors.New("not now")
+	}
+	if err := f(); err != nil {
+		return err
+	}
+	if r.chaos && r.rng.IntN(10) == 0 {
+		r.counts["failed after applying"]++
+		return errors.New("the answer was lost")
+	}
+	return nil
+}
+
+func (r *remote) BeginSnapshot(ctx context.Context, s informer.Snapshot) error {
+	return r.call(ctx, "begin", func() error {
+		r.within, r.stage = true, state{}
+		return nil
+	})
+}
+
+func (r *remote) SnapshotPage(ctx context.Context, s informer.Snapshot, page []informer.Object[object]) error {
+	return r.call(ctx, "page", func() error {
+		for _, obj := range page {
+			r.check("page", obj)
+			r.stage[obj.Key.Name] = rowOf(obj.Meta)
+			if !r.staged {
+				r.rows[obj.Key.Name] = rowOf(obj.Meta)
+				r.accepted[obj.Key.Name] = parseVersion(obj.Version)
+			}
+		}
+		return nil
+	})
+}
+
+func (r *remote) EndSnapshot(ctx context.Context, s informer.Snapshot) error {
+	return r.call(ctx, "end", func() error {
+		r.counts["snapshot"]++
+		want, got := r.m.at(parseVersion(s.Version)), maps.Clone(r.stage)
+		maps.DeleteFunc(got, func(name, row string) bool {
+			// Deleted after it was told: that is in a batch.
+			_, v, _ := strings.Cut(row, "@")
+			_, alive := want[name]
+			return !alive && r.streams && r.m.deletedAfter(name, parseVersion(v))
+		})
+		if !maps.Equal(got, want) {
+			r.t.Errorf("snapshot at %s:\n%v\nthe server had\n%v", s.Version, r.stage, want)
+		}
+		r.rows, r.within, r.empty, r.epoch = maps.Clone(r.stage), false, false, s.Epoch
+		for name, row := range r.rows {
+			_, v, _ := strings.Cut(row, "@")
+			r.accepted[name] = parseVersion(v)
+		}
+		return nil
+	})
+}
+
+func (r *remote) AbortSnapshot(informer.Snapshot, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts["aborted"]++
+}
+
+func (r *remote) OnBatch(ctx context.Context, batch informer.Batch[object]) error {
+	return r.call(ctx, "batch", func() error {
+		if r.empty {
+			return errEmpty
+		}
+		if r.within {
+			r.t.Error("a batch within a snapshot")
+		}
+		if batch.Failures > 0 {
+			r.counts["tried again"]++
+		}
+		seen := map[string]bool{}
+		if len(batch.Changes) == 0 || len(batch.Changes) > 5 {
+			r.t.Errorf("a batch of %d changes", len(batch.Changes))
+		}
+		for _, c := range batch.Changes {
+			name := c.Key.Name
+			r.counts[c.Kind.String()]++
+			if seen[name] {
+				r.t.Errorf("%s is twice in a batch", name)
+			}
+			seen[name] = true
+			if c.Kind == informer.BatchDeleted {
+				_, now := r.m.now()
+				if is := now[name]; strings.HasPrefix(is, string(c.UID)+"@") {
+					r.t.Errorf("deleted %v, but it is alive as %s", c.Meta, is)
+				}
+				delete(r.rows, name)
+				continue
+			}
+			r.check(c.Kind.String(), c.Object)
+			r.rows[name] = rowOf(c.Meta)
+			r.accepted[name] = parseVersion(c.Version)
+		}
+		return nil
+	})
+}
+
+// check checks that an object is of the server, and not older than what was accepted.
+func (r *remote) check(what string, obj informer.Object[object]) {
+	if obj.Meta != metaOf(obj.Object) || !r.m.was(obj.Meta) {
+		r.t.Errorf("%s %v: there never was such an object", what, obj.Meta)
+	}
+	if v := parseVersion(obj.Version); v < r.accepted[obj.Key.Name] {
+		r.t.Errorf("%s %v: accepted was version %d", what, obj.Meta, r.accepted[obj.Key.Name])
+	}
+}
+
+func batchRound(t *testing.T, number uint64, counts map[string]int) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(number, 1))
+		m := newModel()
+		for range rng.IntN(20) {
+			m.mutate(rng)
+		}
+		client := &modelClient{m: m, rng: rand.New(rand.NewPCG(number, 2)), chaos: true, streams: rng.IntN(2) == 0}
+		r := &remote{
+			t: t, m: m, counts: counts, rng: rand.New(rand.NewPCG(number, 3)), chaos: true, staged: rng.IntN(2) == 0, streams: client.streams,
+			rows: state{}, accepted: map[string]int64{},
+		}
+		b, err := informer.NewBatcher("remote", informer.BatcherConfig[object]{
+			ListerWatcher: client, Consumer: r, PageSize: 1 + rng.Int64N(5), Lists: informer.ListMode(rng.IntN(3)),
+			ListBudget: budget(t, 1, 0), ErrorHandler: func(informer.ReflectorInfo, error) {},
+			Merger: informer.MergerConfig[object]{
+				MaxItems: 1 + rng.IntN(5), MaxPending: 1 + rng.IntN(12), ErrorHandler: func(error) {},
+				Quiet: time.Duration(rng.IntN(2000)) * time.Millisecond,
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = b.Run(ctx) })
+		for range 60 + rng.IntN(100) {
+			switch rng.IntN(14) {
+			case 0:
+				time.Sleep(time.Duration(rng.IntN(100)) * time.Second)
+			case 1:
+				m.compact()
+			case 2:
+				if rng.IntN(5) == 0 {
+					b.Resync(errors.New("asked"))
+				}
+			case 3, 4:
+				time.Sleep(time.Duration(rng.IntN(1000)) * time.Millisecond)
+			case 5:
+				soon, end := context.WithTimeout(ctx, time.Second)
+				_ = b.Flush(soon)
+				end()
+			default:
+				m.mutate(rng)
+			}
+		}
+		client.calm()
+		r.mu.Lock()
+		r.chaos = false
+		r.mu.Unlock()
+		m.mutate(rng) // for a service that restarted empty to say so
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if err := b.Flush(ctx); err != nil {
+			t.Error(err)
+		}
+		stats := b.Stats()
+		cancel()
+		wg.Wait()
+		version, want := m.now()
+		if !maps.Equal(r.rows, want) {
+			t.Errorf("the remote service has\n%v\nthe server has, at %d\n%v\n%+v", r.rows, version, want, stats)
+		}
+		if stats.Pending != 0 || stats.Accepted != len(want) || !stats.Synced {
+			t.Errorf("all is well, but %+v", stats)
+		}
+		if len(client.unlimited) > 0 {
+			t.Errorf("lists without a limit: %q", client.unlimited)
+		}
+	})
+}
