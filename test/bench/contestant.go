@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	ciliumresource "github.com/cilium/cilium/pkg/k8s/resource"
@@ -59,6 +60,17 @@ var (
 
 	contestants = []contestant{ours, cilium, clientGo, ideal}
 )
+
+func followerNames() (names []string) {
+	for _, c := range contestants {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+func contestantOf(name string) contestant {
+	return contestants[slices.Index(followerNames(), name)]
+}
 
 var quiet = slog.New(slog.DiscardHandler)
 

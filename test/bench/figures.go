@@ -19,10 +19,12 @@ type sizes struct {
 
 var fullSizes = sizes{small: 10_000, large: 50_000, changes: 100_000, hot: 1000, turns: 20_000}
 
-// figure is a value that all contestants can be measured for.
+// figure is a value that all contestants of a scenario can be measured for.
 type figure struct {
 	name  string
-	lower bool // lower is better
+	lower bool    // lower is better
+	goal  float64 // what ours may be at most; 0: nothing was promised
+	bar   float64 // what the ratio to each peer must reach; 0: nothing was promised
 
 	// vsIdeal is whether the ideal loop is a peer.
 	vsIdeal bool
@@ -31,14 +33,21 @@ type figure struct {
 // scenario measures some figures at once.
 type scenario struct {
 	figures []figure
-	pods    int // that it works on
-	run     func(c contestant, pods []*corev1.Pod) []float64
+	who     []string // contestants
+	runs    int      // at most; 0: any number
+	pods    int      // that it works on
+	run     func(name string, pods []*corev1.Pod) ([]float64, error)
 }
 
 func scenarios(s sizes) []scenario {
 	var all []scenario
 	add := func(pods int, run func(contestant, []*corev1.Pod) []float64, figures ...figure) {
-		all = append(all, scenario{figures: figures, pods: pods, run: run})
+		all = append(all, scenario{
+			figures: figures, who: followerNames(), pods: pods,
+			run: func(name string, pods []*corev1.Pod) ([]float64, error) {
+				return run(contestantOf(name), pods), nil
+			},
+		})
 	}
 	for _, subs := range []int{1, 10} {
 		after := ", " + plural(subs, "subscriber")
@@ -97,24 +106,33 @@ func (v values) add(figure, contestant string, value float64) {
 
 // measure runs everything so often. In each run of a scenario all contestants
 // have their turn, another one first each time, so that what disturbs the
-// machine for a while disturbs all of them.
-func measure(all []scenario, who []contestant, runs int, progress func(string)) values {
+// machine for a while disturbs all of them. Progress is told of
+// each turn.
+func measure(all []scenario, runs int, progress func(figure string)) (values, error) {
 	v := values{}
 	var pods []*corev1.Pod
 	for _, s := range all {
-		progress(s.figures[0].name)
 		if len(pods) != s.pods {
 			pods = nil
 			pods = makePods(s.pods)
 		}
-		for run := range runs {
-			for i := range who {
-				c := who[(run+i)%len(who)]
-				for f, value := range s.run(c, pods) {
-					v.add(s.figures[f].name, c.name, value)
+		times := runs
+		if s.runs > 0 {
+			times = min(runs, s.runs)
+		}
+		for run := range times {
+			for i := range s.who {
+				name := s.who[(run+i)%len(s.who)]
+				progress(s.figures[0].name)
+				got, err := s.run(name, pods)
+				if err != nil {
+					return nil, err
+				}
+				for f, value := range got {
+					v.add(s.figures[f].name, name, value)
 				}
 			}
 		}
 	}
-	return v
+	return v, nil
 }

@@ -27,8 +27,8 @@ func main() {
 	}
 }
 
-// tooLong is how long a scenario may take in all its runs. A contestant that
-// loses an event is waited for in vain.
+// tooLong is how long a contestant may take for a scenario. One that loses an
+// event is waited for in vain.
 const tooLong = 10 * time.Minute
 
 func run(args []string, stdout, stderr io.Writer) error {
@@ -36,17 +36,24 @@ func run(args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	out := flags.String("out", "", "`file` for the figures, as JSON lines; none if empty")
 	runs := flags.Int("runs", 5, "how often each figure is measured")
-	only := flags.String("figures", "", "measure only what matches this `regexp`; nothing is required then")
-	names := flags.String("contestants", "", "measure only these, separated by commas")
-	profile := flags.String("cpuprofile", "", "`file` for a CPU profile")
+	only := flags.String("figures", "", "measure only what matches this `regexp`; other lines of the file are kept then")
+	names := flags.String("contestants", "", "measure only these, separated by commas; likewise")
+	profile := flags.String("cpuprofile", "", "`file` for a CPU profile of this process")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	return measureAndReport(request{
+	lines, err := measureAndReport(request{
 		out: *out, runs: *runs, only: *only, names: *names, profile: *profile, sizes: fullSizes,
 	}, stdout, stderr)
+	if err != nil {
+		return err
+	}
+	if lack := short(lines); len(lack) > 0 {
+		return fmt.Errorf("not as promised:\n  %s", strings.Join(lack, "\n  "))
+	}
+	return nil
 }
 
 // request is what was asked for.
@@ -58,23 +65,23 @@ type request struct {
 	sizes       sizes
 }
 
-func measureAndReport(r request, stdout, stderr io.Writer) error {
+// measureAndReport returns the lines of what was measured.
+func measureAndReport(r request, stdout, stderr io.Writer) ([]line, error) {
 	all, err := r.scenarios()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	who := r.contestants()
-	if r.runs < 1 || len(all) == 0 || len(who) == 0 {
-		return fmt.Errorf("nothing to measure")
+	if r.runs < 1 || len(all) == 0 {
+		return nil, errors.New("nothing to measure")
 	}
 	if r.profile != "" {
 		file, err := os.Create(r.profile)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		defer file.Close()
 		if err := pprof.StartCPUProfile(file); err != nil {
-			return err
+			return nil, err
 		}
 		defer pprof.StopCPUProfile()
 	}
@@ -82,48 +89,71 @@ func measureAndReport(r request, stdout, stderr io.Writer) error {
 	var doing string
 	watchdog := time.AfterFunc(tooLong, func() { panic("no end to: " + doing) })
 	defer watchdog.Stop()
-	v := measure(all, who, r.runs, func(name string) {
+	v, err := measure(all, r.runs, func(figure string) {
 		watchdog.Reset(tooLong)
-		doing = name
-		fmt.Fprintf(stderr, "%6.1fs  %s\n", time.Since(begun).Seconds(), name)
+		if doing != figure {
+			fmt.Fprintf(stderr, "%6.1fs  %s\n", time.Since(begun).Seconds(), figure)
+		}
+		doing = figure
 	})
-	if err := v.writeTable(stdout, all, who); err != nil {
-		return err
+	if err != nil {
+		return nil, err
 	}
-	var lines []line
+	if err := v.writeTable(stdout, all); err != nil {
+		return nil, err
+	}
 	if r.out == "" {
-		lines = v.lines(all, "", nil)
-	} else {
-		lines = v.lines(all, commitOf(filepath.Dir(r.out)), versions())
+		return v.lines(all, "", nil), nil
 	}
+	lines := v.lines(all, commitOf(filepath.Dir(r.out)), versions())
+	return lines, r.write(lines)
+}
+
+// write writes the file, in the order of the required figures. If all was measured
+// it has nothing else, and nothing required may be missing.
+func (r request) write(lines []line) error {
+	kept := slices.Clone(lines)
 	if r.only == "" && r.names == "" {
 		if lack := missing(lines); len(lack) > 0 {
 			return fmt.Errorf("required but not measured:\n  %s", strings.Join(lack, "\n  "))
 		}
+	} else {
+		old, err := readLines(r.out)
+		if err != nil {
+			return err
+		}
+		for _, l := range old {
+			if !slices.ContainsFunc(lines, func(m line) bool { return m.Figure == l.Figure }) {
+				kept = append(kept, l)
+			}
+		}
 	}
-	if r.out == "" {
-		return nil
-	}
+	order := required()
+	slices.SortStableFunc(kept, func(a, b line) int {
+		return slices.Index(order, a.Figure) - slices.Index(order, b.Figure)
+	})
 	var text bytes.Buffer
-	if err := writeLines(&text, lines); err != nil {
+	if err := writeLines(&text, kept); err != nil {
 		return err
 	}
 	return os.WriteFile(r.out, text.Bytes(), 0o644)
 }
 
+// scenarios are those that have a figure which was asked for, with the contestants
+// that were.
 func (r request) scenarios() ([]scenario, error) {
 	pattern, err := regexp.Compile(r.only)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(scenarios(r.sizes), func(s scenario) bool {
-		return !slices.ContainsFunc(s.figures, func(f figure) bool { return pattern.MatchString(f.name) })
-	}), nil
-}
-
-func (r request) contestants() []contestant {
 	names := strings.Split(r.names, ",")
-	return slices.DeleteFunc(slices.Clone(contestants), func(c contestant) bool {
-		return r.names != "" && !slices.Contains(names, c.name)
-	})
+	all := scenarios(r.sizes)
+	for i := range all {
+		all[i].who = slices.DeleteFunc(slices.Clone(all[i].who), func(name string) bool {
+			return r.names != "" && !slices.Contains(names, name)
+		})
+	}
+	return slices.DeleteFunc(all, func(s scenario) bool {
+		return len(s.who) == 0 || !slices.ContainsFunc(s.figures, func(f figure) bool { return pattern.MatchString(f.name) })
+	}), nil
 }

@@ -7,9 +7,12 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
+	"os"
 	"os/exec"
 	"runtime"
 	"runtime/debug"
@@ -58,27 +61,52 @@ func missing(lines []line) []string {
 	})
 }
 
-// lines makes the lines of all figures that ours and a peer were measured for.
+// lines makes the lines of all figures that ours and a peer were measured for, and
+// of those that have a goal.
 func (v values) lines(all []scenario, commit string, versions map[string]string) []line {
 	var lines []line
 	for _, s := range all {
 		for _, f := range s.figures {
-			for _, peer := range contestants[1:] {
-				ours, others := v[f.name][nameOurs], v[f.name][peer.name]
-				if len(ours) == 0 || len(others) == 0 || peer.name == nameIdeal && !f.vsIdeal {
-					continue
-				}
+			ours := v[f.name][nameOurs]
+			if len(ours) == 0 {
+				continue
+			}
+			add := func(peer string, other, bar float64) {
 				l := line{
-					Figure: f.name + " vs " + peer.name,
-					Ours:   round(median(ours)), Other: round(median(others)),
+					Figure: f.name + " vs " + peer,
+					Ours:   round(median(ours)), Other: round(other),
+					Ratio:  ratio(median(ours), other, f.lower),
 					Commit: commit, Versions: versions, Runs: len(ours),
 				}
-				l.Ratio = ratio(median(ours), median(others), f.lower)
+				if bar > 0 {
+					l.Bar = &bar
+				}
 				lines = append(lines, l)
+			}
+			for _, peer := range s.who {
+				others := v[f.name][peer]
+				if peer == nameOurs || len(others) == 0 || peer == nameIdeal && !f.vsIdeal {
+					continue
+				}
+				add(peer, median(others), f.bar)
+			}
+			if f.goal > 0 {
+				add("goal", f.goal, 1)
 			}
 		}
 	}
 	return lines
+}
+
+// short returns the figures that do not reach what was promised.
+func short(lines []line) []string {
+	var names []string
+	for _, l := range lines {
+		if l.Bar != nil && (l.Ratio == nil || *l.Ratio < *l.Bar) {
+			names = append(names, fmt.Sprintf("%s: %v beside %v", l.Figure, l.Ours, l.Other))
+		}
+	}
+	return names
 }
 
 func ratio(ours, other float64, lower bool) *float64 {
@@ -120,13 +148,29 @@ func round(v float64) float64 {
 	return math.Round(v*scale) / scale
 }
 
-// writeTable prints what was measured, for people.
-func (v values) writeTable(w io.Writer, all []scenario, who []contestant) error {
+// writeTable prints what was measured, for people. Scenarios that follow each other
+// and have the same contestants share a table.
+func (v values) writeTable(w io.Writer, all []scenario) error {
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && slices.Equal(all[n].who, all[0].who) {
+			n++
+		}
+		if err := v.writeRows(w, all[:n]); err != nil {
+			return err
+		}
+		all = all[n:]
+	}
+	_, err := fmt.Fprintln(w, "Medians of the runs; ± is half of what lies between the best and the worst. A ratio above 1: apiary is better.")
+	return err
+}
+
+func (v values) writeRows(w io.Writer, all []scenario) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	header := "figure\t"
-	for _, c := range who {
-		header += c.name + "\t\t"
-		if c.name != nameOurs {
+	for _, name := range all[0].who {
+		header += name + "\t\t"
+		if name != nameOurs {
 			header += "ratio\t"
 		}
 	}
@@ -134,11 +178,14 @@ func (v values) writeTable(w io.Writer, all []scenario, who []contestant) error 
 	for _, s := range all {
 		for _, f := range s.figures {
 			row := f.name + "\t"
+			if f.goal > 0 {
+				row = fmt.Sprintf("%s (goal: %s)\t", f.name, number(f.goal))
+			}
 			ours := v[f.name][nameOurs]
-			for _, c := range who {
-				got := v[f.name][c.name]
+			for _, name := range s.who {
+				got := v[f.name][name]
 				row += fmt.Sprintf("%s\t%s\t", number(median(got)), spread(got))
-				if c.name == nameOurs {
+				if name == nameOurs {
 					continue
 				}
 				if r := ratioOf(ours, got, f.lower); r != nil {
@@ -149,11 +196,8 @@ func (v values) writeTable(w io.Writer, all []scenario, who []contestant) error 
 			fmt.Fprintln(table, row)
 		}
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintln(w, "\nMedians of the runs; ± is half of what lies between the best and the worst. A ratio above 1: apiary is better.")
-	return err
+	fmt.Fprintln(table)
+	return table.Flush()
 }
 
 func ratioOf(ours, others []float64, lower bool) *float64 {
@@ -178,6 +222,26 @@ func writeLines(w io.Writer, lines []line) error {
 		}
 	}
 	return nil
+}
+
+// readLines reads what writeLines wrote. A file that is not there has no lines.
+func readLines(name string) ([]line, error) {
+	text, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	var lines []line
+	for dec := json.NewDecoder(bytes.NewReader(text)); ; {
+		var l line
+		if err := dec.Decode(&l); err == io.EOF {
+			return lines, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		lines = append(lines, l)
+	}
 }
 
 // versions are those that the program was built with.

@@ -21,7 +21,7 @@ var tinySizes = sizes{small: 20, large: 40, changes: 100, hot: 5, turns: 20}
 func TestReport(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "bench.json")
 	var table strings.Builder
-	if err := measureAndReport(request{out: out, runs: 2, sizes: tinySizes}, &table, io.Discard); err != nil {
+	if _, err := measureAndReport(request{out: out, runs: 2, sizes: tinySizes}, &table, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(out)
@@ -46,9 +46,9 @@ func TestReport(t *testing.T) {
 	if want := required(); !slices.Equal(slices.Sorted(slices.Values(figures)), slices.Sorted(slices.Values(want))) {
 		t.Errorf("required_figures.txt lists\n  %s\nmeasured were\n  %s", strings.Join(want, "\n  "), strings.Join(figures, "\n  "))
 	}
-	for _, c := range contestants {
-		if !strings.Contains(table.String(), c.name) {
-			t.Errorf("the table does not show %s:\n%s", c.name, &table)
+	for _, name := range followerNames() {
+		if !strings.Contains(table.String(), name) {
+			t.Errorf("the table does not show %s:\n%s", name, &table)
 		}
 	}
 }
@@ -57,6 +57,28 @@ func TestMissing(t *testing.T) {
 	lines := []line{{Figure: required()[0]}}
 	if got, want := missing(lines), required()[1:]; !slices.Equal(got, want) {
 		t.Errorf("missing %q, want %q", got, want)
+	}
+}
+
+// TestShort: what misses its goal is said to.
+func TestShort(t *testing.T) {
+	s := scenario{who: []string{nameOurs, nameClientGo}, figures: []figure{
+		{name: "met", lower: true, goal: 10},
+		{name: "missed", lower: true, goal: 10},
+		{name: "free", lower: true},
+		{name: "beside", lower: true, bar: 0.5},
+	}}
+	v := values{}
+	for _, f := range s.figures {
+		v.add(f.name, nameClientGo, 100)
+	}
+	v.add("met", nameOurs, 10)
+	v.add("missed", nameOurs, 11)
+	v.add("free", nameOurs, 1000)
+	v.add("beside", nameOurs, 201)
+	lines := v.lines([]scenario{s}, "", nil)
+	if got := short(lines); len(got) != 2 || !strings.HasPrefix(got[0], "missed vs goal: ") || !strings.HasPrefix(got[1], "beside vs client-go: ") {
+		t.Errorf("short are %q of %v", got, lines)
 	}
 }
 
