@@ -15,9 +15,15 @@ type sizes struct {
 	changes      int // in a run of events
 	hot          int // pods that changes hit again and again
 	turns        int // round trips
+
+	mirrored, mirroredMany int // pods of a source in another process
+	mirrorRuns             int // at most: it takes long
 }
 
-var fullSizes = sizes{small: 10_000, large: 50_000, changes: 100_000, hot: 1000, turns: 20_000}
+var fullSizes = sizes{
+	small: 10_000, large: 50_000, changes: 100_000, hot: 1000, turns: 20_000,
+	mirrored: 100_000, mirroredMany: 500_000, mirrorRuns: 3,
+}
 
 // figure is a value that all contestants of a scenario can be measured for.
 type figure struct {
@@ -40,6 +46,11 @@ type scenario struct {
 }
 
 func scenarios(s sizes) []scenario {
+	return append(followerScenarios(s), mirrorScenarios(s)...)
+}
+
+// followerScenarios are those with a source in this process.
+func followerScenarios(s sizes) []scenario {
 	var all []scenario
 	add := func(pods int, run func(contestant, []*corev1.Pod) []float64, figures ...figure) {
 		all = append(all, scenario{

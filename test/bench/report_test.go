@@ -6,6 +6,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,7 +15,10 @@ import (
 	"testing"
 )
 
-var tinySizes = sizes{small: 20, large: 40, changes: 100, hot: 5, turns: 20}
+var tinySizes = sizes{
+	small: 20, large: 40, changes: 100, hot: 5, turns: 20,
+	mirrored: 150, mirroredMany: 600, mirrorRuns: 1,
+}
 
 // TestReport: every required figure is there, and the lines can be read. Nothing
 // is said of the values: of so few pods they mean nothing.
@@ -36,7 +40,11 @@ func TestReport(t *testing.T) {
 		if err := dec.Decode(&l); err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
-		if l.Runs != 2 || l.Commit == "" || l.Versions["go"] == "" {
+		runs := 2
+		if strings.HasPrefix(l.Figure, "mirror ") {
+			runs = tinySizes.mirrorRuns
+		}
+		if l.Runs != runs || l.Commit == "" || l.Versions["go"] == "" {
 			t.Errorf("incomplete: %s", text)
 		}
 		figures = append(figures, l.Figure)
@@ -46,7 +54,7 @@ func TestReport(t *testing.T) {
 	if want := required(); !slices.Equal(slices.Sorted(slices.Values(figures)), slices.Sorted(slices.Values(want))) {
 		t.Errorf("required_figures.txt lists\n  %s\nmeasured were\n  %s", strings.Join(want, "\n  "), strings.Join(figures, "\n  "))
 	}
-	for _, name := range followerNames() {
+	for _, name := range slices.Concat(followerNames(), mirrorNames, []string{nameMap}) {
 		if !strings.Contains(table.String(), name) {
 			t.Errorf("the table does not show %s:\n%s", name, &table)
 		}
@@ -60,9 +68,45 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// TestKept: what is measured alone replaces its lines in the file and leaves the
+// others, in the order of the required figures.
+func TestKept(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "bench.json")
+	old := []line{
+		{Figure: "version storage: heap bytes per key, 500k keys vs map", Ours: -1},
+		{Figure: "events/s, 1 subscriber vs cilium", Ours: -1},
+	}
+	var text bytes.Buffer
+	if err := writeLines(&text, old); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(out, text.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := measureAndReport(request{out: out, runs: 1, only: "^version storage", sizes: tinySizes}, io.Discard, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := readLines(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range lines {
+		got = append(got, fmt.Sprintf("%s: measured: %t", l.Figure, l.Ours != -1))
+	}
+	want := []string{
+		"events/s, 1 subscriber vs cilium: measured: false",
+		"version storage: heap bytes per key, 500k keys vs map: measured: true",
+		"version storage: heap bytes per key, 500k keys vs goal: measured: true",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the lines are %q, want %q", got, want)
+	}
+}
+
 // TestShort: what misses its goal is said to.
 func TestShort(t *testing.T) {
-	s := scenario{who: []string{nameOurs, nameClientGo}, figures: []figure{
+	s := scenario{who: []string{nameOurs, nameMap}, figures: []figure{
 		{name: "met", lower: true, goal: 10},
 		{name: "missed", lower: true, goal: 10},
 		{name: "free", lower: true},
@@ -70,14 +114,14 @@ func TestShort(t *testing.T) {
 	}}
 	v := values{}
 	for _, f := range s.figures {
-		v.add(f.name, nameClientGo, 100)
+		v.add(f.name, nameMap, 100)
 	}
 	v.add("met", nameOurs, 10)
 	v.add("missed", nameOurs, 11)
 	v.add("free", nameOurs, 1000)
 	v.add("beside", nameOurs, 201)
 	lines := v.lines([]scenario{s}, "", nil)
-	if got := short(lines); len(got) != 2 || !strings.HasPrefix(got[0], "missed vs goal: ") || !strings.HasPrefix(got[1], "beside vs client-go: ") {
+	if got := short(lines); len(got) != 2 || !strings.HasPrefix(got[0], "missed vs goal: ") || !strings.HasPrefix(got[1], "beside vs map: ") {
 		t.Errorf("short are %q of %v", got, lines)
 	}
 }

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package main
+
+import (
+	"errors"
+	"runtime"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+// What was promised: bytes.
+const (
+	goalPeakHeap = 170e6
+	goalPerKey   = 96
+)
+
+// sameHeld is how much of what is held with 500k pods is to be held with 100k. That
+// it is not 1 is for noise.
+const sameHeld = 0.9
+
+// nameFewer is ours with fewer pods.
+const nameFewer = "100k"
+
+// nameMap is what a storage of versions is measured beside: a map from
+// "namespace/name" to the version, which has no UIDs.
+const nameMap = "map"
+
+// mirrorScenarios are those with processes of their own, and that of the storage.
+func mirrorScenarios(s sizes) []scenario {
+	var all []scenario
+	for _, size := range []struct {
+		objects int
+		name    string
+		goal    float64 // for the peak, MB
+	}{{s.mirrored, "100k", 0}, {s.mirroredMany, "500k", goalPeakHeap / 1e6}} {
+		of := "mirror " + size.name + ": "
+		all = append(all, scenario{
+			who: mirrorNames, runs: s.mirrorRuns,
+			figures: []figure{
+				{name: of + "ms to synced", lower: true},
+				{name: of + "ms to synced after a restart", lower: true},
+				{name: of + "CPU s to synced", lower: true},
+				{name: of + "peak HeapInuse, MB", lower: true, goal: size.goal},
+				{name: of + "peak RSS, MB", lower: true},
+				{name: of + "retained heap bytes per object", lower: true},
+			},
+			run: func(name string, _ []*corev1.Pod) ([]float64, error) { return measureMirror(name, size.objects) },
+		})
+	}
+	all = append(all, scenario{
+		who: []string{nameOurs, nameFewer}, runs: s.mirrorRuns,
+		figures: []figure{{name: "mirror 500k: heap held beside the versions, MB", lower: true, bar: sameHeld}},
+		run: func(name string, _ []*corev1.Pod) ([]float64, error) {
+			if name == nameFewer {
+				return measureHeld(s.mirrored)
+			}
+			return measureHeld(s.mirroredMany)
+		},
+	})
+	return append(all, scenario{
+		who:     []string{nameOurs, nameMap},
+		figures: []figure{{name: "version storage: heap bytes per key, 500k keys", lower: true, goal: goalPerKey}},
+		run:     func(name string, _ []*corev1.Pod) ([]float64, error) { return measureStorage(name, s.mirroredMany) },
+	})
+}
+
+// withSource carries out tasks with a source of so many pods.
+func withSource(objects int, tasks ...mirrorTask) (results []mirrorResult, err error) {
+	source, err := startSource(objects)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, source.stop()) }()
+	for _, t := range tasks {
+		t.address, t.objects = source.address, objects
+		result, err := source.do(t)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, result)
+	}
+	return results, nil
+}
+
+// measureMirror measures a contestant. Only ours gains from what was recorded
+// before a restart: the others read, and keep, all as if they had never run.
+func measureMirror(name string, objects int) ([]float64, error) {
+	tasks := []mirrorTask{{contestant: name}}
+	if name == nameOurs {
+		tasks = append(tasks, mirrorTask{contestant: name, restart: true})
+	}
+	results, err := withSource(objects, tasks...)
+	if err != nil {
+		return nil, err
+	}
+	start, restart := results[0], results[len(results)-1]
+	return []float64{
+		start.Millis, restart.Millis, start.CPU,
+		float64(start.PeakHeap) / 1e6, float64(start.PeakRSS) / 1e6,
+		float64(start.Retained) / float64(objects),
+	}, nil
+}
+
+// measureHeld returns the megabytes that ours has in memory beside the versions
+// while its handler does not return.
+func measureHeld(objects int) ([]float64, error) {
+	results, err := withSource(objects, mirrorTask{contestant: nameOurs, hold: true})
+	if err != nil {
+		return nil, err
+	}
+	return []float64{float64(results[0].Held) / 1e6}, nil
+}
+
+// measureStorage returns the heap bytes that a key takes, everything included that
+// is kept for it.
+func measureStorage(name string, keys int) ([]float64, error) {
+	var (
+		kept   any
+		err    error
+		before = heap()
+	)
+	if name == nameMap {
+		versions := map[string]string{}
+		for i := range keys {
+			meta := metaOf(i, keys)
+			versions[meta.Key.String()] = strings.Clone(meta.Version)
+		}
+		kept = versions
+	} else {
+		storage := informer.NewResourceVersionStorage()
+		for i := range keys {
+			err = errors.Join(err, storage.Set(metaOf(i, keys), 0))
+		}
+		kept = storage
+	}
+	after := heap()
+	runtime.KeepAlive(kept)
+	return []float64{float64(after-before) / float64(keys)}, err
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// podServer serves a collection of pods that never changes as an API server does,
+// in protobuf and as far as the contestants ask: lists in pages or whole, and
+// watches with or without initial events.
+//
+//   - A list of version "0" is whole, whatever its limit, and so is one without.
+//   - Nothing is compressed, and nothing is kept for a client but its place.
+type podServer struct {
+	pods int
+	beat time.Duration // how often a watch gets a bookmark
+}
+
+// ServeHTTP implements http.Handler.
+func (s podServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	var err error
+	switch {
+	case r.URL.Path != "/api/v1/pods":
+		http.NotFound(w, r)
+	case !accepts(r.Header.Get("Accept")):
+		http.Error(w, "there is protobuf only", http.StatusNotAcceptable)
+	case query.Get("watch") == "true" || query.Get("watch") == "1":
+		err = s.watch(r.Context(), w, query.Get("sendInitialEvents") == "true")
+	default:
+		from, err1 := natural(query.Get("continue"))
+		limit, err2 := natural(query.Get("limit"))
+		if err1 != nil || err2 != nil || from > s.pods {
+			http.Error(w, "bad limit or continue", http.StatusBadRequest)
+			return
+		}
+		if limit == 0 || query.Get("resourceVersion") == "0" {
+			limit = s.pods
+		}
+		err = s.list(w, from, limit)
+	}
+	if err != nil {
+		panic(http.ErrAbortHandler) // most likely the client is gone
+	}
+}
+
+func natural(text string) (int, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 31)
+	return int(n), err
+}
+
+// list sends limit pods, or as many as there are.
+func (s podServer) list(w http.ResponseWriter, from, limit int) error {
+	item, err := encodePod(listItem)
+	if err != nil {
+		return err
+	}
+	meta := metav1.ListMeta{ResourceVersion: collectionVersion}
+	to := s.pods
+	if limit < s.pods-from {
+		to = from + limit
+		left := int64(s.pods - to)
+		meta.Continue, meta.RemainingItemCount = strconv.Itoa(to), &left
+	}
+	head, err := listHead(meta, len(item.data)*(to-from))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", runtime.ContentTypeProtobuf)
+	out := bufio.NewWriterSize(w, 256<<10)
+	if _, err := out.Write(head); err != nil {
+		return err
+	}
+	if err := s.send(out, item, from, to); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// send writes what is sent for pods from up to but not including to.
+func (s podServer) send(w io.Writer, e *encoded, from, to int) error {
+	var id identity
+	for i := from; i < to; i++ {
+		id.identify(i, s.pods)
+		if _, err := w.Write(e.of(&id)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watch lasts until the client or the server ends.
+func (s podServer) watch(ctx context.Context, w http.ResponseWriter, initial bool) error {
+	added, err1 := encodePod(func(pod *corev1.Pod) ([]byte, error) { return watchFrame(watch.Added, pod) })
+	end, err2 := bookmark(true)
+	mark, err3 := bookmark(false)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", runtime.ContentTypeProtobuf+";stream=watch")
+	out := bufio.NewWriterSize(w, 256<<10)
+	flush := func() error {
+		if err := out.Flush(); err != nil {
+			return err
+		}
+		return http.NewResponseController(w).Flush()
+	}
+	if initial {
+		if err := s.send(out, added, 0, s.pods); err != nil {
+			return err
+		}
+		if _, err := out.Write(end); err != nil {
+			return err
+		}
+	}
+	ticker := time.NewTicker(s.beat)
+	defer ticker.Stop()
+	for {
+		if err := flush(); err != nil {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+		if _, err := out.Write(mark); err != nil {
+			return err
+		}
+	}
+}
+
+// servePods is the process of the source. It prints its address, and serves until
+// stdin ends.
+func servePods(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet(commandServe, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	pods := flags.Int("objects", 0, "how many `pods` there are")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *pods < 1 {
+		return fmt.Errorf("%s: -objects must be above zero", commandServe)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: podServer{pods: *pods, beat: 2 * time.Second}}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	if _, err := fmt.Fprintf(stdout, "http://%s\n", listener.Addr()); err != nil {
+		_ = server.Close()
+		<-served
+		return err
+	}
+	_, err = io.Copy(io.Discard, stdin)
+	_ = server.Close()
+	if stopped := <-served; stopped != http.ErrServerClosed {
+		return stopped
+	}
+	return err
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+)
+
+// The commands of the processes that this one starts. They end with their stdin.
+const (
+	commandServe  = "serve-pods"
+	commandMirror = "mirror-pods"
+)
+
+// commands are what a process is started for.
+var commands = map[string]func(args []string, stdin io.Reader, stdout, stderr io.Writer) error{
+	commandServe:  servePods,
+	commandMirror: mirrorPods,
+}
+
+// own prepares this program to run again in a process of its own, with the default
+// settings of the garbage collector. What it says on stderr is kept.
+func own(command string, args ...string) (*exec.Cmd, *bytes.Buffer, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	cmd := exec.Command(program, append([]string{command}, args...)...)
+	cmd.Env = append(os.Environ(), "GOGC=100", "GOMEMLIMIT=off")
+	said := &bytes.Buffer{}
+	cmd.Stderr = said
+	return cmd, said, nil
+}
+
+// sourceProcess is a process that serves pods.
+type sourceProcess struct {
+	cmd     *exec.Cmd
+	said    *bytes.Buffer
+	stdin   io.Closer
+	address string
+}
+
+func startSource(objects int) (*sourceProcess, error) {
+	cmd, said, err := own(commandServe, "-objects", strconv.Itoa(objects))
+	if err != nil {
+		return nil, err
+	}
+	stdin, err1 := cmd.StdinPipe()
+	stdout, err2 := cmd.StdoutPipe()
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	s := &sourceProcess{cmd: cmd, said: said, stdin: stdin}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s said no address: %w", commandServe, err), s.stop())
+	}
+	s.address = strings.TrimSpace(line)
+	return s, nil
+}
+
+// stop ends the process and waits for that.
+func (s *sourceProcess) stop() error {
+	_ = s.stdin.Close()
+	if err := s.cmd.Wait(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", commandServe, err, s.said)
+	}
+	return nil
+}
+
+// do carries the task out in a process of its own, and waits for it.
+func (s *sourceProcess) do(t mirrorTask) (mirrorResult, error) {
+	var result mirrorResult
+	cmd, said, err := own(commandMirror,
+		"-contestant", t.contestant, "-address", s.address, "-objects", strconv.Itoa(t.objects),
+		"-restart="+strconv.FormatBool(t.restart), "-hold="+strconv.FormatBool(t.hold))
+	if err != nil {
+		return result, err
+	}
+	if _, err := cmd.StdinPipe(); err != nil { // open for as long as this process lives
+		return result, err
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		return result, fmt.Errorf("%s: %w\n%s", commandMirror, err, said)
+	}
+	return result, json.Unmarshal(out, &result)
+}
