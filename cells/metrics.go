@@ -68,6 +68,15 @@ import (
 //	held_back_seconds                   how long the resume version has been held back by the oldest of them
 //	calls_total{call,result}            calls of the handler
 //	unchanged_total                     objects of lists that were recorded in the same version
+//
+// Of a push ([Push]) there are the same ones as of a mirror, where objects are those
+// that the consumer has accepted. Further ones begin with apiary_push_:
+//
+//	pending                             changes that the consumer has not accepted
+//	pending_bytes                       the estimated size of their objects
+//	snapshots_total                     snapshots that it accepted
+//	batches_total{result}               batches that it was given
+//	changes_total{result}               changes by what became of them
 var Metrics = cell.Module(
 	"k8s-metrics", "Prometheus metrics of Kubernetes resources",
 
@@ -100,11 +109,13 @@ type ResourceMetrics struct {
 	listener  net.Listener
 }
 
-// observed is a resource or a mirror that is collected.
+// observed is a resource, a mirror or a push that is collected: the one whose
+// function is not nil.
 type observed struct {
 	name     string
-	resource func() resource.Stats         // nil: it is a mirror
-	mirror   func() informer.InformerStats // nil: it is a resource
+	resource func() resource.Stats
+	mirror   func() informer.InformerStats
+	push     func() informer.BatcherStats
 	counters *counters
 }
 

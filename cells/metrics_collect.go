@@ -51,6 +51,7 @@ func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
 		descWatchEvents, descFailures, descBackwards, descStale, descIndexErrors, descSubscribers, descDepth,
 		descDepthMax, descOutstanding, descRetrying, descOldest, descEmitted, descEvents,
 		descPending, descPendingBytes, descFailing, descHeldBack, descCalls, descUnchanged,
+		descPushPending, descPushBytes, descPushSnapshots, descPushBatches, descPushChanges,
 	} {
 		ch <- desc
 	}
@@ -63,9 +64,12 @@ func (m *ResourceMetrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Unlock()
 	for _, o := range resources {
 		emit := emitter{ch: ch, name: o.name}
-		if o.mirror != nil {
+		switch {
+		case o.mirror != nil:
 			emit.mirror(o.mirror())
-		} else {
+		case o.push != nil:
+			emit.push(o.push())
+		default:
 			stats := o.resource()
 			emit.stats(stats)
 			emit.subscribers(stats)

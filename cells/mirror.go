@@ -4,13 +4,9 @@
 package cells
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
-	"sync"
-
-	"github.com/cilium/hive/cell"
 
 	"github.com/apiary-go/apiary/informer"
 )
@@ -77,31 +73,11 @@ func NewMirror[T any](name string, p Params, cfg informer.InformerConfig[T], opt
 	if p.Metrics != nil {
 		p.Metrics.add(name, observed{mirror: i.Stats, counters: counts})
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	p.Lifecycle.Append(cell.Hook{
-		OnStart: func(cell.HookContext) error {
-			running.Go(func() { _ = i.Run(ctx) }) // ends with ctx only
-			return nil
-		},
-		OnStop: func(stop cell.HookContext) error {
-			cancel()
-			ended := make(chan struct{})
-			go func() {
-				defer close(ended)
-				running.Wait()
-			}()
-			select {
-			case <-ended:
-			case <-stop.Done():
-				return fmt.Errorf("mirror %s: a call of the handler does not heed its context: %w", name, context.Cause(stop))
-			}
-			report.stopped()
-			if p.Metrics != nil {
-				p.Metrics.remove(counts)
-			}
-			return nil
-		},
+	runOn(p.Lifecycle, "mirror "+name, i.Run, func() {
+		report.stopped()
+		if p.Metrics != nil {
+			p.Metrics.remove(counts)
+		}
 	})
 	return i, nil
 }

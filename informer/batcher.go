@@ -67,6 +67,11 @@ func (c *BatcherConfig[T]) complete() error {
 	case !isNil(c.Source) && c.Transform != nil:
 		return errors.New("BatcherConfig.Transform is for a ListerWatcher: a Source makes its own objects")
 	}
+	if v, ok := c.Consumer.(interface{ validate() error }); ok {
+		if err := v.validate(); err != nil {
+			return fmt.Errorf("BatcherConfig.Consumer: %w", err)
+		}
+	}
 	if isNil(c.Source) {
 		c.Source = FromListerWatcher(c.ListerWatcher, c.Transform)
 	}

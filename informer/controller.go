@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/bits"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -137,7 +136,7 @@ type Controller[T any] struct {
 // in logs and errors; if it is empty that is the name of T.
 func NewNamedController[T any](name string, cfg ControllerConfig[T]) (*Controller[T], error) {
 	if name == "" {
-		name = reflect.TypeFor[T]().String()
+		name = nameOf[T]()
 	}
 	c := &Controller[T]{name: name, filled: make(chan struct{})}
 	if err := c.configure(cfg); err != nil {

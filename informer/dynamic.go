@@ -104,7 +104,7 @@ func (d *dynamicListerWatcher) ListWithContext(ctx context.Context, opts metav1.
 	if err := d.validate(); err != nil {
 		return nil, err
 	}
-	list, err := d.client.List(ctx, d.tweaked(opts))
+	list, err := d.client.List(ctx, tweaked(opts, d.tweak))
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func (d *dynamicListerWatcher) WatchWithContext(ctx context.Context, opts metav1
 	if err := d.validate(); err != nil {
 		return nil, err
 	}
-	return d.client.Watch(ctx, d.tweaked(opts))
+	return d.client.Watch(ctx, tweaked(opts, d.tweak))
 }
 
 // List implements cache.Lister.
@@ -129,14 +129,14 @@ func (d *dynamicListerWatcher) Watch(opts metav1.ListOptions) (watch.Interface, 
 	return d.WatchWithContext(context.Background(), opts)
 }
 
-// tweaked returns opts with what the user adds, and without what the user must not
-// change. The user gets a copy, pointers included.
-func (d *dynamicListerWatcher) tweaked(opts metav1.ListOptions) metav1.ListOptions {
-	if d.tweak == nil {
+// tweaked returns opts with what tweak, which may be nil, adds, and without what it
+// must not change. It gets a copy, pointers included.
+func tweaked(opts metav1.ListOptions, tweak func(*metav1.ListOptions)) metav1.ListOptions {
+	if tweak == nil {
 		return opts
 	}
 	t := opts.DeepCopy()
-	d.tweak(t)
+	tweak(t)
 	t.Limit, t.Continue = opts.Limit, opts.Continue
 	t.ResourceVersion, t.ResourceVersionMatch = opts.ResourceVersion, opts.ResourceVersionMatch
 	t.Watch, t.AllowWatchBookmarks, t.SendInitialEvents = opts.Watch, opts.AllowWatchBookmarks, opts.SendInitialEvents

@@ -6,7 +6,6 @@ package informer
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -43,7 +42,7 @@ import (
 // It fails if one of lw, st and h is nil or resyncPeriod is negative.
 func NewInformer[T any](lw cache.ListerWatcher, st cache.Store, resyncPeriod time.Duration,
 	h cache.ResourceEventHandler, transform func(runtime.Object) (T, error)) (*Controller[T], error) {
-	name := reflect.TypeFor[T]().String()
+	name := nameOf[T]()
 	switch {
 	case isNil(st):
 		return nil, fmt.Errorf("informer of %s: the store is nil: give one, for example of cache.NewStore(cache.MetaNamespaceKeyFunc)", name)

@@ -170,7 +170,7 @@ type Reflector[T any] struct {
 // source or the sink is missing, or a setting makes no sense.
 func NewReflector[T any](cfg Config[T]) (*Reflector[T], error) {
 	if cfg.Name == "" {
-		cfg.Name = reflect.TypeFor[T]().String()
+		cfg.Name = nameOf[T]()
 	}
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("reflector of %s: %w", cfg.Name, err)
@@ -179,6 +179,9 @@ func NewReflector[T any](cfg Config[T]) (*Reflector[T], error) {
 	r.info = ReflectorInfo{Name: cfg.Name, State: StateIdle, Version: cfg.ResumeFrom}
 	return r, nil
 }
+
+// nameOf is the name of what has none: that of T.
+func nameOf[T any]() string { return reflect.TypeFor[T]().String() }
 
 // complete checks the configuration and fills in the defaults.
 func (c *Config[T]) complete() error {

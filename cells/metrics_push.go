@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+func describePush(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("apiary_push_"+name, help, append([]string{"resource"}, labels...), nil)
+}
+
+var (
+	descPushPending   = describePush("pending", "Changes that the consumer has not accepted.")
+	descPushBytes     = describePush("pending_bytes", "Estimated size of the objects that the consumer has not accepted.")
+	descPushSnapshots = describePush("snapshots_total", "Snapshots that the consumer accepted.")
+	descPushBatches   = describePush("batches_total", "Batches that the consumer was given.", "result")
+	descPushChanges   = describePush("changes_total", "Changes by what became of them.", "result")
+)
+
+// push writes the metrics of a push.
+func (e emitter) push(s informer.BatcherStats) {
+	e.informer(s.Synced, s.Accepted, s.Reflector)
+	e.counter(descStale, s.Stale)
+	e.gauge(descPushPending, float64(s.Pending))
+	e.gauge(descPushBytes, float64(s.PendingBytes))
+	e.counter(descPushSnapshots, s.Snapshots)
+	e.counter(descPushBatches, s.Batches, "ok")
+	e.counter(descPushBatches, s.Failures, "failed")
+	e.counter(descPushChanges, s.Changes, "ok")
+	e.counter(descPushChanges, s.Vanished, "vanished")
+	e.counter(descPushChanges, s.Fenced, "in_snapshot")
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/cilium/hive/cell"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+// Push pushes the objects that the options select to a consumer of type C, which
+// another cell provides: first all of them, then what changes, in batches:
+//
+//	cells.Push[*corev1.Pod, *Inventory](cells.InNamespace("shop")) // *Inventory is an informer.BatchConsumer[*corev1.Pod]
+//
+// It provides the *informer.Batcher[T], for those who want to ask it for a new
+// snapshot, and runs it from the start of the hive to its stop, whether anybody asks for
+// it or not. In one hive there can be one for a T; for more see [NewPush]. Options are
+// those of [NewMirror], and the name is that of the kind, such as "Pod.v1".
+func Push[T any, C informer.BatchConsumer[T]](opts ...Option) cell.Cell {
+	o := gather(opts)
+	constructor := func(p Params, consumer C) (*informer.Batcher[T], error) {
+		plan, err := o.plan(reflect.TypeFor[T]())
+		if err != nil {
+			return nil, fmt.Errorf("push of %s: %w", reflect.TypeFor[T](), err)
+		}
+		return NewPush(plan.target.String(), p, informer.BatcherConfig[T]{Consumer: consumer}, opts...)
+	}
+	return cell.Module(moduleID("push "+reflect.TypeFor[T]().String()), moduleDescription("Pushes "+reflect.TypeFor[T]().String()+" to a consumer"),
+		cell.Provide(constructor),
+		cell.Invoke(func(*informer.Batcher[T]) {}),
+	)
+}
+
+// NewPush makes an informer.Batcher that runs from the start of the lifecycle to its
+// stop, for constructors of your own. Of the configuration, ListerWatcher and Source
+// must be empty; the rest is as for [NewMirror].
+//
+// Stop waits for the last batch, for informer.MergerConfig.StopTimeout at most.
+func NewPush[T any](name string, p Params, cfg informer.BatcherConfig[T], opts ...Option) (*informer.Batcher[T], error) {
+	o := gather(opts)
+	plan, err := o.plan(reflect.TypeFor[T]())
+	switch {
+	case err != nil:
+	case cfg.ListerWatcher != nil || cfg.Source != nil:
+		err = errors.New("BatcherConfig.ListerWatcher or Source is set: leave out both, cells.NewPush reads by the client of the hive")
+	case len(o.resource) > 0 || o.private:
+		err = errors.New("cells.With and cells.Private are for resources, not for a push")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("push %s: %w", name, err)
+	}
+	log := p.Log.With("push", name, "selects", plan.String())
+	report, counts := &reporter{}, &counters{}
+	cfg.ListerWatcher = &listWatch{plan: plan, client: p.Client}
+	cfg.Observer = informer.Observers(informer.LogObserver(log), report, counts, cfg.Observer)
+	if cfg.ErrorHandler == nil {
+		cfg.ErrorHandler = func(informer.ReflectorInfo, error) {} // the observer has logged it
+	}
+	told := cfg.Merger.ErrorHandler
+	cfg.Merger.ErrorHandler = func(err error) {
+		log.Warn("The consumer did not accept a batch", "error", err)
+		if told != nil {
+			told(err)
+		}
+	}
+	b, err := informer.NewBatcher(name, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if !p.Client.IsEnabled() {
+		if p.Health != nil {
+			p.Health.NewScope(name).Stopped("disabled: " + p.Client.Err().Error())
+		}
+		return b, nil
+	}
+	if p.Health != nil {
+		report.health = p.Health.NewScope(name)
+	}
+	if p.Metrics != nil {
+		p.Metrics.add(name, observed{push: b.Stats, counters: counts})
+	}
+	runOn(p.Lifecycle, "push "+name, b.Run, func() {
+		report.stopped()
+		if p.Metrics != nil {
+			p.Metrics.remove(counts)
+		}
+	})
+	return b, nil
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cilium/hive/cell"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+// inventory is a consumer.
+type inventory struct {
+	calls  chan string
+	refuse bool
+}
+
+func (i *inventory) say(format string, args ...any) error {
+	i.calls <- fmt.Sprintf(format, args...)
+	return nil
+}
+
+func (i *inventory) BeginSnapshot(_ context.Context, s informer.Snapshot) error {
+	return i.say("begin, %s", s.Reason)
+}
+func (i *inventory) SnapshotPage(_ context.Context, _ informer.Snapshot, page []informer.Object[*corev1.Pod]) error {
+	for _, pod := range page {
+		_ = i.say("has %s", pod.Key)
+	}
+	return nil
+}
+func (i *inventory) EndSnapshot(context.Context, informer.Snapshot) error { return i.say("end") }
+func (i *inventory) AbortSnapshot(informer.Snapshot, error)               {}
+func (i *inventory) OnBatch(_ context.Context, batch informer.Batch[*corev1.Pod]) error {
+	if i.refuse {
+		i.refuse = false
+		return errors.New("not now")
+	}
+	for _, c := range batch.Changes {
+		_ = i.say("%s %s", c.Kind, c.Key)
+	}
+	return nil
+}
+
+// One line pushes a resource to a consumer.
+func TestPush(t *testing.T) {
+	api := NewFakeAPI()
+	if err := api.Add(pod("a", "one"), pod("b", "other")); err != nil {
+		t.Fatal(err)
+	}
+	health, registry := newHealthLog(), prometheus.NewRegistry()
+	consumer := &inventory{calls: make(chan string, 100), refuse: true}
+	err := run(t, quiet(), nil, withFake(api), Metrics,
+		cell.Provide(
+			func() cell.Health { return health },
+			func() prometheus.Registerer { return registry },
+			func() *inventory { return consumer },
+		),
+		Push[*corev1.Pod, *inventory](InNamespace("a")),
+		atStart(t, func(ctx context.Context, in struct {
+			cell.In
+			Batcher *informer.Batcher[*corev1.Pod]
+		}) error {
+			told := func(want ...string) {
+				t.Helper()
+				for _, w := range want {
+					if got := <-consumer.calls; got != w {
+						t.Errorf("told %q, want %q", got, w)
+					}
+				}
+			}
+			told("begin, first", "has a/one", "end")
+			health.await(t, "Pod.v1 OK: in step, objects at the last list: 1")
+			if err := api.Add(pod("a", "two")); err != nil {
+				return err
+			}
+			told("added a/two") // after a refusal
+			in.Batcher.Resync(errors.New("asked"))
+			told("begin, asked", "has a/one", "has a/two", "end")
+			if err := in.Batcher.Flush(ctx); err != nil {
+				t.Error(err)
+			}
+			err := testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP apiary_push_snapshots_total Snapshots that the consumer accepted.
+# TYPE apiary_push_snapshots_total counter
+apiary_push_snapshots_total{resource="Pod.v1"} 2
+# HELP apiary_push_batches_total Batches that the consumer was given.
+# TYPE apiary_push_batches_total counter
+apiary_push_batches_total{resource="Pod.v1",result="failed"} 1
+apiary_push_batches_total{resource="Pod.v1",result="ok"} 1
+# HELP apiary_resource_objects Objects in the store.
+# TYPE apiary_resource_objects gauge
+apiary_resource_objects{resource="Pod.v1"} 2
+`), "apiary_push_snapshots_total", "apiary_push_batches_total", "apiary_resource_objects")
+			if err != nil {
+				t.Error(err)
+			}
+			if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
+				t.Error(problems, err)
+			}
+			return nil
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	health.await(t, "Pod.v1 Stopped")
+	if families, err := registry.Gather(); err != nil || len(families) > 0 {
+		t.Error("the metrics outlive the hive", families, err)
+	}
+}
+
+func TestPushIsChecked(t *testing.T) {
+	consumer := &inventory{}
+	err := run(t, quiet(), nil, FakeClient, cell.Invoke(func(p Params) {
+		for want, try := range map[string]struct {
+			cfg informer.BatcherConfig[*corev1.Pod]
+			opt Option
+		}{
+			"Consumer is nil":   {},
+			"leave out both":    {cfg: informer.BatcherConfig[*corev1.Pod]{Consumer: consumer, ListerWatcher: &listWatch{}}},
+			"not for a push":    {cfg: informer.BatcherConfig[*corev1.Pod]{Consumer: consumer}, opt: Private()},
+			"cells.InNamespace": {cfg: informer.BatcherConfig[*corev1.Pod]{Consumer: consumer}, opt: InNamespace("A!")},
+		} {
+			if _, err := NewPush("pods", p, try.cfg, try.opt); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("error %v, want one with %q", err, want)
+			}
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+)
+
+// ListFunc requests a list, or a page of one. It ends with ctx.
+type ListFunc func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error)
+
+// WatchFunc opens a watch. It, and the watch, end with ctx.
+type WatchFunc func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error)
+
+// ListWatch is a cache.ListerWatcher of two functions, both of which are required.
+// [NewReflector] fails if one is missing.
+type ListWatch struct {
+	ListFunc  ListFunc
+	WatchFunc WatchFunc
+}
+
+var (
+	_ cache.ListerWatcherWithContext = (*ListWatch)(nil)
+	_ cache.ListerWatcher            = (*ListWatch)(nil)
+)
+
+// validate is asked by [NewReflector].
+func (lw *ListWatch) validate() error {
+	if lw.ListFunc == nil || lw.WatchFunc == nil {
+		return errors.New("ListWatch.ListFunc or WatchFunc is nil: give both, or use NewListWatchFromClient")
+	}
+	return nil
+}
+
+// ListWithContext implements cache.ListerWithContext.
+func (lw *ListWatch) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+	return lw.ListFunc(ctx, opts)
+}
+
+// WatchWithContext implements cache.WatcherWithContext.
+func (lw *ListWatch) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	opts.Watch = true
+	return lw.WatchFunc(ctx, opts)
+}
+
+// List implements cache.Lister.
+func (lw *ListWatch) List(opts metav1.ListOptions) (runtime.Object, error) {
+	return lw.ListWithContext(context.Background(), opts)
+}
+
+// Watch implements cache.Watcher.
+func (lw *ListWatch) Watch(opts metav1.ListOptions) (watch.Interface, error) {
+	return lw.WatchWithContext(context.Background(), opts)
+}
+
+// ListWatchOption selects objects of a [NewListWatchFromClient]. Nil ones are skipped.
+type ListWatchOption func(*metav1.ListOptions)
+
+// WithFieldSelector selects by fields; the server knows only some of each kind.
+func WithFieldSelector(selector fields.Selector) ListWatchOption {
+	return func(opts *metav1.ListOptions) { opts.FieldSelector = selector.String() }
+}
+
+// WithLabelSelector selects by labels, such as "app=shop,tier in (web, api)". What
+// cannot be parsed is an error of the server.
+func WithLabelSelector(selector string) ListWatchOption {
+	return func(opts *metav1.ListOptions) { opts.LabelSelector = selector }
+}
+
+// NewListWatchFromClient returns a ListWatch of the objects of a resource, such as
+// "pods", by a REST client for its group and version. Leave the namespace empty for
+// those of all namespaces, and for resources that are in none. Requests end with
+// their context, and are not repeated by the client: the [Reflector] does that, and
+// says so.
+func NewListWatchFromClient(c cache.Getter, resource, namespace string, opts ...ListWatchOption) *ListWatch {
+	tweak := func(o *metav1.ListOptions) {
+		for _, opt := range opts {
+			if opt != nil {
+				opt(o)
+			}
+		}
+	}
+	return &ListWatch{
+		ListFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			options = tweaked(options, tweak)
+			return c.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource).
+				VersionedParams(&options, metav1.ParameterCodec).Timeout(timeoutOf(options)).MaxRetries(0).Do(ctx).Get()
+		},
+		WatchFunc: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options = tweaked(options, tweak)
+			return c.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource).
+				VersionedParams(&options, metav1.ParameterCodec).Timeout(timeoutOf(options)).MaxRetries(0).Watch(ctx)
+		},
+	}
+}
+
+func timeoutOf(opts metav1.ListOptions) time.Duration {
+	if opts.TimeoutSeconds == nil {
+		return 0
+	}
+	return time.Duration(*opts.TimeoutSeconds) * time.Second
+}
