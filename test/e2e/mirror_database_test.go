@@ -34,6 +34,9 @@ type database struct {
 	// deleted. Optional.
 	get func(ctx context.Context, key informer.Key) (types.UID, error)
 
+	// dawdles is how long it may take longer than others to settle.
+	dawdles time.Duration
+
 	mu       sync.Mutex
 	rng      *rand.Rand // fail and dawdle at random; nil: do not
 	rows     map[informer.Key]informer.Meta

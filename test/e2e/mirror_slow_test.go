@@ -125,6 +125,7 @@ func TestMirrorSlowConsumer(t *testing.T) {
 	}
 	writing.Wait()
 	p.end()
+	db.dawdles = 3 * slowMaps * 10 * p.each() // the pass under way, one more, and to spare
 	behind := time.Now()
 	whileWriting, told := db.calls(0), map[informer.Key]bool{}
 	for _, c := range whileWriting {

@@ -104,9 +104,15 @@ func (m *mirror) waitSynced(t *testing.T) {
 // until waits until ok is true. State is for the error if it never is.
 func until(t *testing.T, what string, ok func() bool, state func() any) {
 	t.Helper()
+	within(t, patience, what, ok, state)
+}
+
+// within is until, with a limit of its own.
+func within(t *testing.T, limit time.Duration, what string, ok func() bool, state func() any) {
+	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(patience)
+	deadline := time.After(limit)
 	for !ok() {
 		select {
 		case <-tick.C:
@@ -121,7 +127,7 @@ func until(t *testing.T, what string, ok func() bool, state func() any) {
 // saved, and the rules over the whole record.
 func (d *database) settle(t *testing.T, m *mirror, want map[informer.Key]informer.Meta) {
 	t.Helper()
-	until(t, "the database has what the server has", func() bool {
+	within(t, patience+d.dawdles, "the database has what the server has", func() bool {
 		return m.Stats().Pending == 0 && maps.Equal(d.table(), want)
 	}, func() any { return fmt.Sprintf("%s\n%+v", difference(d.table(), want), m.Stats()) })
 	m.waitSynced(t)
