@@ -50,7 +50,7 @@ func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *work[T], c *
 		recorded = false
 	}
 	if c.gone {
-		i.settled(w, 0)
+		i.settled(w, false, 0)
 		return "", nil
 	}
 
@@ -81,7 +81,7 @@ func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *work[T], c *
 		if err := i.storage.Set(c.meta, pass); err != nil {
 			return "storage", fmt.Errorf("record version %s: %w", c.meta.Version, err)
 		}
-		if i.settled(w, pass) {
+		if i.settled(w, true, pass) {
 			return "", nil
 		}
 	}
@@ -98,7 +98,7 @@ func (i *ResourceVersionInformer[T]) forget(ctx context.Context, w *work[T], c *
 		return "storage", err
 	}
 	i.count.notKept.Add(1)
-	i.settled(w, 0)
+	i.settled(w, false, 0)
 	return "", nil
 }
 
@@ -122,13 +122,13 @@ func (i *ResourceVersionInformer[T]) remove(ctx context.Context, w *work[T], c *
 	return nil
 }
 
-// settled ends the delivery of w, unless a pass has seen its change since it was
-// recorded for the given one.
-func (i *ResourceVersionInformer[T]) settled(w *work[T], pass uint64) bool {
+// settled ends the delivery of w, unless its change was recorded for the given pass
+// and another one has seen it since.
+func (i *ResourceVersionInformer[T]) settled(w *work[T], recorded bool, pass uint64) bool {
 	failed := w.failures > 0
 	w.isTried = false
 	key := w.key
-	if !i.pending.acknowledged(w, pass) {
+	if !i.pending.acknowledged(w, recorded, pass) {
 		return false
 	}
 	if failed {

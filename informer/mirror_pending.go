@@ -316,12 +316,13 @@ func (p *pending[T]) passOf(w *work[T]) uint64 {
 	return w.change.pass
 }
 
-// acknowledged ends the delivery of a change that was recorded as one of pass. It
-// does nothing and returns false if a later pass has seen the change since.
-func (p *pending[T]) acknowledged(w *work[T], pass uint64) bool {
+// acknowledged ends the delivery of a change. If it was recorded, as one of pass, it
+// does nothing and returns false if a later pass has seen the change since: the
+// record lacks the mark then. What has no record needs none.
+func (p *pending[T]) acknowledged(w *work[T], recorded bool, pass uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if w.change.pass != pass {
+	if recorded && w.change.pass != pass {
 		return false
 	}
 	if w.failures > 0 {
