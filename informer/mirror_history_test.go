@@ -41,7 +41,7 @@ func TestMirrorHistory(t *testing.T) {
 	t.Logf("%v", counts)
 	for _, what := range []string{
 		"add", "update", "delete", "sync", "delete known", "recreated", "failed", "failed after writing", "crash", "resumed",
-		"paused", "swept", "resume version gone", "held back",
+		"paused", "swept", "resume version gone", "held back", "not kept",
 	} {
 		if counts[what] == 0 && *seed == 0 {
 			t.Errorf("never happened: %s", what)
@@ -56,6 +56,9 @@ type database struct {
 	m      *model
 	counts map[string]int
 	max    int
+
+	// keeps says which objects are kept, by a FilteringResourceEventHandler; nil: all.
+	keeps func(uid string, version int64) bool
 
 	mu     sync.Mutex
 	rng    *rand.Rand
@@ -82,6 +85,11 @@ func (d *database) restart(cfg informer.InformerConfig[object]) *informer.Resour
 		}
 	}
 	cfg.Handler, cfg.Storage, cfg.ResumeVersion = d, versions, d.resume
+	if d.keeps != nil {
+		cfg.Handler = informer.FilteringResourceEventHandler[object]{Handler: d, FilterFunc: func(obj object) bool {
+			return d.keeps(string(obj.UID), parseVersion(obj.ResourceVersion))
+		}}
+	}
 	if d.resume != "" {
 		d.counts["resumed"]++
 	}
@@ -150,10 +158,12 @@ func (d *database) save() {
 		row, ok := d.rows[name]
 		rowUID, rowVersion, _ := strings.Cut(row, "@")
 		switch {
-		case !ok && !d.m.deletedAfter(name, version):
+		case !ok && !d.goneSince(name, version):
 			d.t.Errorf("resume version %d: %s=%s has no row", version, name, is)
 		case ok && parseVersion(rowVersion) < parseVersion(v):
 			d.t.Errorf("resume version %d: %s=%s, the row is %s", version, name, is, row)
+		case ok && !d.kept(is) && parseVersion(rowVersion) <= version:
+			d.t.Errorf("resume version %d: %s=%s is not kept, but there is the row %s", version, name, is, row)
 		case ok && rowUID != uid && parseVersion(rowVersion) <= version:
 			d.t.Errorf("resume version %d: %s=%s, the row is of another object, %s", version, name, is, row)
 		}
@@ -166,12 +176,22 @@ func (d *database) save() {
 	}
 }
 
-// deletedAfter reports whether name was deleted after version.
-func (m *model) deletedAfter(name string, version int64) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, e := range m.events {
-		if e.version > version && e.name == name && e.kind == "DELETED" {
+// kept reports whether an object in this state, such as uid@1, is kept.
+func (d *database) kept(row string) bool {
+	uid, version, _ := strings.Cut(row, "@")
+	return d.keeps == nil || d.keeps(uid, parseVersion(version))
+}
+
+// goneSince reports whether name is one that is not kept, at version or later, or
+// that was deleted after it.
+func (d *database) goneSince(name string, version int64) bool {
+	if !d.kept(d.m.at(version)[name]) {
+		return true
+	}
+	d.m.mu.Lock()
+	defer d.m.mu.Unlock()
+	for _, e := range d.m.events {
+		if e.version > version && e.name == name && (e.kind == "DELETED" || !d.kept(e.uid+"@"+strconv.FormatInt(e.version, 10))) {
 			return true
 		}
 	}
@@ -252,7 +272,7 @@ func (d *database) OnDelete(ctx context.Context, gone informer.Deletion[object])
 		}
 		_, now := d.m.now()
 		if is, ok := now[name]; ok {
-			if d.counts["recreated"]++; strings.HasPrefix(is, string(gone.UID)+"@") {
+			if d.counts["recreated"]++; strings.HasPrefix(is, string(gone.UID)+"@") && !d.goneSince(name, parseVersion(gone.Version)) {
 				d.t.Errorf("delete %v, but it is alive as %s", gone.Meta, is)
 			}
 		}
@@ -292,6 +312,9 @@ func mirrorRound(t *testing.T, number uint64, counts map[string]int) {
 		}
 		client := &modelClient{m: m, rng: rand.New(rand.NewPCG(number, 2)), chaos: true, streams: rng.IntN(2) == 0}
 		db := &database{t: t, m: m, counts: counts, rng: rand.New(rand.NewPCG(number, 3)), chaos: true, rows: state{}}
+		if rng.IntN(3) == 0 {
+			db.keeps = func(_ string, version int64) bool { return version%3 != 0 }
+		}
 		cfg := informer.InformerConfig[object]{
 			ListerWatcher: client, PageSize: 1 + rng.Int64N(5), Lists: informer.ListMode(rng.IntN(3)),
 			Workers: 1 + rng.IntN(3), MaxPending: 1 + rng.IntN(8), SkipSync: rng.IntN(2) == 0,
@@ -335,6 +358,7 @@ func mirrorRound(t *testing.T, number uint64, counts map[string]int) {
 			db.mu.Lock()
 			defer db.mu.Unlock()
 			counts["swept"] += int(s.Swept)
+			counts["not kept"] += int(s.NotKept)
 		}
 		start()
 		for range 60 + rng.IntN(100) {
@@ -369,6 +393,8 @@ func mirrorRound(t *testing.T, number uint64, counts map[string]int) {
 		synctest.Wait()
 
 		version, want := m.now()
+		want = maps.Clone(want)
+		maps.DeleteFunc(want, func(_, is string) bool { return !db.kept(is) })
 		stats := i.Stats()
 		recorded := state{}
 		resume, versions := i.Snapshot()
