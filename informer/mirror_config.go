@@ -67,7 +67,9 @@ type InformerConfig[T any] struct {
 	// MaxPending bounds how many objects there are between the wire and the
 	// acknowledgement by the handler, beside one page of a list; MaxPendingBytes
 	// how many bytes they have, but for one object of any size. (A change that
-	// comes while a call for the same key is under way is let in all the same.)
+	// comes while a call for the same key is under way, or after one failed, is
+	// let in all the same.) What fails takes room until it succeeds: if as many
+	// keys fail as there is room for, nothing more is read.
 	//
 	// At the bound, lists wait between their pages. A watch is ended, since the
 	// server does not wait for its reader; when half of what can be delivered has

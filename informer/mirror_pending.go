@@ -166,11 +166,20 @@ func (p *pending[T]) fits(size int64) bool {
 }
 
 // admits reports whether a change of key may be put: there is room, or it merges
-// with one that waits.
+// with one that waits, and there is room for what it is larger. What failed takes in
+// any: that may be what puts it right.
 func (p *pending[T]) admits(key Key, size int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.works[key] != nil || p.fits(size)
+	w := p.works[key]
+	if w == nil {
+		return p.fits(size)
+	}
+	if w.active && w.newer == nil || w.failures > 0 {
+		return true
+	}
+	more := size - w.latest().size
+	return more <= 0 || p.objects == 1 || p.bytes+more <= p.maxBytes
 }
 
 // wait blocks until admits.
