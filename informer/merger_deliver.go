@@ -120,7 +120,7 @@ func (m *EventMerger[T]) deliverBatch(ctx context.Context) (delay time.Duration,
 			_ = versions.Set(t.change.meta, 0) // it has a name
 		}
 		t.work.isTried = false
-		m.pending.acknowledged(t.work, t.change.pass)
+		m.pending.acknowledged(t.work, false, 0)
 	}
 	return 0, nil
 }
