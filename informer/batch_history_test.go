@@ -279,3 +279,15 @@ func batchRound(t *testing.T, number uint64, counts map[string]int) {
 		}
 	})
 }
+
+// deletedAfter reports whether name was deleted after version.
+func (m *model) deletedAfter(name string, version int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.events {
+		if e.version > version && e.name == name && e.kind == "DELETED" {
+			return true
+		}
+	}
+	return false
+}
