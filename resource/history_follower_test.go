@@ -132,7 +132,7 @@ func (h *history) follow(rng *rand.Rand) {
 		resource.WithRateLimiter(workqueue.NewTypedItemExponentialFailureRateLimiter[resource.Key](time.Millisecond, 20*time.Millisecond)))
 	go func() {
 		defer h.wg.Done()
-		f.read(events)
+		h.read(f, events)
 	}()
 }
 
@@ -184,15 +184,7 @@ func (f *follower) read(events <-chan resource.Event[*corev1.Pod]) {
 func (f *follower) take(e resource.Event[*corev1.Pod], asked int64) {
 	h := f.h
 	calm := h.calmed()
-	r := &told{kind: e.Kind, key: e.Key, obj: e.Object, asked: asked}
-	if e.Object != nil {
-		r.version = versionOf(e.Object.ResourceVersion)
-	}
-	h.mu.Lock()
-	h.seq++
-	r.got, r.now = h.seq, h.latest
-	f.told = append(f.told, r)
-	h.mu.Unlock()
+	r := f.note(e, asked)
 
 	var err error
 	if !calm && f.rng.IntN(100) < f.failing {
@@ -207,6 +199,21 @@ func (f *follower) take(e resource.Event[*corev1.Pod], asked int64) {
 		time.Sleep(work)
 		f.answer(e, r, err)
 	})
+}
+
+// note records an event.
+func (f *follower) note(e resource.Event[*corev1.Pod], asked int64) *told {
+	h := f.h
+	r := &told{kind: e.Kind, key: e.Key, obj: e.Object, asked: asked}
+	if e.Object != nil {
+		r.version = versionOf(e.Object.ResourceVersion)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.seq++
+	r.got, r.now = h.seq, h.latest
+	f.told = append(f.told, r)
+	return r
 }
 
 func (f *follower) answer(e resource.Event[*corev1.Pod], r *told, err error) {
@@ -237,7 +244,10 @@ func (f *follower) decide(key resource.Key, numRetries int, err error) resource.
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var failed *failure
-	if !errors.As(err, &failed) {
+	var batch *batchFailure
+	if errors.As(err, &batch) {
+		failed = &failure{event: batch.of(key)}
+	} else if !errors.As(err, &failed) {
 		h.t.Errorf("%s: the error handler is asked about %v of %v", f.name, err, key)
 		return resource.ErrorActionIgnore
 	}

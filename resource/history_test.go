@@ -37,6 +37,11 @@ var (
 // a server did and what its subscribers were told and answered is recorded, and
 // checked as a whole at the end.
 func TestHistory(t *testing.T) {
+	playHistories(t, (*follower).read)
+}
+
+// playHistories plays histories whose followers read their events like that.
+func playHistories(t *testing.T, read func(*follower, <-chan resource.Event[*corev1.Pod])) {
 	rounds := *historyRounds
 	if testing.Short() {
 		rounds = max(1, rounds/10)
@@ -45,7 +50,7 @@ func TestHistory(t *testing.T) {
 	for round := range uint64(rounds) {
 		synctest.Test(t, func(t *testing.T) {
 			defer sayFailed(t, seed+round)
-			h := newHistory(t, seed+round)
+			h := newHistory(t, seed+round, read)
 			h.play(h.rng, 20+h.rng.IntN(100))
 			h.calmDown()
 			if err := h.fake.Flush(t.Context()); err != nil {
@@ -69,7 +74,7 @@ func TestHistoryConcurrent(t *testing.T) {
 	for round := range uint64(rounds) {
 		t.Run("", func(t *testing.T) {
 			defer sayFailed(t, seed+round)
-			h := newHistory(t, seed+round)
+			h := newHistory(t, seed+round, (*follower).read)
 			var wg sync.WaitGroup
 			for i := range uint64(3) {
 				rng := rand.New(rand.NewPCG(seed+round, i))
@@ -119,6 +124,7 @@ type history struct {
 	keys int
 	fake *resourcetest.Fake[*corev1.Pod]
 	red  resource.Resource[*corev1.Pod] // those with the label color=red
+	read func(*follower, <-chan resource.Event[*corev1.Pod])
 
 	calm     chan struct{} // closed: nothing fails or is slow from here on
 	answered chan struct{} // has a token when there was a Done
@@ -141,9 +147,10 @@ type state struct {
 	gone    bool
 }
 
-func newHistory(t *testing.T, seed uint64) *history {
+func newHistory(t *testing.T, seed uint64, read func(*follower, <-chan resource.Event[*corev1.Pod])) *history {
 	h := &history{
 		t:        t,
+		read:     read,
 		rng:      rand.New(rand.NewPCG(seed, 100)),
 		mid:      rand.New(rand.NewPCG(seed, 101)),
 		calm:     make(chan struct{}),
