@@ -439,6 +439,71 @@ func (s *failingStorage) Unmarked() iter.Seq2[informer.Meta, error] {
 	return s.ResourceVersionStorage.Unmarked()
 }
 
+// A pass and the acknowledgement of what it shows may overlap: neither is an object
+// deleted that the pass saw while it was being recorded, nor one that was recorded
+// in place of what Unmarked has yielded.
+func TestMirrorRecordsDuringPass(t *testing.T) {
+	p := playMirror(t, `
+config nosave
+list rv=100 a#u@1
+watch
+  after 1s
+  +b#v@101
+list rv=110 a#u@1 b#v@101
+watch
+resync 5500ms
+stop 20s`, func(cfg *informer.InformerConfig[object]) {
+		cfg.Storage = &slowStorage{ResourceVersionStorage: cfg.Storage, slow: "101"}
+	})
+	p.want(t, "add a#u@1 (initial)", "add b#v@101")
+
+	p = playMirror(t, `
+config nosave
+list rv=100 a#u@1
+watch
+  after 1s
+  ~a#u@101
+list rv=160 a#u@150
+watch
+handler slow 3s update a
+resync 5500ms
+stop 20s`, func(cfg *informer.InformerConfig[object]) {
+		cfg.Storage = &slowStorage{ResourceVersionStorage: cfg.Storage}
+	})
+	p.want(t, "add a#u@1 (initial)", "update a#u@101 was a#u@1", "update a#u@150 was a#u@101")
+}
+
+// slowStorage takes a second to record one version, and two before and after it
+// looks for what is not marked.
+type slowStorage struct {
+	informer.ResourceVersionStorage
+	slow string
+}
+
+func (s *slowStorage) Set(meta informer.Meta, pass uint64) error {
+	err := s.ResourceVersionStorage.Set(meta, pass)
+	if meta.Version == s.slow {
+		time.Sleep(time.Second)
+	}
+	return err
+}
+
+func (s *slowStorage) Unmarked() iter.Seq2[informer.Meta, error] {
+	return func(yield func(informer.Meta, error) bool) {
+		time.Sleep(2 * time.Second)
+		var metas []informer.Meta
+		for meta := range s.ResourceVersionStorage.Unmarked() {
+			metas = append(metas, meta)
+		}
+		time.Sleep(2 * time.Second)
+		for _, meta := range metas {
+			if !yield(meta, nil) {
+				return
+			}
+		}
+	}
+}
+
 // LastContact is that of any event or bookmark.
 func TestLastContact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
