@@ -81,3 +81,20 @@ func Example_mirror() {
 		log.Fatal(err)
 	}
 }
+
+// inventory stands for a remote service.
+type inventory struct {
+	informer.BatchConsumer[*corev1.Pod]
+}
+
+// An application that pushes pods to a remote service.
+func Example_push() {
+	app := hive.New(
+		cells.Client,
+		cell.Provide(func() *inventory { return &inventory{} }),
+		cells.Push[*corev1.Pod, *inventory](cells.WithLabels("app=web")), // *inventory is an informer.BatchConsumer
+	)
+	if err := app.Run(slog.Default()); err != nil { // until SIGINT or SIGTERM
+		log.Fatal(err)
+	}
+}

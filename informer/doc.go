@@ -10,7 +10,8 @@
 //	err = reflector.Run(ctx) // until ctx ends
 //
 // A [ResourceVersionInformer] stands on that: it mirrors a collection to a handler,
-// such as one that writes to a database, and keeps only versions; see "Mirrors".
+// such as one that writes to a database, and keeps only versions; see "Mirrors". A
+// [Batcher] pushes it to a remote consumer; see "Snapshots and batches".
 //
 // # States
 //
