@@ -28,6 +28,9 @@ import (
 //	  - An error refuses what the call told. A batch comes again, with what has changed
 //	    since merged into it; a snapshot begins anew. So the consumer may be told
 //	    twice what it may have taken the first time.
+//	  - An object is what stands under its key. A consumer that took a call and
+//	    returned an error may have another one there than the next call says: where
+//	    that is deleted or replaced, it removes whatever it has under the key.
 //	  - ctx ends when the Batcher is stopped, but for the last batch, for which it has
 //	    a deadline.
 //	  - Objects are the consumer's own.
@@ -40,6 +43,10 @@ type BatchConsumer[T any] interface {
 	// meanwhile. The consumer may apply them at once, or keep them for EndSnapshot.
 	// What is deleted after it was told, which a streamed pass may show, is
 	// BatchDeleted right after the snapshot.
+	//
+	// The next page is requested when this one was accepted. A server forgets the
+	// list after some minutes, and so a consumer that takes longer for all of it
+	// than that gets one snapshot after the other, each of which breaks off.
 	SnapshotPage(ctx context.Context, s Snapshot, page []Object[T]) error
 
 	// EndSnapshot completes it: what was in none of the pages is gone.

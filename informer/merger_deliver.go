@@ -166,7 +166,7 @@ func (m *EventMerger[T]) changeOf(t *taken[T]) (told BatchChange[T], ok bool) {
 // long. It returns after what time to try again.
 func (m *EventMerger[T]) refused(ctx context.Context, batch []taken[T], err error) (delay time.Duration) {
 	for _, t := range batch {
-		if !t.change.gone {
+		if !t.change.gone && !t.work.isTried { // the first one stands for all
 			t.work.tried, t.work.isTried = t.change.meta, true
 		}
 	}
