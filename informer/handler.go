@@ -69,8 +69,9 @@ type Object[T any] struct {
 	// Object is the object, transformed. It belongs to the handler.
 	Object T
 
-	// IsInInitialList is set for what the first complete list had, and for
-	// nothing else; see [ResourceVersionInformer.HasSynced].
+	// IsInInitialList is set for what the first complete list had, in a newer
+	// state if it changed before it was delivered, and for nothing else; see
+	// [ResourceVersionInformer.HasSynced].
 	IsInInitialList bool
 }
 
@@ -88,7 +89,7 @@ type Deletion[T any] struct {
 	Known bool
 
 	// IsInInitialList is set if the first complete list showed that the object is
-	// gone.
+	// gone, or if it was deleted before what that list had of it was delivered.
 	IsInInitialList bool
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -321,6 +322,39 @@ stop 249s`, func(cfg *informer.InformerConfig[object]) {
 	p.want(t, "add a@1 (initial)", "sync a@1", "sync a@1")
 }
 
+// Progress is that of the pass under way, as far as it has come and as the server
+// tells what is left of it.
+func TestMirrorProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		h := &lastVersions{version: map[string]string{}, before: func(ctx context.Context) error {
+			select {
+			case <-stuck:
+			case <-ctx.Done():
+			}
+			return context.Cause(ctx)
+		}}
+		i := mustInformer(t, informer.InformerConfig[object]{ListerWatcher: &bulkServer{n: 30}, Handler: h, PageSize: 10, MaxPending: 15})
+		if got, want := i.Stats().Pass, (informer.Progress{Remaining: -1}); got != want {
+			t.Errorf("before the list: %+v, want %+v", got, want)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = i.Run(ctx) })
+		synctest.Wait()
+		if got, want := i.Stats().Pass, (informer.Progress{Objects: 15, Pages: 1, Remaining: 20}); got != want {
+			t.Errorf("in the second page: %+v, want %+v", got, want)
+		}
+		close(stuck)
+		<-i.Synced()
+		if got := i.Stats().Pass; got.Objects != 30 || got.Pages != 3 || got.Remaining > 0 {
+			t.Errorf("after the list: %+v", got)
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
 // A failure to save the resume version is told, and tried again.
 func TestUpdateResourceVersionFails(t *testing.T) {
 	failures := 0
@@ -471,10 +505,26 @@ stop 20s`, func(cfg *informer.InformerConfig[object]) {
 		cfg.Storage = &slowStorage{ResourceVersionStorage: cfg.Storage}
 	})
 	p.want(t, "add a#u@1 (initial)", "update a#u@101 was a#u@1", "update a#u@150 was a#u@101")
+
+	// The pass lacks both. A is pending until the sweep waits for room for b.
+	p = playMirror(t, `
+config nosave pending=1
+list rv=100 a#u@1 b#v@2
+watch
+  after 1s
+  ~a#u@101
+list rv=160
+watch
+handler slow 6s update a
+resync 5500ms
+stop 20s`, func(cfg *informer.InformerConfig[object]) {
+		cfg.Storage = &slowStorage{ResourceVersionStorage: cfg.Storage}
+	})
+	p.want(t, "add a#u@1 (initial)", "add b#v@2 (initial)", "update a#u@101 was a#u@1", "delete a#u@101", "delete b#v@2")
 }
 
 // slowStorage takes a second to record one version, and two before and after it
-// looks for what is not marked.
+// looks for what is not marked, which it gives in the order of the names.
 type slowStorage struct {
 	informer.ResourceVersionStorage
 	slow string
@@ -496,6 +546,7 @@ func (s *slowStorage) Unmarked() iter.Seq2[informer.Meta, error] {
 			metas = append(metas, meta)
 		}
 		time.Sleep(2 * time.Second)
+		slices.SortFunc(metas, func(a, b informer.Meta) int { return strings.Compare(a.Key.Name, b.Key.Name) })
 		for _, meta := range metas {
 			if !yield(meta, nil) {
 				return
