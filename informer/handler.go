@@ -184,7 +184,9 @@ func (f ResourceEventHandlerFuncs[T]) skipsSync() bool { return f.SyncFunc == ni
 //
 // That it is right about this it owes to the storage, which records those objects
 // only that passed; it keeps nothing itself. If the function is another one after
-// a restart, that is right as well: the first list shows each object to it.
+// a restart, that is right as well: the first list shows each object to it. (With
+// [InformerConfig.SkipSync] it shows those only that are not recorded in the same
+// version, and with a ResumeVersion there is no list: leave out both then.)
 //
 // FilterFunc must be pure. It is called by the goroutines that call Handler, and is
 // never given anything but an object.
