@@ -44,6 +44,20 @@ Every event needs its Done. One that is dropped without is found by the garbage
 collector, and ends the process with the place of the subscription;
 [WithForgottenDone] turns that into a report.
 
+# Consuming batches
+
+A consumer that can do many at once (a database, a map in the kernel, an HTTP API)
+has [Batches] collect its events. One Done answers for the batch, and what failed
+alone can have its own before:
+
+	for batch := range resource.Batches(pods.Events(ctx), resource.BatchConfig{}) {
+		err := db.Write(batch.Upserts(), batch.Deletes())
+		if err == nil && batch.Synced() {
+			err = db.DropWhatWasNotWritten()
+		}
+		batch.Done(err)
+	}
+
 # Reading the store
 
 [Resource.Store] waits for the first complete state. When it does not come in time
