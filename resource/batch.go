@@ -64,8 +64,11 @@ func (b Batch[T]) Upserts() iter.Seq2[Key, T] { return b.each(Upsert) }
 // was last shown them, in their order.
 func (b Batch[T]) Deletes() iter.Seq2[Key, T] { return b.each(Delete) }
 
-// Synced reports whether the batch ends with the Sync: with its Upserts, and those
-// of the batches before, there is a coherent snapshot.
+// Synced reports whether the batch ends with the Sync: its Upserts and those of the
+// batches before are a coherent snapshot. That is about what was shown. What failed
+// before, and is held back, may come again after the Sync, also if both were in one
+// batch; so who removes what there is no more must go by what was shown, not by what
+// was written.
 func (b Batch[T]) Synced() bool {
 	last := len(b.Events) - 1
 	return last >= 0 && b.Events[last].Kind == Sync

@@ -51,11 +51,7 @@ has [Batches] collect its events. One Done answers for the batch, and what faile
 alone can have its own before:
 
 	for batch := range resource.Batches(pods.Events(ctx), resource.BatchConfig{}) {
-		err := db.Write(batch.Upserts(), batch.Deletes())
-		if err == nil && batch.Synced() {
-			err = db.DropWhatWasNotWritten()
-		}
-		batch.Done(err)
+		batch.Done(db.Write(batch.Upserts(), batch.Deletes()))
 	}
 
 # Reading the store

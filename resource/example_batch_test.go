@@ -18,13 +18,9 @@ import (
 )
 
 // database has a call that takes many pods at once.
-type database struct{ writes int }
+type database struct{}
 
-func (db *database) Write(upserts, deletes iter.Seq2[resource.Key, *corev1.Pod]) error {
-	db.writes++
-	if db.writes == 1 {
-		return errors.New("the database is not up yet")
-	}
+func (database) Write(upserts, deletes iter.Seq2[resource.Key, *corev1.Pod]) error {
 	for key, pod := range upserts {
 		fmt.Println("write", key, "on", pod.Spec.NodeName)
 	}
@@ -45,7 +41,7 @@ func ExampleBatches() {
 	// What failed together is retried together.
 	together := resource.WithRateLimiter(
 		workqueue.NewTypedItemExponentialFailureRateLimiter[resource.Key](10*time.Millisecond, time.Minute))
-	db := &database{}
+	var db database
 	for batch := range resource.Batches(pods.Events(ctx, together), resource.BatchConfig{}) {
 		err := db.Write(batch.Upserts(), batch.Deletes())
 		if err == nil && batch.Synced() {
