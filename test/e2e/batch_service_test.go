@@ -148,8 +148,8 @@ func (s *service) batch(st statement, alive map[types.UID]bool) {
 		case "replaced":
 			s.remove(st, c.Old, alive)
 		default:
-			// Without a deletion before it, it may be what was told of the
-			// object when the answer was lost.
+			// It may have this very state, if an answer was lost. Of another
+			// object a service that goes by UID would never be rid.
 			if has && is.UID != c.UID {
 				s.t.Errorf("%s %v (%s), the service has %s", c.Kind, c.Meta, c.UID, is.UID)
 			}
