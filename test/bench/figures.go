@@ -16,13 +16,14 @@ type sizes struct {
 	hot          int // pods that changes hit again and again
 	turns        int // round trips
 
-	mirrored, mirroredMany int // pods of a source in another process
+	mirrored, mirroredMany int // pods of the source of a mirror
 	mirrorRuns             int // at most: it takes long
+	startSource            func(objects int) (mirrorSource, error)
 }
 
 var fullSizes = sizes{
 	small: 10_000, large: 50_000, changes: 100_000, hot: 1000, turns: 20_000,
-	mirrored: 100_000, mirroredMany: 500_000, mirrorRuns: 3,
+	mirrored: 100_000, mirroredMany: 500_000, mirrorRuns: 3, startSource: startSource,
 }
 
 // figure is a value that all contestants of a scenario can be measured for.

@@ -49,7 +49,7 @@ func mirrorScenarios(s sizes) []scenario {
 				{name: of + "peak RSS, MB", lower: true},
 				{name: of + "retained heap bytes per object", lower: true},
 			},
-			run: func(name string, _ []*corev1.Pod) ([]float64, error) { return measureMirror(name, size.objects) },
+			run: func(name string, _ []*corev1.Pod) ([]float64, error) { return s.measureMirror(name, size.objects) },
 		})
 	}
 	all = append(all, scenario{
@@ -57,9 +57,9 @@ func mirrorScenarios(s sizes) []scenario {
 		figures: []figure{{name: "mirror 500k: heap held beside the versions, MB", lower: true, bar: sameHeld}},
 		run: func(name string, _ []*corev1.Pod) ([]float64, error) {
 			if name == nameFewer {
-				return measureHeld(s.mirrored)
+				return s.measureHeld(s.mirrored)
 			}
-			return measureHeld(s.mirroredMany)
+			return s.measureHeld(s.mirroredMany)
 		},
 	})
 	return append(all, scenario{
@@ -69,15 +69,24 @@ func mirrorScenarios(s sizes) []scenario {
 	})
 }
 
+// mirrorSource serves a collection.
+type mirrorSource interface {
+	// do carries out a task with the collection.
+	do(mirrorTask) (mirrorResult, error)
+
+	// stop ends the source, and returns when it has ended.
+	stop() error
+}
+
 // withSource carries out tasks with a source of so many pods.
-func withSource(objects int, tasks ...mirrorTask) (results []mirrorResult, err error) {
-	source, err := startSource(objects)
+func (s sizes) withSource(objects int, tasks ...mirrorTask) (results []mirrorResult, err error) {
+	source, err := s.startSource(objects)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, source.stop()) }()
 	for _, t := range tasks {
-		t.address, t.objects = source.address, objects
+		t.objects = objects
 		result, err := source.do(t)
 		if err != nil {
 			return nil, err
@@ -89,12 +98,12 @@ func withSource(objects int, tasks ...mirrorTask) (results []mirrorResult, err e
 
 // measureMirror measures a contestant. Only ours gains from what was recorded
 // before a restart: the others read, and keep, all as if they had never run.
-func measureMirror(name string, objects int) ([]float64, error) {
+func (s sizes) measureMirror(name string, objects int) ([]float64, error) {
 	tasks := []mirrorTask{{contestant: name}}
 	if name == nameOurs {
 		tasks = append(tasks, mirrorTask{contestant: name, restart: true})
 	}
-	results, err := withSource(objects, tasks...)
+	results, err := s.withSource(objects, tasks...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,8 +117,8 @@ func measureMirror(name string, objects int) ([]float64, error) {
 
 // measureHeld returns the megabytes that ours has in memory beside the versions
 // while its handler does not return.
-func measureHeld(objects int) ([]float64, error) {
-	results, err := withSource(objects, mirrorTask{contestant: nameOurs, hold: true})
+func (s sizes) measureHeld(objects int) ([]float64, error) {
+	results, err := s.withSource(objects, mirrorTask{contestant: nameOurs, hold: true})
 	if err != nil {
 		return nil, err
 	}

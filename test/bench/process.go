@@ -50,7 +50,8 @@ type sourceProcess struct {
 	address string
 }
 
-func startSource(objects int) (*sourceProcess, error) {
+// startSource starts a process that serves so many pods.
+func startSource(objects int) (mirrorSource, error) {
 	cmd, said, err := own(commandServe, "-objects", strconv.Itoa(objects))
 	if err != nil {
 		return nil, err
@@ -72,7 +73,7 @@ func startSource(objects int) (*sourceProcess, error) {
 	return s, nil
 }
 
-// stop ends the process and waits for that.
+// stop implements mirrorSource.
 func (s *sourceProcess) stop() error {
 	_ = s.stdin.Close()
 	if err := s.cmd.Wait(); err != nil {
@@ -81,7 +82,7 @@ func (s *sourceProcess) stop() error {
 	return nil
 }
 
-// do carries the task out in a process of its own, and waits for it.
+// do implements mirrorSource: in a process of its own.
 func (s *sourceProcess) do(t mirrorTask) (mirrorResult, error) {
 	var result mirrorResult
 	cmd, said, err := own(commandMirror,

@@ -17,7 +17,7 @@ import (
 
 var tinySizes = sizes{
 	small: 20, large: 40, changes: 100, hot: 5, turns: 20,
-	mirrored: 150, mirroredMany: 600, mirrorRuns: 1,
+	mirrored: 150, mirroredMany: 600, mirrorRuns: 1, startSource: startLocalSource,
 }
 
 // TestReport: every required figure is there, and the lines can be read. Nothing
