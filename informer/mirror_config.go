@@ -105,7 +105,8 @@ type InformerConfig[T any] struct {
 	ExtraStore store.Sink[T]
 
 	// PageSize is the limit of each list request: more requests, but less memory
-	// for each on both sides. No list is without one. Default 500.
+	// for each on both sides. No list is without one, and the rate limit of the
+	// client, if it has one, holds for each. Default 500.
 	PageSize int64
 
 	// Lists says how a pass is read. Default, and the same as [ListPaged], which
