@@ -100,7 +100,8 @@ type ResourceVersionUpdater interface {
 	// call at a time, at most once in [InformerConfig.ResumeInterval], and always
 	// with the newest one. The version is empty if there is none to resume from:
 	// what was saved before must then not be used. An error is reported, and the
-	// call is made again.
+	// call is made again. There is none at the end of Run: what has moved since the
+	// last call is what ResumeVersion then returns.
 	//
 	// A handler that saves the version along with its rows as well ignores the
 	// argument and calls [ResourceVersionInformer.ResumeVersion] in the transaction:

@@ -26,7 +26,8 @@ import (
 //   - At least once, and never a deletion that is not one: see
 //     [ResourceEventHandler], and [Reflector] for what a deletion is concluded
 //     from.
-//   - A key that fails is tried again after a while, and holds up no other.
+//   - A key that fails is tried again after a while, and holds up no other, unless as
+//     many fail as there is room for: see [InformerConfig.MaxPending].
 //   - What is in memory beside the storage is bounded by [InformerConfig.MaxPending],
 //     MaxPendingBytes, and a page of a list, whatever the size of the collection
 //     and the speed of the handler.

@@ -69,7 +69,10 @@ type InformerConfig[T any] struct {
 	// how many bytes they have, but for one object of any size. (A change that
 	// comes while a call for the same key is under way, or after one failed, is
 	// let in all the same.) What fails takes room until it succeeds: if as many
-	// keys fail as there is room for, nothing more is read.
+	// keys fail as there is room for, nothing more is read until one of them
+	// succeeds, since there is no telling a handler that will never take them
+	// from a database that is down. [InformerStats.Failing] shows it; a handler
+	// that gives up on an object returns nil, or [ErrNotKept].
 	//
 	// At the bound, lists wait between their pages. A watch is ended, since the
 	// server does not wait for its reader; when half of what can be delivered has
@@ -100,8 +103,10 @@ type InformerConfig[T any] struct {
 	// ExtraStore is a second sink, which is told everything before it is queued,
 	// whole passes included, and which must not block. It is shown unchanged
 	// objects as well, so every pass is decoded whole. An error of it is one of
-	// the sink: nothing is queued, and it is offered again. For a store of
-	// client-go see [StoreSink]. It costs the server nothing. Optional.
+	// the sink: the object is not queued, and is offered again. (At Commit the
+	// deletions that the list implies are queued before it is told.) A store of
+	// client-go, or what has the methods of [ExtraStore], becomes one by
+	// [StoreSink]. It costs the server nothing. Optional.
 	ExtraStore store.Sink[T]
 
 	// PageSize is the limit of each list request: more requests, but less memory

@@ -32,7 +32,11 @@ func (s *mirrorSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 	if err != nil {
 		return fmt.Errorf("storage: %w", err)
 	}
-	if pass.Reason != store.ReasonAsked {
+	switch {
+	case pass.Reason == store.ReasonAsked:
+	case pass.Reason == store.ReasonFailing && CauseOf(pass.Cause) != CauseNotInstalled:
+		// The version is as good as before.
+	default:
 		s.pending.forget()
 	}
 	s.pass = number
