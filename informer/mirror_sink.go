@@ -62,7 +62,7 @@ func (s *mirrorSink[T]) Holds(meta Meta) bool {
 // known reports whether exactly meta is pending or recorded, and marks it as seen
 // by the pass.
 func (s *mirrorSink[T]) known(meta Meta) (bool, error) {
-	if s.pending.see(meta, s.pass, s.isInitial()) {
+	if s.pending.see(meta, s.pass) {
 		return true, nil
 	}
 	if _, _, ok := s.pending.latest(meta.Key); ok {
@@ -115,7 +115,7 @@ func (s *mirrorSink[T]) applyListed(ctx context.Context, c *change[T]) error {
 		}
 	}
 	s.count.objects.Add(1)
-	if s.pending.see(c.meta, s.pass, s.isInitial()) {
+	if s.pending.see(c.meta, s.pass) {
 		return nil // it is about to be delivered
 	}
 	known, err := s.known(c.meta)

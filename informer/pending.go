@@ -124,7 +124,7 @@ func (p *pending[T]) latest(key Key) (meta Meta, gone, ok bool) {
 
 // see marks the newest change of the key of meta as one that the pass had, if
 // that is exactly meta.
-func (p *pending[T]) see(meta Meta, pass uint64, initial bool) bool {
+func (p *pending[T]) see(meta Meta, pass uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.works[meta.Key]
@@ -136,16 +136,7 @@ func (p *pending[T]) see(meta Meta, pass uint64, initial bool) bool {
 		return false
 	}
 	c.pass = pass
-	p.mark(c, initial)
 	return true
-}
-
-// mark notes that c is one of the first pass.
-func (p *pending[T]) mark(c *change[T], initial bool) {
-	if initial && !c.initial {
-		p.initial++
-		c.initial = true
-	}
 }
 
 // unseen returns what is pending, is no deletion, and was not seen by the pass.
@@ -279,7 +270,6 @@ func (p *pending[T]) unlink(c *change[T]) {
 // merge makes c, which keeps its place, what newer is.
 func (p *pending[T]) merge(c, newer *change[T]) {
 	p.bytes += newer.size - c.size
-	p.mark(c, newer.initial)
 	c.meta, c.obj, c.gone, c.known = newer.meta, newer.obj, newer.gone, newer.known
 	c.listed, c.pass, c.size = newer.listed, newer.pass, newer.size
 	c.unknown = c.unknown || newer.unknown
@@ -361,7 +351,6 @@ func (p *pending[T]) failed(w *work[T], err error, delay time.Duration) {
 	if newer := w.newer; newer != nil {
 		w.newer = nil
 		p.unlink(newer)
-		newer.initial = false // the older one says so if it is
 		p.merge(w.change, newer)
 	}
 	p.checkDrained()
