@@ -358,3 +358,48 @@ func TestBatchAcceptance09Cancel(t *testing.T) {
 		})
 	}
 }
+
+// All methods at once from many goroutines while much happens: for the race detector,
+// which all of the others run under as well.
+func TestBatchAcceptance10Concurrent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 400
+		server := &bulkServer{n: n}
+		consumer := &countingConsumer{server: server}
+		b, err := informer.NewBatcher("bulk", informer.BatcherConfig[object]{
+			ListerWatcher: server, Consumer: consumer, PageSize: 20, MinSnapshotInterval: time.Second,
+			Merger: informer.MergerConfig[object]{MaxItems: 7, MaxPending: 50, Quiet: time.Millisecond},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = b.Run(ctx) })
+		for i := range 4 {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					b.Stats()
+					b.HasSynced()
+					if i == 0 {
+						b.Resync(errors.New("asked"))
+					} else if err := b.Flush(ctx); err != nil && ctx.Err() == nil {
+						t.Error(err)
+					}
+					time.Sleep(time.Duration(7*(i+1)) * time.Millisecond)
+				}
+			})
+		}
+		<-b.Synced()
+		time.Sleep(5 * time.Second)
+		s := b.Stats()
+		cancel()
+		wg.Wait()
+		if s.Snapshots < 3 || s.Snapshots > 7 || s.Pending > 50 {
+			t.Errorf("%+v", s)
+		}
+		if err := b.Run(t.Context()); err == nil {
+			t.Error("Run ran twice")
+		}
+	})
+}
