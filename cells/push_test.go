@@ -86,6 +86,7 @@ func TestPush(t *testing.T) {
 			told("added a/two") // after a refusal
 			in.Batcher.Resync(errors.New("asked"))
 			told("begin, asked", "has a/one", "has a/two", "end")
+			health.await(t, "Pod.v1 OK: in step, objects at the last list: 2") // the end was accepted
 			if err := in.Batcher.Flush(ctx); err != nil {
 				t.Error(err)
 			}
