@@ -22,28 +22,8 @@ import (
 // service that fails, hangs, loses answers, and restarts empty. The rules are checked
 // at every call, see remote.
 func TestBatchHistory(t *testing.T) {
-	n := uint64(*rounds)
-	if testing.Short() {
-		n = 20
-	}
-	counts := map[string]int{}
-	for s := uint64(1); s <= n; s++ {
-		if *seed != 0 {
-			s, n = *seed, *seed
-		}
-		t.Run(fmt.Sprint(s), func(t *testing.T) { batchRound(t, s, counts) })
-		if t.Failed() {
-			return
-		}
-	}
-	t.Logf("%v", counts)
-	for _, what := range []string{
-		"added", "modified", "replaced", "deleted", "snapshot", "aborted", "failed", "failed after applying", "restarted empty", "tried again",
-	} {
-		if counts[what] == 0 && *seed == 0 {
-			t.Errorf("never happened: %s", what)
-		}
-	}
+	playRounds(t, batchRound,
+		"added", "modified", "replaced", "deleted", "snapshot", "aborted", "failed", "failed after applying", "restarted empty", "tried again")
 }
 
 // remote is a service that keeps rows by key. It applies the pages of a snapshot as

@@ -6,7 +6,6 @@ package informer_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"strconv"
@@ -24,29 +23,9 @@ import (
 // another informer goes on with what the database has. The rules are checked at
 // every call, see database.
 func TestMirrorHistory(t *testing.T) {
-	n := uint64(*rounds)
-	if testing.Short() {
-		n = 20
-	}
-	counts := map[string]int{}
-	for s := uint64(1); s <= n; s++ {
-		if *seed != 0 {
-			s, n = *seed, *seed
-		}
-		t.Run(fmt.Sprint(s), func(t *testing.T) { mirrorRound(t, s, counts) })
-		if t.Failed() {
-			return
-		}
-	}
-	t.Logf("%v", counts)
-	for _, what := range []string{
+	playRounds(t, mirrorRound,
 		"add", "update", "delete", "sync", "delete known", "recreated", "failed", "failed after writing", "crash", "resumed",
-		"paused", "swept", "resume version gone", "held back", "not kept",
-	} {
-		if counts[what] == 0 && *seed == 0 {
-			t.Errorf("never happened: %s", what)
-		}
-	}
+		"paused", "swept", "resume version gone", "held back", "not kept")
 }
 
 // database is a handler. Its rows, and the resume version that is written in the

@@ -51,20 +51,20 @@ func (s *mirrorSink[T]) Holds(meta Meta) bool {
 	if s.extra != nil || !s.skipSync {
 		return false // the object is wanted
 	}
-	known, err := s.known(meta)
-	if err != nil || !known {
-		return false // Apply will meet the error as well
+	known := s.pending.see(meta, s.pass)
+	if !known {
+		var err error
+		if known, err = s.recorded(meta); err != nil || !known {
+			return false // Apply will meet the error as well
+		}
 	}
 	s.count.objects.Add(1)
 	return true
 }
 
-// known reports whether exactly meta is pending or recorded, and marks it as seen
-// by the pass.
-func (s *mirrorSink[T]) known(meta Meta) (bool, error) {
-	if s.pending.see(meta, s.pass) {
-		return true, nil
-	}
+// recorded reports whether exactly meta is recorded and nothing of the key is
+// pending, and marks the record as seen by the pass.
+func (s *mirrorSink[T]) recorded(meta Meta) (bool, error) {
 	if _, _, ok := s.pending.latest(meta.Key); ok {
 		return false, nil // whatever is recorded is about to change
 	}
@@ -118,11 +118,11 @@ func (s *mirrorSink[T]) applyListed(ctx context.Context, c *change[T]) error {
 	if s.pending.see(c.meta, s.pass) {
 		return nil // it is about to be delivered
 	}
-	known, err := s.known(c.meta)
+	recorded, err := s.recorded(c.meta)
 	if err != nil {
 		return err
 	}
-	if known && s.skipSync {
+	if recorded && s.skipSync {
 		return nil
 	}
 	c.listed, c.pass, c.initial = true, s.pass, s.isInitial()

@@ -45,26 +45,8 @@ func TestOracle(t *testing.T) {
 		klog.LogToStderr(true)
 		utilruntime.ErrorHandlers = handlers
 	}()
-	n := uint64(*rounds)
-	if testing.Short() {
-		n = 20
-	}
-	counts := map[string]int{}
-	for s := uint64(1); s <= n; s++ {
-		if *seed != 0 {
-			s, n = *seed, *seed
-		}
-		t.Run(fmt.Sprint(s), func(t *testing.T) { oracleRound(t, s, counts) })
-		if t.Failed() {
-			return
-		}
-	}
-	t.Logf("%v", counts)
-	for _, what := range []string{"list streamed", "list paged", "relist", "abort", "watch expired", "watch closed", "watch silent", "sink refused"} {
-		if counts[what] == 0 && *seed == 0 {
-			t.Errorf("never happened: %s", what)
-		}
-	}
+	playRounds(t, oracleRound,
+		"list streamed", "list paged", "relist", "abort", "watch expired", "watch closed", "watch silent", "sink refused")
 }
 
 func oracleRound(t *testing.T, seed uint64, counts map[string]int) {
@@ -348,4 +330,30 @@ func (s *strictSink) Progress(ctx context.Context, version string) error {
 	}
 	s.accept("Progress", number(version))
 	return nil
+}
+
+// playRounds plays as many histories as the flags say, each with a number of its own,
+// and then looks whether what must happen did, by the counts of all.
+func playRounds(t *testing.T, round func(t *testing.T, number uint64, counts map[string]int), must ...string) {
+	t.Helper()
+	n := uint64(*rounds)
+	if testing.Short() {
+		n = 20
+	}
+	counts := map[string]int{}
+	for s := uint64(1); s <= n; s++ {
+		if *seed != 0 {
+			s, n = *seed, *seed
+		}
+		t.Run(fmt.Sprint(s), func(t *testing.T) { round(t, s, counts) })
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%v", counts)
+	for _, what := range must {
+		if counts[what] == 0 && *seed == 0 {
+			t.Errorf("never happened: %s", what)
+		}
+	}
 }
