@@ -11,13 +11,26 @@ import (
 	"github.com/cilium/hive/cell"
 )
 
-// runOn runs what runs until its context ends from the start of a lifecycle to its
-// stop, and then calls stopped. What is the name for an error.
-func runOn(lc cell.Lifecycle, what string, run func(context.Context) error, stopped func()) {
+// runOn has what runs until its context ends run from the start of the lifecycle to its
+// stop, with health and metrics under its name: a mirror or a push, as kind says. If the
+// client is disabled it does not run, which health is told.
+func (p Params) runOn(kind, name string, o observed, report *reporter, run func(context.Context) error) {
+	if !p.Client.IsEnabled() {
+		if p.Health != nil {
+			p.Health.NewScope(name).Stopped("disabled: " + p.Client.Err().Error())
+		}
+		return
+	}
+	if p.Health != nil {
+		report.health = p.Health.NewScope(name)
+	}
+	if p.Metrics != nil {
+		p.Metrics.add(name, o)
+	}
 	// The context of the start hook ends with the hook, hence one of our own.
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	lc.Append(cell.Hook{
+	p.Lifecycle.Append(cell.Hook{
 		OnStart: func(cell.HookContext) error {
 			running.Go(func() { _ = run(ctx) }) // ends with ctx only
 			return nil
@@ -32,9 +45,12 @@ func runOn(lc cell.Lifecycle, what string, run func(context.Context) error, stop
 			select {
 			case <-ended:
 			case <-stop.Done():
-				return fmt.Errorf("%s: a call of the handler or the consumer does not heed its context: %w", what, context.Cause(stop))
+				return fmt.Errorf("%s %s: a call of the handler or the consumer does not heed its context: %w", kind, name, context.Cause(stop))
 			}
-			stopped()
+			report.stopped()
+			if p.Metrics != nil {
+				p.Metrics.remove(o.counters)
+			}
 			return nil
 		},
 	})

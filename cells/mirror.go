@@ -61,23 +61,6 @@ func NewMirror[T any](name string, p Params, cfg informer.InformerConfig[T], opt
 	if err != nil {
 		return nil, err
 	}
-	if !p.Client.IsEnabled() {
-		if p.Health != nil {
-			p.Health.NewScope(name).Stopped("disabled: " + p.Client.Err().Error())
-		}
-		return i, nil
-	}
-	if p.Health != nil {
-		report.health = p.Health.NewScope(name)
-	}
-	if p.Metrics != nil {
-		p.Metrics.add(name, observed{mirror: i.Stats, counters: counts})
-	}
-	runOn(p.Lifecycle, "mirror "+name, i.Run, func() {
-		report.stopped()
-		if p.Metrics != nil {
-			p.Metrics.remove(counts)
-		}
-	})
+	p.runOn("mirror", name, observed{mirror: i.Stats, counters: counts}, report, i.Run)
 	return i, nil
 }

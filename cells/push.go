@@ -73,23 +73,6 @@ func NewPush[T any](name string, p Params, cfg informer.BatcherConfig[T], opts .
 	if err != nil {
 		return nil, err
 	}
-	if !p.Client.IsEnabled() {
-		if p.Health != nil {
-			p.Health.NewScope(name).Stopped("disabled: " + p.Client.Err().Error())
-		}
-		return b, nil
-	}
-	if p.Health != nil {
-		report.health = p.Health.NewScope(name)
-	}
-	if p.Metrics != nil {
-		p.Metrics.add(name, observed{push: b.Stats, counters: counts})
-	}
-	runOn(p.Lifecycle, "push "+name, b.Run, func() {
-		report.stopped()
-		if p.Metrics != nil {
-			p.Metrics.remove(counts)
-		}
-	})
+	p.runOn("push", name, observed{push: b.Stats, counters: counts}, report, b.Run)
 	return b, nil
 }
