@@ -327,13 +327,15 @@ func push(t *testing.T, cfg informer.BatcherConfig[metav1.Object], send func(ctx
 	return p
 }
 
-// settle waits until the service has what the server has, and nothing is pending. It
-// then checks that the Batcher says the same, that nothing was deleted that the server
-// still has, and that it stops without anything left.
+// settle waits until the service has what the server has, and the Batcher knows that:
+// if an answer was lost, the service has it before. It then checks that nothing was
+// deleted that the server still has, and that the Batcher stops without anything left.
 func (s *service) settle(p *pushed, want map[informer.Key]informer.Meta) {
 	s.t.Helper()
 	until(s.t, "the service has what the server has", func() bool {
-		return p.Stats().Pending == 0 && maps.Equal(s.table(), want)
+		stats := p.Stats()
+		settled := stats.Reflector.State == informer.StateWatching && stats.Pending == 0 && stats.Accepted == len(want)
+		return settled && maps.Equal(s.table(), want)
 	}, func() any { return fmt.Sprintf("%s\n%+v\n%v", difference(s.table(), want), p.Stats(), s.figures()) })
 	must(s.t, p.Flush(s.t.Context()))
 	if stats := p.Stats(); stats.Accepted != len(want) || !stats.Synced || stats.PendingBytes != 0 {
