@@ -171,7 +171,7 @@ func typedIndexers[T any](indexers cache.Indexers) map[string]store.IndexFunc[T]
 	for name, index := range indexers {
 		typed[name] = nil
 		if index != nil {
-			typed[name] = func(obj T) ([]string, error) { return index(obj) }
+			typed[name] = func(_ []string, obj T) ([]string, error) { return index(obj) }
 		}
 	}
 	return typed

@@ -32,8 +32,8 @@ var benchIndexers = []struct {
 	fn   store.IndexFunc[*corev1.Pod]
 }{
 	{"node", byNode},
-	{"namespace", func(p *corev1.Pod) ([]string, error) { return []string{p.Namespace}, nil }},
-	{"app", func(p *corev1.Pod) ([]string, error) { return []string{p.Labels["app"]}, nil }},
+	{"namespace", func(values []string, p *corev1.Pod) ([]string, error) { return append(values, p.Namespace), nil }},
+	{"app", func(values []string, p *corev1.Pod) ([]string, error) { return append(values, p.Labels["app"]), nil }},
 }
 
 // benchPair is a store and a client-go Indexer of the same content.
@@ -75,7 +75,7 @@ func newOurs(b *testing.B, indexes int) *store.Store[*corev1.Pod] {
 func newTheirs(indexes int) cache.Indexer {
 	indexers := cache.Indexers{}
 	for _, ix := range benchIndexers[:indexes] {
-		indexers[ix.name] = func(obj any) ([]string, error) { return ix.fn(obj.(*corev1.Pod)) }
+		indexers[ix.name] = func(obj any) ([]string, error) { return ix.fn(nil, obj.(*corev1.Pod)) }
 	}
 	return cache.NewIndexer(cache.DeletionHandlingMetaNamespaceKeyFunc, indexers)
 }
@@ -322,7 +322,7 @@ func BenchmarkPass(b *testing.B) {
 // BenchmarkBytes reports what a store needs besides the objects.
 func BenchmarkBytes(b *testing.B) {
 	pods := makePods(benchPods)
-	unique := func(p *corev1.Pod) ([]string, error) { return []string{string(p.UID)}, nil }
+	unique := func(values []string, p *corev1.Pod) ([]string, error) { return append(values, string(p.UID)), nil }
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -356,7 +356,7 @@ func BenchmarkBytes(b *testing.B) {
 			b.Fatal(err)
 		}
 		measure(b, s, cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{
-			"uid": func(obj any) ([]string, error) { return unique(obj.(*corev1.Pod)) },
+			"uid": func(obj any) ([]string, error) { return unique(nil, obj.(*corev1.Pod)) },
 		}))
 	})
 }

@@ -113,7 +113,7 @@ func TestObserverUsesStore(t *testing.T) {
 func TestSnapshotsAreOfOnePointInTime(t *testing.T) {
 	const ring, writes, readers = 700, 7000, 3
 	s, err := store.New(store.Config[int]{Indexers: map[string]store.IndexFunc[int]{
-		"all": func(int) ([]string, error) { return []string{"all"}, nil },
+		"all": func(values []string, _ int) ([]string, error) { return append(values, "all"), nil },
 	}})
 	if err != nil {
 		t.Fatal(err)

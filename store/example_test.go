@@ -21,11 +21,11 @@ func pod(name, node, version string) *corev1.Pod {
 	}
 }
 
-func byNode(p *corev1.Pod) ([]string, error) {
+func byNode(values []string, p *corev1.Pod) ([]string, error) {
 	if p.Spec.NodeName == "" {
 		return nil, nil // not scheduled yet
 	}
-	return []string{p.Spec.NodeName}, nil
+	return append(values, p.Spec.NodeName), nil
 }
 
 // A store is filled by a source, here by hand: first a pass, then changes.
@@ -119,8 +119,8 @@ func ExampleStore_All() {
 func ExampleIndexError() {
 	pods, err := store.New(store.Config[*corev1.Pod]{
 		Name: "pods",
-		Indexers: map[string]store.IndexFunc[*corev1.Pod]{"owner": func(p *corev1.Pod) ([]string, error) {
-			return []string{string(p.OwnerReferences[0].UID)}, nil // has it one?
+		Indexers: map[string]store.IndexFunc[*corev1.Pod]{"owner": func(values []string, p *corev1.Pod) ([]string, error) {
+			return append(values, string(p.OwnerReferences[0].UID)), nil // has it one?
 		}},
 		OnIndexError: func(err error) { fmt.Println(err) },
 	})

@@ -12,8 +12,9 @@ import (
 	"slices"
 )
 
-// IndexFunc returns the values under which obj is found in an index. None, or
-// a value twice, is fine.
+// IndexFunc appends to values those under which obj is found in an index, and
+// returns the result. None, or a value twice, is fine. It may as well return a
+// slice of its own; appending spares the allocation.
 //
 // It must be pure: no side effects, and the same result each time for one
 // state of an object. It is called once per state, by the goroutine that drives
@@ -22,7 +23,7 @@ import (
 //
 // An object for which it fails or panics is stored all the same, and is
 // missing from this index until a state of it comes for which it does not.
-type IndexFunc[T any] func(obj T) ([]string, error)
+type IndexFunc[T any] func(values []string, obj T) ([]string, error)
 
 // ErrNoIndex says that a store has no index of the name that was asked for.
 var ErrNoIndex = errors.New("no such index")
@@ -102,7 +103,7 @@ func (ix *index[T]) values(obj T) (values []string, stack []byte, err error) {
 			values, stack, err = nil, debug.Stack(), fmt.Errorf("index function panicked: %v", p)
 		}
 	}()
-	values, err = ix.fn(obj)
+	values, err = ix.fn(nil, obj)
 	return values, nil, err
 }
 

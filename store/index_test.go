@@ -150,7 +150,7 @@ func TestIndexErrorsUntold(t *testing.T) {
 // function that calls runtime.Goexit, as testing.T.FailNow does.
 func TestIndexFuncEndsGoroutine(t *testing.T) {
 	r := newRig(t)
-	exit := func(*thing) ([]string, error) { runtime.Goexit(); return nil, nil }
+	exit := func(values []string, _ *thing) ([]string, error) { runtime.Goexit(); return nil, nil }
 	r.apply(at("a", "u", "1"), "red")
 	done := make(chan struct{})
 	go func() {
@@ -170,7 +170,7 @@ func TestIndexFuncEndsGoroutine(t *testing.T) {
 func TestIndexFuncCalledOnce(t *testing.T) {
 	calls := 0
 	s, err := store.New(store.Config[*thing]{Indexers: map[string]store.IndexFunc[*thing]{
-		"n": func(*thing) ([]string, error) { calls++; return []string{"x"}, nil },
+		"n": func(values []string, _ *thing) ([]string, error) { calls++; return append(values, "x"), nil },
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -199,9 +199,9 @@ func TestIndexFuncCalledOnce(t *testing.T) {
 func TestIndexFuncReads(t *testing.T) {
 	var s *store.Store[*thing]
 	s, err := store.New(store.Config[*thing]{Indexers: map[string]store.IndexFunc[*thing]{
-		"seen": func(obj *thing) ([]string, error) {
+		"seen": func(values []string, obj *thing) ([]string, error) {
 			_, ok := s.Get(obj.Key)
-			return []string{fmt.Sprint(ok, s.Len(), len(s.List()))}, nil
+			return append(values, fmt.Sprint(ok, s.Len(), len(s.List()))), nil
 		},
 	}})
 	if err != nil {
@@ -228,8 +228,8 @@ func TestAddIndexers(t *testing.T) {
 	r.must(r.Apply(ctx, bad.Meta, bad))
 	r.errs = nil
 
-	r.must(r.AddIndexers(map[string]store.IndexFunc[*thing]{"second": tags, "name": func(obj *thing) ([]string, error) {
-		return []string{obj.Key.Name}, nil
+	r.must(r.AddIndexers(map[string]store.IndexFunc[*thing]{"second": tags, "name": func(values []string, obj *thing) ([]string, error) {
+		return append(values, obj.Key.Name), nil
 	}}))
 	if len(r.errs) != 1 || r.Stats().IndexErrors != 2 || r.Stats().Indexes != 4 {
 		t.Errorf("told %v, stats %+v", r.errs, r.Stats())

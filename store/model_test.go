@@ -135,7 +135,7 @@ func (m *model) index(name string) map[string][]store.Key {
 					err = errTag
 				}
 			}()
-			return m.indexes[name](obj)
+			return m.indexes[name](nil, obj)
 		}()
 		if err != nil {
 			continue

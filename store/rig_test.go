@@ -42,21 +42,21 @@ const (
 var errTag = errors.New("tag is bad")
 
 // tags is the index function of "tag".
-func tags(t *thing) ([]string, error) {
+func tags(values []string, t *thing) ([]string, error) {
 	switch t.Trouble {
 	case errs:
-		return []string{"not to be used"}, errTag
+		return append(values, "not to be used"), errTag
 	case panics:
 		panic("tag is bad")
 	case panicsWithError:
 		panic(errTag)
 	default:
-		return t.Tags, nil
+		return append(values, t.Tags...), nil
 	}
 }
 
 // namespace is the index function of "namespace".
-func namespace(t *thing) ([]string, error) { return []string{t.Key.Namespace}, nil }
+func namespace(values []string, t *thing) ([]string, error) { return append(values, t.Key.Namespace), nil }
 
 // at makes a meta of "name", or "name/uid", in namespace "ns".
 func at(name string, uid types.UID, version string) store.Meta {

@@ -78,7 +78,7 @@ func TestTable(t *testing.T) {
 // for them, in the main table, the lists and the indexes.
 func TestStoreShrinks(t *testing.T) {
 	s, err := New(Config[int]{Indexers: map[string]IndexFunc[int]{
-		"all": func(int) ([]string, error) { return []string{"all"}, nil },
+		"all": func(values []string, _ int) ([]string, error) { return append(values, "all"), nil },
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// KeyFunc tells the key of an object. It must be pure. It fails if obj has none.
+type KeyFunc[T any] func(obj T) (Key, error)
+
+// MetaNamespaceKeyFunc is the [KeyFunc] of API objects: namespace and name. It
+// fails if obj has no object metadata, or no name in it.
+func MetaNamespaceKeyFunc[T any](obj T) (Key, error) {
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return Key{}, fmt.Errorf("key of a %T: %w", obj, err)
+	}
+	if m.GetName() == "" {
+		return Key{}, fmt.Errorf("key of a %T: %w", obj, errNoName)
+	}
+	return KeyOf(m), nil
+}
+
+// NamespaceIndex is the name under which listers look for an index of namespaces,
+// which [MetaNamespaceIndexFunc] makes. It is that of client-go.
+const NamespaceIndex = "namespace"
+
+// MetaNamespaceIndexFunc is the [IndexFunc] of the namespaces of API objects. It
+// fails if obj has no object metadata.
+func MetaNamespaceIndexFunc[T any](values []string, obj T) ([]string, error) {
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, fmt.Errorf("namespace of a %T: %w", obj, err)
+	}
+	return append(values, m.GetNamespace()), nil
+}
+
+// metaWith returns the meta of the object of a key: with the UID and the version
+// that it has, if it is an API object.
+func metaWith[T any](key Key, obj T) Meta {
+	m := Meta{Key: key}
+	if api, ok := any(obj).(metav1.Object); ok {
+		m.UID, m.Version = api.GetUID(), api.GetResourceVersion()
+	}
+	return m
+}
