@@ -64,16 +64,16 @@ func (x *Indexer[T]) Delete(obj T) error {
 	return err
 }
 
-// ReplaceAll makes objs all that there is, at version, and returns what changed by
+// Replace makes objs all that there is, at version, and returns what changed by
 // it; see [Store.Replace]. If one of objs has no key it fails, and nothing is
 // changed. The version may be empty.
-func (x *Indexer[T]) ReplaceAll(objs []T, version string) (Difference[T], error) {
+func (x *Indexer[T]) Replace(objs []T, version string) (Difference[T], error) {
 	for i, obj := range objs {
 		if _, err := x.keyOf(obj); err != nil {
 			return Difference[T]{}, fmt.Errorf("object %d of %d: %w", i+1, len(objs), err)
 		}
 	}
-	return x.Replace(version, func(yield func(Meta, T) bool) {
+	return x.Store.Replace(version, func(yield func(Meta, T) bool) {
 		for _, obj := range objs {
 			key, _ := x.key(obj)
 			if !yield(metaWith(key, obj), obj) {
