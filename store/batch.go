@@ -4,7 +4,7 @@
 package store
 
 import (
-	"context"
+	"fmt"
 	"iter"
 )
 
@@ -28,11 +28,15 @@ type Difference[T any] struct {
 	changes []Change[T]
 }
 
-// All iterates over the changes, in the order in which they were made; there is at
-// most one of each key.
+// Len returns how many changes there were.
+func (d Difference[T]) Len() int { return len(d.changes) }
+
+// All iterates over the changes, one for each key that changed: those of Write in
+// the order of the writes, those of Replace with the deletions at the end.
 func (d Difference[T]) All() iter.Seq[Change[T]] {
 	return func(yield func(Change[T]) bool) {
 		for _, c := range d.changes {
+			c.Record = nil
 			if !yield(c) {
 				return
 			}
@@ -40,24 +44,166 @@ func (d Difference[T]) All() iter.Seq[Change[T]] {
 	}
 }
 
-// Write makes several changes at once: readers see all of them or none.
-func (s *Store[T]) Write(writes ...Write[T]) (Difference[T], error) {
-	for _, w := range writes {
-		if w.Delete {
-			_ = s.Delete(context.Background(), w.Meta, w.Object, false)
-		} else {
-			_ = s.Apply(context.Background(), w.Meta, w.Object)
-		}
+func (d *Difference[T]) add(c Change[T]) {
+	d.changes = append(d.changes, c)
+	switch c.Kind {
+	case Added:
+		d.Added++
+	case Updated:
+		d.Updated++
+	case Deleted:
+		d.Deleted++
 	}
-	return Difference[T]{}, nil
 }
 
-// Replace makes objs all that there is.
-func (s *Store[T]) Replace(version string, objs iter.Seq2[Meta, T]) (Difference[T], error) {
-	ctx := context.Background()
-	_ = s.Begin(ctx, Pass{})
-	for meta, obj := range objs {
-		_ = s.Apply(ctx, meta, obj)
+// step is what becomes of one key in a Write or a Replace.
+type step[T any] struct {
+	Write[T]
+	hash  uint64
+	held  *Record[T]
+	terms int // where its terms end
+}
+
+// Write makes several changes at once: readers see all of them or none, whichever
+// way they look. It returns what changed by it. It is for who has no source; any
+// number of goroutines may call it, and it may be mixed with the methods of [Sink],
+// but for a pass: what it writes within one may be taken for gone by Commit.
+//
+// An object that is older than what the store holds under its key, by
+// [CompareVersions], is dropped, and counted in [Stats]; one of the same version is
+// stored. A deletion that [Superseded] says is old news is dropped as well. Of
+// several writes of one key the last counts.
+//
+// It fails, and changes nothing, if a key has no name.
+func (s *Store[T]) Write(writes ...Write[T]) (Difference[T], error) {
+	for i, w := range writes {
+		if w.Meta.Key.Name == "" {
+			return Difference[T]{}, fmt.Errorf("store %s: write %d of %d, %q: %w", s.name, i+1, len(writes), w.Meta, errNoName)
+		}
 	}
-	return Difference[T]{}, s.Commit(ctx, version)
+	diff, number, errs := s.write(writes)
+	s.reportIndexErrors(errs)
+	s.tellAll(diff, number)
+	return diff, nil
+}
+
+func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], number uint64, errs []error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	steps := s.steps(writes)
+	var ts terms[T]
+	var set stripeSet
+	for i := range steps {
+		st := &steps[i]
+		if !st.Delete {
+			for _, ix := range s.indexes {
+				ts.append(s.name, ix, st.Meta, st.Object)
+			}
+		}
+		st.terms = len(ts.all)
+		set.add(st.hash)
+	}
+	if len(steps) == 0 {
+		return diff, 0, nil
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.age()
+	s.byKey.lock(set)
+	defer s.byKey.unlock(set)
+	from := 0
+	for _, st := range steps {
+		change := Change[T]{Kind: Added, Meta: st.Meta, New: st.Object}
+		if st.held != nil {
+			change.OldMeta, change.Old = st.held.Meta(), st.held.obj
+		}
+		switch {
+		case st.Delete:
+			change.Kind, change.Record = Deleted, st.held
+			s.displace(st.hash, st.held)
+		default:
+			if st.held != nil {
+				change.Kind = Updated
+			}
+			change.Record = s.place(st.hash, st.held, st.Meta, st.Object, ts.all[from:st.terms])
+		}
+		from = st.terms
+		diff.add(change)
+		if !s.pass.open {
+			s.advance(st.Meta.Version)
+		}
+	}
+	s.stated = s.stated || !s.pass.open
+	return diff, s.changed(), ts.errs
+}
+
+// steps returns what has to be done for writes: one step for each key, without what
+// is old news.
+func (s *Store[T]) steps(writes []Write[T]) []step[T] {
+	steps := make([]step[T], 0, len(writes))
+	var of map[Key]int // the step of a key
+	if len(writes) > 1 {
+		of = make(map[Key]int, len(writes))
+	}
+	for _, w := range writes {
+		st := step[T]{Write: w, hash: s.byKey.hash(w.Meta.Key)}
+		st.held = s.byKey.find(st.hash, w.Meta.Key)
+		i, again := of[w.Meta.Key]
+		switch {
+		case again && !steps[i].Delete && s.drops(w, steps[i].Meta):
+			continue
+		case again:
+			steps[i].Write = w
+			continue
+		case st.held != nil && s.drops(w, st.held.Meta()):
+			continue
+		}
+		if of != nil {
+			of[w.Meta.Key] = len(steps)
+		}
+		steps = append(steps, st)
+	}
+	effective := steps[:0]
+	for _, st := range steps {
+		if !st.Delete || st.held != nil {
+			effective = append(effective, st)
+		}
+	}
+	return effective
+}
+
+// drops reports whether w is old news to who holds held, and counts it then.
+func (s *Store[T]) drops(w Write[T], held Meta) bool {
+	old := older(w.Meta, held)
+	if w.Delete {
+		old = Superseded(w.Meta, held)
+	}
+	if old {
+		s.stale.Add(1)
+	}
+	return old
+}
+
+// older is what is stale of a write by who has no source, where the same version
+// may be another state.
+func older(next, held Meta) bool {
+	order, ordered := CompareVersions(next.Version, held.Version)
+	return ordered && order < 0
+}
+
+// tellAll tells of changes that were made at once.
+func (s *Store[T]) tellAll(diff Difference[T], number uint64) {
+	if len(diff.changes) == 0 {
+		return
+	}
+	s.news.changed()
+	if s.onChange == nil {
+		return
+	}
+	s.told.wait(number)
+	defer s.told.end(number)
+	for _, c := range diff.changes {
+		s.onChange(c)
+	}
 }

@@ -3,39 +3,28 @@
 
 package store
 
-import (
-	"iter"
-	"sync/atomic"
-)
+import "iter"
 
 // pageLen is how many elements a full page has.
 const pageLen = 256
 
-// cow is an unordered list whose snapshots cost nothing to take: it is a
-// directory of pages, and a snapshot is the directory as it stands. Taking one
-// marks everything as shared; the writer copies the directory and a page
-// before it first writes to them after that.
+// cow is an unordered list of which old states cost nothing to keep: it is a
+// directory of pages, and who has the directory has the list as it was then.
 //
-// Its owner guards it with a read-write lock: snapshot needs the read lock, len
-// and at any lock or being the only writer, all others the write lock. The
-// iterators of a snapshot need no lock.
+// All that is copied on write in a store has an epoch: that of the store when it
+// was made. A new epoch begins with the first write after somebody took a
+// [Snapshot], so what is of the present epoch is in none, and may be written to;
+// what is older is copied before that. Readers of a snapshot need no lock.
 //
 // The first page grows from one element, so that a list of one is cheap.
 type cow[E any] struct {
-	dir []*page[E]
-
-	// gen is the generation of the pages that no snapshot has. It grows with
-	// the first write after a snapshot.
-	gen uint64
-
-	// shared says that a snapshot has dir. It is set under the read lock.
-	shared atomic.Bool
+	dir   []*page[E]
+	epoch uint64 // of dir
 }
 
-// page is a part of a cow. Those of an older generation than the list's are
-// shared with a snapshot and never written to. All but the last are full.
+// page is a part of a cow. All but the last are full.
 type page[E any] struct {
-	gen   uint64
+	epoch uint64
 	items []E
 }
 
@@ -48,20 +37,23 @@ func (c *cow[E]) len() int {
 }
 
 // set replaces the element at pos.
-func (c *cow[E]) set(pos uint32, e E) {
-	c.own(int(pos / pageLen)).items[pos%pageLen] = e
+func (c *cow[E]) set(epoch uint64, pos uint32, e E) {
+	c.own(epoch, int(pos/pageLen)).items[pos%pageLen] = e
 }
 
+// at returns the element at pos.
+func (c *cow[E]) at(pos int) E { return c.dir[pos/pageLen].items[pos%pageLen] }
+
 // add appends e and returns its position.
-func (c *cow[E]) add(e E) uint32 {
+func (c *cow[E]) add(epoch uint64, e E) uint32 {
 	pos := c.len()
 	if pos%pageLen != 0 {
-		p := c.own(len(c.dir) - 1)
+		p := c.own(epoch, len(c.dir)-1)
 		p.items = append(p.items, e)
 		return uint32(pos)
 	}
-	c.unshare()
-	p := &page[E]{gen: c.gen}
+	c.ownDir(epoch)
+	p := &page[E]{epoch: epoch}
 	if pos > 0 {
 		p.items = make([]E, 0, pageLen)
 	}
@@ -72,13 +64,13 @@ func (c *cow[E]) add(e E) uint32 {
 
 // remove removes the element at pos. Where another one takes its place, that
 // is returned as moved.
-func (c *cow[E]) remove(pos uint32) (moved E, ok bool) {
+func (c *cow[E]) remove(epoch uint64, pos uint32) (moved E, ok bool) {
 	last := len(c.dir) - 1
-	tail := c.own(last)
+	tail := c.own(epoch, last)
 	end := len(tail.items) - 1
 	if int(pos) != last*pageLen+end {
 		moved, ok = tail.items[end], true
-		c.set(pos, moved)
+		c.set(epoch, pos, moved)
 	}
 	clear(tail.items[end:])
 	tail.items = tail.items[:end]
@@ -92,48 +84,29 @@ func (c *cow[E]) remove(pos uint32) (moved E, ok bool) {
 	return moved, ok
 }
 
-// unshare makes the directory the writer's own.
-func (c *cow[E]) unshare() {
-	if c.shared.Load() {
-		c.shared.Store(false)
-		c.gen++
+// ownDir makes the directory one of the present epoch.
+func (c *cow[E]) ownDir(epoch uint64) {
+	if c.epoch != epoch {
+		c.epoch = epoch
 		c.dir = append(make([]*page[E], 0, len(c.dir)+1), c.dir...)
 	}
 }
 
-// own makes page n the writer's own, and returns it.
-func (c *cow[E]) own(n int) *page[E] {
-	c.unshare()
+// own makes page n one of the present epoch, and returns it.
+func (c *cow[E]) own(epoch uint64, n int) *page[E] {
+	c.ownDir(epoch)
 	p := c.dir[n]
-	if p.gen != c.gen {
-		p = &page[E]{gen: c.gen, items: append(make([]E, 0, cap(p.items)), p.items...)}
+	if p.epoch != epoch {
+		p = &page[E]{epoch: epoch, items: append(make([]E, 0, cap(p.items)), p.items...)}
 		c.dir[n] = p
 	}
 	return p
 }
 
-// snapshot returns the list as it is now; it will never change.
-func (c *cow[E]) snapshot() snapshot[E] {
-	if !c.shared.Load() { // readers among themselves need not write
-		c.shared.Store(true)
-	}
-	return snapshot[E]{dir: c.dir}
-}
-
-// snapshot is a cow at one point in time.
-type snapshot[E any] struct {
-	dir []*page[E]
-}
-
-func (s snapshot[E]) len() int {
-	c := cow[E]{dir: s.dir}
-	return c.len()
-}
-
-// all iterates over the elements. yield may take its time.
-func (s snapshot[E]) all() iter.Seq[E] {
+// all iterates over the elements.
+func (c cow[E]) all() iter.Seq[E] {
 	return func(yield func(E) bool) {
-		for _, p := range s.dir {
+		for _, p := range c.dir {
 			for _, e := range p.items {
 				if !yield(e) {
 					return

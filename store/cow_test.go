@@ -17,11 +17,11 @@ func TestCow(t *testing.T) {
 		var c cow[int]
 		var model []int
 		type taken struct {
-			snap snapshot[int]
+			snap cow[int]
 			want []int
 		}
 		var snaps []taken
-		next := 0
+		next, epoch := 0, uint64(0)
 		bulk := rapid.SampledFrom([]int{1, 7, pageLen - 1, pageLen, 3 * pageLen})
 		position := func(t *rapid.T) uint32 {
 			if len(model) == 0 {
@@ -31,7 +31,7 @@ func TestCow(t *testing.T) {
 		}
 		remove := func(pos uint32) {
 			last := len(model) - 1
-			moved, ok := c.remove(pos)
+			moved, ok := c.remove(epoch, pos)
 			if ok != (int(pos) != last) || ok && moved != model[last] {
 				t.Fatalf("remove(%d) of %d: %d, %t", pos, len(model), moved, ok)
 			}
@@ -40,14 +40,14 @@ func TestCow(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"": func(t *rapid.T) {
-				if got := slices.Collect((snapshot[int]{c.dir}).all()); !slices.Equal(got, model) || c.len() != len(model) {
+				if got := slices.Collect(c.all()); !slices.Equal(got, model) || c.len() != len(model) {
 					t.Fatalf("got %v of length %d, want %v", got, c.len(), model)
 				}
 			},
 			"add": func(t *rapid.T) {
 				for range bulk.Draw(t, "n") {
 					next++
-					if pos := c.add(next); int(pos) != len(model) {
+					if pos := c.add(epoch, next); int(pos) != len(model) {
 						t.Fatalf("added at %d, want %d", pos, len(model))
 					}
 					model = append(model, next)
@@ -56,7 +56,7 @@ func TestCow(t *testing.T) {
 			"set": func(t *rapid.T) {
 				next++
 				pos := position(t)
-				c.set(pos, next)
+				c.set(epoch, pos, next)
 				model[pos] = next
 			},
 			"remove": func(t *rapid.T) { remove(position(t)) },
@@ -65,7 +65,10 @@ func TestCow(t *testing.T) {
 					remove(position(t))
 				}
 			},
-			"snapshot": func(t *rapid.T) { snaps = append(snaps, taken{c.snapshot(), slices.Clone(model)}) },
+			"snapshot": func(t *rapid.T) {
+				snaps = append(snaps, taken{c, slices.Clone(model)})
+				epoch++
+			},
 		})
 		for _, s := range snaps {
 			if got := slices.Collect(s.snap.all()); !slices.Equal(got, s.want) || s.snap.len() != len(s.want) {
@@ -80,18 +83,18 @@ func TestCow(t *testing.T) {
 func TestCowSmall(t *testing.T) {
 	var c cow[int]
 	for i := range pageLen {
-		c.add(i)
+		c.add(0, i)
 		if n := len(c.dir[0].items); cap(c.dir[0].items) > 2*n {
 			t.Fatalf("%d elements in an array of %d", n, cap(c.dir[0].items))
 		}
 	}
 	for c.len() > 1 {
-		c.remove(0)
+		c.remove(0, 0)
 		if n := len(c.dir[0].items); cap(c.dir[0].items) > max(16, 4*n) {
 			t.Fatalf("%d elements in an array of %d", n, cap(c.dir[0].items))
 		}
 	}
-	c.remove(0)
+	c.remove(0, 0)
 	if len(c.dir) != 0 {
 		t.Fatal("an empty list has a page")
 	}
@@ -101,10 +104,10 @@ func TestCowSmall(t *testing.T) {
 func TestCowForgets(t *testing.T) {
 	var c cow[*int]
 	for i := range pageLen + 1 {
-		c.add(&i)
+		c.add(0, &i)
 	}
 	for range pageLen {
-		c.remove(0)
+		c.remove(0, 0)
 	}
 	for i, e := range c.dir[0].items[:cap(c.dir[0].items)][c.len():] {
 		if e != nil {

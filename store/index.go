@@ -7,14 +7,14 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
+	"hash/maphash"
 	"runtime/debug"
 	"slices"
 )
 
 // IndexFunc appends to values those under which obj is found in an index, and
 // returns the result. None, or a value twice, is fine. It may as well return a
-// slice of its own; appending spares the allocation.
+// slice of its own; appending spares the allocation. It must not keep values.
 //
 // It must be pure: no side effects, and the same result each time for one
 // state of an object. It is called once per state, by the goroutine that drives
@@ -59,41 +59,52 @@ type index[T any] struct {
 	fn   IndexFunc[T]
 	ord  int // its position in Store.indexes
 
-	// buckets has no empty ones. The list is for those who want all of them.
-	buckets map[string]*bucket[T]
-	list    cow[*bucket[T]]
+	// buckets has no empty ones.
+	seed    maphash.Seed
+	buckets directory[bucket[T]]
 }
 
-// bucket has the objects of one value of an index.
+func newIndex[T any](name string, fn IndexFunc[T]) *index[T] {
+	return &index[T]{name: name, fn: fn, seed: maphash.MakeSeed()}
+}
+
+// value is one value of an index.
+type value[T any] struct {
+	index *index[T]
+	text  string
+	hash  uint64
+	now   *bucket[T] // for writers only
+}
+
+// bucket has the objects of one value of an index. It is of the epoch of its list,
+// and replaced by a copy before it is written to in another one.
 type bucket[T any] struct {
-	index   *index[T] // never changes
-	value   string    // never changes
-	slot    uint32    // its position in index.list
+	value   *value[T]
 	records cow[*Record[T]]
 }
 
 // term is one value of one index under which an object belongs.
 type term[T any] struct {
 	index *index[T]
-	value string
+	text  string
 }
 
 // ref is a place where an index has an object.
 type ref[T any] struct {
-	bucket *bucket[T]
-	pos    uint32
+	value *value[T]
+	pos   uint32
 }
 
 // compare orders terms and refs alike.
 func (r ref[T]) compare(t term[T]) int {
-	if r.bucket.index != t.index {
-		return cmp.Compare(r.bucket.index.ord, t.index.ord)
+	if r.value.index != t.index {
+		return cmp.Compare(r.value.index.ord, t.index.ord)
 	}
-	return cmp.Compare(r.bucket.value, t.value)
+	return cmp.Compare(r.value.text, t.text)
 }
 
-// values calls the index function.
-func (ix *index[T]) values(obj T) (values []string, stack []byte, err error) {
+// values calls the index function, which may append to scratch.
+func (ix *index[T]) values(scratch []string, obj T) (values []string, stack []byte, err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
@@ -103,54 +114,62 @@ func (ix *index[T]) values(obj T) (values []string, stack []byte, err error) {
 			values, stack, err = nil, debug.Stack(), fmt.Errorf("index function panicked: %v", p)
 		}
 	}()
-	values, err = ix.fn(nil, obj)
+	values, err = ix.fn(scratch, obj)
 	return values, nil, err
 }
 
-// appendTerms appends to terms those of rec in ix, sorted and without
-// duplicates.
-func (s *Store[T]) appendTerms(terms []term[T], errs []error, ix *index[T], rec *Record[T]) ([]term[T], []error) {
-	values, stack, err := ix.values(rec.obj)
+// terms are those of a state, or of several one after the other, with the failures
+// of index functions.
+type terms[T any] struct {
+	all     []term[T]
+	errs    []error
+	scratch [8]string // what index functions append to
+}
+
+func (ts *terms[T]) reset() {
+	clear(ts.all)
+	ts.all, ts.errs = ts.all[:0], nil
+}
+
+// append adds the terms of one state in ix, sorted and without duplicates.
+func (ts *terms[T]) append(store string, ix *index[T], meta Meta, obj T) {
+	values, stack, err := ix.values(ts.scratch[:0], obj)
 	if err != nil {
-		return terms, append(errs, &IndexError{Store: s.name, Index: ix.name, Meta: rec.Meta(), Err: err, Stack: stack})
+		ts.errs = append(ts.errs, &IndexError{Store: store, Index: ix.name, Meta: meta, Err: err, Stack: stack})
+		return
 	}
-	start := len(terms)
+	start := len(ts.all)
 	for _, v := range values {
-		terms = append(terms, term[T]{ix, v})
+		ts.all = append(ts.all, term[T]{ix, v})
 	}
 	if len(values) > 1 {
-		mine := terms[start:]
-		slices.SortFunc(mine, func(a, b term[T]) int { return cmp.Compare(a.value, b.value) })
-		terms = terms[:start+len(slices.Compact(mine))]
+		mine := ts.all[start:]
+		slices.SortFunc(mine, func(a, b term[T]) int { return cmp.Compare(a.text, b.text) })
+		ts.all = ts.all[:start+len(slices.Compact(mine))]
 	}
-	return terms, errs
 }
 
 // termsOf calls the index functions. The result is valid until the next call.
 // The caller holds writing.
-func (s *Store[T]) termsOf(rec *Record[T]) (terms []term[T], errs []error) {
-	clear(s.terms)
-	s.terms = s.terms[:0]
+func (s *Store[T]) termsOf(meta Meta, obj T) ([]term[T], []error) {
+	s.terms.reset()
 	for _, ix := range s.indexes {
-		s.terms, errs = s.appendTerms(s.terms, errs, ix, rec)
+		s.terms.append(s.name, ix, meta, obj)
 	}
-	return s.terms, errs
+	return s.terms.all, s.terms.errs
 }
 
-// reindex makes the indexes have rec under terms, and takes out the record
-// that they had before under refs. The caller holds both locks.
-func (rec *Record[T]) reindex(old []ref[T], terms []term[T]) {
+// reindex makes the indexes have rec under terms, and takes out the record that
+// they had before under old. The caller holds both locks, or nobody knows of the
+// indexes yet.
+func (rec *Record[T]) reindex(epoch uint64, old []ref[T], terms []term[T]) {
 	if haveTerms(old, terms) {
 		for _, r := range old {
-			r.bucket.records.set(r.pos, rec)
+			r.set(epoch, rec)
 		}
-		rec.refs = old
 		return
 	}
-	var refs []ref[T]
-	if len(terms) > 0 {
-		refs = make([]ref[T], 0, len(terms))
-	}
+	refs := make([]ref[T], 0, len(terms))
 	for len(old) > 0 || len(terms) > 0 {
 		order := 0
 		switch {
@@ -163,18 +182,18 @@ func (rec *Record[T]) reindex(old []ref[T], terms []term[T]) {
 		}
 		switch {
 		case order < 0:
-			old[0].leave()
+			old[0].leave(epoch)
 			old = old[1:]
 		case order > 0:
-			refs = append(refs, terms[0].enter(rec))
+			refs = append(refs, terms[0].enter(epoch, &terms[0].index.buckets, rec))
 			terms = terms[1:]
 		default:
-			old[0].bucket.records.set(old[0].pos, rec)
+			old[0].set(epoch, rec)
 			refs = append(refs, old[0])
 			old, terms = old[1:], terms[1:]
 		}
 	}
-	rec.refs = refs
+	rec.setRefs(refs)
 }
 
 func haveTerms[T any](refs []ref[T], terms []term[T]) bool {
@@ -189,108 +208,70 @@ func haveTerms[T any](refs []ref[T], terms []term[T]) bool {
 	return true
 }
 
-// enter puts rec into the bucket of t.
-func (t term[T]) enter(rec *Record[T]) ref[T] {
-	ix := t.index
-	b := ix.buckets[t.value]
+// find returns the bucket of a text in buckets, which are those of the index now
+// or as they once were; nil if it is not there.
+func (ix *index[T]) find(buckets *directory[bucket[T]], text string) *bucket[T] {
+	hash := maphash.String(ix.seed, text)
+	b := buckets.bin(hash)
 	if b == nil {
-		b = &bucket[T]{index: ix, value: t.value}
-		b.slot = ix.list.add(b)
-		ix.buckets[t.value] = b
+		return nil
 	}
-	return ref[T]{bucket: b, pos: b.records.add(rec)}
+	tag := tagOf(hash)
+	for slot := b.home(tag); b.tags[slot] != 0; slot = b.next(slot) {
+		if b.tags[slot] == tag && b.elems[slot].value.text == text {
+			return b.elems[slot]
+		}
+	}
+	return nil
+}
+
+func hashOfBucket[T any](b *bucket[T]) uint64 { return b.value.hash }
+
+// own returns the bucket of the value, as one of the present epoch.
+func (v *value[T]) own(epoch uint64) *bucket[T] {
+	if b := v.now; b.records.epoch != epoch {
+		v.now = &bucket[T]{value: v, records: b.records}
+		v.now.records.ownDir(epoch)
+		v.index.buckets.replace(epoch, v.hash, b, v.now)
+	}
+	return v.now
+}
+
+// enter puts rec into the bucket of t, which is one of buckets.
+func (t term[T]) enter(epoch uint64, buckets *directory[bucket[T]], rec *Record[T]) ref[T] {
+	ix := t.index
+	b := ix.find(buckets, t.text)
+	if b == nil {
+		v := &value[T]{index: ix, text: t.text, hash: maphash.String(ix.seed, t.text)}
+		b = &bucket[T]{value: v, records: cow[*Record[T]]{epoch: epoch}}
+		v.now = b
+		buckets.add(epoch, v.hash, b, hashOfBucket)
+	}
+	return ref[T]{value: b.value, pos: b.value.own(epoch).records.add(epoch, rec)}
+}
+
+// set puts rec where r is.
+func (r ref[T]) set(epoch uint64, rec *Record[T]) {
+	r.value.own(epoch).records.set(epoch, r.pos, rec)
 }
 
 // leave takes what r refers to out of its bucket, and an empty bucket out of
 // its index.
-func (r ref[T]) leave() {
-	b := r.bucket
-	if moved, ok := b.records.remove(r.pos); ok {
-		refs := moved.refs
+func (r ref[T]) leave(epoch uint64) {
+	v := r.value
+	b := v.own(epoch)
+	if moved, ok := b.records.remove(epoch, r.pos); ok {
+		refs := moved.refs()
 		for i := range refs {
-			if refs[i].bucket == b {
+			if refs[i].value == v {
 				refs[i].pos = r.pos
 				break
 			}
 		}
 	}
-	if b.records.len() > 0 {
-		return
+	if b.records.len() == 0 {
+		v.index.buckets.remove(epoch, v.hash, b, hashOfBucket)
 	}
-	ix := b.index
-	delete(ix.buckets, b.value)
-	if moved, ok := ix.list.remove(b.slot); ok {
-		moved.slot = b.slot
-	}
-}
-
-// AddIndexers adds indexes and fills them with what the store holds: when it
-// returns they answer, and are complete. Readers go on meanwhile; the source
-// waits.
-//
-// It fails, and adds none of them, if one has no name or no function, or if
-// there is an index of that name already. Failures of the index functions are
-// told to OnIndexError, they are no failure of AddIndexers.
-func (s *Store[T]) AddIndexers(indexers map[string]IndexFunc[T]) error {
-	errs, err := s.addIndexers(indexers)
-	s.reportIndexErrors(errs)
-	return err
-}
-
-func (s *Store[T]) addIndexers(indexers map[string]IndexFunc[T]) (indexErrs []error, err error) {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	var added []*index[T]
-	for _, name := range slices.Sorted(maps.Keys(indexers)) {
-		switch {
-		case name == "":
-			return nil, fmt.Errorf("store %s: an index has no name: give each indexer one", s.name)
-		case indexers[name] == nil:
-			return nil, fmt.Errorf("store %s: index %q has no function: give it one, or leave the index out", s.name, name)
-		case s.byName[name] != nil:
-			return nil, fmt.Errorf("store %s: index %q is there already: choose another name", s.name, name)
-		}
-		added = append(added, &index[T]{
-			name:    name,
-			fn:      indexers[name],
-			ord:     len(s.indexes) + len(added),
-			buckets: map[string]*bucket[T]{},
-		})
-	}
-
-	// All functions are called before any record is touched, lest one that ends
-	// the goroutine leaves references to an index that is not there.
-	var terms []term[T]
-	var ends []int
-	if len(added) > 0 {
-		for _, p := range s.records.dir {
-			for _, rec := range p.items {
-				for _, ix := range added {
-					terms, indexErrs = s.appendTerms(terms, indexErrs, ix, rec)
-				}
-				ends = append(ends, len(terms))
-			}
-		}
-	}
-	start := 0
-	for i, end := range ends {
-		rec := s.records.dir[i/pageLen].items[i%pageLen]
-		refs := make([]ref[T], 0, len(rec.refs)+end-start)
-		refs = append(refs, rec.refs...)
-		for _, t := range terms[start:end] {
-			refs = append(refs, t.enter(rec))
-		}
-		rec.refs = refs
-		start = end
-	}
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, ix := range added {
-		s.byName[ix.name] = ix
-	}
-	s.indexes = append(s.indexes, added...)
-	return indexErrs, nil
 }
 
 func (s *Store[T]) reportIndexErrors(errs []error) {

@@ -56,7 +56,9 @@ func tags(values []string, t *thing) ([]string, error) {
 }
 
 // namespace is the index function of "namespace".
-func namespace(values []string, t *thing) ([]string, error) { return append(values, t.Key.Namespace), nil }
+func namespace(values []string, t *thing) ([]string, error) {
+	return append(values, t.Key.Namespace), nil
+}
 
 // at makes a meta of "name", or "name/uid", in namespace "ns".
 func at(name string, uid types.UID, version string) store.Meta {

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // Store keeps a collection of objects in memory, with indexes. It is a [Sink]:
@@ -21,13 +19,14 @@ import (
 //
 // No reader holds up the source for longer than it takes to look up a key,
 // whatever the size of the collection: lists and iterators work on a snapshot,
-// which costs nothing to take, and hold no lock. (Only [Store.AddIndexers] has
-// the source wait until it is done.) The source in turn holds up readers for
-// one change of one object at a time; index functions and the observer run
-// without the readers' lock.
+// which costs nothing to take, and hold no lock. The source in turn holds up
+// readers for one change of one object at a time, and [Store.Replace] for as long
+// as it takes to exchange two pointers; index functions and the observer run
+// without the readers' locks.
 //
-// A snapshot keeps what it has in memory as long as it is in use. So does an
-// iteration that does not go on.
+// A [Snapshot] keeps what it has in memory as long as it is in use. So does an
+// iteration that does not go on. What is changed after a snapshot was taken is
+// copied first, once, in pieces of some kilobytes.
 //
 // Make one with [New]. A Store must not be copied.
 type Store[T any] struct {
@@ -37,70 +36,32 @@ type Store[T any] struct {
 
 	// writing is held for a whole change, index functions included. It guards
 	// the pass, and of the records what only writers look at. Who holds it
-	// reads everything below without mu.
+	// reads everything below without the other locks.
 	writing sync.Mutex
-	pass    passState
-	terms   []term[T] // scratch of termsOf
+	pass    pass
+	terms   terms[T] // scratch of termsOf
 
-	// mu guards what readers see, and is held only while that is changed.
-	mu      sync.RWMutex
-	byKey   table[T]
-	records cow[*Record[T]]
-	indexes []*index[T] // by ordinal
-	byName  map[string]*index[T]
-	version string
+	// mu guards what readers see, and is held only while that is changed. byKey
+	// has further locks, for those who only look up a key; they are taken after
+	// mu.
+	mu         sync.RWMutex
+	byKey      table[T]
+	records    cow[*Record[T]]
+	indexes    []*index[T] // by ordinal; replaced, not changed
+	version    string
+	generation uint64 // counts what Snapshots tells apart
+	stated     bool   // what is here is, or was, a whole state
+	passing    bool   // a pass is under way
+
+	// epoch is that of all that no snapshot has; see cow. Shared says that there
+	// is a snapshot of it. It is set under the read lock of mu.
+	epoch  uint64
+	shared atomic.Bool
+
+	news news
+	told turns
 
 	stale, indexErrors, commits, aborts, swept atomic.Uint64
-}
-
-// passState is what the store knows of the pass that is under way.
-type passState struct {
-	// open is set from Begin to Commit or Abort.
-	open bool
-
-	// mark is what records seen in this pass are marked with. It would take
-	// four billion passes to see the same mark twice.
-	mark uint32
-
-	// seen counts the records that bear the mark.
-	seen int
-}
-
-// Record is one state of an object as the store keeps it. It does not change,
-// but for Tag, and may be kept: that costs no memory beyond what the store needs
-// while the state is current.
-type Record[T any] struct {
-	key     Key
-	obj     T
-	uid     types.UID
-	version string
-
-	// The rest is looked at only in the record of the current state, and only
-	// by writers.
-
-	refs []ref[T] // where the indexes have it, in the order of terms
-	slot uint32   // its position in Store.records
-	seen uint32   // the mark of the last pass that had it
-
-	// Tag is for the observer to use, from OnChange only. It passes from each
-	// record to that which replaces it, and is zero in the first one of a key.
-	Tag uint32
-}
-
-// Meta identifies the state.
-func (r *Record[T]) Meta() Meta {
-	return Meta{Key: r.key, UID: r.uid, Version: r.version}
-}
-
-// Object is the object. It is shared and must not be modified.
-func (r *Record[T]) Object() T { return r.obj }
-
-// Key is the key of the object.
-func (r *Record[T]) Key() Key { return r.key }
-
-// is reports whether r is the state that meta means, for certain.
-func (r *Record[T]) is(meta Meta) bool {
-	return meta.Version != "" && meta.Version == r.version && meta.UID == r.uid
 }
 
 // Config of a [Store]. The zero value is usable.
@@ -110,18 +71,20 @@ type Config[T any] struct {
 
 	// Indexers are the indexes by name. Default: none. [Store.AddIndexers]
 	// adds more.
-	Indexers map[string]IndexFunc[T]
+	Indexers Indexers[T]
 
 	// OnChange is told each effective change, one after the other in the order
-	// in which they were made, by the goroutine that drives the sink and before
-	// the sink's method returns. The change is visible to readers by then. No
+	// in which they were made, by the goroutine that makes it and before the
+	// method returns that did. The change is visible to readers by then. No
 	// lock is held: it may read the store, and may take its time if the source
-	// can wait. It must not drive the sink. Default: nobody is told.
+	// can wait. It must not change the store: that would wait for OnChange.
+	// Default: nobody is told, and an update of an object whose metadata say what
+	// the source says, and of which there is no snapshot, allocates nothing.
 	OnChange func(Change[T])
 
 	// OnIndexError is told of each failure of an index function, as an
 	// [*IndexError], once the object is stored and before OnChange. No lock is
-	// held. It is called by the goroutine that drives the sink, or that calls
+	// held. It is called by the goroutine that makes the change, or that calls
 	// [Store.AddIndexers]. Default: failures are only counted, in [Stats].
 	OnIndexError func(error)
 }
@@ -176,7 +139,8 @@ type Change[T any] struct {
 	// Old as the deletion told it, zero if it did not.
 	New T
 
-	// Record is the store's record of New; if Deleted, of Old.
+	// Record is the store's record of New; if Deleted, of Old. Only OnChange
+	// gets it.
 	Record *Record[T]
 }
 
@@ -209,8 +173,9 @@ func New[T any](cfg Config[T]) (*Store[T], error) {
 		onChange:     cfg.OnChange,
 		onIndexError: cfg.OnIndexError,
 		byKey:        newTable[T](),
-		byName:       map[string]*index[T]{},
+		epoch:        1,
 	}
+	s.told.init()
 	if s.name == "" {
 		s.name = reflect.TypeFor[T]().String()
 	}
@@ -222,8 +187,8 @@ func New[T any](cfg Config[T]) (*Store[T], error) {
 
 // Stats returns the figures of the moment. It never waits for the source.
 func (s *Store[T]) Stats() Stats {
-	s.rlock()
-	objects, indexes := s.byKey.n, len(s.byName)
+	rlock(&s.mu)
+	objects, indexes := s.records.len(), len(s.indexes)
 	s.mu.RUnlock()
 	return Stats{
 		Objects:     objects,

@@ -3,97 +3,113 @@
 
 package store
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"math/bits"
+	"runtime"
+	"sync"
+)
 
-// table finds records by key: a hash table with linear probing. Unlike a map
-// it keeps no copies of the keys, replaces a record without a second search,
-// is resized without keeping readers out, and becomes smaller again.
+// table finds records by key. It is cut into stripes by the hash, each with a lock
+// of its own, so that readers on different processors seldom meet; and it keeps no
+// copies of the keys.
 //
-// Its owner guards it with a read-write lock: find needs the read lock or being
-// the only writer, resized the latter, all others the write lock.
+// Who finds something in a stripe needs its lock, or to be the only writer. Who
+// changes a stripe needs its write lock, besides that of the store.
 type table[T any] struct {
-	slots []slot[T] // their number is a power of two
-	n     int
-	seed  maphash.Seed
+	seed    maphash.Seed
+	stripes *[stripes]stripe[T]
 }
 
-// slot of a table; it is free if it has no record.
-type slot[T any] struct {
-	hash uint64
-	rec  *Record[T]
-}
+const (
+	stripeBits = 5
+	stripes    = 1 << stripeBits
+)
 
-// minSlots is how many slots a table has at least.
-const minSlots = 8
+// stripe fills a line of the processor's cache: 64 bytes.
+type stripe[T any] struct {
+	mu   sync.RWMutex
+	keys directory[Record[T]]
+}
 
 func newTable[T any]() table[T] {
-	return table[T]{slots: make([]slot[T], minSlots), seed: maphash.MakeSeed()}
+	return table[T]{seed: maphash.MakeSeed(), stripes: new([stripes]stripe[T])}
 }
 
-// find returns the position of the record of key, or of the free slot where it
-// belongs.
-func (t *table[T]) find(key Key) (pos int, rec *Record[T], hash uint64) {
-	hash = maphash.Comparable(t.seed, key)
-	for pos = t.home(hash); ; pos = t.next(pos) {
-		s := &t.slots[pos]
-		if s.rec == nil || s.hash == hash && s.rec.key == key {
-			return pos, s.rec, hash
-		}
-	}
+func (t *table[T]) hash(key Key) uint64 { return maphash.Comparable(t.seed, key) }
+
+func (t *table[T]) hashOf(r *Record[T]) uint64 { return t.hash(r.Key()) << stripeBits }
+
+func (t *table[T]) stripe(hash uint64) *stripe[T] {
+	return &t.stripes[hash>>(64-stripeBits)]
 }
 
-func (t *table[T]) home(hash uint64) int { return int(hash) & (len(t.slots) - 1) }
+// find returns the record of a key with this hash, nil if there is none.
+func (t *table[T]) find(hash uint64, key Key) *Record[T] {
+	return findKey(&t.stripe(hash).keys, hash<<stripeBits, key)
+}
 
-func (t *table[T]) next(pos int) int { return (pos + 1) & (len(t.slots) - 1) }
-
-// resized returns slots for one more record, or one less, if those of the table
-// are too few or too many by far; else nil. With them assigned to slots the
-// table is what it was, but positions that find returned are void.
-func (t *table[T]) resized(more int) []slot[T] {
-	size := len(t.slots)
-	switch n := t.n + more; {
-	case n > size/4*3:
-		size *= 2
-	case n < size/8 && size > minSlots:
-		size /= 2
-	default:
+func findKey[T any](d *directory[Record[T]], hash uint64, key Key) *Record[T] {
+	b := d.bin(hash)
+	if b == nil {
 		return nil
 	}
-	r := table[T]{slots: make([]slot[T], size)}
-	for _, s := range t.slots {
-		if s.rec == nil {
-			continue
+	tag := tagOf(hash)
+	for slot := b.home(tag); b.tags[slot] != 0; slot = b.next(slot) {
+		if b.tags[slot] == tag {
+			if r := b.elems[slot]; r.Key() == key {
+				return r
+			}
 		}
-		pos := r.home(s.hash)
-		for r.slots[pos].rec != nil {
-			pos = r.next(pos)
-		}
-		r.slots[pos] = s
 	}
-	return r.slots
+	return nil
 }
 
-// add puts rec into the table, which must not have its key.
-func (t *table[T]) add(hash uint64, rec *Record[T]) {
-	pos := t.home(hash)
-	for t.slots[pos].rec != nil {
-		pos = t.next(pos)
+// put puts r into the table, in the place of held if that is not nil.
+func (t *table[T]) put(epoch, hash uint64, held, r *Record[T]) {
+	keys := &t.stripe(hash).keys
+	if held != nil {
+		keys.replace(epoch, hash<<stripeBits, held, r)
+	} else {
+		keys.add(epoch, hash<<stripeBits, r, t.hashOf)
 	}
-	t.slots[pos] = slot[T]{hash, rec}
-	t.n++
 }
 
-// remove frees the slot at pos, and moves up those behind it that would not be
-// found any more.
-func (t *table[T]) remove(pos int) {
-	size := len(t.slots)
-	for next := t.next(pos); t.slots[next].rec != nil; next = t.next(next) {
-		home := t.home(t.slots[next].hash)
-		if (next-home)&(size-1) >= (next-pos)&(size-1) {
-			t.slots[pos] = t.slots[next]
-			pos = next
-		}
+// remove takes r out.
+func (t *table[T]) remove(epoch, hash uint64, r *Record[T]) {
+	t.stripe(hash).keys.remove(epoch, hash<<stripeBits, r, t.hashOf)
+}
+
+// stripeSet is a set of stripes.
+type stripeSet uint32
+
+const allStripes stripeSet = 1<<stripes - 1
+
+func (s *stripeSet) add(hash uint64) { *s |= 1 << (hash >> (64 - stripeBits)) }
+
+// lock takes the write locks of a set of stripes.
+func (t *table[T]) lock(set stripeSet) {
+	for s := set; s != 0; s &= s - 1 {
+		t.stripes[bits.TrailingZeros32(uint32(s))].mu.Lock()
 	}
-	t.slots[pos] = slot[T]{}
-	t.n--
+}
+
+func (t *table[T]) unlock(set stripeSet) {
+	for s := set; s != 0; s &= s - 1 {
+		t.stripes[bits.TrailingZeros32(uint32(s))].mu.Unlock()
+	}
+}
+
+// rlock takes a read lock. It tries before it waits: a reader that waits for a
+// sync.RWMutex has the lock from the moment the writer leaves it, but uses it only
+// once it runs, and on a busy machine the next write waits for that. One that
+// yields meanwhile holds nobody up.
+func rlock(mu *sync.RWMutex) {
+	for range 100 {
+		if mu.TryRLock() {
+			return
+		}
+		runtime.Gosched()
+	}
+	mu.RLock()
 }

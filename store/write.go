@@ -22,7 +22,10 @@ func (s *Store[T]) Begin(context.Context, Pass) error {
 	if s.pass.open {
 		s.aborts.Add(1)
 	}
-	s.pass = passState{open: true, mark: s.pass.mark + 1}
+	s.pass = pass{open: true, seen: make([]uint64, (s.records.len()+63)/64)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passing = true
 	return nil
 }
 
@@ -32,11 +35,11 @@ func (s *Store[T]) Begin(context.Context, Pass) error {
 func (s *Store[T]) Holds(meta Meta) bool {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	_, held, _ := s.byKey.find(meta.Key)
+	held := s.byKey.find(s.byKey.hash(meta.Key), meta.Key)
 	if held == nil || !held.is(meta) {
 		return false
 	}
-	s.see(held)
+	s.pass.see(held.slot)
 	return true
 }
 
@@ -50,61 +53,133 @@ func (s *Store[T]) Apply(_ context.Context, meta Meta, obj T) error {
 	if meta.Key.Name == "" {
 		return fmt.Errorf("store %s: apply %q: %w", s.name, meta, errNoName)
 	}
-	change, errs, ok := s.apply(meta, obj)
-	s.reportIndexErrors(errs)
-	if ok {
-		s.report(change)
-	}
+	s.put(meta, obj, Stale)
 	return nil
 }
 
-func (s *Store[T]) apply(meta Meta, obj T) (change Change[T], errs []error, changed bool) {
+// put stores obj. Outside of a pass it is dropped if stale says so of its meta and
+// that of what is held.
+func (s *Store[T]) put(meta Meta, obj T, stale func(next, held Meta) bool) {
+	c, errs, ok := s.putUntold(meta, obj, stale)
+	s.reportIndexErrors(errs)
+	if ok {
+		s.tell(c)
+	}
+}
+
+func (s *Store[T]) putUntold(meta Meta, obj T, stale func(next, held Meta) bool) (c toldChange[T], errs []error, changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	pos, held, hash := s.byKey.find(meta.Key)
-	change = Change[T]{Kind: Added, Meta: meta, New: obj}
+	hash := s.byKey.hash(meta.Key)
+	held := s.byKey.find(hash, meta.Key)
 	if held != nil {
 		if s.pass.open {
 			if held.is(meta) {
-				s.see(held)
-				return change, nil, false
+				s.pass.see(held.slot)
+				return c, nil, false
 			}
-		} else if Stale(meta, held.Meta()) {
+		} else if stale(meta, held.Meta()) {
 			s.stale.Add(1)
-			return change, nil, false
+			return c, nil, false
 		}
-		change.Kind, change.OldMeta, change.Old = Updated, held.Meta(), held.obj
 	}
-
-	rec := &Record[T]{key: meta.Key, obj: obj, uid: meta.UID, version: meta.Version}
-	change.Record = rec
-	terms, errs := s.termsOf(rec)
-	var slots []slot[T]
-	if held == nil {
-		slots = s.byKey.resized(1)
+	terms, errs := s.termsOf(meta, obj)
+	if s.onChange != nil {
+		c.Change = Change[T]{Kind: Added, Meta: meta, New: obj}
+		if held != nil {
+			c.Kind, c.OldMeta, c.Old = Updated, held.Meta(), held.obj
+		}
 	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if held == nil {
-		if slots != nil {
-			s.byKey.slots = slots
-		}
-		s.byKey.add(hash, rec)
-		rec.slot = s.records.add(rec)
-		rec.reindex(nil, terms)
-	} else {
-		s.byKey.slots[pos].rec = rec
-		rec.slot, rec.seen, rec.Tag = held.slot, held.seen, held.Tag
-		s.records.set(rec.slot, rec)
-		rec.reindex(held.refs, terms)
-		held.refs = nil
-	}
-	s.see(rec)
+	s.age()
+	var set stripeSet
+	set.add(hash)
+	s.byKey.lock(set)
+	defer s.byKey.unlock(set)
+	c.Record = s.place(hash, held, meta, obj, terms)
 	if !s.pass.open {
+		s.stated = true
 		s.advance(meta.Version)
 	}
-	return change, errs, true
+	c.number = s.changed()
+	return c, errs, true
+}
+
+// place puts obj where held is, or where there was nothing. The caller holds all
+// locks that it takes.
+func (s *Store[T]) place(hash uint64, held *Record[T], meta Meta, obj T, terms []term[T]) *Record[T] {
+	if held != nil && s.mayRewrite(held) && says(obj, meta) && haveTerms(held.refs(), terms) {
+		held.obj = obj
+		s.pass.see(held.slot)
+		return held
+	}
+	rec := newRecord(meta, obj, held)
+	if s.onChange == nil {
+		rec.Tag = uint32(s.epoch)
+	}
+	s.byKey.put(s.epoch, hash, held, rec)
+	if held == nil {
+		rec.slot = s.records.add(s.epoch, rec)
+		rec.reindex(s.epoch, nil, terms)
+	} else {
+		s.records.set(s.epoch, rec.slot, rec)
+		refs := held.refs()
+		rec.succeed(held)
+		rec.reindex(s.epoch, refs, terms)
+	}
+	s.pass.see(rec.slot)
+	return rec
+}
+
+// mayRewrite reports whether nobody can have rec but the store: it tells nobody of
+// records, and rec is in no snapshot.
+func (s *Store[T]) mayRewrite(rec *Record[T]) bool {
+	if s.onChange != nil || rec.Tag != uint32(s.epoch) {
+		return false
+	}
+	ext := rec.ext.Load()
+	return ext == nil || ext.meta == nil
+}
+
+// age begins a new epoch if there is a snapshot of the present one. The caller
+// holds mu, and calls it before it changes anything.
+func (s *Store[T]) age() {
+	if !s.shared.Load() {
+		return
+	}
+	s.shared.Store(false)
+	s.epoch++
+	if uint32(s.epoch) == 0 && s.onChange == nil { // lest an old tag is taken for a new one
+		s.epoch++
+		for rec := range s.records.all() {
+			rec.Tag = 0
+		}
+	}
+}
+
+// changed counts a change, and returns its number. The caller holds mu.
+func (s *Store[T]) changed() (number uint64) {
+	s.generation++
+	return s.generation - 1
+}
+
+// toldChange is a change that has to be told.
+type toldChange[T any] struct {
+	Change[T]
+	number uint64
+}
+
+// tell tells of a change, when those before it were told.
+func (s *Store[T]) tell(c toldChange[T]) {
+	s.news.changed()
+	if s.onChange == nil {
+		return
+	}
+	s.told.wait(c.number)
+	defer s.told.end(c.number)
+	s.onChange(c.Change)
 }
 
 // Page implements [Sink]; it does nothing.
@@ -118,19 +193,21 @@ func (s *Store[T]) Delete(_ context.Context, meta Meta, last T, known bool) erro
 	if meta.Key.Name == "" {
 		return fmt.Errorf("store %s: delete %q: %w", s.name, meta, errNoName)
 	}
-	if change, ok := s.delete(meta, last, known); ok {
-		s.report(change)
+	c, ok := s.deleteUntold(meta, last, known)
+	if ok {
+		s.tell(c)
 	}
 	return nil
 }
 
-func (s *Store[T]) delete(meta Meta, last T, known bool) (change Change[T], changed bool) {
+func (s *Store[T]) deleteUntold(meta Meta, last T, known bool) (c toldChange[T], changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	_, held, _ := s.byKey.find(meta.Key)
+	hash := s.byKey.hash(meta.Key)
+	held := s.byKey.find(hash, meta.Key)
 	if held != nil && Superseded(meta, held.Meta()) {
 		s.stale.Add(1)
-		return change, false
+		return c, false
 	}
 	version := meta.Version
 	if s.pass.open {
@@ -140,38 +217,44 @@ func (s *Store[T]) delete(meta Meta, last T, known bool) (change Change[T], chan
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.advance(version)
-		return change, false
+		return c, false
 	}
-	change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: held.Meta(), Old: held.obj, Record: held}
-	if known && meta.SameObject(change.OldMeta) {
-		change.New = last
+	c.Change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: held.Meta(), Old: held.obj, Record: held}
+	if known && meta.SameObject(c.OldMeta) {
+		c.New = last
 	}
-	s.remove(held, version)
-	return change, true
+	c.number = s.remove(hash, held, version)
+	return c, true
 }
 
-// remove takes rec out of everything, and the store to version. The caller
-// holds writing.
-func (s *Store[T]) remove(rec *Record[T], version string) {
-	slots := s.byKey.resized(-1)
+// remove takes rec out of everything, and the store to version. The caller holds
+// writing.
+func (s *Store[T]) remove(hash uint64, rec *Record[T], version string) (number uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if slots != nil {
-		s.byKey.slots = slots
+	s.age()
+	var set stripeSet
+	set.add(hash)
+	s.byKey.lock(set)
+	defer s.byKey.unlock(set)
+	s.displace(hash, rec)
+	s.advance(version)
+	return s.changed()
+}
+
+// displace takes rec out of everything. The caller holds all locks that it takes.
+func (s *Store[T]) displace(hash uint64, rec *Record[T]) {
+	s.byKey.remove(s.epoch, hash, rec)
+	for _, r := range rec.refs() {
+		r.leave(s.epoch)
 	}
-	pos, _, _ := s.byKey.find(rec.key)
-	s.byKey.remove(pos)
-	for _, r := range rec.refs {
-		r.leave()
-	}
-	rec.refs = nil // a snapshot may have rec, but needs no index
-	if moved, ok := s.records.remove(rec.slot); ok {
+	rec.setRefs(nil) // a snapshot may have rec, but needs no index
+	last := uint32(s.records.len() - 1)
+	moved, ok := s.records.remove(s.epoch, rec.slot)
+	if ok {
 		moved.slot = rec.slot
 	}
-	if s.pass.open && rec.seen == s.pass.mark {
-		s.pass.seen--
-	}
-	s.advance(version)
+	s.pass.forget(rec.slot, last, ok)
 }
 
 // Commit implements [Sink]: what was not applied since Begin is removed, object
@@ -185,17 +268,12 @@ func (s *Store[T]) Commit(_ context.Context, version string) error {
 		return err
 	}
 	for _, rec := range missing {
-		if change, ok := s.sweep(rec); ok {
-			s.report(change)
+		if c, ok := s.sweep(rec); ok {
+			s.tell(c)
 		}
 	}
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	s.pass.open = false
-	s.commits.Add(1)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.version = version
+	s.commit(version)
+	s.news.changed()
 	return nil
 }
 
@@ -206,47 +284,75 @@ func (s *Store[T]) missing() ([]*Record[T], error) {
 	if !s.pass.open {
 		return nil, fmt.Errorf("store %s: %w: call Begin before Commit", s.name, ErrNoPass)
 	}
-	n := s.byKey.n - s.pass.seen
+	n := s.records.len() - s.pass.n
 	if n == 0 {
 		return nil, nil
 	}
 	missing := make([]*Record[T], 0, n)
-	for _, p := range s.records.dir {
-		for _, rec := range p.items {
-			if rec.seen != s.pass.mark {
-				missing = append(missing, rec)
-			}
+	for rec := range s.records.all() {
+		if !s.pass.has(rec.slot) {
+			missing = append(missing, rec)
 		}
 	}
 	return missing, nil
 }
 
 // sweep removes rec because the pass did not have it.
-func (s *Store[T]) sweep(rec *Record[T]) (change Change[T], changed bool) {
+func (s *Store[T]) sweep(rec *Record[T]) (c toldChange[T], changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if _, held, _ := s.byKey.find(rec.key); held != rec {
-		return change, false
+	meta := rec.Meta()
+	hash := s.byKey.hash(meta.Key)
+	if s.byKey.find(hash, meta.Key) != rec {
+		return c, false
 	}
-	change = Change[T]{Kind: Deleted, Meta: rec.Meta(), OldMeta: rec.Meta(), Old: rec.obj, Record: rec}
-	s.remove(rec, "")
+	c.Change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: meta, Old: rec.obj, Record: rec}
+	c.number = s.remove(hash, rec, "")
 	s.swept.Add(1)
-	return change, true
+	return c, true
+}
+
+func (s *Store[T]) commit(version string) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.pass = pass{}
+	s.commits.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passing, s.stated = false, true
+	s.version = version
 }
 
 // Abort implements [Sink]: the pass is over, and all stays as it is.
 func (s *Store[T]) Abort(Pass, error) {
+	if s.abort() {
+		s.news.changed()
+	}
+}
+
+func (s *Store[T]) abort() bool {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if s.pass.open {
-		s.pass.open = false
-		s.aborts.Add(1)
+	if !s.pass.open {
+		return false
 	}
+	s.pass = pass{}
+	s.aborts.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passing = false
+	return true
 }
 
 // Progress implements [Sink]: the store is at version. Within a pass, where it
 // should not come, it is ignored. It returns no error.
 func (s *Store[T]) Progress(_ context.Context, version string) error {
+	s.progress(version)
+	s.news.changed()
+	return nil
+}
+
+func (s *Store[T]) progress(version string) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.mu.Lock()
@@ -254,7 +360,6 @@ func (s *Store[T]) Progress(_ context.Context, version string) error {
 	if !s.pass.open {
 		s.advance(version)
 	}
-	return nil
 }
 
 // MayBlock implements [Sink]: it returns false. What blocks is OnChange, if
@@ -266,19 +371,5 @@ func (s *Store[T]) MayBlock() bool { return false }
 func (s *Store[T]) advance(version string) {
 	if version != "" && Supersedes(version, s.version) {
 		s.version = version
-	}
-}
-
-func (s *Store[T]) report(change Change[T]) {
-	if s.onChange != nil {
-		s.onChange(change)
-	}
-}
-
-// see marks rec as seen in the pass, if there is one. The caller holds writing.
-func (s *Store[T]) see(rec *Record[T]) {
-	if s.pass.open && rec.seen != s.pass.mark {
-		rec.seen = s.pass.mark
-		s.pass.seen++
 	}
 }

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store
+
+import (
+	"iter"
+	"math/bits"
+)
+
+// directory finds elements by their hashes. It is a table of bins by extendible
+// hashing: what is copied on write, or moved as the table grows, is one small bin
+// at a time. Epochs are as with [cow].
+//
+// The first bits of a hash choose the entry of dir. Some of those that follow are
+// kept as the tag of the element, which says where in the bin it is looked for.
+type directory[E any] struct {
+	dir   []*bin[E] // their number is a power of two; a bin may have several
+	epoch uint64    // of dir
+	n     int32     // elements
+	bins  int32
+}
+
+// bin is a hash table with linear probing. It has more slots than elements.
+type bin[E any] struct {
+	epoch uint64
+	depth uint8 // how many first bits the hashes of its elements have in common
+	n     int32
+	tags  []uint8 // by slot; 0: the slot is free
+	elems []*E    // by slot
+}
+
+const (
+	minBin = 8  // slots
+	maxBin = 64 // slots, unless hashes are so bad that to split a bin is no use
+)
+
+// tagOf takes bits that are neither the first nor the last ones.
+func tagOf(hash uint64) uint8 { return uint8(hash>>24) | 0x80 }
+
+// bin returns the bin of a hash, nil if there is none.
+func (d *directory[E]) bin(hash uint64) *bin[E] {
+	if len(d.dir) == 0 {
+		return nil
+	}
+	return d.dir[d.entry(hash)]
+}
+
+func (d *directory[E]) depth() int { return bits.TrailingZeros(uint(len(d.dir))) }
+
+func (d *directory[E]) entry(hash uint64) int { return int(hash >> (64 - d.depth())) }
+
+func (b *bin[E]) home(tag uint8) int { return int(tag) & (len(b.tags) - 1) }
+
+func (b *bin[E]) next(slot int) int { return (slot + 1) & (len(b.tags) - 1) }
+
+// full reports whether one more element would be too much.
+func (b *bin[E]) full() bool { return int(b.n) >= len(b.tags)/8*7 }
+
+// add puts e into the directory, which must not have it. hashOf is asked for the
+// hashes of others.
+func (d *directory[E]) add(epoch uint64, hash uint64, e *E, hashOf func(*E) uint64) {
+	if len(d.dir) == 0 {
+		d.dir, d.epoch, d.bins = []*bin[E]{newBin[E](epoch, 0, minBin)}, epoch, 1
+	}
+	b := d.own(epoch, hash)
+	for b.full() {
+		if len(b.tags) < maxBin || int(b.depth) >= bits.Len32(uint32(d.n)) {
+			b.resize(2 * len(b.tags))
+			continue
+		}
+		d.split(b, hash, hashOf)
+		b = d.bin(hash)
+	}
+	b.add(tagOf(hash), e)
+	d.n++
+}
+
+// replace puts e in the place of old, which must be there.
+func (d *directory[E]) replace(epoch uint64, hash uint64, old, e *E) {
+	b := d.own(epoch, hash)
+	if slot := b.slotOf(tagOf(hash), old); slot >= 0 {
+		b.elems[slot] = e
+	}
+}
+
+// remove takes e out, which must be there.
+func (d *directory[E]) remove(epoch uint64, hash uint64, e *E, hashOf func(*E) uint64) {
+	b := d.own(epoch, hash)
+	slot := b.slotOf(tagOf(hash), e)
+	if slot < 0 {
+		return
+	}
+	b.remove(slot)
+	d.n--
+	if len(b.tags) > minBin && int(b.n) < len(b.tags)/8 {
+		b.resize(len(b.tags) / 2)
+	}
+	if d.bins > 1 && d.n < d.bins*minBin {
+		d.rebuild(epoch, hashOf)
+	}
+}
+
+// rebuild makes the directory anew, since most of its elements are gone.
+func (d *directory[E]) rebuild(epoch uint64, hashOf func(*E) uint64) {
+	fresh := directory[E]{}
+	for e := range d.all() {
+		fresh.add(epoch, hashOf(e), e, hashOf)
+	}
+	*d = fresh
+}
+
+// own makes the directory and the bin of hash ones of the present epoch, and
+// returns the bin.
+func (d *directory[E]) own(epoch uint64, hash uint64) *bin[E] {
+	if d.epoch != epoch {
+		d.epoch = epoch
+		d.dir = append([]*bin[E](nil), d.dir...)
+	}
+	b := d.bin(hash)
+	if b.epoch == epoch {
+		return b
+	}
+	c := *b
+	c.epoch = epoch
+	c.tags = append([]uint8(nil), b.tags...)
+	c.elems = append([]*E(nil), b.elems...)
+	d.point(hash, &c)
+	return &c
+}
+
+// point makes all entries of the bin of hash point to b.
+func (d *directory[E]) point(hash uint64, b *bin[E]) {
+	each := 1 << (d.depth() - int(b.depth))
+	first := d.entry(hash) &^ (each - 1)
+	for i := range each {
+		d.dir[first+i] = b
+	}
+}
+
+// split makes two bins of b, which is that of hash.
+func (d *directory[E]) split(b *bin[E], hash uint64, hashOf func(*E) uint64) {
+	if int(b.depth) == d.depth() {
+		dir := make([]*bin[E], 0, 2*len(d.dir))
+		for _, b := range d.dir {
+			dir = append(dir, b, b)
+		}
+		d.dir = dir
+	}
+	var halves [2]*bin[E]
+	for i := range halves {
+		halves[i] = newBin[E](b.epoch, b.depth+1, maxBin)
+	}
+	bit := 63 - b.depth
+	for slot, tag := range b.tags {
+		if tag != 0 {
+			e := b.elems[slot]
+			halves[hashOf(e)>>bit&1].add(tag, e)
+		}
+	}
+	d.point(hash&^(1<<bit), halves[0])
+	d.point(hash|1<<bit, halves[1])
+	d.bins++
+}
+
+// all iterates over the elements.
+func (d directory[E]) all() iter.Seq[*E] {
+	return func(yield func(*E) bool) {
+		var last *bin[E]
+		for _, b := range d.dir {
+			if b == last {
+				continue
+			}
+			last = b
+			for slot, tag := range b.tags {
+				if tag != 0 && !yield(b.elems[slot]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func newBin[E any](epoch uint64, depth uint8, slots int) *bin[E] {
+	return &bin[E]{epoch: epoch, depth: depth, tags: make([]uint8, slots), elems: make([]*E, slots)}
+}
+
+// add puts e into the first free slot from its home on.
+func (b *bin[E]) add(tag uint8, e *E) {
+	slot := b.home(tag)
+	for b.tags[slot] != 0 {
+		slot = b.next(slot)
+	}
+	b.tags[slot], b.elems[slot] = tag, e
+	b.n++
+}
+
+// slotOf returns the slot of e, -1 if it is not there.
+func (b *bin[E]) slotOf(tag uint8, e *E) int {
+	for slot := b.home(tag); b.tags[slot] != 0; slot = b.next(slot) {
+		if b.elems[slot] == e {
+			return slot
+		}
+	}
+	return -1
+}
+
+// remove frees a slot, and moves up those behind it that would not be found any
+// more.
+func (b *bin[E]) remove(slot int) {
+	mask := len(b.tags) - 1
+	for next := b.next(slot); b.tags[next] != 0; next = b.next(next) {
+		home := b.home(b.tags[next])
+		if (next-home)&mask >= (next-slot)&mask {
+			b.tags[slot], b.elems[slot] = b.tags[next], b.elems[next]
+			slot = next
+		}
+	}
+	b.tags[slot], b.elems[slot] = 0, nil
+	b.n--
+}
+
+// resize gives the bin another number of slots.
+func (b *bin[E]) resize(slots int) {
+	old := *b
+	b.tags, b.elems, b.n = make([]uint8, slots), make([]*E, slots), 0
+	for slot, tag := range old.tags {
+		if tag != 0 {
+			b.add(tag, old.elems[slot])
+		}
+	}
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+)
+
+// Index is an index of a [Store], or of a [Snapshot], found once so that its name
+// need not be looked up, and cannot be missing, at each use. It is a small value,
+// and may be used by any number of goroutines. The zero Index has nothing.
+type Index[T any] struct {
+	index *index[T]
+	store *Store[T]             // nil if of a snapshot
+	then  *directory[bucket[T]] // of a snapshot
+}
+
+// Name returns the name of the index.
+func (x Index[T]) Name() string {
+	if x.index == nil {
+		return ""
+	}
+	return x.index.name
+}
+
+// List returns the objects under value, in no particular order, as they were at one
+// point in time. The slice is the caller's.
+func (x Index[T]) List(value string) []T { return objects(x.bucket(value)) }
+
+// All iterates over the objects under value as [Store.All] does.
+func (x Index[T]) All(value string) iter.Seq2[Key, T] {
+	return func(yield func(Key, T) bool) { eachKey(x.bucket(value), yield) }
+}
+
+// Keys returns the keys of the objects under value.
+func (x Index[T]) Keys(value string) []Key { return keys(x.bucket(value)) }
+
+// Count returns how many objects there are under value.
+func (x Index[T]) Count(value string) int {
+	if x.store == nil {
+		records := x.bucket(value)
+		return records.len()
+	}
+	rlock(&x.store.mu)
+	defer x.store.mu.RUnlock()
+	if b := x.index.find(&x.index.buckets, value); b != nil {
+		return b.records.len()
+	}
+	return 0
+}
+
+// Values returns the values under which there are objects, in no particular order,
+// as they were at one point in time. The slice is the caller's.
+func (x Index[T]) Values() []string {
+	buckets := directory[bucket[T]]{}
+	switch {
+	case x.store != nil:
+		rlock(&x.store.mu)
+		x.store.share()
+		buckets = x.index.buckets
+		x.store.mu.RUnlock()
+	case x.then != nil:
+		buckets = *x.then
+	}
+	values := make([]string, 0, buckets.n)
+	for b := range buckets.all() {
+		values = append(values, b.value.text)
+	}
+	return values
+}
+
+// bucket returns the records under value.
+func (x Index[T]) bucket(value string) (records cow[*Record[T]]) {
+	switch {
+	case x.store != nil:
+		rlock(&x.store.mu)
+		defer x.store.mu.RUnlock()
+		if b := x.index.find(&x.index.buckets, value); b != nil {
+			x.store.share()
+			records = b.records
+		}
+	case x.then != nil:
+		if b := x.index.find(x.then, value); b != nil {
+			records = b.records
+		}
+	}
+	return records
+}
+
+// Index returns the index of that name. If there is none the error wraps
+// [ErrNoIndex].
+func (s *Store[T]) Index(name string) (Index[T], error) {
+	rlock(&s.mu)
+	indexes := s.indexes
+	s.mu.RUnlock()
+	for _, ix := range indexes {
+		if ix.name == name {
+			return Index[T]{index: ix, store: s}, nil
+		}
+	}
+	return Index[T]{}, noIndex(s.name, name)
+}
+
+// AddIndex is [Store.AddIndexers] for a single index, which it returns.
+func (s *Store[T]) AddIndex(name string, fn IndexFunc[T]) (Index[T], error) {
+	if err := s.AddIndexers(Indexers[T]{name: fn}); err != nil {
+		return Index[T]{}, err
+	}
+	return s.Index(name)
+}
+
+// ErrIndexExists says that a store has an index of that name already.
+var ErrIndexExists = errors.New("there is such an index already")
+
+// AddIndexers adds indexes and fills them with what the store holds: when it
+// returns they answer, and are complete. Their functions are called while readers
+// and the source go on; the source waits while the objects are entered.
+//
+// It fails, and adds none of them, if one has no name or no function, or if
+// there is an index of that name already ([ErrIndexExists]). Failures of the index
+// functions are told to OnIndexError, they are no failure of AddIndexers.
+func (s *Store[T]) AddIndexers(indexers Indexers[T]) error {
+	added, err := s.newIndexes(indexers)
+	if err != nil || len(added) == 0 {
+		return err
+	}
+	aside := s.termsAside(added)
+	errs, err := s.addIndexes(added, aside)
+	s.reportIndexErrors(errs)
+	return err
+}
+
+func (s *Store[T]) newIndexes(indexers Indexers[T]) (added []*index[T], err error) {
+	for _, name := range slices.Sorted(maps.Keys(indexers)) {
+		switch {
+		case name == "":
+			return nil, fmt.Errorf("store %s: an index has no name: give each indexer one", s.name)
+		case indexers[name] == nil:
+			return nil, fmt.Errorf("store %s: index %q has no function: give it one, or leave the index out", s.name, name)
+		}
+		added = append(added, newIndex(name, indexers[name]))
+	}
+	return added, nil
+}
+
+// aside is what index functions said of the records of a snapshot.
+type aside[T any] struct {
+	records cow[*Record[T]]
+	terms   terms[T]
+	ends    []int // of the terms of each record
+	errs    []int // of the errors of each record
+}
+
+// termsAside calls the functions of indexes for what the store has, with no lock
+// held.
+func (s *Store[T]) termsAside(indexes []*index[T]) *aside[T] {
+	a := &aside[T]{records: s.now()}
+	for rec := range a.records.all() {
+		a.append(s.name, indexes, rec)
+	}
+	return a
+}
+
+func (a *aside[T]) append(store string, indexes []*index[T], rec *Record[T]) {
+	meta := rec.Meta()
+	for _, ix := range indexes {
+		a.terms.append(store, ix, meta, rec.obj)
+	}
+	a.ends = append(a.ends, len(a.terms.all))
+	a.errs = append(a.errs, len(a.terms.errs))
+}
+
+// of returns what was said of the record with number n.
+func (a *aside[T]) of(n int) ([]term[T], []error) {
+	from, failed := 0, 0
+	if n > 0 {
+		from, failed = a.ends[n-1], a.errs[n-1]
+	}
+	return a.terms.all[from:a.ends[n]], a.terms.errs[failed:a.errs[n]]
+}
+
+// addIndexes fills indexes with what the store has by now, and adds them.
+func (s *Store[T]) addIndexes(added []*index[T], before *aside[T]) (errs []error, err error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	for i, ix := range added {
+		ix.ord = len(s.indexes) + i
+		for _, other := range s.indexes {
+			if other.name == ix.name {
+				return nil, fmt.Errorf("store %s: index %q: %w: choose another name", s.name, ix.name, ErrIndexExists)
+			}
+		}
+	}
+	// All functions are called before any record is touched, lest one that ends
+	// the goroutine leaves references to an index that is not there.
+	since := &aside[T]{}
+	of := make([]int, 0, s.records.len()) // numbers in before; those in since are negative
+	for rec := range s.records.all() {
+		slot := int(rec.slot)
+		if slot < before.records.len() && before.records.at(slot) == rec {
+			of = append(of, slot)
+			continue
+		}
+		of = append(of, ^len(since.ends))
+		since.append(s.name, added, rec)
+	}
+
+	// The epoch of what is entered is the present one, which may have snapshots;
+	// none of them has these indexes.
+	i := 0
+	for rec := range s.records.all() {
+		a, n := before, of[i]
+		if n < 0 {
+			a, n = since, ^n
+		}
+		terms, failed := a.of(n)
+		errs = append(errs, failed...)
+		rec.enter(s.epoch, terms)
+		i++
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.indexes = append(slices.Clip(s.indexes), added...)
+	return errs, nil
+}
+
+// enter puts rec into further indexes.
+func (rec *Record[T]) enter(epoch uint64, terms []term[T]) {
+	if len(terms) == 0 {
+		return
+	}
+	refs := rec.refs()
+	refs = append(make([]ref[T], 0, len(refs)+len(terms)), refs...)
+	for _, t := range terms {
+		refs = append(refs, t.enter(epoch, &t.index.buckets, rec))
+	}
+	rec.setRefs(refs)
+}

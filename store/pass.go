@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store
+
+// pass is what the store knows of the pass that is under way: which of its records
+// the pass had, by slot.
+type pass struct {
+	open bool // from Begin to Commit or Abort
+	seen []uint64
+	n    int // how many are set
+}
+
+func (p *pass) has(slot uint32) bool {
+	word := int(slot / 64)
+	return word < len(p.seen) && p.seen[word]>>(slot%64)&1 == 1
+}
+
+// see notes that the pass had the record in slot, if there is a pass.
+func (p *pass) see(slot uint32) {
+	if !p.open || p.has(slot) {
+		return
+	}
+	for int(slot/64) >= len(p.seen) {
+		p.seen = append(p.seen, 0)
+	}
+	p.seen[slot/64] |= 1 << (slot % 64)
+	p.n++
+}
+
+// forget is called when the record in slot is removed. If moved is set that in
+// from, the last one, takes its place.
+func (p *pass) forget(slot, from uint32, moved bool) {
+	if !p.open {
+		return
+	}
+	p.clear(slot)
+	if moved && p.has(from) {
+		p.clear(from)
+		p.see(slot)
+	}
+}
+
+func (p *pass) clear(slot uint32) {
+	if p.has(slot) {
+		p.seen[slot/64] &^= 1 << (slot % 64)
+		p.n--
+	}
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store
+
+import (
+	"reflect"
+	"sync/atomic"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Record is one state of an object as the store keeps it. It does not change,
+// but for Tag, and may be kept: that costs no memory beyond what the store needs
+// while the state is current.
+//
+// An object whose metadata are just what the source said of it is kept without a
+// copy of them. That is one more reason for which objects must not be modified.
+type Record[T any] struct {
+	obj  T
+	ext  atomic.Pointer[extra[T]] // nil if there is nothing in it
+	slot uint32                   // its position in Store.records; for writers only
+
+	// Tag is for the observer to use, from OnChange only. It passes from each
+	// record to that which replaces it, and is zero in the first one of a key.
+	//
+	// Without an observer the store keeps in it the age of obj.
+	Tag uint32
+}
+
+// extra is what not every record needs. Records of one key may share it.
+type extra[T any] struct {
+	// meta is that of the record, if that is not what its object says.
+	meta *Meta
+
+	// refs are where the indexes have the record, in the order of terms. Only
+	// writers look at them, and only in the record of the current state.
+	refs []ref[T]
+}
+
+// Meta identifies the state.
+func (r *Record[T]) Meta() Meta {
+	if ext := r.ext.Load(); ext != nil && ext.meta != nil {
+		return *ext.meta
+	}
+	return MetaOf(any(r.obj).(metav1.Object))
+}
+
+// Object is the object. It is shared and must not be modified.
+func (r *Record[T]) Object() T { return r.obj }
+
+// Key is the key of the object.
+func (r *Record[T]) Key() Key {
+	if ext := r.ext.Load(); ext != nil && ext.meta != nil {
+		return ext.meta.Key
+	}
+	return KeyOf(any(r.obj).(metav1.Object))
+}
+
+// is reports whether r is the state that meta means, for certain.
+func (r *Record[T]) is(meta Meta) bool {
+	if meta.Version == "" {
+		return false
+	}
+	held := r.Meta()
+	return meta.Version == held.Version && meta.UID == held.UID
+}
+
+func (r *Record[T]) refs() []ref[T] {
+	if ext := r.ext.Load(); ext != nil {
+		return ext.refs
+	}
+	return nil
+}
+
+// setRefs is for the record of the current state.
+func (r *Record[T]) setRefs(refs []ref[T]) {
+	switch ext := r.ext.Load(); {
+	case ext != nil:
+		ext.refs = refs
+	case len(refs) > 0:
+		r.ext.Store(&extra[T]{refs: refs})
+	}
+}
+
+// newRecord makes a record for the state that follows on held, or is the first one.
+func newRecord[T any](meta Meta, obj T, held *Record[T]) *Record[T] {
+	r := &Record[T]{obj: obj}
+	if held != nil {
+		r.slot, r.Tag = held.slot, held.Tag
+	}
+	if !says(obj, meta) {
+		r.ext.Store(&extra[T]{meta: &meta})
+	}
+	return r
+}
+
+// succeed hands the extra of held, or what is in it, on to r.
+func (r *Record[T]) succeed(held *Record[T]) {
+	ext := held.ext.Load()
+	switch {
+	case ext == nil:
+	case ext.meta == nil && r.ext.Load() == nil:
+		r.ext.Store(ext)
+	default:
+		r.setRefs(ext.refs)
+		ext.refs = nil
+	}
+}
+
+// says reports whether meta is what the metadata of obj say.
+func says[T any](obj T, meta Meta) bool {
+	m, ok := any(obj).(metav1.Object)
+	if !ok || isNil(obj) {
+		return false
+	}
+	return m.GetName() == meta.Key.Name && m.GetNamespace() == meta.Key.Namespace &&
+		m.GetResourceVersion() == meta.Version && m.GetUID() == meta.UID
+}
+
+// isNil reports whether obj is nil, or a nil pointer.
+func isNil(obj any) bool {
+	v := reflect.ValueOf(obj)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
