@@ -81,13 +81,13 @@ func (s *Store[T]) Write(writes ...Write[T]) (Difference[T], error) {
 			return Difference[T]{}, fmt.Errorf("store %s: write %d of %d, %q: %w", s.name, i+1, len(writes), w.Meta, errNoName)
 		}
 	}
-	diff, number, errs := s.write(writes)
+	diff, n, errs := s.write(writes)
 	s.reportIndexErrors(errs)
-	s.tellAll(diff, number)
+	s.tell(n)
 	return diff, nil
 }
 
-func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], number uint64, errs []error) {
+func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], n notice[T], errs []error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	steps := s.steps(writes)
@@ -104,7 +104,7 @@ func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], number uint64, 
 		set.add(st.hash)
 	}
 	if len(steps) == 0 {
-		return diff, 0, nil
+		return diff, n, nil
 	}
 
 	s.mu.Lock()
@@ -134,8 +134,9 @@ func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], number uint64, 
 			s.advance(st.Meta.Version)
 		}
 	}
-	s.stated = s.stated || !s.pass.open
-	return diff, s.changed(), ts.errs
+	n.changes = diff.changes
+	s.changed(&n)
+	return diff, n, ts.errs
 }
 
 // steps returns what has to be done for writes: one step for each key, without what
@@ -190,20 +191,4 @@ func (s *Store[T]) drops(w Write[T], held Meta) bool {
 func older(next, held Meta) bool {
 	order, ordered := CompareVersions(next.Version, held.Version)
 	return ordered && order < 0
-}
-
-// tellAll tells of changes that were made at once.
-func (s *Store[T]) tellAll(diff Difference[T], number uint64) {
-	if len(diff.changes) == 0 {
-		return
-	}
-	s.news.changed()
-	if s.onChange == nil {
-		return
-	}
-	s.told.wait(number)
-	defer s.told.end(number)
-	for _, c := range diff.changes {
-		s.onChange(c)
-	}
 }

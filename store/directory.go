@@ -26,8 +26,8 @@ type bin[E any] struct {
 	epoch uint64
 	depth uint8 // how many first bits the hashes of its elements have in common
 	n     int32
-	tags  []uint8 // by slot; 0: the slot is free
 	elems []*E    // by slot
+	tags  []uint8 // by slot; 0: the slot is free
 }
 
 const (

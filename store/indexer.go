@@ -50,8 +50,8 @@ func (x *Indexer[T]) Update(obj T) error {
 	if err != nil {
 		return err
 	}
-	_, err = x.Write(Write[T]{Meta: metaWith(key, obj), Object: obj})
-	return err
+	x.put(metaWith(key, obj), obj, older)
+	return nil
 }
 
 // Delete removes the object that has the key of obj, if there is one.
@@ -91,7 +91,35 @@ func (x *Indexer[T]) KeyOf(obj T) (Key, error) { return x.keyOf(obj) }
 // error wraps [ErrNoIndex] if there is no such index, and is an [IndexError] if
 // the index function fails.
 func (x *Indexer[T]) Index(index string, obj T) ([]T, error) {
-	return nil, nil
+	ix, err := x.Store.Index(index)
+	if err != nil {
+		return nil, err
+	}
+	key, err := x.keyOf(obj)
+	if err != nil {
+		return nil, err
+	}
+	var ts terms[T]
+	ts.append(x.name, ix.index, metaWith(key, obj), obj)
+	if len(ts.errs) > 0 {
+		return nil, ts.errs[0]
+	}
+	snap := x.Snapshot() // of which a single value has no need
+	if ix, err = snap.Index(index); err != nil {
+		return nil, err
+	}
+	found := []T{}
+	have := map[Key]bool{}
+	for _, t := range ts.all {
+		for key, obj := range ix.All(t.text) {
+			if len(ts.all) > 1 && have[key] {
+				continue
+			}
+			have[key] = true
+			found = append(found, obj)
+		}
+	}
+	return found, nil
 }
 
 func (x *Indexer[T]) keyOf(obj T) (Key, error) {

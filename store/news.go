@@ -44,9 +44,9 @@ func (n *news) changed() {
 }
 
 // turns has several goroutines do something one after the other, in the order of
-// their numbers, which are given without a gap from 0.
+// their numbers, which are given without a gap from 1.
 type turns struct {
-	done    atomic.Uint64 // the number whose turn it is
+	done    atomic.Uint64 // the number whose turn was the last
 	waiting atomic.Int32
 
 	mu   sync.Mutex
@@ -57,21 +57,21 @@ func (t *turns) init() { t.cond.L = &t.mu }
 
 // wait returns when it is the turn of number.
 func (t *turns) wait(number uint64) {
-	if t.done.Load() == number {
+	if t.done.Load() == number-1 {
 		return
 	}
 	t.waiting.Add(1)
 	defer t.waiting.Add(-1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.done.Load() != number {
+	for t.done.Load() != number-1 {
 		t.cond.Wait()
 	}
 }
 
 // end ends the turn of number.
 func (t *turns) end(number uint64) {
-	t.done.Store(number + 1)
+	t.done.Store(number)
 	if t.waiting.Load() == 0 {
 		return
 	}

@@ -6,6 +6,7 @@ package store
 import (
 	"reflect"
 	"sync/atomic"
+	"unique"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -14,12 +15,14 @@ import (
 // but for Tag, and may be kept: that costs no memory beyond what the store needs
 // while the state is current.
 //
-// An object whose metadata are just what the source said of it is kept without a
-// copy of them. That is one more reason for which objects must not be modified.
+// UID and version are not copied if the object has them in its metadata, just as
+// the source said. That is one more reason for which objects must not be modified.
 type Record[T any] struct {
-	obj  T
-	ext  atomic.Pointer[extra[T]] // nil if there is nothing in it
-	slot uint32                   // its position in Store.records; for writers only
+	obj       T
+	name      string
+	namespace unique.Handle[string]    // half the size of a string, and there are few
+	ext       atomic.Pointer[extra[T]] // nil if there is nothing in it
+	slot      uint32                   // its position in Store.records; for writers only
 
 	// Tag is for the observer to use, from OnChange only. It passes from each
 	// record to that which replaces it, and is zero in the first one of a key.
@@ -43,18 +46,18 @@ func (r *Record[T]) Meta() Meta {
 	if ext := r.ext.Load(); ext != nil && ext.meta != nil {
 		return *ext.meta
 	}
-	return MetaOf(any(r.obj).(metav1.Object))
+	m := any(r.obj).(metav1.Object)
+	return Meta{Key: r.Key(), UID: m.GetUID(), Version: m.GetResourceVersion()}
 }
 
 // Object is the object. It is shared and must not be modified.
 func (r *Record[T]) Object() T { return r.obj }
 
 // Key is the key of the object.
-func (r *Record[T]) Key() Key {
-	if ext := r.ext.Load(); ext != nil && ext.meta != nil {
-		return ext.meta.Key
-	}
-	return KeyOf(any(r.obj).(metav1.Object))
+func (r *Record[T]) Key() Key { return Key{Name: r.name, Namespace: r.namespace.Value()} }
+
+func (r *Record[T]) hasKey(key Key) bool {
+	return r.name == key.Name && r.namespace.Value() == key.Namespace
 }
 
 // is reports whether r is the state that meta means, for certain.
@@ -87,7 +90,9 @@ func (r *Record[T]) setRefs(refs []ref[T]) {
 func newRecord[T any](meta Meta, obj T, held *Record[T]) *Record[T] {
 	r := &Record[T]{obj: obj}
 	if held != nil {
-		r.slot, r.Tag = held.slot, held.Tag
+		r.name, r.namespace, r.slot, r.Tag = held.name, held.namespace, held.slot, held.Tag
+	} else {
+		r.name, r.namespace = meta.Key.Name, unique.Make(meta.Key.Namespace)
 	}
 	if !says(obj, meta) {
 		r.ext.Store(&extra[T]{meta: &meta})

@@ -29,14 +29,13 @@ func (s *Store[T]) Replace(version string, objs iter.Seq2[Meta, T]) (Difference[
 		}
 		all = append(all, arrival[T]{meta: meta, obj: obj})
 	}
-	diff, number, errs := s.replace(version, all)
+	diff, n, errs := s.replace(version, all)
 	s.reportIndexErrors(errs)
-	s.news.changed()
-	s.tellAll(diff, number)
+	s.tell(n)
 	return diff, nil
 }
 
-func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T], number uint64, errs []error) {
+func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T], n notice[T], errs []error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.startEpoch()
@@ -58,11 +57,14 @@ func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T]
 		ix.buckets = next.buckets[i]
 	}
 	s.records = next.records
-	s.version, s.stated, s.passing = version, true, false
-	if next.diff.Len() > 0 {
-		number = s.changed()
+	s.version = version
+	if n.changes = next.diff.changes; len(n.changes) > 0 {
+		s.generation++
+		s.unpushed = true
+		s.number(&n)
 	}
-	return next.diff, number, next.errs
+	s.state(&n)
+	return next.diff, n, next.errs
 }
 
 // startEpoch has what is built aside be of an epoch that no snapshot has yet.

@@ -32,6 +32,7 @@ import (
 type Store[T any] struct {
 	name         string
 	onChange     func(Change[T])
+	onState      func(Snapshot[T]) // of an UndeltaStore
 	onIndexError func(error)
 
 	// writing is held for a whole change, index functions included. It guards
@@ -49,9 +50,11 @@ type Store[T any] struct {
 	records    cow[*Record[T]]
 	indexes    []*index[T] // by ordinal; replaced, not changed
 	version    string
-	generation uint64 // counts what Snapshots tells apart
+	generation uint64 // counts changes
+	notices    uint64 // counts what is told
 	stated     bool   // what is here is, or was, a whole state
 	passing    bool   // a pass is under way
+	unpushed   bool   // something changed since onState was told
 
 	// epoch is that of all that no snapshot has; see cow. Shared says that there
 	// is a snapshot of it. It is set under the read lock of mu.

@@ -57,7 +57,7 @@ func findKey[T any](d *directory[Record[T]], hash uint64, key Key) *Record[T] {
 	tag := tagOf(hash)
 	for slot := b.home(tag); b.tags[slot] != 0; slot = b.next(slot) {
 		if b.tags[slot] == tag {
-			if r := b.elems[slot]; r.Key() == key {
+			if r := b.elems[slot]; r.hasKey(key) {
 				return r
 			}
 		}

@@ -60,14 +60,14 @@ func (s *Store[T]) Apply(_ context.Context, meta Meta, obj T) error {
 // put stores obj. Outside of a pass it is dropped if stale says so of its meta and
 // that of what is held.
 func (s *Store[T]) put(meta Meta, obj T, stale func(next, held Meta) bool) {
-	c, errs, ok := s.putUntold(meta, obj, stale)
+	n, errs, ok := s.putUntold(meta, obj, stale)
 	s.reportIndexErrors(errs)
 	if ok {
-		s.tell(c)
+		s.tell(n)
 	}
 }
 
-func (s *Store[T]) putUntold(meta Meta, obj T, stale func(next, held Meta) bool) (c toldChange[T], errs []error, changed bool) {
+func (s *Store[T]) putUntold(meta Meta, obj T, stale func(next, held Meta) bool) (n notice[T], errs []error, changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	hash := s.byKey.hash(meta.Key)
@@ -76,18 +76,18 @@ func (s *Store[T]) putUntold(meta Meta, obj T, stale func(next, held Meta) bool)
 		if s.pass.open {
 			if held.is(meta) {
 				s.pass.see(held.slot)
-				return c, nil, false
+				return n, nil, false
 			}
 		} else if stale(meta, held.Meta()) {
 			s.stale.Add(1)
-			return c, nil, false
+			return n, nil, false
 		}
 	}
 	terms, errs := s.termsOf(meta, obj)
 	if s.onChange != nil {
-		c.Change = Change[T]{Kind: Added, Meta: meta, New: obj}
+		n.change = Change[T]{Kind: Added, Meta: meta, New: obj}
 		if held != nil {
-			c.Kind, c.OldMeta, c.Old = Updated, held.Meta(), held.obj
+			n.change.Kind, n.change.OldMeta, n.change.Old = Updated, held.Meta(), held.obj
 		}
 	}
 
@@ -98,13 +98,12 @@ func (s *Store[T]) putUntold(meta Meta, obj T, stale func(next, held Meta) bool)
 	set.add(hash)
 	s.byKey.lock(set)
 	defer s.byKey.unlock(set)
-	c.Record = s.place(hash, held, meta, obj, terms)
+	n.change.Record = s.place(hash, held, meta, obj, terms)
 	if !s.pass.open {
-		s.stated = true
 		s.advance(meta.Version)
 	}
-	c.number = s.changed()
-	return c, errs, true
+	s.changed(&n)
+	return n, errs, true
 }
 
 // place puts obj where held is, or where there was nothing. The caller holds all
@@ -159,29 +158,6 @@ func (s *Store[T]) age() {
 	}
 }
 
-// changed counts a change, and returns its number. The caller holds mu.
-func (s *Store[T]) changed() (number uint64) {
-	s.generation++
-	return s.generation - 1
-}
-
-// toldChange is a change that has to be told.
-type toldChange[T any] struct {
-	Change[T]
-	number uint64
-}
-
-// tell tells of a change, when those before it were told.
-func (s *Store[T]) tell(c toldChange[T]) {
-	s.news.changed()
-	if s.onChange == nil {
-		return
-	}
-	s.told.wait(c.number)
-	defer s.told.end(c.number)
-	s.onChange(c.Change)
-}
-
 // Page implements [Sink]; it does nothing.
 func (s *Store[T]) Page(context.Context, PageInfo) error { return nil }
 
@@ -193,21 +169,23 @@ func (s *Store[T]) Delete(_ context.Context, meta Meta, last T, known bool) erro
 	if meta.Key.Name == "" {
 		return fmt.Errorf("store %s: delete %q: %w", s.name, meta, errNoName)
 	}
-	c, ok := s.deleteUntold(meta, last, known)
+	n, ok := s.deleteUntold(meta, last, known)
 	if ok {
-		s.tell(c)
+		s.tell(n)
+	} else {
+		s.news.changed() // the version may be a newer one
 	}
 	return nil
 }
 
-func (s *Store[T]) deleteUntold(meta Meta, last T, known bool) (c toldChange[T], changed bool) {
+func (s *Store[T]) deleteUntold(meta Meta, last T, known bool) (n notice[T], changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	hash := s.byKey.hash(meta.Key)
 	held := s.byKey.find(hash, meta.Key)
 	if held != nil && Superseded(meta, held.Meta()) {
 		s.stale.Add(1)
-		return c, false
+		return n, false
 	}
 	version := meta.Version
 	if s.pass.open {
@@ -217,19 +195,19 @@ func (s *Store[T]) deleteUntold(meta Meta, last T, known bool) (c toldChange[T],
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.advance(version)
-		return c, false
+		return n, false
 	}
-	c.Change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: held.Meta(), Old: held.obj, Record: held}
-	if known && meta.SameObject(c.OldMeta) {
-		c.New = last
+	n.change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: held.Meta(), Old: held.obj, Record: held}
+	if known && meta.SameObject(n.change.OldMeta) {
+		n.change.New = last
 	}
-	c.number = s.remove(hash, held, version)
-	return c, true
+	s.remove(&n, hash, held, version)
+	return n, true
 }
 
-// remove takes rec out of everything, and the store to version. The caller holds
-// writing.
-func (s *Store[T]) remove(hash uint64, rec *Record[T], version string) (number uint64) {
+// remove takes rec out of everything, and the store to version, which n is to tell.
+// The caller holds writing.
+func (s *Store[T]) remove(n *notice[T], hash uint64, rec *Record[T], version string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.age()
@@ -239,7 +217,7 @@ func (s *Store[T]) remove(hash uint64, rec *Record[T], version string) (number u
 	defer s.byKey.unlock(set)
 	s.displace(hash, rec)
 	s.advance(version)
-	return s.changed()
+	s.changed(n)
 }
 
 // displace takes rec out of everything. The caller holds all locks that it takes.
@@ -268,12 +246,11 @@ func (s *Store[T]) Commit(_ context.Context, version string) error {
 		return err
 	}
 	for _, rec := range missing {
-		if c, ok := s.sweep(rec); ok {
-			s.tell(c)
+		if n, ok := s.sweep(rec); ok {
+			s.tell(n)
 		}
 	}
-	s.commit(version)
-	s.news.changed()
+	s.tell(s.commit(version))
 	return nil
 }
 
@@ -298,29 +275,30 @@ func (s *Store[T]) missing() ([]*Record[T], error) {
 }
 
 // sweep removes rec because the pass did not have it.
-func (s *Store[T]) sweep(rec *Record[T]) (c toldChange[T], changed bool) {
+func (s *Store[T]) sweep(rec *Record[T]) (n notice[T], changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	meta := rec.Meta()
 	hash := s.byKey.hash(meta.Key)
 	if s.byKey.find(hash, meta.Key) != rec {
-		return c, false
+		return n, false
 	}
-	c.Change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: meta, Old: rec.obj, Record: rec}
-	c.number = s.remove(hash, rec, "")
+	n.change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: meta, Old: rec.obj, Record: rec}
+	s.remove(&n, hash, rec, "")
 	s.swept.Add(1)
-	return c, true
+	return n, true
 }
 
-func (s *Store[T]) commit(version string) {
+func (s *Store[T]) commit(version string) (n notice[T]) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.pass = pass{}
 	s.commits.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.passing, s.stated = false, true
 	s.version = version
+	s.state(&n)
+	return n
 }
 
 // Abort implements [Sink]: the pass is over, and all stays as it is.

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store
+
+// notice is what has to be told of a change, or of several that were made at once.
+type notice[T any] struct {
+	number  uint64 // when its turn is; 0: there is nothing to tell
+	change  Change[T]
+	changes []Change[T] // in place of change
+	state   Snapshot[T] // for onState, if that is to be told
+}
+
+// changed notes that there was a change, which n is to tell. The caller holds mu.
+func (s *Store[T]) changed(n *notice[T]) {
+	s.generation++
+	s.unpushed = true
+	s.stated = s.stated || !s.passing
+	if s.onState != nil && s.stated && !s.passing {
+		s.capture(n)
+	}
+	s.number(n)
+}
+
+// state notes that a whole state is complete, which n is to tell if that is news.
+// The caller holds mu.
+func (s *Store[T]) state(n *notice[T]) {
+	first := !s.stated
+	s.passing, s.stated = false, true
+	if s.onState != nil && (first || s.unpushed) {
+		s.capture(n)
+		s.number(n)
+	}
+}
+
+func (s *Store[T]) capture(n *notice[T]) {
+	s.unpushed = false
+	n.state = s.snapshot()
+}
+
+func (s *Store[T]) number(n *notice[T]) {
+	if s.onChange == nil && s.onState == nil || n.number != 0 {
+		return
+	}
+	s.notices++
+	n.number = s.notices
+}
+
+// tell wakes who waits for news, and tells those who are told, when everything
+// before n was told.
+func (s *Store[T]) tell(n notice[T]) {
+	s.news.changed()
+	if n.number == 0 {
+		return
+	}
+	s.told.wait(n.number)
+	defer s.told.end(n.number)
+	if s.onChange != nil {
+		if n.change.Kind != 0 {
+			s.onChange(n.change)
+		}
+		for _, c := range n.changes {
+			s.onChange(c)
+		}
+	}
+	if n.state.state != nil {
+		s.onState(n.state)
+	}
+}
