@@ -4,6 +4,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -16,7 +17,7 @@ type KeyFunc[T any] func(obj T) (Key, error)
 // MetaNamespaceKeyFunc is the [KeyFunc] of API objects: namespace and name. It
 // fails if obj has no object metadata, or no name in it.
 func MetaNamespaceKeyFunc[T any](obj T) (Key, error) {
-	m, err := meta.Accessor(obj)
+	m, err := metadata(obj)
 	if err != nil {
 		return Key{}, fmt.Errorf("key of a %T: %w", obj, err)
 	}
@@ -33,18 +34,29 @@ const NamespaceIndex = "namespace"
 // MetaNamespaceIndexFunc is the [IndexFunc] of the namespaces of API objects. It
 // fails if obj has no object metadata.
 func MetaNamespaceIndexFunc[T any](values []string, obj T) ([]string, error) {
-	m, err := meta.Accessor(obj)
+	m, err := metadata(obj)
 	if err != nil {
 		return nil, fmt.Errorf("namespace of a %T: %w", obj, err)
 	}
 	return append(values, m.GetNamespace()), nil
 }
 
+// metadata returns the metadata of obj.
+func metadata(obj any) (metav1.Object, error) {
+	if isNil(obj) {
+		return nil, errors.New("it is nil")
+	}
+	if m, ok := obj.(metav1.Object); ok {
+		return m, nil
+	}
+	return meta.Accessor(obj) // which knows more ways
+}
+
 // metaWith returns the meta of the object of a key: with the UID and the version
 // that it has, if it is an API object.
 func metaWith[T any](key Key, obj T) Meta {
 	m := Meta{Key: key}
-	if api, ok := any(obj).(metav1.Object); ok {
+	if api, err := metadata(obj); err == nil {
 		m.UID, m.Version = api.GetUID(), api.GetResourceVersion()
 	}
 	return m
