@@ -44,7 +44,8 @@ type hub[T runtime.Object] struct {
 	asked   []*subscriber[T] // their filters are being called by the informer
 	running bool             // between start and stop
 	stopped bool
-	done    chan struct{} // closed by stop
+	over    context.Context // ended by stop
+	end     context.CancelCauseFunc
 	wg      sync.WaitGroup
 	counts  EventCounts
 	changed uint32 // when something last changed
@@ -70,13 +71,15 @@ func (n *node[T]) current() *store.Record[T] {
 }
 
 func newHub[T runtime.Object](name string, forgotten func(ForgottenDone)) *hub[T] {
+	over, end := context.WithCancelCause(context.Background())
 	return &hub[T]{
 		name:      name,
 		forgotten: forgotten,
 		epoch:     time.Now(),
 		nodes:     make([]node[T], 1),
 		ghosts:    map[Key]int32{},
-		done:      make(chan struct{}),
+		over:      over,
+		end:       end,
 	}
 }
 
@@ -268,7 +271,7 @@ func (h *hub[T]) stop() {
 		return
 	}
 	h.stopped, h.running = true, false
-	close(h.done)
+	h.end(ErrStopped)
 	for _, s := range h.subs {
 		if s.end() && !s.launched {
 			h.unlocked(s.finish)

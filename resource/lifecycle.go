@@ -187,7 +187,7 @@ func (r *resource[T]) waitSynced(ctx context.Context) error {
 	select {
 	case <-r.synced:
 		return nil
-	case <-r.hub.done:
+	case <-r.hub.over.Done():
 		return &NotSyncedError{Resource: r.name, Cause: informer.CauseCanceled, Err: ErrStopped}
 	case <-ctx.Done():
 		return r.notSynced(ctx.Err())
