@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 	"pgregory.net/rapid"
@@ -95,44 +96,63 @@ func TestListerModel(t *testing.T) {
 	})
 }
 
-// lookedAt counts the objects that a selector is asked about.
-type lookedAt struct {
-	labels.Selector
-	n int
+// looked is an object that counts how often its metadata is asked for.
+type looked struct {
+	metav1.ObjectMeta
+	namespaces, labels *int
 }
 
-func (l *lookedAt) Matches(set labels.Labels) bool {
-	l.n++
-	return l.Selector.Matches(set)
+func (o *looked) GetNamespace() string {
+	*o.namespaces++
+	return o.ObjectMeta.Namespace
+}
+
+func (o *looked) GetLabels() map[string]string {
+	*o.labels++
+	return o.ObjectMeta.Labels
 }
 
 // A lister looks at what the narrowest index has, and at nothing for nothing.
 func TestListerLooksAtFew(t *testing.T) {
-	s := podStore(t)
-	for i := range 1000 {
-		_ = apply(s, labelled(fmt.Sprintf("ns-%d/%d", i%20, i), fmt.Sprintf("app=%d", i%100), fmt.Sprintf("half=%d", i%2)))
+	s, err := store.New(store.Config[*looked]{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	l := lister(t, s, "app", "half")
+	var namespaces, labelSets int
+	for i := range 1000 {
+		p := labelled(fmt.Sprintf("ns-%d/%d", i%20, i), fmt.Sprintf("app=%d", i%100), fmt.Sprintf("half=%d", i%2))
+		o := &looked{p.ObjectMeta, &namespaces, &labelSets}
+		_ = s.Apply(ctx, store.MetaOf(p), o)
+	}
+	l, err := store.NewLister(s, podResource, "app", "half", "absent")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
-		namespace, selector string
-		want                int
+		namespace string
+		selector  labels.Selector
+		want      int
 	}{
-		{"", "app=7", 10},
-		{"", "app in (7,8,none)", 20},
-		{"", "half=1,app=7", 10},
-		{"", "half=1", 500},
-		{"ns-7", "half=1", 50},
-		{"ns-7", "app=7", 10},
-		{"ns-7", "app=8", 0},
-		{"ns-7", "app!=8", 50},
-		{"none", "half=1", 0},
-		{"", "app=none", 0},
-		{"", "app", 1000},
+		{"", selector(t, "app=7"), 10},
+		{"", selector(t, "app in (7,8,none)"), 20},
+		{"", selector(t, "half=1,app=7"), 10},
+		{"", selector(t, "half=1"), 500},
+		{"", selector(t, "half=1,app!=7"), 500},
+		{"ns-7", nil, 50},
+		{"ns-7", selector(t, "half=1"), 50},
+		{"ns-7", selector(t, "app=8"), 10},
+		{"ns-7", selector(t, "app!=8"), 50},
+		{"none", selector(t, "half=1"), 0},
+		{"", selector(t, "app=none"), 0},
+		{"", selector(t, "absent="), 0},
+		{"", selector(t, "app"), 1000},
+		{"", nil, 0},
+		{"", labels.Nothing(), 0},
 	} {
-		sel := &lookedAt{Selector: selector(t, tt.selector)}
-		l.In(tt.namespace).List(sel)
-		if sel.n != tt.want {
-			t.Errorf("%q in %q: looked at %d, want %d", tt.selector, tt.namespace, sel.n, tt.want)
+		namespaces, labelSets = 0, 0
+		l.In(tt.namespace).List(tt.selector)
+		if n := max(namespaces, labelSets); n != tt.want {
+			t.Errorf("%v in %q: looked at %d, want %d", tt.selector, tt.namespace, n, tt.want)
 		}
 	}
 }
