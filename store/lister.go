@@ -115,8 +115,11 @@ func (l Lister[T]) Get(name string) (T, error) {
 // List returns the objects that selector matches, in no particular order; all if
 // it is nil. The slice is the caller's, and not nil.
 func (l Lister[T]) List(selector labels.Selector) []T {
-	found, n := l.find(selector)
-	match := l.matcher(selector)
+	found, match := l.find(selector)
+	n := 0
+	for _, snap := range found {
+		n += snap.len()
+	}
 	if match != nil {
 		n = min(n, 32) // how many will match is not known
 	}
@@ -138,8 +141,7 @@ func (l Lister[T]) List(selector labels.Selector) []T {
 // store in any way, also change it.
 func (l Lister[T]) All(selector labels.Selector) iter.Seq[T] {
 	return func(yield func(T) bool) {
-		found, _ := l.find(selector)
-		match := l.matcher(selector)
+		found, match := l.find(selector)
 		for _, snap := range found {
 			for rec := range snap.all() {
 				if (match == nil || match(rec.obj)) && !yield(rec.obj) {

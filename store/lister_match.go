@@ -12,16 +12,16 @@ import (
 )
 
 // find returns objects among which are all that l has and selector matches, at one
-// point in time, and how many they are.
-func (l Lister[T]) find(selector labels.Selector) (found []snapshot[*Record[T]], n int) {
+// point in time, and a function that tells these; nil if that is all of them.
+func (l Lister[T]) find(selector labels.Selector) (found []snapshot[*Record[T]], match func(T) bool) {
 	if selector != nil && labels.MatchesNothing(selector) {
-		return nil, 0
+		return nil, nil
 	}
 	found = l.store.narrowest(l.lookups(selector))
-	for _, snap := range found {
-		n += snap.len()
+	if everything(selector) {
+		return found, l.keep // what is in other namespaces is not among them
 	}
-	return found, n
+	return found, l.matcher(selector)
 }
 
 // lookups returns those that each find all objects that l has and selector

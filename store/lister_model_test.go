@@ -138,7 +138,7 @@ func TestListerLooksAtFew(t *testing.T) {
 		{"", selector(t, "half=1,app=7"), 10},
 		{"", selector(t, "half=1"), 500},
 		{"", selector(t, "half=1,app!=7"), 500},
-		{"ns-7", nil, 50},
+		{"ns-7", nil, 0},
 		{"ns-7", selector(t, "half=1"), 50},
 		{"ns-7", selector(t, "app=8"), 10},
 		{"ns-7", selector(t, "app!=8"), 50},
