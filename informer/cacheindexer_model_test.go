@@ -87,12 +87,12 @@ func TestCacheIndexerReflector(t *testing.T) {
 		x := newIndexer(t)
 		w := watch.NewFake()
 		lw := &cache.ListWatch{
-			ListFunc: func(metav1.ListOptions) (runtime.Object, error) {
+			ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
 				list := &corev1.PodList{Items: []corev1.Pod{*ixPod("a/x@1", "n1"), *ixPod("a/y@2", "n1")}}
 				list.ResourceVersion = "10"
 				return list, nil
 			},
-			WatchFunc: func(metav1.ListOptions) (watch.Interface, error) { return w, nil },
+			WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return w, nil },
 		}
 		c := informer.CacheIndexer(x)
 		_ = c.Add(ixPod("a/old@1", ""))

@@ -91,12 +91,9 @@ func ixItem(item any, exists bool, err error) string {
 	return fmt.Sprintf("%v %v, failed %v, key error %v", podText(item), exists, err != nil, errors.As(err, &keyErr))
 }
 
-func ixErr(err error) string {
-	_, _, text := any(nil), false, ixItem(nil, false, err)
-	return text
-}
+func ixErr(err error) string { return ixItem(nil, false, err) }
 
-// view is all that can be read of an indexer, in an order of its own.
+// ixView is all that can be read of an indexer, in an order of its own.
 func ixView(c cache.Indexer) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, "list", ixList(c.List(), nil), "keys", ixSorted(c.ListKeys(), nil))
