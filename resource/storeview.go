@@ -15,9 +15,8 @@ import (
 
 // storeView is the Store of a view.
 type storeView[T runtime.Object] struct {
-	store    *store.Store[T]
-	indexers cache.Indexers
-	keep     func(T) bool // nil keeps all
+	store *store.Store[T]
+	keep  func(T) bool // nil keeps all
 }
 
 // List implements Store.
@@ -100,7 +99,7 @@ func (v storeView[T]) ByIndex(indexName, indexedValue string) ([]T, error) {
 
 // CacheStore implements Store.
 func (v storeView[T]) CacheStore() cache.Store {
-	return cacheStore[T]{v}
+	return newCacheStore(v)
 }
 
 // kept drops from objs, which it owns, what the filter does not keep.
