@@ -4,6 +4,7 @@
 package resource
 
 import (
+	"context"
 	"iter"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -16,7 +17,8 @@ import (
 // storeView is the Store of a view.
 type storeView[T runtime.Object] struct {
 	store *store.Store[T]
-	keep  func(T) bool // nil keeps all
+	keep  func(T) bool    // nil keeps all
+	over  context.Context // ends when the resource stops
 }
 
 // List implements Store.
@@ -95,6 +97,14 @@ func (v storeView[T]) IndexKeys(indexName, indexedValue string) ([]Key, error) {
 func (v storeView[T]) ByIndex(indexName, indexedValue string) ([]T, error) {
 	objs, err := v.store.ByIndex(indexName, indexedValue)
 	return v.kept(objs), err
+}
+
+// WaitFor implements Store.
+func (v storeView[T]) WaitFor(ctx context.Context, version string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(v.over, func() { cancel(context.Cause(v.over)) })()
+	return v.store.WaitFor(ctx, version)
 }
 
 // CacheStore implements Store.

@@ -117,15 +117,15 @@ func (l Lister[T]) Get(name string) (T, error) {
 func (l Lister[T]) List(selector labels.Selector) []T {
 	found, match := l.find(selector)
 	n := 0
-	for _, snap := range found {
-		n += snap.len()
+	for _, records := range found {
+		n += records.len()
 	}
 	if match != nil {
 		n = min(n, 32) // how many will match is not known
 	}
 	list := make([]T, 0, n)
-	for _, snap := range found {
-		for rec := range snap.all() {
+	for _, records := range found {
+		for rec := range records.all() {
 			if match == nil || match(rec.obj) {
 				list = append(list, rec.obj)
 			}
@@ -142,8 +142,8 @@ func (l Lister[T]) List(selector labels.Selector) []T {
 func (l Lister[T]) All(selector labels.Selector) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		found, match := l.find(selector)
-		for _, snap := range found {
-			for rec := range snap.all() {
+		for _, records := range found {
+			for rec := range records.all() {
 				if (match == nil || match(rec.obj)) && !yield(rec.obj) {
 					return
 				}
@@ -156,27 +156,10 @@ func (l Lister[T]) All(selector labels.Selector) iter.Seq[T] {
 // once, in no particular order. The slice is the caller's, and not nil. If there is
 // no such index the error wraps [ErrNoIndex].
 func (l Lister[T]) ByIndex(index string, values ...string) ([]T, error) {
-	if _, err := l.store.bucket(index, ""); err != nil {
+	if _, err := l.store.Index(index); err != nil {
 		return nil, err
 	}
-	list := []T{}
-	match := l.matcher(nil)
-	seen := map[*Record[T]]struct{}{}
-	found := l.store.narrowest([]lookup{{index, values}})
-	for _, snap := range found {
-		for rec := range snap.all() {
-			if _, again := seen[rec]; again {
-				continue
-			}
-			if len(found) > 1 {
-				seen[rec] = struct{}{}
-			}
-			if match == nil || match(rec.obj) {
-				list = append(list, rec.obj)
-			}
-		}
-	}
-	return list, nil
+	return distinct(l.store.narrowest([]lookup{{index, values}}), l.matcher(nil)), nil
 }
 
 // EnsureIndexers has the store of l add those of indexers that it does not have by
@@ -185,10 +168,7 @@ func (l Lister[T]) ByIndex(index string, values ...string) ([]T, error) {
 func (l Lister[T]) EnsureIndexers(indexers Indexers[T]) error {
 	for name, fn := range indexers {
 		err := l.store.AddIndexers(Indexers[T]{name: fn})
-		if err == nil {
-			continue
-		}
-		if _, isThere := l.store.Indexers()[name]; !isThere {
+		if err != nil && !errors.Is(err, ErrIndexExists) {
 			return err
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 // find returns objects among which are all that l has and selector matches, at one
 // point in time, and a function that tells these; nil if that is all of them.
-func (l Lister[T]) find(selector labels.Selector) (found []snapshot[*Record[T]], match func(T) bool) {
+func (l Lister[T]) find(selector labels.Selector) (found []cow[*Record[T]], match func(T) bool) {
 	if selector != nil && labels.MatchesNothing(selector) {
 		return nil, nil
 	}

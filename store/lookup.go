@@ -6,11 +6,11 @@ package store
 // Indexers returns the index functions by the names of the indexes. The map is
 // the caller's.
 func (s *Store[T]) Indexers() Indexers[T] {
-	s.rlock()
+	rlock(&s.mu)
 	defer s.mu.RUnlock()
-	indexers := make(Indexers[T], len(s.byName))
-	for name, ix := range s.byName {
-		indexers[name] = ix.fn
+	indexers := make(Indexers[T], len(s.indexes))
+	for _, ix := range s.indexes {
+		indexers[ix.name] = ix.fn
 	}
 	return indexers
 }
@@ -24,9 +24,10 @@ type lookup struct {
 // narrowest returns what that of lookups finds which finds least, at one point in
 // time: a snapshot for each value that has objects. It passes over indexes that
 // are not there. Without any lookup it returns all objects.
-func (s *Store[T]) narrowest(lookups []lookup) []snapshot[*Record[T]] {
-	s.rlock()
+func (s *Store[T]) narrowest(lookups []lookup) []cow[*Record[T]] {
+	rlock(&s.mu)
 	defer s.mu.RUnlock()
+	s.share()
 	var best *lookup
 	fewest := 0
 	for i, l := range lookups {
@@ -36,12 +37,13 @@ func (s *Store[T]) narrowest(lookups []lookup) []snapshot[*Record[T]] {
 		}
 	}
 	if best == nil {
-		return []snapshot[*Record[T]]{s.records.snapshot()}
+		return []cow[*Record[T]]{s.records}
 	}
-	var found []snapshot[*Record[T]]
+	var found []cow[*Record[T]]
+	ix := s.named(best.index)
 	for _, value := range best.values {
-		if b := s.byName[best.index].buckets[value]; b != nil {
-			found = append(found, b.records.snapshot())
+		if b := ix.find(&ix.buckets, value); b != nil {
+			found = append(found, b.records)
 		}
 	}
 	return found
@@ -50,14 +52,35 @@ func (s *Store[T]) narrowest(lookups []lookup) []snapshot[*Record[T]] {
 // count returns how many objects l finds, and whether there is such an index. The
 // caller holds a lock.
 func (s *Store[T]) count(l lookup) (n int, ok bool) {
-	ix := s.byName[l.index]
+	ix := s.named(l.index)
 	if ix == nil {
 		return 0, false
 	}
 	for _, value := range l.values {
-		if b := ix.buckets[value]; b != nil {
+		if b := ix.find(&ix.buckets, value); b != nil {
 			n += b.records.len()
 		}
 	}
 	return n, true
+}
+
+// distinct returns the objects that found has, each once; of these only what match
+// is true for, if it is not nil.
+func distinct[T any](found []cow[*Record[T]], match func(T) bool) []T {
+	list := []T{}
+	seen := map[*Record[T]]struct{}{}
+	for _, records := range found {
+		for rec := range records.all() {
+			if _, again := seen[rec]; again {
+				continue
+			}
+			if len(found) > 1 {
+				seen[rec] = struct{}{}
+			}
+			if match == nil || match(rec.obj) {
+				list = append(list, rec.obj)
+			}
+		}
+	}
+	return list
 }
