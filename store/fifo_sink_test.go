@@ -6,6 +6,7 @@ package store_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/apiary-go/apiary/store"
 )
@@ -70,11 +71,15 @@ func TestFIFOSinkKeepsWhatWasRetried(t *testing.T) {
 	f := newFIFO(t)
 	sink, ctx := f.Sink(), t.Context()
 	must(t, sink.Begin(ctx, store.Pass{}), sink.Apply(ctx, metaOfJob("a", "1"), job{"a", 1}), sink.Apply(ctx, metaOfJob("b", "1"), job{"b", 1}))
-	pop(t, f).Retry(0)
+	defer f.Close()
+	pop(t, f).Retry(time.Hour)
 	b := pop(t, f)
 	must(t, sink.Commit(ctx, "1"))
 	b.Retry(0)
-	wantJobs(t, f.List(), "a1", "b1")
+	wantJobs(t, f.List(), "b1", "a1")
+	if !f.HasSynced() {
+		t.Error("not synced, although everything was handed out")
+	}
 }
 
 func TestFIFOSinkChanges(t *testing.T) {

@@ -191,6 +191,20 @@ func TestFIFORetry(t *testing.T) {
 	})
 }
 
+func TestFIFORetryInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFIFO(t)
+		for _, name := range jobNames {
+			must(t, f.Add(job{name, 1}))
+			pop(t, f).Retry(time.Second)
+		}
+		wantJobs(t, f.List(), "a1", "b1", "c1", "d1")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		wantJobs(t, f.List(), "a1", "b1", "c1", "d1")
+	})
+}
+
 // TestFIFORetryUnattended has a delay end while nobody is in Pop.
 func TestFIFORetryUnattended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -314,6 +328,30 @@ func TestFIFOClose(t *testing.T) {
 			t.Errorf("stats %+v after %v", s, time.Since(start))
 		}
 		must(t, f.Delete(job{"a", 0}))
+	})
+}
+
+// TestFIFOLastDoneEndsPops has nobody pop again after the last Done.
+func TestFIFOLastDoneEndsPops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFIFO(t)
+		must(t, f.Add(job{"a", 1}))
+		l := pop(t, f)
+		f.Close()
+		ended := make(chan error)
+		for range 2 {
+			go func() {
+				_, err := f.Pop(t.Context())
+				ended <- err
+			}()
+		}
+		synctest.Wait()
+		l.Done()
+		for range 2 {
+			if err := <-ended; !errors.Is(err, store.ErrClosed) {
+				t.Errorf("the error is %v", err)
+			}
+		}
 	})
 }
 
