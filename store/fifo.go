@@ -37,12 +37,12 @@ var ErrClosed = errors.New("the queue is closed")
 type FIFO[T any] struct {
 	key  KeyFunc[T]
 	name string
-	base time.Time // of Lease.due
+	base time.Time // of item.due
 
 	mu sync.Mutex
 
-	// byKey has the lease that is out for a key, or else what is queued under it.
-	byKey map[Key]*Lease[T]
+	// byKey has the item that is leased of a key, or else what is queued under it.
+	byKey map[Key]*item[T]
 	most  int // the largest size of byKey since it was made
 
 	// What is queued is in one of these. Kept is what is added to keys that are
@@ -51,6 +51,7 @@ type FIFO[T any] struct {
 	delayed     delays[T]
 	timer       *time.Timer // runs while something is delayed
 	retries     uint64      // orders what is due at the same time
+	spare       []*item[T]
 
 	waiting []chan struct{} // a Pop each, the longest first
 	idle    []chan struct{} // for further ones
@@ -102,7 +103,7 @@ func NewFIFO[T any](key KeyFunc[T]) (*FIFO[T], error) {
 		key:   key,
 		name:  "queue of " + reflect.TypeFor[T]().String(),
 		base:  time.Now(),
-		byKey: map[Key]*Lease[T]{},
+		byKey: map[Key]*item[T]{},
 	}, nil
 }
 
@@ -172,9 +173,9 @@ func (f *FIFO[T]) Replace(objs []T) (dropped []T, err error) {
 	if f.closed {
 		return nil, fmt.Errorf("%s: replace: %w", f.name, ErrClosed)
 	}
-	for _, l := range f.queued() {
-		if _, stays := last[l.meta.Key]; !stays {
-			dropped = append(dropped, l.obj)
+	for _, it := range f.queued() {
+		if _, stays := last[it.meta.Key]; !stays {
+			dropped = append(dropped, it.obj)
 		}
 	}
 	for key := range f.byKey {
@@ -210,8 +211,8 @@ func (f *FIFO[T]) ordered(objs []T) (order []Key, last map[Key]int, err error) {
 func (f *FIFO[T]) Get(key Key) (obj T, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if l := f.queuedAt(key); l != nil {
-		return l.obj, true
+	if it := f.queuedAt(key); it != nil {
+		return it.obj, true
 	}
 	return obj, false
 }
@@ -223,8 +224,8 @@ func (f *FIFO[T]) List() []T {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	list := make([]T, 0, f.stats.Queued)
-	for _, l := range f.queued() {
-		list = append(list, l.obj)
+	for _, it := range f.queued() {
+		list = append(list, it.obj)
 	}
 	return list
 }

@@ -42,7 +42,7 @@ func (h *fifoHistory) consume(rng *rand.Rand) {
 	}
 }
 
-func (h *fifoHistory) pop(rng *rand.Rand) (*store.Lease[job], error) {
+func (h *fifoHistory) pop(rng *rand.Rand) (store.Lease[job], error) {
 	ctx, cancel := context.WithCancel(h.t.Context())
 	defer cancel()
 	if rng.IntN(2) == 0 {
@@ -59,7 +59,7 @@ func (h *fifoHistory) pop(rng *rand.Rand) (*store.Lease[job], error) {
 	return h.f.Pop(ctx)
 }
 
-func (h *fifoHistory) process(rng *rand.Rand, l *store.Lease[job]) {
+func (h *fifoHistory) process(rng *rand.Rand, l store.Lease[job]) {
 	h.took(l)
 	if rng.IntN(4) == 0 {
 		runtime.Gosched()
@@ -77,7 +77,7 @@ func (h *fifoHistory) process(rng *rand.Rand, l *store.Lease[job]) {
 	}
 }
 
-func (h *fifoHistory) took(l *store.Lease[job]) {
+func (h *fifoHistory) took(l store.Lease[job]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	name, n := l.Key().Name, l.Object().n
@@ -91,7 +91,7 @@ func (h *fifoHistory) took(l *store.Lease[job]) {
 	h.popped++
 }
 
-func (h *fifoHistory) gives(l *store.Lease[job], done bool) {
+func (h *fifoHistory) gives(l store.Lease[job], done bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.leased[l.Key().Name] = false

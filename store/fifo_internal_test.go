@@ -35,7 +35,7 @@ func add(t *testing.T, f *FIFO[string], names ...string) {
 // in the queue's insides.
 func TestFIFOMemory(t *testing.T) {
 	f := newNames(t)
-	pop := func() *Lease[string] {
+	pop := func() Lease[string] {
 		l, err := f.Pop(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -81,7 +81,7 @@ func TestFIFOMapShrinks(t *testing.T) {
 		t.Errorf("%d keys, at most %d", len(f.byKey), f.most)
 	}
 	for range 10 {
-		if l, err := f.Pop(t.Context()); err != nil || f.byKey[l.Key()] != l {
+		if l, err := f.Pop(t.Context()); err != nil || f.byKey[l.Key()] != l.item {
 			t.Errorf("%v is lost: %v", l, err)
 		}
 	}
@@ -172,7 +172,7 @@ func TestFIFODeleteWhileDraining(t *testing.T) {
 		}
 		synctest.Wait()
 		f.mu.Lock()
-		f.end(l)
+		f.end(l.item)
 		f.drop(l.Key())
 		f.mu.Unlock()
 		for range 2 {

@@ -11,57 +11,37 @@ import (
 )
 
 // Lease is an object that a [FIFO] handed out, and the sole right to its key. It
-// ends by the first call of Done or Retry; further ones do nothing. Both may be
-// called by any goroutine, also after Close, and neither blocks.
+// ends by the first call of Done or Retry; further ones do nothing, whatever became
+// of the key. Both may be called by any goroutine, on any copy of the Lease, also
+// after Close, and neither blocks. Those of the zero Lease do nothing.
 //
 // A lease that never ends keeps its key from being handed out, and [FIFO.Pop]
 // from ending after Close; other keys do not notice.
 type Lease[T any] struct {
-	// An object is a Lease from when it is queued, so that Pop allocates nothing.
-	// Once it was handed out, meta and obj do not change. The rest is guarded by
-	// fifo.mu.
-
-	fifo *FIFO[T]
-	meta Meta
+	key  Key
 	obj  T
-
-	state   leaseState
-	gone    bool   // leased: its key was deleted since
-	initial bool   // belongs to the first pass
-	seen    uint32 // the pass, or the time after it, in which it was last added
-
-	prev, next *Lease[T] // in a line
-	behind     *Lease[T] // leased: what was added to its key since
-
-	index int           // in delays
-	due   time.Duration // since FIFO.base
-	nth   uint64        // among those that are due at the same time
+	fifo *FIFO[T]
+	item *item[T] // has served others since if its lease is another one
+	nth  uint64
 }
 
-type leaseState uint8
-
-const (
-	isReady   leaseState = iota // in FIFO.ready
-	isKept                      // in FIFO.kept, behind the lease of its key
-	isDelayed                   // in FIFO.delayed
-	isLeased
-	isOver
-)
-
 // Key is the key of the object.
-func (l *Lease[T]) Key() Key { return l.meta.Key }
+func (l Lease[T]) Key() Key { return l.key }
 
 // Object is the object, in the state that was last added before it was popped. It
 // is shared and must not be modified.
-func (l *Lease[T]) Object() T { return l.obj }
+func (l Lease[T]) Object() T { return l.obj }
 
 // Done ends the lease: the object was processed, or given up. What was added to
 // its key since it was popped goes to the tail of the queue.
-func (l *Lease[T]) Done() {
-	f := l.fifo
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.end(l)
+func (l Lease[T]) Done() {
+	if f := l.fifo; f != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if l.lasts() {
+			f.end(l.item)
+		}
+	}
 }
 
 // Retry ends the lease and puts the object back, at the tail of the queue once
@@ -72,28 +52,18 @@ func (l *Lease[T]) Done() {
 // popped, Retry is Done; if the key was deleted, or is since lacking in a Replace
 // or a pass, the object is dropped. Until it is handed out again, an object that
 // was put back is queued as others are: it can be listed, replaced and deleted.
-func (l *Lease[T]) Retry(after time.Duration) {
-	f := l.fifo
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case l.state != isLeased:
-		return
-	case l.behind != nil:
-		f.stats.Merged++
-	case l.gone:
-		f.stats.Dropped++
-	default:
-		f.stats.Retried++
-		l.behind = f.queue(l.meta, l.obj)
-		l.behind.state, l.behind.seen = isKept, l.seen
-		f.kept.push(l.behind)
-		if after > 0 && !f.closed {
-			f.delay(l.behind, after)
+func (l Lease[T]) Retry(after time.Duration) {
+	if f := l.fifo; f != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if l.lasts() {
+			f.retry(l.item, after)
 		}
 	}
-	f.end(l)
 }
+
+// lasts reports whether the lease has not ended. The caller holds FIFO.mu.
+func (l Lease[T]) lasts() bool { return l.item.state == isLeased && l.item.lease == l.nth }
 
 // Pop waits for an object, takes it out of the queue and hands it out. The order
 // is that of the queue, if there are several.
@@ -103,28 +73,28 @@ func (l *Lease[T]) Retry(after time.Duration) {
 // and all leases have ended. Until then it waits for leases, since they may put
 // their objects back. So whoever pops again before it ends its lease must do so
 // with a ctx that ends.
-func (f *FIFO[T]) Pop(ctx context.Context) (*Lease[T], error) {
+func (f *FIFO[T]) Pop(ctx context.Context) (Lease[T], error) {
 	if ctx.Err() != nil {
-		return nil, f.gaveUp(ctx)
+		return Lease[T]{}, f.gaveUp(ctx)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for f.ready.first == nil {
 		if f.drained() {
 			f.wakeAll()
-			return nil, fmt.Errorf("%s: pop: %w", f.name, ErrClosed)
+			return Lease[T]{}, fmt.Errorf("%s: pop: %w", f.name, ErrClosed)
 		}
 		if !f.wait(ctx) {
-			return nil, f.gaveUp(ctx)
+			return Lease[T]{}, f.gaveUp(ctx)
 		}
 	}
-	l := f.ready.first
-	f.unlink(l)
-	f.handled(l)
-	l.state = isLeased
+	it := f.ready.first
+	f.ready.remove(it)
+	f.handled(it)
 	f.stats.Leased++
 	f.stats.Popped++
-	return l, nil
+	it.state, it.lease = isLeased, f.stats.Popped
+	return Lease[T]{key: it.meta.Key, obj: it.obj, fifo: f, item: it, nth: it.lease}, nil
 }
 
 // Close makes the queue take nothing more: Add, Update, AddIfNotPresent and
@@ -144,25 +114,39 @@ func (f *FIFO[T]) Close() {
 	f.wakeAll()
 }
 
-// end ends a lease, if it has not ended yet.
-func (f *FIFO[T]) end(l *Lease[T]) {
-	if l.state != isLeased {
-		return
-	}
-	l.state = isOver
+// end ends the lease of an item.
+func (f *FIFO[T]) end(it *item[T]) {
 	f.stats.Leased--
-	next := l.behind
-	l.behind = nil
-	if next == nil {
-		f.forget(l.meta.Key)
+	if next := it.behind; next != nil {
+		f.byKey[it.meta.Key] = next
+		f.arrive(next)
 	} else {
-		f.byKey[l.meta.Key] = next
-		if next.state == isKept {
-			f.arrive(next)
-		}
+		f.forget(it.meta.Key)
 	}
+	f.recycle(it)
 	if f.drained() {
 		f.wakeAll()
+	}
+}
+
+// retry ends the lease of an item by queueing it, unless it must not be.
+func (f *FIFO[T]) retry(it *item[T], after time.Duration) {
+	switch {
+	case it.behind != nil:
+		f.stats.Merged++
+		f.end(it)
+	case it.gone:
+		f.stats.Dropped++
+		f.end(it)
+	default:
+		f.stats.Leased--
+		f.stats.Queued++
+		f.stats.Retried++
+		if after > 0 && !f.closed {
+			f.delay(it, after)
+		} else {
+			f.makeReady(it)
+		}
 	}
 }
 

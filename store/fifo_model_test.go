@@ -34,7 +34,7 @@ type fifoEntry struct {
 }
 
 type fifoLease struct {
-	*store.Lease[job]
+	store.Lease[job]
 	fifoEntry
 	over, gone bool
 }

@@ -18,117 +18,168 @@ import (
 // few are left. Maps do not become smaller by themselves.
 const manyKeys = 1024
 
-// put queues obj, in the place of what is queued under its key, and returns it.
-func (f *FIFO[T]) put(meta Meta, obj T) *Lease[T] {
-	l := f.queuedAt(meta.Key)
-	if l != nil {
-		f.stats.Merged++
-		l.meta, l.obj = meta, obj
-		if l.state == isDelayed {
-			f.arrive(l)
-		}
-	} else {
-		l = f.queue(meta, obj)
-		if out := f.byKey[meta.Key]; out != nil {
-			out.behind = l
-			l.state = isKept
-			f.kept.push(l)
-		} else {
-			f.byKey[meta.Key] = l
-			f.most = max(f.most, len(f.byKey))
-			f.ready.push(l)
-			f.wake()
-		}
-	}
-	l.seen = f.mark
-	return l
+// spareItems is how many items that are no longer used are kept for others.
+const spareItems = 512
+
+// item is an object in a FIFO, from when it is queued until its lease ends.
+type item[T any] struct {
+	meta Meta
+	obj  T
+
+	state   itemState
+	gone    bool   // leased: its key was deleted since
+	initial bool   // belongs to the first pass
+	seen    uint32 // the pass, or the time after it, in which it was last added
+	lease   uint64 // leased: which lease it is, by FIFOStats.Popped
+
+	prev, next *item[T] // in a line
+	behind     *item[T] // leased: what was added to its key since
+
+	index int           // in delays
+	due   time.Duration // since FIFO.base
+	nth   uint64        // among those that are due at the same time
 }
 
-// queue counts a new object as queued. The caller puts it somewhere.
-func (f *FIFO[T]) queue(meta Meta, obj T) *Lease[T] {
+type itemState uint8
+
+const (
+	isNew     itemState = iota
+	isReady             // in FIFO.ready
+	isKept              // in FIFO.kept, behind the lease of its key
+	isDelayed           // in FIFO.delayed
+	isLeased
+)
+
+// put queues obj, in the place of what is queued under its key, and returns it.
+func (f *FIFO[T]) put(meta Meta, obj T) *item[T] {
+	out := f.byKey[meta.Key]
+	it := out
+	if out != nil && out.state == isLeased {
+		it = out.behind
+	}
+	switch {
+	case it != nil:
+		f.stats.Merged++
+		if it.state == isDelayed {
+			f.arrive(it)
+		}
+	case out != nil:
+		it = f.newItem()
+		out.behind = it
+		it.state = isKept
+		f.kept.push(it)
+	default:
+		it = f.newItem()
+		f.byKey[meta.Key] = it
+		f.most = max(f.most, len(f.byKey))
+		f.makeReady(it)
+	}
+	it.meta, it.obj, it.seen = meta, obj, f.mark
+	return it
+}
+
+// newItem counts an item as queued. The caller puts it somewhere.
+func (f *FIFO[T]) newItem() *item[T] {
 	f.stats.Queued++
-	return &Lease[T]{fifo: f, meta: meta, obj: obj}
+	if n := len(f.spare); n > 0 {
+		it := f.spare[n-1]
+		f.spare = f.spare[:n-1]
+		return it
+	}
+	return &item[T]{}
+}
+
+// recycle takes back an item that is in no place any more.
+func (f *FIFO[T]) recycle(it *item[T]) {
+	*it = item[T]{}
+	if len(f.spare) < spareItems {
+		f.spare = append(f.spare, it)
+	}
 }
 
 // queuedAt returns what is queued under key, or nil.
-func (f *FIFO[T]) queuedAt(key Key) *Lease[T] {
-	l := f.byKey[key]
-	if l != nil && l.state == isLeased {
-		return l.behind
+func (f *FIFO[T]) queuedAt(key Key) *item[T] {
+	it := f.byKey[key]
+	if it != nil && it.state == isLeased {
+		return it.behind
 	}
-	return l
+	return it
 }
 
 // drop removes what is queued under key, and sees to it that what is leased is
 // not put back.
 func (f *FIFO[T]) drop(key Key) {
-	l := f.byKey[key]
+	it := f.byKey[key]
 	switch {
-	case l == nil:
+	case it == nil:
 		return
-	case l.state == isLeased:
-		l.gone = true
-		if l.behind == nil {
+	case it.state == isLeased:
+		it.gone = true
+		if it.behind == nil {
 			return
 		}
-		l, l.behind = l.behind, nil
+		it, it.behind = it.behind, nil
 	default:
 		f.forget(key)
 	}
-	f.unlink(l)
-	f.handled(l)
-	l.state = isOver
+	f.unlink(it)
+	f.handled(it)
+	f.recycle(it)
 	f.stats.Dropped++
 }
 
 // handled counts an object as no longer queued.
-func (f *FIFO[T]) handled(l *Lease[T]) {
+func (f *FIFO[T]) handled(it *item[T]) {
 	f.stats.Queued--
-	if l.initial {
-		l.initial = false
+	if it.initial {
+		it.initial = false
 		f.initial--
 	}
 }
 
 // unlink takes an object out of the place where it is queued.
-func (f *FIFO[T]) unlink(l *Lease[T]) {
-	switch l.state {
+func (f *FIFO[T]) unlink(it *item[T]) {
+	switch it.state {
 	case isReady:
-		f.ready.remove(l)
+		f.ready.remove(it)
 	case isKept:
-		f.kept.remove(l)
+		f.kept.remove(it)
 	case isDelayed:
-		heap.Remove(&f.delayed, l.index)
+		heap.Remove(&f.delayed, it.index)
 		f.setTimer()
 	}
 }
 
 // arrive makes ready what waited for something.
-func (f *FIFO[T]) arrive(l *Lease[T]) {
-	f.unlink(l)
-	l.state = isReady
-	f.ready.push(l)
+func (f *FIFO[T]) arrive(it *item[T]) {
+	f.unlink(it)
+	f.makeReady(it)
+}
+
+// makeReady puts at the tail what is in no place.
+func (f *FIFO[T]) makeReady(it *item[T]) {
+	it.state = isReady
+	f.ready.push(it)
 	f.wake()
 }
 
-// delay makes an object that waits behind a lease wait for a time instead.
-func (f *FIFO[T]) delay(l *Lease[T], after time.Duration) {
-	f.unlink(l)
-	l.state = isDelayed
+// delay makes wait for a time what is in no place.
+func (f *FIFO[T]) delay(it *item[T], after time.Duration) {
+	it.state = isDelayed
 	f.retries++
-	l.due, l.nth = time.Since(f.base)+after, f.retries
-	heap.Push(&f.delayed, l)
+	it.due, it.nth = time.Since(f.base)+after, f.retries
+	heap.Push(&f.delayed, it)
 	f.setTimer()
 }
 
 // toTail moves an object to the tail of what waits for the same.
-func (f *FIFO[T]) toTail(l *Lease[T]) {
+func (f *FIFO[T]) toTail(it *item[T]) {
 	line := &f.ready
-	if l.state == isKept {
+	if it.state == isKept {
 		line = &f.kept
 	}
-	line.remove(l)
-	line.push(l)
+	line.remove(it)
+	line.push(it)
 }
 
 // setTimer makes the timer go off when the first delay ends.
@@ -158,20 +209,20 @@ func (f *FIFO[T]) delaysEnd() {
 func (f *FIFO[T]) forget(key Key) {
 	delete(f.byKey, key)
 	if n := len(f.byKey); f.most >= manyKeys && n < f.most/8 {
-		smaller := make(map[Key]*Lease[T], n)
+		smaller := make(map[Key]*item[T], n)
 		maps.Copy(smaller, f.byKey)
 		f.byKey, f.most = smaller, n
 	}
 }
 
 // queued returns what is queued, in the order of List.
-func (f *FIFO[T]) queued() []*Lease[T] {
-	list := make([]*Lease[T], 0, f.stats.Queued)
+func (f *FIFO[T]) queued() []*item[T] {
+	list := make([]*item[T], 0, f.stats.Queued)
 	list = f.ready.appendTo(list)
 	list = f.kept.appendTo(list)
 	n := len(list)
 	list = append(list, f.delayed...)
-	slices.SortFunc(list[n:], (*Lease[T]).compareDue)
+	slices.SortFunc(list[n:], (*item[T]).compareDue)
 	return list
 }
 
@@ -181,52 +232,52 @@ func (f *FIFO[T]) passed() {
 		return
 	}
 	f.whole = true
-	for _, l := range f.queued() {
-		if l.state != isDelayed { // it was handed out before
-			l.initial = true
+	for _, it := range f.queued() {
+		if it.state != isDelayed { // it was handed out before
+			it.initial = true
 			f.initial++
 		}
 	}
 }
 
 // line is a list that is linked through its elements.
-type line[T any] struct{ first, last *Lease[T] }
+type line[T any] struct{ first, last *item[T] }
 
-func (q *line[T]) push(l *Lease[T]) {
-	if l.prev = q.last; l.prev == nil {
-		q.first = l
+func (q *line[T]) push(it *item[T]) {
+	if it.prev = q.last; it.prev == nil {
+		q.first = it
 	} else {
-		l.prev.next = l
+		it.prev.next = it
 	}
-	q.last = l
+	q.last = it
 }
 
-func (q *line[T]) remove(l *Lease[T]) {
-	if l.prev == nil {
-		q.first = l.next
+func (q *line[T]) remove(it *item[T]) {
+	if it.prev == nil {
+		q.first = it.next
 	} else {
-		l.prev.next = l.next
+		it.prev.next = it.next
 	}
-	if l.next == nil {
-		q.last = l.prev
+	if it.next == nil {
+		q.last = it.prev
 	} else {
-		l.next.prev = l.prev
+		it.next.prev = it.prev
 	}
-	l.prev, l.next = nil, nil
+	it.prev, it.next = nil, nil
 }
 
-func (q *line[T]) appendTo(list []*Lease[T]) []*Lease[T] {
-	for l := q.first; l != nil; l = l.next {
-		list = append(list, l)
+func (q *line[T]) appendTo(list []*item[T]) []*item[T] {
+	for it := q.first; it != nil; it = it.next {
+		list = append(list, it)
 	}
 	return list
 }
 
 // delays is a heap: what is due first comes first.
-type delays[T any] []*Lease[T]
+type delays[T any] []*item[T]
 
-func (l *Lease[T]) compareDue(other *Lease[T]) int {
-	return cmp.Or(cmp.Compare(l.due, other.due), cmp.Compare(l.nth, other.nth))
+func (it *item[T]) compareDue(other *item[T]) int {
+	return cmp.Or(cmp.Compare(it.due, other.due), cmp.Compare(it.nth, other.nth))
 }
 
 // Len implements heap.Interface.
@@ -243,18 +294,18 @@ func (d delays[T]) Swap(i, j int) {
 
 // Push implements heap.Interface.
 func (d *delays[T]) Push(x any) {
-	l := x.(*Lease[T])
-	l.index = len(*d)
-	*d = append(*d, l)
+	it := x.(*item[T])
+	it.index = len(*d)
+	*d = append(*d, it)
 }
 
 // Pop implements heap.Interface.
 func (d *delays[T]) Pop() any {
 	last := len(*d) - 1
-	l := (*d)[last]
+	it := (*d)[last]
 	(*d)[last] = nil
 	if *d = (*d)[:last]; last == 0 {
 		*d = nil
 	}
-	return l
+	return it
 }

@@ -80,8 +80,8 @@ func (s fifoSink[T]) Commit(context.Context, string) error {
 		return fmt.Errorf("%s: %w: call Begin before Commit", f.name, ErrNoPass)
 	}
 	f.open = false
-	for key, l := range f.byKey {
-		if l.latest().seen != f.mark {
+	for key, it := range f.byKey {
+		if it.latest().seen != f.mark {
 			f.drop(key)
 		}
 	}
@@ -100,18 +100,18 @@ func (s fifoSink[T]) Abort(Pass, error) {
 // held returns the meta of the latest state of key, outside of a pass and if the
 // queue still knows it.
 func (f *FIFO[T]) held(key Key) (meta Meta, ok bool) {
-	l := f.byKey[key]
-	if l == nil || f.open {
+	it := f.byKey[key]
+	if it == nil || f.open {
 		return Meta{}, false
 	}
-	latest := l.latest()
+	latest := it.latest()
 	return latest.meta, !latest.gone
 }
 
-// latest returns what was added to the key of l last.
-func (l *Lease[T]) latest() *Lease[T] {
-	if l.behind != nil {
-		return l.behind
+// latest returns what was added to the key of it last.
+func (it *item[T]) latest() *item[T] {
+	if it.behind != nil {
+		return it.behind
 	}
-	return l
+	return it
 }

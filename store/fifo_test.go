@@ -45,7 +45,7 @@ func newFIFO(t interface{ Fatal(...any) }) *store.FIFO[job] {
 }
 
 // pop takes what is ready.
-func pop(t *testing.T, f *store.FIFO[job]) *store.Lease[job] {
+func pop(t *testing.T, f *store.FIFO[job]) store.Lease[job] {
 	t.Helper()
 	l, err := f.Pop(t.Context())
 	if err != nil {
@@ -162,8 +162,14 @@ func TestFIFOLeaseTwice(t *testing.T) {
 	if s := f.Stats(); s.Leased != 1 || s.Queued != 0 || s.Retried != 1 {
 		t.Errorf("an old lease ended the new one: %+v", s)
 	}
+	if second.Object() != first.Object() || second.Key() != first.Key() {
+		t.Errorf("put back as %v", second.Object())
+	}
 	second.Done()
 	second.Retry(0)
+	var zero store.Lease[job]
+	zero.Done()
+	zero.Retry(0)
 	if s := f.Stats(); s.Leased != 0 || s.Queued != 0 {
 		t.Errorf("put back after Done: %+v", s)
 	}
