@@ -29,6 +29,9 @@ var (
 
 func (j job) key() store.Key { return store.Key{Name: j.name} }
 
+// MarshalJSON implements json.Marshaler: equal jobs, equal content.
+func (j job) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "[%q,%d]", j.name, j.n), nil }
+
 func jobKey(j job) (store.Key, error) {
 	if j.n < 0 {
 		return store.Key{}, errJob
