@@ -83,7 +83,7 @@ func (s *Store[T]) Write(writes ...Write[T]) (Difference[T], error) {
 	}
 	diff, n, errs := s.write(writes)
 	s.reportIndexErrors(errs)
-	s.tell(n)
+	s.tell(&n)
 	return diff, nil
 }
 

@@ -41,10 +41,12 @@ func MetaNamespaceIndexFunc[T any](values []string, obj T) ([]string, error) {
 	return append(values, m.GetNamespace()), nil
 }
 
+var errNil = errors.New("it is nil")
+
 // metadata returns the metadata of obj.
 func metadata(obj any) (metav1.Object, error) {
 	if isNil(obj) {
-		return nil, errors.New("it is nil")
+		return nil, errNil
 	}
 	if m, ok := obj.(metav1.Object); ok {
 		return m, nil

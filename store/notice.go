@@ -48,7 +48,7 @@ func (s *Store[T]) number(n *notice[T]) {
 
 // tell wakes who waits for news, and tells those who are told, when everything
 // before n was told.
-func (s *Store[T]) tell(n notice[T]) {
+func (s *Store[T]) tell(n *notice[T]) {
 	s.news.changed()
 	if n.number == 0 {
 		return

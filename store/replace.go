@@ -31,7 +31,7 @@ func (s *Store[T]) Replace(version string, objs iter.Seq2[Meta, T]) (Difference[
 	}
 	diff, n, errs := s.replace(version, all)
 	s.reportIndexErrors(errs)
-	s.tell(n)
+	s.tell(&n)
 	return diff, nil
 }
 

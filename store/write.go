@@ -60,14 +60,18 @@ func (s *Store[T]) Apply(_ context.Context, meta Meta, obj T) error {
 // put stores obj. Outside of a pass it is dropped if stale says so of its meta and
 // that of what is held.
 func (s *Store[T]) put(meta Meta, obj T, stale func(next, held Meta) bool) {
-	n, errs, ok := s.putUntold(meta, obj, stale)
-	s.reportIndexErrors(errs)
+	var n notice[T]
+	errs, ok := s.putUntold(&n, meta, obj, stale)
+	if errs != nil {
+		s.reportIndexErrors(errs)
+	}
 	if ok {
-		s.tell(n)
+		s.tell(&n)
 	}
 }
 
-func (s *Store[T]) putUntold(meta Meta, obj T, stale func(next, held Meta) bool) (n notice[T], errs []error, changed bool) {
+// putUntold says in n what has to be told.
+func (s *Store[T]) putUntold(n *notice[T], meta Meta, obj T, stale func(next, held Meta) bool) (errs []error, changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	hash := s.byKey.hash(meta.Key)
@@ -76,11 +80,11 @@ func (s *Store[T]) putUntold(meta Meta, obj T, stale func(next, held Meta) bool)
 		if s.pass.open {
 			if held.is(meta) {
 				s.pass.see(held.slot)
-				return n, nil, false
+				return nil, false
 			}
 		} else if stale(meta, held.Meta()) {
 			s.stale.Add(1)
-			return n, nil, false
+			return nil, false
 		}
 	}
 	terms, errs := s.termsOf(meta, obj)
@@ -102,8 +106,8 @@ func (s *Store[T]) putUntold(meta Meta, obj T, stale func(next, held Meta) bool)
 	if !s.pass.open {
 		s.advance(meta.Version)
 	}
-	s.changed(&n)
-	return n, errs, true
+	s.changed(n)
+	return errs, true
 }
 
 // place puts obj where held is, or where there was nothing. The caller holds all
@@ -169,23 +173,20 @@ func (s *Store[T]) Delete(_ context.Context, meta Meta, last T, known bool) erro
 	if meta.Key.Name == "" {
 		return fmt.Errorf("store %s: delete %q: %w", s.name, meta, errNoName)
 	}
-	n, ok := s.deleteUntold(meta, last, known)
-	if ok {
-		s.tell(n)
-	} else {
-		s.news.changed() // the version may be a newer one
-	}
+	var n notice[T]
+	s.deleteUntold(&n, meta, last, known)
+	s.tell(&n) // if nothing else, the version may be a newer one
 	return nil
 }
 
-func (s *Store[T]) deleteUntold(meta Meta, last T, known bool) (n notice[T], changed bool) {
+func (s *Store[T]) deleteUntold(n *notice[T], meta Meta, last T, known bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	hash := s.byKey.hash(meta.Key)
 	held := s.byKey.find(hash, meta.Key)
 	if held != nil && Superseded(meta, held.Meta()) {
 		s.stale.Add(1)
-		return n, false
+		return
 	}
 	version := meta.Version
 	if s.pass.open {
@@ -195,14 +196,13 @@ func (s *Store[T]) deleteUntold(meta Meta, last T, known bool) (n notice[T], cha
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.advance(version)
-		return n, false
+		return
 	}
 	n.change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: held.Meta(), Old: held.obj, Record: held}
 	if known && meta.SameObject(n.change.OldMeta) {
 		n.change.New = last
 	}
-	s.remove(&n, hash, held, version)
-	return n, true
+	s.remove(n, hash, held, version)
 }
 
 // remove takes rec out of everything, and the store to version, which n is to tell.
@@ -246,11 +246,14 @@ func (s *Store[T]) Commit(_ context.Context, version string) error {
 		return err
 	}
 	for _, rec := range missing {
-		if n, ok := s.sweep(rec); ok {
-			s.tell(n)
+		var n notice[T]
+		if s.sweep(&n, rec) {
+			s.tell(&n)
 		}
 	}
-	s.tell(s.commit(version))
+	var n notice[T]
+	s.commit(&n, version)
+	s.tell(&n)
 	return nil
 }
 
@@ -275,21 +278,21 @@ func (s *Store[T]) missing() ([]*Record[T], error) {
 }
 
 // sweep removes rec because the pass did not have it.
-func (s *Store[T]) sweep(rec *Record[T]) (n notice[T], changed bool) {
+func (s *Store[T]) sweep(n *notice[T], rec *Record[T]) (changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	meta := rec.Meta()
 	hash := s.byKey.hash(meta.Key)
 	if s.byKey.find(hash, meta.Key) != rec {
-		return n, false
+		return false
 	}
 	n.change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: meta, Old: rec.obj, Record: rec}
-	s.remove(&n, hash, rec, "")
+	s.remove(n, hash, rec, "")
 	s.swept.Add(1)
-	return n, true
+	return true
 }
 
-func (s *Store[T]) commit(version string) (n notice[T]) {
+func (s *Store[T]) commit(n *notice[T], version string) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.pass = pass{}
@@ -297,8 +300,7 @@ func (s *Store[T]) commit(version string) (n notice[T]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.version = version
-	s.state(&n)
-	return n
+	s.state(n)
 }
 
 // Abort implements [Sink]: the pass is over, and all stays as it is.
@@ -347,7 +349,7 @@ func (s *Store[T]) MayBlock() bool { return false }
 // advance takes the store to version, unless that is unknown or older. The
 // caller holds both locks.
 func (s *Store[T]) advance(version string) {
-	if version != "" && Supersedes(version, s.version) {
+	if version != "" && version != s.version && Supersedes(version, s.version) {
 		s.version = version
 	}
 }
