@@ -124,6 +124,17 @@ func TestPollEndsWithRun(t *testing.T) {
 	})
 }
 
+// TestRefusalIsContact: a server that refuses has been heard of.
+func TestRefusalIsContact(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := follow(t, script("watch error 405\nlist hang\n"), func(c *informer.Config[object]) { c.ResumeFrom = "90" })
+		synctest.Wait()
+		if info := r.Info(); !info.Contact.Equal(time.Now()) {
+			t.Errorf("%+v", info)
+		}
+	})
+}
+
 // always answers lists and refuses watches, for that many minutes at least.
 func always(minutes int) *scriptedServer {
 	return script("list rv=100 a@1\nwatch error 405\n" + strings.Repeat("watch error 405\nlist rv=100 a@1\n", 2*minutes))
