@@ -169,6 +169,8 @@ const (
 //   - A watch that was closed, reset, or fell silent is resumed from the last
 //     version that the sink accepted. A new pass is made only if the server no
 //     longer has that version, if asked for, or if resuming failed for long.
+//   - Where the server lists and refuses to watch, there is a pass now and then
+//     instead: see Polling in the documentation of the package.
 //   - Every list has a limit.
 //   - What is read is handed to the sink at once; between the wire and the sink
 //     there is one page at most.
