@@ -17,6 +17,9 @@ import (
 //
 //   - Nothing is reported before the resource is first used.
 //   - OK when a list was read, or a watch was accepted after a failure.
+//   - OK as well, with the interval and the cause, while it polls because it may
+//     not watch: nothing fails, and nothing but the delay is lost. The metric
+//     polling is what to alert on.
 //   - Degraded, with the cause and the error, when a list failed, or requests are
 //     held back after a failure. A watch that breaks and is resumed at once is
 //     neither.
@@ -29,7 +32,7 @@ type reporter struct {
 }
 
 // Observe implements informer.Observer.
-func (r *reporter) Observe(_ informer.ReflectorInfo, occurrence informer.Occurrence) {
+func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.Occurrence) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended || r.health == nil {
@@ -37,16 +40,26 @@ func (r *reporter) Observe(_ informer.ReflectorInfo, occurrence informer.Occurre
 	}
 	switch o := occurrence.(type) {
 	case informer.ListDone:
-		r.ok(fmt.Sprintf("in step, objects at the last list: %d", o.Objects))
+		r.ok(fmt.Sprintf("%s, objects at the last list: %d", inStep(info.Polling), o.Objects))
+	case informer.Polling:
+		r.ok(inStep(&o))
 	case informer.WatchOpened:
-		if r.cause != informer.CauseNone {
-			r.ok("in step")
+		if r.cause != informer.CauseNone || info.Polling != nil {
+			r.ok(inStep(nil))
 		}
 	case informer.ListFailed:
 		r.degraded("listing", o.Cause, o.Err)
 	case informer.BackingOff:
 		r.degraded("listing or watching", o.Cause, o.Err)
 	}
+}
+
+// inStep says how an informer that works is kept up to date.
+func inStep(p *informer.Polling) string {
+	if p == nil {
+		return "in step"
+	}
+	return fmt.Sprintf("polling every %v: watch is %s", p.Every, p.Cause)
 }
 
 func (r *reporter) ok(status string) {

@@ -40,12 +40,13 @@ import (
 //	sync_seconds                        how long it took from first use to that
 //	objects                             in the store
 //	state{state}                        1 for the state that the informer is in
+//	polling                             whether it polls because it may not watch; stays 1 while it does
 //	last_contact_timestamp_seconds      when the server was last heard of
 //	lists_total{reason,mode,result}     lists that ended; all but reason "first" are relists
 //	list_duration_seconds{mode}         summary: duration of lists that were read to the end
 //	watches_total                       watches that the server accepted
 //	watch_events_total                  events of watches that ended
-//	failures_total{operation,cause}     of lists and watches
+//	failures_total{operation,cause}     of lists and watches, those included that are refused while it polls
 //	backwards_total                     versions that went backwards
 //	stale_total                         changes that were no news
 //	index_errors_total                  failures of index functions

@@ -21,6 +21,7 @@ var (
 	descSyncSeconds = describe("sync_seconds", "Time from the first use of the resource to its first complete state.")
 	descObjects     = describe("objects", "Objects in the store.")
 	descState       = describe("state", "1 for the state that the informer is in.", "state")
+	descPolling     = describe("polling", "Whether the informer polls because it may not watch.")
 	descContact     = describe("last_contact_timestamp_seconds", "When the API server was last heard of, in seconds since the epoch; 0 if never.")
 	descLists       = describe("lists_total", "Lists that ended, by why there was one; all but reason \"first\" are relists.", "reason", "mode", "result")
 	descListTook    = describe("list_duration_seconds", "Duration of the lists that were read to the end.", "mode")
@@ -42,12 +43,13 @@ var (
 
 var states = []informer.State{
 	informer.StateIdle, informer.StateListing, informer.StateWatching, informer.StateBackingOff, informer.StateDraining,
+	informer.StatePolling,
 }
 
 // Describe implements prometheus.Collector.
 func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		descSynced, descSyncSeconds, descObjects, descState, descContact, descLists, descListTook, descWatches,
+		descSynced, descSyncSeconds, descObjects, descState, descPolling, descContact, descLists, descListTook, descWatches,
 		descWatchEvents, descFailures, descBackwards, descStale, descIndexErrors, descSubscribers, descDepth,
 		descDepthMax, descOutstanding, descRetrying, descOldest, descEmitted, descEvents,
 		descPending, descPendingBytes, descFailing, descHeldBack, descCalls, descUnchanged,
@@ -88,6 +90,15 @@ func (e emitter) gauge(desc *prometheus.Desc, value float64, labels ...string) {
 	e.ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{e.name}, labels...)...)
 }
 
+// flag is a gauge that is 1 if it is true.
+func (e emitter) flag(desc *prometheus.Desc, is bool, labels ...string) {
+	value := 0.0
+	if is {
+		value = 1
+	}
+	e.gauge(desc, value, labels...)
+}
+
 func (e emitter) counter(desc *prometheus.Desc, value uint64, labels ...string) {
 	e.ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(value), append([]string{e.name}, labels...)...)
 }
@@ -103,22 +114,15 @@ func (e emitter) stats(s resource.Stats) {
 
 // informer writes what resources and mirrors have in common.
 func (e emitter) informer(isSynced bool, objects int, info informer.ReflectorInfo) {
-	synced := 0.0
-	if isSynced {
-		synced = 1
-	}
-	e.gauge(descSynced, synced)
+	e.flag(descSynced, isSynced)
+	e.flag(descPolling, info.Polling != nil)
 	e.gauge(descObjects, float64(objects))
 	current := info.State
 	if current == "" {
 		current = informer.StateIdle
 	}
 	for _, state := range states {
-		value := 0.0
-		if state == current {
-			value = 1
-		}
-		e.gauge(descState, value, label(state))
+		e.flag(descState, state == current, label(state))
 	}
 	contact := 0.0
 	if !info.Contact.IsZero() {

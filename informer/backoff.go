@@ -22,6 +22,7 @@ const (
 	defaultMax            = 30 * time.Second
 	defaultReset          = 10 * time.Second
 	defaultDenied         = 5 * time.Second
+	defaultPollInterval   = 30 * time.Second
 )
 
 // Backoff is an exponential backoff over the whole cycle of listing and
@@ -35,7 +36,7 @@ type Backoff struct {
 	Max time.Duration
 
 	// Jitter adds up to this share of the delay at random: 1 doubles it at
-	// most. Default 1; negative: none.
+	// most. Default 1; negative: none, nor to [Config.PollInterval].
 	Jitter float64
 
 	// Reset is how long a watch must have lived for the next failure to count
@@ -43,7 +44,8 @@ type Backoff struct {
 	Reset time.Duration
 
 	// Denied is the least delay after an answer that only a person can change:
-	// forbidden, unauthorized, a kind that is not installed. Default 5 s.
+	// forbidden, unauthorized, a kind that is not installed or does not offer the
+	// verb. Default 5 s.
 	Denied time.Duration
 }
 
@@ -87,7 +89,7 @@ func (b *Backoff) complete() error {
 func (b *Backoff) delay(failure int, cause Cause, err error) time.Duration {
 	base, limit := b.Initial, b.Max
 	switch cause {
-	case CauseForbidden, CauseUnauthorized, CauseNotInstalled:
+	case CauseForbidden, CauseUnauthorized, CauseNotInstalled, CauseNotSupported:
 		base = max(base, b.Denied)
 		limit = max(limit, base)
 	}

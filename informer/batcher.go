@@ -44,10 +44,12 @@ type BatcherConfig[T any] struct {
 	Observer Observer
 
 	// ListBudget is that of [InformerConfig], the rest that of [Config]. Passes are
-	// read in pages unless Lists is [ListStreamed].
+	// read in pages unless Lists is [ListStreamed]. Where the server lists and does
+	// not watch, there is a snapshot each PollInterval.
 	ListBudget                    *ListBudget
 	PageSize                      int64
 	Lists                         ListMode
+	PollInterval                  time.Duration
 	MaxInternalErrorRetryDuration time.Duration
 	Silence                       time.Duration
 	InitialSilence                time.Duration
@@ -89,7 +91,8 @@ func (c *BatcherConfig[T]) complete() error {
 //
 //   - A watch that ends is resumed. There is a snapshot only when there is a pass of
 //     the [Reflector]: at first, when the server has forgotten the version, when the
-//     consumer failed for good, and when Resync was called.
+//     consumer failed for good, when Resync was called, and each PollInterval where the
+//     server does not watch.
 //   - No list and no object is kept: of what the consumer has accepted there are the
 //     key, the UID and the version, and what is pending is bounded.
 //
@@ -132,8 +135,8 @@ func NewBatcher[T any](name string, cfg BatcherConfig[T]) (*Batcher[T], error) {
 	b.reflector, err = NewReflector(Config[T]{
 		Name: name, Source: cfg.Source, Sink: &batchSink[T]{Batcher: b},
 		PageSize: cfg.PageSize, Lists: cfg.Lists, ListBudget: cfg.ListBudget,
-		MaxInternalErrorRetryDuration: cfg.MaxInternalErrorRetryDuration,
-		Silence:                       cfg.Silence, InitialSilence: cfg.InitialSilence, Backoff: cfg.Backoff,
+		PollInterval: cfg.PollInterval, MaxInternalErrorRetryDuration: cfg.MaxInternalErrorRetryDuration,
+		Silence: cfg.Silence, InitialSilence: cfg.InitialSilence, Backoff: cfg.Backoff,
 		Observer: Observers(ErrorObserver(cfg.ErrorHandler), cfg.Observer),
 	})
 	if err != nil {

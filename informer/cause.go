@@ -34,6 +34,7 @@ const (
 	CauseForbidden    Cause = "forbidden"          // 403: the identity lacks the verb on the resource
 	CauseUnauthorized Cause = "unauthorized"       // 401: the server does not know the identity
 	CauseNotInstalled Cause = "not installed"      // 404, no match: the server has no such kind
+	CauseNotSupported Cause = "not supported"      // 405: the server does not offer the verb for the kind
 	CauseRefused      Cause = "connection refused" // nobody listens
 	CauseConnection   Cause = "connection"         // reset, unexpected EOF, no route, TLS, name not resolved
 	CauseSilent       Cause = "silent"             // no byte for longer than allowed
@@ -104,6 +105,8 @@ func causeOfStatus(err error, status metav1.Status) Cause {
 		return CauseForbidden
 	case apierrors.IsNotFound(err):
 		return CauseNotInstalled
+	case apierrors.IsMethodNotSupported(err), status.Code == http.StatusMethodNotAllowed:
+		return CauseNotSupported
 	case apierrors.IsTooManyRequests(err):
 		return CauseThrottled
 	case apierrors.IsTimeout(err), apierrors.IsServerTimeout(err),
@@ -219,6 +222,8 @@ func (c Cause) Advice() string {
 		return "check the client's credentials: the server does not accept them"
 	case CauseNotInstalled:
 		return "install the custom resource definition or enable the API, or check group, version and resource for a typing error"
+	case CauseNotSupported:
+		return "check which verbs the server offers for this resource: kubectl api-resources -o wide shows them"
 	case CauseRefused:
 		return "check that the API server runs at this address"
 	case CauseConnection:

@@ -23,7 +23,7 @@
 //	idle ──▶ listing ──▶ watching ──▶ idle (ctx ended)
 //	           ▲  │          │  ▲
 //	           │  ▼          ▼  │
-//	         backing off, draining
+//	    backing off, draining, polling
 //
 // A further pass is made only if
 //
@@ -37,9 +37,45 @@
 //   - the server goes on answering a watch with failures
 //     ([store.ReasonFailing]): two in a row if the kind is not installed (any
 //     more), five of another sort that stays as it is (an object that cannot be
-//     decoded, a request that is rejected), or five minutes of any other
+//     decoded, a request that is rejected), one or more that refuse the watch
+//     (see Polling), or five minutes of any other
 //     ([Config.MaxInternalErrorRetryDuration]). A server that cannot be reached
-//     is not asked for a list on top.
+//     is not asked for a list on top;
+//   - the Reflector polls ([store.ReasonPoll]).
+//
+// # Polling
+//
+// Some may list and not watch: they were not granted the verb, or the kind does
+// not offer it, as those of metrics.k8s.io, or something between them and the
+// server lets only lists through. The Reflector then polls: there is a pass
+// [Config.PollInterval] after the last one, and so on. It is like any other, in
+// pages: unchanged objects cost no decoding where the sink holds them, what is
+// missing is gone, [Config.ListBudget] holds, and a failure is followed by the
+// [Backoff] and another attempt.
+//
+// It begins when a pass was committed, and the watch that should follow cannot be
+// opened because the server
+//
+//   - does not offer it: 405, at the first such answer;
+//   - forbids it (403), or does not find it (404): at the second in a row, after a
+//     backoff, since the first may come from a server that has yet to learn of a
+//     role or a kind.
+//
+// If a watch was open since the last pass, or there was none ([Config.ResumeFrom]),
+// it is not known whether lists are answered: there is one at first
+// ([store.ReasonFailing]), at once after a 405, after two 404, or when the watch
+// has been forbidden for as long as a poll interval. Nothing begins with any other
+// failure.
+//
+// The watch is tried again before each poll and after any other pass; that is one
+// request which the server refuses, so two requests per interval if the collection
+// has one page. If it is opened, polling is over, and it goes on from the last
+// version without another list. Where lists have no version it is tried after each
+// poll instead, since a watch from no version does not tell of what was deleted
+// before it. Reflector.Resync polls at once.
+//
+// [Polling] tells of the beginning and [WatchOpened] of the end;
+// [ReflectorInfo.Polling] is set meanwhile. It is no failure.
 //
 // # Requests
 //

@@ -52,8 +52,9 @@ func DefaultWatchErrorHandler(info ReflectorInfo, err error) {
 // ErrorObserver returns an observer that calls h when a pass failed, and when a
 // watch failed or could not be opened. What is no failure is left out: the end of
 // Run, a pass that was asked for, a watch that the server ended in an orderly way,
-// and a sink that returned [store.ErrResync] or a [store.FullError]. If h is nil it
-// is [DefaultWatchErrorHandler].
+// a sink that returned [store.ErrResync] or a [store.FullError], and a watch that is
+// refused once more while the Reflector polls ([ReflectorInfo.Polling]); h was told
+// of the refusal that it polls for. If h is nil it is [DefaultWatchErrorHandler].
 func ErrorObserver(h WatchErrorHandler) Observer {
 	if h == nil {
 		h = DefaultWatchErrorHandler
@@ -68,6 +69,9 @@ func ErrorObserver(h WatchErrorHandler) Observer {
 			err, cause = o.Err, o.Cause
 		case WatchEnded:
 			err, cause = o.Err, o.Cause
+			if info.Polling != nil && info.Polling.Cause == cause {
+				return
+			}
 		}
 		if err == nil || cause == CauseCanceled || cause == CauseClosed || noFailure(err) {
 			return

@@ -42,6 +42,10 @@ const patience = 500 * time.Millisecond
 //     environment variables of client-go are not looked at.
 //   - An object is detached from the list that it came in, so that one that is
 //     kept does not keep the others.
+//   - An object of a list that has no resource version, as those of metrics.k8s.io,
+//     gets store.ContentVersion as that of its [store.Meta], so that a sink may hold
+//     it. The object itself is left as it is. It costs encoding such objects at each
+//     list; where that fails they have no version.
 //   - Lists and events in the form of a Table are errors, and so is whatever
 //     has no metadata or no name: they are never taken for an empty collection.
 func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Object) (T, error)) Source[T] {
@@ -121,7 +125,7 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 	item := objectItem[T]{source: s, copies: elem != nil && elem.Kind() == reflect.Struct}
 	var yielded error
 	err = eachItem(list, func(obj runtime.Object) error {
-		if err := item.set(obj); err != nil {
+		if err := item.setListed(obj); err != nil {
 			return err
 		}
 		yielded = yield(&item)

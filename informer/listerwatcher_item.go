@@ -37,6 +37,33 @@ func (i *objectItem[T]) set(obj runtime.Object) error {
 	return nil
 }
 
+// setListed is set for an object of a list. If it has no version it gets one from
+// its content, so that it is news only if it changed.
+func (i *objectItem[T]) setListed(obj runtime.Object) error {
+	if err := i.set(obj); err != nil {
+		return err
+	}
+	if i.meta.Version == "" {
+		i.meta.Version = contentVersion(obj)
+	}
+	return nil
+}
+
+// contentVersion is [store.ContentVersion], or empty where there is none: the
+// object is then news each time.
+func contentVersion(obj runtime.Object) (version string) {
+	defer func() {
+		if recover() != nil {
+			version = ""
+		}
+	}()
+	version, err := store.ContentVersion(obj)
+	if err != nil {
+		return ""
+	}
+	return version
+}
+
 // Meta implements [Item].
 func (i *objectItem[T]) Meta() store.Meta { return i.meta }
 

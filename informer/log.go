@@ -7,16 +7,19 @@ import (
 	"context"
 	"log/slog"
 	"math/bits"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // LogObserver returns an observer that writes what happens to logger.
 //
 // What needs somebody's attention is a warning, with what to do about it:
-// failures that are retried, and a server that went back in time. Of failures in
-// a row the first is logged so, then the second, the fourth, the eighth and so
-// on; the others are for debugging. A completed pass, and whatever overcomes a
-// failure, is information. The rest, such as watches that end and are resumed,
-// is for debugging. It may serve any number of reflectors.
+// failures that are retried, polling for want of a watch, and a server that went
+// back in time. Of failures in a row the first is logged so, then the second, the
+// fourth, the eighth and so on; the others are for debugging. A completed pass, and
+// whatever overcomes a failure or ends polling, is information. The rest, such as
+// watches that end and are resumed, and polls that succeed, is for debugging. It
+// may serve any number of reflectors.
 func LogObserver(logger *slog.Logger) Observer {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
@@ -29,12 +32,18 @@ func LogObserver(logger *slog.Logger) Observer {
 		case PageRead:
 			log.Debug("Page read", "page", o.Number, "objects", o.Objects, "remaining", o.Remaining)
 		case ListDone:
-			log.Info("List is complete", "reason", o.Pass.Reason, "version", o.Version, "objects", o.Objects,
+			level := slog.LevelInfo
+			if o.Pass.Reason == store.ReasonPoll && info.Err == nil {
+				level = slog.LevelDebug
+			}
+			log.Log(context.Background(), level, "List is complete", "reason", o.Pass.Reason, "version", o.Version, "objects", o.Objects,
 				"decoded", o.Decoded, "streamed", o.Streamed, "took", o.Took)
 		case ListFailed:
 			log.Debug("List broke off", "cause", o.Cause, "error", o.Err)
 		case WatchOpened:
-			if info.Err != nil {
+			if info.Polling != nil {
+				log.Info("Watching, no longer polling", "version", o.Version, "after", info.Polling.Cause)
+			} else if info.Err != nil {
 				log.Info("Watching again", "version", o.Version, "after", info.Cause)
 			} else {
 				log.Debug("Watching", "version", o.Version)
@@ -52,6 +61,8 @@ func LogObserver(logger *slog.Logger) Observer {
 			}
 			log.Log(context.Background(), level, "Cannot list or watch, will try again",
 				"cause", o.Cause, "failures", o.Failure, "in", o.For, "error", Explain(o.Err))
+		case Polling:
+			log.Warn("Cannot watch, polling", "cause", o.Cause, "every", o.Every, "error", o.Err, "advice", o.advice())
 		case Draining:
 			log.Debug("The sink is full, waiting for it")
 		case WentBackwards:

@@ -76,8 +76,8 @@ func NewResourceVersionInformer[T any](name string, cfg InformerConfig[T]) (*Res
 	reflector, err := NewReflector(Config[T]{
 		Name: name, Source: cfg.Source, Sink: &mirrorSink[T]{ResourceVersionInformer: i}, ResumeFrom: cfg.ResumeVersion,
 		PageSize: cfg.PageSize, Lists: cfg.Lists, ListBudget: cfg.ListBudget,
-		MaxInternalErrorRetryDuration: cfg.MaxInternalErrorRetryDuration,
-		Silence:                       cfg.Silence, InitialSilence: cfg.InitialSilence, Backoff: cfg.Backoff,
+		PollInterval: cfg.PollInterval, MaxInternalErrorRetryDuration: cfg.MaxInternalErrorRetryDuration,
+		Silence: cfg.Silence, InitialSilence: cfg.InitialSilence, Backoff: cfg.Backoff,
 		Observer: Observers(ObserverFunc(i.observe), ErrorObserver(cfg.ErrorHandler), cfg.Observer),
 	})
 	if err != nil {

@@ -133,6 +133,11 @@ type InformerConfig[T any] struct {
 	// Up to a tenth is added at random. Default: never.
 	ResyncPeriod time.Duration
 
+	// PollInterval is that of [Config]: where the server lists and does not watch,
+	// each poll is a pass, with OnSync for everything that has not changed unless
+	// SkipSync is set.
+	PollInterval time.Duration
+
 	// MaxInternalErrorRetryDuration, Silence, InitialSilence and Backoff are those
 	// of [Config].
 	MaxInternalErrorRetryDuration time.Duration

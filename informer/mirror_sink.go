@@ -34,7 +34,7 @@ func (s *mirrorSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 	}
 	switch {
 	case pass.Reason == store.ReasonAsked:
-	case pass.Reason == store.ReasonFailing && CauseOf(pass.Cause) != CauseNotInstalled:
+	case (pass.Reason == store.ReasonFailing || pass.Reason == store.ReasonPoll) && CauseOf(pass.Cause) != CauseNotInstalled:
 		// The version is as good as before.
 	default:
 		s.pending.forget()

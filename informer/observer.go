@@ -4,6 +4,7 @@
 package informer
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/apiary-go/apiary/store"
@@ -107,6 +108,16 @@ type (
 		Err     error
 	}
 
+	// Polling: the server lists and refuses to watch, so there is a pass now and
+	// then instead. It is told when that begins, and once more if the server comes
+	// to refuse for another Cause. WatchOpened ends it. In between, WatchEnded tells
+	// of each watch that was tried and refused.
+	Polling struct {
+		Every time.Duration // Config.PollInterval
+		Cause Cause         // CauseForbidden, CauseNotInstalled or CauseNotSupported
+		Err   error
+	}
+
 	// Draining: the sink is full; nothing is requested until it has drained.
 	Draining struct{ Err error }
 
@@ -114,6 +125,23 @@ type (
 	// after a restore from a backup. Its state is taken as the truth.
 	WentBackwards struct{ From, To string }
 )
+
+// String says what it means and what to do about it: "watch pods: pods is
+// forbidden: …; polling every 30s; grant the client's identity the verb watch".
+func (p Polling) String() string {
+	return fmt.Sprintf("%v; polling every %v; %s", p.Err, p.Every, p.advice())
+}
+
+// advice says how there can be a watch.
+func (p Polling) advice() string {
+	switch p.Cause {
+	case CauseForbidden:
+		return "grant the client's identity the verb watch"
+	case CauseNotInstalled:
+		return "have the server, or what stands before it, find the resource for a watch as it does for a list"
+	}
+	return "the server does not offer a watch of this resource"
+}
 
 func (ListStarted) occurrence()          {}
 func (PageRead) occurrence()             {}
@@ -124,5 +152,6 @@ func (WatchEnded) occurrence()           {}
 func (RelistNeeded) occurrence()         {}
 func (WatchListUnavailable) occurrence() {}
 func (BackingOff) occurrence()           {}
+func (Polling) occurrence()              {}
 func (Draining) occurrence()             {}
 func (WentBackwards) occurrence()        {}

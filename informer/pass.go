@@ -87,6 +87,8 @@ func (c *cycle[T]) commit(p *passing) error {
 	c.want, c.wantCause, c.consistent = "", nil, false
 	c.pages, c.silences = 0, 0
 	c.rewatches = 0
+	c.streams.paged = false
+	c.passed(p.pass.Reason)
 	c.r.update(func(i *ReflectorInfo) { i.Version = p.version; i.Passes++ })
 	return nil
 }
@@ -100,6 +102,8 @@ func (c *cycle[T]) older(version string) bool {
 // passFailed breaks the pass off and decides on what comes next.
 func (c *cycle[T]) passFailed(p *passing, err error) {
 	cause := c.causeOf(err)
+	c.polls.tried = false
+	c.streams.paged = p.streamed && cause == CauseNotInstalled
 	c.cfg.Sink.Abort(p.pass, err)
 	c.answered(cause)
 	if !c.stopping() {

@@ -29,6 +29,10 @@ type streamMemory struct {
 	retry  time.Time     // not before
 	memory time.Duration // how long the last failure was remembered
 	broken int           // streamed passes in a row that broke off
+
+	// paged: the next attempt is in pages, without that being remembered: the
+	// kind was not found, and it may be that only watches do not find it.
+	paged bool
 }
 
 // mayStream reports whether the next pass is streamed.
@@ -41,7 +45,7 @@ func (c *cycle[T]) mayStream() bool {
 			return false
 		}
 	}
-	return c.cfg.Source.WatchList() && !time.Now().Before(c.streams.retry)
+	return c.cfg.Source.WatchList() && !c.polls.on && !c.streams.paged && !time.Now().Before(c.streams.retry)
 }
 
 // fallBack decides whether the failure of a streamed pass means that the server
@@ -50,7 +54,7 @@ func (c *cycle[T]) mayStream() bool {
 func (c *cycle[T]) fallBack(cause Cause, err error) bool {
 	once := true // is enough
 	switch cause {
-	case CauseForbidden, CauseRejected:
+	case CauseForbidden, CauseNotSupported, CauseRejected:
 		// Not known to the server, or watching is not allowed: a list may be.
 	case CauseSilent:
 		var silence *SilenceError

@@ -70,12 +70,25 @@ type Config[T any] struct {
 	// does, counts for Silence only.
 	InitialSilence time.Duration
 
+	// PollInterval is how often there is a pass while the server lists and
+	// refuses to watch (see Polling in the documentation of the package): the
+	// time from the end of one to the beginning of the next, with up to a tenth
+	// added at random, or less if Backoff.Jitter is less. Default 30 s. Negative:
+	// never; the watch is then tried again like one that fails otherwise.
+	//
+	// Changes are told late by this much, and of several to an object between two
+	// polls only the last. A poll costs the server the whole collection, in
+	// pages, and one watch that it refuses: with the default, and a collection of
+	// one page, four requests a minute.
+	PollInterval time.Duration
+
 	// MaxInternalErrorRetryDuration is how long a watch that the server goes on
-	// answering with failures (5xx, forbidden, unauthorized) is tried again from
-	// the same version before a list is tried; at least five times, however
-	// short this is. Default 5 minutes. Negative: a list follows the first such
-	// failure, and the first of those as well that otherwise take two or five
-	// (see States in the documentation of the package).
+	// answering with failures (5xx, unauthorized, and, with a negative
+	// PollInterval, forbidden) is tried again from the same version before a list
+	// is tried; at least five times, however short this is. Default 5 minutes.
+	// Negative: a list follows the first such failure, and the first of those as
+	// well that otherwise take two or five (see States in the documentation of
+	// the package).
 	//
 	// A try costs the server one request that it refuses, and nothing is missed:
 	// a watch that succeeds goes on where the last one ended. A list costs it the
@@ -84,7 +97,9 @@ type Config[T any] struct {
 	// version, or watching, that fails. So make this longer for large collections
 	// and many informers, and shorter where the sink must not be behind for
 	// minutes. That a version is gone, or the server not reached, has nothing to
-	// do with it.
+	// do with it. A watch that is refused is tried again for PollInterval at most
+	// if that is shorter, and not at all once lists are known to be answered: a
+	// poll is what there is instead.
 	MaxInternalErrorRetryDuration time.Duration
 
 	// Backoff spaces requests after failures.
@@ -129,6 +144,11 @@ type ReflectorInfo struct {
 	// all is well. Cause is its class.
 	Err   error
 	Cause Cause
+
+	// Polling is set while the Reflector polls, and says how often and why. It
+	// must not be modified. It is no failure: while it is set, Err is that of the
+	// last poll, nil if that succeeded.
+	Polling *Polling
 }
 
 // State is the state of a Reflector.
@@ -140,6 +160,7 @@ const (
 	StateWatching   State = "watching"    // a watch is open
 	StateBackingOff State = "backing off" // waiting after a failure
 	StateDraining   State = "draining"    // waiting for the sink, after a FullError
+	StatePolling    State = "polling"     // waiting for the next poll, since there can be no watch
 )
 
 // Reflector keeps a sink in step with a source: it lists, watches, resumes a
@@ -148,6 +169,8 @@ const (
 //   - A watch that was closed, reset, or fell silent is resumed from the last
 //     version that the sink accepted. A new pass is made only if the server no
 //     longer has that version, if asked for, or if resuming failed for long.
+//   - Where the server lists and refuses to watch, there is a pass now and then
+//     instead: see Polling in the documentation of the package.
 //   - Every list has a limit.
 //   - What is read is handed to the sink at once; between the wire and the sink
 //     there is one page at most.
@@ -223,6 +246,9 @@ func (c *Config[T]) complete() error {
 	if c.InitialSilence == 0 {
 		c.InitialSilence = defaultInitialSilence
 	}
+	if c.PollInterval == 0 {
+		c.PollInterval = defaultPollInterval
+	}
 	if c.MaxInternalErrorRetryDuration == 0 {
 		c.MaxInternalErrorRetryDuration = defaultFailing
 	}
@@ -259,7 +285,7 @@ func (r *Reflector[T]) Run(ctx context.Context) error {
 	if !r.started.CompareAndSwap(false, true) {
 		return fmt.Errorf("reflector %s: Run was called before: make a new Reflector to run again", r.cfg.Name)
 	}
-	defer r.setState(StateIdle)
+	defer r.update(func(i *ReflectorInfo) { i.State, i.Polling = StateIdle, nil })
 	c := cycle[T]{r: r, cfg: &r.cfg, ctx: ctx, version: r.cfg.ResumeFrom, consistent: r.cfg.ResumeFrom != ""}
 	c.run()
 	return context.Cause(ctx)

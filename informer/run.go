@@ -54,6 +54,8 @@ type cycle[T any] struct {
 	// Answered failures of the watch since it last got on.
 	rewatches    int
 	rewatchSince time.Time
+
+	polls polls
 }
 
 // calm counts, per kind, ends that are no failures when they come singly. The
@@ -75,6 +77,10 @@ func (c *cycle[T]) run() {
 			if open = c.pass(); open == nil {
 				continue // with another pass, or with a watch
 			}
+		} else if c.polls.tried {
+			c.polls.tried = false
+			c.awaitPoll()
+			continue
 		}
 		c.watch(open)
 	}
@@ -157,7 +163,8 @@ func (c *cycle[T]) causeOf(err error) Cause {
 // so.
 func (c *cycle[T]) answered(cause Cause) {
 	switch cause {
-	case CauseForbidden, CauseUnauthorized, CauseNotInstalled, CauseThrottled, CauseServer, CauseRejected, CauseClosed:
+	case CauseForbidden, CauseUnauthorized, CauseNotInstalled, CauseNotSupported, CauseThrottled, CauseServer,
+		CauseRejected, CauseClosed:
 		c.r.contacted(time.Since(c.r.base))
 	}
 }

@@ -55,6 +55,8 @@ func parseError(words []string) error {
 		err = apierrors.NewForbidden(pods, "", errors.New("no role"))
 	case "404":
 		err = apierrors.NewNotFound(pods, "")
+	case "405":
+		err = apierrors.NewMethodNotSupported(pods, "watch")
 	case "422":
 		err = apierrors.NewInvalid(schema.GroupKind{Kind: "ListOptions"}, "", nil)
 	case "429":

@@ -206,6 +206,8 @@ func TestCauseOf(t *testing.T) {
 		{informer.CauseServer, parseError([]string{"500"})},
 		{informer.CauseServer, apierrors.NewServiceUnavailable("later")},
 		{informer.CauseServer, errors.New("unable to retrieve the complete list of server APIs: v1: gone")},
+		{informer.CauseNotSupported, parseError([]string{"405"})},
+		{informer.CauseNotSupported, &apierrors.StatusError{ErrStatus: metav1.Status{Code: 405}}},
 		{informer.CauseRejected, parseError([]string{"400"})},
 		{informer.CauseRejected, parseError([]string{"422"})},
 		{informer.CauseDecoding, &informer.DecodingError{Err: context.Canceled}},

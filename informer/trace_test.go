@@ -123,6 +123,8 @@ func play(t *testing.T, script string) string {
 						cfg.ResumeFrom = value
 					case "retry":
 						cfg.MaxInternalErrorRetryDuration = duration(value)
+					case "poll":
+						cfg.PollInterval = duration(value)
 					default:
 						t.Fatalf("unknown setting %q", w)
 					}
@@ -297,6 +299,8 @@ func occurrence(start time.Time, o informer.Occurrence) string {
 		return fmt.Sprintf("watch-list unavailable until %v: %v", o.Retry.Sub(start), o.Err)
 	case informer.BackingOff:
 		return fmt.Sprintf("backing off for %v, failure %d (%s)", o.For, o.Failure, o.Cause)
+	case informer.Polling:
+		return fmt.Sprintf("polling every %v (%s)", o.Every, o.Cause)
 	case informer.Draining:
 		return "draining"
 	case informer.WentBackwards:

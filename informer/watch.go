@@ -115,6 +115,7 @@ func (c *cycle[T]) watch(o *opened[T]) {
 	opened := time.Now()
 	c.r.setState(StateWatching)
 	c.r.observe(WatchOpened{Version: c.version})
+	c.watched()
 	c.r.update(func(i *ReflectorInfo) {
 		if i.Cause != CauseSink && i.Cause != CauseDecoding {
 			i.Err, i.Cause = nil, CauseNone
@@ -231,11 +232,15 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 	case c.version == "" && open:
 		c.relist(store.ReasonExpired, errNoVersion)
 		c.closedOrFailed(e)
+	case c.polling(e, open):
 	case e.Cause == CauseClosed:
 		c.closedOrFailed(e)
 	default:
 		if c.failing(e.Cause) {
 			c.relist(store.ReasonFailing, e.Err)
+			if c.refused(e.Cause) && e.Cause != CauseNotInstalled {
+				return // a list is not what was refused
+			}
 		}
 		c.fail(e.Cause, e.Err)
 	}
@@ -264,14 +269,25 @@ func (c *cycle[T]) relist(reason store.Reason, err error) {
 // needs fewer failures than what may pass by itself. Fewest are needed if the
 // kind is not installed: the collection that the version was of is gone, and
 // should the kind be installed again, its versions may be those of another one.
+// A watch that is refused has the time of a poll interval, where polling may be
+// what comes of it.
 func (c *cycle[T]) failing(cause Cause) bool {
 	tries, lasting := failingTries, c.cfg.MaxInternalErrorRetryDuration
 	switch cause {
 	case CauseNotInstalled:
 		tries, lasting = missingTries, 0
+	case CauseNotSupported:
+		lasting = 0
+		if c.refused(cause) {
+			tries = unsupportedTries
+		}
+	case CauseForbidden:
+		if c.refused(cause) {
+			tries, lasting = refusedTries, min(lasting, c.cfg.PollInterval)
+		}
 	case CauseDecoding, CauseRejected:
 		lasting = 0
-	case CauseServer, CauseForbidden, CauseUnauthorized, CauseUnknown:
+	case CauseServer, CauseUnauthorized, CauseUnknown:
 	default:
 		return false
 	}

@@ -62,6 +62,13 @@ switch over, and in words that name the verb and the resource. What is read is o
 state of the collection; readers hold no lock while they work and never hold up the
 informer, however many they are.
 
+# Where watching is not allowed
+
+What may be listed and not watched is polled: each list, at an interval of half a
+minute, gives events for what changed since the last one, and for nothing else. It is
+watched as soon as that is allowed. [Stats] tells of it, in Reflector.Polling;
+Settings.PollInterval sets the interval.
+
 # What it costs
 
 A key costs a subscriber an element of 24 bytes in a slice, and no allocation;

@@ -121,6 +121,7 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 		Lists:          o.settings.Lists,
 		Silence:        o.settings.Silence,
 		InitialSilence: o.settings.InitialSilence,
+		PollInterval:   o.settings.PollInterval,
 		Backoff:        o.settings.Backoff,
 		Observer:       o.observer,
 	})

@@ -136,6 +136,7 @@ type Settings struct {
 	Lists          informer.ListMode
 	Silence        time.Duration
 	InitialSilence time.Duration
+	PollInterval   time.Duration
 	Backoff        informer.Backoff
 }
 

@@ -28,7 +28,11 @@ type Stats struct {
 	Synced   bool
 	SyncTook time.Duration
 
-	Reflector   informer.ReflectorInfo
+	// Reflector says what the informer does. Its Polling is set while the
+	// resource polls because the server refuses to watch: events are then late by
+	// up to Settings.PollInterval.
+	Reflector informer.ReflectorInfo
+
 	Store       store.Stats
 	Subscribers []SubscriberStats
 

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/hive/cell"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/resource"
+)
+
+// refusing refuses requests of these verbs for pods.
+func refusing(api *FakeAPI, refuse func(FakeRequest) error, verbs ...string) {
+	api.Intercept(func(_ context.Context, r FakeRequest) error {
+		for _, verb := range verbs {
+			if r.Resource.Resource == "pods" && r.Verb == verb {
+				return refuse(r)
+			}
+		}
+		return nil
+	})
+}
+
+// checkPolling checks what the metrics say of polling.
+func checkPolling(t *testing.T, m *ResourceMetrics, want string) {
+	t.Helper()
+	want = "# HELP apiary_resource_polling Whether the informer polls because it may not watch.\n" +
+		"# TYPE apiary_resource_polling gauge\n" + `apiary_resource_polling{resource="Pod.v1"} ` + want + "\n"
+	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "apiary_resource_polling"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A resource that may list and not watch is in order, and says how it is kept up
+// to date; what to alert on is a metric.
+func TestPollingIsShown(t *testing.T) {
+	api, health := NewFakeAPI(), newHealthLog()
+	refusing(api, forbidden, "watch")
+	polls := With(resource.WithSettings(resource.Settings{
+		PollInterval: 20 * time.Millisecond,
+		Backoff:      informer.Backoff{Initial: time.Millisecond, Max: 5 * time.Millisecond, Denied: time.Millisecond, Jitter: -1},
+	}))
+	err := run(t, quiet(), nil, withFake(api), Metrics, cell.Provide(func() cell.Health { return health }),
+		Resource[*corev1.Pod](polls),
+		atStart(t, func(ctx context.Context, in struct {
+			cell.In
+			Pods    resource.Resource[*corev1.Pod]
+			Metrics *ResourceMetrics
+		}) error {
+			checkPolling(t, in.Metrics, "0")
+			pods := storeOf(t, ctx, in.Pods)
+			health.await(t, "Pod.v1 OK: polling every 20ms: watch is forbidden")
+			checkPolling(t, in.Metrics, "1")
+
+			if err := api.Add(pod("a", "one")); err != nil {
+				return err
+			}
+			health.await(t, "Pod.v1 OK: polling every 20ms: watch is forbidden, objects at the last list: 1")
+			expect(t, keys(pods), "a/one")
+
+			refusing(api, forbidden, "watch", "list")
+			health.await(t, "Pod.v1 Degraded: listing: forbidden")
+			checkPolling(t, in.Metrics, "1")
+			refusing(api, func(r FakeRequest) error {
+				return apierrors.NewMethodNotSupported(r.Resource.GroupResource(), r.Verb)
+			}, "watch")
+			health.await(t, "Pod.v1 OK: polling every 20ms: watch is not supported")
+
+			api.Intercept(nil)
+			health.await(t, "Pod.v1 OK: in step")
+			if err := api.Add(pod("a", "two")); err != nil {
+				return err
+			}
+			for e := range in.Pods.Events(ctx) {
+				e.Done(nil)
+				if e.Key.Name == "two" { // by the watch
+					break
+				}
+			}
+			checkPolling(t, in.Metrics, "0")
+			return nil
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
