@@ -11,7 +11,6 @@ import (
 
 	"github.com/cilium/hive/cell"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/apiary-go/apiary/informer"
@@ -22,7 +21,6 @@ import (
 // fills, and the hub that passes its changes on.
 type resource[T runtime.Object] struct {
 	name      string
-	indexers  cache.Indexers
 	metrics   workqueue.MetricsProvider
 	hub       *hub[T]
 	store     *store.Store[T]

@@ -81,12 +81,11 @@ func nameOf[T runtime.Object]() string {
 
 func build[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], o *options) Resource[T] {
 	r := &resource[T]{
-		name:     o.name,
-		indexers: o.indexers,
-		metrics:  o.metrics,
-		hub:      newHub[T](o.name, o.forgotten),
-		synced:   make(chan struct{}),
-		ended:    make(chan struct{}),
+		name:    o.name,
+		metrics: o.metrics,
+		hub:     newHub[T](o.name, o.forgotten),
+		synced:  make(chan struct{}),
+		ended:   make(chan struct{}),
 	}
 	r.err = o.err
 	if r.err == nil {

@@ -98,7 +98,7 @@ type Resource[T runtime.Object] interface {
 }
 
 // Store is a read-only view of the objects of a resource. Its methods do not
-// block, and may be called from any goroutine.
+// block, but for WaitFor, and may be called from any goroutine.
 //
 // What a method returns is one state of the collection: it does not change
 // while it is being read. The objects are shared and must not be modified.
@@ -130,6 +130,18 @@ type Store[T runtime.Object] interface {
 
 	// ByIndex returns these objects themselves.
 	ByIndex(indexName, indexedValue string) ([]T, error)
+
+	// WaitFor blocks until the store is at that version of the resource or a
+	// newer one, so that what a write to the server returned can be read here:
+	//
+	//	pod, err := client.Pods("shop").Update(ctx, pod, metav1.UpdateOptions{})
+	//	…
+	//	err = pods.WaitFor(ctx, pod.ResourceVersion)
+	//
+	// It says nothing of events: subscribers may get theirs later. A version
+	// that cannot be ordered fails at once, with [store.ErrNoOrder]. When ctx
+	// ends the error wraps its cause, when the resource stops [ErrStopped].
+	WaitFor(ctx context.Context, version string) error
 
 	// CacheStore returns the store as client-go knows it, for code that wants
 	// one: a cache.Indexer whose keys are "namespace/name". Its reads are those

@@ -4,6 +4,7 @@
 package resource
 
 import (
+	"context"
 	"iter"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -15,9 +16,9 @@ import (
 
 // storeView is the Store of a view.
 type storeView[T runtime.Object] struct {
-	store    *store.Store[T]
-	indexers cache.Indexers
-	keep     func(T) bool // nil keeps all
+	store *store.Store[T]
+	keep  func(T) bool    // nil keeps all
+	over  context.Context // ends when the resource stops
 }
 
 // List implements Store.
@@ -98,9 +99,17 @@ func (v storeView[T]) ByIndex(indexName, indexedValue string) ([]T, error) {
 	return v.kept(objs), err
 }
 
+// WaitFor implements Store.
+func (v storeView[T]) WaitFor(ctx context.Context, version string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(v.over, func() { cancel(context.Cause(v.over)) })()
+	return v.store.WaitFor(ctx, version)
+}
+
 // CacheStore implements Store.
 func (v storeView[T]) CacheStore() cache.Store {
-	return cacheStore[T]{v}
+	return newCacheStore(v)
 }
 
 // kept drops from objs, which it owns, what the filter does not keep.

@@ -68,7 +68,7 @@ func (v view[T]) Store(ctx context.Context) (Store[T], error) {
 	if err := v.waitSynced(ctx); err != nil {
 		return nil, err
 	}
-	return storeView[T]{store: v.store, indexers: v.indexers, keep: v.keep}, nil
+	return storeView[T]{store: v.store, keep: v.keep, over: v.hub.over}, nil
 }
 
 func (v view[T]) subscriber(ctx context.Context, opts []EventsOpt) *subscriber[T] {

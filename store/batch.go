@@ -189,6 +189,9 @@ func (s *Store[T]) drops(w Write[T], held Meta) bool {
 // older is what is stale of a write by who has no source, where the same version
 // may be another state.
 func older(next, held Meta) bool {
+	if next.Version == held.Version {
+		return false
+	}
 	order, ordered := CompareVersions(next.Version, held.Version)
 	return ordered && order < 0
 }

@@ -6,6 +6,7 @@ package store
 import (
 	"iter"
 	"math/bits"
+	"slices"
 )
 
 // directory finds elements by their hashes. It is a table of bins by extendible
@@ -28,6 +29,8 @@ type bin[E any] struct {
 	n     int32
 	elems []*E    // by slot
 	tags  []uint8 // by slot; 0: the slot is free
+
+	near [maxBin]uint8 // tags is a part of it if that is large enough
 }
 
 const (
@@ -121,12 +124,12 @@ func (d *directory[E]) own(epoch uint64, hash uint64) *bin[E] {
 	if b.epoch == epoch {
 		return b
 	}
-	c := *b
-	c.epoch = epoch
-	c.tags = append([]uint8(nil), b.tags...)
-	c.elems = append([]*E(nil), b.elems...)
-	d.point(hash, &c)
-	return &c
+	c := newBin[E](epoch, b.depth, len(b.tags))
+	c.n = b.n
+	copy(c.tags, b.tags)
+	copy(c.elems, b.elems)
+	d.point(hash, c)
+	return c
 }
 
 // point makes all entries of the bin of hash point to b.
@@ -182,7 +185,21 @@ func (d directory[E]) all() iter.Seq[*E] {
 }
 
 func newBin[E any](epoch uint64, depth uint8, slots int) *bin[E] {
-	return &bin[E]{epoch: epoch, depth: depth, tags: make([]uint8, slots), elems: make([]*E, slots)}
+	b := &bin[E]{epoch: epoch, depth: depth}
+	b.clear(slots)
+	return b
+}
+
+// clear makes the bin an empty one with so many slots.
+func (b *bin[E]) clear(slots int) {
+	b.n = 0
+	b.elems = make([]*E, slots)
+	if slots > maxBin {
+		b.tags = make([]uint8, slots)
+		return
+	}
+	b.tags = b.near[:slots]
+	clear(b.tags)
 }
 
 // add puts e into the first free slot from its home on.
@@ -222,11 +239,11 @@ func (b *bin[E]) remove(slot int) {
 
 // resize gives the bin another number of slots.
 func (b *bin[E]) resize(slots int) {
-	old := *b
-	b.tags, b.elems, b.n = make([]uint8, slots), make([]*E, slots), 0
-	for slot, tag := range old.tags {
+	tags, elems := slices.Clone(b.tags), b.elems
+	b.clear(slots)
+	for slot, tag := range tags {
 		if tag != 0 {
-			b.add(tag, old.elems[slot])
+			b.add(tag, elems[slot])
 		}
 	}
 }

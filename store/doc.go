@@ -9,5 +9,12 @@
 // one. The package knows nothing of API servers or subscribers.
 //
 // [Store] is the Sink that keeps the objects: typed, indexed, and made for
-// readers that never hold up the writer.
+// readers that never hold up the writer. Around it:
+//
+//   - [Indexer] is a Store that is written to by objects, and [UndeltaStore] one
+//     that pushes each of its states.
+//   - [Snapshot] is a Store at one point in time, [Index] one of its indexes,
+//     [Lister] a view of it by namespace and selector.
+//   - [FIFO] is a queue of objects, of which a key is with one consumer at a time.
+//   - [Poller] drives a Sink by polling what cannot be watched.
 package store

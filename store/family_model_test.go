@@ -127,7 +127,7 @@ var (
 	}()
 	nodeNames = []string{"a", "b", "c"}
 
-	anyPod = rapid.Custom(func(t *rapid.T) *corev1.Pod {
+	anyMember = rapid.Custom(func(t *rapid.T) *corev1.Pod {
 		return &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{
 				Namespace: "ns", Name: rapid.SampledFrom(podNames[:rapid.SampledFrom([]int{5, 5, 5, 300}).Draw(t, "names")]).Draw(t, "name"), UID: "u",
@@ -170,7 +170,7 @@ func TestFamilyModel(t *testing.T) {
 			}
 		}
 		update := func(t *rapid.T) {
-			pod := anyPod.Draw(t, "pod")
+			pod := anyMember.Draw(t, "pod")
 			must(x.Update(pod))
 			if meta := store.MetaOf(pod); !older(meta.Version, m.metas[meta.Key].Version) {
 				m.put(meta, pod)
@@ -189,12 +189,12 @@ func TestFamilyModel(t *testing.T) {
 			},
 			"list": func(t *rapid.T) { x.List() }, // which is a snapshot, too
 			"delete": func(t *rapid.T) {
-				pod := anyPod.Draw(t, "pod")
+				pod := anyMember.Draw(t, "pod")
 				must(x.Delete(pod))
 				m.delete(store.KeyOf(pod))
 			},
 			"as another": func(t *rapid.T) { // the meta are not those of the object
-				pod := anyPod.Draw(t, "pod")
+				pod := anyMember.Draw(t, "pod")
 				meta := store.MetaOf(pod)
 				meta.UID = "v"
 				must(x.Apply(context.Background(), meta, pod))
@@ -225,7 +225,7 @@ func TestFamilyModel(t *testing.T) {
 				}
 			},
 			"replace": func(t *rapid.T) {
-				pods := rapid.SliceOfN(anyPod, 0, 20).Draw(t, "pods")
+				pods := rapid.SliceOfN(anyMember, 0, 20).Draw(t, "pods")
 				before := m.clone()
 				diff, err := x.Replace(pods, "7")
 				must(err)
@@ -259,7 +259,7 @@ func writeFamily(t *rapid.T, x *store.Indexer[*corev1.Pod], m *family) {
 	before := m.clone()
 	var writes []store.Write[*corev1.Pod]
 	for range rapid.IntRange(0, 10).Draw(t, "writes") {
-		pod := anyPod.Draw(t, "pod")
+		pod := anyMember.Draw(t, "pod")
 		w := store.Write[*corev1.Pod]{Meta: store.MetaOf(pod), Object: pod, Delete: rapid.Bool().Draw(t, "delete")}
 		writes = append(writes, w)
 		key := w.Meta.Key

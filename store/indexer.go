@@ -104,22 +104,11 @@ func (x *Indexer[T]) Index(index string, obj T) ([]T, error) {
 	if len(ts.errs) > 0 {
 		return nil, ts.errs[0]
 	}
-	snap := x.Snapshot() // of which a single value has no need
-	if ix, err = snap.Index(index); err != nil {
-		return nil, err
+	values := make([]string, len(ts.all))
+	for i, t := range ts.all {
+		values[i] = t.text
 	}
-	found := []T{}
-	have := map[Key]bool{}
-	for _, t := range ts.all {
-		for key, obj := range ix.All(t.text) {
-			if len(ts.all) > 1 && have[key] {
-				continue
-			}
-			have[key] = true
-			found = append(found, obj)
-		}
-	}
-	return found, nil
+	return distinct(x.narrowest([]lookup{{index, values}}), nil), nil
 }
 
 func (x *Indexer[T]) keyOf(obj T) (Key, error) {

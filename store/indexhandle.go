@@ -96,14 +96,22 @@ func (x Index[T]) bucket(value string) (records cow[*Record[T]]) {
 // [ErrNoIndex].
 func (s *Store[T]) Index(name string) (Index[T], error) {
 	rlock(&s.mu)
-	indexes := s.indexes
-	s.mu.RUnlock()
-	for _, ix := range indexes {
-		if ix.name == name {
-			return Index[T]{index: ix, store: s}, nil
-		}
+	defer s.mu.RUnlock()
+	if ix := s.named(name); ix != nil {
+		return Index[T]{index: ix, store: s}, nil
 	}
 	return Index[T]{}, noIndex(s.name, name)
+}
+
+// named returns the index of that name, nil if there is none. The caller holds a
+// lock.
+func (s *Store[T]) named(name string) *index[T] {
+	for _, ix := range s.indexes {
+		if ix.name == name {
+			return ix
+		}
+	}
+	return nil
 }
 
 // AddIndex is [Store.AddIndexers] for a single index, which it returns.
@@ -129,6 +137,12 @@ func (s *Store[T]) AddIndexers(indexers Indexers[T]) error {
 	if err != nil || len(added) == 0 {
 		return err
 	}
+	rlock(&s.mu)
+	err = s.placeIndexes(added)
+	s.mu.RUnlock()
+	if err != nil {
+		return err
+	}
 	aside := s.termsAside(added)
 	errs, err := s.addIndexes(added, aside)
 	s.reportIndexErrors(errs)
@@ -146,6 +160,18 @@ func (s *Store[T]) newIndexes(indexers Indexers[T]) (added []*index[T], err erro
 		added = append(added, newIndex(name, indexers[name]))
 	}
 	return added, nil
+}
+
+// placeIndexes says where added will be among the indexes. It fails if there is one
+// of such a name. The caller holds a lock.
+func (s *Store[T]) placeIndexes(added []*index[T]) error {
+	for i, ix := range added {
+		if s.named(ix.name) != nil {
+			return fmt.Errorf("store %s: index %q: %w: choose another name", s.name, ix.name, ErrIndexExists)
+		}
+		ix.ord = len(s.indexes) + i
+	}
+	return nil
 }
 
 // aside is what index functions said of the records of a snapshot.
@@ -188,13 +214,8 @@ func (a *aside[T]) of(n int) ([]term[T], []error) {
 func (s *Store[T]) addIndexes(added []*index[T], before *aside[T]) (errs []error, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	for i, ix := range added {
-		ix.ord = len(s.indexes) + i
-		for _, other := range s.indexes {
-			if other.name == ix.name {
-				return nil, fmt.Errorf("store %s: index %q: %w: choose another name", s.name, ix.name, ErrIndexExists)
-			}
-		}
+	if err := s.placeIndexes(added); err != nil {
+		return nil, err
 	}
 	// All functions are called before any record is touched, lest one that ends
 	// the goroutine leaves references to an index that is not there.

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// Two consumers share the pods that are queued. No pod is with both of them, and
+// each is seen in its last state.
+func ExampleFIFO() {
+	ctx := context.Background()
+	queue, err := store.NewFIFO(store.MetaNamespaceKeyFunc[*corev1.Pod])
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = errors.Join(
+		queue.Add(pod("web-1", "node-a", "11")),
+		queue.Add(pod("web-2", "node-b", "12")),
+		queue.Update(pod("web-2", "node-a", "13")),
+	)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	queue.Close() // there will be no more of them
+
+	var consumers sync.WaitGroup
+	for range 2 {
+		consumers.Go(func() {
+			for {
+				lease, err := queue.Pop(ctx)
+				if err != nil {
+					return // the queue is empty, or ctx has ended
+				}
+				p := lease.Object()
+				fmt.Println(lease.Key(), "is on", p.Spec.NodeName)
+				lease.Done()
+			}
+		})
+	}
+	consumers.Wait()
+	// Unordered output:
+	// default/web-1 is on node-a
+	// default/web-2 is on node-a
+}
+
+// What fails is put back. What was added to its key meanwhile is tried instead.
+func ExampleLease_Retry() {
+	ctx := context.Background()
+	queue, err := store.NewFIFO(store.MetaNamespaceKeyFunc[*corev1.Pod])
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_ = queue.Add(pod("web-1", "", "11"))
+	for {
+		lease, err := queue.Pop(ctx)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if node := lease.Object().Spec.NodeName; node != "" {
+			fmt.Println(lease.Key(), "is on", node)
+			lease.Done()
+			break
+		}
+		fmt.Println(lease.Key(), "has no node")
+		_ = queue.Add(pod("web-1", "node-a", "12")) // by a watch, say
+		lease.Retry(0)
+	}
+	fmt.Println(queue.Stats().Merged, "retry was not needed")
+	// Output:
+	// default/web-1 has no node
+	// default/web-1 is on node-a
+	// 1 retry was not needed
+}

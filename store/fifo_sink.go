@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store
+
+import (
+	"context"
+	"fmt"
+)
+
+// Sink returns a [Sink] that fills the queue, for one source at a time.
+//
+//   - Each object that the source tells is added, under the key of its Meta, which
+//     should be that of the KeyFunc. The queue does not remember what it handed
+//     out, so every pass brings the whole collection once more: where only changes
+//     are wanted, fill a [Store] and add from its OnChange.
+//   - A deletion removes what is queued, as Delete does. So does the end of a pass
+//     with what was queued before it, and was not added since. Of a pass that
+//     breaks off nothing is concluded.
+//   - Outside of a pass, what is older than what is queued or leased is ignored, and
+//     counted, as far as that came from the source as well; see [Stale] and
+//     [Superseded].
+//   - Nothing blocks. After Close objects are refused with [ErrClosed], which the
+//     source takes for a failure: stop it first.
+func (f *FIFO[T]) Sink() Sink[T] { return fifoSink[T]{fifo: f} }
+
+type fifoSink[T any] struct {
+	SinkDefaults
+	fifo *FIFO[T]
+}
+
+// Begin implements [Sink].
+func (s fifoSink[T]) Begin(context.Context, Pass) error {
+	f := s.fifo
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open = true
+	f.mark++
+	return nil
+}
+
+// Apply implements [Sink].
+func (s fifoSink[T]) Apply(_ context.Context, meta Meta, obj T) error {
+	f := s.fifo
+	if meta.Key.Name == "" {
+		return fmt.Errorf("%s: apply %q: %w", f.name, meta, errNoName)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return f.errClosed("apply", meta.Key)
+	}
+	if held, ok := f.held(meta.Key); ok && Stale(meta, held) {
+		f.stats.Stale++
+		return nil
+	}
+	f.put(meta, obj)
+	return nil
+}
+
+// Delete implements [Sink].
+func (s fifoSink[T]) Delete(_ context.Context, meta Meta, _ T, _ bool) error {
+	f := s.fifo
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if held, ok := f.held(meta.Key); ok && Superseded(meta, held) {
+		f.stats.Stale++
+		return nil
+	}
+	f.drop(meta.Key)
+	return nil
+}
+
+// Commit implements [Sink].
+func (s fifoSink[T]) Commit(context.Context, string) error {
+	f := s.fifo
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.open {
+		return fmt.Errorf("%s: %w: call Begin before Commit", f.name, ErrNoPass)
+	}
+	f.open = false
+	for key, it := range f.byKey {
+		if it.latest().seen != f.mark {
+			f.drop(key)
+		}
+	}
+	f.passed()
+	return nil
+}
+
+// Abort implements [Sink].
+func (s fifoSink[T]) Abort(Pass, error) {
+	f := s.fifo
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open = false
+}
+
+// held returns the meta of the latest state of key, outside of a pass and if the
+// queue still knows it.
+func (f *FIFO[T]) held(key Key) (meta Meta, ok bool) {
+	it := f.byKey[key]
+	if it == nil || f.open {
+		return Meta{}, false
+	}
+	latest := it.latest()
+	return latest.meta, !latest.gone
+}
+
+// latest returns what was added to the key of it last.
+func (it *item[T]) latest() *item[T] {
+	if it.behind != nil {
+		return it.behind
+	}
+	return it
+}

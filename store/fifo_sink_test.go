@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// meta of a job of name in version.
+func metaOfJob(name, version string) store.Meta {
+	return store.Meta{Key: store.Key{Name: name}, UID: "u", Version: version}
+}
+
+func TestFIFOSinkPass(t *testing.T) {
+	f := newFIFO(t)
+	sink, ctx := f.Sink(), t.Context()
+	if sink.MayBlock() || sink.Holds(metaOfJob("a", "1")) {
+		t.Error("the sink blocks or holds something")
+	}
+	must(t, f.Add(job{"gone", 1}), f.Add(job{"b", 1}), f.Add(job{"retried", 1}), f.Add(job{"leased", 1}))
+	must(t, sink.Begin(ctx, store.Pass{}), sink.Apply(ctx, metaOfJob("a", "1"), job{"a", 1}))
+	sink.Abort(store.Pass{}, errJob)
+	wantJobs(t, f.List(), "gone1", "b1", "retried1", "leased1", "a1")
+	if err := sink.Commit(ctx, "1"); !errors.Is(err, store.ErrNoPass) {
+		t.Errorf("commit of an aborted pass: %v", err)
+	}
+
+	gone := pop(t, f)
+	must(t, f.Add(job{"gone", 2}))
+	b := pop(t, f)
+	retried := pop(t, f)
+	leased := pop(t, f)
+	must(t,
+		sink.Begin(ctx, store.Pass{}),
+		sink.Apply(ctx, metaOfJob("b", "2"), job{"b", 2}),
+		sink.Apply(ctx, metaOfJob("leased", "1"), job{"leased", 2}),
+		sink.Page(ctx, store.PageInfo{Number: 1, Objects: 2}),
+		f.Add(job{"by hand", 1}),
+	)
+	leased.Done()
+	if f.HasSynced() {
+		t.Error("synced within the first pass")
+	}
+	must(t, sink.Commit(ctx, "3"))
+	gone.Retry(0)
+	retried.Retry(0)
+	b.Done()
+	wantJobs(t, f.List(), "by hand1", "leased2", "b2")
+	if s := f.Stats(); s.Dropped != 4 { // gone twice, a, retried
+		t.Errorf("stats %+v", s)
+	}
+	for range 3 {
+		if f.HasSynced() {
+			t.Error("synced before the pass was handed out")
+		}
+		pop(t, f)
+	}
+	if !f.HasSynced() {
+		t.Error("not synced")
+	}
+}
+
+// TestFIFOSinkKeepsWhatWasRetried has objects of a pass handed out and put back
+// before the pass ends.
+func TestFIFOSinkKeepsWhatWasRetried(t *testing.T) {
+	f := newFIFO(t)
+	sink, ctx := f.Sink(), t.Context()
+	must(t, sink.Begin(ctx, store.Pass{}), sink.Apply(ctx, metaOfJob("a", "1"), job{"a", 1}), sink.Apply(ctx, metaOfJob("b", "1"), job{"b", 1}))
+	defer f.Close()
+	pop(t, f).Retry(time.Hour)
+	b := pop(t, f)
+	must(t, sink.Commit(ctx, "1"))
+	b.Retry(0)
+	wantJobs(t, f.List(), "b1", "a1")
+	if !f.HasSynced() {
+		t.Error("not synced, although everything was handed out")
+	}
+}
+
+func TestFIFOSinkChanges(t *testing.T) {
+	f := newFIFO(t)
+	sink, ctx := f.Sink(), t.Context()
+	apply := func(version string, n int) {
+		must(t, sink.Apply(ctx, metaOfJob("a", version), job{"a", n}))
+	}
+	remove := func(meta store.Meta) { must(t, sink.Delete(ctx, meta, job{}, false)) }
+	apply("5", 5)
+	apply("4", 4)
+	apply("5", 6)
+	wantJobs(t, f.List(), "a5")
+	l := pop(t, f)
+	apply("5", 7)
+	wantJobs(t, f.List())
+	remove(store.Meta{Key: l.Key(), UID: "an older one", Version: "3"})
+	if l.Retry(0); f.Len() != 1 {
+		t.Error("the deletion of an older object counted")
+	}
+	remove(metaOfJob("a", "6"))
+	apply("4", 8) // nothing is known of a any more
+	wantJobs(t, f.List(), "a8")
+	must(t, sink.Begin(ctx, store.Pass{}))
+	apply("2", 2) // a restored cluster
+	must(t, sink.Commit(ctx, "2"), sink.Progress(ctx, "3"))
+	wantJobs(t, f.List(), "a2")
+	if s := f.Stats(); s.Stale != 4 || s.Dropped != 1 {
+		t.Errorf("stats %+v", s)
+	}
+	if err := sink.Apply(ctx, store.Meta{}, job{}); err == nil {
+		t.Error("an object without a name was queued")
+	}
+	f.Close()
+	if err := sink.Apply(ctx, metaOfJob("a", "9"), job{}); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store
+
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+)
+
+// find returns objects among which are all that l has and selector matches, at one
+// point in time, and a function that tells these; nil if that is all of them.
+func (l Lister[T]) find(selector labels.Selector) (found []cow[*Record[T]], match func(T) bool) {
+	if selector != nil && labels.MatchesNothing(selector) {
+		return nil, nil
+	}
+	found = l.store.narrowest(l.lookups(selector))
+	if everything(selector) {
+		return found, l.keep // what is in other namespaces is not among them
+	}
+	return found, l.matcher(selector)
+}
+
+// lookups returns those that each find all objects that l has and selector
+// matches.
+func (l Lister[T]) lookups(selector labels.Selector) []lookup {
+	var lookups []lookup
+	if l.namespace != "" {
+		lookups = append(lookups, lookup{NamespaceIndex, []string{l.namespace}})
+	}
+	if everything(selector) || len(l.labelKeys) == 0 {
+		return lookups
+	}
+	requirements, selectable := selector.Requirements()
+	if !selectable {
+		return lookups
+	}
+	for _, r := range requirements {
+		if demandsValue(r.Operator()) && slices.Contains(l.labelKeys, r.Key()) {
+			lookups = append(lookups, lookup{labelIndex(r.Key()), r.Values().UnsortedList()})
+		}
+	}
+	return lookups
+}
+
+// demandsValue reports whether a label has to have one of the values of a
+// requirement with that operator. All others match other objects too, such as
+// those without the label.
+func demandsValue(op selection.Operator) bool {
+	return op == selection.Equals || op == selection.DoubleEquals || op == selection.In
+}
+
+// everything reports whether selector matches all objects.
+func everything(selector labels.Selector) bool { return selector == nil || selector.Empty() }
+
+// matcher returns a function that reports whether an object is of l, and selector
+// matches it. It is nil if that goes for all objects of the store.
+func (l Lister[T]) matcher(selector labels.Selector) func(T) bool {
+	all := everything(selector)
+	if all && l.namespace == "" {
+		return l.keep
+	}
+	return func(obj T) bool {
+		m, ok := any(obj).(metav1.Object)
+		return ok &&
+			(l.namespace == "" || l.namespace == m.GetNamespace()) &&
+			(all || selector.Matches(labels.Set(m.GetLabels()))) &&
+			(l.keep == nil || l.keep(obj))
+	}
+}
+
+// labelIndex is the name of the index of the values of a label.
+func labelIndex(key string) string { return "label:" + key }
+
+// labelIndexFunc returns the function of that index.
+func labelIndexFunc[T any](key string) IndexFunc[T] {
+	return func(values []string, obj T) ([]string, error) {
+		if m, ok := any(obj).(metav1.Object); ok {
+			if value, has := m.GetLabels()[key]; has {
+				values = append(values, value)
+			}
+		}
+		return values, nil
+	}
+}

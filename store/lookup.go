@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store
+
+// Indexers returns the index functions by the names of the indexes. The map is
+// the caller's.
+func (s *Store[T]) Indexers() Indexers[T] {
+	rlock(&s.mu)
+	defer s.mu.RUnlock()
+	indexers := make(Indexers[T], len(s.indexes))
+	for _, ix := range s.indexes {
+		indexers[ix.name] = ix.fn
+	}
+	return indexers
+}
+
+// lookup asks an index for what it has under any of some values.
+type lookup struct {
+	index  string
+	values []string
+}
+
+// narrowest returns what that of lookups finds which finds least, at one point in
+// time: a snapshot for each value that has objects. It passes over indexes that
+// are not there. Without any lookup it returns all objects.
+func (s *Store[T]) narrowest(lookups []lookup) []cow[*Record[T]] {
+	rlock(&s.mu)
+	defer s.mu.RUnlock()
+	s.share()
+	var best *lookup
+	fewest := 0
+	for i, l := range lookups {
+		n, ok := s.count(l)
+		if ok && (best == nil || n < fewest) {
+			best, fewest = &lookups[i], n
+		}
+	}
+	if best == nil {
+		return []cow[*Record[T]]{s.records}
+	}
+	var found []cow[*Record[T]]
+	ix := s.named(best.index)
+	for _, value := range best.values {
+		if b := ix.find(&ix.buckets, value); b != nil {
+			found = append(found, b.records)
+		}
+	}
+	return found
+}
+
+// count returns how many objects l finds, and whether there is such an index. The
+// caller holds a lock.
+func (s *Store[T]) count(l lookup) (n int, ok bool) {
+	ix := s.named(l.index)
+	if ix == nil {
+		return 0, false
+	}
+	for _, value := range l.values {
+		if b := ix.find(&ix.buckets, value); b != nil {
+			n += b.records.len()
+		}
+	}
+	return n, true
+}
+
+// distinct returns the objects that found has, each once; of these only what match
+// is true for, if it is not nil.
+func distinct[T any](found []cow[*Record[T]], match func(T) bool) []T {
+	list := []T{}
+	seen := map[*Record[T]]struct{}{}
+	for _, records := range found {
+		for rec := range records.all() {
+			if _, again := seen[rec]; again {
+				continue
+			}
+			if len(found) > 1 {
+				seen[rec] = struct{}{}
+			}
+			if match == nil || match(rec.obj) {
+				list = append(list, rec.obj)
+			}
+		}
+	}
+	return list
+}

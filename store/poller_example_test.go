@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// A certificate is something that no API server knows.
+type certificate struct {
+	Host    string
+	Expires int
+}
+
+// What a function gets is polled into a store, which tells what changed.
+func ExamplePoller() {
+	certificates, err := store.New(store.Config[certificate]{
+		OnChange: func(c store.Change[certificate]) { fmt.Println(c.Kind, c.Meta.Key) },
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	states := [][]certificate{
+		{{"a.example", 2030}, {"b.example", 2031}},
+		{{"a.example", 2030}, {"b.example", 2041}},
+		{{"b.example", 2041}},
+	}
+	ctx, stop := context.WithCancelCause(context.Background())
+	poller, err := store.NewPoller(store.PollerConfig[certificate]{
+		Name:   "certificates",
+		Sink:   certificates,
+		Key:    func(c certificate) (store.Key, error) { return store.Key{Name: c.Host}, nil },
+		Period: time.Millisecond,
+		Get: func(context.Context) (store.Enumerator[certificate], error) {
+			if len(states) == 0 {
+				stop(errors.New("seen enough"))
+				return store.Enumerator[certificate]{}, errors.New("there is no further state")
+			}
+			state := states[0]
+			states = states[1:]
+			return store.Enumerate("", state), nil
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(poller.Run(ctx))
+	// Output:
+	// added a.example
+	// added b.example
+	// updated b.example
+	// deleted a.example
+	// seen enough
+}

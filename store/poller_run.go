@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// firstBackoff is the pause after a first failure, if Period is not shorter.
+const firstBackoff = time.Second
+
+var (
+	errNoObjects = errors.New("Enumerator.Objects is nil, although the version is not the last one: Get must return the objects, if only an iterator that yields none")
+	errSameKey   = errors.New("two objects have this key")
+)
+
+// Run polls until ctx ends, and returns the cause of that. It must be called once:
+// a second call returns an error at once. When it returns, no call of Get, the sink
+// or OnError is under way or will follow. Nothing but the end of ctx makes it
+// return; with a Get that ignores its ctx that may take until Get returns.
+//
+// A panic of Get, the sink or OnError is not recovered.
+func (p *Poller[T]) Run(ctx context.Context) error {
+	if !p.started.CompareAndSwap(false, true) {
+		return fmt.Errorf("poller of %s: Run was called before: make a new Poller to run again", p.cfg.Name)
+	}
+	r := polling[T]{p: p, cfg: &p.cfg, ctx: ctx}
+	for ctx.Err() == nil {
+		r.next()
+	}
+	return context.Cause(ctx)
+}
+
+// polling is the state of one Run, owned by its goroutine.
+type polling[T any] struct {
+	p   *Poller[T]
+	cfg *PollerConfig[T]
+	ctx context.Context
+
+	epoch    uint64
+	version  string // the one that the sink is at, "" if that is not known
+	objects  int    // how many it has
+	resync   error  // what the sink asked for the next pass with
+	failures int    // in a row
+	refused  int    // polls in a row that the sink refused, without being a failure
+
+	seen map[Key]bool // of the poll that is under way
+}
+
+// next makes a poll, and the pause after it.
+func (r *polling[T]) next() {
+	select {
+	case <-r.p.asked: // this poll is what was asked for
+	default:
+	}
+	r.p.update(func(i *PollerInfo) { i.Polls++ })
+	changed, err := r.poll()
+	var full *FullError
+	switch {
+	case err == nil:
+		r.succeeded(changed)
+	case r.ctx.Err() != nil: // that is why
+	case errors.As(err, &full) && full.Drained != nil:
+		r.refusedBy(err, full.Drained)
+	case errors.Is(err, ErrResync):
+		r.refusedBy(err, nil)
+	default:
+		r.failed(err)
+	}
+}
+
+func (r *polling[T]) succeeded(changed bool) {
+	r.failures, r.refused = 0, 0
+	r.p.update(func(i *PollerInfo) {
+		i.Success, i.Err = time.Now(), nil
+		if !changed {
+			i.Unchanged++
+			return
+		}
+		i.Passes++
+		i.Version, i.Objects = r.version, r.objects
+	})
+	r.pause(r.jittered(r.cfg.Period), r.p.asked)
+}
+
+func (r *polling[T]) failed(err error) {
+	err = fmt.Errorf("poller of %s: %w", r.cfg.Name, err)
+	r.failures++
+	r.p.update(func(i *PollerInfo) {
+		i.Failures++
+		i.Err = err
+	})
+	if r.cfg.OnError != nil {
+		r.cfg.OnError(err)
+	}
+	pause := r.jittered(r.backoff(r.failures))
+	if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
+		pause = max(pause, time.Duration(seconds)*time.Second)
+	}
+	r.pause(pause, nil)
+}
+
+// refusedBy handles what the sink returned that is no failure.
+func (r *polling[T]) refusedBy(err error, drained <-chan struct{}) {
+	r.p.update(func(i *PollerInfo) { i.Refused++ })
+	r.resync = err
+	r.refused++
+	if drained != nil {
+		select {
+		case <-drained:
+		case <-r.ctx.Done():
+		}
+	}
+	if r.refused > 1 {
+		r.pause(r.jittered(r.backoff(r.refused-1)), nil)
+	}
+}
+
+// backoff returns the pause after the given failure, counted from 1.
+func (r *polling[T]) backoff(failure int) time.Duration {
+	d := min(firstBackoff, r.cfg.Period)
+	for i := 1; i < failure && d < r.cfg.MaxBackoff; i++ {
+		d *= 2
+	}
+	return min(d, r.cfg.MaxBackoff)
+}
+
+func (r *polling[T]) jittered(d time.Duration) time.Duration {
+	more := d + time.Duration(rand.Float64()*r.cfg.Jitter*float64(d))
+	return max(d, more) // more may be out of range
+}
+
+// pause waits for d, or less if ctx ends or cut has something.
+func (r *polling[T]) pause(d time.Duration, cut <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-cut:
+	case <-r.ctx.Done():
+	}
+}
+
+// poll gets the state, and makes a pass of it if it is another one than the last.
+func (r *polling[T]) poll() (changed bool, err error) {
+	ctx, cancel := context.WithTimeoutCause(r.ctx, r.cfg.Timeout, r.tooLong())
+	defer cancel()
+	state, err := r.cfg.Get(ctx)
+	if err = ended(ctx, err); err != nil {
+		return false, fmt.Errorf("get: %w", err)
+	}
+	if state.Version != "" && state.Version == r.version {
+		return false, nil
+	}
+	if state.Objects == nil {
+		return false, errNoObjects
+	}
+	r.epoch++
+	pass := Pass{Epoch: r.epoch, Reason: ReasonPoll, Cause: r.resync}
+	// A pass that breaks off leaves the sink between two states.
+	r.version = ""
+	r.p.update(func(i *PollerInfo) { i.Version = "" })
+	if err := r.pass(ctx, pass, state); err != nil {
+		r.cfg.Sink.Abort(pass, err)
+		return false, err
+	}
+	r.version, r.resync = state.Version, nil
+	return true, nil
+}
+
+func (r *polling[T]) tooLong() error {
+	return fmt.Errorf("%w: it took longer than %v: raise PollerConfig.Timeout, or have Get get less",
+		context.DeadlineExceeded, r.cfg.Timeout)
+}
+
+// ended adds to err that ctx has ended, if it has: that may be why, and even if
+// there is no error what came may not be all.
+func ended(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() == nil:
+		return err
+	case err == nil:
+		return context.Cause(ctx)
+	default:
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+}
+
+// pass tells the sink the state. Ctx is that of Get.
+func (r *polling[T]) pass(ctx context.Context, pass Pass, state Enumerator[T]) error {
+	sink := r.cfg.Sink
+	if err := sink.Begin(r.ctx, pass); err != nil {
+		return fmt.Errorf("sink: begin: %w", err)
+	}
+	r.seen = make(map[Key]bool, r.objects)
+	defer func() { r.seen = nil }()
+	var err error
+	for obj, failure := range state.Objects {
+		if err = failure; err != nil {
+			err = fmt.Errorf("object %d: %w", len(r.seen)+1, err)
+			break
+		}
+		if err = r.object(obj); err != nil {
+			break
+		}
+	}
+	if err = ended(ctx, err); err != nil {
+		return err
+	}
+	if err := sink.Page(r.ctx, PageInfo{Number: 1, Objects: len(r.seen)}); err != nil {
+		return fmt.Errorf("sink: page: %w", err)
+	}
+	if err := sink.Commit(r.ctx, state.Version); err != nil {
+		return fmt.Errorf("sink: commit: %w", err)
+	}
+	r.objects = len(r.seen)
+	return nil
+}
+
+// object tells the sink an object, unless it holds it.
+func (r *polling[T]) object(obj T) error {
+	key, err := r.cfg.Key(obj)
+	if err == nil && key.Name == "" {
+		err = errNoName
+	}
+	if err != nil {
+		return fmt.Errorf("object %d: %w", len(r.seen)+1, err)
+	}
+	if r.seen[key] {
+		return fmt.Errorf("object %q: %w", key, errSameKey)
+	}
+	r.seen[key] = true
+	meta := metaWith(key, obj)
+	if meta.Version == "" {
+		if meta.Version, err = ContentVersion(obj); err != nil {
+			return fmt.Errorf("object %q: %w", key, err)
+		}
+	}
+	if r.cfg.Sink.Holds(meta) {
+		return nil
+	}
+	if err := r.cfg.Sink.Apply(r.ctx, meta, obj); err != nil {
+		return fmt.Errorf("sink: apply %q: %w", meta, err)
+	}
+	return nil
+}
