@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	listers "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 
@@ -20,6 +21,7 @@ type podStore interface {
 	update(pods []*corev1.Pod) error
 	list(times, want int) error
 	byIndex(index string, values []string, want int) error
+	selected(selectors []labels.Selector, want int) error
 
 	// replace makes pods all that there is.
 	replace(pods []*corev1.Pod, version string) error
@@ -47,7 +49,20 @@ func filledStore(name string, indexes int, pods []*corev1.Pod) (podStore, error)
 	return s, s.update(pods)
 }
 
-type ourStore struct{ *store.Indexer[*corev1.Pod] }
+type ourStore struct {
+	*store.Indexer[*corev1.Pod]
+	lister store.Lister[*corev1.Pod] // as newOurLister makes it
+}
+
+// newOurLister makes a store with an index of what its lister selects by.
+func newOurLister() (podStore, error) {
+	s, err := newOurStore(nil)
+	if err != nil {
+		return nil, err
+	}
+	s.lister, err = store.NewLister(s.Store, corev1.Resource("pods"), labelTenant)
+	return s, err
+}
 
 func newOurStore(indexes []podIndex) (ourStore, error) {
 	indexers := store.Indexers[*corev1.Pod]{}
@@ -57,7 +72,7 @@ func newOurStore(indexes []podIndex) (ourStore, error) {
 		}
 	}
 	x, err := store.NewIndexer(store.MetaNamespaceKeyFunc[*corev1.Pod], indexers)
-	return ourStore{x}, err
+	return ourStore{Indexer: x}, err
 }
 
 func (s ourStore) get(names []podName) error {
@@ -91,6 +106,15 @@ func (s ourStore) byIndex(index string, values []string, want int) error {
 	for _, value := range values {
 		if pods, err := s.ByIndex(index, value); err != nil || len(pods) != want {
 			return errors.Join(errWrong, err)
+		}
+	}
+	return nil
+}
+
+func (s ourStore) selected(selectors []labels.Selector, want int) error {
+	for _, selector := range selectors {
+		if len(s.lister.List(selector)) != want {
+			return errWrong
 		}
 	}
 	return nil
@@ -145,6 +169,15 @@ func (s theirStore) list(times, want int) error {
 func (s theirStore) byIndex(index string, values []string, want int) error {
 	for _, value := range values {
 		if pods, err := s.ByIndex(index, value); err != nil || len(pods) != want {
+			return errors.Join(errWrong, err)
+		}
+	}
+	return nil
+}
+
+func (s theirStore) selected(selectors []labels.Selector, want int) error {
+	for _, selector := range selectors {
+		if pods, err := s.lister.List(selector); err != nil || len(pods) != want {
 			return errors.Join(errWrong, err)
 		}
 	}

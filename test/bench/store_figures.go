@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // share is the bar of a figure of which ours may be this share of client-go's.
@@ -60,6 +62,9 @@ func storeScenarios(s sizes) []scenario {
 		}},
 		scenario{together: b.byIndex, figures: []figure{
 			{name: "store: ByIndex, 200 hits, ns", lower: true, bar: share(0.3)},
+		}},
+		scenario{together: b.selected, figures: []figure{
+			{name: "store: lister by selector, 100 of 100k, label indexed, ns", lower: true, bar: share(0.05)},
 		}},
 		scenario{together: b.replace, who: replaceNames, runs: s.storeRuns, figures: []figure{
 			{name: "store: Replace, 3 indexes: longest wait for a Get, ms", lower: true, bar: share(0.05)},
@@ -173,6 +178,38 @@ func (b storeBench) byIndex(names []string) ([][]float64, error) {
 		return func(from, to int) error { return s.byIndex(indexNode, c.nodes[from:to], podsPerNode) }
 	})
 	return each(got, speed.nanos), err
+}
+
+// selected has ours select by a label that it has an index of; client-go's lister
+// looks at every pod, whatever it has indexes of.
+func (b storeBench) selected(names []string) ([][]float64, error) {
+	c := b.collection()
+	var selectors []labels.Selector
+	for _, tenant := range c.tenants {
+		selectors = append(selectors, labels.SelectorFromSet(labels.Set{labelTenant: tenant}))
+	}
+	var works []func() (speed, error)
+	for _, name := range names {
+		s, err := newLister(name)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.update(c.pods); err != nil {
+			return nil, err
+		}
+		works = append(works, func() (speed, error) {
+			return b.pace(1).slice(func(from, to int) error { return s.selected(selectors[from:to], podsPerTenant) })
+		})
+	}
+	got, err := turns(b.storeTurns, works)
+	return each(got, speed.nanos), err
+}
+
+func newLister(name string) (podStore, error) {
+	if name == nameOurs {
+		return newOurLister()
+	}
+	return newPodStore(name, 0)
 }
 
 // each makes of each speed the only value of a contestant.
