@@ -5,6 +5,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -19,11 +21,19 @@ type sizes struct {
 	mirrored, mirroredMany int // pods of the source of a mirror
 	mirrorRuns             int // at most: it takes long
 	startSource            func(objects int) (mirrorSource, error)
+
+	stored     int           // pods in a store; a multiple of podsPerNode
+	storeSlice time.Duration // how long a contestant does one thing
+	storeTurns int           // how often, in turns
+	crowd      time.Duration // how long a writer is among readers
+	replaces   int
+	storeRuns  int // at most, of what takes long
 }
 
 var fullSizes = sizes{
 	small: 10_000, large: 50_000, changes: 100_000, hot: 1000, turns: 20_000,
 	mirrored: 100_000, mirroredMany: 500_000, mirrorRuns: 3, startSource: startSource,
+	stored: 100_000, storeSlice: 100 * time.Millisecond, storeTurns: 5, crowd: 2 * time.Second, replaces: 10, storeRuns: 3,
 }
 
 // figure is a value that all contestants of a scenario can be measured for.
@@ -31,6 +41,7 @@ type figure struct {
 	name  string
 	lower bool    // lower is better
 	goal  float64 // what ours may be at most; 0: nothing was promised
+	none  bool    // ours has to be zero
 	bar   float64 // what the ratio to each peer must reach; 0: nothing was promised
 
 	// vsIdeal is whether the ideal loop is a peer.
@@ -44,10 +55,31 @@ type scenario struct {
 	runs    int      // at most; 0: any number
 	pods    int      // that it works on
 	run     func(name string, pods []*corev1.Pod) ([]float64, error)
+
+	// together, if there is no run, measures all contestants at once, and returns
+	// what run would for each of names.
+	together func(names []string) ([][]float64, error)
+}
+
+// turn measures names, each in its turn.
+func (s scenario) turn(names []string, pods []*corev1.Pod, progress func(figure string)) (all [][]float64, err error) {
+	if s.run == nil {
+		progress(s.figures[0].name)
+		return s.together(names)
+	}
+	for _, name := range names {
+		progress(s.figures[0].name)
+		got, err := s.run(name, pods)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, got)
+	}
+	return all, nil
 }
 
 func scenarios(s sizes) []scenario {
-	return append(followerScenarios(s), mirrorScenarios(s)...)
+	return slices.Concat(followerScenarios(s), mirrorScenarios(s), storeScenarios(s))
 }
 
 // followerScenarios are those with a source in this process.
@@ -133,15 +165,15 @@ func measure(all []scenario, runs int, progress func(figure string)) (values, er
 			times = min(runs, s.runs)
 		}
 		for run := range times {
-			for i := range s.who {
-				name := s.who[(run+i)%len(s.who)]
-				progress(s.figures[0].name)
-				got, err := s.run(name, pods)
-				if err != nil {
-					return nil, err
-				}
+			first := run % len(s.who)
+			names := slices.Concat(s.who[first:], s.who[:first])
+			all, err := s.turn(names, pods, progress)
+			if err != nil {
+				return nil, err
+			}
+			for i, got := range all {
 				for f, value := range got {
-					v.add(s.figures[f].name, name, value)
+					v.add(s.figures[f].name, names[i], value)
 				}
 			}
 		}

@@ -28,7 +28,8 @@ type line struct {
 	Other  float64 `json:"other"`
 
 	// Ratio is how many times better ours is: above 1 where it is better, below
-	// where the peer is. It is null if one of the two is not above zero.
+	// where the peer is. It is null if one of the two is not above zero, but 1 if
+	// both are zero.
 	Ratio *float64 `json:"ratio"`
 
 	// Bar is what the ratio must reach; null where nothing is promised yet.
@@ -88,9 +89,13 @@ func (v values) lines(all []scenario, commit string, versions map[string]string)
 				if peer == nameOurs || len(others) == 0 || peer == nameIdeal && !f.vsIdeal {
 					continue
 				}
-				add(peer, median(others), f.bar)
+				bar := f.bar
+				if peer == nameNoStore {
+					bar = 0
+				}
+				add(peer, median(others), bar)
 			}
-			if f.goal > 0 {
+			if f.goal > 0 || f.none {
 				add("goal", f.goal, 1)
 			}
 		}
@@ -110,14 +115,17 @@ func short(lines []line) []string {
 }
 
 func ratio(ours, other float64, lower bool) *float64 {
-	if ours <= 0 || other <= 0 {
+	var r float64
+	switch {
+	case ours == 0 && other == 0:
+		r = 1
+	case ours <= 0 || other <= 0:
 		return nil
+	case lower:
+		r = round(other / ours)
+	default:
+		r = round(ours / other)
 	}
-	r := ours / other
-	if lower {
-		r = other / ours
-	}
-	r = round(r)
 	return &r
 }
 
@@ -178,7 +186,7 @@ func (v values) writeRows(w io.Writer, all []scenario) error {
 	for _, s := range all {
 		for _, f := range s.figures {
 			row := f.name + "\t"
-			if f.goal > 0 {
+			if f.goal > 0 || f.none {
 				row = fmt.Sprintf("%s (goal: %s)\t", f.name, number(f.goal))
 			}
 			ours := v[f.name][nameOurs]

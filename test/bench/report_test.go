@@ -13,11 +13,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 var tinySizes = sizes{
 	small: 20, large: 40, changes: 100, hot: 5, turns: 20,
 	mirrored: 150, mirroredMany: 600, mirrorRuns: 1, startSource: startLocalSource,
+	stored: 400, storeSlice: time.Millisecond, storeTurns: 2, crowd: 5 * time.Millisecond, replaces: 2, storeRuns: 2,
 }
 
 // TestReport: every required figure is there, and the lines can be read. Nothing
@@ -54,7 +56,7 @@ func TestReport(t *testing.T) {
 	if want := required(); !slices.Equal(slices.Sorted(slices.Values(figures)), slices.Sorted(slices.Values(want))) {
 		t.Errorf("required_figures.txt lists\n  %s\nmeasured were\n  %s", strings.Join(want, "\n  "), strings.Join(figures, "\n  "))
 	}
-	for _, name := range slices.Concat(followerNames(), mirrorNames, []string{nameMap}) {
+	for _, name := range slices.Concat(followerNames(), mirrorNames, replaceNames, []string{nameMap}) {
 		if !strings.Contains(table.String(), name) {
 			t.Errorf("the table does not show %s:\n%s", name, &table)
 		}
@@ -111,6 +113,8 @@ func TestShort(t *testing.T) {
 		{name: "missed", lower: true, goal: 10},
 		{name: "free", lower: true},
 		{name: "beside", lower: true, bar: 0.5},
+		{name: "none", lower: true, none: true},
+		{name: "some", lower: true, none: true},
 	}}
 	v := values{}
 	for _, f := range s.figures {
@@ -120,9 +124,16 @@ func TestShort(t *testing.T) {
 	v.add("missed", nameOurs, 11)
 	v.add("free", nameOurs, 1000)
 	v.add("beside", nameOurs, 201)
+	v.add("none", nameOurs, 0)
+	v.add("some", nameOurs, 0.1)
 	lines := v.lines([]scenario{s}, "", nil)
-	if got := short(lines); len(got) != 2 || !strings.HasPrefix(got[0], "missed vs goal: ") || !strings.HasPrefix(got[1], "beside vs map: ") {
-		t.Errorf("short are %q of %v", got, lines)
+	var got []string
+	for _, text := range short(lines) {
+		name, _, _ := strings.Cut(text, ": ")
+		got = append(got, name)
+	}
+	if want := []string{"missed vs goal", "beside vs map", "some vs goal"}; !slices.Equal(got, want) {
+		t.Errorf("short are %q of %v, want %q", got, lines, want)
 	}
 }
 
@@ -137,6 +148,7 @@ func TestRatio(t *testing.T) {
 		{50, 100, true, 2},
 		{0, 100, true, 0},
 		{100, -3, false, 0},
+		{0, 0, true, 1},
 	} {
 		var got float64
 		if r := ratio(test.ours, test.other, test.lower); r != nil {
