@@ -178,6 +178,10 @@ func TestPollerResync(t *testing.T) {
 		if info := r.Info(); info.Refused != 2 || info.Failures != 0 || info.Passes != 2 {
 			t.Errorf("info %+v", info)
 		}
+		r.version = "3"
+		sink.failing("begin", store.ErrResync) // once more, after a success: one poll at once
+		r.after(10 * time.Second)
+		sink.want(t, "begin 5 poll <nil>", "abort 5 true", "begin 6 poll sink: begin: "+store.ErrResync.Error(), "abort 6 true")
 	})
 }
 
