@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,6 +71,7 @@ func TestFIFOMapShrinks(t *testing.T) {
 	for i := range 100 * manyKeys {
 		add(t, f, fmt.Sprint(i))
 	}
+	large := reflect.ValueOf(f.byKey).Pointer()
 	for f.Len() > 10 {
 		l, err := f.Pop(t.Context())
 		if err != nil {
@@ -77,13 +79,30 @@ func TestFIFOMapShrinks(t *testing.T) {
 		}
 		l.Done()
 	}
-	if len(f.byKey) != 10 || f.most > manyKeys {
-		t.Errorf("%d keys, at most %d", len(f.byKey), f.most)
+	if len(f.byKey) != 10 || reflect.ValueOf(f.byKey).Pointer() == large || len(f.spare) > spareItems {
+		t.Errorf("%d keys, at most %d; %d items to spare", len(f.byKey), f.most, len(f.spare))
 	}
 	for range 10 {
 		if l, err := f.Pop(t.Context()); err != nil || f.byKey[l.Key()] != l.item {
 			t.Errorf("%v is lost: %v", l, err)
 		}
+	}
+}
+
+func TestFIFOAllocatesNothing(t *testing.T) {
+	f := newNames(t)
+	allocs := testing.AllocsPerRun(100, func() {
+		add(t, f, "a", "a")
+		l, err := f.Pop(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		add(t, f, "a")
+		l.Retry(0)
+		_ = f.Delete("a")
+	})
+	if allocs > 0 {
+		t.Errorf("%v allocations", allocs)
 	}
 }
 
