@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cilium/hive/cell"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -91,5 +92,45 @@ func TestPollingIsShown(t *testing.T) {
 		}))
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// That it polls is told when it begins, not with the first poll.
+func TestHealthWhenPollingBegins(t *testing.T) {
+	health := newHealthLog()
+	r := &reporter{health: health}
+	r.Observe(informer.ReflectorInfo{}, informer.BackingOff{Cause: informer.CauseForbidden})
+	health.await(t, "Degraded: listing or watching: forbidden")
+	r.Observe(informer.ReflectorInfo{}, informer.Polling{Every: time.Hour, Cause: informer.CauseForbidden})
+	health.await(t, "OK: polling every 1h0m0s: watch is forbidden")
+}
+
+// Whatever the state is, it is one of the metric's.
+func TestStateMetrics(t *testing.T) {
+	for _, state := range []informer.State{
+		"", informer.StateIdle, informer.StateListing, informer.StateWatching, informer.StateBackingOff, informer.StateDraining,
+		informer.StatePolling,
+	} {
+		m := &ResourceMetrics{}
+		m.add("pods", observed{counters: &counters{}, resource: func() resource.Stats {
+			return resource.Stats{Reflector: informer.ReflectorInfo{State: state}}
+		}})
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(m)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := 0.0
+		for _, f := range families {
+			for _, metric := range f.Metric {
+				if f.GetName() == "apiary_resource_state" {
+					is += metric.GetGauge().GetValue()
+				}
+			}
+		}
+		if is != 1 {
+			t.Errorf("%q: %v states are the present one", state, is)
+		}
 	}
 }

@@ -57,7 +57,9 @@ func (c *cycle[T]) passed(reason store.Reason) {
 	jitter := rand.Float64() * min(pollJitter, c.cfg.Backoff.Jitter)
 	c.polls.listed = true
 	c.polls.due = time.Now().Add(c.cfg.PollInterval + time.Duration(jitter*float64(c.cfg.PollInterval)))
-	if reason == store.ReasonPoll {
+	if reason != store.ReasonPoll {
+		c.polls.tried = false
+	} else {
 		c.failures, c.calm = 0, calm{} // no watch will live to say that all is well
 	}
 }
