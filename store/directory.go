@@ -141,7 +141,8 @@ func (d *directory[E]) point(hash uint64, b *bin[E]) {
 	}
 }
 
-// split makes two bins of b, which is that of hash.
+// split makes two bins of b, which is that of hash. Either has as many slots as b, since
+// it may get all elements.
 func (d *directory[E]) split(b *bin[E], hash uint64, hashOf func(*E) uint64) {
 	if int(b.depth) == d.depth() {
 		dir := make([]*bin[E], 0, 2*len(d.dir))
@@ -152,7 +153,7 @@ func (d *directory[E]) split(b *bin[E], hash uint64, hashOf func(*E) uint64) {
 	}
 	var halves [2]*bin[E]
 	for i := range halves {
-		halves[i] = newBin[E](b.epoch, b.depth+1, maxBin)
+		halves[i] = newBin[E](b.epoch, b.depth+1, len(b.tags))
 	}
 	bit := 63 - b.depth
 	for slot, tag := range b.tags {

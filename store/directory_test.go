@@ -114,3 +114,30 @@ func testDirectory(t *rapid.T, hash func(int) uint64, elements int) {
 		check(&k.then, k.want)
 	}
 }
+
+// A bin that became large while to split it was no use is split later on.
+func TestDirectorySplitsLargeBin(t *testing.T) {
+	var d directory[element]
+	hashOf := func(e *element) uint64 { return uint64(e.number) }
+	add := func(hash uint64) {
+		e := &element{int(hash)}
+		d.add(1, hash, e, hashOf)
+	}
+	const same, others = 1 << 62, 1 << 48
+	for range 112 {
+		add(same)
+	}
+	for i := range uint64(2000) {
+		add(i * others % same)
+	}
+	for range 112 {
+		add(same)
+	}
+	n := 0
+	for range d.all() {
+		n++
+	}
+	if n != 2224 || d.n != 2224 {
+		t.Errorf("%d elements, counted as %d", n, d.n)
+	}
+}
