@@ -36,7 +36,7 @@ func (d Difference[T]) Len() int { return len(d.changes) }
 func (d Difference[T]) All() iter.Seq[Change[T]] {
 	return func(yield func(Change[T]) bool) {
 		for _, c := range d.changes {
-			c.Record = nil
+			c.Record, c.replaced = nil, nil
 			if !yield(c) {
 				return
 			}
@@ -66,8 +66,8 @@ type step[T any] struct {
 
 // Write makes several changes at once: readers see all of them or none, whichever
 // way they look. It returns what changed by it. It is for who has no source; any
-// number of goroutines may call it, and it may be mixed with the methods of [Sink],
-// but for a pass: what it writes within one may be taken for gone by Commit.
+// number of goroutines may call it, and it may be mixed with the methods of [Sink].
+// Within a pass what it writes counts as applied, so that Commit does not remove it.
 //
 // An object that is older than what the store holds under its key, by
 // [CompareVersions], is dropped, and counted in [Stats]; one of the same version is
@@ -81,13 +81,12 @@ func (s *Store[T]) Write(writes ...Write[T]) (Difference[T], error) {
 			return Difference[T]{}, fmt.Errorf("store %s: write %d of %d, %q: %w", s.name, i+1, len(writes), w.Meta, errNoName)
 		}
 	}
-	diff, n, errs := s.write(writes)
-	s.reportIndexErrors(errs)
+	diff, n := s.write(writes)
 	s.tell(&n)
 	return diff, nil
 }
 
-func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], n notice[T], errs []error) {
+func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], n notice[T]) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	steps := s.steps(writes)
@@ -104,7 +103,7 @@ func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], n notice[T], er
 		set.add(st.hash)
 	}
 	if len(steps) == 0 {
-		return diff, n, nil
+		return diff, n
 	}
 
 	s.mu.Lock()
@@ -124,7 +123,7 @@ func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], n notice[T], er
 			s.displace(st.hash, st.held)
 		default:
 			if st.held != nil {
-				change.Kind = Updated
+				change.Kind, change.replaced = Updated, st.held
 			}
 			change.Record = s.place(st.hash, st.held, st.Meta, st.Object, ts.all[from:st.terms])
 		}
@@ -134,9 +133,9 @@ func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], n notice[T], er
 			s.advance(st.Meta.Version)
 		}
 	}
-	n.changes = diff.changes
+	n.changes, n.errs = diff.changes, ts.errs
 	s.changed(&n)
-	return diff, n, ts.errs
+	return diff, n
 }
 
 // steps returns what has to be done for writes: one step for each key, without what

@@ -50,7 +50,7 @@ func (x *Indexer[T]) Update(obj T) error {
 	if err != nil {
 		return err
 	}
-	x.put(metaWith(key, obj), obj, older)
+	x.put(metaWith(key, obj), obj, false)
 	return nil
 }
 

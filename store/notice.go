@@ -9,6 +9,7 @@ type notice[T any] struct {
 	change  Change[T]
 	changes []Change[T] // in place of change
 	state   Snapshot[T] // for onState, if that is to be told
+	errs    []error     // of index functions
 }
 
 // changed notes that there was a change, which n is to tell. The caller holds mu.
@@ -51,10 +52,13 @@ func (s *Store[T]) number(n *notice[T]) {
 func (s *Store[T]) tell(n *notice[T]) {
 	s.news.changed()
 	if n.number == 0 {
+		s.reportIndexErrors(n.errs)
 		return
 	}
 	s.told.wait(n.number)
-	defer s.told.end(n.number)
+	defer s.told.end(n.number) // also if one of those who are told panics
+	n.passTags()
+	s.reportIndexErrors(n.errs)
 	if s.onChange != nil {
 		if n.change.Kind != 0 {
 			s.onChange(n.change)
@@ -65,5 +69,21 @@ func (s *Store[T]) tell(n *notice[T]) {
 	}
 	if n.state.state != nil {
 		s.onState(n.state)
+	}
+}
+
+// passTags hands the tags on that the observer gave by now to the records that were
+// replaced.
+func (n *notice[T]) passTags() {
+	n.change.passTag()
+	for i := range n.changes {
+		n.changes[i].passTag()
+	}
+}
+
+func (c *Change[T]) passTag() {
+	if c.replaced != nil {
+		c.Record.Tag = c.replaced.Tag
+		c.replaced = nil
 	}
 }

@@ -90,7 +90,7 @@ func (r *Record[T]) setRefs(refs []ref[T]) {
 func newRecord[T any](meta Meta, obj T, held *Record[T]) *Record[T] {
 	r := &Record[T]{obj: obj}
 	if held != nil {
-		r.name, r.namespace, r.slot, r.Tag = held.name, held.namespace, held.slot, held.Tag
+		r.name, r.namespace, r.slot = held.name, held.namespace, held.slot
 	} else {
 		r.name, r.namespace = meta.Key.Name, unique.Make(meta.Key.Namespace)
 	}

@@ -29,13 +29,12 @@ func (s *Store[T]) Replace(version string, objs iter.Seq2[Meta, T]) (Difference[
 		}
 		all = append(all, arrival[T]{meta: meta, obj: obj})
 	}
-	diff, n, errs := s.replace(version, all)
-	s.reportIndexErrors(errs)
+	diff, n := s.replace(version, all)
 	s.tell(&n)
 	return diff, nil
 }
 
-func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T], n notice[T], errs []error) {
+func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T], n notice[T]) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.startEpoch()
@@ -63,8 +62,9 @@ func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T]
 		s.unpushed = true
 		s.number(&n)
 	}
+	n.errs = next.errs
 	s.state(&n)
-	return next.diff, n, next.errs
+	return next.diff, n
 }
 
 // startEpoch has what is built aside be of an epoch that no snapshot has yet.
@@ -146,7 +146,7 @@ func (s *Store[T]) build(next *replacement[T], all []arrival[T]) {
 		change := Change[T]{Kind: Added, Meta: a.meta, New: a.obj, Record: a.rec}
 		if a.held != nil {
 			kept.see(a.held.slot)
-			change.Kind, change.OldMeta, change.Old = Updated, a.held.Meta(), a.held.obj
+			change.Kind, change.OldMeta, change.Old, change.replaced = Updated, a.held.Meta(), a.held.obj, a.held
 		}
 		if a.rec == a.held {
 			continue

@@ -86,9 +86,9 @@ type Config[T any] struct {
 	OnChange func(Change[T])
 
 	// OnIndexError is told of each failure of an index function, as an
-	// [*IndexError], once the object is stored and before OnChange. No lock is
-	// held. It is called by the goroutine that makes the change, or that calls
-	// [Store.AddIndexers]. Default: failures are only counted, in [Stats].
+	// [*IndexError], once the object is stored and before OnChange, and may do
+	// what that may. It is called by the goroutine that makes the change, or that
+	// calls [Store.AddIndexers]. Default: failures are only counted, in [Stats].
 	OnIndexError func(error)
 }
 
@@ -145,6 +145,8 @@ type Change[T any] struct {
 	// Record is the store's record of New; if Deleted, of Old. Only OnChange
 	// gets it.
 	Record *Record[T]
+
+	replaced *Record[T] // the tag of which goes to Record; nil once it did
 }
 
 // Stats of a [Store]. Counters count from its construction.

@@ -53,45 +53,34 @@ func (s *Store[T]) Apply(_ context.Context, meta Meta, obj T) error {
 	if meta.Key.Name == "" {
 		return fmt.Errorf("store %s: apply %q: %w", s.name, meta, errNoName)
 	}
-	s.put(meta, obj, Stale)
+	s.put(meta, obj, true)
 	return nil
 }
 
-// put stores obj. Outside of a pass it is dropped if stale says so of its meta and
-// that of what is held.
-func (s *Store[T]) put(meta Meta, obj T, stale func(next, held Meta) bool) {
+// put stores obj, unless it is old news: to a store that is filled by a source, or
+// else by a user.
+func (s *Store[T]) put(meta Meta, obj T, source bool) {
 	var n notice[T]
-	errs, ok := s.putUntold(&n, meta, obj, stale)
-	if errs != nil {
-		s.reportIndexErrors(errs)
-	}
-	if ok {
+	if s.putUntold(&n, meta, obj, source) {
 		s.tell(&n)
 	}
 }
 
 // putUntold says in n what has to be told.
-func (s *Store[T]) putUntold(n *notice[T], meta Meta, obj T, stale func(next, held Meta) bool) (errs []error, changed bool) {
+func (s *Store[T]) putUntold(n *notice[T], meta Meta, obj T, source bool) (changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	hash := s.byKey.hash(meta.Key)
 	held := s.byKey.find(hash, meta.Key)
-	if held != nil {
-		if s.pass.open {
-			if held.is(meta) {
-				s.pass.see(held.slot)
-				return nil, false
-			}
-		} else if stale(meta, held.Meta()) {
-			s.stale.Add(1)
-			return nil, false
-		}
+	if held != nil && s.oldNews(meta, held, source) {
+		return false
 	}
 	terms, errs := s.termsOf(meta, obj)
+	n.errs = errs
 	if s.onChange != nil {
 		n.change = Change[T]{Kind: Added, Meta: meta, New: obj}
 		if held != nil {
-			n.change.Kind, n.change.OldMeta, n.change.Old = Updated, held.Meta(), held.obj
+			n.change.Kind, n.change.OldMeta, n.change.Old, n.change.replaced = Updated, held.Meta(), held.obj, held
 		}
 	}
 
@@ -107,7 +96,28 @@ func (s *Store[T]) putUntold(n *notice[T], meta Meta, obj T, stale func(next, he
 		s.advance(meta.Version)
 	}
 	s.changed(n)
-	return errs, true
+	return true
+}
+
+// oldNews reports whether a state is none that is to be stored in the place of held,
+// and notes that.
+func (s *Store[T]) oldNews(meta Meta, held *Record[T], source bool) bool {
+	if source && s.pass.open {
+		if held.is(meta) {
+			s.pass.see(held.slot)
+			return true
+		}
+		return false
+	}
+	stale := older
+	if source {
+		stale = Stale
+	}
+	if stale(meta, held.Meta()) {
+		s.stale.Add(1)
+		return true
+	}
+	return false
 }
 
 // place puts obj where held is, or where there was nothing. The caller holds all
@@ -239,7 +249,7 @@ func (s *Store[T]) displace(hash uint64, rec *Record[T]) {
 // by object, and told as deletions. Then the store is at version, whatever it
 // was at before; at none if that is empty.
 //
-// It fails with [ErrNoPass] if there is no pass.
+// It fails with [ErrNoPass] if there is no pass, or if a [Store.Replace] ends it.
 func (s *Store[T]) Commit(_ context.Context, version string) error {
 	missing, err := s.missing()
 	if err != nil {
@@ -252,7 +262,9 @@ func (s *Store[T]) Commit(_ context.Context, version string) error {
 		}
 	}
 	var n notice[T]
-	s.commit(&n, version)
+	if err := s.commit(&n, version); err != nil {
+		return err
+	}
 	s.tell(&n)
 	return nil
 }
@@ -262,7 +274,7 @@ func (s *Store[T]) missing() ([]*Record[T], error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if !s.pass.open {
-		return nil, fmt.Errorf("store %s: %w: call Begin before Commit", s.name, ErrNoPass)
+		return nil, s.errNoPass()
 	}
 	n := s.records.len() - s.pass.n
 	if n == 0 {
@@ -277,13 +289,18 @@ func (s *Store[T]) missing() ([]*Record[T], error) {
 	return missing, nil
 }
 
-// sweep removes rec because the pass did not have it.
+func (s *Store[T]) errNoPass() error {
+	return fmt.Errorf("store %s: %w: call Begin before Commit", s.name, ErrNoPass)
+}
+
+// sweep removes rec because the pass did not have it, unless somebody wrote it since,
+// or ended the pass.
 func (s *Store[T]) sweep(n *notice[T], rec *Record[T]) (changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	meta := rec.Meta()
 	hash := s.byKey.hash(meta.Key)
-	if s.byKey.find(hash, meta.Key) != rec {
+	if s.byKey.find(hash, meta.Key) != rec || !s.pass.open || s.pass.has(rec.slot) {
 		return false
 	}
 	n.change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: meta, Old: rec.obj, Record: rec}
@@ -292,15 +309,19 @@ func (s *Store[T]) sweep(n *notice[T], rec *Record[T]) (changed bool) {
 	return true
 }
 
-func (s *Store[T]) commit(n *notice[T], version string) {
+func (s *Store[T]) commit(n *notice[T], version string) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if !s.pass.open {
+		return s.errNoPass()
+	}
 	s.pass = pass{}
 	s.commits.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.version = version
 	s.state(n)
+	return nil
 }
 
 // Abort implements [Sink]: the pass is over, and all stays as it is.
