@@ -120,6 +120,9 @@ func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], n notice[T]) {
 		switch {
 		case st.Delete:
 			change.Kind, change.Record = Deleted, st.held
+			if !st.Meta.SameObject(change.OldMeta) {
+				change.New = *new(T)
+			}
 			s.displace(st.hash, st.held)
 		default:
 			if st.held != nil {

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"container/heap"
 	"maps"
+	"math"
 	"slices"
 	"time"
 )
@@ -167,7 +168,8 @@ func (f *FIFO[T]) makeReady(it *item[T]) {
 func (f *FIFO[T]) delay(it *item[T], after time.Duration) {
 	it.state = isDelayed
 	f.retries++
-	it.due, it.nth = time.Since(f.base)+after, f.retries
+	now := time.Since(f.base)
+	it.due, it.nth = now+min(after, math.MaxInt64-now), f.retries
 	heap.Push(&f.delayed, it)
 	f.setTimer()
 }

@@ -103,6 +103,11 @@ func TestFIFOSinkChanges(t *testing.T) {
 	remove(metaOfJob("a", "6"))
 	apply("4", 8) // nothing is known of a any more
 	wantJobs(t, f.List(), "a8")
+	l = pop(t, f)
+	remove(metaOfJob("a", "6"))
+	apply("4", 8) // nor is it while a is leased
+	wantJobs(t, f.List(), "a8")
+	l.Done()
 	must(t, sink.Begin(ctx, store.Pass{}))
 	apply("2", 2) // a restored cluster
 	must(t, sink.Commit(ctx, "2"), sink.Progress(ctx, "3"))

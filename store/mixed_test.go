@@ -7,6 +7,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -74,10 +75,52 @@ func TestWriteWithinPass(t *testing.T) {
 	next := plain("a")
 	must(x.Update(next))
 	must(x.Add(plain("b")))
+	_, err = x.Write(store.Write[*thing]{Meta: at("c", "", "5"), Object: plain("c")})
+	must(err)
+	if x.Version() != "" {
+		t.Errorf("at %q within the pass", x.Version())
+	}
 	must(x.Commit(ctx, "1"))
-	if obj, _ := x.Get(next.Key); obj != next || x.Len() != 2 {
+	if obj, _ := x.Get(next.Key); obj != next || x.Len() != 3 {
 		t.Errorf("%d objects, the one that was written is %p, not %p", x.Len(), obj, next)
 	}
+}
+
+// What is changed while Commit tells its deletions is not deleted by it.
+func TestChangesWithinCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t}
+		name := func(n int) store.Meta { return at(string(rune('a'+n)), "u", "1") }
+		other := func() {
+			_, err := r.Write(
+				store.Write[*thing]{Meta: name(1), Delete: true},
+				store.Write[*thing]{Meta: name(2), Object: &thing{}},
+				store.Write[*thing]{Meta: name(4), Object: &thing{}},
+				store.Write[*thing]{Meta: name(5), Object: &thing{}},
+			)
+			r.must(err)
+		}
+		s, err := store.New(store.Config[*thing]{OnChange: func(c store.Change[*thing]) {
+			if r.changes = append(r.changes, c); len(r.changes) == 5 {
+				go other()
+				synctest.Wait()
+			}
+		}})
+		r.must(err)
+		r.Store = s
+		for n := range 4 {
+			r.apply(name(n))
+		}
+		r.begin()
+		r.commit("9")
+		synctest.Wait()
+		r.changes = r.changes[4:]
+		r.wantChanges("deleted ns/a@1#u", "deleted ns/b@1#u", "updated ns/c@1#u was ns/c@1#u", "added ns/e@1#u", "added ns/f@1#u",
+			"deleted ns/d@1#u")
+		if r.Len() != 3 || r.Stats().Swept != 2 {
+			t.Errorf("%d objects, %+v", r.Len(), r.Stats())
+		}
+	})
 }
 
 // Within a pass too, an Indexer stores another state of the same version, and no

@@ -228,6 +228,11 @@ func TestWrite(t *testing.T) {
 	if _, err := r.Write(write("d", "9"), write("", "9")); err == nil || r.Len() != 1 {
 		t.Errorf("a write without a name: %v, %d objects", err, r.Len())
 	}
+	_, err = r.Write(store.Write[*thing]{Meta: at("a", "another", "9"), Object: &thing{}, Delete: true})
+	r.must(err)
+	if c := r.changes[0]; c.Kind != store.Deleted || c.New != nil {
+		t.Errorf("the last state of another object was told: %+v", c)
+	}
 	if diff, err := r.Write(); err != nil || diff.Len() != 0 {
 		t.Errorf("no writes: %v, %+v", err, diff)
 	}

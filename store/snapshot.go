@@ -5,6 +5,7 @@ package store
 
 import (
 	"context"
+	"hash/maphash"
 	"iter"
 )
 
@@ -25,7 +26,7 @@ type state[T any] struct {
 	version    string
 	generation uint64
 	records    cow[*Record[T]]
-	table      table[T] // for its seed
+	seed       maphash.Seed // of the keys
 	stripes    [stripes]directory[Record[T]]
 	indexes    []Index[T]
 }
@@ -41,7 +42,7 @@ func (s *Store[T]) Snapshot() Snapshot[T] {
 func (s *Store[T]) snapshot() Snapshot[T] {
 	s.share()
 	state := &state[T]{
-		name: s.name, version: s.version, generation: s.generation, records: s.records, table: s.byKey,
+		name: s.name, version: s.version, generation: s.generation, records: s.records, seed: s.byKey.seed,
 		indexes: make([]Index[T], len(s.indexes)),
 	}
 	for i := range s.byKey.stripes {
@@ -132,7 +133,7 @@ func (s Snapshot[T]) find(key Key) *Record[T] {
 	if s.state == nil {
 		return nil
 	}
-	hash := s.state.table.hash(key)
+	hash := hashKey(s.state.seed, key)
 	return findKey(&s.state.stripes[hash>>(64-stripeBits)], hash<<stripeBits, key)
 }
 

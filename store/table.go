@@ -36,7 +36,9 @@ func newTable[T any]() table[T] {
 	return table[T]{seed: maphash.MakeSeed(), stripes: new([stripes]stripe[T])}
 }
 
-func (t *table[T]) hash(key Key) uint64 { return maphash.Comparable(t.seed, key) }
+func (t *table[T]) hash(key Key) uint64 { return hashKey(t.seed, key) }
+
+func hashKey(seed maphash.Seed, key Key) uint64 { return maphash.Comparable(seed, key) }
 
 func (t *table[T]) hashOf(r *Record[T]) uint64 { return t.hash(r.Key()) << stripeBits }
 

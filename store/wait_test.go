@@ -131,6 +131,14 @@ func TestSnapshots(t *testing.T) {
 		names("f") // what was in between is passed over
 		r.commitEmpty()
 		names()
+		r.begin()
+		r.apply(at("g", "u", "9"))
+		names("nothing") // in a pass
+		r.Abort(store.Pass{}, nil)
+		names("g")
+		_, err := r.Replace("10", all(&thing{Meta: at("h", "u", "9")}))
+		r.must(err)
+		names("h")
 		cancel()
 		if _, more := <-shown; more {
 			t.Error("it went on after the end of ctx")

@@ -176,7 +176,7 @@ func (s *Store[T]) age() {
 func (s *Store[T]) Page(context.Context, PageInfo) error { return nil }
 
 // Delete implements [Sink]. It drops, and counts, what [Superseded] says is old
-// news. An object that is not there is none.
+// news. Of an object that is not there only the version counts, outside of a pass.
 //
 // It fails only if the key has no name.
 func (s *Store[T]) Delete(_ context.Context, meta Meta, last T, known bool) error {
