@@ -6,7 +6,6 @@ package store
 import (
 	"reflect"
 	"sync/atomic"
-	"unique"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -15,14 +14,13 @@ import (
 // but for Tag, and may be kept: that costs no memory beyond what the store needs
 // while the state is current.
 //
-// UID and version are not copied if the object has them in its metadata, just as
-// the source said. That is one more reason for which objects must not be modified.
+// What the source said of the object, its key included, is not copied if the
+// metadata of the object say the same. That is one more reason for which objects
+// must not be modified: one whose name is changed is not found any more.
 type Record[T any] struct {
-	obj       T
-	name      string
-	namespace unique.Handle[string]    // half the size of a string, and there are few
-	ext       atomic.Pointer[extra[T]] // nil if there is nothing in it
-	slot      uint32                   // its position in Store.records; for writers only
+	obj  T
+	ext  atomic.Pointer[extra[T]] // nil if there is nothing in it
+	slot uint32                   // its position in Store.records; for writers only
 
 	// Tag is for the observer to use, from OnChange only. It passes from each
 	// record to that which replaces it, and is zero in the first one of a key.
@@ -46,18 +44,27 @@ func (r *Record[T]) Meta() Meta {
 	if ext := r.ext.Load(); ext != nil && ext.meta != nil {
 		return *ext.meta
 	}
-	m := any(r.obj).(metav1.Object)
-	return Meta{Key: r.Key(), UID: m.GetUID(), Version: m.GetResourceVersion()}
+	return MetaOf(any(r.obj).(metav1.Object))
 }
 
 // Object is the object. It is shared and must not be modified.
 func (r *Record[T]) Object() T { return r.obj }
 
 // Key is the key of the object.
-func (r *Record[T]) Key() Key { return Key{Name: r.name, Namespace: r.namespace.Value()} }
+func (r *Record[T]) Key() Key {
+	if ext := r.ext.Load(); ext != nil && ext.meta != nil {
+		return ext.meta.Key
+	}
+	return KeyOf(any(r.obj).(metav1.Object))
+}
 
+// hasKey is Key() == key, made quick: it is most of what a look-up costs.
 func (r *Record[T]) hasKey(key Key) bool {
-	return r.name == key.Name && r.namespace.Value() == key.Namespace
+	if ext := r.ext.Load(); ext != nil && ext.meta != nil {
+		return ext.meta.Key == key
+	}
+	m := any(r.obj).(metav1.Object)
+	return m.GetName() == key.Name && m.GetNamespace() == key.Namespace
 }
 
 // is reports whether r is the state that meta means, for certain.
@@ -90,9 +97,7 @@ func (r *Record[T]) setRefs(refs []ref[T]) {
 func newRecord[T any](meta Meta, obj T, held *Record[T]) *Record[T] {
 	r := &Record[T]{obj: obj}
 	if held != nil {
-		r.name, r.namespace, r.slot = held.name, held.namespace, held.slot
-	} else {
-		r.name, r.namespace = meta.Key.Name, unique.Make(meta.Key.Namespace)
+		r.slot = held.slot
 	}
 	if !says(obj, meta) {
 		r.ext.Store(&extra[T]{meta: &meta})
