@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -198,21 +197,6 @@ func TestFIFORetry(t *testing.T) {
 				t.Errorf("popped %s after %v, want %s after %v", l.Key(), time.Since(start), want.name, want.after)
 			}
 		}
-	})
-}
-
-func TestFIFORetryForever(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFIFO(t)
-		must(t, f.Add(job{"a", 1}))
-		time.Sleep(time.Second)
-		pop(t, f).Retry(math.MaxInt64)
-		time.Sleep(time.Hour)
-		if s := f.Stats(); s.Delayed != 1 {
-			t.Errorf("stats %+v", s)
-		}
-		f.Close()
-		pop(t, f).Done()
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/apiary-go/apiary/store"
@@ -155,6 +156,15 @@ func TestMetaOfItsOwn(t *testing.T) {
 		}
 		if got, held, ok := r.Entry(meta.Key); !ok || got != meta || held != obj {
 			t.Errorf("entry %v %v, want %v %v", got, held, meta, obj)
+		}
+		// What follows may say of itself what the store is told.
+		next := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: fmt.Sprint(i), UID: "u", ResourceVersion: fmt.Sprint(i + 20)}}
+		meta = store.MetaOf(next)
+		if err := r.Apply(ctx, meta, next); err != nil {
+			t.Fatal(err)
+		}
+		if got, held, ok := r.Entry(meta.Key); !ok || got != meta || held != next {
+			t.Errorf("entry %v %v, want %v %v", got, held, meta, next)
 		}
 	}
 }

@@ -144,4 +144,8 @@ func TestUpdateWithinPass(t *testing.T) {
 	if obj, _ := x.Get(store.KeyOf(same)); obj != same {
 		t.Errorf("the store has another one, of version %s", obj.ResourceVersion)
 	}
+	must(x.Commit(ctx, "6"))
+	if x.Len() != 1 {
+		t.Error("what was updated within the pass was removed by Commit")
+	}
 }

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store_test
+
+import (
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A delay of any length is one, and does not hold up shorter ones.
+func TestFIFORetryForever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFIFO(t)
+		must(t, f.Add(job{"a", 1}), f.Add(job{"b", 1}))
+		time.Sleep(time.Second)
+		pop(t, f).Retry(math.MaxInt64)
+		time.Sleep(time.Hour)
+		pop(t, f).Retry(time.Second)
+		if s := f.Stats(); s.Delayed != 2 {
+			t.Errorf("stats %+v", s)
+		}
+		wantJobs(t, f.List(), "b1", "a1")
+		time.Sleep(2 * time.Second)
+		if s := f.Stats(); s.Delayed != 1 {
+			t.Errorf("stats %+v", s)
+		}
+		pop(t, f).Done()
+		f.Close()
+		pop(t, f).Done()
+	})
+}
