@@ -65,7 +65,8 @@ func (s Snapshot[T]) Version() string {
 
 // Generation counts the changes of the store until then, several that were made at
 // once as one. So of two snapshots of a store the one with the greater generation is
-// the later one, and if these are equal so is what they have.
+// the later one, and if these are equal they have the same objects. Progress, and an
+// index that is added, change none.
 func (s Snapshot[T]) Generation() uint64 {
 	if s.state == nil {
 		return 0
