@@ -56,7 +56,7 @@ func (d *Difference[T]) add(c Change[T]) {
 	}
 }
 
-// step is what becomes of one key in a Write or a Replace.
+// step is what becomes of one key in a Write.
 type step[T any] struct {
 	Write[T]
 	hash  uint64
@@ -95,9 +95,7 @@ func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], n notice[T]) {
 	for i := range steps {
 		st := &steps[i]
 		if !st.Delete {
-			for _, ix := range s.indexes {
-				ts.append(s.name, ix, st.Meta, st.Object)
-			}
+			ts.append(s.name, s.indexes, st.Meta, st.Object)
 		}
 		st.terms = len(ts.all)
 		set.add(st.hash)
@@ -113,21 +111,15 @@ func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], n notice[T]) {
 	defer s.byKey.unlock(set)
 	from := 0
 	for _, st := range steps {
-		change := Change[T]{Kind: Added, Meta: st.Meta, New: st.Object}
-		if st.held != nil {
-			change.OldMeta, change.Old = st.held.Meta(), st.held.obj
-		}
-		switch {
-		case st.Delete:
-			change.Kind, change.Record = Deleted, st.held
-			if !st.Meta.SameObject(change.OldMeta) {
-				change.New = *new(T)
+		var change Change[T]
+		if st.Delete {
+			change = deletion(st.held, st.Meta)
+			if st.Meta.SameObject(change.OldMeta) {
+				change.New = st.Object
 			}
 			s.displace(st.hash, st.held)
-		default:
-			if st.held != nil {
-				change.Kind, change.replaced = Updated, st.held
-			}
+		} else {
+			change = upsert(st.held, st.Meta, st.Object)
 			change.Record = s.place(st.hash, st.held, st.Meta, st.Object, ts.all[from:st.terms])
 		}
 		from = st.terms

@@ -256,10 +256,7 @@ func (f *FIFO[T]) Stats() FIFOStats {
 }
 
 func (f *FIFO[T]) keyOf(obj T) (Key, error) {
-	key, err := f.key(obj)
-	if err == nil && key.Name == "" {
-		err = errNoName
-	}
+	key, err := f.key.of(obj)
 	if err != nil {
 		return key, fmt.Errorf("%s: %w", f.name, err)
 	}

@@ -131,8 +131,15 @@ func (ts *terms[T]) reset() {
 	ts.all, ts.errs = ts.all[:0], nil
 }
 
-// append adds the terms of one state in ix, sorted and without duplicates.
-func (ts *terms[T]) append(store string, ix *index[T], meta Meta, obj T) {
+// append adds the terms of one state in indexes, in their order.
+func (ts *terms[T]) append(store string, indexes []*index[T], meta Meta, obj T) {
+	for _, ix := range indexes {
+		ts.appendOf(store, ix, meta, obj)
+	}
+}
+
+// appendOf adds the terms of one state in ix, sorted and without duplicates.
+func (ts *terms[T]) appendOf(store string, ix *index[T], meta Meta, obj T) {
 	values, stack, err := ix.values(ts.scratch[:0], obj)
 	if err != nil {
 		ts.errs = append(ts.errs, &IndexError{Store: store, Index: ix.name, Meta: meta, Err: err, Stack: stack})
@@ -153,9 +160,7 @@ func (ts *terms[T]) append(store string, ix *index[T], meta Meta, obj T) {
 // The caller holds writing.
 func (s *Store[T]) termsOf(meta Meta, obj T) ([]term[T], []error) {
 	s.terms.reset()
-	for _, ix := range s.indexes {
-		s.terms.append(s.name, ix, meta, obj)
-	}
+	s.terms.append(s.name, s.indexes, meta, obj)
 	return s.terms.all, s.terms.errs
 }
 

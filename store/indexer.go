@@ -46,7 +46,7 @@ func (x *Indexer[T]) Add(obj T) error { return x.Update(obj) }
 
 // Update stores obj, whether there was one of its key or not.
 func (x *Indexer[T]) Update(obj T) error {
-	key, err := x.keyOf(obj)
+	key, err := x.KeyOf(obj)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (x *Indexer[T]) Update(obj T) error {
 
 // Delete removes the object that has the key of obj, if there is one.
 func (x *Indexer[T]) Delete(obj T) error {
-	key, err := x.keyOf(obj)
+	key, err := x.KeyOf(obj)
 	if err != nil {
 		return err
 	}
@@ -68,23 +68,25 @@ func (x *Indexer[T]) Delete(obj T) error {
 // it; see [Store.Replace]. If one of objs has no key it fails, and nothing is
 // changed. The version may be empty.
 func (x *Indexer[T]) Replace(objs []T, version string) (Difference[T], error) {
+	all := make([]arrival[T], len(objs))
 	for i, obj := range objs {
-		if _, err := x.keyOf(obj); err != nil {
+		key, err := x.KeyOf(obj)
+		if err != nil {
 			return Difference[T]{}, fmt.Errorf("object %d of %d: %w", i+1, len(objs), err)
 		}
+		all[i] = arrival[T]{meta: metaWith(key, obj), obj: obj}
 	}
-	return x.Store.Replace(version, func(yield func(Meta, T) bool) {
-		for _, obj := range objs {
-			key, _ := x.key(obj)
-			if !yield(metaWith(key, obj), obj) {
-				return
-			}
-		}
-	})
+	return x.replaceBy(version, all), nil
 }
 
 // KeyOf returns the key of obj, as the Indexer sees it.
-func (x *Indexer[T]) KeyOf(obj T) (Key, error) { return x.keyOf(obj) }
+func (x *Indexer[T]) KeyOf(obj T) (Key, error) {
+	key, err := x.key.of(obj)
+	if err != nil {
+		return key, fmt.Errorf("store %s: %w", x.name, err)
+	}
+	return key, nil
+}
 
 // Index returns the objects that the index has under any of the values that it
 // would have obj under, which need not be stored. Each is in the result once. The
@@ -95,12 +97,12 @@ func (x *Indexer[T]) Index(index string, obj T) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := x.keyOf(obj)
+	key, err := x.KeyOf(obj)
 	if err != nil {
 		return nil, err
 	}
 	var ts terms[T]
-	ts.append(x.name, ix.index, metaWith(key, obj), obj)
+	ts.appendOf(x.name, ix.index, metaWith(key, obj), obj)
 	if len(ts.errs) > 0 {
 		return nil, ts.errs[0]
 	}
@@ -109,15 +111,4 @@ func (x *Indexer[T]) Index(index string, obj T) ([]T, error) {
 		values[i] = t.text
 	}
 	return distinct(x.narrowest([]lookup{{index, values}}), nil), nil
-}
-
-func (x *Indexer[T]) keyOf(obj T) (Key, error) {
-	key, err := x.key(obj)
-	if err == nil && key.Name == "" {
-		err = errNoName
-	}
-	if err != nil {
-		return key, fmt.Errorf("store %s: %w", x.name, err)
-	}
-	return key, nil
 }

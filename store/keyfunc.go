@@ -14,6 +14,15 @@ import (
 // KeyFunc tells the key of an object. It must be pure. It fails if obj has none.
 type KeyFunc[T any] func(obj T) (Key, error)
 
+// of returns the key of obj. It fails as well if that has no name.
+func (f KeyFunc[T]) of(obj T) (Key, error) {
+	key, err := f(obj)
+	if err == nil && key.Name == "" {
+		err = errNoName
+	}
+	return key, err
+}
+
 // MetaNamespaceKeyFunc is the [KeyFunc] of API objects: namespace and name. It
 // fails if obj has no object metadata, or no name in it.
 func MetaNamespaceKeyFunc[T any](obj T) (Key, error) {

@@ -12,22 +12,39 @@ type notice[T any] struct {
 	errs    []error     // of index functions
 }
 
+// upsert is the change from held, nil if there was nothing, to obj. The Record is yet
+// to be set.
+func upsert[T any](held *Record[T], meta Meta, obj T) Change[T] {
+	c := Change[T]{Kind: Added, Meta: meta, New: obj}
+	if held != nil {
+		c.Kind, c.OldMeta, c.Old, c.replaced = Updated, held.Meta(), held.obj, held
+	}
+	return c
+}
+
+// deletion is the change from held to nothing, as meta tells it.
+func deletion[T any](held *Record[T], meta Meta) Change[T] {
+	return Change[T]{Kind: Deleted, Meta: meta, OldMeta: held.Meta(), Old: held.obj, Record: held}
+}
+
 // changed notes that there was a change, which n is to tell. The caller holds mu.
 func (s *Store[T]) changed(n *notice[T]) {
 	s.generation++
 	s.unpushed = true
-	s.stated = s.stated || !s.passing
-	if s.onState != nil && s.stated && !s.passing {
-		s.capture(n)
+	if !s.pass.open {
+		s.stated = true
+		if s.onState != nil {
+			s.capture(n)
+		}
 	}
 	s.number(n)
 }
 
 // state notes that a whole state is complete, which n is to tell if that is news.
-// The caller holds mu.
+// There is no pass any more. The caller holds mu.
 func (s *Store[T]) state(n *notice[T]) {
 	first := !s.stated
-	s.passing, s.stated = false, true
+	s.stated = true
 	if s.onState != nil && (first || s.unpushed) {
 		s.capture(n)
 		s.number(n)

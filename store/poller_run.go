@@ -226,10 +226,7 @@ func (r *polling[T]) pass(ctx context.Context, pass Pass, state Enumerator[T]) e
 
 // object tells the sink an object, unless it holds it.
 func (r *polling[T]) object(obj T) error {
-	key, err := r.cfg.Key(obj)
-	if err == nil && key.Name == "" {
-		err = errNoName
-	}
+	key, err := r.cfg.Key.of(obj)
 	if err != nil {
 		return fmt.Errorf("object %d: %w", len(r.seen)+1, err)
 	}

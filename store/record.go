@@ -39,10 +39,19 @@ type extra[T any] struct {
 	refs []ref[T]
 }
 
+// ownMeta returns the meta of the record if that is not what its object says, else
+// nil.
+func (r *Record[T]) ownMeta() *Meta {
+	if ext := r.ext.Load(); ext != nil {
+		return ext.meta
+	}
+	return nil
+}
+
 // Meta identifies the state.
 func (r *Record[T]) Meta() Meta {
-	if ext := r.ext.Load(); ext != nil && ext.meta != nil {
-		return *ext.meta
+	if own := r.ownMeta(); own != nil {
+		return *own
 	}
 	return MetaOf(any(r.obj).(metav1.Object))
 }
@@ -52,16 +61,16 @@ func (r *Record[T]) Object() T { return r.obj }
 
 // Key is the key of the object.
 func (r *Record[T]) Key() Key {
-	if ext := r.ext.Load(); ext != nil && ext.meta != nil {
-		return ext.meta.Key
+	if own := r.ownMeta(); own != nil {
+		return own.Key
 	}
 	return KeyOf(any(r.obj).(metav1.Object))
 }
 
 // hasKey is Key() == key, made quick: it is most of what a look-up costs.
 func (r *Record[T]) hasKey(key Key) bool {
-	if ext := r.ext.Load(); ext != nil && ext.meta != nil {
-		return ext.meta.Key == key
+	if own := r.ownMeta(); own != nil {
+		return own.Key == key
 	}
 	m := any(r.obj).(metav1.Object)
 	return m.GetName() == key.Name && m.GetNamespace() == key.Namespace

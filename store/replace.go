@@ -29,9 +29,14 @@ func (s *Store[T]) Replace(version string, objs iter.Seq2[Meta, T]) (Difference[
 		}
 		all = append(all, arrival[T]{meta: meta, obj: obj})
 	}
+	return s.replaceBy(version, all), nil
+}
+
+// replaceBy is Replace by objects that all have names.
+func (s *Store[T]) replaceBy(version string, all []arrival[T]) Difference[T] {
 	diff, n := s.replace(version, all)
 	s.tell(&n)
-	return diff, nil
+	return diff
 }
 
 func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T], n notice[T]) {
@@ -40,13 +45,10 @@ func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T]
 	s.startEpoch()
 	next := s.prepare(all)
 	s.build(next, all)
-	if s.pass.open {
-		s.pass = pass{}
-		s.aborts.Add(1)
-	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.endPass(&s.aborts)
 	s.byKey.lock(allStripes)
 	defer s.byKey.unlock(allStripes)
 	for i := range next.keys {
@@ -57,12 +59,10 @@ func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T]
 	}
 	s.records = next.records
 	s.version = version
-	if n.changes = next.diff.changes; len(n.changes) > 0 {
-		s.generation++
-		s.unpushed = true
-		s.number(&n)
+	n.changes, n.errs = next.diff.changes, next.errs
+	if len(n.changes) > 0 {
+		s.changed(&n)
 	}
-	n.errs = next.errs
 	s.state(&n)
 	return next.diff, n
 }
@@ -123,9 +123,7 @@ func (s *Store[T]) prepare(all []arrival[T]) *replacement[T] {
 				ts.all = append(ts.all, term[T]{r.value.index, r.value.text})
 			}
 		default:
-			for _, ix := range s.indexes {
-				ts.append(s.name, ix, a.meta, a.obj)
-			}
+			ts.append(s.name, s.indexes, a.meta, a.obj)
 		}
 		a.ends = len(ts.all)
 	}
@@ -143,14 +141,14 @@ func (s *Store[T]) build(next *replacement[T], all []arrival[T]) {
 		if a.rec == nil {
 			continue
 		}
-		change := Change[T]{Kind: Added, Meta: a.meta, New: a.obj, Record: a.rec}
 		if a.held != nil {
 			kept.see(a.held.slot)
-			change.Kind, change.OldMeta, change.Old, change.replaced = Updated, a.held.Meta(), a.held.obj, a.held
 		}
 		if a.rec == a.held {
 			continue
 		}
+		change := upsert(a.held, a.meta, a.obj)
+		change.Record = a.rec
 		next.diff.add(change)
 		if a.held != nil {
 			a.held.setRefs(nil) // who keeps it must not keep the old indexes
@@ -158,9 +156,8 @@ func (s *Store[T]) build(next *replacement[T], all []arrival[T]) {
 	}
 	for rec := range s.records.all() {
 		if !kept.has(rec.slot) {
-			meta := rec.Meta()
 			rec.setRefs(nil)
-			next.diff.add(Change[T]{Kind: Deleted, Meta: meta, OldMeta: meta, Old: rec.obj, Record: rec})
+			next.diff.add(deletion(rec, rec.Meta()))
 		}
 	}
 	for i := range all {

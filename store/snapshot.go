@@ -173,7 +173,7 @@ func (s *Store[T]) Snapshots(ctx context.Context) iter.Seq[Snapshot[T]] {
 func (s *Store[T]) whole() (snap Snapshot[T], ok bool) {
 	rlock(&s.mu)
 	defer s.mu.RUnlock()
-	if !s.stated || s.passing {
+	if !s.stated || s.pass.open {
 		return snap, false
 	}
 	return s.snapshot(), true

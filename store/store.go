@@ -37,7 +37,8 @@ type Store[T any] struct {
 
 	// writing is held for a whole change, index functions included. It guards
 	// the pass, and of the records what only writers look at. Who holds it
-	// reads everything below without the other locks.
+	// reads everything below without the other locks. Whether there is a pass is
+	// changed with mu as well, so who has either may look.
 	writing sync.Mutex
 	pass    pass
 	terms   terms[T] // scratch of termsOf
@@ -53,7 +54,6 @@ type Store[T any] struct {
 	generation uint64 // counts changes
 	notices    uint64 // counts what is told
 	stated     bool   // what is here is, or was, a whole state
-	passing    bool   // a pass is under way
 	unpushed   bool   // something changed since onState was told
 
 	// epoch is that of all that no snapshot has; see cow. Shared says that there

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 )
 
 // ErrNoPass says that a pass was to be completed that had not begun.
@@ -19,14 +20,22 @@ var errNoName = errors.New("object has no name, which no API server allows: mend
 func (s *Store[T]) Begin(context.Context, Pass) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if s.pass.open {
-		s.aborts.Add(1)
-	}
-	s.pass = pass{open: true, seen: make([]uint64, (s.records.len()+63)/64)}
+	next := pass{open: true, seen: make([]uint64, (s.records.len()+63)/64)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.passing = true
+	s.endPass(&s.aborts)
+	s.pass = next
 	return nil
+}
+
+// endPass ends the pass that is under way, if there is one, and counts that. The
+// caller holds both locks.
+func (s *Store[T]) endPass(count *atomic.Uint64) (was bool) {
+	if was = s.pass.open; was {
+		s.pass = pass{}
+		count.Add(1)
+	}
+	return was
 }
 
 // Holds implements [Sink]: it reports whether the store has the object with
@@ -78,19 +87,15 @@ func (s *Store[T]) putUntold(n *notice[T], meta Meta, obj T, source bool) (chang
 	terms, errs := s.termsOf(meta, obj)
 	n.errs = errs
 	if s.onChange != nil {
-		n.change = Change[T]{Kind: Added, Meta: meta, New: obj}
-		if held != nil {
-			n.change.Kind, n.change.OldMeta, n.change.Old, n.change.replaced = Updated, held.Meta(), held.obj, held
-		}
+		n.change = upsert(held, meta, obj)
 	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.age()
-	var set stripeSet
-	set.add(hash)
-	s.byKey.lock(set)
-	defer s.byKey.unlock(set)
+	stripe := s.byKey.stripe(hash)
+	stripe.mu.Lock()
+	defer stripe.mu.Unlock()
 	n.change.Record = s.place(hash, held, meta, obj, terms)
 	if !s.pass.open {
 		s.advance(meta.Version)
@@ -152,8 +157,7 @@ func (s *Store[T]) mayRewrite(rec *Record[T]) bool {
 	if s.onChange != nil || rec.Tag != uint32(s.epoch) {
 		return false
 	}
-	ext := rec.ext.Load()
-	return ext == nil || ext.meta == nil
+	return rec.ownMeta() == nil
 }
 
 // age begins a new epoch if there is a snapshot of the present one. The caller
@@ -208,7 +212,7 @@ func (s *Store[T]) deleteUntold(n *notice[T], meta Meta, last T, known bool) {
 		s.advance(version)
 		return
 	}
-	n.change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: held.Meta(), Old: held.obj, Record: held}
+	n.change = deletion(held, meta)
 	if known && meta.SameObject(n.change.OldMeta) {
 		n.change.New = last
 	}
@@ -221,10 +225,9 @@ func (s *Store[T]) remove(n *notice[T], hash uint64, rec *Record[T], version str
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.age()
-	var set stripeSet
-	set.add(hash)
-	s.byKey.lock(set)
-	defer s.byKey.unlock(set)
+	stripe := s.byKey.stripe(hash)
+	stripe.mu.Lock()
+	defer stripe.mu.Unlock()
 	s.displace(hash, rec)
 	s.advance(version)
 	s.changed(n)
@@ -303,7 +306,7 @@ func (s *Store[T]) sweep(n *notice[T], rec *Record[T]) (changed bool) {
 	if s.byKey.find(hash, meta.Key) != rec || !s.pass.open || s.pass.has(rec.slot) {
 		return false
 	}
-	n.change = Change[T]{Kind: Deleted, Meta: meta, OldMeta: meta, Old: rec.obj, Record: rec}
+	n.change = deletion(rec, meta)
 	s.remove(n, hash, rec, "")
 	s.swept.Add(1)
 	return true
@@ -312,13 +315,11 @@ func (s *Store[T]) sweep(n *notice[T], rec *Record[T]) (changed bool) {
 func (s *Store[T]) commit(n *notice[T], version string) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if !s.pass.open {
-		return s.errNoPass()
-	}
-	s.pass = pass{}
-	s.commits.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.endPass(&s.commits) {
+		return s.errNoPass()
+	}
 	s.version = version
 	s.state(n)
 	return nil
@@ -334,15 +335,9 @@ func (s *Store[T]) Abort(Pass, error) {
 func (s *Store[T]) abort() bool {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if !s.pass.open {
-		return false
-	}
-	s.pass = pass{}
-	s.aborts.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.passing = false
-	return true
+	return s.endPass(&s.aborts)
 }
 
 // Progress implements [Sink]: the store is at version. Within a pass, where it
