@@ -45,11 +45,14 @@ func (c cacheIndexer[T]) Add(obj any) error { return c.Update(obj) }
 
 // Update implements cache.Store.
 func (c cacheIndexer[T]) Update(obj any) error {
-	typed, err := c.typed(obj)
-	if err != nil {
-		return err
+	typed, ok := obj.(T)
+	if !ok {
+		return cache.KeyError{Obj: obj, Err: errType[T](obj)}
 	}
-	return c.to.Update(typed)
+	if err := c.to.Update(typed); err != nil { // it has no key
+		return cache.KeyError{Obj: obj, Err: err}
+	}
+	return nil
 }
 
 // Delete implements cache.Store.
@@ -69,9 +72,12 @@ func (c cacheIndexer[T]) Delete(obj any) error {
 func (c cacheIndexer[T]) Replace(list []any, version string) error {
 	objs := make([]T, len(list))
 	for i, obj := range list {
-		typed, err := c.typed(obj)
-		if err != nil {
-			return err
+		typed, ok := obj.(T)
+		if !ok {
+			return cache.KeyError{Obj: obj, Err: errType[T](obj)}
+		}
+		if _, err := c.key(typed); err != nil {
+			return cache.KeyError{Obj: obj, Err: err}
 		}
 		objs[i] = typed
 	}
@@ -82,11 +88,7 @@ func (c cacheIndexer[T]) Replace(list []any, version string) error {
 // AddIndexers implements cache.Indexer. It fails, and adds none, if one has no name
 // or no function, or if there is one of that name.
 func (c cacheIndexer[T]) AddIndexers(indexers cache.Indexers) error {
-	typed := make(store.Indexers[T], len(indexers))
-	for name, index := range indexers {
-		typed[name] = typedIndexFunc[T](index)
-	}
-	return c.to.AddIndexers(typed)
+	return c.to.AddIndexers(TypedIndexers[T](indexers))
 }
 
 // Bookmark implements cache.Store: there is nothing new up to version.
@@ -97,23 +99,15 @@ func (c cacheIndexer[T]) Bookmark(version string) {
 // Resync implements cache.Store. There is nothing to do.
 func (c cacheIndexer[T]) Resync() error { return nil }
 
-// typed returns obj as a T that has a key.
-func (c cacheIndexer[T]) typed(obj any) (T, error) {
-	typed, ok := obj.(T)
-	if !ok {
-		return typed, cache.KeyError{Obj: obj, Err: errType[T](obj)}
+// TypedIndexers returns index functions of client-go as those of a [store.Store]
+// of Ts. One that is nil stays so: stores refuse it.
+func TypedIndexers[T any](indexers cache.Indexers) store.Indexers[T] {
+	typed := make(store.Indexers[T], len(indexers))
+	for name, index := range indexers {
+		typed[name] = nil
+		if index != nil {
+			typed[name] = func(_ []string, obj T) ([]string, error) { return index(obj) }
+		}
 	}
-	if _, err := c.key(typed); err != nil {
-		return typed, cache.KeyError{Obj: obj, Err: err}
-	}
-	return typed, nil
-}
-
-// typedIndexFunc returns an index function of client-go as one of a
-// [store.Store]; nil for nil.
-func typedIndexFunc[T any](index cache.IndexFunc) store.IndexFunc[T] {
-	if index == nil {
-		return nil
-	}
-	return func(_ []string, obj T) ([]string, error) { return index(obj) }
+	return typed
 }

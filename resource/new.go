@@ -103,7 +103,7 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 	var err error
 	r.store, err = store.New(store.Config[T]{
 		Name:     o.name,
-		Indexers: typedIndexers[T](o.indexers),
+		Indexers: informer.TypedIndexers[T](o.indexers),
 		OnChange: r.hub.change,
 		OnIndexError: func(err error) {
 			o.log.Error("Index function failed, the object is missing from the index",
@@ -164,15 +164,4 @@ func lazily[T runtime.Object](lazy lazyTransform) func(runtime.Object) (T, error
 		}
 		return to, nil
 	}
-}
-
-func typedIndexers[T any](indexers cache.Indexers) map[string]store.IndexFunc[T] {
-	typed := make(map[string]store.IndexFunc[T], len(indexers))
-	for name, index := range indexers {
-		typed[name] = nil
-		if index != nil {
-			typed[name] = func(_ []string, obj T) ([]string, error) { return index(obj) }
-		}
-	}
-	return typed
 }
