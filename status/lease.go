@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package status
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
+)
+
+// lease is the use that one watch makes of a source.
+type lease struct {
+	source  source
+	release func()
+	cancel  context.CancelFunc // of the subscription
+	users   map[*tracked]int   // those to look at again when something about the source changes
+
+	// Guarded by the mutex of the watch.
+	store resource.Store[*unstructured.Unstructured] // nil before the first complete state
+}
+
+// lease begins to use a scope on behalf of t, or uses it once more.
+func (w *Watch) lease(t *tracked, s scope) error {
+	if l := w.leases[s]; l != nil {
+		l.users[t]++
+		return nil
+	}
+	r, release, err := w.engine.pool.Get(s)
+	if err != nil {
+		return err
+	}
+	l := &lease{source: r.(source), release: release, users: map[*tracked]int{t: 1}}
+	var ctx context.Context
+	ctx, l.cancel = context.WithCancel(w.ctx)
+	w.mu.Lock()
+	w.leases[s] = l
+	w.mu.Unlock()
+	l.source.contact.listen(l, func() { w.changed(l) })
+	w.subscriptions.Add(1)
+	l.source.Observe(ctx,
+		func(ev resource.Event[*unstructured.Unstructured]) {
+			defer ev.Done(nil)
+			if ev.Kind == resource.Sync {
+				w.synced(ctx, l)
+			} else {
+				w.touched(s, ev.Key, ev.Object)
+			}
+		},
+		func(error) { w.subscriptions.Done() })
+	return nil
+}
+
+// unlease ends one use of a scope by t.
+func (w *Watch) unlease(t *tracked, s scope) {
+	l := w.leases[s]
+	if l.users[t]--; l.users[t] == 0 {
+		delete(l.users, t)
+	}
+	if len(l.users) == 0 {
+		w.mu.Lock()
+		delete(w.leases, s)
+		w.mu.Unlock()
+		l.end()
+	}
+}
+
+// end gives the source back.
+func (l *lease) end() {
+	l.source.contact.unlisten(l)
+	l.cancel()
+	l.release()
+}
+
+// synced notes that the source has a complete state.
+func (w *Watch) synced(ctx context.Context, l *lease) {
+	st, err := l.source.Store(ctx) // does not block: there is one
+	if err != nil {
+		return // ctx has ended
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l.store = st
+	w.markUsers(l)
+}
+
+// changed is called when the contact of a source to the server is lost or found.
+func (w *Watch) changed(l *lease) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.markUsers(l)
+}
+
+func (w *Watch) markUsers(l *lease) {
+	for t := range l.users {
+		w.mark(t)
+	}
+}
+
+// touched marks those whose status may be another one, since an object of a scope
+// is.
+func (w *Watch) touched(s scope, key store.Key, obj *unstructured.Unstructured) {
+	owner, _ := indexByOwner(obj) // never fails
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for t := range w.byKey[place{s.kind, key}] {
+		w.mark(t)
+	}
+	for _, uid := range owner {
+		for t := range w.byOwner[uid] {
+			w.mark(t)
+		}
+	}
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package status
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
+)
+
+// tracked is an object that a watch follows.
+type tracked struct {
+	id       ID
+	own      reach
+	children map[schema.GroupKind]*reach // by the kind of what it controls, directly or not
+	owners   map[string]struct{}         // UIDs of the object and of what it controls
+
+	// Guarded by the mutex of the watch.
+	dirty, queued, gone bool
+	told                ObjectStatus
+	recheck             *time.Timer
+}
+
+// reach is a ladder of scopes in which something can be read, the best first. Where
+// one is denied the next is tried as well, and the first that is not is read; those
+// below are given back.
+type reach struct {
+	rungs []scope
+	tried int
+}
+
+// read returns what can be read in r, if anything can, and what is wrong with it; or
+// else what is wrong with the last that was tried.
+func (w *Watch) read(t *tracked, r *reach) (resource.Store[*unstructured.Unstructured], trouble) {
+	for {
+		var last trouble
+		for i, s := range r.rungs[:r.tried] {
+			l := w.leases[s]
+			last = l.source.contact.now()
+			w.mu.Lock()
+			st := l.store
+			w.mu.Unlock()
+			if st != nil && !last.denied() {
+				w.retreat(t, r, i+1)
+				return st, last
+			}
+		}
+		if !last.denied() || r.tried == len(r.rungs) {
+			return nil, last
+		}
+		if err := w.advance(t, r); err != nil {
+			return nil, trouble{cause: last.cause, err: err, since: last.since}
+		}
+	}
+}
+
+// advance tries the next scope of r.
+func (w *Watch) advance(t *tracked, r *reach) error {
+	if err := w.lease(t, r.rungs[r.tried]); err != nil {
+		return err
+	}
+	r.tried++
+	return nil
+}
+
+// retreat gives back all but the first n scopes of r.
+func (w *Watch) retreat(t *tracked, r *reach, n int) {
+	for ; r.tried > n; r.tried-- {
+		w.unlease(t, r.rungs[r.tried-1])
+	}
+}
+
+// follow begins to read t, and what it controls.
+func (w *Watch) follow(t *tracked) {
+	rules := w.engine.cfg.Rules
+	t.own.rungs = w.rungs(t.id)
+	t.children = map[schema.GroupKind]*reach{}
+	for next := rules.Children(t.id.GroupKind); len(next) > 0; next = next[1:] {
+		if kind := next[0]; t.children[kind] == nil {
+			t.children[kind] = &reach{rungs: w.rungsOfAll(kind, t.id)}
+			next = append(next[:len(next):len(next)], rules.Children(kind)...)
+		}
+	}
+	t.owners = map[string]struct{}{}
+	w.mu.Lock()
+	for _, key := range t.keys() {
+		add(w.byKey, place{t.id.GroupKind, key}, t)
+	}
+	w.mark(t)
+	w.mu.Unlock()
+	err := w.advance(t, &t.own)
+	for _, r := range t.children {
+		if err == nil {
+			err = w.advance(t, r)
+		}
+	}
+	if err != nil { // the engine stops
+		w.cancel(err)
+	}
+}
+
+// forget gives back what t used.
+func (w *Watch) forget(t *tracked) {
+	w.retreat(t, &t.own, 0)
+	for _, r := range t.children {
+		w.retreat(t, r, 0)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t.gone = true
+	for _, key := range t.keys() {
+		remove(w.byKey, place{t.id.GroupKind, key}, t)
+	}
+	for uid := range t.owners {
+		remove(w.byOwner, uid, t)
+	}
+	if t.recheck != nil {
+		t.recheck.Stop()
+	}
+}
+
+// keys are where the object may be stored: that of the ID, and in case that a
+// namespace was given for a kind that has none, that without it.
+func (t *tracked) keys() []store.Key {
+	if t.id.Namespace == "" {
+		return []store.Key{t.id.Key()}
+	}
+	return []store.Key{t.id.Key(), {Name: t.id.Name}}
+}
+
+// rungs is the ladder to an object.
+func (w *Watch) rungs(id ID) []scope {
+	cfg, of := &w.engine.cfg, w.counts[id.GroupKind]
+	var rungs []scope
+	switch {
+	case id.Namespace == "":
+		if of[""] > cfg.Few {
+			rungs = append(rungs, scope{kind: id.GroupKind})
+		}
+	default:
+		if cfg.Wide >= 0 && len(of) > cfg.Wide {
+			rungs = append(rungs, scope{kind: id.GroupKind})
+		}
+		if of[id.Namespace] > cfg.Few {
+			rungs = append(rungs, scope{kind: id.GroupKind, namespace: id.Namespace})
+		}
+	}
+	one := scope{kind: id.GroupKind, namespace: id.Namespace, name: id.Name}
+	byGet := one
+	byGet.get = true
+	return append(rungs, one, byGet)
+}
+
+// rungsOfAll is the ladder to all that may belong to an object.
+func (w *Watch) rungsOfAll(kind schema.GroupKind, owner ID) []scope {
+	cfg, of := &w.engine.cfg, w.counts[owner.GroupKind]
+	here := scope{kind: kind, namespace: owner.Namespace}
+	if owner.Namespace != "" && cfg.Wide >= 0 && len(of) > cfg.Wide {
+		return []scope{{kind: kind}, here}
+	}
+	return []scope{here}
+}
+
+func add[K comparable](m map[K]map[*tracked]struct{}, k K, t *tracked) {
+	if m[k] == nil {
+		m[k] = map[*tracked]struct{}{}
+	}
+	m[k][t] = struct{}{}
+}
+
+func remove[K comparable](m map[K]map[*tracked]struct{}, k K, t *tracked) {
+	delete(m[k], t)
+	if len(m[k]) == 0 {
+		delete(m, k)
+	}
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package status
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// scope is what one informer reads: the objects of a kind in all namespaces, in one,
+// or one object, by list and watch or by get.
+type scope struct {
+	kind      schema.GroupKind
+	namespace string
+	name      string
+	get       bool
+}
+
+func (s scope) String() string {
+	text := s.kind.String()
+	if s.namespace != "" || s.name != "" {
+		text += " " + (ID{Namespace: s.namespace, Name: s.name}).Key().String()
+	}
+	if s.get {
+		text += " by get"
+	}
+	return text
+}
+
+// scopeReader lists and watches a scope. It finds out at its first use what the
+// kind is served as.
+type scopeReader struct {
+	*Engine
+	scope scope
+
+	mu      sync.Mutex
+	mapping *meta.RESTMapping
+	stale   bool // the mapping has turned out wrong
+}
+
+// errNamespaceMissing is for an ID that cannot name an object.
+type errNamespaceMissing struct{ id ID }
+
+func (e errNamespaceMissing) Error() string {
+	return fmt.Sprintf("%s: the kind has namespaces: say in which one the object is", e.id)
+}
+
+// resolve returns what the kind is served as.
+func (r *scopeReader) resolve(ctx context.Context) (*meta.RESTMapping, error) {
+	r.mu.Lock()
+	mapping, stale := r.mapping, r.stale
+	r.mu.Unlock()
+	if mapping != nil && !stale {
+		return mapping, nil
+	}
+	mapping, err := r.cfg.Mapping(ctx, r.scope.kind, stale)
+	if err != nil {
+		return nil, err
+	}
+	if r.scope.name != "" && r.scope.namespace == "" && mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+		return nil, errNamespaceMissing{ID{Name: r.scope.name, GroupKind: r.scope.kind}}
+	}
+	r.mu.Lock()
+	r.mapping, r.stale = mapping, false
+	r.mu.Unlock()
+	return mapping, nil
+}
+
+// namespaceIn is the namespace to ask in: none for a kind that has none.
+func (r *scopeReader) namespaceIn(m *meta.RESTMapping) string {
+	if m.Scope.Name() == meta.RESTScopeNameRoot {
+		return ""
+	}
+	return r.scope.namespace
+}
+
+// failed has the kind looked up again if the server no longer has it.
+func (r *scopeReader) failed(err error) error {
+	if apierrors.IsNotFound(err) {
+		r.mu.Lock()
+		r.stale = true
+		r.mu.Unlock()
+	}
+	return err
+}
+
+func (r *scopeReader) selected(opts metav1.ListOptions) metav1.ListOptions {
+	if r.scope.name != "" {
+		opts.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, r.scope.name).String()
+	}
+	return opts
+}
+
+// ListWithContext implements cache.ListerWithContext.
+func (r *scopeReader) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+	m, err := r.resolve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r.scope.get {
+		return r.getAsList(ctx, m)
+	}
+	if r.metadataOnly() {
+		list, err := r.cfg.Metadata.Resource(m.Resource).Namespace(r.namespaceIn(m)).List(ctx, r.selected(opts))
+		if err != nil {
+			return nil, r.failed(err)
+		}
+		return list, nil
+	}
+	list, err := r.cfg.Dynamic.Resource(m.Resource).Namespace(r.namespaceIn(m)).List(ctx, r.selected(opts))
+	if err != nil {
+		return nil, r.failed(err)
+	}
+	return list, nil
+}
+
+// WatchWithContext implements cache.WatcherWithContext.
+func (r *scopeReader) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	m, err := r.resolve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var w watch.Interface
+	switch {
+	case r.scope.get: // has the informer poll
+		return nil, apierrors.NewMethodNotSupported(m.Resource.GroupResource(), "watch")
+	case r.metadataOnly():
+		w, err = r.cfg.Metadata.Resource(m.Resource).Namespace(r.namespaceIn(m)).Watch(ctx, r.selected(opts))
+	default:
+		w, err = r.cfg.Dynamic.Resource(m.Resource).Namespace(r.namespaceIn(m)).Watch(ctx, r.selected(opts))
+	}
+	if err != nil {
+		return nil, r.failed(err)
+	}
+	return w, nil
+}
+
+// getAsList reads one object, as a list of it or of nothing.
+func (r *scopeReader) getAsList(ctx context.Context, m *meta.RESTMapping) (runtime.Object, error) {
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(m.GroupVersionKind.GroupVersion().WithKind(m.GroupVersionKind.Kind + "List"))
+	obj, err := r.cfg.Dynamic.Resource(m.Resource).Namespace(r.namespaceIn(m)).Get(ctx, r.scope.name, metav1.GetOptions{})
+	switch {
+	case err == nil:
+		list.Items = append(list.Items, *obj)
+	case !namesObject(err, r.scope.name):
+		return nil, r.failed(err)
+	}
+	return list, nil
+}
+
+// namesObject reports whether err says that there is no object of that name, and
+// not that there is no such resource.
+func namesObject(err error, name string) bool {
+	if !apierrors.IsNotFound(err) {
+		return false
+	}
+	status, ok := err.(apierrors.APIStatus)
+	return ok && status.Status().Details != nil && status.Status().Details.Name == name &&
+		!apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
+}
+
+func (r *scopeReader) metadataOnly() bool {
+	return r.cfg.Metadata != nil && !r.scope.get && r.cfg.Rules.MetadataOnly(r.scope.kind)
+}
+
+// List implements cache.Lister.
+func (r *scopeReader) List(opts metav1.ListOptions) (runtime.Object, error) {
+	return r.ListWithContext(context.Background(), opts)
+}
+
+// Watch implements cache.Watcher.
+func (r *scopeReader) Watch(opts metav1.ListOptions) (watch.Interface, error) {
+	return r.WatchWithContext(context.Background(), opts)
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package status
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cilium/hive/cell"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/resource"
+)
+
+// ownerIndex finds objects by the UID of their controller.
+const ownerIndex = "owner"
+
+// source is what a scope holds, and how reading it goes. All watches of the engine
+// that use the scope share it.
+type source struct {
+	resource.Resource[*unstructured.Unstructured]
+	contact *contact
+}
+
+// newSource makes the source of a scope.
+func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstructured.Unstructured] {
+	contact := &contact{}
+	settings := resource.Settings{PollInterval: e.cfg.PollInterval, Backoff: e.cfg.Backoff}
+	if s.get {
+		settings.Lists = informer.ListPaged
+	}
+	return source{contact: contact, Resource: resource.New[*unstructured.Unstructured](lc,
+		&scopeReader{Engine: e, scope: s},
+		resource.WithName(s.String()),
+		resource.WithLogger(e.cfg.Log),
+		resource.WithTransform(e.trim),
+		resource.WithIndexers(cache.Indexers{ownerIndex: indexByOwner}),
+		resource.WithObserver(informer.ObserverFunc(contact.observe)),
+		resource.WithObserver(e.cfg.Observer),
+		resource.WithSettings(settings))}
+}
+
+// trim makes what is kept of what the server sent.
+func (e *Engine) trim(obj runtime.Object) (*unstructured.Unstructured, error) {
+	u, ok := obj.(*unstructured.Unstructured)
+	if !ok {
+		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
+		if err != nil {
+			return nil, fmt.Errorf("reading a %T: %w", obj, err)
+		}
+		u = &unstructured.Unstructured{Object: content}
+	}
+	e.cfg.Rules.Trim(u)
+	return u, nil
+}
+
+func indexByOwner(obj any) ([]string, error) {
+	if owner := metav1.GetControllerOf(obj.(*unstructured.Unstructured)); owner != nil {
+		return []string{string(owner.UID)}, nil
+	}
+	return nil, nil
+}
+
+// contact is what is wrong between an informer and the server, if anything is.
+type contact struct {
+	mu        sync.Mutex
+	trouble   trouble
+	listeners map[*lease]func()
+}
+
+// trouble is a failure that lasts.
+type trouble struct {
+	cause informer.Cause // none: there is no trouble
+	err   error
+	since time.Time
+}
+
+// denied reports whether only a person can end it.
+func (t trouble) denied() bool {
+	switch t.cause {
+	case informer.CauseForbidden, informer.CauseUnauthorized, informer.CauseNotSupported:
+		return true
+	}
+	return false
+}
+
+// reason is the reason of a status that cannot be told because of it.
+func (t trouble) reason() Reason {
+	switch {
+	case t.cause == informer.CauseNone:
+		return NotObserved
+	case t.denied():
+		return Forbidden
+	case t.cause == informer.CauseNotInstalled:
+		return KindNotInstalled
+	}
+	return Transient
+}
+
+// observe implements informer.Observer.
+func (c *contact) observe(_ informer.ReflectorInfo, occurrence informer.Occurrence) {
+	switch o := occurrence.(type) {
+	case informer.ListDone, informer.WatchOpened, informer.Polling:
+		c.set(trouble{})
+	case informer.ListFailed:
+		c.failed(o.Cause, o.Err)
+	case informer.BackingOff:
+		c.failed(o.Cause, o.Err)
+	}
+}
+
+func (c *contact) failed(cause informer.Cause, err error) {
+	switch cause {
+	case informer.CauseNone, informer.CauseCanceled, informer.CauseClosed, informer.CauseExpired:
+		return // what follows makes it good
+	}
+	c.set(trouble{cause: cause, err: err, since: time.Now()})
+}
+
+// set notes the trouble, and calls the listeners if it is another one.
+func (c *contact) set(t trouble) {
+	c.mu.Lock()
+	same := c.trouble.cause == t.cause
+	if !same {
+		c.trouble = t
+	}
+	listeners := slices.Collect(maps.Values(c.listeners))
+	c.mu.Unlock()
+	if same {
+		return
+	}
+	for _, listener := range listeners {
+		listener()
+	}
+}
+
+func (c *contact) now() trouble {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.trouble
+}
+
+func (c *contact) listen(l *lease, changed func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.listeners == nil {
+		c.listeners = map[*lease]func(){}
+	}
+	c.listeners[l] = changed
+}
+
+func (c *contact) unlisten(l *lease) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.listeners, l)
+}

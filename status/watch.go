@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package status
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// Watch follows the status of a set of objects. Its methods may be called from any
+// goroutine, Events by one at a time.
+type Watch struct {
+	engine *Engine
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	ended  chan struct{}
+
+	// Of the goroutine that evaluates; users of leases and the map of leases are
+	// written under mu as well.
+	objects       map[ID]*tracked
+	counts        map[schema.GroupKind]map[string]int // of objects, by kind and namespace
+	leases        map[scope]*lease
+	subscriptions sync.WaitGroup
+
+	mu       sync.Mutex
+	wake     chan struct{} // holds a value if there is something to evaluate
+	requests []request     // of Add and Remove
+	dirty    []*tracked
+	byKey    map[place]map[*tracked]struct{}
+	byOwner  map[string]map[*tracked]struct{} // by the UID of what controls
+	news     []*tracked                       // to be told, in the order of their first news
+	open     int                              // objects that have no status yet
+	round    bool                             // Synced is due when open is zero
+	told     chan struct{}                    // holds a value if there are news
+	latest   map[ID]*ObjectStatus
+}
+
+// place is where an object of a kind is.
+type place struct {
+	kind schema.GroupKind
+	key  store.Key
+}
+
+// request asks the goroutine of the watch to follow other objects.
+type request struct {
+	add, remove []ID
+}
+
+// Watch follows the objects with the given IDs until ctx ends, [Watch.Close] is
+// called, or the engine stops. It does not block. IDs given twice count once. It fails
+// if an ID has no name or no kind, or if the engine was stopped.
+func (e *Engine) Watch(ctx context.Context, ids ...ID) (*Watch, error) {
+	if err := validate(ids); err != nil {
+		return nil, err
+	}
+	w := &Watch{
+		engine:  e,
+		ended:   make(chan struct{}),
+		objects: map[ID]*tracked{},
+		counts:  map[schema.GroupKind]map[string]int{},
+		leases:  map[scope]*lease{},
+		wake:    make(chan struct{}, 1),
+		byKey:   map[place]map[*tracked]struct{}{},
+		byOwner: map[string]map[*tracked]struct{}{},
+		told:    make(chan struct{}, 1),
+		latest:  map[ID]*ObjectStatus{},
+		round:   true,
+	}
+	w.ctx, w.cancel = context.WithCancelCause(ctx)
+	w.request(request{add: ids})
+	err := e.begin(func() {
+		defer close(w.ended)
+		defer context.AfterFunc(e.ctx, func() { w.cancel(ErrStopped) })()
+		w.run()
+	})
+	if err != nil {
+		w.cancel(err)
+		return nil, err
+	}
+	return w, nil
+}
+
+// errClosed is why a watch ended that was closed.
+var errClosed = errors.New("closed")
+
+// Close ends the watch, and returns when nothing of it is left. It must not be
+// called by a rule.
+func (w *Watch) Close() {
+	w.cancel(errClosed)
+	<-w.ended
+}
+
+// Err is nil while the watch goes on and after Close, and otherwise why it ended: the
+// cause of its context, or [ErrStopped].
+func (w *Watch) Err() error {
+	if err := context.Cause(w.ctx); !errors.Is(err, errClosed) {
+		return err
+	}
+	return nil
+}
+
+// Add has the watch follow further objects. Events tells Synced once more when all
+// of them have a status. It fails as [Engine.Watch] does.
+func (w *Watch) Add(ids ...ID) error {
+	if err := validate(ids); err != nil {
+		return err
+	}
+	return w.request(request{add: ids})
+}
+
+// Remove has the watch forget objects. No event tells of it; one that is yet to be
+// received is dropped.
+func (w *Watch) Remove(ids ...ID) error { return w.request(request{remove: ids}) }
+
+func (w *Watch) request(r request) error {
+	if w.ctx.Err() != nil {
+		return context.Cause(w.ctx)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range r.add {
+		if _, ok := w.latest[id]; !ok {
+			w.latest[id] = &ObjectStatus{ID: id, Status: Unknown, Reason: NotObserved}
+			w.open++
+			w.round = true
+		}
+	}
+	for _, id := range r.remove {
+		if last, ok := w.latest[id]; ok {
+			if last.unanswered() {
+				w.open--
+			}
+			delete(w.latest, id)
+		}
+	}
+	w.requests = append(w.requests, r)
+	signal(w.wake)
+	signal(w.told) // Synced may be due
+	return nil
+}
+
+// unanswered reports whether nothing was said yet.
+func (s *ObjectStatus) unanswered() bool {
+	return s.Status == Unknown && s.Reason == NotObserved && s.Err == nil
+}
+
+// Statuses returns the latest status of all objects, in the order of their IDs. Those
+// of which nothing is known yet are Unknown with the reason NotObserved.
+func (w *Watch) Statuses() []ObjectStatus {
+	w.mu.Lock()
+	all := make([]ObjectStatus, 0, len(w.latest))
+	for _, s := range w.latest {
+		all = append(all, *s)
+	}
+	w.mu.Unlock()
+	slices.SortFunc(all, func(a, b ObjectStatus) int { return a.ID.Compare(b.ID) })
+	return all
+}
+
+// Events tells the status of each object as soon as there is one, and when it is
+// another one than was told last (see [ObjectStatus.Equal]). Who is slow is told the
+// latest status of each object, and not those in between. Once each object has a
+// status, and these have been told, there is a Synced; of an empty set at once.
+//
+// It blocks while there are no news, and ends with the watch; see [Watch.Err]. If the
+// loop is left early the watch goes on; another call continues where it was left.
+func (w *Watch) Events() iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		for {
+			ev, ok := w.next()
+			if !ok || !yield(ev) {
+				return
+			}
+		}
+	}
+}
+
+// next blocks until there is an event, or returns false at the end.
+func (w *Watch) next() (Event, bool) {
+	for {
+		if w.ctx.Err() != nil {
+			return Event{}, false
+		}
+		if ev, ok := w.take(); ok {
+			return ev, true
+		}
+		select {
+		case <-w.told:
+		case <-w.ctx.Done():
+		}
+	}
+}
+
+// take returns the next event, if there is one.
+func (w *Watch) take() (Event, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.news) > 0 {
+		t := w.news[0]
+		w.news = w.news[1:]
+		t.queued = false
+		if last, ok := w.latest[t.id]; ok && !t.gone && !last.Equal(t.told) {
+			t.told = *last
+			return Event{Type: ResourceUpdate, Resource: *last}, true
+		}
+	}
+	if w.round && w.open == 0 {
+		w.round = false
+		return Event{Type: Synced}, true
+	}
+	return Event{}, false
+}
+
+// run evaluates what is marked until the watch ends.
+func (w *Watch) run() {
+	defer w.subscriptions.Wait()
+	defer w.endAll()
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-w.wake:
+		}
+		w.mu.Lock()
+		requests, dirty := w.requests, w.dirty
+		w.requests, w.dirty = nil, nil
+		for _, t := range dirty {
+			t.dirty = false
+		}
+		w.mu.Unlock()
+		for _, r := range requests {
+			w.serve(r)
+		}
+		for _, t := range dirty {
+			if w.ctx.Err() != nil {
+				return
+			}
+			if !t.gone {
+				w.evaluate(t)
+			}
+		}
+	}
+}
+
+// serve follows and forgets what a request says.
+func (w *Watch) serve(r request) {
+	for _, id := range r.remove {
+		if t := w.objects[id]; t != nil {
+			delete(w.objects, id)
+			w.count(id, -1)
+			w.forget(t)
+		}
+	}
+	var added []*tracked
+	for _, id := range r.add {
+		if w.objects[id] == nil {
+			t := &tracked{id: id}
+			w.objects[id] = t
+			w.count(id, 1)
+			added = append(added, t)
+		}
+	}
+	for _, t := range added {
+		w.follow(t)
+	}
+}
+
+// count keeps w.counts.
+func (w *Watch) count(id ID, by int) {
+	of := w.counts[id.GroupKind]
+	if of == nil {
+		of = map[string]int{}
+		w.counts[id.GroupKind] = of
+	}
+	if of[id.Namespace] += by; of[id.Namespace] == 0 {
+		delete(of, id.Namespace)
+	}
+}
+
+// endAll gives everything back.
+func (w *Watch) endAll() {
+	for _, t := range w.objects {
+		if t.recheck != nil {
+			t.recheck.Stop()
+		}
+	}
+	for _, l := range w.leases {
+		l.end()
+	}
+}
+
+// mark has t evaluated. It is called with the mutex held.
+func (w *Watch) mark(t *tracked) {
+	if !t.dirty {
+		t.dirty = true
+		w.dirty = append(w.dirty, t)
+		signal(w.wake)
+	}
+}
+
+// publish makes s the latest status of t.
+func (w *Watch) publish(t *tracked, s ObjectStatus) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last, ok := w.latest[t.id]
+	if !ok || t.gone {
+		return // removed meanwhile
+	}
+	if last.unanswered() && !s.unanswered() {
+		w.open--
+	}
+	*last = s
+	if !t.queued && !s.unanswered() && !s.Equal(t.told) {
+		t.queued = true
+		w.news = append(w.news, t)
+	}
+	signal(w.told)
+}
+
+// at has t evaluated at some time.
+func (w *Watch) at(t *tracked, when time.Time) {
+	if t.recheck != nil {
+		t.recheck.Stop()
+		t.recheck = nil
+	}
+	if when.IsZero() {
+		return
+	}
+	t.recheck = time.AfterFunc(time.Until(when), func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.mark(t)
+	})
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // whoever looks next, sees this too
+	}
+}
+
+func validate(ids []ID) error {
+	for _, id := range ids {
+		if id.Name == "" || id.GroupKind.Kind == "" {
+			return fmt.Errorf("status: the ID %+v has no name or no kind: give both", id)
+		}
+	}
+	return nil
+}
