@@ -6,6 +6,7 @@ package cells
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -83,6 +84,7 @@ type found struct {
 	resource   schema.GroupVersionResource
 	kind       schema.GroupVersionKind
 	namespaced bool
+	status     bool // whether it has the subresource
 }
 
 // find asks the server for t, unless it has before. If the server does not have
@@ -109,7 +111,12 @@ func (k *kinds) find(ctx context.Context, t target) (found, error) {
 	}
 	for _, r := range resources {
 		if t.matches(r) {
-			return found{resource: gv.WithResource(r.Name), kind: gv.WithKind(r.Kind), namespaced: r.Namespaced}, nil
+			return found{
+				resource:   gv.WithResource(r.Name),
+				kind:       gv.WithKind(r.Kind),
+				namespaced: r.Namespaced,
+				status:     slices.ContainsFunc(resources, func(sub metav1.APIResource) bool { return sub.Name == r.Name+"/status" }),
+			}, nil
 		}
 	}
 	return found{}, t.noMatch(version)

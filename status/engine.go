@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cilium/hive/cell"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
@@ -128,6 +129,9 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{cfg: cfg}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
+	if err := e.try(); err != nil {
+		return nil, fmt.Errorf("status.New: %w", err)
+	}
 	var err error
 	e.pool, err = resource.NewPool(resource.PoolConfig[scope, *unstructured.Unstructured]{
 		New:    e.newSource,
@@ -138,6 +142,15 @@ func New(cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("status.New: %w", err)
 	}
 	return e, nil
+}
+
+// try makes a source that nobody uses, which fails if the settings make no sense.
+func (e *Engine) try() error {
+	var lc cell.DefaultLifecycle
+	e.newSource(&lc, scope{})
+	discard := slog.New(slog.DiscardHandler)
+	err := lc.Start(discard, e.ctx)
+	return errors.Join(err, lc.Stop(discard, e.ctx))
 }
 
 // Stop ends all watches, and returns when no goroutine of the engine is left, or

@@ -37,11 +37,11 @@ func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstru
 	if s.get {
 		settings.Lists = informer.ListPaged
 	}
-	return source{contact: contact, Resource: resource.New[*unstructured.Unstructured](lc,
-		&scopeReader{Engine: e, scope: s},
+	reader := &scopeReader{Engine: e, scope: s}
+	return source{contact: contact, Resource: resource.New[*unstructured.Unstructured](lc, reader,
 		resource.WithName(s.String()),
 		resource.WithLogger(e.cfg.Log),
-		resource.WithTransform(e.trim),
+		resource.WithTransform(reader.trim),
 		resource.WithIndexers(cache.Indexers{ownerIndex: indexByOwner}),
 		resource.WithObserver(informer.ObserverFunc(contact.observe)),
 		resource.WithObserver(e.cfg.Observer),
@@ -49,7 +49,7 @@ func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstru
 }
 
 // trim makes what is kept of what the server sent.
-func (e *Engine) trim(obj runtime.Object) (*unstructured.Unstructured, error) {
+func (r *scopeReader) trim(obj runtime.Object) (*unstructured.Unstructured, error) {
 	u, ok := obj.(*unstructured.Unstructured)
 	if !ok {
 		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
@@ -57,8 +57,11 @@ func (e *Engine) trim(obj runtime.Object) (*unstructured.Unstructured, error) {
 			return nil, fmt.Errorf("reading a %T: %w", obj, err)
 		}
 		u = &unstructured.Unstructured{Object: content}
+		r.mu.Lock()
+		u.SetGroupVersionKind(r.mapping.GroupVersionKind) // it says what metadata is served as
+		r.mu.Unlock()
 	}
-	e.cfg.Rules.Trim(u)
+	r.cfg.Rules.Trim(u)
 	return u, nil
 }
 
@@ -84,8 +87,10 @@ type trouble struct {
 }
 
 // denied reports whether only a person can end it.
-func (t trouble) denied() bool {
-	switch t.cause {
+func (t trouble) denied() bool { return denied(t.cause) }
+
+func denied(cause informer.Cause) bool {
+	switch cause {
 	case informer.CauseForbidden, informer.CauseUnauthorized, informer.CauseNotSupported:
 		return true
 	}
@@ -111,9 +116,14 @@ func (c *contact) observe(_ informer.ReflectorInfo, occurrence informer.Occurren
 	case informer.ListDone, informer.WatchOpened, informer.Polling:
 		c.set(trouble{})
 	case informer.ListFailed:
-		c.failed(o.Cause, o.Err)
+		// What may not be watched, initial events included, may still be listed.
+		if !o.Streamed || !denied(o.Cause) {
+			c.failed(o.Cause, o.Err)
+		}
 	case informer.BackingOff:
-		c.failed(o.Cause, o.Err)
+		if !denied(o.Cause) {
+			c.failed(o.Cause, o.Err)
+		}
 	}
 }
 

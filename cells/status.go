@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cilium/hive/cell"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/apiary-go/apiary/status"
+)
+
+// Status provides a *status.Engine with the rules of kstatus, which reads by the
+// client of the hive and stops with the hive. All who ask it share what it watches, and
+// as long as nobody asks nothing is requested.
+//
+//	cell.Invoke(func(engine *status.Engine, jobs job.Group) {
+//		jobs.Add(job.OneShot("wait", func(ctx context.Context, _ cell.Health) error {
+//			_, err := engine.Wait(ctx, ids, status.All(status.Current))
+//			return err
+//		}))
+//	})
+//
+// If the client is disabled all objects are Unknown, with an error that wraps
+// [ErrNotConfigured].
+var Status = StatusWith(status.Config{})
+
+// StatusWith is [Status] with rules and limits of your own. The clients and the
+// mapping must be left out of the configuration. If the rules are strict and do not
+// say which kinds have a status, discovery does.
+func StatusWith(cfg status.Config) cell.Cell {
+	return cell.Module("k8s-status", "Tells the status of Kubernetes objects by watching",
+		cell.Provide(func(p Params) (*status.Engine, error) { return newStatus(p, cfg) }))
+}
+
+func newStatus(p Params, cfg status.Config) (*status.Engine, error) {
+	if cfg.Dynamic != nil || cfg.Metadata != nil || cfg.Mapping != nil {
+		return nil, errors.New("cells.StatusWith: Dynamic, Metadata or Mapping is set: leave them out, the engine reads by the client of the hive")
+	}
+	kinds := &statusKinds{kinds: p.Client.kinds}
+	cfg.Dynamic, cfg.Metadata, cfg.Mapping = p.Client.dynamic, p.Client.metadata, kinds.mapping
+	if cfg.Log == nil {
+		cfg.Log = p.Log
+	}
+	if cfg.Rules != nil && cfg.Rules.Strict && cfg.Rules.HasStatus == nil {
+		rules := *cfg.Rules
+		rules.HasStatus = kinds.hasStatus
+		cfg.Rules = &rules
+	}
+	engine, err := status.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	p.Lifecycle.Append(cell.Hook{OnStop: func(ctx cell.HookContext) error { return engine.Stop(ctx) }})
+	return engine, nil
+}
+
+// statusKinds is a status.MappingFunc by discovery, and notes which kinds have a
+// status.
+type statusKinds struct {
+	kinds  *kinds
+	status sync.Map // schema.GroupKind to bool
+}
+
+func (k *statusKinds) mapping(ctx context.Context, kind schema.GroupKind, fresh bool) (*meta.RESTMapping, error) {
+	t := target{Group: kind.Group, Kind: kind.Kind}
+	if fresh {
+		if version, err := k.kinds.preferred(ctx, t); err == nil {
+			k.kinds.forget(ctx, schema.GroupVersion{Group: t.Group, Version: version})
+		}
+	}
+	f, err := k.kinds.find(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	k.status.Store(kind, f.status)
+	scope := meta.RESTScopeRoot
+	if f.namespaced {
+		scope = meta.RESTScopeNamespace
+	}
+	return &meta.RESTMapping{Resource: f.resource, GroupVersionKind: f.kind, Scope: scope}, nil
+}
+
+func (k *statusKinds) hasStatus(kind schema.GroupKind) bool {
+	has, known := k.status.Load(kind)
+	return !known || has.(bool)
+}
+
+// StatusHealth reports to cell.Health, under a name, whether the objects with the
+// given IDs are Current: OK if all are, else Degraded, naming those that are not; from
+// the start of the hive to its stop, whenever that changes. It needs [Status], and a
+// hive that has cell.Health.
+func StatusHealth(name string, ids ...status.ID) cell.Cell {
+	return cell.Invoke(func(lc cell.Lifecycle, health cell.Health, engine *status.Engine) {
+		scope := health.NewScope(name)
+		ctx, cancel := context.WithCancel(context.Background())
+		var running sync.WaitGroup
+		lc.Append(cell.Hook{
+			OnStart: func(cell.HookContext) error {
+				w, err := engine.Watch(ctx, ids...)
+				if err != nil {
+					return fmt.Errorf("health of %s: %w", name, err)
+				}
+				running.Go(func() { reportStatus(w, scope) })
+				return nil
+			},
+			OnStop: func(cell.HookContext) error {
+				cancel()
+				running.Wait()
+				scope.Stopped("stopped")
+				return nil
+			},
+		})
+	})
+}
+
+// reportStatus reports until the watch ends.
+func reportStatus(w *status.Watch, health cell.Health) {
+	defer w.Close()
+	synced := false
+	for ev := range w.Events() {
+		if synced = synced || ev.Type == status.Synced; !synced {
+			continue
+		}
+		all := w.Statuses()
+		var not []error
+		for _, s := range all {
+			if s.Status != status.Current || !s.Stale.IsZero() {
+				not = append(not, errors.New(s.String()))
+			}
+		}
+		if len(not) == 0 {
+			health.OK(fmt.Sprintf("objects that are Current: %d", len(all)))
+		} else {
+			health.Degraded(fmt.Sprintf("%d of %d objects are not Current", len(not), len(all)), errors.Join(not...))
+		}
+	}
+}

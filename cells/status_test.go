@@ -1,0 +1,655 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cilium/hive"
+	"github.com/cilium/hive/cell"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/status"
+)
+
+// statusRig is an engine on a FakeAPI, in virtual time.
+type statusRig struct {
+	*testing.T
+	api    *FakeAPI
+	engine *status.Engine
+}
+
+// playStatus runs a test in a bubble.
+func playStatus(t *testing.T, cfg status.Config, test func(r *statusRig), objects ...runtime.Object) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := &statusRig{T: t, api: NewFakeAPI()}
+		if err := r.api.Add(objects...); err != nil {
+			t.Fatal(err)
+		}
+		h := hive.New(withFake(r.api), StatusWith(cfg), cell.Invoke(func(e *status.Engine) { r.engine = e }))
+		if err := h.Start(quiet(), t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := h.Stop(quiet(), context.Background()); err != nil {
+				t.Error(err)
+			}
+		}()
+		test(r)
+	})
+}
+
+func (r *statusRig) watch(ids ...status.ID) *status.Watch {
+	r.Helper()
+	w, err := r.engine.Watch(r.Context(), ids...)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return w
+}
+
+// update has the objects be as they are now.
+func (r *statusRig) update(objects ...runtime.Object) {
+	r.Helper()
+	if err := r.api.Add(objects...); err != nil {
+		r.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+func (r *statusRig) remove(objects ...runtime.Object) {
+	r.Helper()
+	if err := r.api.Remove(objects...); err != nil {
+		r.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+// is checks the latest statuses: "name Status" or "name Status/Reason" for each, in
+// the order of the IDs.
+func (r *statusRig) is(w *status.Watch, want ...string) {
+	r.Helper()
+	synctest.Wait()
+	var got []string
+	for _, s := range w.Statuses() {
+		got = append(got, short(s))
+	}
+	if !slices.Equal(got, want) {
+		r.Fatalf("got %q, want %q (%v)", got, want, w.Statuses())
+	}
+}
+
+func short(s status.ObjectStatus) string {
+	text := s.ID.Name + " " + string(s.Status)
+	if s.Reason != "" {
+		text += "/" + string(s.Reason)
+	}
+	return text
+}
+
+// next returns the next event in short form.
+func (r *statusRig) next(w *status.Watch) string {
+	for ev := range w.Events() {
+		if ev.Type == status.ResourceUpdate {
+			return short(ev.Resource)
+		}
+		return string(ev.Type)
+	}
+	return "end"
+}
+
+// events checks which events come next.
+func (r *statusRig) events(w *status.Watch, want ...string) {
+	r.Helper()
+	for _, want := range want {
+		if got := r.next(w); got != want {
+			r.Fatalf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// asked returns the requests for objects since it was last called, as "verb resource
+// namespace/selector".
+func (r *statusRig) asked(since *int) []string {
+	all := r.api.Requests()
+	var texts []string
+	for _, req := range all[*since:] {
+		if req.Verb != "" {
+			text := req.Verb + " " + req.Resource.Resource
+			for _, part := range []string{req.Namespace, req.Name, req.Options.FieldSelector} {
+				if part != "" {
+					text += " " + part
+				}
+			}
+			texts = append(texts, text)
+		}
+	}
+	*since = len(all)
+	return texts
+}
+
+// forbid has requests refused that deny is true for.
+func (r *statusRig) forbid(deny func(FakeRequest) bool) {
+	r.api.Intercept(func(_ context.Context, req FakeRequest) error {
+		if req.Verb != "" && deny(req) {
+			return forbidden(req)
+		}
+		return nil
+	})
+}
+
+func idOf(kind, namespace, name string) status.ID {
+	group := ""
+	if g, k, ok := strings.Cut(kind, "/"); ok {
+		group, kind = g, k
+	}
+	return status.ID{Namespace: namespace, Name: name, GroupKind: schema.GroupKind{Group: group, Kind: kind}}
+}
+
+// created is the UID of the object that was created as the nth. None has 0.
+func created(nth int) types.UID {
+	return types.UID(fmt.Sprintf("00000000-0000-4000-8000-%012d", nth))
+}
+
+// metaOf is the metadata of an object that the one created as the nth controls.
+func metaOf(namespace, name string, owner int) metav1.ObjectMeta {
+	m := metav1.ObjectMeta{Namespace: namespace, Name: name}
+	if owner > 0 {
+		yes := true
+		m.OwnerReferences = []metav1.OwnerReference{{
+			APIVersion: "apps/v1", Kind: "Owner", Name: "owner", UID: created(owner), Controller: &yes,
+		}}
+	}
+	return m
+}
+
+func podIn(phase corev1.PodPhase, namespace, name string, owner int) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: metaOf(namespace, name, owner), Status: corev1.PodStatus{Phase: phase}}
+	if phase == corev1.PodRunning {
+		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	}
+	return p
+}
+
+func replicaSet(namespace, name string, replicas, ready int32, owner int) *appsv1.ReplicaSet {
+	return &appsv1.ReplicaSet{
+		ObjectMeta: metaOf(namespace, name, owner),
+		Spec:       appsv1.ReplicaSetSpec{Replicas: &replicas},
+		Status:     appsv1.ReplicaSetStatus{Replicas: replicas, ReadyReplicas: ready, AvailableReplicas: ready, FullyLabeledReplicas: replicas},
+	}
+}
+
+func deployment(namespace, name string, replicas, ready int32) *appsv1.Deployment {
+	d := &appsv1.Deployment{
+		ObjectMeta: metaOf(namespace, name, 0),
+		Spec:       appsv1.DeploymentSpec{Replicas: &replicas},
+		Status: appsv1.DeploymentStatus{
+			Replicas: replicas, UpdatedReplicas: replicas, ReadyReplicas: ready, AvailableReplicas: ready,
+			Conditions: []appsv1.DeploymentCondition{
+				{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue, Reason: "NewReplicaSetAvailable"},
+				{Type: appsv1.DeploymentAvailable, Status: corev1.ConditionTrue},
+			},
+		},
+	}
+	return d
+}
+
+// The statuses of objects of several kinds, missing ones included, and what changes.
+func TestStatusWatch(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		w := r.watch(idOf("Pod", "a", "one"), idOf("Pod", "a", "gone"), idOf("ConfigMap", "a", "conf"), idOf("Pod", "a", "one"))
+		r.is(w, "conf Current", "gone NotFound", "one InProgress")
+		first := []string{r.next(w), r.next(w), r.next(w)}
+		slices.Sort(first)
+		if want := []string{"conf Current", "gone NotFound", "one InProgress"}; !slices.Equal(first, want) {
+			r.Errorf("got %q first", first)
+		}
+		r.events(w, "synced")
+		r.update(podIn(corev1.PodRunning, "a", "one", 0))
+		r.events(w, "one Current")
+		labelled := podIn(corev1.PodRunning, "a", "one", 0)
+		labelled.Labels = map[string]string{"x": "y"} // no news
+		r.update(labelled)
+		r.update(podIn(corev1.PodRunning, "a", "gone", 0))
+		r.events(w, "gone Current")
+		r.remove(podIn(corev1.PodRunning, "a", "gone", 0))
+		r.events(w, "gone NotFound")
+		w.Close()
+		r.events(w, "end")
+	}, podIn(corev1.PodPending, "a", "one", 0), &corev1.ConfigMap{ObjectMeta: metaOf("a", "conf", 0)})
+}
+
+// Who is slow gets the latest, once.
+func TestStatusWatchConflates(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		w := r.watch(idOf("Pod", "a", "one"))
+		r.events(w, "one InProgress", "synced")
+		for range 5 {
+			r.update(podIn(corev1.PodRunning, "a", "one", 0))
+			r.update(podIn(corev1.PodPending, "a", "one", 0))
+		}
+		r.update(podIn(corev1.PodRunning, "a", "one", 0))
+		r.events(w, "one Current")
+		r.update(podIn(corev1.PodPending, "a", "one", 0))
+		r.update(podIn(corev1.PodRunning, "a", "one", 0)) // as it was told
+		r.update(podIn(corev1.PodSucceeded, "a", "two", 0))
+		if err := w.Add(idOf("Pod", "a", "two")); err != nil {
+			r.Fatal(err)
+		}
+		r.events(w, "two Current", "synced")
+	}, podIn(corev1.PodPending, "a", "one", 0))
+}
+
+// Deployment, ReplicaSet, Pod: what changes below is seen, by owner, without a request.
+func TestStatusChildren(t *testing.T) {
+	d := deployment("a", "web", 1, 0)
+	rs := replicaSet("a", "web-1", 1, 0, 1)
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		w := r.watch(idOf("apps/Deployment", "a", "web"), idOf("apps/ReplicaSet", "a", "web-1"))
+		r.is(w, "web InProgress", "web-1 InProgress")
+		since := 0
+		r.asked(&since)
+		crashing := podIn(corev1.PodRunning, "a", "web-1-x", 2)
+		crashing.Status.Conditions = nil
+		crashing.Status.ContainerStatuses = []corev1.ContainerStatus{
+			{Name: "app", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}}}
+		r.update(crashing)
+		r.is(w, "web InProgress", "web-1 Failed")
+		sets := w.Statuses()[0].Children
+		if len(sets) != 1 || short(sets[0]) != "web-1 Failed" || len(sets[0].Children) != 1 || short(sets[0].Children[0]) != "web-1-x Failed" {
+			r.Errorf("the children are %v", sets)
+		}
+		r.update(podIn(corev1.PodRunning, "a", "web-1-x", 2), replicaSet("a", "web-1", 1, 1, 1), deployment("a", "web", 1, 1))
+		r.is(w, "web Current", "web-1 Current")
+		r.remove(podIn(corev1.PodRunning, "a", "web-1-x", 2))
+		if pods := w.Statuses()[0].Children[0].Children; len(pods) != 0 {
+			r.Errorf("left are %v", pods)
+		}
+		if asked := r.asked(&since); len(asked) != 0 {
+			r.Errorf("requests for evaluations: %q", asked)
+		}
+	}, d, rs, replicaSet("a", "foreign", 1, 0, 0), podIn(corev1.PodPending, "a", "foreign", 0))
+}
+
+// A pod that no node takes is Failed after 15 s without an event.
+func TestStatusRecheck(t *testing.T) {
+	p := podIn(corev1.PodPending, "a", "one", 0)
+	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable}}
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		p.CreationTimestamp = metav1.Now()
+		r.update(p)
+		w := r.watch(idOf("Pod", "a", "one"))
+		r.events(w, "one InProgress", "synced")
+		begun := time.Now()
+		r.events(w, "one Failed")
+		if took := time.Since(begun); took > 16*time.Second || took < 14*time.Second {
+			r.Errorf("it took %v", took)
+		}
+	})
+}
+
+// Each rung of the ladder of permissions, and the way back up.
+func TestStatusLadder(t *testing.T) {
+	one := podIn(corev1.PodRunning, "a", "one", 0)
+	for _, test := range []struct {
+		name string
+		deny func(FakeRequest) bool
+		want string // the last kind of request that is made
+	}{
+		{"nothing", func(FakeRequest) bool { return false }, "watch pods a"},
+		{"namespace", func(r FakeRequest) bool { return r.Options.FieldSelector == "" && r.Name == "" }, "watch pods a metadata.name=one"},
+		{"watch", func(r FakeRequest) bool { return r.Verb == "watch" }, "list pods a"},
+		{"all but get", func(r FakeRequest) bool { return r.Verb != "get" }, "get pods a one"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			playStatus(t, status.Config{Few: -1, Linger: -1}, func(r *statusRig) {
+				r.forbid(test.deny)
+				w := r.watch(idOf("Pod", "a", "one"))
+				r.events(w, "one Current", "synced")
+				since := 0
+				if asked := r.asked(&since); !slices.Contains(asked, test.want) {
+					r.Errorf("asked %q, want %q among it", asked, test.want)
+				}
+				r.update(podIn(corev1.PodPending, "a", "one", 0))
+				r.events(w, "one InProgress") // at the next poll, if it polls
+				r.forbid(func(FakeRequest) bool { return false })
+				time.Sleep(2 * time.Minute)
+				r.asked(&since)
+				time.Sleep(2 * time.Minute)
+				for _, text := range r.asked(&since) {
+					if !strings.HasPrefix(text, "watch ") {
+						r.Errorf("asks %q although it may watch", text)
+					}
+				}
+				r.update(one)
+				r.is(w, "one Current")
+			}, one)
+		})
+	}
+}
+
+// What is forbidden is of that object only, and is noticed when it is allowed.
+func TestStatusForbidden(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		r.forbid(func(req FakeRequest) bool { return req.Resource.Resource == "pods" })
+		w := r.watch(idOf("Pod", "a", "one"), idOf("ConfigMap", "a", "conf"))
+		first := []string{r.next(w), r.next(w)}
+		slices.Sort(first)
+		if want := []string{"conf Current", "one Unknown/Forbidden"}; !slices.Equal(first, want) {
+			r.Fatalf("got %q", first)
+		}
+		r.events(w, "synced")
+		if s := w.Statuses()[1]; s.Err == nil || !strings.Contains(s.Err.Error(), "pods") {
+			r.Errorf("the error is %v", s.Err)
+		}
+		time.Sleep(time.Minute)
+		since := len(r.api.Requests())
+		time.Sleep(10 * time.Minute)
+		if asked := r.asked(&since); len(asked) > 100 {
+			r.Errorf("%d requests in 10 minutes for what is forbidden", len(asked))
+		}
+		r.forbid(func(FakeRequest) bool { return false })
+		r.events(w, "one Current")
+	}, podIn(corev1.PodRunning, "a", "one", 0), &corev1.ConfigMap{ObjectMeta: metaOf("a", "conf", 0)})
+}
+
+// Children that are forbidden do not keep the owner's status from being told.
+func TestStatusForbiddenChildren(t *testing.T) {
+	d := deployment("a", "web", 1, 1)
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		r.forbid(func(req FakeRequest) bool { return req.Resource.Resource == "pods" })
+		w := r.watch(idOf("apps/Deployment", "a", "web"))
+		r.events(w, "web Current", "synced")
+		s := w.Statuses()[0]
+		if s.ChildrenErr != nil || len(s.Children) != 1 || s.Children[0].ChildrenErr == nil {
+			r.Errorf("children %v, error %v", s.Children, s.ChildrenErr)
+		}
+		r.forbid(func(FakeRequest) bool { return false })
+		r.events(w, "web Current") // with pods
+		if pods := w.Statuses()[0].Children[0].Children; len(pods) != 1 {
+			r.Errorf("pods are %v", pods)
+		}
+	}, d, replicaSet("a", "web-1", 1, 1, 1), podIn(corev1.PodRunning, "a", "p", 2))
+}
+
+var widgetKind = FakeKind{Group: "example.org", Version: "v1", Kind: "Widget"}
+
+func widgetWith(name string, ready string) *unstructured.Unstructured {
+	w := custom(widgetKind, "a", name)
+	if ready != "" {
+		w.Object["status"] = map[string]any{"conditions": []any{map[string]any{"type": "Ready", "status": ready}}}
+	}
+	return w
+}
+
+// A kind that is installed later, and goes again.
+func TestStatusKindInstalledLater(t *testing.T) {
+	playStatus(t, status.Config{Linger: -1}, func(r *statusRig) {
+		w := r.watch(idOf("example.org/Widget", "a", "w"), idOf("Pod", "a", "one"))
+		r.is(w, "one NotFound", "w Unknown/KindNotInstalled")
+		r.api.Install(widgetKind)
+		r.update(widgetWith("w", "False"))
+		time.Sleep(time.Minute)
+		r.is(w, "one NotFound", "w InProgress")
+		r.update(widgetWith("w", "True"))
+		r.is(w, "one NotFound", "w Current")
+		r.api.Uninstall(widgetKind)
+		time.Sleep(time.Minute)
+		r.is(w, "one NotFound", "w NotFound/KindNotInstalled")
+		if _, err := r.engine.Wait(r.Context(), []status.ID{idOf("example.org/Widget", "a", "w")}, status.All(status.NotFound)); err != nil {
+			r.Errorf("waiting for what cannot be there: %v", err)
+		}
+	})
+}
+
+// A server that cannot be reached leaves the last status, stale.
+func TestStatusStale(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		w := r.watch(idOf("Pod", "a", "one"))
+		r.events(w, "one Current", "synced")
+		broken := errors.New("no route")
+		r.api.Intercept(func(context.Context, FakeRequest) error { return broken })
+		r.api.Disconnect()
+		r.events(w, "one Current/Transient")
+		if s := w.Statuses()[0]; s.Stale.IsZero() || s.Err == nil {
+			r.Errorf("not stale: %+v", s)
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
+		defer cancel()
+		_, err := r.engine.Wait(ctx, []status.ID{idOf("Pod", "a", "one")}, status.All(status.Current))
+		var unmet *status.WaitError
+		if !errors.As(err, &unmet) || !errors.Is(err, context.DeadlineExceeded) {
+			r.Errorf("a stale status met the condition: %v", err)
+		}
+		r.api.Intercept(nil)
+		r.events(w, "one Current")
+		other := r.watch(idOf("Pod", "a", "one"))
+		r.events(other, "one Current", "synced")
+	}, podIn(corev1.PodRunning, "a", "one", 0))
+}
+
+// An ID that cannot name an object says so, and one with a needless namespace does not
+// matter.
+func TestStatusNamespaces(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		w := r.watch(idOf("Pod", "", "one"), idOf("Node", "a", "n"), idOf("Namespace", "", "a"))
+		synctest.Wait()
+		got := w.Statuses()
+		if short(got[0]) != "a Current" || short(got[1]) != "one Unknown/NotObserved" || got[1].Err == nil || short(got[2]) != "n Current" {
+			r.Errorf("got %v", got)
+		}
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}
+		r.remove(node)
+		if got := w.Statuses(); short(got[2]) != "n NotFound" {
+			r.Errorf("got %v", got)
+		}
+	}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "a"}})
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		if _, err := r.engine.Watch(r.Context(), status.ID{Name: "x"}); err == nil {
+			r.Error("an ID without a kind is accepted")
+		}
+	})
+}
+
+// Which watches are opened, how they are shared, and when they end.
+func TestStatusScopes(t *testing.T) {
+	playStatus(t, status.Config{Linger: time.Minute}, func(r *statusRig) {
+		since := 0
+		few := r.watch(idOf("Pod", "a", "p0"), idOf("Pod", "a", "p1"))
+		r.is(few, "p0 NotFound", "p1 NotFound")
+		if asked := r.asked(&since); !slices.ContainsFunc(asked, func(s string) bool { return s == "watch pods a metadata.name=p0" }) || slices.Contains(asked, "watch pods a") {
+			r.Errorf("few objects: %q", asked)
+		}
+		again := r.watch(idOf("Pod", "a", "p0"))
+		r.is(again, "p0 NotFound")
+		if asked := r.asked(&since); len(asked) != 0 {
+			r.Errorf("not shared: %q", asked)
+		}
+		var ids []status.ID
+		for i := range 5 {
+			ids = append(ids, idOf("Pod", "a", fmt.Sprint("p", i)))
+		}
+		many := r.watch(ids...)
+		r.is(many, "p0 NotFound", "p1 NotFound", "p2 NotFound", "p3 NotFound", "p4 NotFound")
+		if asked := r.asked(&since); !slices.Contains(asked, "watch pods a") {
+			r.Errorf("many objects: %q", asked)
+		}
+		var wide []status.ID
+		for i := range 10 {
+			wide = append(wide, idOf("Pod", fmt.Sprint("ns", i), "p"))
+		}
+		everywhere := r.watch(wide...)
+		synctest.Wait()
+		if asked := r.asked(&since); !slices.Contains(asked, "watch pods") || len(asked) > 2 {
+			r.Errorf("many namespaces: %q", asked)
+		}
+		for _, w := range []*status.Watch{few, again, many, everywhere} {
+			w.Close()
+		}
+		time.Sleep(2 * time.Minute)
+		r.asked(&since)
+		time.Sleep(time.Hour)
+		if asked := r.asked(&since); len(asked) != 0 {
+			r.Errorf("after all ended: %q", asked)
+		}
+	})
+}
+
+// Objects come and go while it runs.
+func TestStatusAddRemove(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		w := r.watch()
+		r.events(w, "synced")
+		if err := w.Add(idOf("Pod", "a", "one")); err != nil {
+			r.Fatal(err)
+		}
+		r.events(w, "one Current", "synced")
+		if err := w.Remove(idOf("Pod", "a", "one")); err != nil {
+			r.Fatal(err)
+		}
+		r.is(w)
+		r.update(podIn(corev1.PodPending, "a", "one", 0))
+		if err := w.Add(idOf("Pod", "a", "one"), idOf("Pod", "a", "two")); err != nil {
+			r.Fatal(err)
+		}
+		r.is(w, "one InProgress", "two NotFound")
+		if err := w.Remove(idOf("Pod", "a", "two")); err != nil {
+			r.Fatal(err)
+		}
+		r.events(w, "one InProgress", "synced")
+		w.Close()
+		if w.Add(idOf("Pod", "a", "x")) == nil {
+			r.Error("a closed watch accepts objects")
+		}
+	}, podIn(corev1.PodRunning, "a", "one", 0))
+}
+
+func TestStatusWait(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		if got, err := r.engine.Wait(r.Context(), nil, status.All(status.Current)); err != nil || len(got) != 0 || len(r.api.Requests()) != 0 {
+			r.Errorf("an empty set: %v, %v", got, err)
+		}
+		ids := []status.ID{idOf("Pod", "a", "one"), idOf("Pod", "a", "two")}
+		done := make(chan error, 1)
+		go func() {
+			_, err := r.engine.Wait(r.Context(), ids, status.OrFailed(status.All(status.Current)))
+			done <- err
+		}()
+		synctest.Wait()
+		r.update(podIn(corev1.PodRunning, "a", "one", 0))
+		select {
+		case err := <-done:
+			r.Fatalf("it ended early: %v", err)
+		default:
+		}
+		r.update(podIn(corev1.PodRunning, "a", "two", 0))
+		if err := <-done; err != nil {
+			r.Error(err)
+		}
+		bad := podIn(corev1.PodRunning, "a", "two", 0)
+		bad.Status.Conditions = nil
+		bad.Status.ContainerStatuses = []corev1.ContainerStatus{
+			{Name: "app", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}}}
+		r.update(bad)
+		_, err := r.engine.Wait(r.Context(), ids, status.OrFailed(status.All(status.Current)))
+		var failed *status.FailedError
+		if !errors.As(err, &failed) || len(failed.Failed) != 1 || failed.Failed[0].ID.Name != "two" {
+			r.Errorf("got %v", err)
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
+		defer cancel()
+		got, err := r.engine.Wait(ctx, ids, status.All(status.Current))
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "a/two: Failed") || len(got) != 2 {
+			r.Errorf("got %v, %v", got, err)
+		}
+	})
+}
+
+// Who is cancelled and does not read leaves nothing behind; nor does the engine.
+func TestStatusAbandoned(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		for range 50 {
+			ctx, cancel := context.WithCancel(r.Context())
+			w, err := r.engine.Watch(ctx, idOf("Pod", "a", "one"), idOf("apps/Deployment", "a", "web"))
+			if err != nil {
+				r.Fatal(err)
+			}
+			for range w.Events() {
+				break
+			}
+			cancel() // and is not closed
+		}
+		kept := r.watch(idOf("Pod", "a", "one"))
+		synctest.Wait()
+		if err := r.engine.Stop(r.Context()); err != nil {
+			r.Error(err)
+		}
+		if err := kept.Err(); !errors.Is(err, status.ErrStopped) {
+			r.Errorf("the watch ended with %v", err)
+		}
+		if _, err := r.engine.Watch(r.Context()); !errors.Is(err, status.ErrStopped) {
+			r.Errorf("got %v", err)
+		}
+	}, podIn(corev1.PodRunning, "a", "one", 0)) // the bubble ends only without goroutines
+}
+
+func TestStatusStrict(t *testing.T) {
+	playStatus(t, status.Config{Rules: &status.Rules{Strict: true}}, func(r *statusRig) {
+		r.api.Install(widgetKind)
+		r.update(widgetWith("w", ""))
+		w := r.watch(idOf("example.org/Widget", "a", "w"), idOf("ConfigMap", "a", "conf"))
+		r.is(w, "conf Current", "w InProgress")
+	}, &corev1.ConfigMap{ObjectMeta: metaOf("a", "conf", 0)})
+}
+
+func TestStatusHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api, health := NewFakeAPI(), newHealthLog()
+		if err := api.Add(podIn(corev1.PodPending, "a", "one", 0)); err != nil {
+			t.Fatal(err)
+		}
+		h := hive.New(withFake(api), Status, StatusHealth("shop", idOf("Pod", "a", "one")), cell.Provide(func() cell.Health { return health }))
+		if err := h.Start(quiet(), t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		health.await(t, "shop", "Degraded: 1 of 1 objects are not Current", "Pod a/one: InProgress")
+		if err := api.Add(podIn(corev1.PodRunning, "a", "one", 0)); err != nil {
+			t.Fatal(err)
+		}
+		health.await(t, "shop", "OK: objects that are Current: 1")
+		if err := h.Stop(quiet(), context.Background()); err != nil {
+			t.Error(err)
+		}
+		health.await(t, "shop", "Stopped")
+	})
+}
+
+func TestStatusBadConfig(t *testing.T) {
+	for _, cfg := range []status.Config{
+		{Mapping: status.ByMapper(nil)},
+		{PollInterval: -1},
+		{Rules: &status.Rules{Jobs: "never"}},
+		{Backoff: informer.Backoff{Initial: -1}},
+	} {
+		err := run(t, quiet(), nil, withFake(NewFakeAPI()), StatusWith(cfg), cell.Invoke(func(*status.Engine) {}))
+		if err == nil {
+			t.Errorf("%+v was accepted", cfg)
+		}
+	}
+}
