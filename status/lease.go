@@ -17,16 +17,18 @@ type lease struct {
 	source  source
 	release func()
 	cancel  context.CancelFunc // of the subscription
-	users   map[*tracked]int   // those to look at again when something about the source changes
 
 	// Guarded by the mutex of the watch.
+	users map[*tracked]int                           // those to look at again when something about the source changes
 	store resource.Store[*unstructured.Unstructured] // nil before the first complete state
 }
 
 // lease begins to use a scope on behalf of t, or uses it once more.
 func (w *Watch) lease(t *tracked, s scope) error {
 	if l := w.leases[s]; l != nil {
+		w.mu.Lock()
 		l.users[t]++
+		w.mu.Unlock()
 		return nil
 	}
 	r, release, err := w.engine.pool.Get(s)
@@ -36,9 +38,7 @@ func (w *Watch) lease(t *tracked, s scope) error {
 	l := &lease{source: r.(source), release: release, users: map[*tracked]int{t: 1}}
 	var ctx context.Context
 	ctx, l.cancel = context.WithCancel(w.ctx)
-	w.mu.Lock()
 	w.leases[s] = l
-	w.mu.Unlock()
 	l.source.contact.listen(l, func() { w.changed(l) })
 	w.subscriptions.Add(1)
 	l.source.Observe(ctx,
@@ -57,13 +57,14 @@ func (w *Watch) lease(t *tracked, s scope) error {
 // unlease ends one use of a scope by t.
 func (w *Watch) unlease(t *tracked, s scope) {
 	l := w.leases[s]
+	w.mu.Lock()
 	if l.users[t]--; l.users[t] == 0 {
 		delete(l.users, t)
 	}
-	if len(l.users) == 0 {
-		w.mu.Lock()
+	unused := len(l.users) == 0
+	w.mu.Unlock()
+	if unused {
 		delete(w.leases, s)
-		w.mu.Unlock()
 		l.end()
 	}
 }

@@ -25,8 +25,7 @@ type Watch struct {
 	cancel context.CancelCauseFunc
 	ended  chan struct{}
 
-	// Of the goroutine that evaluates; users of leases and the map of leases are
-	// written under mu as well.
+	// Of the goroutine that evaluates.
 	objects       map[ID]*tracked
 	counts        map[schema.GroupKind]map[string]int // of objects, by kind and namespace
 	leases        map[scope]*lease
