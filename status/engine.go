@@ -153,8 +153,8 @@ func (e *Engine) try() error {
 	return errors.Join(err, lc.Stop(discard, e.ctx))
 }
 
-// Stop ends all watches, and returns when no goroutine of the engine is left, or
-// with an error when ctx ends.
+// Stop ends all watches and readers, and returns when no goroutine of the engine is
+// left, or with an error when ctx ends.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
 	e.cancel(ErrStopped)

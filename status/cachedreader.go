@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package status
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/resource"
+)
+
+// CachedReader reads from what an [Engine] watches: a ClusterReader for status
+// readers that exist already, of which nothing is polled. The first read of a kind in a
+// namespace blocks until that is there, or it turns out that it cannot be had; later
+// ones make no request. It may be used by several goroutines.
+//
+// Objects are trimmed as those of the engine are: a reader that looks at other parts of
+// the spec needs a rule with [Rules.Keep], or without. They are copies, and the
+// caller's.
+type CachedReader struct {
+	engine *Engine
+	ctx    context.Context
+
+	mu     sync.Mutex
+	opened map[scope]*opened
+	kinds  map[schema.GroupKind]schema.GroupKind // of objects, by what lists were said to be of
+}
+
+// opened is a source that is kept until the reader ends.
+type opened struct {
+	source  source
+	release func()
+}
+
+// ClusterReader returns a reader that keeps open what it reads until ctx ends. After
+// that its methods fail.
+func (e *Engine) ClusterReader(ctx context.Context) *CachedReader {
+	r := &CachedReader{engine: e, ctx: ctx, opened: map[scope]*opened{}, kinds: map[schema.GroupKind]schema.GroupKind{}}
+	context.AfterFunc(ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, o := range r.opened {
+			o.release()
+		}
+		clear(r.opened)
+	})
+	return r
+}
+
+// Get reads the object of the kind that obj says and with the given key into obj. The
+// error is one that apimachinery's errors.IsNotFound recognises if there is none, one
+// that IsForbidden recognises if it may not be read in any way, and else that of the
+// server, or the cause of ctx.
+func (r *CachedReader) Get(ctx context.Context, key types.NamespacedName, obj *unstructured.Unstructured) error {
+	kind := obj.GroupVersionKind().GroupKind()
+	one := scope{kind: kind, namespace: key.Namespace, name: key.Name}
+	byGet := one
+	byGet.get = true
+	var err error
+	for _, s := range []scope{{kind: kind, namespace: key.Namespace}, one, byGet} {
+		var st resource.Store[*unstructured.Unstructured]
+		if st, err = r.open(ctx, s); err == nil {
+			t := tracked{id: ID{Namespace: key.Namespace, Name: key.Name, GroupKind: kind}}
+			if found := t.find(st); found != nil {
+				found.DeepCopyInto(obj)
+				return nil
+			}
+			return apierrors.NewNotFound(schema.GroupResource{Group: kind.Group, Resource: strings.ToLower(kind.Kind)}, key.Name)
+		}
+		if !denied(informer.CauseOf(err)) {
+			return err
+		}
+	}
+	return err
+}
+
+// ListNamespaceScoped reads the objects of the kind that list says, with or without
+// the ending List, which are in the namespace and have matching labels. Errors are as
+// those of Get.
+func (r *CachedReader) ListNamespaceScoped(ctx context.Context, list *unstructured.UnstructuredList, namespace string, selector labels.Selector) error {
+	kind, err := r.kindOf(ctx, list)
+	if err != nil {
+		return err
+	}
+	st, err := r.open(ctx, scope{kind: kind, namespace: namespace})
+	if err != nil {
+		return err
+	}
+	list.Items = nil
+	for _, obj := range st.All() {
+		if selector == nil || selector.Matches(labels.Set(obj.GetLabels())) {
+			list.Items = append(list.Items, *obj.DeepCopy())
+		}
+	}
+	return nil
+}
+
+// ListClusterScoped is ListNamespaceScoped for all namespaces, or for a kind that has
+// none.
+func (r *CachedReader) ListClusterScoped(ctx context.Context, list *unstructured.UnstructuredList, selector labels.Selector) error {
+	return r.ListNamespaceScoped(ctx, list, "", selector)
+}
+
+// Sync does nothing: what is watched is as new as it gets.
+func (r *CachedReader) Sync(context.Context) error { return nil }
+
+// kindOf is the kind of the objects of a list.
+func (r *CachedReader) kindOf(ctx context.Context, list *unstructured.UnstructuredList) (schema.GroupKind, error) {
+	said := list.GroupVersionKind().GroupKind()
+	of, isList := strings.CutSuffix(said.Kind, "List")
+	if !isList || of == "" {
+		return said, nil
+	}
+	r.mu.Lock()
+	kind, known := r.kinds[said]
+	r.mu.Unlock()
+	if known {
+		return kind, nil
+	}
+	kind = schema.GroupKind{Group: said.Group, Kind: of}
+	if _, err := r.engine.cfg.Mapping(ctx, kind, false); err != nil {
+		if informer.CauseOf(err) != informer.CauseNotInstalled {
+			return kind, fmt.Errorf("looking up %s: %w", kind, err)
+		}
+		kind = said // a kind with such a name
+	}
+	r.mu.Lock()
+	r.kinds[said] = kind
+	r.mu.Unlock()
+	return kind, nil
+}
+
+// open returns what a scope holds, once that is complete, or why it cannot be read.
+func (r *CachedReader) open(ctx context.Context, s scope) (resource.Store[*unstructured.Unstructured], error) {
+	o, err := r.lease(s)
+	if err != nil {
+		return nil, err
+	}
+	contact := o.source.contact
+	wait, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l := &lease{}
+	contact.listen(l, func() {
+		if contact.now().final() {
+			cancel()
+		}
+	})
+	defer contact.unlisten(l)
+	if contact.now().final() {
+		cancel()
+	}
+	defer context.AfterFunc(r.ctx, cancel)()
+	st, err := o.source.Store(wait)
+	switch tr := contact.now(); {
+	case tr.final():
+		return nil, fmt.Errorf("reading %s: %w", s, tr.err)
+	case r.ctx.Err() != nil:
+		return nil, fmt.Errorf("reading %s: the reader has ended: %w", s, context.Cause(r.ctx))
+	}
+	return st, err
+}
+
+// final reports whether there is no point in waiting for the end of the trouble.
+func (t trouble) final() bool { return t.denied() || t.cause == informer.CauseNotInstalled }
+
+func (r *CachedReader) lease(s scope) (*opened, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := context.Cause(r.ctx); err != nil {
+		return nil, fmt.Errorf("reading %s: the reader has ended: %w", s, err)
+	}
+	if o := r.opened[s]; o != nil {
+		return o, nil
+	}
+	got, release, err := r.engine.pool.Get(s)
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{source: got.(source), release: release}
+	r.opened[s] = o
+	return o, nil
+}
