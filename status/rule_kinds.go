@@ -121,6 +121,7 @@ var ruleStatusless = map[schema.GroupKind]bool{
 	{Group: "coordination.k8s.io", Kind: "Lease"}:            true,
 	{Group: "discovery.k8s.io", Kind: "EndpointSlice"}:       true,
 	{Group: "events.k8s.io", Kind: "Event"}:                  true,
+	{Group: "networking.k8s.io", Kind: "IPAddress"}:          true,
 	{Group: "networking.k8s.io", Kind: "IngressClass"}:       true,
 	{Group: "networking.k8s.io", Kind: "NetworkPolicy"}:      true,
 	{Group: "node.k8s.io", Kind: "RuntimeClass"}:             true,
@@ -130,6 +131,10 @@ var ruleStatusless = map[schema.GroupKind]bool{
 	{Group: "storage.k8s.io", Kind: "CSIStorageCapacity"}:    true,
 	{Group: "storage.k8s.io", Kind: "StorageClass"}:          true,
 	{Group: "storage.k8s.io", Kind: "VolumeAttributesClass"}: true,
+
+	{Group: "resource.k8s.io", Kind: "DeviceClass"}:           true,
+	{Group: "resource.k8s.io", Kind: "ResourceClaimTemplate"}: true,
+	{Group: "resource.k8s.io", Kind: "ResourceSlice"}:         true,
 
 	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole"}:        true,
 	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"}: true,
