@@ -93,8 +93,8 @@ func (r *Rules) rulePodWaiting(o *ruleObject, otherwise Result) (Result, error) 
 	var names, why []string
 	onlyCrashes := true
 	for _, field := range [...]string{"initContainerStatuses", "containerStatuses"} {
-		for i, v := range o.list(o.status, field) {
-			container := o.element("status."+field, i, v)
+		for _, v := range o.list(o.status, field) {
+			container := o.element("status."+field+"[]", v)
 			name := o.text(container, "name")
 			reason := o.text(o.in(o.in(container, "state"), "waiting"), "reason")
 			if reason == "" || !slices.Contains(reasons, reason) {

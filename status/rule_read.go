@@ -102,13 +102,14 @@ func (o *ruleObject) countOr(f ruleFields, name string, missing int64) int64 {
 	return missing
 }
 
-// element returns the fields of an element of the list at a path.
-func (o *ruleObject) element(path string, i int, v any) ruleFields {
+// element returns the fields of an element of a list. The path is that of the
+// elements, such as "status.conditions[]".
+func (o *ruleObject) element(path string, v any) ruleFields {
 	fields, ok := v.(map[string]any)
 	if !ok && v != nil {
-		o.wrong(path+"["+strconv.Itoa(i)+"]", v, "an object")
+		o.wrong(path, v, "an object")
 	}
-	return ruleFields{path: path + "[]", fields: fields}
+	return ruleFields{path: path, fields: fields}
 }
 
 func (o *ruleObject) wrong(path string, v any, want string) {
@@ -167,7 +168,7 @@ func (o *ruleObject) readConditions() {
 	}
 	o.conditions = make([]ruleCondition, len(list))
 	for i, v := range list {
-		f := o.element("status.conditions", i, v)
+		f := o.element("status.conditions[]", v)
 		o.conditions[i] = ruleCondition{
 			kind:    o.text(f, "type"),
 			status:  o.text(f, "status"),
