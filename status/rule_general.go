@@ -14,13 +14,13 @@ import (
 // metadata, the status and the conditions are read then.
 func (o *ruleObject) general() (Result, error) {
 	o.metadata = o.in(o.top(), "metadata")
-	if o.text(o.metadata, "deletionTimestamp") != "" && o.err == nil {
+	if o.text(o.metadata, "deletionTimestamp") != "" {
 		return Result{Status: Terminating, Message: "Resource scheduled for deletion"}, nil
 	}
 	o.status = o.in(o.top(), "status")
 	generation, ok := o.count(o.metadata, "generation")
 	observed, observes := o.count(o.status, "observedGeneration")
-	if o.err == nil && ok && observes && observed != generation {
+	if ok && observes && observed != generation {
 		message := fmt.Sprintf("%s generation is %d, but latest observed generation is %d", o.obj.GetKind(), generation, observed)
 		return Result{Status: InProgress, Message: message}, nil
 	}

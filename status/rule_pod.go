@@ -53,7 +53,7 @@ func (r *Rules) ruleForPod(o *ruleObject, now time.Time) (Result, error) {
 		}
 		return r.rulePodWaiting(o, Result{Status: InProgress, Message: "Pod is in the Pending phase"})
 	}
-	return Result{}, fmt.Errorf("unknown phase %s", phase)
+	return Result{}, fmt.Errorf("unknown phase %q", phase)
 }
 
 // unschedulable reports whether the first condition that says that a Pod has not

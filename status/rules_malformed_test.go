@@ -37,7 +37,7 @@ func TestRuleMalformed(t *testing.T) {
 		{`example.com/v1 Widget {status: {conditions: [{message: 1}]}}`, "status.conditions[].message is 1, want a string"},
 
 		{`v1 Pod {status: {phase: 1}}`, "rule for Pod: status.phase is 1, want a string"},
-		{`v1 Pod {status: {phase: Unknown}}`, "unknown phase Unknown"},
+		{`v1 Pod {status: {phase: Unknown}}`, `unknown phase "Unknown"`},
 		{`v1 Pod {status: {phase: Running, containerStatuses: {}}}`, "status.containerStatuses is an object, want a list"},
 		{`v1 Pod {status: {phase: Running, containerStatuses: [a]}}`, `status.containerStatuses[] is "a", want an object`},
 		{`v1 Pod {status: {phase: Running, containerStatuses: [{name: 1}]}}`, "status.containerStatuses[].name is 1, want a string"},
@@ -51,6 +51,7 @@ func TestRuleMalformed(t *testing.T) {
 		{`apps/v1 Deployment {spec: []}`, "rule for Deployment.apps: spec is a list, want an object"},
 		{`apps/v1 Deployment {spec: {replicas: many}}`, `spec.replicas is "many", want a whole number`},
 		{`apps/v1 Deployment {status: {readyReplicas: []}}`, "status.readyReplicas is a list, want a whole number"},
+		{`apps/v1 Deployment {spec: {replicas: many}, status: {readyReplicas: []}}`, `spec.replicas is "many"`},
 		{`apps/v1 ReplicaSet {status: {availableReplicas: 1.5}}`, "status.availableReplicas is 1.5, want a whole number"},
 		{`apps/v1 StatefulSet {spec: {updateStrategy: OnDelete}}`, `spec.updateStrategy is "OnDelete", want an object`},
 		{`apps/v1 StatefulSet {spec: {updateStrategy: {type: 1}}}`, "spec.updateStrategy.type is 1, want a string"},

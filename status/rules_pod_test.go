@@ -118,6 +118,8 @@ func TestRuleJobStarted(t *testing.T) {
 		{"running", `{status: {startTime: "2026-01-01T00:00:00Z", succeeded: 1, active: 2, failed: 3}}`, status.Current, "Job in progress. success:1, active: 2, failed: 3"},
 		{"about to complete", `{status: {startTime: "2026-01-01T00:00:00Z", conditions: [{type: SuccessCriteriaMet, status: "True"}]}}`,
 			status.Current, "Job in progress. success:0, active: 0, failed: 0"},
+		{"about to fail", `{status: {startTime: "2026-01-01T00:00:00Z", conditions: [{type: FailureTarget, status: "True"}]}}`,
+			status.Current, "Job in progress. success:0, active: 0, failed: 0"},
 		{"complete", `{spec: {completions: 4}, status: {succeeded: 4, conditions: [{type: Complete, status: "True"}]}}`, status.Current, "Job Completed. succeeded: 4/4"},
 		{"as many as at once", `{spec: {parallelism: 3}, status: {succeeded: 3, conditions: [{type: Complete, status: "True"}]}}`, status.Current, "Job Completed. succeeded: 3/3"},
 		{"failed", `{spec: {completions: 4}, status: {failed: 2, conditions: [{type: Complete, status: "False"}, {type: Failed, status: "True"}]}}`, status.Failed, "Job Failed. failed: 2/4"},

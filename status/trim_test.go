@@ -26,6 +26,7 @@ func TestTrim(t *testing.T) {
 		{`example.com/v1 Widget {` + all + `, spec: {replicas: 1}, status: {a: {b: c}}, more: 1}`, `example.com/v1 Widget {` + left + `, status: {a: {b: c}}}`},
 		{`apps/v1 Deployment {` + all + `, spec: {replicas: 1, selector: {a: b}, paused: true, progressDeadlineSeconds: 2, template: {}, strategy: {}}, status: {replicas: 1, any: 2}}`,
 			`apps/v1 Deployment {` + left + `, spec: {replicas: 1, selector: {a: b}, paused: true, progressDeadlineSeconds: 2}, status: {replicas: 1, any: 2}}`},
+		{`example.com/v1 Widget {spec: x, status: y}`, `example.com/v1 Widget {status: y}`},
 		{`apps/v1 ReplicaSet {spec: {replicas: 1, selector: {a: b}, template: {}}}`, `apps/v1 ReplicaSet {spec: {replicas: 1, selector: {a: b}}}`},
 		{`apps/v1 StatefulSet {spec: {replicas: 1, selector: {a: b}, updateStrategy: {type: c}, volumeClaimTemplates: []}}`,
 			`apps/v1 StatefulSet {spec: {replicas: 1, selector: {a: b}, updateStrategy: {type: c}}}`},
@@ -61,8 +62,8 @@ func TestTrimKeeps(t *testing.T) {
 		return status.Result{}, nil
 	}
 	kind := rulesKind("Widget.example.com")
-	const object = `example.com/v1 Widget {metadata: {name: a, annotations: {b: c}, managedFields: [d]}, spec: {e: {f: 1, g: 2}, h: i}, data: {j: k}, status: {l: m}}`
-	const whole = `example.com/v1 Widget {metadata: {name: a, annotations: {b: c}}, spec: {e: {f: 1, g: 2}, h: i}, data: {j: k}, status: {l: m}}`
+	const object = `example.com/v1 Widget {metadata: {name: a, annotations: {b: c}, managedFields: [d]}, spec: {e: {f: 1, g: 2}, h: i, q: {o: p}}, data: {j: k}, status: {l: m}}`
+	const whole = `example.com/v1 Widget {metadata: {name: a, annotations: {b: c}}, spec: {e: {f: 1, g: 2}, h: i, q: {o: p}}, data: {j: k}, status: {l: m}}`
 	for name, c := range map[string]struct {
 		byKind bool
 		keep   []string
@@ -73,7 +74,7 @@ func TestTrimKeeps(t *testing.T) {
 		"a rule, everything":   {true, []string{"spec.h", "*"}, whole},
 		"a rule that has said": {true, []string{"spec.h"}, `example.com/v1 Widget {metadata: {name: a}, spec: {h: i}, status: {l: m}}`},
 		"a rule of the status": {true, []string{}, `example.com/v1 Widget {metadata: {name: a}, status: {l: m}}`},
-		"paths": {false, []string{"spec.e.f", "spec.h", "data", "status.l", "metadata.annotations", "spec.h.no", "no.such", "spec.e.x", "spec.x"},
+		"paths": {false, []string{"spec.e.f", "spec.h", "data", "status.l", "metadata.annotations", "spec.h.no", "no.such", "spec.e.x", "spec.x", "spec.q.x"},
 			`example.com/v1 Widget {metadata: {name: a, annotations: {b: c}}, spec: {e: {f: 1}, h: i}, data: {j: k}, status: {l: m}}`},
 	} {
 		rules := &status.Rules{}
