@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package status
+
+import (
+	"fmt"
+	"time"
+)
+
+// general applies what is the same for all kinds: an object that is being deleted,
+// one whose newest spec its controller has not seen, and the conditions
+// Reconciling and Stalled. The result is zero if none of that applies; the
+// metadata, the status and the conditions are read then.
+func (o *ruleObject) general() (Result, error) {
+	o.metadata = o.in(o.top(), "metadata")
+	if o.text(o.metadata, "deletionTimestamp") != "" {
+		return Result{Status: Terminating, Message: "Resource scheduled for deletion"}, nil
+	}
+	o.status = o.in(o.top(), "status")
+	generation, ok := o.count(o.metadata, "generation")
+	observed, observes := o.count(o.status, "observedGeneration")
+	if ok && observes && observed != generation {
+		message := fmt.Sprintf("%s generation is %d, but latest observed generation is %d", o.obj.GetKind(), generation, observed)
+		return Result{Status: InProgress, Message: message}, nil
+	}
+	o.readConditions()
+	if o.err != nil {
+		return Result{}, o.err
+	}
+	for _, c := range o.conditions {
+		switch {
+		case c.is("Reconciling", "True"):
+			return Result{Status: InProgress, Message: c.message}, nil
+		case c.is("Stalled", "True"):
+			return Result{Status: Failed, Message: c.message}, nil
+		}
+	}
+	return Result{}, nil
+}
+
+// ruleForOthers is the rule for a kind without one of its own: the first Ready
+// condition that says anything decides.
+func (r *Rules) ruleForOthers(o *ruleObject) (Result, error) {
+	for _, c := range o.conditions {
+		if c.kind != "Ready" {
+			continue
+		}
+		switch c.status {
+		case "True":
+			return Result{Status: Current, Message: "Resource is Ready"}, nil
+		case "False", "Unknown":
+			return Result{Status: InProgress, Message: c.message}, nil
+		}
+	}
+	if r.Strict && len(o.status.fields) == 0 && !ruleStatusless[o.kind] && (r.HasStatus == nil || r.HasStatus(o.kind)) {
+		return Result{Status: InProgress, Message: "no status yet"}, nil
+	}
+	return Result{Status: Current, Message: "Resource is current"}, nil
+}
+
+// ruleForFixed is the rule for kinds of which kstatus reads nothing but what
+// ruleFromKstatus gives it as it is: conditions, or nothing at all.
+func ruleForFixed(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
+	return ruleFromKstatus(o.obj)
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package status
+
+import (
+	"fmt"
+	"time"
+)
+
+// ruleForJob is that of kstatus, or that of JobCompleted.
+func (r *Rules) ruleForJob(o *ruleObject, _ time.Time) (Result, error) {
+	if r.Jobs != JobStarted && r.Jobs != JobCompleted {
+		return Result{}, fmt.Errorf("Rules.Jobs is %d: want JobStarted or JobCompleted", r.Jobs)
+	}
+	job := readRuleJob(o)
+	if o.err != nil {
+		return Result{}, o.err
+	}
+	if result := job.ended(o.conditions, r.Jobs == JobCompleted); result.Status != "" {
+		return result, nil
+	}
+	switch {
+	case r.Jobs == JobCompleted && job.isSuspended(o.conditions):
+		return Result{Status: InProgress, Message: "Job is suspended"}, nil
+	case job.started == "":
+		return Result{Status: InProgress, Message: "Job not started"}, nil
+	case r.Jobs == JobCompleted:
+		return Result{Status: InProgress, Message: job.progress()}, nil
+	}
+	return Result{Status: Current, Message: job.progress()}, nil
+}
+
+// ruleJob is what the rule reads of a Job, beside the conditions.
+type ruleJob struct {
+	completions, succeeded, active, failed int64
+	started                                string
+	suspend                                bool
+}
+
+func readRuleJob(o *ruleObject) ruleJob {
+	spec := o.in(o.top(), "spec")
+	parallelism := o.countOr(spec, "parallelism", 1)
+	return ruleJob{
+		completions: o.countOr(spec, "completions", parallelism),
+		succeeded:   o.countOr(o.status, "succeeded", 0),
+		active:      o.countOr(o.status, "active", 0),
+		failed:      o.countOr(o.status, "failed", 0),
+		started:     o.text(o.status, "startTime"),
+		suspend:     o.boolean(spec, "suspend"),
+	}
+}
+
+// ended returns how the Job ended. With early it counts that it is bound to, which
+// the controller says while Pods are still going.
+func (j ruleJob) ended(conditions []ruleCondition, early bool) Result {
+	for _, c := range conditions {
+		switch {
+		case c.is("Complete", "True"):
+			return Result{Status: Current, Message: fmt.Sprintf("Job Completed. succeeded: %d/%d", j.succeeded, j.completions)}
+		case c.is("Failed", "True"):
+			return Result{Status: Failed, Message: fmt.Sprintf("Job Failed. failed: %d/%d", j.failed, j.completions)}
+		case early && c.is("SuccessCriteriaMet", "True"):
+			return Result{Status: Current, Message: fmt.Sprintf("Job has met its success criteria. succeeded: %d/%d", j.succeeded, j.completions)}
+		case early && c.is("FailureTarget", "True"):
+			return Result{Status: Failed, Message: fmt.Sprintf("Job is bound to fail. failed: %d/%d", j.failed, j.completions)}
+		}
+	}
+	return Result{}
+}
+
+func (j ruleJob) isSuspended(conditions []ruleCondition) bool {
+	for _, c := range conditions {
+		if c.is("Suspended", "True") {
+			return true
+		}
+	}
+	return j.suspend
+}
+
+func (j ruleJob) progress() string {
+	return fmt.Sprintf("Job in progress. success:%d, active: %d, failed: %d", j.succeeded, j.active, j.failed)
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package status
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// ruleKind is what is known of a kind.
+type ruleKind struct {
+	rule     func(*Rules, *ruleObject, time.Time) (Result, error)
+	children []schema.GroupKind
+	podsFail bool // whether it fails with its Pods
+
+	// spec are the fields that Trim leaves in the spec: those that the rule
+	// and the status readers of kstatus read, and a few that people look at.
+	spec []string
+}
+
+var (
+	podKind        = schema.GroupKind{Kind: "Pod"}
+	nodeKind       = schema.GroupKind{Kind: "Node"}
+	replicaSetKind = schema.GroupKind{Group: "apps", Kind: "ReplicaSet"}
+	jobKind        = schema.GroupKind{Group: "batch", Kind: "Job"}
+
+	ownsPods        = []schema.GroupKind{podKind}
+	ownsReplicaSets = []schema.GroupKind{replicaSetKind}
+	ownsJobs        = []schema.GroupKind{jobKind}
+)
+
+// ruleKinds are the kinds with a rule of their own. Those of the group extensions
+// are for old servers; nothing is controlled by them.
+var ruleKinds = map[schema.GroupKind]ruleKind{
+	podKind: {rule: (*Rules).ruleForPod, spec: []string{"nodeName"}},
+
+	{Group: "apps", Kind: "Deployment"}:       {rule: ruleForDeployment, spec: deploymentSpec, children: ownsReplicaSets},
+	{Group: "extensions", Kind: "Deployment"}: {rule: ruleForDeployment, spec: deploymentSpec},
+
+	replicaSetKind: {rule: ruleForReplicaSet, spec: replicaSetSpec, children: ownsPods, podsFail: true},
+	{Group: "extensions", Kind: "ReplicaSet"}: {rule: ruleForReplicaSet, spec: replicaSetSpec, podsFail: true},
+
+	{Group: "apps", Kind: "DaemonSet"}:       {rule: ruleForDaemonSet, spec: daemonSetSpec, children: ownsPods, podsFail: true},
+	{Group: "extensions", Kind: "DaemonSet"}: {rule: ruleForDaemonSet, spec: daemonSetSpec, podsFail: true},
+
+	{Group: "apps", Kind: "StatefulSet"}: {rule: ruleForStatefulSet, children: ownsPods, podsFail: true,
+		spec: []string{"replicas", "selector", "updateStrategy"}},
+
+	jobKind: {rule: (*Rules).ruleForJob, children: ownsPods,
+		spec: []string{"parallelism", "completions", "suspend", "selector"}},
+	{Group: "batch", Kind: "CronJob"}: {rule: ruleForFixed, children: ownsJobs, spec: []string{"suspend"}},
+
+	{Kind: "Service"}:               {rule: ruleForService, spec: []string{"type", "clusterIP"}},
+	{Kind: "PersistentVolumeClaim"}: {rule: (*Rules).ruleForClaim},
+
+	{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}: {rule: ruleForFixed},
+	{Group: "policy", Kind: "PodDisruptionBudget"}:                    {rule: ruleForFixed},
+	{Kind: "ConfigMap"}: {rule: ruleForFixed},
+	{Kind: "Secret"}:    {rule: ruleForFixed},
+}
+
+var (
+	deploymentSpec = []string{"replicas", "selector", "paused", "progressDeadlineSeconds"}
+	replicaSetSpec = []string{"replicas", "selector"}
+	daemonSetSpec  = []string{"selector"}
+)
+
+// MetadataOnly reports whether the rule for a kind reads nothing but metadata,
+// because objects of that kind have no status. It is false for a kind in ByKind or
+// Keep, and for one that owns or is owned by Owns.
+func (r *Rules) MetadataOnly(kind schema.GroupKind) bool {
+	if !ruleStatusless[kind] {
+		return false
+	}
+	if r == nil {
+		return true
+	}
+	if _, ok := r.ByKind[kind]; ok {
+		return false
+	}
+	if len(r.Keep[kind]) > 0 {
+		return false
+	}
+	return !r.inOwns(kind)
+}
+
+func (r *Rules) inOwns(kind schema.GroupKind) bool {
+	for owner, kinds := range r.Owns {
+		if owner == kind {
+			return true
+		}
+		for _, k := range kinds {
+			if k == kind {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ruleStatusless are the kinds of Kubernetes that have no status. Namespaces, for
+// one, have.
+var ruleStatusless = map[schema.GroupKind]bool{
+	{Kind: "ConfigMap"}:      true,
+	{Kind: "Endpoints"}:      true,
+	{Kind: "Event"}:          true,
+	{Kind: "LimitRange"}:     true,
+	{Kind: "PodTemplate"}:    true,
+	{Kind: "Secret"}:         true,
+	{Kind: "ServiceAccount"}: true,
+
+	{Group: "admissionregistration.k8s.io", Kind: "MutatingAdmissionPolicy"}:          true,
+	{Group: "admissionregistration.k8s.io", Kind: "MutatingAdmissionPolicyBinding"}:   true,
+	{Group: "admissionregistration.k8s.io", Kind: "MutatingWebhookConfiguration"}:     true,
+	{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicyBinding"}: true,
+	{Group: "admissionregistration.k8s.io", Kind: "ValidatingWebhookConfiguration"}:   true,
+
+	{Group: "apps", Kind: "ControllerRevision"}:              true,
+	{Group: "coordination.k8s.io", Kind: "Lease"}:            true,
+	{Group: "discovery.k8s.io", Kind: "EndpointSlice"}:       true,
+	{Group: "events.k8s.io", Kind: "Event"}:                  true,
+	{Group: "networking.k8s.io", Kind: "IPAddress"}:          true,
+	{Group: "networking.k8s.io", Kind: "IngressClass"}:       true,
+	{Group: "networking.k8s.io", Kind: "NetworkPolicy"}:      true,
+	{Group: "node.k8s.io", Kind: "RuntimeClass"}:             true,
+	{Group: "scheduling.k8s.io", Kind: "PriorityClass"}:      true,
+	{Group: "storage.k8s.io", Kind: "CSIDriver"}:             true,
+	{Group: "storage.k8s.io", Kind: "CSINode"}:               true,
+	{Group: "storage.k8s.io", Kind: "CSIStorageCapacity"}:    true,
+	{Group: "storage.k8s.io", Kind: "StorageClass"}:          true,
+	{Group: "storage.k8s.io", Kind: "VolumeAttributesClass"}: true,
+
+	{Group: "resource.k8s.io", Kind: "DeviceClass"}:           true,
+	{Group: "resource.k8s.io", Kind: "ResourceClaimTemplate"}: true,
+	{Group: "resource.k8s.io", Kind: "ResourceSlice"}:         true,
+
+	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole"}:        true,
+	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"}: true,
+	{Group: "rbac.authorization.k8s.io", Kind: "Role"}:               true,
+	{Group: "rbac.authorization.k8s.io", Kind: "RoleBinding"}:        true,
+}

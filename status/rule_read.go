@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package status
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// ruleObject is an object while a rule reads it. The reading methods never panic;
+// the first value of a wrong type stays in err, and reads as missing. A null is
+// missing.
+type ruleObject struct {
+	obj        *unstructured.Unstructured
+	kind       schema.GroupKind
+	metadata   ruleFields
+	status     ruleFields
+	conditions []ruleCondition
+	err        error
+}
+
+// ruleFields are the fields at a path of an object.
+type ruleFields struct {
+	path   string
+	fields map[string]any
+}
+
+// top returns the fields of the object itself.
+func (o *ruleObject) top() ruleFields { return ruleFields{fields: o.obj.Object} }
+
+func (f ruleFields) child(name string) string {
+	if f.path == "" {
+		return name
+	}
+	return f.path + "." + name
+}
+
+// in returns the fields of the field of that name.
+func (o *ruleObject) in(f ruleFields, name string) ruleFields {
+	child := ruleFields{path: f.child(name)}
+	v, ok := f.fields[name]
+	if !ok || v == nil {
+		return child
+	}
+	if child.fields, ok = v.(map[string]any); !ok {
+		o.wrong(child.path, v, "an object")
+	}
+	return child
+}
+
+func (o *ruleObject) text(f ruleFields, name string) string {
+	v := f.fields[name]
+	s, ok := v.(string)
+	if !ok && v != nil {
+		o.wrong(f.child(name), v, "a string")
+	}
+	return s
+}
+
+func (o *ruleObject) list(f ruleFields, name string) []any {
+	v := f.fields[name]
+	l, ok := v.([]any)
+	if !ok && v != nil {
+		o.wrong(f.child(name), v, "a list")
+	}
+	return l
+}
+
+func (o *ruleObject) boolean(f ruleFields, name string) bool {
+	v := f.fields[name]
+	b, ok := v.(bool)
+	if !ok && v != nil {
+		o.wrong(f.child(name), v, "true or false")
+	}
+	return b
+}
+
+// count returns a number, and whether there is one.
+func (o *ruleObject) count(f ruleFields, name string) (int64, bool) {
+	v := f.fields[name]
+	if v == nil {
+		return 0, false
+	}
+	n, ok := ruleNumber(v)
+	if !ok {
+		o.wrong(f.child(name), v, "a whole number")
+	}
+	return n, ok
+}
+
+// countOr returns a number, or one to take if there is none.
+func (o *ruleObject) countOr(f ruleFields, name string, missing int64) int64 {
+	if n, ok := o.count(f, name); ok {
+		return n
+	}
+	return missing
+}
+
+// element returns the fields of an element of a list. The path is that of the
+// elements, such as "status.conditions[]".
+func (o *ruleObject) element(path string, v any) ruleFields {
+	fields, ok := v.(map[string]any)
+	if !ok && v != nil {
+		o.wrong(path, v, "an object")
+	}
+	return ruleFields{path: path, fields: fields}
+}
+
+func (o *ruleObject) wrong(path string, v any, want string) {
+	if o.err == nil {
+		o.err = errors.New(path + " is " + ruleDescribe(v) + ", want " + want)
+	}
+}
+
+// ruleDescribe says what v is, in a few words.
+func ruleDescribe(v any) string {
+	switch v := v.(type) {
+	case map[string]any:
+		return "an object"
+	case []any:
+		return "a list"
+	case string:
+		const most = 40
+		if len(v) > most {
+			return fmt.Sprintf("%q…", v[:most])
+		}
+		return strconv.Quote(v)
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+// ruleNumber returns the whole number that v holds.
+func ruleNumber(v any) (int64, bool) {
+	switch v := v.(type) {
+	case int64:
+		return v, true
+	case int32:
+		return int64(v), true
+	case int:
+		return int64(v), true
+	case float64:
+		// Not so large that the float is not exact.
+		return int64(v), v == math.Trunc(v) && math.Abs(v) <= 1<<53
+	case string:
+		n, err := strconv.ParseInt(v, 10, 64)
+		return n, err == nil
+	}
+	return 0, false
+}
+
+// ruleCondition is what rules read of a condition.
+type ruleCondition struct{ kind, status, reason, message string }
+
+func (c ruleCondition) is(kind, status string) bool { return c.kind == kind && c.status == status }
+
+// readConditions sets the conditions.
+func (o *ruleObject) readConditions() {
+	list := o.list(o.status, "conditions")
+	if len(list) == 0 {
+		return
+	}
+	o.conditions = make([]ruleCondition, len(list))
+	for i, v := range list {
+		f := o.element("status.conditions[]", v)
+		o.conditions[i] = ruleCondition{
+			kind:    o.text(f, "type"),
+			status:  o.text(f, "status"),
+			reason:  o.text(f, "reason"),
+			message: o.text(f, "message"),
+		}
+	}
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package status
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// ruleForDeployment is that of kstatus. The progress deadline plays no part but by
+// the condition that the controller sets.
+func ruleForDeployment(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
+	spec := o.in(o.top(), "spec")
+	want := o.countOr(spec, "replicas", 1)
+	deadline := o.countOr(spec, "progressDeadlineSeconds", math.MaxInt32)
+	replicas := o.countOr(o.status, "replicas", 0)
+	updated := o.countOr(o.status, "updatedReplicas", 0)
+	ready := o.countOr(o.status, "readyReplicas", 0)
+	available := o.countOr(o.status, "availableReplicas", 0)
+	if o.err != nil {
+		return Result{}, o.err
+	}
+	progressed, isAvailable := deadline == math.MaxInt32, false // without a deadline there is no such condition
+	for _, c := range o.conditions {
+		switch c.kind {
+		case "Progressing":
+			if c.reason == "ProgressDeadlineExceeded" {
+				return Result{Status: Failed, Message: "Progress deadline exceeded"}, nil
+			}
+			progressed = progressed || c.status == "True" && c.reason == "NewReplicaSetAvailable"
+		case "Available":
+			isAvailable = isAvailable || c.status == "True"
+		}
+	}
+	switch {
+	case replicas < want:
+		return inProgressOf("Replicas", replicas, want), nil
+	case updated < want:
+		return inProgressOf("Updated", updated, want), nil
+	case replicas > want:
+		return inProgressExtra(replicas - want), nil
+	case available < updated:
+		return inProgressOf("Available", available, updated), nil
+	case ready < want:
+		return inProgressOf("Ready", ready, want), nil
+	case !progressed:
+		return Result{Status: InProgress, Message: "ReplicaSet not Available"}, nil
+	case !isAvailable:
+		return Result{Status: InProgress, Message: "Deployment not Available"}, nil
+	}
+	return Result{Status: Current, Message: fmt.Sprintf("Deployment is available. Replicas: %d", replicas)}, nil
+}
+
+// ruleForReplicaSet is that of kstatus.
+func ruleForReplicaSet(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
+	want := o.countOr(o.in(o.top(), "spec"), "replicas", 1)
+	replicas := o.countOr(o.status, "replicas", 0)
+	labelled := o.countOr(o.status, "fullyLabeledReplicas", 0)
+	available := o.countOr(o.status, "availableReplicas", 0)
+	ready := o.countOr(o.status, "readyReplicas", 0)
+	if o.err != nil {
+		return Result{}, o.err
+	}
+	for _, c := range o.conditions {
+		if c.is("ReplicaFailure", "True") {
+			return Result{Status: InProgress, Message: "Replica Failure condition. Check Pods"}, nil
+		}
+	}
+	switch {
+	case labelled < want:
+		return inProgressOf("Labelled", labelled, want), nil
+	case available < want:
+		return inProgressOf("Available", available, want), nil
+	case ready < want:
+		return inProgressOf("Ready", ready, want), nil
+	case replicas > want:
+		return inProgressExtra(replicas - want), nil
+	}
+	return Result{Status: Current, Message: fmt.Sprintf("ReplicaSet is available. Replicas: %d", replicas)}, nil
+}
+
+func inProgressOf(what string, n, of int64) Result {
+	return Result{Status: InProgress, Message: fmt.Sprintf("%s: %d/%d", what, n, of)}
+}
+
+func inProgressExtra(n int64) Result {
+	return Result{Status: InProgress, Message: fmt.Sprintf("Pending termination: %d", n)}
+}
+
+// ruleOfPods returns Failed in place of own if Pods have failed for good.
+func ruleOfPods(own Result, children []ObjectStatus) Result {
+	failed := 0
+	for i := range children {
+		c := &children[i]
+		if c.ID.GroupKind == podKind && c.Status == Failed && !rulePodMayGoOn(c.Object) {
+			failed++
+		}
+	}
+	if failed == 0 {
+		return own
+	}
+	return Result{Status: Failed, Message: fmt.Sprintf("%d pods have failed", failed)}
+}
+
+// rulePodMayGoOn reports whether the failure of a Pod says nothing of who owns it:
+// the Pod is about to go, or a node may be added for it, or it is not known.
+func rulePodMayGoOn(pod *unstructured.Unstructured) bool {
+	if pod == nil {
+		return true
+	}
+	o := ruleObject{obj: pod}
+	o.metadata, o.status = o.in(o.top(), "metadata"), o.in(o.top(), "status")
+	o.readConditions()
+	return o.text(o.metadata, "deletionTimestamp") != "" || o.unschedulable()
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package status
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// trimAll is the path that stands for everything.
+const trimAll = "*"
+
+var (
+	trimTop      = []string{"apiVersion", "kind"}
+	trimMetadata = []string{
+		"name", "namespace", "uid", "labels", "ownerReferences", "generation", "resourceVersion",
+		"creationTimestamp", "deletionTimestamp", "finalizers",
+	}
+	trimPodStatus = []string{
+		"phase", "reason", "message", "conditions", "observedGeneration", "containerStatuses", "initContainerStatuses",
+	}
+	trimContainer = []string{"name", "ready", "restartCount", "state"}
+)
+
+// Trim takes from obj, which it modifies, what no rule reads: the managed fields,
+// the annotations, of the spec all but a few fields of kinds with a rule of their
+// own, of the status of Pods what is not about phase, conditions and the states of
+// containers, of that of Nodes the images, and everything outside metadata, spec
+// and status, such as the data of a Secret. What Keep says is left. An object of a
+// kind in ByKind loses nothing but the managed fields, unless Keep has the kind.
+//
+// Compute says the same of an object before and after. Nothing below the metadata,
+// the spec and the status is modified. A nil obj is left alone.
+func (r *Rules) Trim(obj *unstructured.Unstructured) {
+	if obj == nil || obj.Object == nil {
+		return
+	}
+	kind := obj.GroupVersionKind().GroupKind()
+	keep, whole := r.trimKeep(obj)
+	if whole {
+		if metadata, ok := obj.Object["metadata"].(map[string]any); ok {
+			delete(metadata, "managedFields")
+		}
+		return
+	}
+	old := obj.Object
+	trimmed := trimPick(old, trimTop)
+	trimSet(trimmed, "metadata", trimSection(old["metadata"], trimMetadata))
+	trimSet(trimmed, "spec", trimSection(old["spec"], ruleKinds[kind].spec))
+	switch kind {
+	case podKind:
+		trimSet(trimmed, "status", trimPod(old["status"]))
+	case nodeKind:
+		trimSet(trimmed, "status", trimWithout(old["status"], "images"))
+	default:
+		trimSet(trimmed, "status", old["status"])
+	}
+	for _, path := range keep {
+		trimmed, _ = trimRestored(trimmed, old, strings.Split(path, ".")).(map[string]any)
+	}
+	obj.Object = trimmed
+}
+
+// trimKeep returns which paths are to be kept in addition, and whether all are.
+func (r *Rules) trimKeep(obj *unstructured.Unstructured) (keep []string, whole bool) {
+	if r == nil {
+		return nil, false
+	}
+	kind := obj.GroupVersionKind().GroupKind()
+	keep, listed := r.Keep[kind]
+	if _, ok := r.ByKind[kind]; ok && !listed {
+		return nil, true
+	}
+	return keep, slices.Contains(keep, trimAll)
+}
+
+// trimPathValid reports whether a path is one that Keep may have.
+func trimPathValid(path string) bool {
+	return !slices.Contains(strings.Split(path, "."), "") && (path == trimAll || !strings.Contains(path, trimAll))
+}
+
+// trimSet sets a field, unless there is nothing to set.
+func trimSet(fields map[string]any, name string, v any) {
+	if v != nil {
+		fields[name] = v
+	}
+}
+
+// trimPick returns a copy of fields with none but those of the given names.
+func trimPick(fields map[string]any, names []string) map[string]any {
+	picked := make(map[string]any, len(names))
+	for _, name := range names {
+		if v, ok := fields[name]; ok {
+			picked[name] = v
+		}
+	}
+	return picked
+}
+
+// trimSection is trimPick for a field. What is not an object is left for the rule
+// to complain of, unless nothing is to be kept. It is nil if nothing is left.
+func trimSection(v any, names []string) any {
+	if len(names) == 0 {
+		return nil
+	}
+	fields, ok := v.(map[string]any)
+	if !ok {
+		return v
+	}
+	picked := trimPick(fields, names)
+	if len(picked) == 0 {
+		return nil
+	}
+	return picked
+}
+
+// trimWithout returns a copy of the object v without a field.
+func trimWithout(v any, name string) any {
+	fields, ok := v.(map[string]any)
+	if !ok {
+		return v
+	}
+	rest := maps.Clone(fields)
+	delete(rest, name)
+	return rest
+}
+
+func trimPod(v any) any {
+	status, ok := trimSection(v, trimPodStatus).(map[string]any)
+	if !ok {
+		return trimSection(v, trimPodStatus)
+	}
+	for _, field := range [...]string{"containerStatuses", "initContainerStatuses"} {
+		list, ok := status[field].([]any)
+		if !ok {
+			continue
+		}
+		trimmed := make([]any, len(list))
+		for i, container := range list {
+			trimmed[i] = trimSection(container, trimContainer)
+		}
+		status[field] = trimmed
+	}
+	return status
+}
+
+// trimRestored returns a copy of trimmed that has what old has at the path.
+func trimRestored(trimmed any, old map[string]any, path []string) any {
+	v, ok := old[path[0]]
+	if !ok {
+		return trimmed
+	}
+	if len(path) > 1 {
+		below, ok := v.(map[string]any)
+		if !ok {
+			return trimmed
+		}
+		left, _ := trimmed.(map[string]any)
+		if v = trimRestored(left[path[0]], below, path[1:]); v == nil {
+			return trimmed
+		}
+	}
+	fields, _ := trimmed.(map[string]any)
+	restored := make(map[string]any, len(fields)+1)
+	maps.Copy(restored, fields)
+	restored[path[0]] = v
+	return restored
+}
