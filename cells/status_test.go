@@ -469,7 +469,7 @@ func TestStatusNamespaces(t *testing.T) {
 
 // Which watches are opened, how they are shared, and when they end.
 func TestStatusScopes(t *testing.T) {
-	playStatus(t, status.Config{Linger: time.Minute}, func(r *statusRig) {
+	playStatus(t, status.Config{Linger: time.Minute, Wide: 8}, func(r *statusRig) {
 		since := 0
 		few := r.watch(idOf("Pod", "a", "p0"), idOf("Pod", "a", "p1"))
 		r.is(few, "p0 NotFound", "p1 NotFound")
@@ -644,7 +644,7 @@ func TestStatusBadConfig(t *testing.T) {
 	for _, cfg := range []status.Config{
 		{Mapping: status.ByMapper(nil)},
 		{PollInterval: -1},
-		{Rules: &status.Rules{Jobs: "never"}},
+		{Rules: &status.Rules{Jobs: 7}},
 		{Backoff: informer.Backoff{Initial: -1}},
 	} {
 		err := run(t, quiet(), nil, withFake(NewFakeAPI()), StatusWith(cfg), cell.Invoke(func(*status.Engine) {}))

@@ -36,12 +36,15 @@ type Config struct {
 	Rules *Rules
 
 	// Few is up to how many objects of a kind in a namespace are watched one by
-	// one; of more, and of all children, the whole namespace is watched. Default 3;
-	// negative: none.
+	// one; of more, and of all children, the whole namespace is watched. It is
+	// looked at when objects are added to a watch, and counts its objects only.
+	// Default 3; negative: none.
 	Few int
 
 	// Wide is up to how many namespaces of a kind are watched one by one; with
-	// more, all namespaces are watched at once. Default 8; negative: never at once.
+	// more, all namespaces are watched at once, which takes fewer connections and
+	// the memory for what is in all the others. Default 50; negative: never at
+	// once.
 	Wide int
 
 	// PollInterval is how often is read what may not be watched. Default 10 s.
@@ -64,7 +67,7 @@ type Config struct {
 
 const (
 	defaultFew          = 3
-	defaultWide         = 8
+	defaultWide         = 50
 	defaultPollInterval = 10 * time.Second
 )
 

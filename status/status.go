@@ -67,8 +67,8 @@ const (
 	RuleError        Reason = "RuleError"        // the object is not what the rule for its kind can read
 )
 
-// ObjectStatus is the status of one object. It is a value: who got one owns its
-// slices; the objects are shared and read-only.
+// ObjectStatus is the status of one object. What it refers to, the objects and the
+// children, is shared by all who are told of it, and read-only.
 type ObjectStatus struct {
 	ID     ID
 	Status Status
