@@ -364,6 +364,11 @@ func TestStatusForbidden(t *testing.T) {
 		if asked := r.asked(&since); len(asked) > 100 {
 			r.Errorf("%d requests in 10 minutes for what is forbidden", len(asked))
 		}
+		r.forbid(func(req FakeRequest) bool { return req.Verb == "watch" })
+		r.events(w, "one Current")
+		r.forbid(func(req FakeRequest) bool { return req.Resource.Resource == "pods" })
+		r.api.Disconnect()
+		r.events(w, "one Unknown/Forbidden") // and not what was read when it was allowed
 		r.forbid(func(FakeRequest) bool { return false })
 		r.events(w, "one Current")
 	}, podIn(corev1.PodRunning, "a", "one", 0), &corev1.ConfigMap{ObjectMeta: metaOf("a", "conf", 0)})
@@ -415,6 +420,12 @@ func TestStatusKindInstalledLater(t *testing.T) {
 		if _, err := r.engine.Wait(r.Context(), []status.ID{idOf("example.org/Widget", "a", "w")}, status.All(status.NotFound)); err != nil {
 			r.Errorf("waiting for what cannot be there: %v", err)
 		}
+		next := widgetKind
+		next.Version = "v2"
+		r.api.Install(next)
+		r.update(custom(next, "a", "w"))
+		time.Sleep(time.Minute)
+		r.is(w, "one NotFound", "w Current")
 	})
 }
 

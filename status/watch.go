@@ -319,7 +319,7 @@ func (w *Watch) publish(t *tracked, s ObjectStatus) {
 		w.open--
 	}
 	*last = s
-	if !t.queued && !s.unanswered() && !s.Equal(t.told) {
+	if !t.queued && !s.unanswered() {
 		t.queued = true
 		w.news = append(w.news, t)
 	}
