@@ -19,7 +19,7 @@ import (
 	"github.com/apiary-go/apiary/resource"
 )
 
-// CachedReader reads from what an [Engine] watches: a ClusterReader for status
+// CachedReader reads from what an [Engine] watches: a [ClusterReader] for status
 // readers that exist already, of which nothing is polled. The first read of a kind in a
 // namespace blocks until that is there, or it turns out that it cannot be had; later
 // ones make no request. It may be used by several goroutines.
@@ -35,6 +35,8 @@ type CachedReader struct {
 	opened map[scope]*opened
 	kinds  map[schema.GroupKind]schema.GroupKind // of objects, by what lists were said to be of
 }
+
+var _ ClusterReader = (*CachedReader)(nil)
 
 // opened is a source that is kept until the reader ends.
 type opened struct {

@@ -56,7 +56,7 @@ func (e *evaluation) object() ObjectStatus {
 	}
 	obj := t.find(st)
 	if obj == nil {
-		s.Status, s.Message = NotFound, "The object was not found"
+		s.Status, s.Message = NotFound, messageNotFound
 	} else {
 		s = e.compute(obj)
 		s.ID = t.id

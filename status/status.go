@@ -141,6 +141,8 @@ func (s ObjectStatus) generation() int64 {
 	return s.Object.GetGeneration()
 }
 
+const messageNotFound = "The object was not found"
+
 func text(err error) string {
 	if err == nil {
 		return ""

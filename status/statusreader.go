@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package status
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+// StatusReader tells the status of objects of some kinds to a [PollerEngine]. Any
+// number of goroutines call it.
+type StatusReader interface {
+	// Supports reports whether it is for a kind.
+	Supports(schema.GroupKind) bool
+
+	// ReadStatus reads an object and tells its status. An error, and a panic, is
+	// the error of this object, as is one in the status.
+	ReadStatus(ctx context.Context, reader ClusterReader, id ID) (ObjectStatus, error)
+
+	// ReadStatusForObject tells the status of an object that was read.
+	ReadStatusForObject(ctx context.Context, reader ClusterReader, obj *unstructured.Unstructured) (ObjectStatus, error)
+}
+
+// NewStatusReader returns a StatusReader for all kinds, by the given rules; nil are
+// those of kstatus. What an object controls is found by its UID. Children that cannot
+// be read are noted in ChildrenErr, and do not keep the status from being told. The
+// mapper is reset when it does not know a kind, as by [ByMapper].
+func NewStatusReader(mapper meta.RESTMapper, rules *Rules) StatusReader {
+	return &rulesReader{mapping: ByMapper(mapper), rules: rules}
+}
+
+type rulesReader struct {
+	mapping MappingFunc
+	rules   *Rules
+}
+
+// Supports implements [StatusReader].
+func (r *rulesReader) Supports(schema.GroupKind) bool { return true }
+
+// ReadStatus implements [StatusReader].
+func (r *rulesReader) ReadStatus(ctx context.Context, reader ClusterReader, id ID) (ObjectStatus, error) {
+	m, err := r.mapping(ctx, id.GroupKind, false)
+	if err != nil {
+		return failure(id, err), nil
+	}
+	if m.Scope != nil && m.Scope.Name() == meta.RESTScopeNameNamespace && id.Namespace == "" {
+		return ObjectStatus{ID: id, Status: Unknown, Reason: NotObserved, Err: errNamespaceMissing{id}}, nil
+	}
+	obj := &unstructured.Unstructured{}
+	obj.SetGroupVersionKind(m.GroupVersionKind)
+	err = reader.Get(ctx, types.NamespacedName{Namespace: id.Namespace, Name: id.Name}, obj)
+	switch {
+	case noObject(err):
+		return ObjectStatus{ID: id, Status: NotFound, Message: messageNotFound}, nil
+	case err != nil:
+		return failure(id, err), nil
+	}
+	return r.ReadStatusForObject(ctx, reader, obj)
+}
+
+// noObject reports whether err says that there is no such object, and not that there
+// is no such resource.
+func noObject(err error) bool {
+	return apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
+}
+
+// failure is the status of an object that cannot be read.
+func failure(id ID, err error) ObjectStatus {
+	return ObjectStatus{ID: id, Status: Unknown, Reason: trouble{cause: informer.CauseOf(err)}.reason(), Err: err}
+}
+
+// ReadStatusForObject implements [StatusReader].
+func (r *rulesReader) ReadStatusForObject(ctx context.Context, reader ClusterReader, obj *unstructured.Unstructured) (ObjectStatus, error) {
+	return r.read(ctx, reader, obj, nil), nil
+}
+
+// read tells the status of obj, which is below objects of the kinds in path.
+func (r *rulesReader) read(ctx context.Context, reader ClusterReader, obj *unstructured.Unstructured, path []schema.GroupKind) ObjectStatus {
+	s := ObjectStatus{ID: IDOf(obj), Object: obj}
+	if kind := s.ID.GroupKind; !slices.Contains(path, kind) {
+		for _, child := range r.rules.Children(kind) {
+			owned, err := r.owned(ctx, reader, obj, child)
+			s.ChildrenErr = errors.Join(s.ChildrenErr, err)
+			for _, obj := range owned {
+				s.Children = append(s.Children, r.read(ctx, reader, obj, append(path[:len(path):len(path)], kind)))
+			}
+		}
+	}
+	slices.SortFunc(s.Children, func(a, b ObjectStatus) int { return a.ID.Compare(b.ID) })
+	result, err := r.rules.Compute(obj, s.Children, time.Now())
+	if err != nil {
+		s.Status, s.Reason, s.Err = Unknown, RuleError, err
+		return s
+	}
+	s.Status, s.Message = result.Status, result.Message
+	return s
+}
+
+// owned returns the objects of a kind that obj controls.
+func (r *rulesReader) owned(ctx context.Context, reader ClusterReader, obj *unstructured.Unstructured, kind schema.GroupKind) ([]*unstructured.Unstructured, error) {
+	m, err := r.mapping(ctx, kind, false)
+	if err != nil {
+		return nil, err
+	}
+	if indexed, ok := reader.(*listingReader); ok {
+		return indexed.ownedBy(ctx, m.GroupVersionKind, obj.GetNamespace(), obj.GetUID())
+	}
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(m.GroupVersionKind.GroupVersion().WithKind(m.GroupVersionKind.Kind + "List"))
+	if err := reader.ListNamespaceScoped(ctx, list, obj.GetNamespace(), selectorOf(obj)); err != nil {
+		return nil, err
+	}
+	var owned []*unstructured.Unstructured
+	for i := range list.Items {
+		if owner := metav1.GetControllerOf(&list.Items[i]); owner != nil && owner.UID == obj.GetUID() {
+			owned = append(owned, &list.Items[i])
+		}
+	}
+	return owned, nil
+}
+
+// selectorOf selects at least what obj controls.
+func selectorOf(obj *unstructured.Unstructured) labels.Selector {
+	content, ok, err := unstructured.NestedMap(obj.Object, "spec", "selector")
+	if !ok || err != nil {
+		return labels.Everything()
+	}
+	var selector metav1.LabelSelector
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(content, &selector); err != nil {
+		return labels.Everything()
+	}
+	parsed, err := metav1.LabelSelectorAsSelector(&selector)
+	if err != nil {
+		return labels.Everything()
+	}
+	return parsed
+}
