@@ -10,22 +10,23 @@ import (
 )
 
 // Aggregate is the status of a set of objects that are all to have the desired one:
-// that, if they have, or if there are none; else Failed if one is Failed; else Unknown
-// if one is, also if others are on their way; else InProgress.
+// that, if they have (see [All]), or if there are none; else Failed if one is Failed;
+// else Unknown if one is, or is stale, also if others are on their way; else
+// InProgress.
 func Aggregate(statuses []ObjectStatus, desired Status) Status {
-	found := map[Status]int{}
-	for _, s := range statuses {
-		found[s.Status]++
-	}
-	switch {
-	case found[desired] == len(statuses):
+	if met, _ := All(desired)(statuses); met {
 		return desired
-	case found[Failed] > 0:
-		return Failed
-	case found[Unknown] > 0:
-		return Unknown
 	}
-	return InProgress
+	aggregate := InProgress
+	for _, s := range statuses {
+		switch {
+		case s.is(Failed):
+			return Failed
+		case !s.is(desired) && (s.Status == Unknown || !s.Stale.IsZero()):
+			aggregate = Unknown
+		}
+	}
+	return aggregate
 }
 
 // Collector keeps the latest status of each of a set of objects, as told by events. Its
