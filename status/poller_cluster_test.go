@@ -99,6 +99,12 @@ func (c *cluster) answer(ctx context.Context, verb string, gvk schema.GroupVersi
 	return ctx.Err()
 }
 
+func (c *cluster) requests() (gets, lists int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gets, c.lists
+}
+
 func (c *cluster) set(deny func(verb, kind string) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -140,7 +140,7 @@ func TestPollBadUse(t *testing.T) {
 				if c.name == "factory" && !errors.Is(p.events[0].Err, boom) {
 					t.Error("the error is not wrapped")
 				}
-				if server.gets+server.lists > 0 {
+				if gets, lists := server.requests(); gets+lists > 0 {
 					t.Error("something was requested")
 				}
 			})
@@ -225,7 +225,10 @@ func TestPollStatusReaderFails(t *testing.T) {
 		e.StatusReaders = []status.StatusReader{
 			only{pods, func() (status.ObjectStatus, error) { panic("no such field") }},
 			only{nodes, func() (status.ObjectStatus, error) { return status.ObjectStatus{}, errors.New("boom") }},
-			only{pods, func() (status.ObjectStatus, error) { t.Error("the second one was asked"); return status.ObjectStatus{}, nil }},
+			only{pods, func() (status.ObjectStatus, error) {
+				t.Error("the second one was asked")
+				return status.ObjectStatus{}, nil
+			}},
 		}
 		p := start(t, e, status.Options{}, idsOf(configMap("shop", "config"), pod("shop", "p", "Running"), object(nodes, "", "n1", nil))...)
 		p.want(0, "config Current", "n1 Unknown Transient", "p Unknown RuleError", "synced")
