@@ -78,9 +78,13 @@ func noObject(err error) bool {
 	return apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }
 
+// ReasonOf returns the reason of a status that is Unknown because of an error of the
+// server, of the network or of the mapping.
+func ReasonOf(err error) Reason { return trouble{cause: informer.CauseOf(err)}.reason() }
+
 // failure is the status of an object that cannot be read.
 func failure(id ID, err error) ObjectStatus {
-	return ObjectStatus{ID: id, Status: Unknown, Reason: trouble{cause: informer.CauseOf(err)}.reason(), Err: err}
+	return ObjectStatus{ID: id, Status: Unknown, Reason: ReasonOf(err), Err: err}
 }
 
 // ReadStatusForObject implements [StatusReader].

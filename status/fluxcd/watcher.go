@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package fluxcd
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fluxcd/cli-utils/pkg/kstatus/polling/event"
+	"github.com/fluxcd/cli-utils/pkg/kstatus/watcher"
+	"github.com/fluxcd/cli-utils/pkg/object"
+
+	"github.com/apiary-go/apiary/status"
+)
+
+// NewStatusWatcher returns a StatusWatcher of cli-utils of what e tells. All of its
+// watches share what e watches. It differs from theirs in this:
+//
+//   - An object that is not there is told as NotFound, and one that cannot be read as
+//     Unknown with the error; neither ends the watch. There is an ErrorEvent only for
+//     IDs that make no sense, and if e has been stopped.
+//   - The SyncEvent comes after the first status of each object.
+//   - What changes nothing of a status is not told.
+//   - The scope of what is watched is chosen by what is allowed: the
+//     RESTScopeStrategy has no effect.
+//   - Who cancels need not read on.
+func NewStatusWatcher(e *status.Engine) watcher.StatusWatcher { return statusWatcher{e} }
+
+type statusWatcher struct{ engine *status.Engine }
+
+// Watch implements [watcher.StatusWatcher].
+func (w statusWatcher) Watch(ctx context.Context, set object.ObjMetadataSet, _ watcher.Options) <-chan event.Event {
+	watch, err := w.watch(ctx, set)
+	if err != nil {
+		events := make(chan event.Event, 1)
+		events <- event.Event{Type: event.ErrorEvent, Error: err}
+		close(events)
+		return events
+	}
+	out := make(chan event.Event)
+	go func() {
+		defer close(out)
+		defer watch.Close()
+		send := func(ev event.Event) bool {
+			select {
+			case out <- ev:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		}
+		for ev := range watch.Events() {
+			if !send(Event(ev)) {
+				return
+			}
+		}
+		if err := watch.Err(); err != nil && ctx.Err() == nil {
+			send(event.Event{Type: event.ErrorEvent, Error: err})
+		}
+	}()
+	return out
+}
+
+func (w statusWatcher) watch(ctx context.Context, set object.ObjMetadataSet) (*status.Watch, error) {
+	if w.engine == nil {
+		return nil, errors.New("fluxcd.NewStatusWatcher: the status.Engine is nil: give one")
+	}
+	return w.engine.Watch(ctx, IDs(set)...)
+}
