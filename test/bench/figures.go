@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -28,12 +29,21 @@ type sizes struct {
 	crowd      time.Duration // how long a writer is among readers
 	replaces   int
 	storeRuns  int // at most, of what takes long
+
+	statusOwners  int           // Deployments
+	statusChanges int           // how many of them change
+	statusPace    time.Duration // between two changes
+	statusIdle    time.Duration // how long nothing changes
+	statusRuns    int           // at most: it takes long
+	startStatus   func(context.Context) (statusCluster, error)
 }
 
 var fullSizes = sizes{
 	small: 10_000, large: 50_000, changes: 100_000, hot: 1000, turns: 20_000,
 	mirrored: 100_000, mirroredMany: 500_000, mirrorRuns: 3, startSource: startSource,
 	stored: 100_000, storeSlice: 100 * time.Millisecond, storeTurns: 5, crowd: 2 * time.Second, replaces: 10, storeRuns: 3,
+	statusOwners: 300, statusChanges: 50, statusPace: 100 * time.Millisecond, statusIdle: 20 * time.Second, statusRuns: 3,
+	startStatus: startStatusCluster,
 }
 
 // figure is a value that all contestants of a scenario can be measured for.
@@ -79,7 +89,7 @@ func (s scenario) turn(names []string, pods []*corev1.Pod, progress func(figure 
 }
 
 func scenarios(s sizes) []scenario {
-	return slices.Concat(followerScenarios(s), mirrorScenarios(s), storeScenarios(s))
+	return slices.Concat(followerScenarios(s), mirrorScenarios(s), storeScenarios(s), []scenario{statusScenario(s)})
 }
 
 // followerScenarios are those with a source in this process.

@@ -20,12 +20,14 @@ import (
 const (
 	commandServe  = "serve-pods"
 	commandMirror = "mirror-pods"
+	commandStatus = "follow-statuses"
 )
 
 // commands are what a process is started for.
 var commands = map[string]func(args []string, stdin io.Reader, stdout, stderr io.Writer) error{
 	commandServe:  servePods,
 	commandMirror: mirrorPods,
+	commandStatus: followStatuses,
 }
 
 // own prepares this program to run again in a process of its own, with the default

@@ -20,6 +20,7 @@ var tinySizes = sizes{
 	small: 20, large: 40, changes: 100, hot: 5, turns: 20,
 	mirrored: 150, mirroredMany: 600, mirrorRuns: 1, startSource: startLocalSource,
 	stored: 400, storeSlice: time.Millisecond, storeTurns: 2, crowd: 5 * time.Millisecond, replaces: 2, storeRuns: 2,
+	statusOwners: 5, statusChanges: 2, statusRuns: 1, startStatus: startFakeStatusCluster,
 }
 
 // TestReport: every required figure is there, and the lines can be read. Nothing

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// statusTask is what a process does: follow Deployments until all are told, then while
+// nothing changes, then until as many as change are told to be Failed.
+type statusTask struct {
+	Contestant string
+	Server     server
+	Owners     int
+	Changes    int
+	Idle       time.Duration
+}
+
+// server is where an API server is, and how to get in.
+type server struct {
+	Host      string
+	Token     string
+	CA        []byte
+	Cert, Key []byte
+}
+
+func serverOf(c *rest.Config) server {
+	return server{Host: c.Host, Token: c.BearerToken, CA: c.CAData, Cert: c.CertData, Key: c.KeyData}
+}
+
+func (s server) config() *rest.Config {
+	return &rest.Config{
+		Host: s.Host, BearerToken: s.Token, QPS: -1,
+		TLSClientConfig: rest.TLSClientConfig{CAData: s.CA, CertData: s.Cert, KeyData: s.Key},
+	}
+}
+
+// statusSpan is what a part of a task took.
+type statusSpan struct {
+	Millis, CPU float64 // CPU in milliseconds
+	Requests    int64   // but watches
+}
+
+// statusResult is what a task took.
+type statusResult struct {
+	Told, Idle, Changed statusSpan
+	Retained, PeakRSS   int64
+}
+
+// countingTransport counts requests but watches.
+type countingTransport struct {
+	next  http.RoundTripper
+	count *atomic.Int64
+}
+
+func (c countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !strings.Contains(r.URL.RawQuery, "watch=true") {
+		c.count.Add(1)
+	}
+	return c.next.RoundTrip(r)
+}
+
+// followStatuses is a process: the task is on stdin, the result on stdout. It says
+// "now" when changes can be made.
+func followStatuses(_ []string, stdin io.Reader, stdout, _ io.Writer) error {
+	in := bufio.NewReader(stdin)
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return err
+	}
+	var t statusTask
+	if err := json.Unmarshal(line, &t); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	go func() { // with the process that started this one
+		_, _ = io.Copy(io.Discard, in)
+		cancel(errors.New("stdin is closed"))
+	}()
+	result, err := t.do(ctx, func() { fmt.Fprintln(stdout, "now") })
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(stdout).Encode(result)
+}
+
+// do carries out the task. It calls ready when changes can be made.
+func (t statusTask) do(ctx context.Context, ready func()) (statusResult, error) {
+	var (
+		result   statusResult
+		requests atomic.Int64
+		begun    = time.Now()
+		before   = heap()
+		start    = cpuTime()
+		asked    int64
+	)
+	span := func() statusSpan {
+		s := statusSpan{
+			Millis: millis(time.Since(begun)), CPU: millis(cpuTime() - start), Requests: requests.Load() - asked,
+		}
+		begun, start, asked = time.Now(), cpuTime(), requests.Load()
+		return s
+	}
+	follow, ok := statusContestants[t.Contestant]
+	if !ok {
+		return result, fmt.Errorf("no contestant %q", t.Contestant)
+	}
+	config := t.Server.config()
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return countingTransport{next, &requests} })
+	ctx, cancel := context.WithCancelCause(ctx)
+	told := make(chan toldStatus, t.Owners)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := follow(ctx, config, t.Owners, told); err != nil {
+			cancel(err)
+		}
+	}()
+	defer func() { cancel(nil); <-ended }()
+	until := func(status string, owners int) error {
+		seen := map[string]bool{}
+		for len(seen) < owners {
+			select {
+			case s := <-told:
+				if s.status == status {
+					seen[s.name] = true
+				}
+			case <-ctx.Done():
+				return fmt.Errorf("%d of %d are %s: %w", len(seen), owners, status, context.Cause(ctx))
+			}
+		}
+		return nil
+	}
+	if err := until("Current", t.Owners); err != nil {
+		return result, err
+	}
+	result.Told = span()
+	result.Retained = heap() - before
+	span()
+	time.Sleep(t.Idle)
+	result.Idle = span()
+	ready()
+	if err := until("Failed", t.Changes); err != nil {
+		return result, err
+	}
+	result.Changed = span()
+	result.PeakRSS = peakRSS()
+	return result, nil
+}
+
+// statusFollower is a process that follows.
+type statusFollower struct {
+	cmd    *exec.Cmd
+	said   *bytes.Buffer
+	stdin  io.Closer
+	stdout *bufio.Reader
+}
+
+func startStatusFollower(t statusTask) (*statusFollower, error) {
+	cmd, said, err := own(commandStatus)
+	if err != nil {
+		return nil, err
+	}
+	stdin, err1 := cmd.StdinPipe()
+	stdout, err2 := cmd.StdoutPipe()
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	f := &statusFollower{cmd: cmd, said: said, stdin: stdin, stdout: bufio.NewReader(stdout)}
+	if err := json.NewEncoder(stdin).Encode(t); err != nil {
+		return nil, f.end(err)
+	}
+	return f, nil
+}
+
+// follow has change be called when the process is ready for it.
+func (f *statusFollower) follow(change func() error) (result statusResult, err error) {
+	defer func() { err = f.end(err) }()
+	if _, err := f.stdout.ReadString('\n'); err != nil {
+		return result, fmt.Errorf("%s is not ready: %w", commandStatus, err)
+	}
+	if err := change(); err != nil {
+		return result, err
+	}
+	return result, json.NewDecoder(f.stdout).Decode(&result)
+}
+
+// end waits for the process, which ends with its stdin.
+func (f *statusFollower) end(err error) error {
+	_ = f.stdin.Close()
+	if failed := f.cmd.Wait(); failed != nil {
+		err = errors.Join(err, fmt.Errorf("%s: %w\n%s", commandStatus, failed, f.said))
+	}
+	return err
+}

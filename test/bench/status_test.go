@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package main
+
+import (
+	"context"
+	"net/http/httptest"
+	"testing"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/apiary-go/apiary/cells"
+)
+
+// startFakeStatusCluster serves an API server in memory.
+func startFakeStatusCluster(context.Context) (statusCluster, error) {
+	api := cells.NewFakeAPI()
+	s := httptest.NewServer(api)
+	return statusCluster{config: &rest.Config{Host: s.URL}, stop: func() error {
+		s.CloseClientConnections()
+		s.Close()
+		return nil
+	}}, nil
+}
+
+// TestStatusContestants: all tell what there is, in processes of their own; and one
+// that fails says why.
+func TestStatusContestants(t *testing.T) {
+	got, err := tinySizes.measureStatus(statusNames)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range statusNames {
+		if told := got[i][2]; told <= 0 {
+			t.Errorf("%s made %v requests", name, told)
+		}
+	}
+	if _, err := tinySizes.measureStatus([]string{"nobody"}); err == nil {
+		t.Error("nobody measured something")
+	}
+}
