@@ -262,7 +262,7 @@ func versions() map[string]string {
 	for _, dep := range info.Deps {
 		switch dep.Path {
 		case "github.com/cilium/cilium", "github.com/cilium/hive", "github.com/cilium/statedb",
-			"k8s.io/client-go", "k8s.io/apimachinery":
+			"github.com/fluxcd/cli-utils", "sigs.k8s.io/controller-runtime", "k8s.io/client-go", "k8s.io/apimachinery":
 			version := dep.Version
 			if dep.Replace != nil && dep.Replace.Version != "" {
 				version = dep.Replace.Version
