@@ -21,6 +21,9 @@
 // your test drives, without a server. If you want a server in your tests, the module
 // github.com/apiary-go/apiary/devcluster runs a real one.
 //
+// If you wait for objects to be ready, or report whether they are, package status
+// tells.
+//
 // If you have something else to do with the objects of a collection than to keep
 // them in memory, write a store.Sink and drive it with an informer.Reflector.
 //
@@ -35,6 +38,8 @@
 //	store.Store           keeps the objects, indexed
 //	    |  each effective change
 //	resource.Resource     events for each subscriber, Done back
+//	    |
+//	status.Engine         whether objects are ready
 //	    |
 //	cells                 wired into a hive, with metrics and health
 //

@@ -15,6 +15,8 @@
 //     or the service account of the pod. [FakeClient] takes its place in tests.
 //   - [Resource]: a resource.Resource of any kind, in one line. [ResourceAs] is for
 //     further ones of the same type, [NewResource] for constructors of your own.
+//   - [Status]: a status.Engine, which tells whether objects are ready. [StatusHealth]
+//     makes that the health of the program.
 //   - [Metrics]: what resources do, for Prometheus. Optional.
 //   - [Logger]: logging through logrus, that of client-go included. Optional.
 //
