@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+)
+
+// protobufMagic is what an enveloped object begins with: a runtime.Unknown follows, in
+// whose raw bytes the object is.
+const protobufMagic = "k8s\x00"
+
+// readProtobufList reads the envelope of a list as it comes. The bytes of the list
+// are the last of it but for what only names their encoding.
+func readProtobufList(r *reader, limits Limits, about func(ListMeta) error, yield func(*Object) error) (ListMeta, error) {
+	list := ListMeta{Remaining: -1}
+	if err := r.discard(len(protobufMagic)); err != nil {
+		return list, r.fail(err)
+	}
+	read := false
+	for {
+		field, kind, err := r.tag(math.MaxInt64)
+		if err == io.EOF {
+			if !read {
+				return list, r.fail(errors.New("the envelope holds no list"))
+			}
+			return list, nil
+		}
+		if err != nil {
+			return list, r.fail(err)
+		}
+		switch {
+		case field == 1 && kind == bytesType && !read: // typeMeta
+			text, err := r.bytes(limits, math.MaxInt64)
+			if err == nil {
+				list.APIVersion, list.Kind, err = typeMetaOf(text)
+			}
+			if err != nil {
+				return list, r.fail(err)
+			}
+		case field == 2 && kind == bytesType && !read: // raw
+			read = true
+			size, err := r.uvarint(math.MaxInt64)
+			if err != nil {
+				return list, r.fail(err)
+			}
+			if size > math.MaxInt64-uint64(r.offset) {
+				return list, r.fail(fmt.Errorf("a list of %d bytes", size))
+			}
+			if err := r.items(&list, r.offset+int64(size), limits, about, yield); err != nil {
+				return list, err
+			}
+		case (field == 3 || field == 4) && kind == bytesType: // contentEncoding, contentType
+			text, err := r.bytes(limits, math.MaxInt64)
+			if err == nil && field == 3 && len(text) > 0 {
+				err = fmt.Errorf("the list is encoded as %q", text)
+			}
+			if err != nil {
+				return list, r.fail(err)
+			}
+		default:
+			return list, r.fail(fmt.Errorf("field %d of type %d in the envelope of a list", field, kind))
+		}
+	}
+}
+
+// items reads a list up to end: its metadata is field 1, its items are field 2.
+func (r *reader) items(list *ListMeta, end int64, limits Limits, about func(ListMeta) error, yield func(*Object) error) error {
+	var (
+		o    Object
+		told = about == nil
+	)
+	for r.offset < end {
+		field, kind, err := r.tag(end)
+		if err != nil {
+			return r.fail(err)
+		}
+		switch {
+		case field == 1 && kind == bytesType:
+			meta, err := r.bytes(limits, end)
+			if err == nil {
+				err = listMetaOf(meta, list)
+			}
+			if err != nil {
+				return r.fail(err)
+			}
+		case field == 2 && kind == bytesType:
+			if !told {
+				told = true
+				if err := about(*list); err != nil {
+					return err
+				}
+			}
+			raw, err := r.bytes(limits, end)
+			if err == nil {
+				o = Object{Format: Protobuf, Raw: raw}
+				err = metaOf(&o)
+			}
+			if err != nil {
+				return r.fail(err)
+			}
+			if err := yield(&o); err != nil {
+				return err
+			}
+		default:
+			if err := r.skip(kind, end); err != nil {
+				return r.fail(err)
+			}
+		}
+	}
+	if !told {
+		return about(*list)
+	}
+	return nil
+}
+
+// nextProtobuf reads a frame: four bytes of length, and an event.
+func (r *reader) nextProtobuf(limits Limits, e *Event) error {
+	var length [4]byte
+	n, err := io.ReadFull(r.Reader, length[:])
+	r.offset += int64(n)
+	if err != nil {
+		return err // io.EOF if there was nothing of it
+	}
+	size := binary.BigEndian.Uint32(length[:])
+	if int64(size) > int64(limits.Object) {
+		return tooLarge(uint64(size), limits)
+	}
+	frame, err := r.read(int(size))
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return err
+	}
+	var envelope []byte
+	err = fields(frame, func(field int, value []byte) error {
+		switch field {
+		case 1:
+			e.Type = eventType(value)
+		case 2: // a RawExtension, which has the bytes in field 1
+			return fields(value, func(field int, value []byte) error {
+				if field == 1 {
+					envelope = value
+				}
+				return nil
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return openEnvelope(envelope, &e.Object)
+}
+
+// eventType is the type of an event, without an allocation for those that there are.
+func eventType(text []byte) string {
+	for _, known := range [...]string{"ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"} {
+		if string(text) == known {
+			return known
+		}
+	}
+	return string(text)
+}
+
+// openEnvelope reads an object in its envelope.
+func openEnvelope(envelope []byte, o *Object) error {
+	if len(envelope) < len(protobufMagic) || string(envelope[:len(protobufMagic)]) != protobufMagic {
+		return errors.New("an object without the envelope of Kubernetes")
+	}
+	*o = Object{Format: Protobuf}
+	found := false
+	err := fields(envelope[len(protobufMagic):], func(field int, value []byte) (err error) {
+		switch field {
+		case 1:
+			o.APIVersion, o.Kind, err = typeMetaOf(value)
+		case 2:
+			o.Raw, found = value, true
+		case 3:
+			if len(value) > 0 {
+				err = fmt.Errorf("the object is encoded as %q", value)
+			}
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return errors.New("an envelope without an object")
+	}
+	return metaOf(o)
+}
+
+func tooLarge(size uint64, limits Limits) error {
+	return fmt.Errorf("an object of %d bytes, which is more than the limit of %d", size, limits.Object)
+}

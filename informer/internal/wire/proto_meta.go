@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package wire
+
+import (
+	"encoding/binary"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// typeMetaOf reads a TypeMeta.
+func typeMetaOf(data []byte) (apiVersion, kind string, err error) {
+	err = fields(data, func(field int, value []byte) error {
+		switch field {
+		case 1:
+			apiVersion = string(value)
+		case 2:
+			kind = string(value)
+		}
+		return nil
+	})
+	return apiVersion, kind, err
+}
+
+// listMetaOf reads a ListMeta.
+func listMetaOf(data []byte, list *ListMeta) error {
+	for len(data) > 0 {
+		field, kind, value, rest, err := next(data)
+		if err != nil {
+			return err
+		}
+		switch {
+		case field == 2 && kind == bytesType:
+			list.Version = string(value)
+		case field == 3 && kind == bytesType:
+			list.Continue = string(value)
+		case field == 4 && kind == varintType:
+			n, _ := binary.Uvarint(value)
+			list.Remaining = int64(n)
+		}
+		data = rest
+	}
+	return nil
+}
+
+// metaOf finds out what identifies an object. Its metadata are its field 1, in all
+// kinds that Kubernetes has in protobuf.
+func metaOf(o *Object) error {
+	return fields(o.Raw, func(field int, value []byte) error {
+		if field != 1 {
+			return nil
+		}
+		return fields(value, func(field int, value []byte) error {
+			switch field {
+			case 1:
+				o.Name = string(value)
+			case 3:
+				o.Namespace = string(value)
+			case 5:
+				o.UID = string(value)
+			case 6:
+				o.Version = string(value)
+			case 12: // annotations
+				return initialEventsEnd(value, o)
+			}
+			return nil
+		})
+	})
+}
+
+// initialEventsEnd looks at an annotation.
+func initialEventsEnd(entry []byte, o *Object) error {
+	var key, text []byte
+	err := fields(entry, func(field int, value []byte) error {
+		switch field {
+		case 1:
+			key = value
+		case 2:
+			text = value
+		}
+		return nil
+	})
+	if string(key) == metav1.InitialEventsAnnotationKey {
+		o.InitialEventsEnd = string(text) == "true"
+	}
+	return err
+}

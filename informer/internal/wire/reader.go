@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package wire
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// reader is a body of which is known how much was read.
+type reader struct {
+	*bufio.Reader
+	offset int64
+	buf    []byte // of the object that was read last
+}
+
+func newReader(body io.Reader) *reader {
+	return &reader{Reader: bufio.NewReaderSize(body, 32<<10)}
+}
+
+// fail makes err an error of the place that has been read to. What ends too early is
+// io.ErrUnexpectedEOF.
+func (r *reader) fail(err error) error {
+	var at *Error
+	if errors.As(err, &at) {
+		return err
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return &Error{Offset: r.offset, Err: err}
+}
+
+// format looks at the first bytes of a list.
+func (r *reader) format() (Format, error) {
+	first, err := r.Peek(len(protobufMagic))
+	switch {
+	case string(first) == protobufMagic:
+		return Protobuf, nil
+	case len(first) > 0 && first[0] == '{':
+		return JSON, nil
+	case len(first) > 0 && isSpace(first[0]):
+		return JSON, nil
+	case err == nil:
+		return 0, fmt.Errorf("it begins with %q, which is neither protobuf nor JSON of Kubernetes", first)
+	}
+	return 0, err
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
+
+// ReadByte implements io.ByteReader.
+func (r *reader) ReadByte() (byte, error) {
+	c, err := r.Reader.ReadByte()
+	if err == nil {
+		r.offset++
+	}
+	return c, err
+}
+
+// discard skips n bytes.
+func (r *reader) discard(n int) error {
+	skipped, err := r.Discard(n)
+	r.offset += int64(skipped)
+	return err
+}
+
+// growth is how much is allocated at most on the word of a server.
+const growth = 1 << 20
+
+// read returns the next n bytes, which are valid until the next call. What is
+// allocated for them is no more than twice what has arrived, and a constant.
+func (r *reader) read(n int) ([]byte, error) {
+	if cap(r.buf) < n && n <= growth {
+		r.buf = make([]byte, n, max(n, min(2*cap(r.buf), growth)))
+	}
+	r.buf = r.buf[:0]
+	for len(r.buf) < n {
+		if len(r.buf) == cap(r.buf) {
+			grown := make([]byte, len(r.buf), min(n, max(growth, 2*cap(r.buf))))
+			copy(grown, r.buf)
+			r.buf = grown
+		}
+		part := r.buf[len(r.buf):min(n, cap(r.buf))]
+		got, err := io.ReadFull(r.Reader, part)
+		r.offset += int64(got)
+		r.buf = r.buf[:len(r.buf)+got]
+		if err != nil {
+			return nil, err
+		}
+	}
+	return r.buf, nil
+}

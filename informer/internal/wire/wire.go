@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package wire
+
+import (
+	"fmt"
+	"io"
+)
+
+// Format is how objects are written.
+type Format uint8
+
+const (
+	Protobuf Format = iota + 1
+	JSON
+)
+
+// Object is an object as it was sent. It, and what it refers to but the strings, is
+// valid until the next one is read.
+type Object struct {
+	Format Format
+
+	// Raw is the object by itself. In protobuf it has no envelope.
+	Raw []byte
+
+	// APIVersion and Kind are what the object says of itself, or what is said of it
+	// beside it. Both are empty where nothing is.
+	APIVersion, Kind string
+
+	// What identifies it. Empty is what it does not say.
+	Namespace, Name, UID, Version string
+
+	// InitialEventsEnd is whether its annotations say so: it is a bookmark.
+	InitialEventsEnd bool
+}
+
+// ListMeta is what a list says of itself.
+type ListMeta struct {
+	APIVersion, Kind string // such as v1 and PodList
+	Version          string
+	Continue         string
+	Remaining        int64 // -1 if it does not say
+}
+
+// Limits are for what a server may send. None may be zero.
+type Limits struct {
+	Object int // bytes of an object
+	Depth  int // of nesting, in JSON
+}
+
+// DefaultLimits are far above what an API server stores: 1.5 MB for an object, unless
+// etcd was told otherwise.
+var DefaultLimits = Limits{Object: 64 << 20, Depth: 500}
+
+// Error says what is wrong with a body, and where.
+type Error struct {
+	Offset int64 // in the body
+	Err    error
+}
+
+// Error implements error.
+func (e *Error) Error() string { return fmt.Sprintf("at byte %d of the body: %v", e.Offset, e.Err) }
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// ReadList reads a list, and calls yield for each of its objects, in order. The list's
+// metadata may come before or after them: it is complete only when ReadList returns,
+// with a nil error, which says that all of it was read. An error of yield ends it and
+// is returned as it is. About calls, if there is any, once before the first yield with
+// what is known of the list by then; an error of it ends it as well.
+func ReadList(body io.Reader, limits Limits, about func(ListMeta) error, yield func(*Object) error) (ListMeta, error) {
+	r := newReader(body)
+	format, err := r.format()
+	if err != nil {
+		return ListMeta{}, r.fail(err)
+	}
+	if format == JSON {
+		return readJSONList(r, limits, about, yield)
+	}
+	return readProtobufList(r, limits, about, yield)
+}
