@@ -55,10 +55,13 @@ func (i interrupted) code() int {
 // run waits until all is there, until something failed, or until ctx ends, and shows
 // what came of it. The error is nil if all is there, and otherwise an [*exitError].
 func (w *waiter) run(ctx context.Context) error {
-	w.timer = time.NewTimer(0)
-	defer w.timer.Stop()
-	w.due = time.Now()
 	if err := w.reach(ctx); err != nil {
+		return err
+	}
+	w.timer = time.NewTimer(tick)
+	defer w.timer.Stop()
+	w.timer.Stop()
+	if err := w.draw(); err != nil {
 		return err
 	}
 	following, end := context.WithCancel(context.Background()) // beyond ctx: there is a last look

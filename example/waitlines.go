@@ -26,14 +26,13 @@ type progressPrinter interface {
 	close(b *board, outcome string) error
 }
 
-// wordWidth is that of the longest status.
+// wordWidth is that of the longest status. A reason may be longer.
 const wordWidth = len("Terminating")
 
 // linePrinter appends a line for each change: for files, pipes and logs.
 type linePrinter struct {
 	out     io.Writer
 	pending []pendingLine
-	width   int // of the names
 }
 
 type pendingLine struct {
@@ -52,11 +51,11 @@ func (p *linePrinter) changed(b *board, row *boardRow) {
 
 // draw prints what is pending. What comes at once is in the order of the rows.
 func (p *linePrinter) draw(b *board) error {
-	p.measure(b)
 	slices.SortStableFunc(p.pending, func(a, b pendingLine) int { return a.number - b.number })
+	width := nameWidth(b.rows)
 	var text strings.Builder
 	for _, l := range p.pending {
-		fmt.Fprintf(&text, "%6s  %s\n", l.elapsed, p.columns(l.columns))
+		fmt.Fprintf(&text, "%6s  %s\n", l.elapsed, l.aligned(width, wordWidth))
 	}
 	p.pending = nil
 	return writeProgress(p.out, text.String())
@@ -67,33 +66,34 @@ func (p *linePrinter) close(b *board, outcome string) error {
 	if err := p.draw(b); err != nil {
 		return err
 	}
+	missing := slices.DeleteFunc(slices.Clone(b.rows), func(r *boardRow) bool { return r.met })
 	var text strings.Builder
-	for _, row := range b.rows {
-		if !row.met {
-			if text.Len() == 0 {
-				fmt.Fprintf(&text, "not %s:\n", b.there)
-			}
-			fmt.Fprintf(&text, "  %s\n", p.columns(row.columns()))
-		}
+	if len(missing) > 0 {
+		fmt.Fprintf(&text, "not %s:\n", b.there)
+	}
+	for _, row := range missing {
+		fmt.Fprintf(&text, "  %s\n", row.columns().aligned(nameWidth(missing), widestWord(missing)))
 	}
 	return writeProgress(p.out, text.String()+outcome+"\n")
 }
 
-// measure is called once all names are known, but for those that become shorter.
-func (p *linePrinter) measure(b *board) {
-	if p.width == 0 {
-		p.width = nameWidth(b.rows)
-	}
-}
-
-func (p *linePrinter) columns(c columns) string {
-	return strings.TrimRight(fmt.Sprintf("%-*s  %-*s  %s", p.width, c.name, wordWidth, c.word, c.message), " ")
+// aligned pads the columns but the last.
+func (c columns) aligned(name, word int) string {
+	return strings.TrimRight(fmt.Sprintf("%-*s  %-*s  %s", name, c.name, word, c.word, c.message), " ")
 }
 
 func nameWidth(rows []*boardRow) int {
 	width := 0
 	for _, row := range rows {
 		width = max(width, utf8.RuneCountInString(row.columns().name))
+	}
+	return width
+}
+
+func widestWord(rows []*boardRow) int {
+	width := 0
+	for _, row := range rows {
+		width = max(width, len(row.word()))
 	}
 	return width
 }

@@ -50,14 +50,14 @@ func (p *screenPrinter) draw(b *board) error {
 	return writeProgress(p.out, text.String())
 }
 
-// close leaves the last state behind, in the ordinary screen: what is not there last,
-// where one looks first.
+// close leaves the last state behind, in the ordinary screen: the worst last, where one
+// looks first.
 func (p *screenPrinter) close(b *board, outcome string) error {
 	var text strings.Builder
 	if p.opened {
 		text.WriteString(leaveScreen)
 	}
-	for _, l := range append(rowLines(order(b.rows, true)), coloured{{text: outcome}}) {
+	for _, l := range append(rowLines(byState(b.rows, 1)), coloured{{text: outcome}}) {
 		text.WriteString(l.fit(0, p.styled) + "\r\n")
 	}
 	return writeProgress(p.out, text.String())
@@ -68,8 +68,7 @@ func (p *screenPrinter) lines(b *board, height int) []coloured {
 	rows, room := b.rows, max(height-1, 0)
 	var more []coloured
 	if len(rows) > room {
-		rows = order(rows, false)
-		rows = rows[:max(room-1, 0)]
+		rows = byState(rows, -1)[:max(room-1, 0)]
 		if room > 0 {
 			more = []coloured{{{text: fmt.Sprintf("… and %d more", len(b.rows)-len(rows))}}}
 		}
@@ -77,28 +76,32 @@ func (p *screenPrinter) lines(b *board, height int) []coloured {
 	return slices.Concat(rowLines(rows), more, []coloured{{{text: b.summary()}}})
 }
 
-// order returns the rows with first what is there, or first what is not.
-func order(rows []*boardRow, met bool) []*boardRow {
-	var first, second []*boardRow
-	for _, row := range rows {
-		if row.met == met {
-			first = append(first, row)
-		} else {
-			second = append(second, row)
+// byState orders a copy of rows, as they were within a state: by what is there, what is
+// not, and what failed if direction is 1, the other way round if it is -1.
+func byState(rows []*boardRow, direction int) []*boardRow {
+	rank := func(r *boardRow) int {
+		switch {
+		case r.met:
+			return 0
+		case r.failed:
+			return 2
 		}
+		return 1
 	}
-	return append(first, second...)
+	rows = slices.Clone(rows)
+	slices.SortStableFunc(rows, func(a, b *boardRow) int { return direction * (rank(a) - rank(b)) })
+	return rows
 }
 
 func rowLines(rows []*boardRow) []coloured {
-	width := nameWidth(rows)
+	name, word := nameWidth(rows), widestWord(rows)
 	lines := make([]coloured, len(rows))
 	for i, row := range rows {
 		c, colour := row.columns(), row.colour()
 		lines[i] = coloured{
 			{text: row.mark(), colour: colour},
-			{text: fmt.Sprintf(" %-*s  ", width, c.name)},
-			{text: fmt.Sprintf("%-*s", wordWidth, c.word), colour: colour},
+			{text: fmt.Sprintf(" %-*s  ", name, c.name)},
+			{text: fmt.Sprintf("%-*s", word, c.word), colour: colour},
 			{text: "  " + c.message},
 		}
 	}
