@@ -15,7 +15,7 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -211,7 +211,7 @@ func (m *manifests) identify(obj map[string]any) (status.ID, error) {
 	case id.Name == "":
 		return status.ID{}, fmt.Errorf("%s: metadata.name is missing", kind)
 	}
-	if wrong := path.IsValidPathSegmentName(id.Name); len(wrong) > 0 {
+	if wrong := content.IsPathSegmentName(id.Name); len(wrong) > 0 {
 		return status.ID{}, fmt.Errorf("%s: metadata.name %q: %s", kind, id.Name, strings.Join(wrong, ", "))
 	}
 	if id.Namespace == "" {

@@ -152,7 +152,7 @@ func TestWaitForbiddenAndNotInstalled(t *testing.T) {
 		w.add(pod("shop", "one", "", true))
 		w.start(podManifest+hivesManifest, "--timeout", "0")
 		expectIn(t, w.after(time.Second), "Pod/shop/one     Forbidden    list Pod shop/one", `User "jane" cannot`, "Hive/shop/first  KindNotInstalled")
-		w.after(24 * time.Hour)
+		w.after(time.Hour)
 		w.stillRuns()
 		w.api.Intercept(nil)
 		expectIn(t, w.after(time.Minute), "Pod/shop/one     Current")
