@@ -153,11 +153,22 @@ func (r *boardRow) message() string {
 	s := r.status
 	switch {
 	case !s.Stale.IsZero():
-		return fmt.Sprintf("it was %s: %s", s.Status, informer.Explain(s.Err))
+		return fmt.Sprintf("it was %s: %s", s.Status, r.reason())
 	case s.Message != "":
 		return s.Message
 	}
-	return informer.Explain(s.Err)
+	return r.reason()
+}
+
+// reason is the error, without what was asked for, which is the object.
+func (r *boardRow) reason() string {
+	text := informer.Explain(r.status.Err)
+	for _, verb := range []string{"list ", "watch "} {
+		if strings.HasPrefix(text, verb+r.id.GroupKind.String()) {
+			_, text, _ = strings.Cut(text, ": ")
+		}
+	}
+	return text
 }
 
 // mark is one character for what is there, failed, cannot be told, or is on its way.

@@ -296,14 +296,7 @@ func (p *waitProgram) follow(ctx context.Context, ids []status.ID) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, p.timeout, errTimeout)
 		defer cancel()
 	}
-	w := &waiter{
-		server:   p.parts.Discovery,
-		host:     p.parts.Config.Host,
-		engine:   p.parts.Engine,
-		board:    newBoard(ids, p.until == untilDeleted),
-		printer:  p.printer(),
-		failFast: p.failFast,
-	}
+	w := p.waiter(ids)
 	ended := make(chan error, 1)
 	go func() { ended <- w.run(ctx) }()
 	select {
@@ -322,6 +315,18 @@ func (p *waitProgram) follow(ctx context.Context, ids []status.ID) error {
 			code = signal.code()
 		}
 		return &exitError{code: code, err: errBlocked}
+	}
+}
+
+// waiter is made once the hive has started.
+func (p *waitProgram) waiter(ids []status.ID) *waiter {
+	return &waiter{
+		server:   p.parts.Discovery,
+		host:     p.parts.Config.Host,
+		engine:   p.parts.Engine,
+		board:    newBoard(ids, p.until == untilDeleted),
+		printer:  p.printer(),
+		failFast: p.failFast,
 	}
 }
 

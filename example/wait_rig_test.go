@@ -109,7 +109,9 @@ func (w *waiting) mustEnd(code int) {
 	case <-time.After(time.Hour):
 		w.t.Fatalf("it does not end; it printed:\n%s", w.out)
 	}
-	w.cancel(nil)
+	if w.cancel != nil {
+		w.cancel(nil)
+	}
 	if got, _ := exitCode(w.err); got != code {
 		w.t.Fatalf("it ended with %v, exit code %d, want %d; it printed:\n%s", w.err, got, code, w.out)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"syscall"
@@ -48,19 +49,51 @@ func TestWaitCurrent(t *testing.T) {
 	})
 }
 
-// All must be there at once: what was and is no more does not count.
+// changeHook is told of changes before the waiter goes on.
+type changeHook struct {
+	progressPrinter
+	then func(row *boardRow)
+}
+
+func (h changeHook) changed(b *board, row *boardRow) {
+	h.progressPrinter.changed(b, row)
+	h.then(row)
+}
+
+// All must be there at once: what changes while the last one is told of counts.
 func TestWaitAllAtOnce(t *testing.T) {
 	inWait(t, func(w *waiting) {
 		w.add(web(1, 1))
-		w.start(webManifest + confManifest)
+		p := newWait(cells.FakeClientWith(func() *cells.FakeAPI { return w.api }), w.out)
+		log := slog.New(slog.DiscardHandler)
+		if err := p.hive.Start(log, w.t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ids, err := readManifests([]string{"-"}, strings.NewReader(webManifest+confManifest), "shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiter := p.waiter(ids)
+		waiter.printer = changeHook{waiter.printer, func(row *boardRow) {
+			if row.id.Name == "conf" && row.met {
+				w.add(web(1, 0))
+				synctest.Wait() // the engine knows
+			}
+		}}
+		w.ended = make(chan struct{})
+		go func() {
+			defer close(w.ended)
+			w.err = waiter.run(w.t.Context())
+		}()
 		w.after(time.Minute)
-		w.add(web(1, 0))
-		synctest.Wait()
 		w.add(conf())
 		w.after(time.Minute)
 		w.stillRuns()
 		w.add(web(1, 1))
 		w.mustEnd(0)
+		if err := p.hive.Stop(log, w.t.Context()); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
@@ -151,7 +184,7 @@ func TestWaitForbiddenAndNotInstalled(t *testing.T) {
 		})
 		w.add(pod("shop", "one", "", true))
 		w.start(podManifest+hivesManifest, "--timeout", "0")
-		expectIn(t, w.after(time.Second), "Pod/shop/one     Forbidden    list Pod shop/one", `User "jane" cannot`, "Hive/shop/first  KindNotInstalled")
+		expectIn(t, w.after(time.Second), "Pod/shop/one     Forbidden    pods \"one\" is forbidden", `User "jane" cannot`, "Hive/shop/first  KindNotInstalled")
 		w.after(time.Hour)
 		w.stillRuns()
 		w.api.Intercept(nil)
