@@ -14,6 +14,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -48,6 +49,17 @@ func TestEndToEndWait(t *testing.T) {
 	p := wait("--timeout", "2s")
 	p.mustEnd(exitTimeout, 10*time.Second)
 	p.expect("  ConfigMap/default/conf  NotFound", "  Deployment/default/web  NotFound", "timed out: 0 of 2 are Current, 2s\n")
+
+	// So it is for somebody who may read only one of them, by its name.
+	jane, err := cluster.AddUser(t.Context(), "jane", rbacv1.PolicyRule{
+		APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"conf"}, Verbs: []string{"get"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p = wait("--timeout", "2s", "--kubeconfig", jane.Kubeconfig())
+	p.mustEnd(exitTimeout, 10*time.Second)
+	p.expect("  ConfigMap/default/conf  NotFound", "  Deployment/default/web  Forbidden", `User "jane" cannot get resource "deployments"`)
 
 	// Both come, and get ready.
 	p = wait()
