@@ -13,6 +13,10 @@
 //	output.go    which way to show it all: table.go, blocks.go, live.go, jsonl.go
 //	demo.go      an API server for those who have none, and in workload.go what
 //	             goes on there
+//	wait.go      another command: waiting for the objects of manifests
+//	manifest.go  which objects those are
+//	waiter.go    a consumer of their statuses
+//	board.go     how far they are, shown by waitlines.go or waitscreen.go
 package main
 
 import (
@@ -37,10 +41,12 @@ import (
 )
 
 func main() {
-	if err := newCommand(os.Stdout, os.Stderr).Execute(); err != nil {
+	err := newCommand(os.Stdout, os.Stderr).Execute()
+	code, tell := exitCode(err)
+	if tell {
 		_, _ = fmt.Fprintln(os.Stderr, "Error:", err)
-		os.Exit(1)
 	}
+	os.Exit(code)
 }
 
 // loggerDefaults log less than usual: the table is what people want to see.
@@ -84,7 +90,10 @@ const examples = `  example                                   watch the demonstr
   example --k8s-kubeconfig ~/.kube/config   look at a cluster
   example --output json | jq .change        changes, for programs
   example --run-for 20s > changes.txt       end by itself
-  example hive                              show what the application is made of`
+  example hive                              show what the application is made of
+
+  example wait -f deploy/ --timeout 10m     wait until what is deployed is up
+  example wait -f app.yaml --for deleted    wait until it is gone`
 
 // options are those of hive. The limits bound how long Ctrl-C may take.
 func options() hive.Options {
@@ -126,7 +135,7 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 		}
 	}
 	inspect.Short = "Show the cells of the application and what they provide, without running it"
-	cmd.AddCommand(inspect)
+	cmd.AddCommand(inspect, newWait(cells.Client, out).command())
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }

@@ -50,14 +50,18 @@ func newPrinter(cfg outputConfig, out stdout) (printer, error) {
 	case !isTerminal(out):
 		return newBlockPrinter(out), nil
 	}
-	size := func() (width, height int) {
-		width, height, err := term.GetSize(int(out.(*os.File).Fd()))
+	return newLivePrinter(out, sizeOf(out), os.Getenv("NO_COLOR") == ""), nil
+}
+
+// sizeOf returns what tells the size of a terminal, which may change.
+func sizeOf(terminal io.Writer) func() (width, height int) {
+	return func() (width, height int) {
+		width, height, err := term.GetSize(int(terminal.(*os.File).Fd()))
 		if err != nil || width <= 0 || height <= 0 {
 			return 80, 24
 		}
 		return width, height
 	}
-	return newLivePrinter(out, size, os.Getenv("NO_COLOR") == ""), nil
 }
 
 // isTerminal reports whether out is a terminal on which lines can be drawn over.

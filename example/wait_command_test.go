@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/apiary-go/apiary/cells"
+)
+
+// The namespace is that of the flag, of the context, or "default".
+func TestWaitNamespace(t *testing.T) {
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	text := `{apiVersion: v1, kind: Config, current-context: a, clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}],
+		contexts: [{name: a, context: {cluster: c, namespace: in-a}}, {name: b, context: {cluster: c}}]}`
+	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("NAMESPACE", "other") // is about something else
+	for name, test := range map[string]struct {
+		env  string
+		args []string
+		want string
+	}{
+		"none":                    {"", nil, "default"},
+		"flag":                    {kubeconfig, []string{"-n", "flag"}, "flag"},
+		"environment":             {kubeconfig, nil, "in-a"},
+		"kubeconfig":              {"", []string{"--k8s-kubeconfig", kubeconfig}, "in-a"},
+		"as others call it":       {"", []string{"--kubeconfig", kubeconfig}, "in-a"},
+		"context":                 {"", []string{"--k8s-kubeconfig", kubeconfig, "--k8s-context", "b"}, "default"},
+		"no such context":         {"", []string{"--k8s-kubeconfig", kubeconfig, "--k8s-context", "x"}, "default"},
+		"kubeconfig is not there": {"", []string{"--k8s-kubeconfig", kubeconfig + "x"}, "default"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("KUBECONFIG", test.env)
+			p := newWait(cells.Client, io.Discard)
+			if err := p.command().ParseFlags(append(test.args, "-f", "-")); err != nil {
+				t.Fatal(err)
+			}
+			ids, err := p.read(strings.NewReader(podManifest))
+			if got := names(ids); err != nil || !slices.Equal(got, []string{"Pod " + test.want + "/one"}) {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
+// What a user gets wrong is said in a line, and the exit code is 3.
+func TestWaitCommandErrors(t *testing.T) {
+	t.Setenv("KUBECONFIG", "")
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no file":       {nil, "wait for what?"},
+		"argument":      {[]string{"app.yaml"}, `"app.yaml": files are named with -f`},
+		"unknown flag":  {[]string{"--nope"}, "see example wait --help"},
+		"until":         {[]string{"-f", "-", "--for", "x"}, "--for=x: want current or deleted"},
+		"no time":       {[]string{"-f", "-", "--timeout", "soon"}, "--timeout"},
+		"negative":      {[]string{"-f", "-", "--timeout", "-1s"}, "--timeout=-1s: must not be negative"},
+		"jobs":          {[]string{"-f", "-", "--jobs", "x"}, "--jobs=x: want completed or started"},
+		"namespace":     {[]string{"-f", "-", "-n", "a/b"}, `--namespace="a/b": `},
+		"missing file":  {[]string{"-f", "missing.yaml"}, "missing.yaml"},
+		"no kubeconfig": {[]string{"-f", "-", "--k8s-kubeconfig", "missing"}, "kubeconfig of --k8s-kubeconfig=missing"},
+		"no server":     {[]string{"-f", "-"}, cells.ErrNotConfigured.Error()},
+		"level":         {[]string{"-f", "-", "--log-level", "loud"}, "--log-level=loud"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			cmd := newCommand(&out, &out)
+			cmd.SetArgs(append([]string{"wait"}, test.args...))
+			cmd.SetIn(strings.NewReader(podManifest))
+			cmd.SetOut(&out)
+			cmd.SetErr(&out)
+			err := cmd.Execute()
+			if code, tell := exitCode(err); err == nil || !strings.Contains(err.Error(), test.want) || code != 3 || !tell {
+				t.Errorf("error %v, exit code %d, want %q in it", err, code, test.want)
+			}
+			if out.Len() > 0 {
+				t.Errorf("it printed:\n%s", &out)
+			}
+		})
+	}
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/discovery"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/status"
+)
+
+// waitCalm is how long changes are collected before they are shown.
+const waitCalm = 100 * time.Millisecond
+
+// waiter is one goroutine that follows the objects, and shows how far they are.
+type waiter struct {
+	server   discovery.DiscoveryInterface
+	host     string
+	engine   *status.Engine
+	board    *board
+	printer  progressPrinter
+	failFast bool
+
+	// timer fires when it is time to draw, if due is not zero.
+	timer *time.Timer
+	due   time.Time
+}
+
+// errTimeout is the cause of a context whose time is up.
+var errTimeout = errors.New("timed out")
+
+// interrupted is the cause of a context that a signal ended.
+type interrupted struct{ os.Signal }
+
+func (i interrupted) Error() string { return "interrupted" }
+
+// code is the exit code: 130 for Ctrl-C.
+func (i interrupted) code() int {
+	if number, ok := i.Signal.(syscall.Signal); ok {
+		return 128 + int(number)
+	}
+	return 128 + int(syscall.SIGINT)
+}
+
+// run waits until all is there, until something failed, or until ctx ends, and shows
+// what came of it. The error is nil if all is there, and otherwise an [*exitError].
+func (w *waiter) run(ctx context.Context) error {
+	if err := w.reach(ctx); err != nil {
+		return err
+	}
+	w.timer = time.NewTimer(tick)
+	defer w.timer.Stop()
+	w.timer.Stop()
+	if err := w.draw(); err != nil {
+		return err
+	}
+	following, end := context.WithCancel(context.Background()) // beyond ctx: there is a last look
+	watch, err := w.engine.Watch(following, w.ids()...)
+	if err != nil {
+		end()
+		return &exitError{code: exitUse, err: err}
+	}
+	events := make(chan status.Event)
+	var receiving sync.WaitGroup
+	receiving.Go(func() {
+		defer close(events)
+		for event := range watch.Events() {
+			select {
+			case events <- event:
+			case <-following.Done():
+			}
+		}
+	})
+	defer func() {
+		end()
+		receiving.Wait()
+		watch.Close()
+	}()
+	for {
+		select {
+		case event, open := <-events:
+			if !open { // the engine was stopped
+				return w.finish(watch.Err())
+			}
+			if event.Type == status.ResourceUpdate {
+				w.take(event.Resource)
+			}
+		case <-w.timer.C:
+			if err := w.draw(); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			w.look(watch)
+			return w.finish(context.Cause(ctx))
+		}
+		if w.decided() {
+			// An event tells of one object, as it was a moment ago: are all so at once?
+			if w.look(watch); w.decided() {
+				return w.finish(nil)
+			}
+		}
+	}
+}
+
+func (w *waiter) ids() []status.ID {
+	ids := make([]status.ID, len(w.board.rows))
+	for i, row := range w.board.rows {
+		ids[i] = row.id
+	}
+	return ids
+}
+
+// reach fails if there is no server. Whatever it answers, it is there.
+func (w *waiter) reach(ctx context.Context) error {
+	err := w.server.RESTClient().Get().AbsPath("/version").MaxRetries(0).Do(ctx).Error()
+	var answer apierrors.APIStatus
+	if err == nil || errors.As(err, &answer) {
+		return nil
+	}
+	var signal interrupted
+	switch cause := context.Cause(ctx); {
+	case errors.As(cause, &signal):
+		return w.finish(cause)
+	case cause != nil:
+		return &exitError{code: exitUse, err: fmt.Errorf("no answer from %s: %w", w.host, cause)}
+	}
+	return &exitError{code: exitUse, err: fmt.Errorf("no answer from %s: %s", w.host, informer.Explain(err))}
+}
+
+// look takes in all that is known at this moment.
+func (w *waiter) look(watch *status.Watch) {
+	for _, s := range watch.Statuses() {
+		w.take(s)
+	}
+}
+
+func (w *waiter) take(s status.ObjectStatus) {
+	if row := w.board.take(s); row != nil {
+		w.printer.changed(w.board, row)
+		w.drawIn(waitCalm)
+	}
+}
+
+// decided reports whether there is nothing more to wait for.
+func (w *waiter) decided() bool {
+	return w.board.done() || w.failFast && w.board.failed > 0
+}
+
+// drawIn has the board drawn after some time, unless that is to be sooner anyway.
+func (w *waiter) drawIn(wait time.Duration) {
+	due := time.Now().Add(wait)
+	if w.due.IsZero() || due.Before(w.due) {
+		w.due = due
+		w.timer.Reset(wait)
+	}
+}
+
+func (w *waiter) draw() error {
+	w.due = time.Time{}
+	if err := w.printer.draw(w.board); err != nil {
+		return &exitError{code: exitUse, err: err}
+	}
+	if w.printer.ticks() {
+		w.drawIn(tick)
+	}
+	return nil
+}
+
+// finish shows what came of it. The cause is why the wait ended, nil if it was
+// decided.
+func (w *waiter) finish(cause error) error {
+	result := &exitError{said: true}
+	var signal interrupted
+	switch {
+	case w.board.done():
+		result, cause = nil, nil
+	case errors.As(cause, &signal):
+		result.code = signal.code()
+	case cause != nil && !errors.Is(cause, errTimeout):
+		result.code = exitUse
+	case w.board.failed > 0:
+		result.code = exitFailed
+		if cause == nil {
+			cause = errors.New("failed")
+		}
+	default:
+		result.code = exitTimeout
+	}
+	outcome := w.board.allThere()
+	if cause != nil {
+		outcome = fmt.Sprintf("%v: %s", cause, w.board.summary())
+	}
+	if err := w.printer.close(w.board, outcome); err != nil {
+		return &exitError{code: exitUse, err: err}
+	}
+	if result == nil {
+		return nil // not a nil *exitError
+	}
+	result.err = errors.New(outcome)
+	return result
+}

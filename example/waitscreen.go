@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/apiary-go/apiary/status"
+)
+
+const (
+	red    = "\x1b[31m"
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+)
+
+// screenPrinter keeps a line for each object up to date on a terminal.
+type screenPrinter struct {
+	out    io.Writer
+	size   func() (width, height int)
+	styled bool
+	opened bool
+}
+
+func newScreenPrinter(out io.Writer, size func() (width, height int), styled bool) *screenPrinter {
+	return &screenPrinter{out: out, size: size, styled: styled}
+}
+
+// ticks has it drawn every second: it has a clock.
+func (p *screenPrinter) ticks() bool { return true }
+
+func (p *screenPrinter) changed(*board, *boardRow) {} // draw shows all there is
+
+func (p *screenPrinter) draw(b *board) error {
+	width, height := p.size()
+	var text strings.Builder
+	if !p.opened {
+		text.WriteString(enterScreen)
+		p.opened = true
+	}
+	text.WriteString(home)
+	for _, l := range p.lines(b, height-1) {
+		text.WriteString(l.fit(width, p.styled) + endOfLine + "\r\n")
+	}
+	text.WriteString(toTheEnd)
+	return writeProgress(p.out, text.String())
+}
+
+// close leaves the last state behind, in the ordinary screen: the worst last, where one
+// looks first.
+func (p *screenPrinter) close(b *board, outcome string) error {
+	var text strings.Builder
+	if p.opened {
+		text.WriteString(leaveScreen)
+	}
+	for _, l := range append(rowLines(byState(b.rows, 1)), coloured{{text: outcome}}) {
+		text.WriteString(l.fit(0, p.styled) + "\r\n")
+	}
+	return writeProgress(p.out, text.String())
+}
+
+// lines fits the board into a number of lines, at least one.
+func (p *screenPrinter) lines(b *board, height int) []coloured {
+	rows, room := b.rows, max(height-1, 0)
+	var more []coloured
+	if len(rows) > room {
+		rows = byState(rows, -1)[:max(room-1, 0)]
+		if room > 0 {
+			more = []coloured{{{text: fmt.Sprintf("… and %d more", len(b.rows)-len(rows))}}}
+		}
+	}
+	return slices.Concat(rowLines(rows), more, []coloured{{{text: b.summary()}}})
+}
+
+// byState orders a copy of rows, as they were within a state: by what is there, what is
+// not, and what failed if direction is 1, the other way round if it is -1.
+func byState(rows []*boardRow, direction int) []*boardRow {
+	rank := func(r *boardRow) int {
+		switch {
+		case r.met:
+			return 0
+		case r.failed:
+			return 2
+		}
+		return 1
+	}
+	rows = slices.Clone(rows)
+	slices.SortStableFunc(rows, func(a, b *boardRow) int { return direction * (rank(a) - rank(b)) })
+	return rows
+}
+
+func rowLines(rows []*boardRow) []coloured {
+	name, word := nameWidth(rows), widestWord(rows)
+	lines := make([]coloured, len(rows))
+	for i, row := range rows {
+		c, colour := row.columns(), row.colour()
+		lines[i] = coloured{
+			{text: row.mark(), colour: colour},
+			{text: fmt.Sprintf(" %-*s  ", name, c.name)},
+			{text: fmt.Sprintf("%-*s", word, c.word), colour: colour},
+			{text: "  " + c.message},
+		}
+	}
+	return lines
+}
+
+func (r *boardRow) colour() string {
+	switch {
+	case r.met:
+		return green
+	case r.failed:
+		return red
+	case r.status.Reason == status.NotObserved:
+		return ""
+	}
+	return yellow
+}
+
+// coloured is a line of text in parts that may have a colour.
+type coloured []struct{ text, colour string }
+
+// fit cuts a line to the width of the terminal, so that it stays one line; 0 is for
+// any width.
+func (l coloured) fit(width int, styled bool) string {
+	total := 0
+	for _, part := range l {
+		total += len([]rune(part.text))
+	}
+	cut := width > 0 && total > width
+	var b strings.Builder
+	for i, part := range l {
+		text := []rune(part.text)
+		last := cut && len(text) >= width
+		switch {
+		case last:
+			text = append(text[:width-1], '>')
+		case i == len(l)-1:
+			text = []rune(strings.TrimRight(string(text), " "))
+		}
+		width -= len(text)
+		if styled && part.colour != "" {
+			b.WriteString(part.colour + string(text) + plain)
+		} else {
+			b.WriteString(string(text))
+		}
+		if last {
+			break
+		}
+	}
+	return b.String()
+}
