@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"reflect"
+	"unsafe"
+)
+
+// ProtoDecoder makes objects of a type of their bytes in protobuf, as the generated
+// Unmarshal methods do, but that fields which are not wanted are skipped, and that
+// objects have in common what is equal, if there is a [Share]. It may be used by one
+// goroutine at a time.
+type ProtoDecoder struct {
+	root   *message
+	share  *Share
+	object *Object // that is decoded
+	depth  int     // of messages that are being read
+}
+
+// maxDepth is how deep messages may be in one another.
+const maxDepth = 500
+
+// NewProtoDecoder returns a decoder of a type of struct; a nil mask wants all. It fails
+// if the type is none that Kubernetes has in protobuf, and if the mask names a field
+// that it has not.
+func NewProtoDecoder(typ reflect.Type, mask Mask, share *Share) (*ProtoDecoder, error) {
+	p := planner{done: map[planned]*message{}}
+	root, err := p.plan(typ, mask, "")
+	if err != nil {
+		return nil, err
+	}
+	return &ProtoDecoder{root: root, share: share}, nil
+}
+
+// Decode reads an object into a new value of the type, a pointer to it.
+func (d *ProtoDecoder) Decode(o *Object, into any) error {
+	v := reflect.ValueOf(into)
+	if v.Kind() != reflect.Pointer || v.Type().Elem() != d.root.typ || v.IsNil() {
+		return fmt.Errorf("decoding a %s into a %T", d.root.typ, into)
+	}
+	d.object = o
+	d.depth = 0
+	defer func() { d.object = nil }()
+	return d.message(d.root, o.Raw, v.UnsafePointer())
+}
+
+// message reads data into the value at p, which is of the type of m.
+func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error {
+	if m.method {
+		return reflect.NewAt(m.typ, p).Interface().(unmarshaler).Unmarshal(data)
+	}
+	if d.depth == maxDepth {
+		return fmt.Errorf("more than %d messages in one another", maxDepth)
+	}
+	d.depth++
+	defer func() { d.depth-- }()
+	for len(data) > 0 {
+		before := data
+		number, kind, value, rest, err := next(data)
+		if err != nil {
+			return err
+		}
+		data = rest
+		f := m.field(number)
+		if f == nil {
+			continue
+		}
+		at := unsafe.Add(p, f.offset)
+		switch {
+		case f.repeated && kind == bytesType && (f.wire == bytesType):
+			data, err = d.many(f, before, value, rest, at)
+		case f.repeated:
+			err = d.numbers(f, kind, value, at)
+		case kind != f.wire:
+			err = fmt.Errorf("field %d is of type %d, not %d", number, kind, f.wire)
+		case f.pointer:
+			err = d.pointer(f, value, at)
+		default:
+			err = d.value(f, value, at)
+		}
+		if err != nil {
+			return inField(m, number, err)
+		}
+	}
+	return nil
+}
+
+// inField says where an error is.
+func inField(m *message, number int, err error) error {
+	return fmt.Errorf("field %d of %s: %w", number, m.typ.Name(), err)
+}
+
+// pointer reads a value that may be missing.
+func (d *ProtoDecoder) pointer(f *protoField, value []byte, at unsafe.Pointer) error {
+	to := (*unsafe.Pointer)(at)
+	if *to != nil { // the same field again adds to what there is, which nobody else may have
+		if f.read != readMessage {
+			return d.value(f, value, *to)
+		}
+		own := reflect.New(f.elemTyp)
+		own.Elem().Set(reflect.NewAt(f.elemTyp, *to).Elem())
+		*to = own.UnsafePointer()
+		return (&ProtoDecoder{object: d.object, depth: d.depth}).message(f.elem, value, *to)
+	}
+	if f.read != readMessage || d.share == nil {
+		*to = made(f).UnsafePointer()
+		return d.value(f, value, *to)
+	}
+	found, ok := d.share.find(f.id, value)
+	if ok {
+		*to = found.pointer
+		return nil
+	}
+	*to = made(f).UnsafePointer()
+	if err := d.value(f, value, *to); err != nil {
+		return err
+	}
+	d.share.keep(found, *to, 0)
+	return nil
+}
+
+// made is a new value, as a composite literal is one.
+func made(f *protoField) reflect.Value {
+	v := reflect.New(f.elemTyp)
+	if f.elemTyp.Kind() == reflect.Slice {
+		v.Elem().Set(reflect.MakeSlice(f.elemTyp, 0, 0))
+	}
+	return v
+}
+
+// value reads one value.
+func (d *ProtoDecoder) value(f *protoField, value []byte, at unsafe.Pointer) error {
+	switch f.read {
+	case readString:
+		*(*string)(at) = d.text(f, value)
+		return nil
+	case readBytes:
+		*(*[]byte)(at) = append(make([]byte, 0, len(value)), value...)
+		return nil
+	case readMessage:
+		return d.message(f.elem, value, at)
+	}
+	d.number(f, value, at)
+	return nil
+}
+
+// text is a string of its own, or one that others have.
+func (d *ProtoDecoder) text(f *protoField, value []byte) string {
+	switch o := d.object; {
+	case f.identity == 0 || o == nil:
+	case f.identity == 1 && o.Name == string(value):
+		return o.Name
+	case f.identity == 2 && o.Namespace == string(value):
+		return o.Namespace
+	case f.identity == 3 && o.UID == string(value):
+		return o.UID
+	case f.identity == 4 && o.Version == string(value):
+		return o.Version
+	}
+	if d.share == nil {
+		return string(value)
+	}
+	return d.share.Text(value)
+}
+
+// number reads a value that is not of bytes. It was checked to be complete.
+func (d *ProtoDecoder) number(f *protoField, value []byte, at unsafe.Pointer) {
+	switch f.read {
+	case readFloat32:
+		*(*float32)(at) = math.Float32frombits(binary.LittleEndian.Uint32(value))
+		return
+	case readFloat64:
+		*(*float64)(at) = math.Float64frombits(binary.LittleEndian.Uint64(value))
+		return
+	}
+	v, _ := binary.Uvarint(value)
+	switch f.read {
+	case readBool:
+		*(*bool)(at) = v != 0
+	case readInt32, readUint32:
+		*(*uint32)(at) = uint32(v)
+	default:
+		*(*uint64)(at) = v
+	}
+}
+
+// sliceHeader is a slice of any type.
+type sliceHeader struct {
+	data     unsafe.Pointer
+	len, cap int
+}
+
+// numbers reads one of several numbers, or some that are packed.
+func (d *ProtoDecoder) numbers(f *protoField, kind int, value []byte, at unsafe.Pointer) error {
+	slice := reflect.NewAt(f.typ, at).Elem()
+	add := func(value []byte) {
+		one := reflect.New(f.elemTyp)
+		d.number(f, value, one.UnsafePointer())
+		slice.Set(reflect.Append(slice, one.Elem()))
+	}
+	switch {
+	case kind == f.wire:
+		add(value)
+		return nil
+	case kind != bytesType:
+		return fmt.Errorf("it is of type %d, not %d", kind, f.wire)
+	}
+	for len(value) > 0 {
+		n := map[int]int{fixed32Type: 4, fixed64Type: 8}[f.wire]
+		if n == 0 {
+			if _, n = binary.Uvarint(value); n <= 0 {
+				return varintError(n)
+			}
+		}
+		if n > len(value) {
+			return errCut
+		}
+		add(value[:n])
+		value = value[n:]
+	}
+	return nil
+}
+
+// many reads all values of a slice or a map that follow one another, of which the first
+// is known. It returns what is left. These are what objects have in common.
+func (d *ProtoDecoder) many(f *protoField, from, value, rest []byte, at unsafe.Pointer) ([]byte, error) {
+	number, _, _ := parseTag(first(from))
+	count := 1
+	end := rest
+	for len(end) > 0 {
+		again, kind, _, after, err := next(end)
+		if err != nil {
+			return nil, err
+		}
+		if again != number || kind != bytesType {
+			break
+		}
+		count++
+		end = after
+	}
+	region := from[:len(from)-len(end)]
+	if f.read == readMap {
+		return end, d.mapRegion(f, region, count, at)
+	}
+	return end, d.sliceRegion(f, region, count, at)
+}
+
+// first is the tag at the beginning of data, which was read before.
+func first(data []byte) uint64 {
+	v, _ := binary.Uvarint(data)
+	return v
+}
+
+// sliceRegion reads the count values of region into the slice at a place.
+func (d *ProtoDecoder) sliceRegion(f *protoField, region []byte, count int, at unsafe.Pointer) error {
+	slice := (*sliceHeader)(at)
+	var key found
+	if d.share != nil && slice.data == nil {
+		var ok bool
+		if key, ok = d.share.find(f.id, region); ok {
+			*slice = sliceHeader{key.pointer, key.count, key.count}
+			return nil
+		}
+	}
+	// Exactly so many: what is kept has no room to spare.
+	had := slice.len
+	fresh := reflect.MakeSlice(reflect.SliceOf(f.elemTyp), had+count, had+count)
+	base := fresh.UnsafePointer()
+	if had > 0 {
+		reflect.Copy(fresh, reflect.NewAt(f.typ, at).Elem().Convert(fresh.Type()))
+	}
+	size := f.elemTyp.Size()
+	for i := range count {
+		_, _, value, rest, err := next(region)
+		if err != nil {
+			return err
+		}
+		if err := d.value(f, value, unsafe.Add(base, uintptr(had+i)*size)); err != nil {
+			return err
+		}
+		region = rest
+	}
+	*slice = sliceHeader{base, had + count, had + count}
+	if d.share != nil && had == 0 && size > 0 {
+		d.share.keep(key, base, count)
+	}
+	return nil
+}
+
+// mapRegion reads the count entries of region into the map at a place.
+func (d *ProtoDecoder) mapRegion(f *protoField, region []byte, count int, at unsafe.Pointer) error {
+	to := (*unsafe.Pointer)(at)
+	var key found
+	shared := d.share != nil && *to == nil
+	if shared {
+		var ok bool
+		if key, ok = d.share.find(f.id, region); ok {
+			*to = key.pointer
+			return nil
+		}
+	}
+	m := reflect.NewAt(f.typ, at).Elem()
+	if m.IsNil() {
+		m.Set(reflect.MakeMapWithSize(f.typ, count))
+	} else { // others may have it
+		own := reflect.MakeMapWithSize(f.typ, m.Len()+count)
+		for it := m.MapRange(); it.Next(); {
+			own.SetMapIndex(it.Key(), it.Value())
+		}
+		m.Set(own)
+	}
+	for range count {
+		_, _, entry, rest, err := next(region)
+		if err != nil {
+			return err
+		}
+		region = rest
+		if err := d.entry(f, entry, m, at); err != nil {
+			return err
+		}
+	}
+	if shared {
+		d.share.keep(key, *to, 0)
+	}
+	return nil
+}
+
+// entry reads an entry of a map.
+func (d *ProtoDecoder) entry(f *protoField, entry []byte, m reflect.Value, at unsafe.Pointer) error {
+	var key, value []byte
+	for len(entry) > 0 {
+		number, kind, part, rest, err := next(entry)
+		if err != nil {
+			return err
+		}
+		entry = rest
+		switch {
+		case number == 1 && kind == f.key.wire:
+			key = part
+		case number == 2 && kind == f.value.wire:
+			value = part
+		case number <= 2:
+			return fmt.Errorf("entry of a map with field %d of type %d", number, kind)
+		}
+	}
+	if f.keys != nil {
+		if _, wanted := f.keys["["+string(key)+"]"]; !wanted {
+			return nil
+		}
+	}
+	if f.value.read == readString {
+		// All maps of strings are laid out the same, whatever the strings are called.
+		(*(*map[string]string)(at))[d.text(f.key, key)] = d.text(f.value, value)
+		return nil
+	}
+	one := made(f.value)
+	if value != nil || f.value.read == readBytes {
+		if err := d.value(f.value, value, one.UnsafePointer()); err != nil {
+			return err
+		}
+	}
+	k := reflect.ValueOf(d.text(f.key, key)).Convert(f.typ.Key())
+	m.SetMapIndex(k, one.Elem())
+	return nil
+}

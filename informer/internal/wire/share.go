@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package wire
+
+import (
+	"hash/maphash"
+	"unsafe"
+	"weak"
+)
+
+// Share is what objects have in common: strings, and whatever is below a pointer, in a
+// slice or in a map, found by its bytes before anything is decoded.
+//
+// It keeps nothing alive but some strings: what is in common goes when the last object
+// goes that has it. What is seen for the first time is only noted, in a table of fixed
+// size, and is in common from the second time on; so objects with nothing in common cost
+// no memory.
+//
+// It may be used by one goroutine at a time; its zero value is not usable.
+type Share struct {
+	seed, check maphash.Seed
+	seen        []uint32 // a part of the hash of what was seen once
+	parts       map[uint64]part
+	sweepAt     int // so many parts
+
+	texts []string // by hash, the last of each
+}
+
+// part is in common, as long as somebody has it. The bytes that it was made of are told
+// from others by two hashes of 64 bits, whose seeds nobody knows.
+type part struct {
+	check uint64
+	at    weak.Pointer[byte]
+	count int // of a slice
+}
+
+const (
+	seenSize  = 1 << 16
+	textsSize = 1 << 14
+	longText  = 256 // bytes of a string that is looked for
+	shortPart = 8   // bytes of what is not worth a look
+	sweepMin  = 1 << 12
+)
+
+// NewShare returns a Share in which there is nothing.
+func NewShare() *Share {
+	return &Share{
+		seed: maphash.MakeSeed(), check: maphash.MakeSeed(),
+		seen: make([]uint32, seenSize), parts: map[uint64]part{}, sweepAt: sweepMin,
+		texts: make([]string, textsSize),
+	}
+}
+
+// found is what was looked for: there, or where it is to be kept.
+type found struct {
+	pointer unsafe.Pointer
+	count   int
+
+	hash, check uint64
+	keep        bool
+}
+
+// find looks for what was made of data for a field.
+func (s *Share) find(field uint64, data []byte) (found, bool) {
+	if len(data) < shortPart {
+		return found{}, false
+	}
+	hash := maphash.Bytes(s.seed, data) + field*0x9e3779b97f4a7c15
+	slot, mark := hash%seenSize, uint32(hash>>32)|1
+	if p, ok := s.parts[hash]; ok {
+		check := maphash.Bytes(s.check, data)
+		if p.check == check {
+			if at := p.at.Value(); at != nil {
+				return found{pointer: unsafe.Pointer(at), count: p.count}, true
+			}
+		}
+		return found{hash: hash, check: check, keep: true}, false
+	}
+	if s.seen[slot] != mark {
+		s.seen[slot] = mark
+		return found{}, false
+	}
+	return found{hash: hash, check: maphash.Bytes(s.check, data), keep: true}, false
+}
+
+// keep notes what was made of what find had looked for.
+func (s *Share) keep(f found, made unsafe.Pointer, count int) {
+	if !f.keep || made == nil {
+		return
+	}
+	if len(s.parts) >= s.sweepAt {
+		s.sweep()
+	}
+	s.parts[f.hash] = part{check: f.check, at: weak.Make((*byte)(made)), count: count}
+}
+
+// sweep forgets what nobody has any more.
+func (s *Share) sweep() {
+	for hash, p := range s.parts {
+		if p.at.Value() == nil {
+			delete(s.parts, hash)
+		}
+	}
+	s.sweepAt = max(sweepMin, 2*len(s.parts))
+}
+
+// Text returns data as a string, the same one for what was the same lately.
+func (s *Share) Text(data []byte) string {
+	if len(data) == 0 {
+		return ""
+	}
+	if len(data) > longText {
+		return string(data)
+	}
+	at := &s.texts[maphash.Bytes(s.seed, data)%textsSize]
+	if *at != string(data) {
+		*at = string(data)
+	}
+	return *at
+}
