@@ -3,10 +3,200 @@
 
 package wire
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
 
-func readJSONList(*reader, Limits, func(ListMeta) error, func(*Object) error) (ListMeta, error) {
-	return ListMeta{}, errors.ErrUnsupported
+// jsonList is a list that is being read.
+type jsonList struct {
+	*reader
+	limits Limits
+	about  func(ListMeta) error // nil once it was called
+	yield  func(*Object) error
+
+	ListMeta
+	items bool // whether there were any
 }
 
-func (r *reader) nextJSON(Limits, *Event) error { return errors.ErrUnsupported }
+// readJSONList reads a list as it comes. Its members may be in any order. A list
+// without items is one only if its kind says so.
+func readJSONList(r *reader, limits Limits, about func(ListMeta) error, yield func(*Object) error) (ListMeta, error) {
+	l := &jsonList{reader: r, limits: limits, about: about, yield: yield, ListMeta: ListMeta{Remaining: -1}}
+	err := l.read()
+	return l.ListMeta, err
+}
+
+func (l *jsonList) read() error {
+	if err := l.expect('{'); err != nil {
+		return l.fail(err)
+	}
+	c, err := l.peek()
+	for more := err == nil && c != '}'; more && err == nil; {
+		if err := l.member(); err != nil {
+			return err
+		}
+		more, err = l.more('}')
+	}
+	if err == nil {
+		err = l.expect('}')
+	}
+	if err != nil {
+		return l.fail(err)
+	}
+	return l.end()
+}
+
+// more goes over a comma. It returns false if end, which it leaves, is next instead.
+func (l *jsonList) more(end byte) (bool, error) {
+	c, err := l.peek()
+	if err != nil || c == end {
+		return false, err
+	}
+	return true, l.expect(',')
+}
+
+// end is behind the last brace.
+func (l *jsonList) end() error {
+	switch c, err := l.peek(); {
+	case err == nil:
+		return l.fail(fmt.Errorf("%q behind the end of the list", c))
+	case err != io.EOF:
+		return l.fail(err)
+	}
+	if !l.items && !strings.HasSuffix(l.Kind, "List") {
+		return l.fail(fmt.Errorf("something of kind %q that has no items", l.Kind))
+	}
+	return l.tell()
+}
+
+// tell calls about.
+func (l *jsonList) tell() error {
+	if about := l.about; about != nil {
+		l.about = nil
+		return about(l.ListMeta)
+	}
+	return nil
+}
+
+// member reads a member.
+func (l *jsonList) member() error {
+	c, err := l.peek()
+	if err == nil && c != '"' {
+		err = unwanted(c)
+	}
+	if err != nil {
+		return l.fail(err)
+	}
+	text, err := l.value(l.limits.Object, l.limits.Depth)
+	if err != nil {
+		return l.fail(err)
+	}
+	read := l.skipMember
+	switch string(unquote(text[1 : len(text)-1])) {
+	case "apiVersion":
+		read = func() error {
+			return l.small(func(c *cursor) (err error) {
+				l.APIVersion, err = c.string("")
+				return err
+			})
+		}
+	case "kind":
+		read = func() error {
+			return l.small(func(c *cursor) (err error) {
+				l.Kind, err = c.string("")
+				return err
+			})
+		}
+	case "metadata":
+		read = func() error {
+			return l.small(func(c *cursor) error { return c.listMeta(&l.ListMeta) })
+		}
+	case "items":
+		read = l.readItems
+	}
+	if err := l.expect(':'); err != nil {
+		return l.fail(err)
+	}
+	return read()
+}
+
+func (l *jsonList) skipMember() error {
+	if err := l.leap(l.limits.Depth); err != nil {
+		return l.fail(err)
+	}
+	return nil
+}
+
+// small reads a value that is no collection.
+func (l *jsonList) small(read func(*cursor) error) error {
+	_, err := l.peek()
+	start := l.offset
+	var raw []byte
+	if err == nil {
+		raw, err = l.value(l.limits.Object, l.limits.Depth)
+	}
+	if err == nil {
+		err = within(start, read(&cursor{data: raw, depth: l.limits.Depth}))
+	}
+	if err != nil {
+		return l.fail(err)
+	}
+	return nil
+}
+
+// readItems reads the items. No items are a null, too.
+func (l *jsonList) readItems() error {
+	if l.items {
+		return l.fail(errors.New("items for the second time"))
+	}
+	c, err := l.peek()
+	if err == nil && c == 'n' {
+		return l.skipMember()
+	}
+	l.items = true
+	if err == nil {
+		err = l.expect('[')
+	}
+	if err == nil {
+		c, err = l.peek()
+	}
+	o := new(Object)
+	for more := err == nil && c != ']'; more && err == nil; {
+		if err := l.item(o); err != nil {
+			return err
+		}
+		more, err = l.more(']')
+	}
+	if err == nil {
+		err = l.expect(']')
+	}
+	if err != nil {
+		return l.fail(err)
+	}
+	return nil
+}
+
+// item reads an item.
+func (l *jsonList) item(o *Object) error {
+	c, err := l.peek()
+	start := l.offset
+	if err == nil && c != '{' {
+		err = fmt.Errorf("an item that is no object but begins with %q", c)
+	}
+	if err == nil {
+		o.Raw, err = l.value(l.limits.Object, l.limits.Depth)
+	}
+	if err == nil {
+		err = within(start, jsonMetaOf(o, l.limits.Depth))
+	}
+	if err != nil {
+		return l.fail(err)
+	}
+	if err := l.tell(); err != nil {
+		return err
+	}
+	return l.yield(o)
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// jsonMetaOf finds out what identifies an object. Of members of the same name the last
+// one counts.
+func jsonMetaOf(o *Object, depth int) error {
+	c := cursor{data: o.Raw, depth: depth}
+	known := *o
+	*o = Object{Format: JSON, Raw: o.Raw}
+	return c.members(func(name []byte) (err error) {
+		switch string(name) {
+		case "apiVersion":
+			o.APIVersion, err = c.string(known.APIVersion)
+		case "kind":
+			o.Kind, err = c.string(known.Kind)
+		case "metadata":
+			o.Namespace, o.Name, o.UID, o.Version, o.InitialEventsEnd = "", "", "", "", false
+			err = c.objectMeta(o, known.Namespace)
+		default:
+			_, err = c.skip()
+		}
+		return err
+	})
+}
+
+// objectMeta reads an ObjectMeta.
+func (c *cursor) objectMeta(o *Object, namespace string) error {
+	return c.members(func(name []byte) (err error) {
+		switch string(name) {
+		case "name":
+			o.Name, err = c.string("")
+		case "namespace":
+			o.Namespace, err = c.string(namespace)
+		case "uid":
+			o.UID, err = c.string("")
+		case "resourceVersion":
+			o.Version, err = c.string("")
+		case "annotations":
+			o.InitialEventsEnd = false
+			err = c.members(func(name []byte) error {
+				if string(name) != metav1.InitialEventsAnnotationKey {
+					_, err := c.skip()
+					return err
+				}
+				text, err := c.string("true")
+				o.InitialEventsEnd = text == "true"
+				return err
+			})
+		default:
+			_, err = c.skip()
+		}
+		return err
+	})
+}
+
+// listMeta reads a ListMeta.
+func (c *cursor) listMeta(list *ListMeta) error {
+	list.Version, list.Continue, list.Remaining = "", "", -1
+	return c.members(func(name []byte) (err error) {
+		switch string(name) {
+		case "resourceVersion":
+			list.Version, err = c.string("")
+		case "continue":
+			list.Continue, err = c.string("")
+		case "remainingItemCount":
+			list.Remaining, err = c.count()
+		default:
+			_, err = c.skip()
+		}
+		return err
+	})
+}
+
+// members calls each for every member of an object, which must go over its value. No
+// object is a null.
+func (c *cursor) members(each func(name []byte) error) error {
+	if null, err := c.null(); null || err != nil {
+		return err
+	}
+	if b := c.peek(); b != '{' {
+		return c.fail(fmt.Errorf("something that is no object but begins with %q", b))
+	}
+	more, err := c.open('}')
+	for more && err == nil {
+		var name []byte
+		if name, err = c.name(); err != nil {
+			return err
+		}
+		if err = each(name); err == nil {
+			more, err = c.more('}')
+		}
+	}
+	return err
+}
+
+// string goes over a string or a null, which is an empty one. It returns known if
+// that is what it is, which saves an allocation.
+func (c *cursor) string(known string) (string, error) {
+	if null, err := c.null(); null || err != nil {
+		return "", err
+	}
+	text, err := c.text()
+	if err != nil {
+		return "", err
+	}
+	if text = unquote(text); string(text) == known {
+		return known, nil
+	}
+	return string(text), nil
+}
+
+// count goes over a number of things or a null, which is -1.
+func (c *cursor) count() (int64, error) {
+	if null, err := c.null(); null || err != nil {
+		return -1, err
+	}
+	at := c.at
+	text, err := c.skip()
+	if err != nil {
+		return -1, err
+	}
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		c.at = at
+		return -1, c.fail(errors.New("something that is no number of items"))
+	}
+	return n, nil
+}

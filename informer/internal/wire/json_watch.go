@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package wire
+
+import (
+	"errors"
+	"fmt"
+)
+
+// eventRoom is what an event may have of bytes besides its object.
+const eventRoom = 4 << 10
+
+// nextJSON reads an event. It waits for nothing behind its last byte.
+func (r *reader) nextJSON(limits Limits, e *Event) error {
+	c, err := r.peek()
+	if err != nil {
+		return err // io.EOF if there was nothing of it
+	}
+	if c != '{' {
+		return fmt.Errorf("an event that is no object but begins with %q", c)
+	}
+	start := r.offset
+	raw, err := r.value(limits.Object+eventRoom, limits.Depth+1)
+	if err != nil {
+		return err
+	}
+	return within(start, e.read(raw, limits))
+}
+
+// read reads an event out of its bytes.
+func (e *Event) read(raw []byte, limits Limits) error {
+	c := &cursor{data: raw, depth: limits.Depth + 1}
+	begin := int64(-1)
+	var object []byte
+	err := c.members(func(name []byte) error {
+		switch string(name) {
+		case "type":
+			text, err := c.text()
+			e.Type = eventType(unquote(text))
+			return err
+		case "object":
+			c.peek()
+			begin = int64(c.at)
+			var err error
+			object, err = c.skip()
+			return err
+		}
+		_, err := c.skip()
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case e.Type == "":
+		return c.fail(errors.New("an event without a type"))
+	case object == nil || object[0] != '{':
+		return c.fail(errors.New("an event without an object"))
+	case len(object) > limits.Object:
+		return c.fail(tooLarge(uint64(len(object)), limits))
+	}
+	e.Object.Raw = object
+	return within(begin, jsonMetaOf(&e.Object, limits.Depth))
+}
