@@ -37,6 +37,11 @@ const patience = 500 * time.Millisecond
 //     that does not return within half a second of the end of its context is
 //     abandoned: it goes on in its goroutine until it returns, and its result is
 //     dropped. Nothing else of a Reflector ever outlives Run.
+//   - The responses of a [Streamer], and of what [NewListWatchFromClient] makes as long
+//     as its functions are not replaced, are read object by object, as they come: no
+//     list is ever held whole, what the sink holds is not decoded, and what is equal
+//     in different objects is shared by them. Convert must be nil then, or be given
+//     what a Streamer says that it sends.
 //   - Passes are streamed unless lw says by IsWatchListSemanticsUnSupported, as
 //     client-go's fakes do, that it does not support that. Feature gates and
 //     environment variables of client-go are not looked at.
@@ -58,7 +63,31 @@ func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Objec
 	}
 	s.lw = cache.ToListerWatcherWithContext(lw)
 	s.streams = !watchlist.DoesClientNotSupportWatchListSemantics(lw)
+	if streamed := s.streamed(lw); streamed != nil {
+		return streamed
+	}
 	return s
+}
+
+// streamed returns a source that reads the bodies of lw, nil if that is not to be.
+func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher) Source[T] {
+	var obj runtime.Object
+	if s.typed && reflect.TypeFor[T]().Kind() == reflect.Pointer {
+		obj, _ = reflect.New(reflect.TypeFor[T]().Elem()).Interface().(runtime.Object)
+	}
+	switch lw := lw.(type) {
+	case *ListWatch:
+		if lw.asMade() {
+			return newWireSource(*s, lw.stream, obj)
+		}
+	case Streamer:
+		sent := lw.ObjectType()
+		if s.typed && reflect.TypeOf(sent) != reflect.TypeOf(obj) {
+			return nil // which says so
+		}
+		return newWireSource(*s, lw.Stream, sent)
+	}
+	return nil
 }
 
 func assert[T any](obj runtime.Object) (T, error) {

@@ -6,12 +6,15 @@ package informer
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
+	"unsafe"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -26,7 +29,21 @@ type WatchFunc func(ctx context.Context, opts metav1.ListOptions) (watch.Interfa
 type ListWatch struct {
 	ListFunc  ListFunc
 	WatchFunc WatchFunc
+
+	// What [NewListWatchFromClient] made: responses are read as streams as long as
+	// the functions are these.
+	stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
+	list   ListFunc
+	watch  WatchFunc
 }
+
+// asMade reports whether the functions are those of NewListWatchFromClient.
+func (lw *ListWatch) asMade() bool {
+	return lw.stream != nil && same(unsafe.Pointer(&lw.ListFunc), unsafe.Pointer(&lw.list)) && same(unsafe.Pointer(&lw.WatchFunc), unsafe.Pointer(&lw.watch))
+}
+
+// same reports whether two variables hold the same closure.
+func same(a, b unsafe.Pointer) bool { return *(*unsafe.Pointer)(a) == *(*unsafe.Pointer)(b) }
 
 var (
 	_ cache.ListerWatcherWithContext = (*ListWatch)(nil)
@@ -81,6 +98,10 @@ func WithLabelSelector(selector string) ListWatchOption {
 // those of all namespaces, and for resources that are in none. Requests end with
 // their context, and are not repeated by the client: the [Reflector] does that, and
 // says so.
+//
+// A Source of it reads the responses as streams, in protobuf and in JSON, whichever the
+// client asks for: see [FromListerWatcher]. Replacing ListFunc or WatchFunc turns that
+// off, and so does a conversion.
 func NewListWatchFromClient(c cache.Getter, resource, namespace string, opts ...ListWatchOption) *ListWatch {
 	tweak := func(o *metav1.ListOptions) {
 		for _, opt := range opts {
@@ -89,18 +110,24 @@ func NewListWatchFromClient(c cache.Getter, resource, namespace string, opts ...
 			}
 		}
 	}
-	return &ListWatch{
+	request := func(options metav1.ListOptions) *rest.Request {
+		options = tweaked(options, tweak)
+		return c.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource).
+			VersionedParams(&options, metav1.ParameterCodec).Timeout(timeoutOf(options)).MaxRetries(0)
+	}
+	lw := &ListWatch{
 		ListFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			options = tweaked(options, tweak)
-			return c.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource).
-				VersionedParams(&options, metav1.ParameterCodec).Timeout(timeoutOf(options)).MaxRetries(0).Do(ctx).Get()
+			return request(options).Do(ctx).Get()
 		},
 		WatchFunc: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			options = tweaked(options, tweak)
-			return c.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource).
-				VersionedParams(&options, metav1.ParameterCodec).Timeout(timeoutOf(options)).MaxRetries(0).Watch(ctx)
+			return request(options).Watch(ctx)
+		},
+		stream: func(ctx context.Context, options metav1.ListOptions) (io.ReadCloser, error) {
+			return request(options).Stream(ctx)
 		},
 	}
+	lw.list, lw.watch = lw.ListFunc, lw.WatchFunc
+	return lw
 }
 
 func timeoutOf(opts metav1.ListOptions) time.Duration {

@@ -229,7 +229,7 @@ func (d *ProtoDecoder) numbers(f *protoField, kind int, value []byte, at unsafe.
 // many reads all values of a slice or a map that follow one another, of which the first
 // is known. It returns what is left. These are what objects have in common.
 func (d *ProtoDecoder) many(f *protoField, from, value, rest []byte, at unsafe.Pointer) ([]byte, error) {
-	number, _, _ := parseTag(first(from))
+	number, _, _ := parseTag(firstTag(from))
 	count := 1
 	end := rest
 	for len(end) > 0 {
@@ -250,8 +250,8 @@ func (d *ProtoDecoder) many(f *protoField, from, value, rest []byte, at unsafe.P
 	return end, d.sliceRegion(f, region, count, at)
 }
 
-// first is the tag at the beginning of data, which was read before.
-func first(data []byte) uint64 {
+// firstTag is the tag at the beginning of data, which was read before.
+func firstTag(data []byte) uint64 {
 	v, _ := binary.Uvarint(data)
 	return v
 }

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package wire
+
+import (
+	"reflect"
+	"runtime"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+func encodedPods(b *testing.B, n int) [][]byte {
+	b.Helper()
+	all := make([][]byte, n)
+	for i := range all {
+		data, err := makePod(i).Marshal()
+		if err != nil {
+			b.Fatal(err)
+		}
+		all[i] = data
+	}
+	return all
+}
+
+// decoders are ways to make a pod of its bytes.
+func decoders(b *testing.B) map[string]func(*Object, *corev1.Pod) error {
+	b.Helper()
+	made := func(mask Mask, share *Share) func(*Object, *corev1.Pod) error {
+		d, err := NewProtoDecoder(reflect.TypeFor[corev1.Pod](), mask, share)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return func(o *Object, pod *corev1.Pod) error {
+			if err := metaOf(o); err != nil {
+				return err
+			}
+			return d.Decode(o, pod)
+		}
+	}
+	few, err := ParseMask([]string{"metadata.labels", "spec.nodeName", "status.podIP", "status.phase"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return map[string]func(*Object, *corev1.Pod) error{
+		"generated":   func(o *Object, pod *corev1.Pod) error { return pod.Unmarshal(o.Raw) },
+		"ours":        made(nil, nil),
+		"shared":      made(nil, NewShare()),
+		"four fields": made(few, NewShare()),
+	}
+}
+
+// BenchmarkDecodePod decodes pods of 500 templates and keeps them.
+func BenchmarkDecodePod(b *testing.B) {
+	const n = 20_000
+	all := encodedPods(b, n)
+	for _, name := range []string{"generated", "ours", "shared", "four fields"} {
+		b.Run(name, func(b *testing.B) {
+			decode := decoders(b)[name]
+			kept := make([]*corev1.Pod, n)
+			i := 0
+			for b.Loop() {
+				pod := new(corev1.Pod)
+				if err := decode(&Object{Raw: all[i%n]}, pod); err != nil {
+					b.Fatal(err)
+				}
+				kept[i%n] = pod
+				i++
+			}
+			b.SetBytes(int64(len(all[0])))
+		})
+	}
+}
+
+// BenchmarkRetained says what a pod takes that is kept with many others.
+func BenchmarkRetained(b *testing.B) {
+	const n = 50_000
+	all := encodedPods(b, n)
+	for _, name := range []string{"generated", "ours", "shared", "four fields"} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				decode := decoders(b)[name]
+				before := inUse()
+				kept := make([]*corev1.Pod, n)
+				for i := range kept {
+					kept[i] = new(corev1.Pod)
+					if err := decode(&Object{Raw: all[i]}, kept[i]); err != nil {
+						b.Fatal(err)
+					}
+				}
+				after := inUse()
+				runtime.KeepAlive(kept)
+				runtime.KeepAlive(decode)
+				b.ReportMetric(float64(after-before)/n, "B/object")
+			}
+		})
+	}
+}
+
+func inUse() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/apiary-go/apiary/informer/internal/wire"
+	"github.com/apiary-go/apiary/store"
+)
+
+// wireItem is the item of one object after the other.
+type wireItem[T any] struct {
+	source *wireSource[T]
+	object *wire.Object
+	obj    runtime.Object // if it was decoded already
+	meta   store.Meta
+}
+
+// set makes the item that of an object of a list, or of a watch if the list says
+// nothing.
+func (i *wireItem[T]) set(o *wire.Object, list wire.ListMeta) error {
+	i.object, i.obj = o, nil
+	i.meta = store.Meta{
+		Key: store.Key{Namespace: o.Namespace, Name: o.Name}, UID: types.UID(o.UID), Version: o.Version,
+	}
+	if o.Kind == "" && list.Kind != "" {
+		o.Kind, o.APIVersion = strings.TrimSuffix(list.Kind, "List"), list.APIVersion
+	}
+	c := i.source.codec
+	switch {
+	case o.Kind == "Table":
+		return &DecodingError{Err: errTable}
+	case o.Kind != "" && c.kind != "" && o.Kind != c.kind:
+		return &DecodingError{Meta: i.meta, Err: fmt.Errorf("the object is a %s, not a %s", o.Kind, c.kind)}
+	case o.Name == "":
+		return &DecodingError{Err: fmt.Errorf("an object (%s) without a name", o.Kind)}
+	}
+	if i.meta.Version != "" || list == (wire.ListMeta{}) {
+		return nil
+	}
+	// Such an object is news only if its content changed.
+	var err error
+	if i.obj, err = i.read(); err != nil {
+		return err
+	}
+	i.meta.Version = contentVersion(i.obj)
+	return nil
+}
+
+// read makes the object.
+func (i *wireItem[T]) read() (runtime.Object, error) {
+	if i.object == nil {
+		return nil, &DecodingError{Meta: i.meta, Err: errors.New("decoded twice")}
+	}
+	obj, err := i.source.codec.decode(i.object)
+	i.object = nil
+	if err != nil {
+		return nil, &DecodingError{Meta: i.meta, Err: err}
+	}
+	return obj, nil
+}
+
+// Meta implements [Item].
+func (i *wireItem[T]) Meta() store.Meta { return i.meta }
+
+// Decode implements [Item].
+func (i *wireItem[T]) Decode() (t T, err error) {
+	obj := i.obj
+	if i.obj = nil; obj == nil {
+		if obj, err = i.read(); err != nil {
+			return t, err
+		}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = &DecodingError{Meta: i.meta, Err: fmt.Errorf("converting panicked: %v", p)}
+		}
+	}()
+	if t, err = i.source.convert(obj); err != nil {
+		return t, &DecodingError{Meta: i.meta, Err: err}
+	}
+	return t, nil
+}
+
+// wireStream is a [Stream] over a body.
+type wireStream[T any] struct {
+	cancel context.CancelCauseFunc
+	body   *body
+	watch  *wire.Watch
+	item   wireItem[T]
+	failed error // what ended the stream
+	stop   sync.Once
+}
+
+// Next implements [Stream].
+func (s *wireStream[T]) Next() (Event[T], error) {
+	if s.failed != nil {
+		return Event[T]{}, s.failed
+	}
+	event, err := s.next()
+	if err != nil {
+		s.failed = err
+	}
+	return event, err
+}
+
+func (s *wireStream[T]) next() (Event[T], error) {
+	raw, err := s.watch.Next()
+	switch {
+	case err == io.EOF && s.body.ctx.Err() == nil:
+		return Event[T]{}, io.EOF
+	case err != nil:
+		return Event[T]{}, s.body.explain(store.Meta{}, err)
+	}
+	kind := watch.EventType(raw.Type)
+	switch kind {
+	case watch.Added, watch.Modified, watch.Deleted:
+		if err := s.item.set(&raw.Object, wire.ListMeta{}); err != nil {
+			return Event[T]{}, err
+		}
+		return Event[T]{Type: kind, Item: &s.item, Version: s.item.meta.Version}, nil
+	case watch.Bookmark:
+		return Event[T]{Type: kind, Version: raw.Object.Version, InitialEventsEnd: raw.Object.InitialEventsEnd}, nil
+	case watch.Error:
+		return Event[T]{}, statusOf(&raw.Object)
+	}
+	return Event[T]{}, &DecodingError{Err: fmt.Errorf("an event of unknown type %q with a %s", raw.Type, raw.Object.Kind)}
+}
+
+// Stop implements [Stream].
+func (s *wireStream[T]) Stop() {
+	s.stop.Do(func() {
+		s.cancel(errStopped)
+		s.body.close()
+	})
+}

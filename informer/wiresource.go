@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/apiary-go/apiary/informer/internal/wire"
+	"github.com/apiary-go/apiary/store"
+)
+
+// wireSource reads the bodies of a [Streamer] object by object.
+type wireSource[T any] struct {
+	listerWatcher[T]
+	stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
+	codec  *codec
+}
+
+// newWireSource returns nil if objects of the type are not read from streams.
+func newWireSource[T any](s listerWatcher[T], stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error), obj runtime.Object) Source[T] {
+	c := newCodec(obj)
+	if c == nil {
+		return nil
+	}
+	return &wireSource[T]{listerWatcher: s, stream: stream, codec: c}
+}
+
+// open sends a request.
+func (s *wireSource[T]) open(ctx context.Context, opts metav1.ListOptions) (*body, error) {
+	in, err := await(ctx, func() (io.ReadCloser, error) { return s.stream(ctx, opts) },
+		func(in io.ReadCloser) { _ = in.Close() })
+	if err != nil {
+		return nil, err
+	}
+	if in == nil {
+		return nil, fmt.Errorf("the Streamer (%T) returned neither a body nor an error", s.lw)
+	}
+	return newBody(ctx, in), nil
+}
+
+// List implements [Source].
+func (s *wireSource[T]) List(ctx context.Context, opts metav1.ListOptions, yield func(Item[T]) error) (Page, error) {
+	b, err := s.open(ctx, opts)
+	if err != nil {
+		return Page{}, err
+	}
+	b.in = newReadAhead(b.in)
+	defer b.close()
+	var (
+		item    = wireItem[T]{source: s}
+		yielded error
+		list    wire.ListMeta
+	)
+	list, err = wire.ReadList(b, wire.DefaultLimits, func(l wire.ListMeta) error {
+		list = l
+		if l.Kind == "" {
+			return nil // it may come after the objects
+		}
+		return s.codec.isListOf(l)
+	}, func(o *wire.Object) error {
+		if err := item.set(o, list); err != nil {
+			return err
+		}
+		yielded = yield(&item)
+		return yielded
+	})
+	page := Page{Version: list.Version, Continue: list.Continue, Remaining: list.Remaining}
+	switch {
+	case yielded != nil:
+		return page, yielded
+	case err != nil:
+		return page, b.explain(item.meta, err)
+	}
+	if err := s.codec.isListOf(list); err != nil {
+		return page, err
+	}
+	return page, nil
+}
+
+// isListOf reports why a list is not one of such objects.
+func (c *codec) isListOf(list wire.ListMeta) error {
+	kind, isList := strings.CutSuffix(list.Kind, "List")
+	switch {
+	case list.Kind == "Table":
+		return &DecodingError{Err: errTable}
+	case !isList || c.kind != "" && kind != c.kind:
+		// An empty one above all: it would delete everything.
+		return &DecodingError{Err: fmt.Errorf("the server sent a %q, not a %sList: use a client for that resource, "+
+			"or say the kind of the objects if it is not the name of their type", list.Kind, c.kind)}
+	}
+	return nil
+}
+
+// Watch implements [Source].
+func (s *wireSource[T]) Watch(ctx context.Context, opts metav1.ListOptions) (Stream[T], error) {
+	opts.Watch = true
+	ctx, cancel := context.WithCancelCause(ctx)
+	b, err := s.open(ctx, opts)
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	return &wireStream[T]{
+		cancel: cancel, body: b, watch: wire.NewWatch(b, wire.DefaultLimits), item: wireItem[T]{source: s},
+	}, nil
+}
+
+// body is a body that is closed at the end of its context, and knows what went wrong
+// with reading it.
+type body struct {
+	ctx  context.Context
+	in   io.ReadCloser
+	stop func() bool
+	err  error // of Read, but for io.EOF
+}
+
+func newBody(ctx context.Context, in io.ReadCloser) *body {
+	return &body{ctx: ctx, in: in, stop: context.AfterFunc(ctx, func() { _ = in.Close() })}
+}
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.in.Read(p)
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
+}
+
+func (b *body) close() {
+	b.stop()
+	_ = b.in.Close()
+}
+
+// explain says what an error of reading means: the end of the context, a connection
+// that broke, or something that makes no sense.
+func (b *body) explain(m store.Meta, err error) error {
+	var decoding *DecodingError
+	switch {
+	case b.ctx.Err() != nil:
+		return context.Cause(b.ctx)
+	case b.err != nil:
+		return b.err
+	case errors.As(err, &decoding):
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("the response is cut off: %w", err)
+	}
+	return &DecodingError{Meta: m, Err: err}
+}
+
+// statusOf returns the error that a Status is.
+func statusOf(o *wire.Object) error {
+	status := &metav1.Status{}
+	if err := decodeStatus(o, status); err != nil {
+		return &DecodingError{Err: fmt.Errorf("an error event that cannot be read: %w", err)}
+	}
+	return apierrors.FromObject(status)
+}
+
+// typeOf is the struct that obj points to.
+func typeOf(obj runtime.Object) (reflect.Type, bool) {
+	typ := reflect.TypeOf(obj)
+	if typ == nil || typ.Kind() != reflect.Pointer || typ.Elem().Kind() != reflect.Struct {
+		return nil, false
+	}
+	return typ.Elem(), true
+}
