@@ -6,18 +6,22 @@ package cells
 import (
 	"context"
 	"fmt"
+	"io"
 	"reflect"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+
+	"github.com/apiary-go/apiary/informer"
 )
 
 // listWatch is a cache.ListerWatcher that finds out at its first use which resource
@@ -31,11 +35,14 @@ type listWatch struct {
 	found *reader
 }
 
+var _ informer.Streamer = (*listWatch)(nil)
+
 // reader reads a resource that was found.
 type reader struct {
 	found
-	list  func(context.Context, metav1.ListOptions) (runtime.Object, error)
-	watch func(context.Context, metav1.ListOptions) (watch.Interface, error)
+	list   func(context.Context, metav1.ListOptions) (runtime.Object, error)
+	watch  func(context.Context, metav1.ListOptions) (watch.Interface, error)
+	stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
 }
 
 // List implements cache.ListerWatcher.
@@ -75,6 +82,36 @@ func (l *listWatch) WatchWithContext(ctx context.Context, opts metav1.ListOption
 		return nil, err
 	}
 	return w, nil
+}
+
+// Stream implements informer.Streamer.
+func (l *listWatch) Stream(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
+	r, err := l.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	body, err := r.stream(ctx, l.selected(opts))
+	if err != nil {
+		l.failed(ctx, r, err)
+		return nil, err
+	}
+	return body, nil
+}
+
+// ObjectType implements informer.Streamer.
+func (l *listWatch) ObjectType() runtime.Object {
+	switch l.mode {
+	case byDynamic:
+		return &unstructured.Unstructured{}
+	case byMetadata:
+		return &metav1.PartialObjectMetadata{}
+	}
+	obj, err := l.scheme.New(l.gvk)
+	if err != nil {
+		return nil // List says so
+	}
+	obj.GetObjectKind().SetGroupVersionKind(l.gvk)
+	return obj
 }
 
 func (l *listWatch) selected(opts metav1.ListOptions) metav1.ListOptions {
@@ -121,21 +158,7 @@ func (l *listWatch) reader(ctx context.Context) (*reader, error) {
 
 // read makes the reader for what was found.
 func (l *listWatch) read(f found) (*reader, error) {
-	switch l.mode {
-	case byDynamic:
-		client := l.client.dynamic.Resource(f.resource).Namespace(l.namespace)
-		return &reader{found: f, watch: client.Watch,
-			list: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-				return client.List(ctx, opts)
-			}}, nil
-	case byMetadata:
-		client := l.client.metadata.Resource(f.resource).Namespace(l.namespace)
-		return &reader{found: f, watch: client.Watch,
-			list: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-				return client.List(ctx, opts)
-			}}, nil
-	}
-	client, err := typedClient(l.client, l.scheme, l.gvk)
+	client, err := l.restClient(f)
 	if err != nil {
 		return nil, fmt.Errorf("client for %s: %w", l.target, err)
 	}
@@ -144,15 +167,37 @@ func (l *listWatch) read(f found) (*reader, error) {
 		if opts.TimeoutSeconds != nil {
 			timeout = time.Duration(*opts.TimeoutSeconds) * time.Second
 		}
-		return client.Get().
+		r := client.Get().
 			NamespaceIfScoped(l.namespace, l.namespace != "").
 			Resource(f.resource.Resource).
 			SpecificallyVersionedParams(&opts, listOptionsCodec, listOptionsVersion).
 			Timeout(timeout).
 			MaxRetries(0) // the reflector tries again, and says so
+		if l.mode == byMetadata {
+			r.SetHeader("Accept", acceptMetadata(opts))
+		}
+		return r
+	}
+	stream := func(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
+		return request(opts).Stream(ctx)
+	}
+	switch l.mode {
+	case byDynamic:
+		client := l.client.dynamic.Resource(f.resource).Namespace(l.namespace)
+		return &reader{found: f, stream: stream, watch: client.Watch,
+			list: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+				return client.List(ctx, opts)
+			}}, nil
+	case byMetadata:
+		client := l.client.metadata.Resource(f.resource).Namespace(l.namespace)
+		return &reader{found: f, stream: stream, watch: client.Watch,
+			list: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+				return client.List(ctx, opts)
+			}}, nil
 	}
 	return &reader{
-		found: f,
+		found:  f,
+		stream: stream,
 		list: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			list, err := l.scheme.New(listOf(l.gvk))
 			if err != nil {
@@ -178,22 +223,44 @@ var (
 	}()
 )
 
-// typedClient makes a client for a kind of a scheme, on the transport that all
-// share: in protobuf if it is a built-in kind in its built-in type.
-func typedClient(state *ClientState, s *runtime.Scheme, gvk schema.GroupVersionKind) (rest.Interface, error) {
-	config := rest.CopyConfig(state.config)
-	if reflect.DeepEqual(goType(s, gvk), goType(scheme.Scheme, gvk)) {
+// acceptMetadata asks for the metadata of objects; what serves lists has another name
+// for it than what serves watches.
+func acceptMetadata(opts metav1.ListOptions) string {
+	as := ";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+	if opts.Watch {
+		as = ";as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+	}
+	return runtime.ContentTypeProtobuf + as + "," + runtime.ContentTypeJSON + as
+}
+
+// restClient makes a client for what was found, on the transport that all share: in
+// protobuf for metadata, and for a built-in kind in its built-in type.
+func (l *listWatch) restClient(f found) (rest.Interface, error) {
+	config, types := rest.CopyConfig(l.client.config), l.scheme
+	switch {
+	case l.mode == byMetadata:
+		config, types = withProtobuf(config), metadataScheme
+	case l.mode == byDynamic:
+		config.ContentType, config.AcceptContentTypes, types = runtime.ContentTypeJSON, runtime.ContentTypeJSON, metadataScheme
+	case reflect.DeepEqual(goType(l.scheme, l.gvk), goType(scheme.Scheme, l.gvk)):
 		config = withProtobuf(config)
 	}
-	gv := gvk.GroupVersion()
+	gv := f.resource.GroupVersion()
 	config.GroupVersion = &gv
 	config.APIPath = "/apis"
 	if gv.Group == "" {
 		config.APIPath = "/api"
 	}
-	config.NegotiatedSerializer = serializer.NewCodecFactory(s).WithoutConversion()
-	return rest.RESTClientForConfigAndClient(config, state.http)
+	config.NegotiatedSerializer = serializer.NewCodecFactory(types).WithoutConversion()
+	return rest.RESTClientForConfigAndClient(config, l.client.http)
 }
+
+// metadataScheme is what clients decode with that decode nothing but errors.
+var metadataScheme = func() *runtime.Scheme {
+	s := runtime.NewScheme()
+	metav1.AddToGroupVersion(s, listOptionsVersion)
+	return s
+}()
 
 func goType(s *runtime.Scheme, gvk schema.GroupVersionKind) reflect.Type {
 	return s.AllKnownTypes()[gvk]
