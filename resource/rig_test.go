@@ -40,7 +40,10 @@ type silentSource struct{ requests chan struct{} }
 
 func (s silentSource) List(ctx context.Context, _ metav1.ListOptions, _ func(informer.Item[*corev1.Pod]) error) (informer.Page, error) {
 	if s.requests != nil {
-		s.requests <- struct{}{}
+		select {
+		case s.requests <- struct{}{}:
+		case <-ctx.Done(): // nobody counts them
+		}
 	}
 	<-ctx.Done()
 	return informer.Page{}, context.Cause(ctx)
