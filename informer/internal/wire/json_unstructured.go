@@ -13,7 +13,7 @@ import (
 // JSONOptions say what is made of JSON, and how.
 type JSONOptions struct {
 	Mask   Mask                // nil is all
-	Intern func([]byte) string // makes the strings; nil is as Go does
+	Intern func([]byte) string // makes strings, but short ones only now and then; nil is as Go does
 }
 
 // DecodeUnstructured makes of an object what unstructured.Unstructured holds: maps,
@@ -45,7 +45,8 @@ func DecodeUnstructured(raw []byte, limits Limits, opts JSONOptions) (map[string
 type decoder struct {
 	cursor
 	intern func([]byte) string
-	keys   keyCache
+	keys   stringCache // of fields
+	texts  stringCache // of values
 
 	// Of the maps and slices that are not complete.
 	entries []entry
@@ -104,8 +105,11 @@ func (d *decoder) value(mask Mask) (any, bool, error) {
 		_, err := d.skip()
 		return nil, false, err
 	case b == '"':
-		v, err := d.string()
-		return v, true, err
+		text, err := d.text()
+		if err != nil {
+			return nil, false, err
+		}
+		return d.texts.value(unquote(text), d.intern), true, nil
 	case b == 't':
 		return true, true, d.literal("true")
 	case b == 'f':
@@ -150,15 +154,6 @@ func parseInt(text []byte) (int64, bool) {
 		n = -n
 	}
 	return n, true
-}
-
-// string makes a string.
-func (d *decoder) string() (string, error) {
-	text, err := d.text()
-	if err != nil {
-		return "", err
-	}
-	return makeString(unquote(text), d.intern), nil
 }
 
 // object makes a map. Of entries of the same name the last one counts.

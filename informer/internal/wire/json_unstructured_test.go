@@ -146,24 +146,38 @@ func FuzzUnstructured(f *testing.F) {
 }
 
 func BenchmarkUnstructured(b *testing.B) {
-	raw := toJSON(b, pod(1))
+	var (
+		raws [][]byte
+		size int
+	)
+	for _, pod := range pods(200).Items {
+		raws = append(raws, toJSON(b, pod))
+		size += len(raws[len(raws)-1])
+	}
 	mask, err := ParseMask([]string{"spec.nodeName", "metadata.labels", "status.phase"})
 	if err != nil {
 		b.Fatal(err)
 	}
-	for name, decode := range map[string]func() (map[string]any, error){
-		"wire":   func() (map[string]any, error) { return DecodeUnstructured(raw, DefaultLimits, JSONOptions{}) },
-		"masked": func() (map[string]any, error) { return DecodeUnstructured(raw, DefaultLimits, JSONOptions{Mask: mask}) },
-		"peer": func() (m map[string]any, err error) {
+	for _, who := range []struct {
+		name   string
+		decode func(raw []byte) (map[string]any, error)
+	}{
+		{"wire", func(raw []byte) (map[string]any, error) {
+			return DecodeUnstructured(raw, DefaultLimits, JSONOptions{})
+		}},
+		{"masked", func(raw []byte) (map[string]any, error) {
+			return DecodeUnstructured(raw, DefaultLimits, JSONOptions{Mask: mask})
+		}},
+		{"peer", func(raw []byte) (m map[string]any, err error) {
 			err = utiljson.Unmarshal(raw, &m)
 			return m, err
-		},
+		}},
 	} {
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(raw)))
+		b.Run(who.name, func(b *testing.B) {
+			b.SetBytes(int64(size / len(raws)))
 			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := decode(); err != nil {
+			for i := 0; b.Loop(); i++ {
+				if _, err := who.decode(raws[i%len(raws)]); err != nil {
 					b.Fatal(err)
 				}
 			}
