@@ -45,8 +45,7 @@ func DecodeUnstructured(raw []byte, limits Limits, opts JSONOptions) (map[string
 type decoder struct {
 	cursor
 	intern func([]byte) string
-	keys   stringCache // of fields
-	texts  stringCache // of values
+	made   stringCache
 
 	// Of the maps and slices that are not complete.
 	entries []entry
@@ -67,7 +66,7 @@ func (d *decoder) begin(raw []byte, limits Limits, intern func([]byte) string) {
 	d.intern = intern
 }
 
-// release gives d back. It holds on to nothing but keys.
+// release gives d back. It holds on to nothing but short strings.
 func (d *decoder) release() {
 	clear(d.entries)
 	clear(d.values)
@@ -109,7 +108,7 @@ func (d *decoder) value(mask Mask) (any, bool, error) {
 		if err != nil {
 			return nil, false, err
 		}
-		return d.texts.value(unquote(text), d.intern), true, nil
+		return d.made.value(unquote(text), d.intern), true, nil
 	case b == 't':
 		return true, true, d.literal("true")
 	case b == 'f':
@@ -172,7 +171,7 @@ func (d *decoder) object(mask Mask) (map[string]any, error) {
 			}
 			continue
 		}
-		key := d.keys.string(name, d.intern)
+		key := d.made.string(name, d.intern)
 		value, found, err := d.value(below)
 		if err != nil {
 			return nil, err
