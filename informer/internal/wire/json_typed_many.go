@@ -6,7 +6,6 @@ package wire
 import (
 	"fmt"
 	"reflect"
-	"strings"
 )
 
 // slice plans a slice, for which the mask is that of its elements. Bytes are text.
@@ -67,7 +66,7 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 	)
 	fields := Mask{}
 	for name, below := range mask {
-		if !strings.HasPrefix(name, "[") {
+		if _, entry := unbracket(name); !entry {
 			fields[name] = below
 		}
 	}
@@ -78,7 +77,8 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 		rest, err = c.plan(t.Elem(), fields, path)
 	}
 	for name, below := range mask {
-		if !strings.HasPrefix(name, "[") || err != nil {
+		key, entry := unbracket(name)
+		if !entry || err != nil {
 			continue
 		}
 		if len(fields) > 0 {
@@ -87,12 +87,12 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 		if some == nil {
 			some = map[string]*plan{}
 		}
-		some[name[1:len(name)-1]], err = c.plan(t.Elem(), below, path+name)
+		some[key], err = c.plan(t.Elem(), below, path+name)
 	}
 	if err != nil {
 		return nil, err
 	}
-	texts := t.Elem().Kind() == reflect.String && t == reflect.TypeFor[map[string]string]()
+	texts := t == reflect.TypeFor[map[string]string]()
 	return func(d *decoder, v reflect.Value) error {
 		switch d.peek() {
 		case 'n':

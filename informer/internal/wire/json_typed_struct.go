@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // field is a field of a struct, or of one that is embedded in it.
@@ -61,15 +62,21 @@ func (c *compiler) structOf(t reflect.Type, mask Mask, path string) (func(*decod
 func maskNames(mask Mask) Mask {
 	names := Mask{}
 	for name, below := range mask {
-		if strings.HasPrefix(name, "[") {
-			name = name[1 : len(name)-1]
-		}
+		name, _ := unbracket(name)
 		if other, known := names[name]; known {
 			below = merged(below, other)
 		}
 		names[name] = below
 	}
 	return names
+}
+
+// unbracket takes the brackets off "[name]". It returns whether there were any.
+func unbracket(name string) (string, bool) {
+	if len(name) < 2 || name[0] != '[' || name[len(name)-1] != ']' {
+		return name, false
+	}
+	return name[1 : len(name)-1], true
 }
 
 func (s *structPlan) decode(d *decoder, v reflect.Value) error {
@@ -222,7 +229,7 @@ func (f *field) read(sf reflect.StructField) (embedded reflect.Type, relevant bo
 	}
 	switch {
 	case strings.ContainsFunc(name, func(r rune) bool {
-		return r == '"' || r == '\\' || r == '\'' || r == '`' || r <= ' '
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", r)
 	}):
 		return nil, false, fmt.Errorf("%q is no name", name)
 	case slices.Contains(strings.Split(options, ","), "string"):
