@@ -3,20 +3,36 @@
 
 package wire
 
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
 // stringCache makes strings of which there are few but again and again, such as the
 // names of fields. As values they are made once, too.
 type stringCache struct {
-	strings [512]string
-	values  [512]any
+	strings [1 << slotBits]string
+	values  [1 << slotBits]any
 }
+
+const slotBits = 10
 
 // maxCached is how long a string may be that is held on to.
 const maxCached = 40
 
-func slot(text []byte) uint32 {
-	// All of it would be better spread, but takes longer.
-	h := uint32(len(text))*0x9e3779b1 ^ uint32(text[0])*0x85ebca6b ^ uint32(text[len(text)-1])*0xc2b2ae35 ^ uint32(text[len(text)/2])*0x27d4eb2f
-	return (h ^ h>>16) % 512
+// slot is where text, which is not empty, is if it is anywhere. It looks at both ends.
+func slot(text []byte) uint64 {
+	var first, last uint64
+	switch n := len(text); {
+	case n >= 8:
+		first, last = binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[n-8:])
+	case n >= 4:
+		first, last = uint64(binary.LittleEndian.Uint32(text)), uint64(binary.LittleEndian.Uint32(text[n-4:]))
+	default:
+		first, last = uint64(text[0]), uint64(text[n/2])<<8|uint64(text[n-1])
+	}
+	h := (first ^ bits.RotateLeft64(last, 27) ^ uint64(len(text))) * 0x9e3779b97f4a7c15
+	return h >> (64 - slotBits)
 }
 
 // string is text, made by intern if it is not there.

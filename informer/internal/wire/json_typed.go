@@ -63,13 +63,22 @@ type plan struct {
 
 type compiler struct {
 	known map[reflect.Type]*plan // of all of a type
+	level int
 }
+
+// maxLevel is how deep types may be nested: a slice of itself has no end, and whatever
+// mask there is for it.
+const maxLevel = 1000
 
 // plan makes the plan of a type. The path is where it is, for errors.
 func (c *compiler) plan(t reflect.Type, mask Mask, path string) (*plan, error) {
 	if p := c.known[t]; p != nil && mask == nil {
 		return p, nil
 	}
+	if c.level++; c.level > maxLevel {
+		return nil, fmt.Errorf("field %q of type %v: there is no end to it", path, t)
+	}
+	defer func() { c.level-- }()
 	p := new(plan)
 	if mask == nil {
 		c.known[t] = p

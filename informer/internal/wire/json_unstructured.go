@@ -77,6 +77,9 @@ func (d *decoder) release() {
 	if cap(d.values) > most {
 		d.values = nil
 	}
+	if cap(d.bracketed) > most {
+		d.bracketed = nil
+	}
 	d.entries, d.values = d.entries[:0], d.values[:0]
 	d.cursor, d.intern = cursor{}, nil
 	decoders.Put(d)

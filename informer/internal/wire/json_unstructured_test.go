@@ -30,7 +30,7 @@ var unstructuredBodies = []string{
 // sameUnstructured compares with what apimachinery makes of an object.
 func sameUnstructured(t *testing.T, raw []byte) {
 	t.Helper()
-	got, err := DecodeUnstructured(raw, DefaultLimits, JSONOptions{})
+	got, err := DecodeUnstructured(raw, asOracle, JSONOptions{})
 	var want map[string]any
 	oracleErr := utiljson.Unmarshal(raw, &want)
 	if oracleErr == nil && want == nil {
@@ -51,7 +51,7 @@ func sameUnstructured(t *testing.T, raw []byte) {
 		t.Errorf("%q: %v", raw, err)
 	}
 	// A mask that wants nothing takes the same for JSON.
-	none, err := DecodeUnstructured(raw, DefaultLimits, JSONOptions{Mask: Mask{}})
+	none, err := DecodeUnstructured(raw, asOracle, JSONOptions{Mask: Mask{}})
 	if err != nil && oracleErr == nil || len(none) != 0 {
 		t.Errorf("%q, masked, is %v, %v", raw, none, err)
 	}
