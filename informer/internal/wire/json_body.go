@@ -48,11 +48,10 @@ func (r *reader) expect(want byte) error {
 	return r.discard(1)
 }
 
-// value goes over the JSON value that is next. Its bytes are valid until anything else
-// is read: where they are all there they are not copied. What is allocated for them is
-// no more than twice what has arrived.
-func (r *reader) value(limit, depth int) ([]byte, error) {
-	s := scanner{depth: depth}
+// value goes over the JSON value that is next, with a scanner that is new. Its bytes
+// are valid until anything else is read: where they are all there they are not copied.
+// What is allocated for them is no more than twice what has arrived.
+func (r *reader) value(limit int, s *scanner) ([]byte, error) {
 	r.buf = r.buf[:0]
 	for {
 		window, err := r.window()
@@ -77,6 +76,7 @@ func (r *reader) value(limit, depth int) ([]byte, error) {
 		if ended {
 			return part, nil
 		}
+		s.seen += n
 	}
 }
 

@@ -27,6 +27,13 @@ func (c *cursor) fail(err error) error {
 // peek goes to the next byte that is no space, and returns it. At the end it is 0,
 // which is nothing in JSON.
 func (c *cursor) peek() byte {
+	if c.at < len(c.data) && c.data[c.at] > ' ' {
+		return c.data[c.at]
+	}
+	return c.space()
+}
+
+func (c *cursor) space() byte {
 	for c.at < len(c.data) {
 		b := c.data[c.at]
 		if b > ' ' || !isSpace(b) {
@@ -154,11 +161,47 @@ func (c *cursor) skip() ([]byte, error) {
 	return c.data[start:c.at:c.at], nil
 }
 
+// literal goes over a literal, of which the first byte was seen.
+func (c *cursor) literal(text string) error {
+	for i := range len(text) {
+		if c.at == len(c.data) {
+			return c.fail(io.ErrUnexpectedEOF)
+		}
+		if c.data[c.at] != text[i] {
+			return c.fail(errLiteral)
+		}
+		c.at++
+	}
+	return nil
+}
+
 // null goes over a null, if that is what is next. It returns whether it is.
 func (c *cursor) null() (bool, error) {
 	if c.peek() != 'n' {
 		return false, nil
 	}
-	_, err := c.skip()
-	return true, err
+	return true, c.literal("null")
+}
+
+// number goes over a number. It returns its bytes, and whether it has neither a
+// fraction nor an exponent.
+func (c *cursor) number() (text []byte, integer bool, err error) {
+	b := c.peek()
+	i := c.at
+	if b == '-' {
+		i++
+	}
+	digits := i
+	for i < len(c.data) && c.data[i]-'0' <= 9 {
+		i++
+	}
+	if i > digits && i < len(c.data) && c.data[i]|0x20 != 'e' && c.data[i] != '.' && (c.data[digits] != '0' || i == digits+1) {
+		text, c.at = c.data[c.at:i:i], i
+		return text, true, nil
+	}
+	if b != '-' && b-'0' > 9 {
+		return nil, false, c.unwanted()
+	}
+	text, err = c.skip()
+	return text, false, err
 }

@@ -90,7 +90,7 @@ func (l *jsonList) member() error {
 	if err != nil {
 		return l.fail(err)
 	}
-	text, err := l.value(l.limits.Object, l.limits.Depth)
+	text, err := l.value(l.limits.Object, &scanner{depth: l.limits.Depth})
 	if err != nil {
 		return l.fail(err)
 	}
@@ -136,7 +136,7 @@ func (l *jsonList) small(read func(*cursor) error) error {
 	start := l.offset
 	var raw []byte
 	if err == nil {
-		raw, err = l.value(l.limits.Object, l.limits.Depth)
+		raw, err = l.value(l.limits.Object, &scanner{depth: l.limits.Depth})
 	}
 	if err == nil {
 		err = within(start, read(&cursor{data: raw, depth: l.limits.Depth}))
@@ -186,11 +186,12 @@ func (l *jsonList) item(o *Object) error {
 	if err == nil && c != '{' {
 		err = fmt.Errorf("an item that is no object but begins with %q", c)
 	}
+	s := scanner{depth: l.limits.Depth}
 	if err == nil {
-		o.Raw, err = l.value(l.limits.Object, l.limits.Depth)
+		o.Raw, err = l.value(l.limits.Object, &s)
 	}
 	if err == nil {
-		err = within(start, jsonMetaOf(o, l.limits.Depth))
+		err = within(start, jsonMetaOf(o, &s))
 	}
 	if err != nil {
 		return l.fail(err)

@@ -11,26 +11,48 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// jsonMetaOf finds out what identifies an object. Of members of the same name the last
-// one counts.
-func jsonMetaOf(o *Object, depth int) error {
-	c := cursor{data: o.Raw, depth: depth}
+// jsonMetaOf finds out what identifies an object, which s has scanned. Of members of
+// the same name the last one counts.
+func jsonMetaOf(o *Object, s *scanner) error {
+	c := cursor{data: o.Raw, depth: s.depth}
 	known := *o
 	*o = Object{Format: JSON, Raw: o.Raw}
-	return c.members(func(name []byte) (err error) {
-		switch string(name) {
-		case "apiVersion":
-			o.APIVersion, err = c.string(known.APIVersion)
-		case "kind":
-			o.Kind, err = c.string(known.Kind)
-		case "metadata":
-			o.Namespace, o.Name, o.UID, o.Version, o.InitialEventsEnd = "", "", "", "", false
-			err = c.objectMeta(o, known.Namespace)
-		default:
-			_, err = c.skip()
+	if s.count > len(s.at) {
+		return c.members(func(name []byte) error {
+			read, err := c.topMember(name, o, &known)
+			if !read && err == nil {
+				_, err = c.skip()
+			}
+			return err
+		})
+	}
+	c.depth--
+	for _, c.at = range s.at[:s.count] {
+		name, err := c.name()
+		if err == nil {
+			_, err = c.topMember(name, o, &known)
 		}
-		return err
-	})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// topMember reads a member of an object, if it is one that identifies it.
+func (c *cursor) topMember(name []byte, o, known *Object) (read bool, err error) {
+	switch string(name) {
+	case "apiVersion":
+		o.APIVersion, err = c.string(known.APIVersion)
+	case "kind":
+		o.Kind, err = c.string(known.Kind)
+	case "metadata":
+		o.Namespace, o.Name, o.UID, o.Version, o.InitialEventsEnd = "", "", "", "", false
+		err = c.objectMeta(o, known.Namespace)
+	default:
+		return false, nil
+	}
+	return true, err
 }
 
 // objectMeta reads an ObjectMeta.

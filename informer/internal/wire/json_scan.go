@@ -18,6 +18,15 @@ type scanner struct {
 	left  uint8  // of an escape: hexadecimal digits that are missing
 	rest  string // of a literal: what is missing
 	nest
+	members
+}
+
+// members are where the names of the members of a value begin. There may be more of
+// them than are noted.
+type members struct {
+	seen  int // bytes of the value before those that are scanned
+	count int
+	at    [8]int
 }
 
 // nest is what a place in a value is nested in: an object is a one, an array a zero,
@@ -110,6 +119,12 @@ func (s *scanner) scan(data []byte) (i int, ended bool, err error) {
 			}
 			if c != '"' {
 				return i, false, unwanted(c)
+			}
+			if s.level == 1 {
+				if s.count < len(s.at) {
+					s.at[s.count] = s.seen + i
+				}
+				s.count++
 			}
 			i++
 			s.key, s.state = true, inString

@@ -4,6 +4,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"unicode/utf16"
@@ -38,18 +39,31 @@ func textEnd(data []byte, i int) int {
 	return i
 }
 
+// plainEnd is how much of text has neither escapes nor anything but ASCII.
+func plainEnd(text []byte) int {
+	i := 0
+	for ; i+8 <= len(text); i += 8 {
+		w := binary.LittleEndian.Uint64(text[i:])
+		slash := w ^ lowBits*'\\'
+		if ((slash-lowBits)&^slash|w)&highBits != 0 {
+			break
+		}
+	}
+	for i < len(text) && text[i] != '\\' && text[i] < utf8.RuneSelf {
+		i++
+	}
+	return i
+}
+
 // unquote is what a string means of which text is between the quotes: text itself, if
 // it has neither escapes nor what is not UTF-8, which becomes U+FFFD as in
 // encoding/json. The escapes are known to be good.
 func unquote(text []byte) []byte {
-	plain := 0
-	for plain < len(text) && text[plain] != '\\' && text[plain] < utf8.RuneSelf {
-		plain++
-	}
+	plain := plainEnd(text)
 	if plain == len(text) {
 		return text
 	}
-	if text[plain] != '\\' && utf8.Valid(text[plain:]) && !escaped(text[plain:]) {
+	if text[plain] != '\\' && utf8.Valid(text[plain:]) && bytes.IndexByte(text[plain:], '\\') < 0 {
 		return text
 	}
 	out := make([]byte, plain, len(text)+2*utf8.UTFMax)
@@ -82,15 +96,6 @@ func unquote(text []byte) []byte {
 		}
 	}
 	return out
-}
-
-func escaped(text []byte) bool {
-	for _, c := range text {
-		if c == '\\' {
-			return true
-		}
-	}
-	return false
 }
 
 // unescape is what c is behind a backslash.

@@ -21,7 +21,7 @@ func (r *reader) nextJSON(limits Limits, e *Event) error {
 		return fmt.Errorf("an event that is no object but begins with %q", c)
 	}
 	start := r.offset
-	raw, err := r.value(limits.Object+eventRoom, limits.Depth+1)
+	raw, err := r.value(limits.Object+eventRoom, &scanner{depth: limits.Depth + 1})
 	if err != nil {
 		return err
 	}
@@ -30,9 +30,12 @@ func (r *reader) nextJSON(limits Limits, e *Event) error {
 
 // read reads an event out of its bytes.
 func (e *Event) read(raw []byte, limits Limits) error {
-	c := &cursor{data: raw, depth: limits.Depth + 1}
-	begin := int64(-1)
-	var object []byte
+	var (
+		c      = &cursor{data: raw, depth: limits.Depth + 1}
+		s      scanner
+		begin  int64
+		object []byte
+	)
 	err := c.members(func(name []byte) error {
 		switch string(name) {
 		case "type":
@@ -42,8 +45,10 @@ func (e *Event) read(raw []byte, limits Limits) error {
 		case "object":
 			c.peek()
 			begin = int64(c.at)
-			var err error
-			object, err = c.skip()
+			s = scanner{depth: limits.Depth}
+			n, _, err := s.scan(raw[begin:]) // it ends: raw was scanned
+			object = raw[begin : begin+int64(n)]
+			c.at += n
 			return err
 		}
 		_, err := c.skip()
@@ -60,5 +65,5 @@ func (e *Event) read(raw []byte, limits Limits) error {
 		return c.fail(tooLarge(uint64(len(object)), limits))
 	}
 	e.Object.Raw = object
-	return within(begin, jsonMetaOf(&e.Object, limits.Depth))
+	return within(begin, jsonMetaOf(&e.Object, &s))
 }

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package wire
+
+import (
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// JSONDecoder makes structs of a type of objects. It may be used concurrently.
+type JSONDecoder struct {
+	t    reflect.Type
+	plan *plan
+}
+
+// NewJSONDecoder makes a decoder for a struct. The type is read as sigs.k8s.io/json
+// does, which Kubernetes uses; an error says what of it is not supported, or which path
+// of the mask is no field of it. A nil mask is all of it.
+func NewJSONDecoder(t reflect.Type, mask Mask) (*JSONDecoder, error) {
+	if t.Kind() != reflect.Struct {
+		return nil, fmt.Errorf("%v is no struct", t)
+	}
+	p, err := (&compiler{known: map[reflect.Type]*plan{}}).plan(t, mask, "")
+	if err != nil {
+		return nil, fmt.Errorf("type %v: %w", t, err)
+	}
+	return &JSONDecoder{t: t, plan: p}, nil
+}
+
+// Decode makes into, a zero struct of the decoder's type that is addressable, what raw
+// says. What it makes is what sigs.k8s.io/json does, case-sensitively; but where that
+// goes on behind a value that does not fit its field, this ends. Errors are an [*Error]
+// of the place in raw, and leave into in any state. Strings are made by intern, short
+// ones only now and then; nil is as Go does. Nothing refers to raw.
+func (j *JSONDecoder) Decode(raw []byte, limits Limits, intern func([]byte) string, into reflect.Value) error {
+	if into.Type() != j.t || !into.CanSet() {
+		return fmt.Errorf("a decoder of %v cannot make %v, or that cannot be set", j.t, into.Type())
+	}
+	d := decoders.Get().(*decoder)
+	defer d.release()
+	d.begin(raw, limits, intern)
+	if b := d.peek(); b != '{' {
+		return d.unwanted()
+	}
+	if err := j.plan.decode(d, into); err != nil {
+		return err
+	}
+	return d.end()
+}
+
+// plan is how a type is made. It exists before it is complete, as types refer to
+// themselves.
+type plan struct {
+	decode func(d *decoder, v reflect.Value) error
+}
+
+type compiler struct {
+	known map[reflect.Type]*plan // of all of a type
+	level int
+}
+
+// maxLevel is how deep types may be nested: a slice of itself has no end, and whatever
+// mask there is for it.
+const maxLevel = 1000
+
+// plan makes the plan of a type. The path is where it is, for errors.
+func (c *compiler) plan(t reflect.Type, mask Mask, path string) (*plan, error) {
+	if p := c.known[t]; p != nil && mask == nil {
+		return p, nil
+	}
+	if c.level++; c.level > maxLevel {
+		return nil, fmt.Errorf("field %q of type %v: there is no end to it", path, t)
+	}
+	defer func() { c.level-- }()
+	p := new(plan)
+	if mask == nil {
+		c.known[t] = p
+	}
+	var err error
+	p.decode, err = c.compile(t, mask, path)
+	return p, err
+}
+
+var (
+	unmarshaler     = reflect.TypeFor[json.Unmarshaler]()
+	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+	timeType        = reflect.TypeFor[metav1.Time]()
+	intOrStringType = reflect.TypeFor[intstr.IntOrString]()
+)
+
+func (c *compiler) compile(t reflect.Type, mask Mask, path string) (func(*decoder, reflect.Value) error, error) {
+	unsupported := func(why string) (func(*decoder, reflect.Value) error, error) {
+		return nil, fmt.Errorf("field %q of type %v: %s", path, t, why)
+	}
+	own, text := false, false
+	if t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface {
+		own = reflect.PointerTo(t).Implements(unmarshaler)
+		text = reflect.PointerTo(t).Implements(textUnmarshaler)
+	}
+	if (own || text) && t.Name() == "" {
+		return unsupported("it has methods but no name")
+	}
+	if mask != nil {
+		switch kind := t.Kind(); {
+		case own, kind != reflect.Struct && kind != reflect.Map && kind != reflect.Pointer && kind != reflect.Slice && kind != reflect.Interface:
+			for name := range mask {
+				return nil, fmt.Errorf("field %q: there are no fields in %v", join(path, name), t)
+			}
+		}
+	}
+	switch {
+	case t == timeType:
+		return decodeTime, nil
+	case t == intOrStringType:
+		return decodeIntOrString, nil
+	case own:
+		return decodeOwn, nil
+	case text:
+		return unsupported("it is made of text")
+	case t == reflect.TypeFor[json.Number]():
+		return unsupported("it is a number as text")
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return decodeBool, nil
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return decodeInt, nil
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		return decodeUint, nil
+	case reflect.Float32, reflect.Float64:
+		return decodeFloat, nil
+	case reflect.String:
+		return decodeString, nil
+	case reflect.Struct:
+		return c.structOf(t, mask, path)
+	case reflect.Slice:
+		return c.slice(t, mask, path)
+	case reflect.Map:
+		return c.mapOf(t, mask, path)
+	case reflect.Interface:
+		if t.NumMethod() == 0 {
+			return decodeAny(mask), nil
+		}
+	case reflect.Pointer:
+		below, err := c.plan(t.Elem(), mask, path)
+		if err != nil {
+			return nil, err
+		}
+		return func(d *decoder, v reflect.Value) error {
+			if null, err := d.null(); null || err != nil {
+				v.SetZero()
+				return err
+			}
+			if v.IsNil() {
+				v.Set(reflect.New(t.Elem()))
+			}
+			return below.decode(d, v.Elem())
+		}, nil
+	}
+	return unsupported("there is no such thing in JSON")
+}
+
+// join is the path of a field below path.
+func join(path, name string) string {
+	if path == "" || name != "" && name[0] == '[' {
+		return path + name
+	}
+	return path + "." + name
+}
+
+var errType = errors.New("a value that does not fit its field")
+
+// unfit is the error of a value that does not fit v, if it is JSON.
+func (d *decoder) unfit(v reflect.Value) error {
+	d.peek()
+	at := d.at
+	if _, err := d.skip(); err != nil {
+		return err
+	}
+	value := d.data[at:min(d.at, at+40)]
+	d.at = at
+	return d.fail(fmt.Errorf("%w: %q for %v", errType, value, v.Type()))
+}

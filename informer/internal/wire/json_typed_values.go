@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package wire
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// A null is no value for what is no pointer, map, slice or interface: it stays what it
+// is.
+
+func decodeBool(d *decoder, v reflect.Value) error {
+	switch d.peek() {
+	case 't':
+		v.SetBool(true)
+		return d.literal("true")
+	case 'f':
+		v.SetBool(false)
+		return d.literal("false")
+	case 'n':
+		return d.literal("null")
+	}
+	return d.unfit(v)
+}
+
+// numeral goes over a number or a null, of which there is none.
+func (d *decoder) numeral(v reflect.Value) ([]byte, error) {
+	switch b := d.peek(); {
+	case b == 'n':
+		return nil, d.literal("null")
+	case b != '-' && b-'0' > 9:
+		return nil, d.unfit(v)
+	}
+	text, _, err := d.number()
+	return text, err
+}
+
+func decodeInt(d *decoder, v reflect.Value) error {
+	d.peek()
+	at := d.at
+	text, err := d.numeral(v)
+	if text == nil {
+		return err
+	}
+	n, ok := parseInt(text)
+	if !ok || v.OverflowInt(n) {
+		d.at = at
+		return d.unfit(v)
+	}
+	v.SetInt(n)
+	return nil
+}
+
+func decodeUint(d *decoder, v reflect.Value) error {
+	d.peek()
+	at := d.at
+	text, err := d.numeral(v)
+	if text == nil {
+		return err
+	}
+	n, err := strconv.ParseUint(string(text), 10, 64)
+	if err != nil || v.OverflowUint(n) {
+		d.at = at
+		return d.unfit(v)
+	}
+	v.SetUint(n)
+	return nil
+}
+
+func decodeFloat(d *decoder, v reflect.Value) error {
+	d.peek()
+	at := d.at
+	text, err := d.numeral(v)
+	if text == nil {
+		return err
+	}
+	n, err := strconv.ParseFloat(string(text), v.Type().Bits())
+	if err != nil || v.OverflowFloat(n) {
+		d.at = at
+		return d.unfit(v)
+	}
+	v.SetFloat(n)
+	return nil
+}
+
+func decodeString(d *decoder, v reflect.Value) error {
+	switch d.peek() {
+	case '"':
+		text, err := d.text()
+		if err == nil {
+			v.SetString(d.made.string(unquote(text), d.intern))
+		}
+		return err
+	case 'n':
+		return d.literal("null")
+	}
+	return d.unfit(v)
+}
+
+// decodeAny makes what an object without a type has.
+func decodeAny(mask Mask) func(*decoder, reflect.Value) error {
+	return func(d *decoder, v reflect.Value) error {
+		value, _, err := d.value(mask)
+		if err != nil {
+			return err
+		}
+		if value == nil {
+			v.SetZero()
+		} else {
+			v.Set(reflect.ValueOf(value))
+		}
+		return nil
+	}
+}
+
+// decodeOwn leaves it to the type, a null as well.
+func decodeOwn(d *decoder, v reflect.Value) error {
+	d.peek()
+	at := d.at
+	raw, err := d.skip()
+	if err != nil {
+		return err
+	}
+	if err := v.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(raw); err != nil {
+		d.at = at
+		return d.fail(fmt.Errorf("%w: %w", errType, err))
+	}
+	return nil
+}
+
+// decodeTime is what the type does itself, without a decoder for the text.
+func decodeTime(d *decoder, v reflect.Value) error {
+	if d.peek() != '"' {
+		return decodeOwn(d, v)
+	}
+	at := d.at
+	text, err := d.text()
+	if err != nil {
+		return err
+	}
+	parsed, err := time.Parse(time.RFC3339, string(unquote(text)))
+	if err != nil {
+		d.at = at
+		return d.fail(fmt.Errorf("%w: %w", errType, err))
+	}
+	v.Addr().Interface().(*metav1.Time).Time = parsed.Local()
+	return nil
+}
+
+// decodeIntOrString is what the type does itself, without a decoder for the value.
+func decodeIntOrString(d *decoder, v reflect.Value) error {
+	to := v.Addr().Interface().(*intstr.IntOrString)
+	at := d.at
+	switch b := d.peek(); {
+	case b == '"':
+		text, err := d.text()
+		if err != nil {
+			return err
+		}
+		to.Type, to.StrVal = intstr.String, d.made.string(unquote(text), d.intern)
+		return nil
+	case b == '-' || b-'0' <= 9:
+		text, integer, err := d.number()
+		if err != nil {
+			return err
+		}
+		if n, ok := parseInt(text); ok && integer && n >= math.MinInt32 && n <= math.MaxInt32 {
+			to.Type, to.IntVal = intstr.Int, int32(n)
+			return nil
+		}
+		d.at = at
+	}
+	return decodeOwn(d, v)
+}
+
+// decodeBytes makes bytes of text in base64.
+func decodeBytes(d *decoder, v reflect.Value) error {
+	at := d.at
+	text, err := d.text()
+	if err != nil {
+		return err
+	}
+	text = unquote(text)
+	data := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+	n, err := base64.StdEncoding.Decode(data, text)
+	if err != nil {
+		d.at = at
+		return d.fail(fmt.Errorf("%w: %w", errType, err))
+	}
+	v.SetBytes(data[:n])
+	return nil
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package wire
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// JSONOptions say what is made of JSON, and how.
+type JSONOptions struct {
+	Mask   Mask                // nil is all
+	Intern func([]byte) string // makes strings, but short ones only now and then; nil is as Go does
+}
+
+// DecodeUnstructured makes of an object what unstructured.Unstructured holds: maps,
+// slices, strings, bools, int64 or else float64, and nil. It is what k8s.io/apimachinery
+// makes of it, but that what is no object is an error, a null included. Errors are an
+// [*Error] of the place in raw; what a mask leaves out must be JSON as well.
+//
+// A mask is one of maps that may be structs: a name in it and "[name]" are the same.
+// Below what is neither a map nor a slice there is nothing: a mask that wants something
+// of it finds no field, or a nil in a slice.
+func DecodeUnstructured(raw []byte, limits Limits, opts JSONOptions) (map[string]any, error) {
+	d := decoders.Get().(*decoder)
+	defer d.release()
+	d.begin(raw, limits, opts.Intern)
+	if b := d.peek(); b != '{' {
+		return nil, d.unwanted()
+	}
+	object, err := d.object(opts.Mask)
+	if err == nil {
+		err = d.end()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return object, nil
+}
+
+// decoder makes values of JSON. It is used again and again.
+type decoder struct {
+	cursor
+	intern func([]byte) string
+	made   stringCache
+
+	// Of the maps and slices that are not complete.
+	entries []entry
+	values  []any
+
+	bracketed []byte
+}
+
+type entry struct {
+	key   string
+	value any
+}
+
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+func (d *decoder) begin(raw []byte, limits Limits, intern func([]byte) string) {
+	d.cursor = cursor{data: raw, depth: limits.Depth}
+	d.intern = intern
+}
+
+// release gives d back. It holds on to nothing but short strings.
+func (d *decoder) release() {
+	clear(d.entries)
+	clear(d.values)
+	const most = 1 << 10
+	if cap(d.entries) > most {
+		d.entries = nil
+	}
+	if cap(d.values) > most {
+		d.values = nil
+	}
+	if cap(d.bracketed) > most {
+		d.bracketed = nil
+	}
+	d.entries, d.values = d.entries[:0], d.values[:0]
+	d.cursor, d.intern = cursor{}, nil
+	decoders.Put(d)
+}
+
+// end is an error if there is anything left.
+func (d *decoder) end() error {
+	if b := d.peek(); d.at != len(d.data) {
+		return d.fail(fmt.Errorf("%q behind the end of the object", b))
+	}
+	return nil
+}
+
+// value makes a value. It returns false if the mask wants nothing of it.
+func (d *decoder) value(mask Mask) (any, bool, error) {
+	b := d.peek()
+	switch {
+	case b == '{':
+		v, err := d.object(mask)
+		return v, true, err
+	case b == '[':
+		v, err := d.array(mask)
+		return v, true, err
+	case mask != nil:
+		_, err := d.skip()
+		return nil, false, err
+	case b == '"':
+		text, err := d.text()
+		if err != nil {
+			return nil, false, err
+		}
+		return d.made.value(unquote(text), d.intern), true, nil
+	case b == 't':
+		return true, true, d.literal("true")
+	case b == 'f':
+		return false, true, d.literal("false")
+	case b == 'n':
+		return nil, true, d.literal("null")
+	}
+	at := d.at
+	text, integer, err := d.number()
+	if err != nil {
+		return nil, false, err
+	}
+	if n, ok := parseInt(text); ok && (integer || !strings.Contains(string(text), ".")) {
+		return n, true, nil
+	}
+	f, err := strconv.ParseFloat(string(text), 64)
+	if err != nil {
+		d.at = at
+		return nil, false, d.fail(fmt.Errorf("a number: %w", err))
+	}
+	return f, true, nil
+}
+
+// parseInt is strconv.ParseInt of a number in JSON.
+func parseInt(text []byte) (int64, bool) {
+	digits := text
+	if digits[0] == '-' {
+		digits = digits[1:]
+	}
+	if len(digits) > 18 {
+		n, err := strconv.ParseInt(string(text), 10, 64)
+		return n, err == nil
+	}
+	var n int64
+	for _, c := range digits {
+		if c -= '0'; c > 9 {
+			return 0, false
+		}
+		n = n*10 + int64(c)
+	}
+	if len(digits) < len(text) {
+		n = -n
+	}
+	return n, true
+}
+
+// object makes a map. Of entries of the same name the last one counts.
+func (d *decoder) object(mask Mask) (map[string]any, error) {
+	base := len(d.entries)
+	more, err := d.open('}')
+	for ; more && err == nil; more, err = d.more('}') {
+		name, err := d.name()
+		if err != nil {
+			return nil, err
+		}
+		below, wanted := d.below(mask, name)
+		if !wanted {
+			if _, err := d.skip(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		key := d.made.string(name, d.intern)
+		value, found, err := d.value(below)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			value = omitted
+		}
+		d.entries = append(d.entries, entry{key, value})
+	}
+	if err != nil {
+		return nil, err
+	}
+	entries := d.entries[base:]
+	object := make(map[string]any, len(entries))
+	for i := range entries {
+		object[entries[i].key] = entries[i].value
+	}
+	if mask != nil {
+		for key, value := range object {
+			if value == omitted {
+				delete(object, key)
+			}
+		}
+	}
+	clear(entries)
+	d.entries = d.entries[:base]
+	return object, nil
+}
+
+// array makes a slice.
+func (d *decoder) array(mask Mask) ([]any, error) {
+	base := len(d.values)
+	more, err := d.open(']')
+	for ; more && err == nil; more, err = d.more(']') {
+		value, _, err := d.value(mask)
+		if err != nil {
+			return nil, err
+		}
+		d.values = append(d.values, value)
+	}
+	if err != nil {
+		return nil, err
+	}
+	values := d.values[base:]
+	array := make([]any, len(values))
+	copy(array, values)
+	clear(values)
+	d.values = d.values[:base]
+	return array, nil
+}
+
+// omitted is the value of what a mask leaves out of a map.
+var omitted any = new(struct{ _ byte })
+
+// below is the mask of a field, and whether the field is wanted.
+func (d *decoder) below(mask Mask, name []byte) (Mask, bool) {
+	if mask == nil {
+		return nil, true
+	}
+	d.bracketed = append(append(append(d.bracketed[:0], '['), name...), ']')
+	entry, isEntry := mask[string(d.bracketed)]
+	if len(name) > 0 && name[0] == '[' { // in a mask that is no name
+		return entry, isEntry
+	}
+	field, isField := mask[string(name)]
+	switch {
+	case !isField:
+		return entry, isEntry
+	case !isEntry || field == nil:
+		return field, true
+	case entry == nil:
+		return nil, true
+	}
+	return merged(entry, field), true
+}
+
+// merged is what either of two masks wants.
+func merged(a, b Mask) Mask {
+	if a == nil || b == nil {
+		return nil
+	}
+	both := make(Mask, len(a)+len(b))
+	for name, below := range a {
+		both[name] = below
+	}
+	for name, below := range b {
+		if other, known := both[name]; known {
+			below = merged(other, below)
+		}
+		both[name] = below
+	}
+	return both
+}
