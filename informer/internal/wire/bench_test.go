@@ -24,8 +24,8 @@ func encodedPods(b *testing.B, n int) [][]byte {
 	return all
 }
 
-// decoders are ways to make a pod of its bytes.
-func decoders(b *testing.B) map[string]func(*Object, *corev1.Pod) error {
+// podDecoders are ways to make a pod of its bytes.
+func podDecoders(b *testing.B) map[string]func(*Object, *corev1.Pod) error {
 	b.Helper()
 	made := func(mask Mask, share *Share) func(*Object, *corev1.Pod) error {
 		d, err := NewProtoDecoder(reflect.TypeFor[corev1.Pod](), mask, share)
@@ -57,7 +57,7 @@ func BenchmarkDecodePod(b *testing.B) {
 	all := encodedPods(b, n)
 	for _, name := range []string{"generated", "ours", "shared", "four fields"} {
 		b.Run(name, func(b *testing.B) {
-			decode := decoders(b)[name]
+			decode := podDecoders(b)[name]
 			kept := make([]*corev1.Pod, n)
 			i := 0
 			for b.Loop() {
@@ -80,7 +80,7 @@ func BenchmarkRetained(b *testing.B) {
 	for _, name := range []string{"generated", "ours", "shared", "four fields"} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				decode := decoders(b)[name]
+				decode := podDecoders(b)[name]
 				before := inUse()
 				kept := make([]*corev1.Pod, n)
 				for i := range kept {

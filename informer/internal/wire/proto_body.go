@@ -27,7 +27,7 @@ func readProtobufList(r *reader, limits Limits, about func(ListMeta) error, yiel
 		field, kind, err := r.tag(math.MaxInt64)
 		if err == io.EOF {
 			if !read {
-				return list, r.fail(errors.New("the envelope holds no list"))
+				return list, r.fail(fmt.Errorf("the envelope holds no list: %w", io.ErrUnexpectedEOF))
 			}
 			return list, nil
 		}

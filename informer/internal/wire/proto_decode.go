@@ -52,7 +52,7 @@ func (d *ProtoDecoder) Decode(o *Object, into any) error {
 // message reads data into the value at p, which is of the type of m.
 func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error {
 	if m.method {
-		return reflect.NewAt(m.typ, p).Interface().(unmarshaler).Unmarshal(data)
+		return reflect.NewAt(m.typ, p).Interface().(protoUnmarshaler).Unmarshal(data)
 	}
 	if d.depth == maxDepth {
 		return fmt.Errorf("more than %d messages in one another", maxDepth)

@@ -67,13 +67,13 @@ const (
 	readMap
 )
 
-// unmarshaler is what the types of Kubernetes have.
-type unmarshaler interface{ Unmarshal([]byte) error }
+// protoUnmarshaler is what the types of Kubernetes have.
+type protoUnmarshaler interface{ Unmarshal([]byte) error }
 
 var (
-	unmarshalerType = reflect.TypeFor[unmarshaler]()
-	typeMetaType    = reflect.TypeFor[metav1.TypeMeta]()
-	objectMetaType  = reflect.TypeFor[metav1.ObjectMeta]()
+	protoUnmarshalerType = reflect.TypeFor[protoUnmarshaler]()
+	typeMetaType         = reflect.TypeFor[metav1.TypeMeta]()
+	objectMetaType       = reflect.TypeFor[metav1.ObjectMeta]()
 )
 
 // planner makes messages of types.
@@ -105,7 +105,7 @@ func (p *planner) plan(typ reflect.Type, mask Mask, path string) (*message, erro
 	m := &message{typ: typ}
 	p.done[at] = m
 	if !hasFields(typ) {
-		if !reflect.PointerTo(typ).Implements(unmarshalerType) {
+		if !reflect.PointerTo(typ).Implements(protoUnmarshalerType) {
 			return nil, fmt.Errorf("%s: %w", typ, errNoFields)
 		}
 		if mask != nil {
@@ -142,7 +142,7 @@ func (p *planner) plan(typ reflect.Type, mask Mask, path string) (*message, erro
 		if !wanted {
 			continue
 		}
-		field, err := p.field(f, below, join(path, name))
+		field, err := p.field(f, below, joinPath(path, name))
 		if err != nil {
 			return nil, fmt.Errorf("%s.%s: %w", typ, f.Name, err)
 		}
@@ -156,13 +156,13 @@ func (p *planner) plan(typ reflect.Type, mask Mask, path string) (*message, erro
 	}
 	for name := range mask {
 		if !known[name] && !(path == "" && (name == "apiVersion" || name == "kind")) {
-			return nil, fmt.Errorf("field %q: a %s has none of that name", join(path, name), typ)
+			return nil, fmt.Errorf("field %q: a %s has none of that name", joinPath(path, name), typ)
 		}
 	}
 	return m, nil
 }
 
-func join(path, name string) string {
+func joinPath(path, name string) string {
 	if path == "" {
 		return name
 	}
@@ -250,7 +250,7 @@ func (p *planner) field(f reflect.StructField, mask Mask, path string) (*protoFi
 	case typ.Kind() == reflect.Pointer:
 		field.pointer = true
 		typ = typ.Elem()
-	case typ.Kind() == reflect.Slice && typ.Elem().Kind() != reflect.Uint8 && !reflect.PointerTo(typ).Implements(unmarshalerType):
+	case typ.Kind() == reflect.Slice && typ.Elem().Kind() != reflect.Uint8 && !reflect.PointerTo(typ).Implements(protoUnmarshalerType):
 		field.repeated = true
 		typ = typ.Elem()
 	}
@@ -266,7 +266,7 @@ func (p *planner) value(field *protoField, typ reflect.Type, mask Mask, path str
 	}
 	field.wire = bytesType
 	switch kind, scalar := kinds[typ.Kind()]; {
-	case reflect.PointerTo(typ).Implements(unmarshalerType) || typ.Kind() == reflect.Struct:
+	case reflect.PointerTo(typ).Implements(protoUnmarshalerType) || typ.Kind() == reflect.Struct:
 		field.read = readMessage
 		field.elem, err = p.plan(typ, mask, path)
 		return err

@@ -44,11 +44,13 @@ const (
 )
 
 // NewShare returns a Share in which there is nothing.
-func NewShare() *Share {
+func NewShare() *Share { return newShare(seenSize, textsSize) }
+
+func newShare(seen, texts int) *Share {
 	return &Share{
 		seed: maphash.MakeSeed(), check: maphash.MakeSeed(),
-		seen: make([]uint32, seenSize), parts: map[uint64]part{}, sweepAt: sweepMin,
-		texts: make([]string, textsSize),
+		seen: make([]uint32, seen), parts: map[uint64]part{}, sweepAt: sweepMin,
+		texts: make([]string, texts),
 	}
 }
 
@@ -67,7 +69,7 @@ func (s *Share) find(field uint64, data []byte) (found, bool) {
 		return found{}, false
 	}
 	hash := maphash.Bytes(s.seed, data) + field*0x9e3779b97f4a7c15
-	slot, mark := hash%seenSize, uint32(hash>>32)|1
+	slot, mark := hash%uint64(len(s.seen)), uint32(hash>>32)|1
 	if p, ok := s.parts[hash]; ok {
 		check := maphash.Bytes(s.check, data)
 		if p.check == check {
@@ -113,7 +115,7 @@ func (s *Share) Text(data []byte) string {
 	if len(data) > longText {
 		return string(data)
 	}
-	at := &s.texts[maphash.Bytes(s.seed, data)%textsSize]
+	at := &s.texts[maphash.Bytes(s.seed, data)%uint64(len(s.texts))]
 	if *at != string(data) {
 		*at = string(data)
 	}
