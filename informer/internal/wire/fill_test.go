@@ -55,7 +55,7 @@ func (f *filler) value(v reflect.Value) {
 		*to = runtime.RawExtension{Raw: []byte(`{"a":1}`)}
 		return
 	case *metav1.FieldsV1:
-		*to = metav1.FieldsV1{Raw: []byte(`{"f:metadata":{}}`)}
+		*to = *metav1.NewFieldsV1(`{"f:metadata":{}}`)
 		return
 	}
 	f.depth++

@@ -19,15 +19,7 @@ import (
 // times of its own.
 const templates = 500
 
-// makePods makes pods such as deployments do.
-func makePods(n int) []*corev1.Pod {
-	pods := make([]*corev1.Pod, n)
-	for i := range pods {
-		pods[i] = makePod(i)
-	}
-	return pods
-}
-
+// makePod makes one of the pods that deployments make.
 func makePod(i int) *corev1.Pod {
 	var (
 		k       = i % templates
