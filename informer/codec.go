@@ -4,6 +4,7 @@
 package informer
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"sync"
@@ -19,36 +20,53 @@ import (
 
 // codec makes objects of one type of what a server sends.
 type codec struct {
-	typ  reflect.Type // a struct; nil: unstructured
-	kind string       // that the objects must have; empty: any
+	typ    reflect.Type // a struct; nil: unstructured
+	kind   string       // that the objects must have; empty: any
+	limits wire.Limits
+	mask   wire.Mask // nil: all
 
-	mu       sync.Mutex // a decoder is for one goroutine at a time
-	share    *wire.Share
+	mu       sync.Mutex         // one object at a time
 	protobuf *wire.ProtoDecoder // nil: it has none
+	json     *wire.JSONDecoder  // nil: it is slow
+	intern   func([]byte) string
 }
 
 // newCodec returns nil if objects of the type of obj are not read from streams.
-func newCodec(obj runtime.Object) *codec {
+func newCodec(obj runtime.Object, o sourceOptions) (*codec, error) {
 	if isNil(obj) {
-		return nil
+		return nil, nil
 	}
-	kind := obj.GetObjectKind().GroupVersionKind().Kind
-	c := &codec{kind: kind, share: wire.NewShare()}
+	mask, err := o.mask()
+	if err != nil {
+		return nil, fmt.Errorf("WithFields: %w", err)
+	}
+	c := &codec{kind: obj.GetObjectKind().GroupVersionKind().Kind, limits: o.limits, mask: mask}
+	var share *wire.Share
+	if !o.alone {
+		share = wire.NewShare()
+		c.intern = share.Text
+	}
 	if _, ok := obj.(*unstructured.Unstructured); ok {
-		return c
+		return c, nil
 	}
 	typ, ok := typeOf(obj)
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	c.typ = typ
 	if c.kind == "" {
 		c.kind = typ.Name()
 	}
-	if d, err := wire.NewProtoDecoder(typ, nil, c.share); err == nil {
-		c.protobuf = d
+	var noProtobuf, noJSON error
+	c.protobuf, noProtobuf = wire.NewProtoDecoder(typ, mask, share)
+	c.json, noJSON = wire.NewJSONDecoder(typ, mask)
+	if mask != nil && noJSON != nil { // which knows all types that there are of objects
+		return nil, fmt.Errorf("WithFields: %w", noJSON)
 	}
-	return c
+	if mask != nil && noProtobuf != nil && reflect.PointerTo(typ).Implements(reflect.TypeFor[interface{ Unmarshal([]byte) error }]()) {
+		return nil, fmt.Errorf("WithFields: %w", noProtobuf)
+	}
+	return c, nil
 }
 
 // decode makes an object of what was sent.
@@ -59,17 +77,20 @@ func (c *codec) decode(o *wire.Object) (runtime.Object, error) {
 	case c.typ == nil && o.Format == wire.JSON:
 		return c.unstructured(o)
 	case c.typ == nil:
-		return nil, fmt.Errorf("an object in protobuf, which cannot be unstructured: use a client for JSON")
+		return nil, errors.New("an object in protobuf, which cannot be unstructured: use a client for JSON")
 	}
-	obj := reflect.New(c.typ).Interface().(runtime.Object)
+	made := reflect.New(c.typ)
+	obj := made.Interface().(runtime.Object)
 	var err error
 	switch {
-	case o.Format == wire.JSON:
-		err = utiljson.Unmarshal(o.Raw, obj)
-	case c.protobuf == nil:
+	case o.Format == wire.Protobuf && c.protobuf == nil:
 		err = fmt.Errorf("an object in protobuf, which a %s cannot be read from: use a client for JSON", c.typ)
-	default:
+	case o.Format == wire.Protobuf:
 		err = c.protobuf.Decode(o, obj)
+	case c.json == nil:
+		err = utiljson.Unmarshal(o.Raw, obj)
+	default:
+		err = c.json.Decode(o.Raw, c.limits, c.intern, made.Elem())
 	}
 	if err != nil {
 		return nil, err
@@ -79,14 +100,14 @@ func (c *codec) decode(o *wire.Object) (runtime.Object, error) {
 }
 
 func (c *codec) unstructured(o *wire.Object) (runtime.Object, error) {
-	content := map[string]any{}
-	if err := utiljson.Unmarshal(o.Raw, &content); err != nil {
+	content, err := wire.DecodeUnstructured(o.Raw, c.limits, wire.JSONOptions{Mask: c.mask, Intern: c.intern})
+	if err != nil {
 		return nil, err
 	}
 	u := &unstructured.Unstructured{Object: content}
 	if u.GetKind() == "" {
 		if o.Kind == "" {
-			return nil, fmt.Errorf("an object that does not say of which kind it is")
+			return nil, errors.New("an object that does not say of which kind it is")
 		}
 		u.SetKind(o.Kind)
 		u.SetAPIVersion(o.APIVersion)

@@ -7,16 +7,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/watchlist"
 
+	"github.com/apiary-go/apiary/informer/internal/wire"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -53,7 +56,7 @@ const patience = 500 * time.Millisecond
 //     list; where that fails they have no version.
 //   - Lists and events in the form of a Table are errors, and so is whatever
 //     has no metadata or no name: they are never taken for an empty collection.
-func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Object) (T, error)) Source[T] {
+func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Object) (T, error), opts ...SourceOption) Source[T] {
 	s := &listerWatcher[T]{convert: convert, typed: convert == nil}
 	if s.typed {
 		s.convert = assert[T]
@@ -63,31 +66,78 @@ func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Objec
 	}
 	s.lw = cache.ToListerWatcherWithContext(lw)
 	s.streams = !watchlist.DoesClientNotSupportWatchListSemantics(lw)
-	if streamed := s.streamed(lw); streamed != nil {
+	var o sourceOptions
+	if o, s.err = gatherSource(opts); s.err != nil {
+		return s
+	}
+	if streamed := s.streamed(lw, o); streamed != nil {
 		return streamed
+	}
+	if s.err == nil && o.masked {
+		s.leaveOut(o)
 	}
 	return s
 }
 
 // streamed returns a source that reads the bodies of lw, nil if that is not to be.
-func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher) Source[T] {
-	var obj runtime.Object
-	if s.typed && reflect.TypeFor[T]().Kind() == reflect.Pointer {
-		obj, _ = reflect.New(reflect.TypeFor[T]().Elem()).Interface().(runtime.Object)
-	}
+func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) Source[T] {
+	own := ownType[T](s.typed)
+	var stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
+	sent := own
 	switch lw := lw.(type) {
 	case *ListWatch:
-		if lw.asMade() {
-			return newWireSource(*s, lw.stream, obj)
+		if !lw.asMade() {
+			return nil
 		}
+		stream = lw.stream
 	case Streamer:
-		sent := lw.ObjectType()
-		if s.typed && reflect.TypeOf(sent) != reflect.TypeOf(obj) {
+		sent, stream = lw.ObjectType(), lw.Stream
+		if s.typed && reflect.TypeOf(sent) != reflect.TypeOf(own) {
 			return nil // which says so
 		}
-		return newWireSource(*s, lw.Stream, sent)
+	default:
+		return nil
 	}
-	return nil
+	codec, err := newCodec(sent, o)
+	if err != nil {
+		s.err = err
+		return nil
+	}
+	if codec == nil {
+		return nil
+	}
+	return &wireSource[T]{listerWatcher: *s, stream: stream, codec: codec}
+}
+
+// ownType is an empty T, if the objects are such and T is a pointer to a struct.
+func ownType[T any](typed bool) runtime.Object {
+	if !typed || reflect.TypeFor[T]().Kind() != reflect.Pointer {
+		return nil
+	}
+	obj, _ := reflect.New(reflect.TypeFor[T]().Elem()).Interface().(runtime.Object)
+	return obj
+}
+
+// leaveOut has fields be left out of objects before they are converted.
+func (s *listerWatcher[T]) leaveOut(o sourceOptions) {
+	mask, err := o.mask()
+	if err == nil {
+		if typ, ok := typeOf(ownType[T](s.typed)); ok && typ != reflect.TypeFor[unstructured.Unstructured]() {
+			_, err = wire.NewJSONDecoder(typ, mask)
+		}
+	}
+	if err != nil {
+		s.err = fmt.Errorf("WithFields: %w", err)
+		return
+	}
+	m := &masker{mask: mask, limits: o.limits}
+	convert := s.convert
+	s.convert = func(obj runtime.Object) (t T, err error) {
+		if obj, err = m.only(obj); err != nil {
+			return t, err
+		}
+		return convert(obj)
+	}
 }
 
 func assert[T any](obj runtime.Object) (T, error) {
@@ -102,8 +152,9 @@ func assert[T any](obj runtime.Object) (T, error) {
 type listerWatcher[T any] struct {
 	lw      cache.ListerWatcherWithContext // nil: none was given
 	convert func(runtime.Object) (T, error)
-	typed   bool // convert is a type assertion
+	typed   bool // objects are T as they were decoded
 	streams bool
+	err     error // what is wrong with the options
 }
 
 var errNoListerWatcher = errors.New("FromListerWatcher was given no ListerWatcher")
@@ -112,6 +163,9 @@ var errNoListerWatcher = errors.New("FromListerWatcher was given no ListerWatche
 func (s *listerWatcher[T]) validate() error {
 	if s.lw == nil {
 		return errNoListerWatcher
+	}
+	if s.err != nil {
+		return s.err
 	}
 	if v, ok := s.lw.(interface{ validate() error }); ok {
 		return v.validate()

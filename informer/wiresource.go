@@ -26,15 +26,6 @@ type wireSource[T any] struct {
 	codec  *codec
 }
 
-// newWireSource returns nil if objects of the type are not read from streams.
-func newWireSource[T any](s listerWatcher[T], stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error), obj runtime.Object) Source[T] {
-	c := newCodec(obj)
-	if c == nil {
-		return nil
-	}
-	return &wireSource[T]{listerWatcher: s, stream: stream, codec: c}
-}
-
 // open sends a request.
 func (s *wireSource[T]) open(ctx context.Context, opts metav1.ListOptions) (*body, error) {
 	in, err := await(ctx, func() (io.ReadCloser, error) { return s.stream(ctx, opts) },
@@ -61,7 +52,7 @@ func (s *wireSource[T]) List(ctx context.Context, opts metav1.ListOptions, yield
 		yielded error
 		list    wire.ListMeta
 	)
-	list, err = wire.ReadList(b, wire.DefaultLimits, func(l wire.ListMeta) error {
+	list, err = wire.ReadList(b, s.codec.limits, func(l wire.ListMeta) error {
 		list = l
 		if l.Kind == "" {
 			return nil // it may come after the objects
@@ -111,7 +102,7 @@ func (s *wireSource[T]) Watch(ctx context.Context, opts metav1.ListOptions) (Str
 		return nil, err
 	}
 	return &wireStream[T]{
-		cancel: cancel, body: b, watch: wire.NewWatch(b, wire.DefaultLimits), item: wireItem[T]{source: s},
+		cancel: cancel, body: b, watch: wire.NewWatch(b, s.codec.limits), item: wireItem[T]{source: s},
 	}, nil
 }
 

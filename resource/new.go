@@ -42,7 +42,7 @@ func New[T runtime.Object](lc cell.Lifecycle, lw cache.ListerWatcher, opts ...Op
 	}
 	convert, err := converter[T](o.convert)
 	o.err = errors.Join(o.err, err)
-	return build(lc, informer.FromListerWatcher(lw, convert), o)
+	return build(lc, informer.FromListerWatcher(lw, convert, o.source...), o)
 }
 
 // NewFromSource is [New] for any [informer.Source]. Transforms do not apply: the
@@ -54,6 +54,9 @@ func NewFromSource[T runtime.Object](lc cell.Lifecycle, source informer.Source[T
 	}
 	if o.convert != nil {
 		o.err = errors.Join(o.err, errors.New("a transform was given, but the source gives what is kept"))
+	}
+	if o.source != nil {
+		o.err = errors.Join(o.err, errors.New("WithSourceOptions was given, but the source is there already: give them to it"))
 	}
 	return build(lc, source, o)
 }

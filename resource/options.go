@@ -167,3 +167,10 @@ func WithErrorHandler(handler ErrorHandler) EventsOpt {
 		}
 	}
 }
+
+// WithSourceOptions says how objects are read: see [informer.WithFields], which leaves
+// fields out of them, [informer.WithoutSharing] and [informer.WithObjectLimit]. They do
+// not apply to [NewFromSource].
+func WithSourceOptions(opts ...informer.SourceOption) Option {
+	return func(o *options) { o.source = append(o.source, opts...) }
+}

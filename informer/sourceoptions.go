@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/apiary-go/apiary/informer/internal/wire"
+)
+
+// SourceOption is an option of [FromListerWatcher]. Nil ones are skipped.
+type SourceOption func(*sourceOptions)
+
+type sourceOptions struct {
+	fields []string
+	masked bool
+	limits wire.Limits
+	alone  bool
+	errs   []error
+}
+
+// WithFields has only the named fields of objects be there, and what identifies them:
+// name, namespace, UID and version. All others are as if the server had not sent them:
+// zero. They are skipped in what it sends, and take neither time nor memory. Objects
+// are of the same type; a conversion gets them without the other fields. Several options
+// add up; without a name there is only what identifies.
+//
+// Fields are named as in manifests: "metadata.labels", "spec.containers.image",
+// "status.podIP". A name stands for all that is below it, in a slice for the field of
+// each of its elements; "metadata.labels[app.kubernetes.io/name]" is an entry of a map,
+// whose map has no others. A name that the type of the objects does not have is an error
+// of [NewReflector]; unstructured objects have any.
+//
+// What is not there cannot be told from what is empty: an object that was read with a
+// mask must not be written back, but by a patch.
+func WithFields(names ...string) SourceOption {
+	return func(o *sourceOptions) { o.fields, o.masked = append(o.fields, names...), true }
+}
+
+// WithObjectLimit has objects of more bytes than that, as they are sent, be an error of
+// the list or the watch that they came by. Default 64 MiB; API servers keep no more
+// than 1.5 MiB of an object, unless etcd is told otherwise. Only what reads bodies, see
+// [Streamer], knows of it.
+func WithObjectLimit(bytes int) SourceOption {
+	return func(o *sourceOptions) {
+		if bytes <= 0 {
+			o.errs = append(o.errs, fmt.Errorf("WithObjectLimit(%d): give a positive number of bytes", bytes))
+			return
+		}
+		o.limits.Object = bytes
+	}
+}
+
+// WithoutSharing has each object have all of its parts for itself. By default what is
+// equal in the objects of a Source, be it strings, or what is below a pointer, in a
+// slice or in a map, is in memory once, for as long as one of them refers to it. That
+// is no difference to those who do not modify objects, and it takes less time: what is
+// equal is not decoded again.
+func WithoutSharing() SourceOption {
+	return func(o *sourceOptions) { o.alone = true }
+}
+
+// gatherSource also returns what is wrong with the options.
+func gatherSource(opts []SourceOption) (sourceOptions, error) {
+	o := sourceOptions{limits: wire.DefaultLimits}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	return o, errors.Join(o.errs...)
+}
+
+// mask is nil if everything is wanted.
+func (o *sourceOptions) mask() (wire.Mask, error) {
+	if !o.masked {
+		return nil, nil
+	}
+	return wire.ParseMask(o.fields)
+}
+
+// masker leaves fields out of objects that others have decoded.
+type masker struct {
+	mask    wire.Mask
+	limits  wire.Limits
+	typ     reflect.Type
+	decoder *wire.JSONDecoder
+}
+
+// only returns an object with the fields of the mask, as a new one.
+func (m *masker) only(obj runtime.Object) (runtime.Object, error) {
+	raw, err := json.Marshal(obj)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := obj.(*unstructured.Unstructured); ok {
+		content, err := wire.DecodeUnstructured(raw, m.limits, wire.JSONOptions{Mask: m.mask})
+		return &unstructured.Unstructured{Object: content}, err
+	}
+	typ, ok := typeOf(obj)
+	if !ok {
+		return nil, fmt.Errorf("WithFields for a %T: it is for pointers to structs", obj)
+	}
+	if typ != m.typ {
+		if m.decoder, err = wire.NewJSONDecoder(typ, m.mask); err != nil {
+			return nil, fmt.Errorf("WithFields: %w", err)
+		}
+		m.typ = typ
+	}
+	only := reflect.New(typ)
+	if err := m.decoder.Decode(raw, m.limits, nil, only.Elem()); err != nil {
+		return nil, err
+	}
+	return only.Interface().(runtime.Object), nil
+}
