@@ -87,14 +87,17 @@ func (c *cursor) more(end byte) (bool, error) {
 	return false, c.unwanted()
 }
 
-// text goes over a string. It returns what is between the quotes.
+// text goes over a string. It returns what it means, as unquote does.
 func (c *cursor) text() ([]byte, error) {
 	if c.peek() != '"' {
 		return nil, c.unwanted()
 	}
 	start := c.at + 1
+	plain := true
 	for i := start; ; {
-		i = textEnd(c.data, i)
+		var other uint64
+		i, other = textEnd(c.data, i)
+		plain = plain && other == 0
 		if i >= len(c.data) {
 			c.at = len(c.data)
 			return nil, c.fail(io.ErrUnexpectedEOF)
@@ -102,8 +105,13 @@ func (c *cursor) text() ([]byte, error) {
 		switch c.data[i] {
 		case '"':
 			c.at = i + 1
-			return c.data[start:i:i], nil
+			text := c.data[start:i:i]
+			if !plain {
+				text = unquote(text)
+			}
+			return text, nil
 		case '\\':
+			plain = false
 			size := 2
 			if i+1 < len(c.data) && c.data[i+1] == 'u' {
 				size = 6
@@ -142,7 +150,7 @@ func (c *cursor) name() ([]byte, error) {
 		return nil, c.unwanted()
 	}
 	c.at++
-	return unquote(text), nil
+	return text, nil
 }
 
 // skip goes over a value. It returns its bytes.

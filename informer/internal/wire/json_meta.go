@@ -135,7 +135,7 @@ func (c *cursor) string(known string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if text = unquote(text); string(text) == known {
+	if string(text) == known {
 		return known, nil
 	}
 	return string(text), nil

@@ -130,7 +130,7 @@ func (s *scanner) scan(data []byte) (i int, ended bool, err error) {
 			s.key, s.state = true, inString
 			continue
 		case inString:
-			i = textEnd(data, i)
+			i, _ = textEnd(data, i)
 			if i == len(data) {
 				return i, false, nil
 			}

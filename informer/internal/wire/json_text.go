@@ -18,8 +18,8 @@ const (
 
 // textEnd is where in data, from i on, something is that does not stand for itself in
 // a string: a quote, a backslash or a control character. It is len(data) if there is
-// none.
-func textEnd(data []byte, i int) int {
+// none. Other is not zero if what comes before it is not all ASCII.
+func textEnd(data []byte, i int) (end int, other uint64) {
 	for ; i+8 <= len(data); i += 8 {
 		w := binary.LittleEndian.Uint64(data[i:])
 		quote := w ^ lowBits*'"'
@@ -28,47 +28,30 @@ func textEnd(data []byte, i int) int {
 		// is wrong above the first of them does not matter.
 		found := ((w-lowBits*' ')&^w | (quote-lowBits)&^quote | (slash-lowBits)&^slash) & highBits
 		if found != 0 {
-			return i + bits.TrailingZeros64(found)>>3
+			other |= w & (found&-found - 1)
+			return i + bits.TrailingZeros64(found)>>3, other & highBits
 		}
+		other |= w
 	}
 	for ; i < len(data); i++ {
-		if c := data[i]; c == '"' || c == '\\' || c < ' ' {
-			return i
-		}
-	}
-	return i
-}
-
-// plainEnd is how much of text has neither escapes nor anything but ASCII.
-func plainEnd(text []byte) int {
-	i := 0
-	for ; i+8 <= len(text); i += 8 {
-		w := binary.LittleEndian.Uint64(text[i:])
-		slash := w ^ lowBits*'\\'
-		if ((slash-lowBits)&^slash|w)&highBits != 0 {
+		c := data[i]
+		if c == '"' || c == '\\' || c < ' ' {
 			break
 		}
+		other |= uint64(c)
 	}
-	for i < len(text) && text[i] != '\\' && text[i] < utf8.RuneSelf {
-		i++
-	}
-	return i
+	return i, other & highBits
 }
 
 // unquote is what a string means of which text is between the quotes: text itself, if
 // it has neither escapes nor what is not UTF-8, which becomes U+FFFD as in
 // encoding/json. The escapes are known to be good.
 func unquote(text []byte) []byte {
-	plain := plainEnd(text)
-	if plain == len(text) {
+	if bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text) {
 		return text
 	}
-	if text[plain] != '\\' && utf8.Valid(text[plain:]) && bytes.IndexByte(text[plain:], '\\') < 0 {
-		return text
-	}
-	out := make([]byte, plain, len(text)+2*utf8.UTFMax)
-	copy(out, text)
-	for i := plain; i < len(text); {
+	out := make([]byte, 0, len(text)+2*utf8.UTFMax)
+	for i := 0; i < len(text); {
 		switch c := text[i]; {
 		case c == '\\' && text[i+1] == 'u':
 			r := hex4(text[i+2:])

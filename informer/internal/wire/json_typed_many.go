@@ -134,7 +134,7 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 				if err != nil {
 					return err
 				}
-				to[made] = d.made.string(unquote(text), d.intern)
+				to[made] = d.made.string(text, d.intern)
 				continue
 			}
 			if !k.IsValid() {

@@ -98,7 +98,7 @@ func decodeString(d *decoder, v reflect.Value) error {
 	case '"':
 		text, err := d.text()
 		if err == nil {
-			v.SetString(d.made.string(unquote(text), d.intern))
+			v.SetString(d.made.string(text, d.intern))
 		}
 		return err
 	case 'n':
@@ -148,7 +148,7 @@ func decodeTime(d *decoder, v reflect.Value) error {
 	if err != nil {
 		return err
 	}
-	parsed, err := time.Parse(time.RFC3339, string(unquote(text)))
+	parsed, err := time.Parse(time.RFC3339, string(text))
 	if err != nil {
 		d.at = at
 		return d.fail(fmt.Errorf("%w: %w", errType, err))
@@ -167,7 +167,7 @@ func decodeIntOrString(d *decoder, v reflect.Value) error {
 		if err != nil {
 			return err
 		}
-		to.Type, to.StrVal = intstr.String, d.made.string(unquote(text), d.intern)
+		to.Type, to.StrVal = intstr.String, d.made.string(text, d.intern)
 		return nil
 	case b == '-' || b-'0' <= 9:
 		text, integer, err := d.number()
@@ -190,7 +190,6 @@ func decodeBytes(d *decoder, v reflect.Value) error {
 	if err != nil {
 		return err
 	}
-	text = unquote(text)
 	data := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 	n, err := base64.StdEncoding.Decode(data, text)
 	if err != nil {

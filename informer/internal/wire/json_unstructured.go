@@ -111,7 +111,7 @@ func (d *decoder) value(mask Mask) (any, bool, error) {
 		if err != nil {
 			return nil, false, err
 		}
-		return d.made.value(unquote(text), d.intern), true, nil
+		return d.made.value(text, d.intern), true, nil
 	case b == 't':
 		return true, true, d.literal("true")
 	case b == 'f':
@@ -167,7 +167,10 @@ func (d *decoder) object(mask Mask) (map[string]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		below, wanted := d.below(mask, name)
+		below, wanted := mask, true
+		if mask != nil {
+			below, wanted = d.below(mask, name)
+		}
 		if !wanted {
 			if _, err := d.skip(); err != nil {
 				return nil, err
@@ -229,11 +232,8 @@ func (d *decoder) array(mask Mask) ([]any, error) {
 // omitted is the value of what a mask leaves out of a map.
 var omitted any = new(struct{ _ byte })
 
-// below is the mask of a field, and whether the field is wanted.
+// below is the mask of a field where there is one, and whether the field is wanted.
 func (d *decoder) below(mask Mask, name []byte) (Mask, bool) {
-	if mask == nil {
-		return nil, true
-	}
 	d.bracketed = append(append(append(d.bracketed[:0], '['), name...), ']')
 	entry, isEntry := mask[string(d.bracketed)]
 	if len(name) > 0 && name[0] == '[' { // in a mask that is no name

@@ -40,7 +40,7 @@ func (e *Event) read(raw []byte, limits Limits) error {
 		switch string(name) {
 		case "type":
 			text, err := c.text()
-			e.Type = eventType(unquote(text))
+			e.Type = eventType(text)
 			return err
 		case "object":
 			c.peek()
