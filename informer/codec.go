@@ -26,9 +26,11 @@ type codec struct {
 	mask   wire.Mask // nil: all
 
 	mu       sync.Mutex         // one object at a time
-	protobuf *wire.ProtoDecoder // nil: it has none
-	json     *wire.JSONDecoder  // nil: it is slow
+	protobuf *wire.ProtoDecoder
+	json     *wire.JSONDecoder
 	intern   func([]byte) string
+
+	noProtobuf, noJSON error // why there is no decoder
 }
 
 // newCodec returns nil if objects of the type of obj are not read from streams.
@@ -57,15 +59,12 @@ func newCodec(obj runtime.Object, o sourceOptions) (*codec, error) {
 	if c.kind == "" {
 		c.kind = typ.Name()
 	}
-	var noProtobuf, noJSON error
-	c.protobuf, noProtobuf = wire.NewProtoDecoder(typ, mask, share)
-	c.json, noJSON = wire.NewJSONDecoder(typ, mask)
-	if mask != nil && noJSON != nil { // which knows all types that there are of objects
-		return nil, fmt.Errorf("WithFields: %w", noJSON)
+	if err := wire.CheckPaths(typ, o.fields); err != nil {
+		return nil, fmt.Errorf("WithFields: %w", err)
 	}
-	if mask != nil && noProtobuf != nil && reflect.PointerTo(typ).Implements(reflect.TypeFor[interface{ Unmarshal([]byte) error }]()) {
-		return nil, fmt.Errorf("WithFields: %w", noProtobuf)
-	}
+	// What is not there is an error of the objects that would need it.
+	c.protobuf, c.noProtobuf = wire.NewProtoDecoder(typ, mask, share)
+	c.json, c.noJSON = wire.NewJSONDecoder(typ, mask)
 	return c, nil
 }
 
@@ -83,11 +82,13 @@ func (c *codec) decode(o *wire.Object) (runtime.Object, error) {
 	obj := made.Interface().(runtime.Object)
 	var err error
 	switch {
-	case o.Format == wire.Protobuf && c.protobuf == nil:
-		err = fmt.Errorf("an object in protobuf, which a %s cannot be read from: use a client for JSON", c.typ)
+	case o.Format == wire.Protobuf && c.noProtobuf != nil:
+		err = fmt.Errorf("an object in protobuf: %w: use a client for JSON", c.noProtobuf)
 	case o.Format == wire.Protobuf:
 		err = c.protobuf.Decode(o, obj)
-	case c.json == nil:
+	case c.noJSON != nil && c.mask != nil:
+		err = c.noJSON
+	case c.noJSON != nil:
 		err = utiljson.Unmarshal(o.Raw, obj)
 	default:
 		err = c.json.Decode(o.Raw, c.limits, c.intern, made.Elem())

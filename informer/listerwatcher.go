@@ -123,7 +123,7 @@ func (s *listerWatcher[T]) leaveOut(o sourceOptions) {
 	mask, err := o.mask()
 	if err == nil {
 		if typ, ok := typeOf(ownType[T](s.typed)); ok && typ != reflect.TypeFor[unstructured.Unstructured]() {
-			_, err = wire.NewJSONDecoder(typ, mask)
+			err = wire.CheckPaths(typ, o.fields)
 		}
 	}
 	if err != nil {

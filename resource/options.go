@@ -25,6 +25,7 @@ type options struct {
 	convert   any // func(runtime.Object) (T, error)
 	observer  informer.Observer
 	settings  Settings
+	source    []informer.SourceOption
 	forgotten func(ForgottenDone)
 	log       *slog.Logger
 	err       error

@@ -6,6 +6,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -34,6 +35,21 @@ func ParseMask(paths []string) (Mask, error) {
 		root.add(parts)
 	}
 	return root, errors.Join(errs...)
+}
+
+// CheckPaths reports which of the paths are none of a type of struct.
+func CheckPaths(typ reflect.Type, paths []string) error {
+	var errs []error
+	for _, path := range paths {
+		parts, err := split(path)
+		if err == nil {
+			one := Mask{}
+			one.add(parts)
+			_, err = NewJSONDecoder(typ, one)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // split cuts a path.

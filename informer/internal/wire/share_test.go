@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package wire
+
+import (
+	"fmt"
+	"reflect"
+	"runtime"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+func sharingDecoder(t testing.TB, share *Share) *ProtoDecoder {
+	t.Helper()
+	d, err := NewProtoDecoder(reflect.TypeFor[corev1.Pod](), nil, share)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func decoded(t testing.TB, d *ProtoDecoder, pod *corev1.Pod) *corev1.Pod {
+	t.Helper()
+	data, err := pod.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := new(corev1.Pod)
+	if err := d.Decode(&Object{Raw: data}, got); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// What is in common goes when the last one goes that has it, and what is left of it is
+// forgotten in time.
+func TestShareForgets(t *testing.T) {
+	share := NewShare()
+	d := sharingDecoder(t, share)
+	var kept []*corev1.Pod
+	for i := range 4 {
+		kept = append(kept, decoded(t, d, makePod(i*templates)))
+	}
+	if &kept[2].Spec.Containers[0] != &kept[3].Spec.Containers[0] {
+		t.Fatal("the containers are not in common")
+	}
+	gone := make(chan bool, 1)
+	runtime.AddCleanup(&kept[3].Spec.Containers[0], func(gone chan bool) { gone <- true }, gone)
+	runtime.GC()
+	select {
+	case <-gone:
+		t.Fatal("what is used is gone")
+	default:
+	}
+	runtime.KeepAlive(kept)
+	kept = nil
+	runtime.GC()
+	<-gone
+	if len(share.parts) == 0 {
+		t.Fatal("nothing to forget")
+	}
+	runtime.GC() // what was inside as well
+	share.sweep()
+	if len(share.parts) > 4 { // small things that lie beside others
+		t.Errorf("%d of the parts are kept", len(share.parts))
+	}
+	// It can be in common again.
+	for i := range 4 {
+		kept = append(kept, decoded(t, d, makePod(i*templates)))
+	}
+	if &kept[2].Spec.Containers[0] != &kept[3].Spec.Containers[0] {
+		t.Error("the containers are not in common again")
+	}
+}
+
+// Objects with nothing in common leave nothing behind but tables of a fixed size.
+func TestShareOfNothing(t *testing.T) {
+	share := NewShare()
+	d := sharingDecoder(t, share)
+	for i := range 5000 {
+		pod := new(corev1.Pod)
+		pod.Name = fmt.Sprint("pod-", i)
+		pod.Labels = map[string]string{"name": pod.Name}
+		pod.Spec.Containers = []corev1.Container{{Name: pod.Name, Image: pod.Name, Args: []string{pod.Name}}}
+		decoded(t, d, pod)
+	}
+	if n := len(share.parts); n > 5 { // the same place in the table of what was seen
+		t.Errorf("%d parts of objects that have none in common", n)
+	}
+	if len(share.texts) != textsSize || len(share.seen) != seenSize {
+		t.Error("the tables have grown")
+	}
+}
+
+// What others have is not changed by an object of which a field comes twice.
+func TestSharedIsNotChanged(t *testing.T) {
+	share := NewShare()
+	d := sharingDecoder(t, share)
+	data, err := makePod(0).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, twice, after corev1.Pod
+	for range 3 {
+		before = corev1.Pod{}
+		if err := d.Decode(&Object{Raw: data}, &before); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := before.DeepCopy()
+	other, err := makePod(1).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Decode(&Object{Raw: append(append([]byte{}, data...), other...)}, &twice); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Decode(&Object{Raw: data}, &after); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(&before, want) || !reflect.DeepEqual(&after, want) {
+		t.Error("what is shared was changed")
+	}
+	if n := len(twice.Spec.Containers); n != 4 {
+		t.Errorf("%d containers of two and two", n)
+	}
+}
