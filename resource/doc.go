@@ -74,7 +74,10 @@ Settings.PollInterval sets the interval.
 A key costs a subscriber an element of 24 bytes in a slice, and no allocation;
 what has been merged, or came and went without having been seen, costs nothing. The
 slice has as many elements as there were keys at the same time, and does not shrink.
-All subscribers share the objects, which must therefore not be modified.
+All subscribers share the objects, which must therefore not be modified; and objects
+have in common what is equal in them (see informer.WithoutSharing). In a process with
+KUBE_CACHE_MUTATION_DETECTOR=true in its environment, as in client-go, a modification
+ends it with the difference: run your tests so. It takes a copy of each object.
 
 # Views and tests
 
