@@ -15,9 +15,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/apiary-go/apiary/cells"
+	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/status"
 )
 
 // A program that prints the names of pods as they come and go.
@@ -111,4 +114,31 @@ func ExampleNewLogger() {
 	if err := h.Stop(logger, context.Background()); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// A resource of pods with a few of their fields, of the same type.
+func ExampleWith() {
+	_ = hive.New(
+		cells.Client,
+		cells.Resource[*corev1.Pod](cells.With(resource.WithSourceOptions(
+			informer.WithFields("metadata.labels", "spec.nodeName", "status.podIP", "status.phase")))),
+		cell.Invoke(func(resource.Resource[*corev1.Pod]) {}),
+	)
+}
+
+// The status of objects, for whoever asks, and as the health of the program.
+func ExampleStatus() {
+	ids := []status.ID{{Namespace: "shop", Name: "web", GroupKind: schema.GroupKind{Group: "apps", Kind: "Deployment"}}}
+	_ = hive.New(
+		cells.Client,
+		cells.Status,
+		cell.SimpleHealthCell,
+		cells.StatusHealth("shop", ids...),
+		cell.Invoke(func(lc cell.Lifecycle, engine *status.Engine) {
+			lc.Append(cell.Hook{OnStart: func(ctx cell.HookContext) error {
+				_, err := engine.Wait(ctx, ids, status.OrFailed(status.All(status.Current)))
+				return err
+			}})
+		}),
+	)
 }
