@@ -101,9 +101,11 @@ func (r dynamicReader) Get(ctx context.Context, key types.NamespacedName, obj *u
 // List implements [Reader].
 func (r dynamicReader) List(ctx context.Context, list *unstructured.UnstructuredList, namespace string, opts metav1.ListOptions) error {
 	gvk := list.GroupVersionKind()
-	client, err := r.resource(gvk, namespace)
-	if of, ok := strings.CutSuffix(gvk.Kind, "List"); ok && meta.IsNoMatchError(err) {
-		client, err = r.resource(gvk.GroupVersion().WithKind(of), namespace)
+	of := gvk
+	of.Kind = strings.TrimSuffix(gvk.Kind, "List") // a mapper that does not know a kind asks the server again
+	client, err := r.resource(of, namespace)
+	if meta.IsNoMatchError(err) && of != gvk {
+		client, err = r.resource(gvk, namespace)
 	}
 	if err != nil {
 		return err
