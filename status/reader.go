@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+
+	"github.com/apiary-go/apiary/informer"
 )
 
 // Reader is how a [PollerEngine] reads the cluster. Any number of goroutines call it.
@@ -149,7 +151,8 @@ func (directReader) Sync(context.Context) error { return nil }
 // pageSize is how many objects are listed at once.
 const pageSize = 500
 
-// listAll reads all pages into list.
+// listAll reads all pages into list. If the server forgets what is left of them it
+// starts over, once, and asks for all at once.
 func listAll(ctx context.Context, r Reader, list *unstructured.UnstructuredList, namespace string, opts metav1.ListOptions) error {
 	opts.Limit = pageSize
 	gvk := list.GroupVersionKind()
@@ -157,7 +160,12 @@ func listAll(ctx context.Context, r Reader, list *unstructured.UnstructuredList,
 	for {
 		page := &unstructured.UnstructuredList{}
 		page.SetGroupVersionKind(gvk)
-		if err := r.List(ctx, page, namespace, opts); err != nil {
+		err := r.List(ctx, page, namespace, opts)
+		if informer.CauseOf(err) == informer.CauseExpired && opts.Continue != "" && opts.Limit > 0 {
+			opts.Limit, opts.Continue, items = 0, "", nil
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		items = append(items, page.Items...)
