@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -24,6 +25,10 @@ import (
 // namespace blocks until that is there, or it turns out that it cannot be had; later
 // ones make no request. It may be used by several goroutines.
 //
+// A kind is read in the version that the server prefers. To ask for another one is an
+// error; to ask for none is not. When the server comes to prefer another version the
+// objects of what is open stay of the one before, and say so.
+//
 // Objects are trimmed as those of the engine are: a reader that looks at other parts of
 // the spec needs a rule with [Rules.Keep], or without. They are copies, and the
 // caller's.
@@ -33,7 +38,7 @@ type CachedReader struct {
 
 	mu     sync.Mutex
 	opened map[scope]*opened
-	kinds  map[schema.GroupKind]schema.GroupKind // of objects, by what lists were said to be of
+	kinds  map[schema.GroupKind]*meta.RESTMapping // as they were found
 }
 
 var _ ClusterReader = (*CachedReader)(nil)
@@ -47,7 +52,7 @@ type opened struct {
 // ClusterReader returns a reader that keeps open what it reads until ctx ends. After
 // that its methods fail.
 func (e *Engine) ClusterReader(ctx context.Context) *CachedReader {
-	r := &CachedReader{engine: e, ctx: ctx, opened: map[scope]*opened{}, kinds: map[schema.GroupKind]schema.GroupKind{}}
+	r := &CachedReader{engine: e, ctx: ctx, opened: map[scope]*opened{}, kinds: map[schema.GroupKind]*meta.RESTMapping{}}
 	context.AfterFunc(ctx, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -62,14 +67,26 @@ func (e *Engine) ClusterReader(ctx context.Context) *CachedReader {
 // Get reads the object of the kind that obj says and with the given key into obj. The
 // error is one that apimachinery's errors.IsNotFound recognises if there is none, one
 // that IsForbidden recognises if it may not be read in any way, and else that of the
-// server, or the cause of ctx.
+// server, or the cause of ctx; or it says that the version, or the lack of a namespace,
+// makes no sense.
 func (r *CachedReader) Get(ctx context.Context, key types.NamespacedName, obj *unstructured.Unstructured) error {
-	kind := obj.GroupVersionKind().GroupKind()
+	gvk := obj.GroupVersionKind()
+	kind := gvk.GroupKind()
+	all := scope{kind: kind, namespace: key.Namespace}
+	if !r.missing(all) {
+		m, err := r.served(ctx, gvk)
+		switch {
+		case err == nil && key.Namespace == "" && m.Scope != nil && m.Scope.Name() == meta.RESTScopeNameNamespace:
+			return errNamespaceMissing{ID{Name: key.Name, GroupKind: kind}}
+		case err != nil && informer.CauseOf(err) != informer.CauseNotInstalled: // what is opened says that, too
+			return err
+		}
+	}
 	one := scope{kind: kind, namespace: key.Namespace, name: key.Name}
 	byGet := one
 	byGet.get = true
 	var err error
-	for _, s := range []scope{{kind: kind, namespace: key.Namespace}, one, byGet} {
+	for _, s := range []scope{all, one, byGet} {
 		var st resource.Store[*unstructured.Unstructured]
 		if st, err = r.open(ctx, s); err == nil {
 			t := tracked{id: ID{Namespace: key.Namespace, Name: key.Name, GroupKind: kind}}
@@ -90,7 +107,7 @@ func (r *CachedReader) Get(ctx context.Context, key types.NamespacedName, obj *u
 // the ending List, which are in the namespace and have matching labels. Errors are as
 // those of Get.
 func (r *CachedReader) ListNamespaceScoped(ctx context.Context, list *unstructured.UnstructuredList, namespace string, selector labels.Selector) error {
-	kind, err := r.kindOf(ctx, list)
+	kind, err := r.kindOf(ctx, list.GroupVersionKind(), namespace)
 	if err != nil {
 		return err
 	}
@@ -116,30 +133,72 @@ func (r *CachedReader) ListClusterScoped(ctx context.Context, list *unstructured
 // Sync does nothing: what is watched is as new as it gets.
 func (r *CachedReader) Sync(context.Context) error { return nil }
 
-// kindOf is the kind of the objects of a list.
-func (r *CachedReader) kindOf(ctx context.Context, list *unstructured.UnstructuredList) (schema.GroupKind, error) {
-	said := list.GroupVersionKind().GroupKind()
-	of, isList := strings.CutSuffix(said.Kind, "List")
-	if !isList || of == "" {
-		return said, nil
+// kindOf is the kind of the objects of a list that is said to be of gvk, with or without
+// the ending List.
+func (r *CachedReader) kindOf(ctx context.Context, gvk schema.GroupVersionKind, namespace string) (schema.GroupKind, error) {
+	ctx = asking(ctx)
+	of := gvk
+	if kind := strings.TrimSuffix(gvk.Kind, "List"); kind != "" {
+		of.Kind = kind
 	}
-	r.mu.Lock()
-	kind, known := r.kinds[said]
-	r.mu.Unlock()
-	if known {
-		return kind, nil
+	if r.missing(scope{kind: of.GroupKind(), namespace: namespace}) {
+		return of.GroupKind(), nil
 	}
-	kind = schema.GroupKind{Group: said.Group, Kind: of}
-	if _, err := r.engine.cfg.Mapping(ctx, kind, false); err != nil {
-		if informer.CauseOf(err) != informer.CauseNotInstalled {
-			return kind, fmt.Errorf("looking up %s: %w", kind, err)
+	if r.known(of.GroupKind()) == nil && r.known(gvk.GroupKind()) != nil {
+		of = gvk // a kind with such a name
+	}
+	_, err := r.served(ctx, of)
+	if of != gvk && informer.CauseOf(err) == informer.CauseNotInstalled {
+		if _, as := r.served(ctx, gvk); informer.CauseOf(as) != informer.CauseNotInstalled {
+			return gvk.GroupKind(), as
 		}
-		kind = said // a kind with such a name
 	}
+	if informer.CauseOf(err) == informer.CauseNotInstalled {
+		err = nil // what is opened says so, too, and finds out when it is installed
+	}
+	return of.GroupKind(), err
+}
+
+// served returns what the kind of gvk is read as, or an error if that is not in the
+// version of gvk.
+func (r *CachedReader) served(ctx context.Context, gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	kind := gvk.GroupKind()
+	m := r.known(kind)
+	for _, fresh := range []bool{false, true} {
+		if m == nil || fresh {
+			var err error
+			if m, err = r.engine.cfg.Mapping(ctx, kind, fresh); err != nil {
+				return nil, fmt.Errorf("looking up %s: %w", kind, err)
+			}
+			r.mu.Lock()
+			r.kinds[kind] = m
+			r.mu.Unlock()
+		}
+		if gvk.Version == "" || gvk.Version == m.GroupVersionKind.Version {
+			return m, nil
+		}
+	}
+	return nil, fmt.Errorf("reading %s in version %s: it is read in %s: ask for that, or for none", kind, gvk.Version, m.GroupVersionKind.Version)
+}
+
+// known returns what served has found for a kind, or nil.
+func (r *CachedReader) known(kind schema.GroupKind) *meta.RESTMapping {
 	r.mu.Lock()
-	r.kinds[said] = kind
-	r.mu.Unlock()
-	return kind, nil
+	defer r.mu.Unlock()
+	return r.kinds[kind]
+}
+
+// missing reports whether a scope is open whose kind is not installed, so that there is
+// no use in asking for the kind.
+func (r *CachedReader) missing(s scope) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o := r.opened[s]
+	if o == nil || o.source.contact.now().cause != informer.CauseNotInstalled {
+		return false
+	}
+	delete(r.kinds, s.kind) // it may come again as something else
+	return true
 }
 
 // open returns what a scope holds, once that is complete, or why it cannot be read.

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/apiary-go/apiary/status"
+)
+
+// get reads an object, for a minute at most.
+func (r *statusRig) get(reader status.ClusterReader, gvk schema.GroupVersionKind, namespace, name string) (*unstructured.Unstructured, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
+	defer cancel()
+	obj := &unstructured.Unstructured{}
+	obj.SetGroupVersionKind(gvk)
+	err := reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, obj)
+	return obj, err
+}
+
+// list lists in a namespace, for a minute at most.
+func (r *statusRig) list(reader status.ClusterReader, gvk schema.GroupVersionKind, namespace string) (names []string, err error) {
+	ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
+	defer cancel()
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(gvk)
+	err = reader.ListNamespaceScoped(ctx, list, namespace, nil)
+	for _, obj := range list.Items {
+		names = append(names, obj.GetName())
+	}
+	return names, err
+}
+
+// A reader of a kind that is not installed makes no request for each read, and finds
+// the kind when it comes, and comes again as something else.
+func TestStatusClusterReaderKindInstalledLater(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		reader := r.engine.ClusterReader(r.Context())
+		widget := schema.GroupVersionKind{Group: "example.org", Version: "v1", Kind: "Widget"}
+		widgets := widget.GroupVersion().WithKind("WidgetList")
+		read := func() (names []string, errs [2]error) {
+			names, errs[0] = r.list(reader, widgets, "a")
+			_, errs[1] = r.get(reader, widget, "a", "w")
+			return names, errs
+		}
+		for i := range 3 {
+			before := len(r.api.Requests())
+			if _, errs := read(); status.ReasonOf(errs[0]) != status.KindNotInstalled || status.ReasonOf(errs[1]) != status.KindNotInstalled {
+				r.Errorf("not installed: %v", errs)
+			}
+			if asked := r.api.Requests()[before:]; i > 0 && len(asked) != 0 {
+				r.Errorf("asked again: %v", asked)
+			}
+		}
+		r.api.Install(widgetKind)
+		r.update(widgetWith("w", "True"))
+		time.Sleep(time.Minute)
+		if names, errs := read(); !slices.Equal(names, []string{"w"}) || errs != [2]error{} {
+			r.Errorf("after it was installed: %q, %v", names, errs)
+		}
+		r.api.Uninstall(widgetKind)
+		time.Sleep(time.Minute)
+		if _, errs := read(); status.ReasonOf(errs[0]) != status.KindNotInstalled || status.ReasonOf(errs[1]) != status.KindNotInstalled {
+			r.Errorf("after it went: %v", errs)
+		}
+		next := widgetKind
+		next.Version = "v2"
+		r.api.Install(next)
+		r.update(custom(next, "a", "next"))
+		time.Sleep(time.Minute)
+		widgets.Version = "v2"
+		if names, err := r.list(reader, widgets, "a"); !slices.Equal(names, []string{"next"}) || err != nil {
+			r.Errorf("as another version: %q, %v", names, err)
+		}
+	})
+}
+
+// A version that is not the one that is read is an error, and neither an object of
+// another version nor NotFound.
+func TestStatusClusterReaderVersions(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		reader := r.engine.ClusterReader(r.Context())
+		for version, ok := range map[string]bool{"v1": true, "": true, "v9": false} {
+			for _, name := range []string{"one", "none"} {
+				obj, err := r.get(reader, schema.GroupVersionKind{Version: version, Kind: "Pod"}, "a", name)
+				switch {
+				case !ok && (err == nil || apierrors.IsNotFound(err)),
+					ok && name == "one" && (err != nil || obj.GetAPIVersion() != "v1"),
+					ok && name == "none" && !apierrors.IsNotFound(err):
+					r.Errorf("%s in %q: %v, %v", name, version, obj, err)
+				}
+			}
+			names, err := r.list(reader, schema.GroupVersionKind{Version: version, Kind: "PodList"}, "a")
+			if ok != (err == nil && slices.Equal(names, []string{"one"})) {
+				r.Errorf("in %q: listed %q, %v", version, names, err)
+			}
+		}
+	}, podIn(corev1.PodRunning, "a", "one", 0))
+}
+
+// An object of a kind with namespaces that is asked for without one is an error, and
+// not said to be missing; and nothing is requested for it.
+func TestStatusClusterReaderNoNamespace(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		reader := r.engine.ClusterReader(r.Context())
+		for range 2 {
+			since := len(r.api.Requests())
+			if _, err := r.get(reader, podVersion("Pod"), "", "one"); err == nil || apierrors.IsNotFound(err) || apierrors.IsTimeout(err) {
+				r.Errorf("without a namespace: %v", err)
+			}
+			if asked := r.asked(&since); len(asked) != 0 {
+				r.Errorf("asked %q", asked)
+			}
+			if names, err := r.list(reader, podVersion("PodList"), ""); !slices.Equal(names, []string{"one"}) || err != nil {
+				r.Errorf("in all namespaces: %q, %v", names, err)
+			}
+		}
+		if _, err := r.get(reader, podVersion("Node"), "", "n"); err != nil {
+			r.Errorf("of a kind without namespaces: %v", err)
+		}
+	}, podIn(corev1.PodRunning, "a", "one", 0), &corev1.Node{ObjectMeta: metaOf("", "n", 0)})
+}
