@@ -5,12 +5,16 @@ package cells
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -83,6 +87,80 @@ func TestStatusClusterReaderKindInstalledLater(t *testing.T) {
 			r.Errorf("as another version: %q, %v", names, err)
 		}
 	})
+}
+
+// cachedPoller is a PollerEngine whose Polls read what the engine watches.
+func (r *statusRig) cachedPoller() *status.PollerEngine {
+	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{{Version: "v1"}, {Group: "apps", Version: "v1"}})
+	for _, kind := range []schema.GroupVersionKind{podVersion("Pod"), podVersion("ConfigMap"), {Group: "apps", Version: "v1", Kind: "ReplicaSet"}} {
+		mapper.Add(kind, meta.RESTScopeNamespace)
+	}
+	return &status.PollerEngine{Mapper: mapper, ClusterReaderFactory: status.ClusterReaderFactoryFunc(
+		func(status.Reader, meta.RESTMapper, []status.ID) (status.ClusterReader, error) {
+			return r.engine.ClusterReader(r.Context()), nil
+		})}
+}
+
+// What is read while the server cannot be reached is an error and not what was the case
+// before, for the kinds that it is about, and until it can be reached again; so that a
+// Poll tells what is stale.
+func TestStatusClusterReaderStale(t *testing.T) {
+	one := podIn(corev1.PodRunning, "a", "one", 0)
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		var all []string
+		polled := func() string { // since it was last called
+			synctest.Wait()
+			defer func() { all = nil }()
+			return strings.Join(all, ", ")
+		}
+		go func() {
+			for ev := range r.cachedPoller().Poll(ctx, []status.ID{idOf("Pod", "a", "one"), idOf("ConfigMap", "a", "conf")}, status.Options{}) {
+				if ev.Type == status.ResourceUpdate {
+					all = append(all, short(ev.Resource))
+				}
+			}
+		}()
+		reader := r.engine.ClusterReader(r.Context())
+		read := func() []error {
+			_, get := r.get(reader, podVersion("Pod"), "a", "one")
+			_, list := r.list(reader, podVersion("PodList"), "a")
+			_, other := r.get(reader, podVersion("ConfigMap"), "a", "conf")
+			return []error{get, list, other, reader.Sync(r.Context())}
+		}
+		if err := errors.Join(read()...); err != nil {
+			r.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := polled(); !strings.Contains(got, "one Current") {
+			r.Errorf("polled %q", got)
+		}
+		broken := errors.New("no route")
+		r.api.Intercept(func(_ context.Context, req FakeRequest) error {
+			if req.Resource.Resource == "pods" {
+				return broken
+			}
+			return nil
+		})
+		r.api.Disconnect()
+		r.remove(one)
+		time.Sleep(time.Hour)
+		if errs := read(); !errors.Is(errs[0], broken) || !errors.Is(errs[1], broken) || errs[2] != nil || errs[3] != nil {
+			r.Errorf("after an hour without an answer: %v", errs)
+		}
+		if got := polled(); got != "one Current/Transient" {
+			r.Errorf("polled %q", got)
+		}
+		r.api.Intercept(nil)
+		time.Sleep(10 * time.Minute)
+		if errs := read(); !apierrors.IsNotFound(errs[0]) || errs[1] != nil {
+			r.Errorf("when there is an answer again: %v", errs)
+		}
+		if got := polled(); !strings.HasSuffix(got, "one NotFound") {
+			r.Errorf("polled %q", got)
+		}
+	}, one, &corev1.ConfigMap{ObjectMeta: metaOf("a", "conf", 0)})
 }
 
 // A version that is not the one that is read is an error, and neither an object of

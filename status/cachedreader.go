@@ -23,7 +23,9 @@ import (
 // CachedReader reads from what an [Engine] watches: a [ClusterReader] for status
 // readers that exist already, of which nothing is polled. The first read of a kind in a
 // namespace blocks until that is there, or it turns out that it cannot be had; later
-// ones make no request. It may be used by several goroutines.
+// ones make no request. While the server cannot be reached, reads of what is there fail
+// with the error of the server, since nobody knows whether it is still so. It may be used
+// by several goroutines.
 //
 // A kind is read in the version that the server prefers. To ask for another one is an
 // error; to ask for none is not. When the server comes to prefer another version the
@@ -130,7 +132,8 @@ func (r *CachedReader) ListClusterScoped(ctx context.Context, list *unstructured
 	return r.ListNamespaceScoped(ctx, list, "", selector)
 }
 
-// Sync does nothing: what is watched is as new as it gets.
+// Sync does nothing: what is watched is as new as it gets, and a read fails if that is
+// not as new as it should be.
 func (r *CachedReader) Sync(context.Context) error { return nil }
 
 // kindOf is the kind of the objects of a list that is said to be of gvk, with or without
@@ -208,27 +211,44 @@ func (r *CachedReader) open(ctx context.Context, s scope) (resource.Store[*unstr
 		return nil, err
 	}
 	contact := o.source.contact
-	wait, cancel := context.WithCancel(ctx)
-	defer cancel()
-	l := &lease{}
-	contact.listen(l, func() {
-		if contact.now().final() {
-			cancel()
+	wait, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	giveUp := func() {
+		if tr := contact.now(); tr.final() {
+			cancel(tr.reading(s))
 		}
-	})
-	defer contact.unlisten(l)
-	if contact.now().final() {
-		cancel()
 	}
-	defer context.AfterFunc(r.ctx, cancel)()
+	l := &lease{}
+	contact.listen(l, giveUp)
+	defer contact.unlisten(l)
+	giveUp()
+	defer context.AfterFunc(r.ctx, func() { cancel(r.ended(s)) })()
 	st, err := o.source.Store(wait)
 	switch tr := contact.now(); {
-	case tr.final():
-		return nil, fmt.Errorf("reading %s: %w", s, tr.err)
-	case r.ctx.Err() != nil:
-		return nil, fmt.Errorf("reading %s: the reader has ended: %w", s, context.Cause(r.ctx))
+	case err == nil && tr.cause != informer.CauseNone:
+		return nil, tr.reading(s)
+	case err == nil || ctx.Err() != nil:
+		return st, err
+	case wait.Err() != nil:
+		return nil, context.Cause(wait)
+	case r.ended(s) != nil:
+		return nil, r.ended(s)
 	}
-	return st, err
+	return nil, err
+}
+
+// reading is the error of reading a scope.
+func (t trouble) reading(s scope) error { return fmt.Errorf("reading %s: %w", s, t.err) }
+
+// ended is the error of reading a scope after the end of the reader or of its engine,
+// or nil before.
+func (r *CachedReader) ended(s scope) error {
+	for _, ctx := range []context.Context{r.engine.ctx, r.ctx} {
+		if ctx.Err() != nil {
+			return fmt.Errorf("reading %s: the reader has ended: %w", s, context.Cause(ctx))
+		}
+	}
+	return nil
 }
 
 // final reports whether there is no point in waiting for the end of the trouble.
@@ -237,8 +257,8 @@ func (t trouble) final() bool { return t.denied() || t.cause == informer.CauseNo
 func (r *CachedReader) lease(s scope) (*opened, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := context.Cause(r.ctx); err != nil {
-		return nil, fmt.Errorf("reading %s: the reader has ended: %w", s, err)
+	if err := r.ended(s); err != nil {
+		return nil, err
 	}
 	if o := r.opened[s]; o != nil {
 		return o, nil
