@@ -208,3 +208,101 @@ func TestStatusClusterReaderNoNamespace(t *testing.T) {
 		}
 	}, podIn(corev1.PodRunning, "a", "one", 0), &corev1.Node{ObjectMeta: metaOf("", "n", 0)})
 }
+
+// A reader ends with its Poll, or when it is closed, and what it read is given back.
+func TestStatusClusterReaderClosed(t *testing.T) {
+	playStatus(t, status.Config{Linger: -1}, func(r *statusRig) {
+		ctx, cancel := context.WithCancel(r.Context())
+		for ev := range r.cachedPoller().Poll(ctx, []status.ID{idOf("Pod", "a", "one")}, status.Options{}) {
+			if ev.Type == status.Synced {
+				cancel()
+			}
+		}
+		cancel()
+		reader := r.engine.ClusterReader(r.Context())
+		if _, err := r.get(reader, podVersion("ConfigMap"), "a", "none"); !apierrors.IsNotFound(err) {
+			r.Error(err)
+		}
+		r.api.Intercept(func(ctx context.Context, _ FakeRequest) error { <-ctx.Done(); return ctx.Err() })
+		blocked := make(chan error, 1)
+		go func() {
+			_, err := r.get(reader, podVersion("Pod"), "b", "one")
+			blocked <- err
+		}()
+		synctest.Wait()
+		for range 2 {
+			if err := reader.Close(); err != nil {
+				r.Error(err)
+			}
+		}
+		if err := <-blocked; err == nil || errors.Is(err, context.DeadlineExceeded) {
+			r.Errorf("who waits is told %v", err)
+		}
+		if _, err := r.get(reader, podVersion("Pod"), "a", "one"); err == nil {
+			r.Error("a closed reader reads")
+		}
+		r.api.Intercept(nil)
+		synctest.Wait()
+		since := len(r.api.Requests())
+		time.Sleep(time.Hour)
+		if asked := r.asked(&since); len(asked) > 0 {
+			r.Errorf("after the end it asks %q", asked)
+		}
+	}, podIn(corev1.PodRunning, "a", "one", 0))
+}
+
+// What nobody has read for ten minutes is given back, and read anew when it is asked
+// for again; what somebody reads, or waits for, is kept.
+func TestStatusClusterReaderIdle(t *testing.T) {
+	playStatus(t, status.Config{Linger: -1}, func(r *statusRig) {
+		reader := r.engine.ClusterReader(r.Context())
+		read := func(kind, name string) {
+			r.Helper()
+			if _, err := r.get(reader, podVersion(kind), "a", name); err != nil {
+				r.Error(err)
+			}
+		}
+		r.api.Intercept(func(ctx context.Context, req FakeRequest) error {
+			if req.Resource.Resource != "nodes" {
+				return nil
+			}
+			select {
+			case <-time.After(30 * time.Minute):
+			case <-ctx.Done():
+			}
+			return ctx.Err()
+		})
+		slow := make(chan error, 1)
+		go func() {
+			obj := &unstructured.Unstructured{}
+			obj.SetGroupVersionKind(podVersion("Node"))
+			slow <- reader.Get(r.Context(), types.NamespacedName{Name: "n"}, obj)
+		}()
+		read("Pod", "one")
+		for range 20 {
+			read("ConfigMap", "conf")
+			time.Sleep(time.Minute)
+		}
+		since := len(r.api.Requests())
+		read("ConfigMap", "conf")
+		if asked := r.asked(&since); len(asked) != 0 {
+			r.Errorf("for what is read it asks %q", asked)
+		}
+		for range 60 {
+			read("ConfigMap", "conf")
+			time.Sleep(time.Minute)
+		}
+		if err := <-slow; err != nil {
+			r.Errorf("who waits is told %v", err)
+		}
+		for _, text := range r.asked(&since) {
+			if strings.Contains(text, "pods") {
+				r.Errorf("for what nobody reads it asks %q", text)
+			}
+		}
+		read("Pod", "one")
+		if asked := r.asked(&since); len(asked) == 0 {
+			r.Error("what nobody had read was kept")
+		}
+	}, podIn(corev1.PodRunning, "a", "one", 0), &corev1.ConfigMap{ObjectMeta: metaOf("a", "conf", 0)}, &corev1.Node{ObjectMeta: metaOf("", "n", 0)})
+}

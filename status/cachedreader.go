@@ -6,8 +6,10 @@ package status
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -37,33 +39,64 @@ import (
 type CachedReader struct {
 	engine *Engine
 	ctx    context.Context
+	cancel context.CancelCauseFunc
 
 	mu     sync.Mutex
 	opened map[scope]*opened
 	kinds  map[schema.GroupKind]*meta.RESTMapping // as they were found
 }
 
-var _ ClusterReader = (*CachedReader)(nil)
+var (
+	_ ClusterReader = (*CachedReader)(nil)
+	_ io.Closer     = (*CachedReader)(nil)
+)
 
-// opened is a source that is kept until the reader ends.
+// keepUnread is how long a reader keeps what nobody reads.
+const keepUnread = 10 * time.Minute
+
+// opened is a source that is kept while it is read, and for a while after that.
 type opened struct {
 	source  source
 	release func()
+
+	// Guarded by the mutex of the reader.
+	reads int // that have not returned
+	last  time.Time
+	rest  *time.Timer
 }
 
-// ClusterReader returns a reader that keeps open what it reads until ctx ends. After
-// that its methods fail.
+// ClusterReader returns a reader that keeps open what it reads until ctx ends or
+// [CachedReader.Close] is called, after which its methods fail; and what has not been
+// read for ten minutes no longer than that. Readers share what they read with all
+// others who use the engine, so that many cost little more than one.
 func (e *Engine) ClusterReader(ctx context.Context) *CachedReader {
-	r := &CachedReader{engine: e, ctx: ctx, opened: map[scope]*opened{}, kinds: map[schema.GroupKind]*meta.RESTMapping{}}
-	context.AfterFunc(ctx, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		for _, o := range r.opened {
-			o.release()
-		}
-		clear(r.opened)
-	})
+	r := &CachedReader{engine: e, opened: map[scope]*opened{}, kinds: map[schema.GroupKind]*meta.RESTMapping{}}
+	r.ctx, r.cancel = context.WithCancelCause(ctx)
+	context.AfterFunc(r.ctx, r.giveBack)
 	return r
+}
+
+// Close ends the reader, also for those who read. It returns nil. A [PollerEngine]
+// closes the reader of a Poll at its end, so each Poll needs one of its own.
+func (r *CachedReader) Close() error {
+	r.cancel(errClosed)
+	r.giveBack()
+	return nil
+}
+
+// giveBack releases all, at the end of the reader.
+func (r *CachedReader) giveBack() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range r.opened {
+		o.end()
+	}
+	clear(r.opened)
+}
+
+func (o *opened) end() {
+	o.rest.Stop()
+	o.release()
 }
 
 // Get reads the object of the kind that obj says and with the given key into obj. The
@@ -210,6 +243,7 @@ func (r *CachedReader) open(ctx context.Context, s scope) (resource.Store[*unstr
 	if err != nil {
 		return nil, err
 	}
+	defer r.leave(o)
 	contact := o.source.contact
 	wait, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -254,20 +288,48 @@ func (r *CachedReader) ended(s scope) error {
 // final reports whether there is no point in waiting for the end of the trouble.
 func (t trouble) final() bool { return t.denied() || t.cause == informer.CauseNotInstalled }
 
+// lease begins a read of a scope.
 func (r *CachedReader) lease(s scope) (*opened, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.ended(s); err != nil {
 		return nil, err
 	}
-	if o := r.opened[s]; o != nil {
-		return o, nil
+	o := r.opened[s]
+	if o == nil {
+		got, release, err := r.engine.pool.Get(s)
+		if err != nil {
+			return nil, err
+		}
+		o = &opened{source: got.(source), release: release}
+		o.rest = time.AfterFunc(keepUnread, func() { r.expire(s, o) })
+		r.opened[s] = o
 	}
-	got, release, err := r.engine.pool.Get(s)
-	if err != nil {
-		return nil, err
-	}
-	o := &opened{source: got.(source), release: release}
-	r.opened[s] = o
+	o.reads++
 	return o, nil
+}
+
+// leave ends a read.
+func (r *CachedReader) leave(o *opened) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o.reads--
+	o.last = time.Now()
+}
+
+// expire gives a source back that is not read any more.
+func (r *CachedReader) expire(s scope, o *opened) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	unread := time.Since(o.last)
+	switch {
+	case r.opened[s] != o:
+	case o.reads > 0:
+		o.rest.Reset(keepUnread)
+	case unread < keepUnread:
+		o.rest.Reset(keepUnread - unread)
+	default:
+		delete(r.opened, s)
+		o.end()
+	}
 }
