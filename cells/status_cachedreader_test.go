@@ -6,6 +6,7 @@ package cells
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -207,6 +209,39 @@ func TestStatusClusterReaderNoNamespace(t *testing.T) {
 			r.Errorf("of a kind without namespaces: %v", err)
 		}
 	}, podIn(corev1.PodRunning, "a", "one", 0), &corev1.Node{ObjectMeta: metaOf("", "n", 0)})
+}
+
+// What an object controls is found by its UID, with or without the labels that it
+// selects, and without a look at what else there is.
+func TestStatusClusterReaderChildren(t *testing.T) {
+	crashing := podIn(corev1.PodRunning, "a", "mine", 1)
+	crashing.Status = corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{
+		{Name: "c", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}},
+	}}
+	web := replicaSet("a", "web", 2, 1, 0)
+	web.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		statuses := status.NewStatusReader(r.cachedPoller().Mapper, nil)
+		reader := r.engine.ClusterReader(r.Context())
+		read := func() {
+			s, err := statuses.ReadStatus(r.Context(), reader, idOf("apps/ReplicaSet", "a", "web"))
+			if err != nil || s.Status != status.Failed || len(s.Children) != 1 || s.Children[0].ID.Name != "mine" || s.ChildrenErr != nil {
+				r.Errorf("read %v with %v, %v, %v", s, s.Children, s.ChildrenErr, err)
+			}
+		}
+		few := testing.AllocsPerRun(10, read)
+		for i := range 500 {
+			other := podIn(corev1.PodRunning, "a", fmt.Sprint("other", i), 0)
+			other.Labels = web.Spec.Selector.MatchLabels
+			if err := r.api.Add(other); err != nil {
+				r.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if many := testing.AllocsPerRun(10, read); many > few+500 {
+			r.Errorf("%v allocations beside 500 other objects, %v without", many, few)
+		}
+	}, web, crashing)
 }
 
 // A reader ends with its Poll, or when it is closed, and what it read is given back.

@@ -142,11 +142,7 @@ func (r *CachedReader) Get(ctx context.Context, key types.NamespacedName, obj *u
 // the ending List, which are in the namespace and have matching labels. Errors are as
 // those of Get.
 func (r *CachedReader) ListNamespaceScoped(ctx context.Context, list *unstructured.UnstructuredList, namespace string, selector labels.Selector) error {
-	kind, err := r.kindOf(ctx, list.GroupVersionKind(), namespace)
-	if err != nil {
-		return err
-	}
-	st, err := r.open(ctx, scope{kind: kind, namespace: namespace})
+	st, err := r.list(ctx, list.GroupVersionKind(), namespace)
 	if err != nil {
 		return err
 	}
@@ -168,6 +164,25 @@ func (r *CachedReader) ListClusterScoped(ctx context.Context, list *unstructured
 // Sync does nothing: what is watched is as new as it gets, and a read fails if that is
 // not as new as it should be.
 func (r *CachedReader) Sync(context.Context) error { return nil }
+
+// ownedBy implements ownerReader.
+func (r *CachedReader) ownedBy(ctx context.Context, gvk schema.GroupVersionKind, namespace string, owner types.UID) ([]*unstructured.Unstructured, error) {
+	gvk.Kind += "List"
+	st, err := r.list(ctx, gvk, namespace)
+	if err != nil {
+		return nil, err
+	}
+	return st.ByIndex(ownerIndex, string(owner))
+}
+
+// list returns all in a namespace that is of the kind of a list.
+func (r *CachedReader) list(ctx context.Context, gvk schema.GroupVersionKind, namespace string) (resource.Store[*unstructured.Unstructured], error) {
+	kind, err := r.kindOf(ctx, gvk, namespace)
+	if err != nil {
+		return nil, err
+	}
+	return r.open(ctx, scope{kind: kind, namespace: namespace})
+}
 
 // kindOf is the kind of the objects of a list that is said to be of gvk, with or without
 // the ending List.
