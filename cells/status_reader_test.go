@@ -6,12 +6,15 @@ package cells
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -112,4 +115,39 @@ func TestStatusClusterReaderDenied(t *testing.T) {
 			r.Errorf("no answer: %v", err)
 		}
 	}, podIn(corev1.PodRunning, "a", "one", 0))
+}
+
+// noting is a mapper that notes for which kinds it was asked.
+type noting struct {
+	meta.RESTMapper
+	kinds []string
+}
+
+func (m *noting) RESTMapping(kind schema.GroupKind, versions ...string) (*meta.RESTMapping, error) {
+	m.kinds = append(m.kinds, kind.Kind)
+	return m.RESTMapper.RESTMapping(kind, versions...)
+}
+
+// A list has a mapper asked for the kind of its objects, and not for one that there is
+// not, for which it would ask the server; unless the kind has such a name.
+func TestStatusReaderLists(t *testing.T) {
+	api := NewFakeAPI()
+	if err := api.Add(podIn(corev1.PodRunning, "a", "one", 0)); err != nil {
+		t.Fatal(err)
+	}
+	known := meta.NewDefaultRESTMapper(nil)
+	known.Add(podVersion("Pod"), meta.RESTScopeNamespace)
+	core := schema.GroupVersion{Version: "v1"}
+	known.AddSpecific(podVersion("AllowList"), core.WithResource("pods"), core.WithResource("pod"), meta.RESTScopeNamespace)
+	for kind, want := range map[string]string{"Pod": "Pod", "PodList": "Pod", "AllowList": "Allow AllowList", "AllowListList": "AllowList"} {
+		m := &noting{RESTMapper: known}
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(podVersion(kind))
+		if err := status.NewReader(fakeClients(t, api).Dynamic, m).List(t.Context(), list, "a", metav1.ListOptions{}); err != nil || len(list.Items) != 1 {
+			t.Errorf("%s: listed %v, %v", kind, list.Items, err)
+		}
+		if got := strings.Join(m.kinds, " "); got != want {
+			t.Errorf("%s: the mapper was asked for %q, want %q", kind, got, want)
+		}
+	}
 }

@@ -10,9 +10,9 @@ import (
 )
 
 // Aggregate is the status of a set of objects that are all to have the desired one:
-// that, if they have (see [All]), or if there are none; else Failed if one is Failed;
-// else Unknown if one is, or is stale, also if others are on their way; else
-// InProgress.
+// that, if they have (see [All]), or if there are none; else Failed if one is Failed
+// that is to be something else; else Unknown if one is, or is stale, also if others are
+// on their way; else InProgress.
 func Aggregate(statuses []ObjectStatus, desired Status) Status {
 	if met, _ := All(desired)(statuses); met {
 		return desired
@@ -20,7 +20,7 @@ func Aggregate(statuses []ObjectStatus, desired Status) Status {
 	aggregate := InProgress
 	for _, s := range statuses {
 		switch {
-		case s.is(Failed):
+		case s.is(Failed) && desired != Failed:
 			return Failed
 		case !s.is(desired) && (s.Status == Unknown || !s.Stale.IsZero()):
 			aggregate = Unknown
@@ -48,8 +48,9 @@ func NewCollector(ids ...ID) *Collector {
 }
 
 // Listen takes events until the channel is closed, an Error is told, or ctx ends, of
-// which the latter two are returned. After each it calls observe, unless that is nil,
-// which may call the Collector; an error of it ends Listen, and is returned.
+// which the latter two are returned. After each but an Error it calls observe, unless
+// that is nil, which may call the Collector; an error of it ends Listen, and is
+// returned.
 func (c *Collector) Listen(ctx context.Context, events <-chan Event, observe func(Event) error) error {
 	for {
 		select {

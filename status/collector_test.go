@@ -37,6 +37,8 @@ func TestAggregate(t *testing.T) {
 		{"one failed", []status.ObjectStatus{forbidden, failed, progress}, status.Current, status.Failed},
 		{"one forbidden", []status.ObjectStatus{progress, forbidden, current}, status.Current, status.Unknown},
 		{"all failed, as desired", []status.ObjectStatus{failed}, status.Failed, status.Failed},
+		{"one failed, as all are to", []status.ObjectStatus{current, failed}, status.Failed, status.InProgress},
+		{"one failed, as all are to, and one is forbidden", []status.ObjectStatus{failed, forbidden}, status.Failed, status.Unknown},
 		{"one stale", []status.ObjectStatus{current, stale(current)}, status.Current, status.Unknown},
 		{"failed when last heard of", []status.ObjectStatus{current, stale(failed)}, status.Current, status.Unknown},
 		{"gone with its kind", []status.ObjectStatus{notFound, uninstalled}, status.NotFound, status.NotFound},
@@ -82,7 +84,11 @@ func TestCollectorEnds(t *testing.T) {
 	t.Run("Error", func(t *testing.T) {
 		events := make(chan status.Event, 1)
 		events <- status.Event{Type: status.Error, Err: boom}
-		if err := status.NewCollector().Listen(t.Context(), events, nil); !errors.Is(err, boom) {
+		err := status.NewCollector().Listen(t.Context(), events, func(ev status.Event) error {
+			t.Errorf("observed %v", ev)
+			return nil
+		})
+		if !errors.Is(err, boom) {
 			t.Errorf("got %v", err)
 		}
 	})

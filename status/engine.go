@@ -157,7 +157,8 @@ func (e *Engine) try() error {
 }
 
 // Stop ends all watches and readers, and returns when no goroutine of the engine is
-// left, or with an error when ctx ends.
+// left, or with an error when ctx ends. All have been told to end by then, also if ctx
+// had ended before.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
 	e.cancel(ErrStopped)
@@ -167,12 +168,13 @@ func (e *Engine) Stop(ctx context.Context) error {
 		defer close(ended)
 		e.watches.Wait()
 	}()
+	var err error
 	select {
 	case <-ended:
 	case <-ctx.Done():
-		return fmt.Errorf("status: a rule does not return: %w", context.Cause(ctx))
+		err = fmt.Errorf("status: a watch has not ended; a rule may not return: %w", context.Cause(ctx))
 	}
-	return e.pool.Stop(ctx)
+	return errors.Join(err, e.pool.Stop(ctx))
 }
 
 // begin has run run in a goroutine that Stop waits for.

@@ -162,8 +162,7 @@ func (r *listingReader) ListClusterScoped(ctx context.Context, list *unstructure
 	return r.ListNamespaceScoped(ctx, list, "", selector)
 }
 
-// ownedBy returns what a controller owns, without a look at the rest. The objects are
-// shared.
+// ownedBy implements ownerReader.
 func (r *listingReader) ownedBy(ctx context.Context, gvk schema.GroupVersionKind, namespace string, owner types.UID) ([]*unstructured.Unstructured, error) {
 	l, err := r.listing(ctx, listingOf{gvk, namespace})
 	if err != nil {

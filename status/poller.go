@@ -208,6 +208,7 @@ func (p *polling) wait(failures int) time.Duration {
 // cycle has all objects read that are not being read. It returns how many times in a
 // row Sync has failed.
 func (p *polling) cycle(ctx context.Context, answers chan<- answer, slots map[schema.GroupKind]chan struct{}, failures int) int {
+	ctx = asking(ctx) // a kind that is missing is looked up once for all of its objects
 	err := guarded(func() error {
 		ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
 		defer cancel()

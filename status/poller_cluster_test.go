@@ -158,7 +158,10 @@ func (c *cluster) List(ctx context.Context, list *unstructured.UnstructuredList,
 		}
 	}
 	from, _ := strconv.Atoi(opts.Continue)
-	to := min(from+int(opts.Limit), len(all))
+	to := len(all)
+	if opts.Limit > 0 {
+		to = min(from+int(opts.Limit), to)
+	}
 	list.Items = all[from:to]
 	if to < len(all) {
 		list.SetContinue(strconv.Itoa(to))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -166,6 +167,47 @@ func TestListingReaderGivesUp(t *testing.T) {
 			t.Errorf("%d lists", lists)
 		}
 	})
+}
+
+// forgetful is a cluster of which no second page can be had.
+type forgetful struct {
+	*cluster
+	err error // of later pages
+}
+
+func (f forgetful) List(ctx context.Context, list *unstructured.UnstructuredList, namespace string, opts metav1.ListOptions) error {
+	if opts.Continue != "" {
+		return f.err
+	}
+	return f.cluster.List(ctx, list, namespace, opts)
+}
+
+// A list of which the server forgets the later pages is read at once; one that fails
+// otherwise has failed.
+func TestClusterReaderListExpires(t *testing.T) {
+	c := newCluster()
+	const many = 1200
+	for i := range many {
+		c.put(pod("shop", fmt.Sprint(i), "Running"))
+	}
+	read := func(err error) (int, error) {
+		reader, newErr := status.NewDirectReader(forgetful{c, err}, c, nil)
+		if newErr != nil {
+			t.Fatal(newErr)
+		}
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(pods.WithVersion("v1"))
+		list.SetKind("PodList")
+		err = reader.ListNamespaceScoped(t.Context(), list, "shop", nil)
+		return len(list.Items), err
+	}
+	if n, err := read(apierrors.NewResourceExpired("the continue token is too old")); n != many || err != nil {
+		t.Errorf("listed %d, %v", n, err)
+	}
+	broken := apierrors.NewInternalError(errors.New("no etcd"))
+	if _, err := read(broken); !errors.Is(err, broken) {
+		t.Errorf("the error is %v", err)
+	}
 }
 
 // What a ClusterReader returns is the caller's, and what it selects is as asked for;

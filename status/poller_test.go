@@ -217,6 +217,28 @@ func TestPollKindInstalledLater(t *testing.T) {
 	})
 }
 
+// resettable is a cluster whose mapper can be reset.
+type resettable struct{ *cluster }
+
+func (resettable) Reset() {}
+
+// However many objects there are of a kind that is not installed, they do not wait for
+// one another until that is told.
+func TestPollManyOfKindNotInstalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := engine(newCluster())
+		e.Mapper = resettable{newCluster()}
+		var ids []status.ID
+		for i := range 100 {
+			ids = append(ids, status.ID{Namespace: "shop", Name: fmt.Sprint(i), GroupKind: widgets})
+		}
+		p := start(t, e, status.Options{}, ids...)
+		if got := p.after(3 * time.Second); len(got) != len(ids)+1 || got[0] != "0 Unknown KindNotInstalled" {
+			t.Errorf("after 3 s is told %q", got)
+		}
+	})
+}
+
 // With the error, or the panic, of a StatusReader goes on what is not its object.
 func TestPollStatusReaderFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

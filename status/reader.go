@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+
+	"github.com/apiary-go/apiary/informer"
 )
 
 // Reader is how a [PollerEngine] reads the cluster. Any number of goroutines call it.
@@ -101,9 +103,11 @@ func (r dynamicReader) Get(ctx context.Context, key types.NamespacedName, obj *u
 // List implements [Reader].
 func (r dynamicReader) List(ctx context.Context, list *unstructured.UnstructuredList, namespace string, opts metav1.ListOptions) error {
 	gvk := list.GroupVersionKind()
-	client, err := r.resource(gvk, namespace)
-	if of, ok := strings.CutSuffix(gvk.Kind, "List"); ok && meta.IsNoMatchError(err) {
-		client, err = r.resource(gvk.GroupVersion().WithKind(of), namespace)
+	of := gvk
+	of.Kind = strings.TrimSuffix(gvk.Kind, "List") // a mapper that does not know a kind asks the server again
+	client, err := r.resource(of, namespace)
+	if meta.IsNoMatchError(err) && of != gvk {
+		client, err = r.resource(gvk, namespace)
 	}
 	if err != nil {
 		return err
@@ -147,7 +151,8 @@ func (directReader) Sync(context.Context) error { return nil }
 // pageSize is how many objects are listed at once.
 const pageSize = 500
 
-// listAll reads all pages into list.
+// listAll reads all pages into list. If the server forgets what is left of them it
+// starts over, once, and asks for all at once.
 func listAll(ctx context.Context, r Reader, list *unstructured.UnstructuredList, namespace string, opts metav1.ListOptions) error {
 	opts.Limit = pageSize
 	gvk := list.GroupVersionKind()
@@ -155,7 +160,12 @@ func listAll(ctx context.Context, r Reader, list *unstructured.UnstructuredList,
 	for {
 		page := &unstructured.UnstructuredList{}
 		page.SetGroupVersionKind(gvk)
-		if err := r.List(ctx, page, namespace, opts); err != nil {
+		err := r.List(ctx, page, namespace, opts)
+		if informer.CauseOf(err) == informer.CauseExpired && opts.Continue != "" && opts.Limit > 0 {
+			opts.Limit, opts.Continue, items = 0, "", nil
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		items = append(items, page.Items...)

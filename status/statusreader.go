@@ -114,13 +114,19 @@ func (r *rulesReader) read(ctx context.Context, reader ClusterReader, obj *unstr
 	return s
 }
 
+// ownerReader is a ClusterReader that finds what a controller owns without a look at the
+// rest. The objects are shared.
+type ownerReader interface {
+	ownedBy(ctx context.Context, gvk schema.GroupVersionKind, namespace string, owner types.UID) ([]*unstructured.Unstructured, error)
+}
+
 // owned returns the objects of a kind that obj controls.
 func (r *rulesReader) owned(ctx context.Context, reader ClusterReader, obj *unstructured.Unstructured, kind schema.GroupKind) ([]*unstructured.Unstructured, error) {
 	m, err := r.mapping(ctx, kind, false)
 	if err != nil {
 		return nil, err
 	}
-	if indexed, ok := reader.(*listingReader); ok {
+	if indexed, ok := reader.(ownerReader); ok {
 		return indexed.ownedBy(ctx, m.GroupVersionKind, obj.GetNamespace(), obj.GetUID())
 	}
 	list := &unstructured.UnstructuredList{}

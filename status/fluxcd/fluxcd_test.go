@@ -64,6 +64,36 @@ func TestClusterReaderFactory(t *testing.T) {
 	}, set(), setPod(false), configMap("config"))
 }
 
+// Polls that come and go read by the same reader, and what the last one has read is
+// given back after a while.
+func TestClusterReaderFactoryShared(t *testing.T) {
+	play(t, func(t *testing.T, api *cells.FakeAPI, e *status.Engine) {
+		factory := fluxcd.NewClusterReaderFactory(t.Context(), e)
+		for range 3 {
+			ctx, cancel := context.WithCancel(t.Context())
+			events := theirs(factory).Poll(ctx, object.ObjMetadataSet{idOf(configMaps, "config")}, engine.Options{PollInterval: time.Second})
+			if got := text(<-events); got != "config Current" {
+				t.Errorf("got %q", got)
+			}
+			cancel()
+			for range events { // their engine leaks what is not received
+			}
+		}
+		one, err := factory.New(nil, nil, nil)
+		other, otherErr := factory.New(nil, nil, nil)
+		if err != nil || otherErr != nil || one != other {
+			t.Errorf("a reader for each Poll: %v, %v", err, otherErr)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		before := len(api.Requests())
+		time.Sleep(time.Hour)
+		if asked := api.Requests()[before:]; len(asked) != 0 {
+			t.Errorf("an hour after the last Poll is asked %v", asked)
+		}
+	}, configMap("config"))
+}
+
 // Their readers in our engine tell the same, by the client of controller-runtime; and
 // one that fails ends nothing.
 func TestStatusReader(t *testing.T) {
@@ -248,4 +278,3 @@ func TestConvert(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
-

@@ -41,16 +41,21 @@ func (r reader) List(ctx context.Context, list *unstructured.UnstructuredList, n
 	return r.client.List(ctx, list, &client.ListOptions{Namespace: namespace, Raw: &opts, Limit: opts.Limit, Continue: opts.Continue})
 }
 
-// NewClusterReaderFactory returns a factory for a PollerEngine of cli-utils whose
-// readers read what e watches. They keep open what was read until ctx ends, which is to
-// be that of the Polls. The Reader of the PollerEngine is not used; Sync does nothing,
-// so that a short PollInterval costs no requests.
+// NewClusterReaderFactory returns a factory for a PollerEngine of cli-utils, all Polls of
+// which read by one [status.CachedReader]: what e watches. It keeps open what they read
+// until ctx ends, or nobody has read it for ten minutes, since a Poll does not tell its
+// reader that it ends. The Reader of the PollerEngine is not used; Sync does nothing, so
+// that a short PollInterval costs no requests.
 func NewClusterReaderFactory(ctx context.Context, e *status.Engine) engine.ClusterReaderFactory {
+	var shared engine.ClusterReader
+	if e != nil {
+		shared = e.ClusterReader(ctx)
+	}
 	return engine.ClusterReaderFactoryFunc(func(client.Reader, meta.RESTMapper, object.ObjMetadataSet) (engine.ClusterReader, error) {
-		if e == nil {
+		if shared == nil {
 			return nil, errors.New("fluxcd.NewClusterReaderFactory: the status.Engine is nil: give one")
 		}
-		return e.ClusterReader(ctx), nil
+		return shared, nil
 	})
 }
 
