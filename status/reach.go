@@ -21,8 +21,9 @@ type tracked struct {
 	owners   map[string]struct{}         // UIDs of the object and of what it controls
 
 	// Guarded by the mutex of the watch.
+	open                bool // nothing was said of it yet
 	dirty, queued, gone bool
-	told                ObjectStatus
+	latest, told        ObjectStatus
 	recheck             *time.Timer
 }
 
@@ -112,7 +113,6 @@ func (w *Watch) forget(t *tracked) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t.gone = true
 	for _, key := range t.keys() {
 		remove(w.byKey, place{t.id.GroupKind, key}, t)
 	}
