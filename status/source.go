@@ -75,7 +75,7 @@ func indexByOwner(obj any) ([]string, error) {
 // contact is what is wrong between an informer and the server, if anything is.
 type contact struct {
 	mu        sync.Mutex
-	trouble   trouble
+	trouble   trouble // the latest, since the first in a row
 	listeners map[*lease]func()
 }
 
@@ -86,15 +86,13 @@ type trouble struct {
 	since time.Time
 }
 
-// denied reports whether only a person can end it.
+// denied reports whether it is of this way of reading, and another one may be allowed.
 func (t trouble) denied() bool { return denied(t.cause) }
 
+// denied is so for what an informer polls for, if it is but the watch that is refused.
+// Who is not known to the server is not let in by any way.
 func denied(cause informer.Cause) bool {
-	switch cause {
-	case informer.CauseForbidden, informer.CauseUnauthorized, informer.CauseNotSupported:
-		return true
-	}
-	return false
+	return cause == informer.CauseForbidden || cause == informer.CauseNotSupported
 }
 
 // reason is the reason of a status that cannot be told because of it.
@@ -121,7 +119,7 @@ func (c *contact) observe(_ informer.ReflectorInfo, occurrence informer.Occurren
 			c.failed(o.Cause, o.Err)
 		}
 	case informer.BackingOff:
-		if !denied(o.Cause) {
+		if !denied(o.Cause) { // else a list or Polling follows
 			c.failed(o.Cause, o.Err)
 		}
 	}
@@ -140,6 +138,9 @@ func (c *contact) set(t trouble) {
 	c.mu.Lock()
 	same := c.trouble.cause == t.cause
 	if !same {
+		if t.cause != informer.CauseNone && c.trouble.cause != informer.CauseNone {
+			t.since = c.trouble.since
+		}
 		c.trouble = t
 	}
 	listeners := slices.Collect(maps.Values(c.listeners))
