@@ -73,3 +73,68 @@ func TestStatusStaleSince(t *testing.T) {
 		}
 	}, podIn(corev1.PodRunning, "a", "one", 0))
 }
+
+// When a watch is open again, what was missed comes before the old status is told as
+// up to date.
+func TestStatusReconnect(t *testing.T) {
+	for _, compact := range []bool{false, true} {
+		playStatus(t, status.Config{}, func(r *statusRig) {
+			w := r.watch(idOf("Pod", "a", "one"))
+			var seen []string
+			go func() {
+				for ev := range w.Events() {
+					if ev.Type == status.ResourceUpdate {
+						seen = append(seen, short(ev.Resource))
+					}
+				}
+			}()
+			synctest.Wait()
+			r.fail(func() error { return errors.New("no route") })
+			r.api.Disconnect()
+			time.Sleep(time.Minute)
+			r.update(podIn(corev1.PodPending, "a", "one", 0))
+			if compact {
+				r.api.Compact()
+			}
+			r.api.Intercept(nil)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			for i, text := range seen {
+				if i > 0 && text == "one Current" || seen[len(seen)-1] != "one InProgress" {
+					r.Errorf("compacted %v: told %q", compact, seen)
+				}
+			}
+		}, podIn(corev1.PodRunning, "a", "one", 0))
+	}
+}
+
+// A watch that opens and breaks at once does not end the trouble, and one that goes on
+// does.
+func TestStatusReconnectInVain(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		w := r.watch(idOf("Pod", "a", "one"))
+		r.events(w, "one Current", "synced")
+		r.fail(func() error { return errors.New("no route") })
+		r.api.Disconnect()
+		r.events(w, "one Current/Transient")
+		since := w.Statuses()[0].Stale
+		for range 5 {
+			opened := len(r.api.Requests())
+			r.api.Intercept(nil)
+			for len(r.api.Requests()) == opened {
+				time.Sleep(100 * time.Millisecond)
+				synctest.Wait()
+			}
+			r.fail(func() error { return errors.New("no route") })
+			r.api.Disconnect()
+			r.is(w, "one Current/Transient")
+			time.Sleep(10 * time.Second)
+			r.is(w, "one Current/Transient")
+		}
+		if again := w.Statuses()[0].Stale; !again.Equal(since) {
+			r.Errorf("stale since %v, and later since %v", since, again)
+		}
+		r.api.Intercept(nil)
+		r.events(w, "one Current")
+	}, podIn(corev1.PodRunning, "a", "one", 0))
+}

@@ -76,6 +76,7 @@ func indexByOwner(obj any) ([]string, error) {
 type contact struct {
 	mu        sync.Mutex
 	trouble   trouble // the latest, since the first in a row
+	turn      int     // counts what decides on the end of the trouble
 	listeners map[*lease]func()
 }
 
@@ -111,8 +112,12 @@ func (t trouble) reason() Reason {
 // observe implements informer.Observer.
 func (c *contact) observe(_ informer.ReflectorInfo, occurrence informer.Occurrence) {
 	switch o := occurrence.(type) {
-	case informer.ListDone, informer.WatchOpened, informer.Polling:
+	case informer.ListDone, informer.Polling:
 		c.set(trouble{})
+	case informer.WatchOpened:
+		c.opened()
+	case informer.WatchEnded:
+		c.next()
 	case informer.ListFailed:
 		// What may not be watched, initial events included, may still be listed.
 		if !o.Streamed || !denied(o.Cause) {
@@ -133,10 +138,34 @@ func (c *contact) failed(cause informer.Cause, err error) {
 	c.set(trouble{cause: cause, err: err, since: time.Now()})
 }
 
-// set notes the trouble, and calls the listeners if it is another one.
-func (c *contact) set(t trouble) {
+// missed is how long what was missed may take to arrive in a watch that is open again.
+// Nothing tells that it has arrived.
+const missed = time.Second
+
+// opened ends the trouble a little later, if the watch is still open by then: what is
+// held is what was before the trouble.
+func (c *contact) opened() {
+	turn := c.next()
+	if c.now().cause != informer.CauseNone {
+		time.AfterFunc(missed, func() { c.setIn(turn, trouble{}) })
+	}
+}
+
+// next begins another turn: a watch that was opened before does not end the trouble.
+func (c *contact) next() int {
 	c.mu.Lock()
-	same := c.trouble.cause == t.cause
+	defer c.mu.Unlock()
+	c.turn++
+	return c.turn
+}
+
+// set notes the trouble, and calls the listeners if it is another one.
+func (c *contact) set(t trouble) { c.setIn(c.next(), t) }
+
+// setIn is set, unless another turn has begun.
+func (c *contact) setIn(turn int, t trouble) {
+	c.mu.Lock()
+	same := c.turn != turn || c.trouble.cause == t.cause
 	if !same {
 		if t.cause != informer.CauseNone && c.trouble.cause != informer.CauseNone {
 			t.since = c.trouble.since
