@@ -13,13 +13,14 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // evaluate tells the status of t by what is held, without a request.
 func (w *Watch) evaluate(t *tracked) {
-	e := evaluation{watch: w, tracked: t, now: time.Now(), owners: map[string]struct{}{}}
+	e := evaluation{watch: w, tracked: t, now: time.Now(), owners: map[string]struct{}{}, seen: map[place]struct{}{}}
 	s := e.object()
-	w.disown(t, e.owners)
+	w.disown(t, e.owners, e.seen)
 	if e.waiting {
 		return // for the first answer about the children
 	}
@@ -33,6 +34,7 @@ type evaluation struct {
 	tracked *tracked
 	now     time.Time
 	owners  map[string]struct{} // UIDs whose objects were asked for
+	seen    map[place]struct{}  // where what they control is
 	path    []schema.GroupKind  // of the owners of what is looked at
 	recheck time.Time           // the earliest one
 	waiting bool                // some children were not told yet
@@ -117,7 +119,7 @@ func (e *evaluation) children(obj *unstructured.Unstructured) (all []ObjectStatu
 			err = errors.Join(err, tr.err)
 			continue
 		}
-		objs, indexErr := st.ByIndex(ownerIndex, uid)
+		objs, indexErr := e.owned(st, kind, uid)
 		err = errors.Join(err, indexErr)
 		for _, child := range objs {
 			all = append(all, e.compute(child))
@@ -139,15 +141,58 @@ func (e *evaluation) own(uid string) {
 	add(e.watch.byOwner, uid, e.tracked)
 }
 
-// disown forgets the UIDs of t that were not asked for any more.
-func (w *Watch) disown(t *tracked, but map[string]struct{}) {
-	for uid := range t.owners {
-		if _, ok := but[uid]; ok {
-			continue
+// owned returns the objects of a kind that uid controls. Whatever becomes of one of
+// them marks the object, also if it has another owner then, or none.
+func (e *evaluation) owned(st resource.Store[*unstructured.Unstructured], kind schema.GroupKind, uid string) ([]*unstructured.Unstructured, error) {
+	for {
+		objs, err := st.ByIndex(ownerIndex, uid)
+		if err != nil || !e.see(kind, objs) {
+			return objs, err
 		}
-		delete(t.owners, uid)
-		w.mu.Lock()
-		remove(w.byOwner, uid, t)
-		w.mu.Unlock()
+		// It may have changed before it could mark the object: look again.
+	}
+}
+
+// see has the object marked when one of objs changes, and reports whether any of them
+// did not do so before.
+func (e *evaluation) see(kind schema.GroupKind, objs []*unstructured.Unstructured) bool {
+	var added []place
+	for _, obj := range objs {
+		at := place{kind, store.Key{Namespace: obj.GetNamespace(), Name: obj.GetName()}}
+		if kind == e.tracked.id.GroupKind && slices.Contains(e.tracked.keys(), at.key) {
+			continue // the object itself, in a cycle
+		}
+		e.seen[at] = struct{}{}
+		if _, ok := e.tracked.seen[at]; !ok {
+			e.tracked.seen[at] = struct{}{}
+			added = append(added, at)
+		}
+	}
+	if added == nil {
+		return false
+	}
+	e.watch.mu.Lock()
+	defer e.watch.mu.Unlock()
+	for _, at := range added {
+		add(e.watch.byKey, at, e.tracked)
+	}
+	return true
+}
+
+// disown forgets the UIDs and the children of t that were not asked for any more.
+func (w *Watch) disown(t *tracked, owners map[string]struct{}, seen map[place]struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for uid := range t.owners {
+		if _, ok := owners[uid]; !ok {
+			delete(t.owners, uid)
+			remove(w.byOwner, uid, t)
+		}
+	}
+	for at := range t.seen {
+		if _, ok := seen[at]; !ok {
+			delete(t.seen, at)
+			remove(w.byKey, at, t)
+		}
 	}
 }

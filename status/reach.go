@@ -19,6 +19,7 @@ type tracked struct {
 	own      reach
 	children map[schema.GroupKind]*reach // by the kind of what it controls, directly or not
 	owners   map[string]struct{}         // UIDs of the object and of what it controls
+	seen     map[place]struct{}          // where what it controls is
 
 	// Guarded by the mutex of the watch.
 	open                bool // nothing was said of it yet
@@ -87,7 +88,7 @@ func (w *Watch) follow(t *tracked) {
 			next = append(next[:len(next):len(next)], rules.Children(kind)...)
 		}
 	}
-	t.owners = map[string]struct{}{}
+	t.owners, t.seen = map[string]struct{}{}, map[place]struct{}{}
 	w.mu.Lock()
 	for _, key := range t.keys() {
 		add(w.byKey, place{t.id.GroupKind, key}, t)
@@ -118,6 +119,9 @@ func (w *Watch) forget(t *tracked) {
 	}
 	for uid := range t.owners {
 		remove(w.byOwner, uid, t)
+	}
+	for at := range t.seen {
+		remove(w.byKey, at, t)
 	}
 	if t.recheck != nil {
 		t.recheck.Stop()

@@ -35,7 +35,7 @@ type Watch struct {
 	wake     chan struct{} // holds a value if there is something to evaluate
 	requests []request     // of Add and Remove
 	dirty    []*tracked
-	byKey    map[place]map[*tracked]struct{}
+	byKey    map[place]map[*tracked]struct{}  // of the objects and of what they control
 	byOwner  map[string]map[*tracked]struct{} // by the UID of what controls
 	news     []*tracked                       // to be told, in the order of their first news
 	open     int                              // how many objects have no status yet
