@@ -4,10 +4,17 @@
 package cells
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/apiary-go/apiary/status"
 )
@@ -19,6 +26,17 @@ func crashing(namespace, name string, owner int) *corev1.Pod {
 	p.Status.ContainerStatuses = []corev1.ContainerStatus{
 		{Name: "app", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}}}
 	return p
+}
+
+// breaks has requests for a resource fail, and no watch of it stay open.
+func (r *statusRig) breaks(resource string) {
+	r.api.Intercept(func(_ context.Context, req FakeRequest) error {
+		if req.Resource.Resource == resource {
+			return errors.New("no route")
+		}
+		return nil
+	})
+	r.api.Disconnect()
 }
 
 // Who loses a child is looked at again, be it that it goes to another owner or to none.
@@ -41,4 +59,67 @@ func TestStatusChildReleased(t *testing.T) {
 			}, replicaSet("a", "one", 1, 0, 0), replicaSet("a", "two", 1, 0, 0), crashing("a", "p", 1))
 		})
 	}
+}
+
+// Children that were read before their watch was lost are told as such, and a status
+// that depends on them is stale.
+func TestStatusStaleChildren(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		w := r.watch(idOf("apps/ReplicaSet", "a", "bad"), idOf("apps/ReplicaSet", "a", "good"))
+		r.is(w, "bad Failed", "good Current")
+		r.breaks("pods")
+		time.Sleep(time.Minute)
+		r.remove(crashing("a", "p", 1))
+		r.is(w, "bad Failed/Transient", "good Current")
+		bad, good := w.Statuses()[0], w.Statuses()[1]
+		if bad.Stale.IsZero() || bad.Err == nil || bad.ChildrenErr == nil || !strings.Contains(bad.ChildrenErr.Error(), "no route") {
+			r.Errorf("depends on what was, and does not say so: %+v", bad)
+		}
+		if !good.Stale.IsZero() || good.ChildrenErr == nil {
+			r.Errorf("is what the object tells, but for the children: %+v", good)
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
+		defer cancel()
+		ids := []status.ID{idOf("apps/ReplicaSet", "a", "bad")}
+		var failed *status.FailedError
+		if _, err := r.engine.Wait(ctx, ids, status.OrFailed(status.All(status.Current))); errors.As(err, &failed) {
+			r.Errorf("a stale failure ended the wait: %v", err)
+		}
+		r.api.Intercept(nil)
+		time.Sleep(time.Minute)
+		r.is(w, "bad InProgress", "good Current")
+		if s := w.Statuses()[0]; s.ChildrenErr != nil || !s.Stale.IsZero() {
+			r.Errorf("still stale: %+v", s)
+		}
+	}, replicaSet("a", "bad", 1, 0, 0), crashing("a", "p", 1), replicaSet("a", "good", 1, 1, 0))
+}
+
+// A rule of one's own may depend on children of children; all lost, the object is stale
+// since the first.
+func TestStatusStaleGrandchildren(t *testing.T) {
+	rules := &status.Rules{ByKind: map[schema.GroupKind]status.Rule{
+		{Group: "apps", Kind: "Deployment"}: func(_ *unstructured.Unstructured, children []status.ObjectStatus, _ time.Time) (status.Result, error) {
+			return status.Result{Status: children[0].Status}, nil
+		}}}
+	playStatus(t, status.Config{Rules: rules}, func(r *statusRig) {
+		w := r.watch(idOf("apps/Deployment", "a", "web"))
+		r.is(w, "web Failed")
+		r.breaks("pods")
+		time.Sleep(time.Minute)
+		r.is(w, "web Failed/Transient")
+		first := w.Statuses()[0]
+		if first.Stale.IsZero() || first.ChildrenErr != nil || first.Children[0].ChildrenErr == nil {
+			r.Errorf("got %+v", first)
+		}
+		r.api.Intercept(func(context.Context, FakeRequest) error { return errors.New("no route") })
+		r.api.Disconnect()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s := w.Statuses()[0]; !s.Stale.Equal(first.Stale) {
+			r.Errorf("stale since %v, and later since %v", first.Stale, s.Stale)
+		}
+		r.api.Intercept(nil)
+		time.Sleep(time.Minute)
+		r.is(w, "web Failed")
+	}, deployment("a", "web", 1, 0), replicaSet("a", "web-1", 1, 0, 1), crashing("a", "p", 2))
 }

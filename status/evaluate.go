@@ -63,10 +63,17 @@ func (e *evaluation) object() ObjectStatus {
 		s = e.compute(obj)
 		s.ID = t.id
 	}
-	if tr.cause != informer.CauseNone && s.Reason == "" {
-		s.Reason, s.Err, s.Stale = Transient, tr.err, tr.since
-	}
+	s.stale(tr.since, tr.err)
 	return s
+}
+
+// stale notes that s has not been confirmed since then, unless since is zero, or s is
+// stale for longer or Unknown.
+func (s *ObjectStatus) stale(since time.Time, err error) {
+	if since.IsZero() || s.Status == Unknown || !s.Stale.IsZero() && !since.Before(s.Stale) {
+		return
+	}
+	s.Reason, s.Err, s.Stale = Transient, err, since
 }
 
 // find returns the object from the store, or nil.
@@ -82,28 +89,37 @@ func (t *tracked) find(st resource.Store[*unstructured.Unstructured]) *unstructu
 // compute returns the status of obj by the rules, and those of its children.
 func (e *evaluation) compute(obj *unstructured.Unstructured) ObjectStatus {
 	s := ObjectStatus{ID: IDOf(obj), Object: obj}
-	s.Children, s.ChildrenErr = e.children(obj)
-	result, err := e.watch.engine.cfg.Rules.Compute(obj, s.Children, e.now)
+	rules := e.watch.engine.cfg.Rules
+	var tr trouble
+	s.Children, tr, s.ChildrenErr = e.children(obj)
+	result, err := rules.Compute(obj, s.Children, e.now)
 	if err != nil {
 		s.Status, s.Reason, s.Err = Unknown, RuleError, err
 		return s
 	}
 	s.Status, s.Message = result.Status, result.Message
+	if rules.looksAtChildren(s.ID.GroupKind, s.Status) {
+		s.stale(tr.since, tr.err)
+		for i := range s.Children {
+			s.stale(s.Children[i].Stale, s.Children[i].Err)
+		}
+	}
 	if at := result.Recheck; !at.IsZero() && (e.recheck.IsZero() || at.Before(e.recheck)) {
 		e.recheck = at
 	}
 	return s
 }
 
-// children returns what obj controls, in the order of the IDs.
-func (e *evaluation) children(obj *unstructured.Unstructured) (all []ObjectStatus, err error) {
+// children returns what obj controls, in the order of the IDs; since when it has not
+// been confirmed, if it has not; and why it is not complete or not up to date.
+func (e *evaluation) children(obj *unstructured.Unstructured) (all []ObjectStatus, old trouble, err error) {
 	kind := obj.GroupVersionKind().GroupKind()
 	if slices.Contains(e.path, kind) {
-		return nil, nil
+		return nil, trouble{}, nil
 	}
 	kinds := e.watch.engine.cfg.Rules.Children(kind)
 	if len(kinds) == 0 {
-		return nil, nil
+		return nil, trouble{}, nil
 	}
 	e.path = append(e.path, kind)
 	defer func() { e.path = e.path[:len(e.path)-1] }()
@@ -120,13 +136,18 @@ func (e *evaluation) children(obj *unstructured.Unstructured) (all []ObjectStatu
 			continue
 		}
 		objs, indexErr := e.owned(st, kind, uid)
-		err = errors.Join(err, indexErr)
+		err = errors.Join(err, indexErr, tr.err)
+		if old.cause == informer.CauseNone || tr.cause != informer.CauseNone && tr.since.Before(old.since) {
+			old = tr
+		}
 		for _, child := range objs {
-			all = append(all, e.compute(child))
+			s := e.compute(child)
+			s.stale(tr.since, tr.err)
+			all = append(all, s)
 		}
 	}
 	slices.SortFunc(all, func(a, b ObjectStatus) int { return a.ID.Compare(b.ID) })
-	return all, err
+	return all, old, err
 }
 
 // own has the object marked for whatever is controlled by uid.

@@ -96,8 +96,9 @@ type ObjectStatus struct {
 	// IDs, as far as the rules for its kind look at them.
 	Children []ObjectStatus
 
-	// ChildrenErr is why Children is not complete. The status is then what the
-	// object itself tells.
+	// ChildrenErr is why Children is not complete or not up to date. The status is
+	// then what the object tells with those that there are. If these are not up to
+	// date, and it may be another one for that, it is stale.
 	ChildrenErr error
 }
 
