@@ -13,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -122,4 +123,19 @@ func TestStatusStaleGrandchildren(t *testing.T) {
 		time.Sleep(time.Minute)
 		r.is(w, "web Failed")
 	}, deployment("a", "web", 1, 0), replicaSet("a", "web-1", 1, 0, 1), crashing("a", "p", 2))
+}
+
+// A needless namespace does not limit where the children are.
+func TestStatusChildrenOfClusterScoped(t *testing.T) {
+	rules := &status.Rules{Owns: map[schema.GroupKind][]schema.GroupKind{{Kind: "Node"}: {{Kind: "Pod"}}}}
+	playStatus(t, status.Config{Rules: rules}, func(r *statusRig) {
+		for _, id := range []status.ID{idOf("Node", "", "n"), idOf("Node", "a", "n")} {
+			w := r.watch(id)
+			synctest.Wait()
+			if s := w.Statuses()[0]; len(s.Children) != 1 || s.ChildrenErr != nil {
+				r.Errorf("%v: children %v, error %v", id, s.Children, s.ChildrenErr)
+			}
+			w.Close()
+		}
+	}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}, podIn(corev1.PodRunning, "b", "p", 1))
 }

@@ -60,6 +60,9 @@ func (e *evaluation) object() ObjectStatus {
 	if obj == nil {
 		s.Status, s.Message = NotFound, messageNotFound
 	} else {
+		if obj.GetNamespace() != t.namespace { // one was given for a kind that has none
+			e.watch.followChildren(t, obj.GetNamespace())
+		}
 		s = e.compute(obj)
 		s.ID = t.id
 	}

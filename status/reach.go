@@ -15,11 +15,12 @@ import (
 
 // tracked is an object that a watch follows.
 type tracked struct {
-	id       ID
-	own      reach
-	children map[schema.GroupKind]*reach // by the kind of what it controls, directly or not
-	owners   map[string]struct{}         // UIDs of the object and of what it controls
-	seen     map[place]struct{}          // where what it controls is
+	id        ID
+	own       reach
+	children  map[schema.GroupKind]*reach // by the kind of what it controls, directly or not
+	namespace string                      // of the children; none: of all
+	owners    map[string]struct{}         // UIDs of the object and of what it controls
+	seen      map[place]struct{}          // where what it controls is
 
 	// Guarded by the mutex of the watch.
 	open                bool // nothing was said of it yet
@@ -84,7 +85,7 @@ func (w *Watch) follow(t *tracked) {
 	t.children = map[schema.GroupKind]*reach{}
 	for next := rules.Children(t.id.GroupKind); len(next) > 0; next = next[1:] {
 		if kind := next[0]; t.children[kind] == nil {
-			t.children[kind] = &reach{rungs: w.rungsOfAll(kind, t.id)}
+			t.children[kind] = &reach{}
 			next = append(next[:len(next):len(next)], rules.Children(kind)...)
 		}
 	}
@@ -95,14 +96,24 @@ func (w *Watch) follow(t *tracked) {
 	}
 	w.mark(t)
 	w.mu.Unlock()
-	err := w.advance(t, &t.own)
-	for _, r := range t.children {
-		if err == nil {
-			err = w.advance(t, r)
-		}
+	if err := w.advance(t, &t.own); err != nil {
+		w.cancel(err) // the engine stops
+		return
 	}
-	if err != nil { // the engine stops
-		w.cancel(err)
+	w.followChildren(t, t.id.Namespace)
+}
+
+// followChildren begins to read what t controls if t is in a namespace, in place of
+// where it was read before.
+func (w *Watch) followChildren(t *tracked, namespace string) {
+	t.namespace = namespace
+	for kind, r := range t.children {
+		w.retreat(t, r, 0)
+		r.rungs = w.rungsOfAll(kind, ID{Namespace: namespace, GroupKind: t.id.GroupKind})
+		if err := w.advance(t, r); err != nil {
+			w.cancel(err) // the engine stops
+			return
+		}
 	}
 }
 
