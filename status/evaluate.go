@@ -56,10 +56,12 @@ func (e *evaluation) object() ObjectStatus {
 		s.Status, s.Reason, s.Message, s.Err = NotFound, KindNotInstalled, "The kind is no longer installed", tr.err
 		return s
 	}
-	obj := t.find(st)
-	if obj == nil {
+	switch obj := t.find(st); {
+	case obj == nil && t.id.Namespace == "" && e.watch.reading(&t.own).reader.namespaced():
+		s.Reason, s.Err = NotObserved, errNamespaceMissing{t.id}
+	case obj == nil:
 		s.Status, s.Message = NotFound, messageNotFound
-	} else {
+	default:
 		if obj.GetNamespace() != t.namespace { // one was given for a kind that has none
 			e.watch.followChildren(t, obj.GetNamespace())
 		}

@@ -77,6 +77,13 @@ func (r *scopeReader) resolve(ctx context.Context) (*meta.RESTMapping, error) {
 	return mapping, nil
 }
 
+// namespaced reports whether the kind is known to have namespaces.
+func (r *scopeReader) namespaced() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mapping != nil && r.mapping.Scope.Name() == meta.RESTScopeNameNamespace
+}
+
 // namespaceIn is the namespace to ask in: none for a kind that has none.
 func (r *scopeReader) namespaceIn(m *meta.RESTMapping) string {
 	if m.Scope.Name() == meta.RESTScopeNameRoot {

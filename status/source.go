@@ -28,6 +28,7 @@ const ownerIndex = "owner"
 type source struct {
 	resource.Resource[*unstructured.Unstructured]
 	contact *contact
+	reader  *scopeReader
 }
 
 // newSource makes the source of a scope.
@@ -38,7 +39,7 @@ func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstru
 		settings.Lists = informer.ListPaged
 	}
 	reader := &scopeReader{Engine: e, scope: s}
-	return source{contact: contact, Resource: resource.New[*unstructured.Unstructured](lc, reader,
+	return source{contact: contact, reader: reader, Resource: resource.New[*unstructured.Unstructured](lc, reader,
 		resource.WithName(s.String()),
 		resource.WithLogger(e.cfg.Log),
 		resource.WithTransform(reader.trim),
