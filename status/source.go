@@ -120,8 +120,9 @@ func (c *contact) observe(_ informer.ReflectorInfo, occurrence informer.Occurren
 	case informer.WatchEnded:
 		c.next()
 	case informer.ListFailed:
-		// What may not be watched, initial events included, may still be listed.
-		if !o.Streamed || !denied(o.Cause) {
+		// What may not be watched, initial events included, may still be listed, and
+		// is, at once.
+		if !o.Streamed || !denied(o.Cause) && o.Cause != informer.CauseRejected {
 			c.failed(o.Cause, o.Err)
 		}
 	case informer.BackingOff:
