@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,5 +97,27 @@ func TestStatusSyncedAfterRemoveAndAdd(t *testing.T) {
 		close(leave)
 		r.is(w, "conf Unknown/NotObserved") // in the rule again
 		r.events(w, "conf Current", "synced")
+	}, &corev1.ConfigMap{ObjectMeta: metaOf("a", "conf", 0)})
+}
+
+// A rule that wants to be asked again in the past is asked once a second.
+func TestStatusRecheckInThePast(t *testing.T) {
+	var times atomic.Int64
+	rules := &status.Rules{ByKind: map[schema.GroupKind]status.Rule{
+		{Kind: "ConfigMap"}: func(_ *unstructured.Unstructured, _ []status.ObjectStatus, now time.Time) (status.Result, error) {
+			if times.Add(1) > 1000 {
+				return status.Result{Status: status.Current}, nil
+			}
+			return status.Result{Status: status.Current, Recheck: now.Add(-time.Second)}, nil
+		}}}
+	playStatus(t, status.Config{Rules: rules}, func(r *statusRig) {
+		w := r.watch(idOf("ConfigMap", "a", "conf"))
+		r.is(w, "conf Current")
+		before := times.Load()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if more := times.Load() - before; more < 59 || more > 61 {
+			r.Errorf("%d evaluations in a minute, after %d", more, before)
+		}
 	}, &corev1.ConfigMap{ObjectMeta: metaOf("a", "conf", 0)})
 }

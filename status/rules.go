@@ -20,7 +20,8 @@ type Result struct {
 	Message string
 
 	// Recheck is when the rule may say something else although nothing has
-	// changed. Zero if time plays no part.
+	// changed. Zero if time plays no part. An [Engine] asks again a second later
+	// at the soonest.
 	Recheck time.Time
 }
 

@@ -328,7 +328,10 @@ func (w *Watch) publish(t *tracked, s ObjectStatus) {
 	signal(w.told)
 }
 
-// at has t evaluated at some time.
+// soonest is how soon a rule is asked again at its own wish.
+const soonest = time.Second
+
+// at has t evaluated at some time, or a little later.
 func (w *Watch) at(t *tracked, when time.Time) {
 	if t.recheck != nil {
 		t.recheck.Stop()
@@ -337,7 +340,7 @@ func (w *Watch) at(t *tracked, when time.Time) {
 	if when.IsZero() {
 		return
 	}
-	t.recheck = time.AfterFunc(time.Until(when), func() {
+	t.recheck = time.AfterFunc(max(time.Until(when), soonest), func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.mark(t)
