@@ -94,7 +94,8 @@ func (k *statusKinds) hasStatus(kind schema.GroupKind) bool {
 
 // StatusHealth reports to cell.Health, under a name, whether the objects with the
 // given IDs are Current: OK if all are, else Degraded, naming those that are not; from
-// the start of the hive to its stop, whenever that changes. It needs [Status], and a
+// the start of the hive to its stop, whenever that changes. Until each has a status it is
+// Degraded, as not observed yet. It needs [Status], and a
 // hive that has cell.Health.
 func StatusHealth(name string, ids ...status.ID) cell.Cell {
 	return cell.Invoke(func(lc cell.Lifecycle, health cell.Health, engine *status.Engine) {
@@ -123,6 +124,7 @@ func StatusHealth(name string, ids ...status.ID) cell.Cell {
 // reportStatus reports until the watch ends.
 func reportStatus(w *status.Watch, health cell.Health) {
 	defer w.Close()
+	health.Degraded("not observed yet", fmt.Errorf("the server has not answered yet for all of %d objects", len(w.Statuses())))
 	synced := false
 	for ev := range w.Events() {
 		if synced = synced || ev.Type == status.Synced; !synced {

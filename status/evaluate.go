@@ -13,13 +13,14 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // evaluate tells the status of t by what is held, without a request.
 func (w *Watch) evaluate(t *tracked) {
-	e := evaluation{watch: w, tracked: t, now: time.Now(), owners: map[string]struct{}{}}
+	e := evaluation{watch: w, tracked: t, now: time.Now(), owners: map[string]struct{}{}, seen: map[place]struct{}{}}
 	s := e.object()
-	w.disown(t, e.owners)
+	w.disown(t, e.owners, e.seen)
 	if e.waiting {
 		return // for the first answer about the children
 	}
@@ -33,6 +34,7 @@ type evaluation struct {
 	tracked *tracked
 	now     time.Time
 	owners  map[string]struct{} // UIDs whose objects were asked for
+	seen    map[place]struct{}  // where what they control is
 	path    []schema.GroupKind  // of the owners of what is looked at
 	recheck time.Time           // the earliest one
 	waiting bool                // some children were not told yet
@@ -54,17 +56,29 @@ func (e *evaluation) object() ObjectStatus {
 		s.Status, s.Reason, s.Message, s.Err = NotFound, KindNotInstalled, "The kind is no longer installed", tr.err
 		return s
 	}
-	obj := t.find(st)
-	if obj == nil {
+	switch obj := t.find(st); {
+	case obj == nil && t.id.Namespace == "" && e.watch.reading(&t.own).reader.namespaced():
+		s.Reason, s.Err = NotObserved, errNamespaceMissing{t.id}
+	case obj == nil:
 		s.Status, s.Message = NotFound, messageNotFound
-	} else {
+	default:
+		if obj.GetNamespace() != t.namespace { // one was given for a kind that has none
+			e.watch.followChildren(t, obj.GetNamespace())
+		}
 		s = e.compute(obj)
 		s.ID = t.id
 	}
-	if tr.cause != informer.CauseNone && s.Reason == "" {
-		s.Reason, s.Err, s.Stale = Transient, tr.err, tr.since
-	}
+	s.stale(tr.since, tr.err)
 	return s
+}
+
+// stale notes that s has not been confirmed since then, unless since is zero, or s is
+// stale for longer or Unknown.
+func (s *ObjectStatus) stale(since time.Time, err error) {
+	if since.IsZero() || s.Status == Unknown || !s.Stale.IsZero() && !since.Before(s.Stale) {
+		return
+	}
+	s.Reason, s.Err, s.Stale = Transient, err, since
 }
 
 // find returns the object from the store, or nil.
@@ -80,28 +94,37 @@ func (t *tracked) find(st resource.Store[*unstructured.Unstructured]) *unstructu
 // compute returns the status of obj by the rules, and those of its children.
 func (e *evaluation) compute(obj *unstructured.Unstructured) ObjectStatus {
 	s := ObjectStatus{ID: IDOf(obj), Object: obj}
-	s.Children, s.ChildrenErr = e.children(obj)
-	result, err := e.watch.engine.cfg.Rules.Compute(obj, s.Children, e.now)
+	rules := e.watch.engine.cfg.Rules
+	var tr trouble
+	s.Children, tr, s.ChildrenErr = e.children(obj)
+	result, err := rules.Compute(obj, s.Children, e.now)
 	if err != nil {
 		s.Status, s.Reason, s.Err = Unknown, RuleError, err
 		return s
 	}
 	s.Status, s.Message = result.Status, result.Message
+	if rules.looksAtChildren(s.ID.GroupKind, s.Status) {
+		s.stale(tr.since, tr.err)
+		for i := range s.Children {
+			s.stale(s.Children[i].Stale, s.Children[i].Err)
+		}
+	}
 	if at := result.Recheck; !at.IsZero() && (e.recheck.IsZero() || at.Before(e.recheck)) {
 		e.recheck = at
 	}
 	return s
 }
 
-// children returns what obj controls, in the order of the IDs.
-func (e *evaluation) children(obj *unstructured.Unstructured) (all []ObjectStatus, err error) {
+// children returns what obj controls, in the order of the IDs; since when it has not
+// been confirmed, if it has not; and why it is not complete or not up to date.
+func (e *evaluation) children(obj *unstructured.Unstructured) (all []ObjectStatus, old trouble, err error) {
 	kind := obj.GroupVersionKind().GroupKind()
 	if slices.Contains(e.path, kind) {
-		return nil, nil
+		return nil, trouble{}, nil
 	}
 	kinds := e.watch.engine.cfg.Rules.Children(kind)
 	if len(kinds) == 0 {
-		return nil, nil
+		return nil, trouble{}, nil
 	}
 	e.path = append(e.path, kind)
 	defer func() { e.path = e.path[:len(e.path)-1] }()
@@ -117,14 +140,19 @@ func (e *evaluation) children(obj *unstructured.Unstructured) (all []ObjectStatu
 			err = errors.Join(err, tr.err)
 			continue
 		}
-		objs, indexErr := st.ByIndex(ownerIndex, uid)
-		err = errors.Join(err, indexErr)
+		objs, indexErr := e.owned(st, kind, uid)
+		err = errors.Join(err, indexErr, tr.err)
+		if old.cause == informer.CauseNone || tr.cause != informer.CauseNone && tr.since.Before(old.since) {
+			old = tr
+		}
 		for _, child := range objs {
-			all = append(all, e.compute(child))
+			s := e.compute(child)
+			s.stale(tr.since, tr.err)
+			all = append(all, s)
 		}
 	}
 	slices.SortFunc(all, func(a, b ObjectStatus) int { return a.ID.Compare(b.ID) })
-	return all, err
+	return all, old, err
 }
 
 // own has the object marked for whatever is controlled by uid.
@@ -139,15 +167,58 @@ func (e *evaluation) own(uid string) {
 	add(e.watch.byOwner, uid, e.tracked)
 }
 
-// disown forgets the UIDs of t that were not asked for any more.
-func (w *Watch) disown(t *tracked, but map[string]struct{}) {
-	for uid := range t.owners {
-		if _, ok := but[uid]; ok {
-			continue
+// owned returns the objects of a kind that uid controls. Whatever becomes of one of
+// them marks the object, also if it has another owner then, or none.
+func (e *evaluation) owned(st resource.Store[*unstructured.Unstructured], kind schema.GroupKind, uid string) ([]*unstructured.Unstructured, error) {
+	for {
+		objs, err := st.ByIndex(ownerIndex, uid)
+		if err != nil || !e.see(kind, objs) {
+			return objs, err
 		}
-		delete(t.owners, uid)
-		w.mu.Lock()
-		remove(w.byOwner, uid, t)
-		w.mu.Unlock()
+		// It may have changed before it could mark the object: look again.
+	}
+}
+
+// see has the object marked when one of objs changes, and reports whether any of them
+// did not do so before.
+func (e *evaluation) see(kind schema.GroupKind, objs []*unstructured.Unstructured) bool {
+	var added []place
+	for _, obj := range objs {
+		at := place{kind, store.Key{Namespace: obj.GetNamespace(), Name: obj.GetName()}}
+		if kind == e.tracked.id.GroupKind && slices.Contains(e.tracked.keys(), at.key) {
+			continue // the object itself, in a cycle
+		}
+		e.seen[at] = struct{}{}
+		if _, ok := e.tracked.seen[at]; !ok {
+			e.tracked.seen[at] = struct{}{}
+			added = append(added, at)
+		}
+	}
+	if added == nil {
+		return false
+	}
+	e.watch.mu.Lock()
+	defer e.watch.mu.Unlock()
+	for _, at := range added {
+		add(e.watch.byKey, at, e.tracked)
+	}
+	return true
+}
+
+// disown forgets the UIDs and the children of t that were not asked for any more.
+func (w *Watch) disown(t *tracked, owners map[string]struct{}, seen map[place]struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for uid := range t.owners {
+		if _, ok := owners[uid]; !ok {
+			delete(t.owners, uid)
+			remove(w.byOwner, uid, t)
+		}
+	}
+	for at := range t.seen {
+		if _, ok := seen[at]; !ok {
+			delete(t.seen, at)
+			remove(w.byKey, at, t)
+		}
 	}
 }

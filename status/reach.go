@@ -15,14 +15,17 @@ import (
 
 // tracked is an object that a watch follows.
 type tracked struct {
-	id       ID
-	own      reach
-	children map[schema.GroupKind]*reach // by the kind of what it controls, directly or not
-	owners   map[string]struct{}         // UIDs of the object and of what it controls
+	id        ID
+	own       reach
+	children  map[schema.GroupKind]*reach // by the kind of what it controls, directly or not
+	namespace string                      // of the children; none: of all
+	owners    map[string]struct{}         // UIDs of the object and of what it controls
+	seen      map[place]struct{}          // where what it controls is
 
 	// Guarded by the mutex of the watch.
+	open                bool // nothing was said of it yet
 	dirty, queued, gone bool
-	told                ObjectStatus
+	latest, told        ObjectStatus
 	recheck             *time.Timer
 }
 
@@ -59,6 +62,9 @@ func (w *Watch) read(t *tracked, r *reach) (resource.Store[*unstructured.Unstruc
 	}
 }
 
+// reading is where r is read, if read found that it can be.
+func (w *Watch) reading(r *reach) source { return w.leases[r.rungs[r.tried-1]].source }
+
 // advance tries the next scope of r.
 func (w *Watch) advance(t *tracked, r *reach) error {
 	if err := w.lease(t, r.rungs[r.tried]); err != nil {
@@ -82,25 +88,35 @@ func (w *Watch) follow(t *tracked) {
 	t.children = map[schema.GroupKind]*reach{}
 	for next := rules.Children(t.id.GroupKind); len(next) > 0; next = next[1:] {
 		if kind := next[0]; t.children[kind] == nil {
-			t.children[kind] = &reach{rungs: w.rungsOfAll(kind, t.id)}
+			t.children[kind] = &reach{}
 			next = append(next[:len(next):len(next)], rules.Children(kind)...)
 		}
 	}
-	t.owners = map[string]struct{}{}
+	t.owners, t.seen = map[string]struct{}{}, map[place]struct{}{}
 	w.mu.Lock()
 	for _, key := range t.keys() {
 		add(w.byKey, place{t.id.GroupKind, key}, t)
 	}
 	w.mark(t)
 	w.mu.Unlock()
-	err := w.advance(t, &t.own)
-	for _, r := range t.children {
-		if err == nil {
-			err = w.advance(t, r)
-		}
+	if err := w.advance(t, &t.own); err != nil {
+		w.cancel(err) // the engine stops
+		return
 	}
-	if err != nil { // the engine stops
-		w.cancel(err)
+	w.followChildren(t, t.id.Namespace)
+}
+
+// followChildren begins to read what t controls if t is in a namespace, in place of
+// where it was read before.
+func (w *Watch) followChildren(t *tracked, namespace string) {
+	t.namespace = namespace
+	for kind, r := range t.children {
+		w.retreat(t, r, 0)
+		r.rungs = w.rungsOfAll(kind, ID{Namespace: namespace, GroupKind: t.id.GroupKind})
+		if err := w.advance(t, r); err != nil {
+			w.cancel(err) // the engine stops
+			return
+		}
 	}
 }
 
@@ -112,12 +128,14 @@ func (w *Watch) forget(t *tracked) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t.gone = true
 	for _, key := range t.keys() {
 		remove(w.byKey, place{t.id.GroupKind, key}, t)
 	}
 	for uid := range t.owners {
 		remove(w.byOwner, uid, t)
+	}
+	for at := range t.seen {
+		remove(w.byKey, at, t)
 	}
 	if t.recheck != nil {
 		t.recheck.Stop()

@@ -20,7 +20,8 @@ type Result struct {
 	Message string
 
 	// Recheck is when the rule may say something else although nothing has
-	// changed. Zero if time plays no part.
+	// changed. Zero if time plays no part. An [Engine] asks again a second later
+	// at the soonest.
 	Recheck time.Time
 }
 
@@ -214,4 +215,13 @@ func (r *Rules) Children(owner schema.GroupKind) []schema.GroupKind {
 		}
 	}
 	return slices.Clone(ruleKinds[owner].children)
+}
+
+// looksAtChildren reports whether a status that Compute returned for an object of a kind
+// may be another one with other children. Of a rule in ByKind it is not known.
+func (r *Rules) looksAtChildren(kind schema.GroupKind, status Status) bool {
+	if r != nil && r.ByKind[kind] != nil {
+		return true
+	}
+	return ruleKinds[kind].podsFail && (status == InProgress || status == Failed)
 }

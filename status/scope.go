@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/apiary-go/apiary/informer"
 )
 
 // scope is what one informer reads: the objects of a kind in all namespaces, in one,
@@ -77,6 +79,13 @@ func (r *scopeReader) resolve(ctx context.Context) (*meta.RESTMapping, error) {
 	return mapping, nil
 }
 
+// namespaced reports whether the kind is known to have namespaces.
+func (r *scopeReader) namespaced() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mapping != nil && r.mapping.Scope.Name() == meta.RESTScopeNameNamespace
+}
+
 // namespaceIn is the namespace to ask in: none for a kind that has none.
 func (r *scopeReader) namespaceIn(m *meta.RESTMapping) string {
 	if m.Scope.Name() == meta.RESTScopeNameRoot {
@@ -114,15 +123,26 @@ func (r *scopeReader) ListWithContext(ctx context.Context, opts metav1.ListOptio
 	if r.metadataOnly() {
 		list, err := r.cfg.Metadata.Resource(m.Resource).Namespace(r.namespaceIn(m)).List(ctx, r.selected(opts))
 		if err != nil {
-			return nil, r.failed(err)
+			return nil, r.listFailed(m, err)
 		}
 		return list, nil
 	}
 	list, err := r.cfg.Dynamic.Resource(m.Resource).Namespace(r.namespaceIn(m)).List(ctx, r.selected(opts))
 	if err != nil {
-		return nil, r.failed(err)
+		return nil, r.listFailed(m, err)
 	}
 	return list, nil
+}
+
+// listFailed is failed. A server that rejects the list of one object does not select by
+// name, and reading it by get may do.
+func (r *scopeReader) listFailed(m *meta.RESTMapping, err error) error {
+	if r.scope.name != "" && informer.CauseOf(err) == informer.CauseRejected {
+		unsupported := apierrors.NewMethodNotSupported(m.Resource.GroupResource(), "list by name")
+		unsupported.ErrStatus.Message += ": " + err.Error()
+		return unsupported
+	}
+	return r.failed(err)
 }
 
 // WatchWithContext implements cache.WatcherWithContext.

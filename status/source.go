@@ -28,6 +28,7 @@ const ownerIndex = "owner"
 type source struct {
 	resource.Resource[*unstructured.Unstructured]
 	contact *contact
+	reader  *scopeReader
 }
 
 // newSource makes the source of a scope.
@@ -38,7 +39,7 @@ func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstru
 		settings.Lists = informer.ListPaged
 	}
 	reader := &scopeReader{Engine: e, scope: s}
-	return source{contact: contact, Resource: resource.New[*unstructured.Unstructured](lc, reader,
+	return source{contact: contact, reader: reader, Resource: resource.New[*unstructured.Unstructured](lc, reader,
 		resource.WithName(s.String()),
 		resource.WithLogger(e.cfg.Log),
 		resource.WithTransform(reader.trim),
@@ -75,7 +76,8 @@ func indexByOwner(obj any) ([]string, error) {
 // contact is what is wrong between an informer and the server, if anything is.
 type contact struct {
 	mu        sync.Mutex
-	trouble   trouble
+	trouble   trouble // the latest, since the first in a row
+	turn      int     // counts what decides on the end of the trouble
 	listeners map[*lease]func()
 }
 
@@ -86,15 +88,13 @@ type trouble struct {
 	since time.Time
 }
 
-// denied reports whether only a person can end it.
+// denied reports whether it is of this way of reading, and another one may be allowed.
 func (t trouble) denied() bool { return denied(t.cause) }
 
+// denied is so for what an informer polls for, if it is but the watch that is refused.
+// Who is not known to the server is not let in by any way.
 func denied(cause informer.Cause) bool {
-	switch cause {
-	case informer.CauseForbidden, informer.CauseUnauthorized, informer.CauseNotSupported:
-		return true
-	}
-	return false
+	return cause == informer.CauseForbidden || cause == informer.CauseNotSupported
 }
 
 // reason is the reason of a status that cannot be told because of it.
@@ -113,15 +113,20 @@ func (t trouble) reason() Reason {
 // observe implements informer.Observer.
 func (c *contact) observe(_ informer.ReflectorInfo, occurrence informer.Occurrence) {
 	switch o := occurrence.(type) {
-	case informer.ListDone, informer.WatchOpened, informer.Polling:
+	case informer.ListDone, informer.Polling:
 		c.set(trouble{})
+	case informer.WatchOpened:
+		c.opened()
+	case informer.WatchEnded:
+		c.next()
 	case informer.ListFailed:
-		// What may not be watched, initial events included, may still be listed.
-		if !o.Streamed || !denied(o.Cause) {
+		// What may not be watched, initial events included, may still be listed, and
+		// is, at once.
+		if !o.Streamed || !denied(o.Cause) && o.Cause != informer.CauseRejected {
 			c.failed(o.Cause, o.Err)
 		}
 	case informer.BackingOff:
-		if !denied(o.Cause) {
+		if !denied(o.Cause) { // else a list or Polling follows
 			c.failed(o.Cause, o.Err)
 		}
 	}
@@ -135,11 +140,38 @@ func (c *contact) failed(cause informer.Cause, err error) {
 	c.set(trouble{cause: cause, err: err, since: time.Now()})
 }
 
-// set notes the trouble, and calls the listeners if it is another one.
-func (c *contact) set(t trouble) {
+// missed is how long what was missed may take to arrive in a watch that is open again.
+// Nothing tells that it has arrived.
+const missed = time.Second
+
+// opened ends the trouble a little later, if the watch is still open by then: what is
+// held is what was before the trouble.
+func (c *contact) opened() {
+	turn := c.next()
+	if c.now().cause != informer.CauseNone {
+		time.AfterFunc(missed, func() { c.setIn(turn, trouble{}) })
+	}
+}
+
+// next begins another turn: a watch that was opened before does not end the trouble.
+func (c *contact) next() int {
 	c.mu.Lock()
-	same := c.trouble.cause == t.cause
+	defer c.mu.Unlock()
+	c.turn++
+	return c.turn
+}
+
+// set notes the trouble, and calls the listeners if it is another one.
+func (c *contact) set(t trouble) { c.setIn(c.next(), t) }
+
+// setIn is set, unless another turn has begun.
+func (c *contact) setIn(turn int, t trouble) {
+	c.mu.Lock()
+	same := c.turn != turn || c.trouble.cause == t.cause
 	if !same {
+		if t.cause != informer.CauseNone && c.trouble.cause != informer.CauseNone {
+			t.since = c.trouble.since
+		}
 		c.trouble = t
 	}
 	listeners := slices.Collect(maps.Values(c.listeners))

@@ -63,7 +63,7 @@ const (
 	NotObserved      Reason = "NotObserved"      // the server has not answered yet
 	Forbidden        Reason = "Forbidden"        // reading the object is not allowed
 	KindNotInstalled Reason = "KindNotInstalled" // the server has no such kind
-	Transient        Reason = "Transient"        // the server cannot be reached, or fails
+	Transient        Reason = "Transient"        // the server cannot be reached, fails, or does not accept the credentials
 	RuleError        Reason = "RuleError"        // the object is not what the rule for its kind can read
 )
 
@@ -84,8 +84,8 @@ type ObjectStatus struct {
 	// Err is what kept the status from being told, or from being up to date.
 	Err error
 
-	// Stale is since when Status has not been confirmed, because the server
-	// cannot be reached. It is zero if Status is up to date.
+	// Stale is since when Status has not been confirmed, for the reason Transient.
+	// It is zero if Status is up to date.
 	Stale time.Time
 
 	// Object is what the status was computed from, nil if there is none. An
@@ -96,8 +96,9 @@ type ObjectStatus struct {
 	// IDs, as far as the rules for its kind look at them.
 	Children []ObjectStatus
 
-	// ChildrenErr is why Children is not complete. The status is then what the
-	// object itself tells.
+	// ChildrenErr is why Children is not complete or not up to date. The status is
+	// then what the object tells with those that there are. If these are not up to
+	// date, and it may be another one for that, it is stale.
 	ChildrenErr error
 }
 

@@ -6,7 +6,10 @@ package status
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // Condition says whether a set of objects is as [Engine.Wait] is to see it. It gets the
@@ -54,6 +57,37 @@ func OrFailed(until Condition) Condition {
 			return false, &failed
 		}
 		return false, nil
+	}
+}
+
+// AtLeast is a condition for who has just written objects, and waits for what becomes
+// of that. An object that is older than the resource version given for its ID is shown
+// to until as Unknown with the reason NotObserved: what it was before neither meets nor
+// ends the wait. An ID without a version, and an object that is NotFound, are shown as
+// they are. Nothing is asked of children, which may still lag behind.
+//
+//	status.AtLeast(versions, status.OrFailed(status.All(status.Current)))
+//
+// A version that cannot be compared with that of the object, and is not the same, is an
+// error. The map must not be changed while the condition is in use.
+func AtLeast(versions map[ID]string, until Condition) Condition {
+	return func(statuses []ObjectStatus) (bool, error) {
+		shown := slices.Clone(statuses)
+		for i := range shown {
+			s := &shown[i]
+			least := versions[s.ID]
+			if least == "" || s.Object == nil || s.Object.GetResourceVersion() == least {
+				continue
+			}
+			order, ordered := store.CompareVersions(s.Object.GetResourceVersion(), least)
+			if !ordered {
+				return false, fmt.Errorf("%s has the version %q: which of it and %q is newer cannot be told", s.ID, s.Object.GetResourceVersion(), least)
+			}
+			if order < 0 {
+				*s = ObjectStatus{ID: s.ID, Status: Unknown, Reason: NotObserved}
+			}
+		}
+		return until(shown)
 	}
 }
 
@@ -109,6 +143,9 @@ func lines(statuses []ObjectStatus) string {
 // Wait blocks until the condition is met by the objects with the given IDs, and
 // returns their statuses, in the order of the IDs. If the set is empty it asks the
 // condition at once, and [All] is met.
+//
+// What is watched already may lag behind what the caller has just written. A wait for
+// what becomes of that can be met by what was there before: use [AtLeast].
 //
 // The error is that of the condition; a [*WaitError] if ctx ends, or the engine stops,
 // before the condition is met; or that of [Engine.Watch]. The statuses are the latest

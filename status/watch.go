@@ -26,7 +26,7 @@ type Watch struct {
 	ended  chan struct{}
 
 	// Of the goroutine that evaluates.
-	objects       map[ID]*tracked
+	objects       map[*tracked]struct{}
 	counts        map[schema.GroupKind]map[string]int // of objects, by kind and namespace
 	leases        map[scope]*lease
 	subscriptions sync.WaitGroup
@@ -35,13 +35,13 @@ type Watch struct {
 	wake     chan struct{} // holds a value if there is something to evaluate
 	requests []request     // of Add and Remove
 	dirty    []*tracked
-	byKey    map[place]map[*tracked]struct{}
+	byKey    map[place]map[*tracked]struct{}  // of the objects and of what they control
 	byOwner  map[string]map[*tracked]struct{} // by the UID of what controls
 	news     []*tracked                       // to be told, in the order of their first news
-	open     int                              // objects that have no status yet
+	open     int                              // how many objects have no status yet
 	round    bool                             // Synced is due when open is zero
 	told     chan struct{}                    // holds a value if there are news
-	latest   map[ID]*ObjectStatus
+	latest   map[ID]*tracked
 }
 
 // place is where an object of a kind is.
@@ -52,7 +52,7 @@ type place struct {
 
 // request asks the goroutine of the watch to follow other objects.
 type request struct {
-	add, remove []ID
+	add, remove []*tracked
 }
 
 // Watch follows the objects with the given IDs until ctx ends, [Watch.Close] is
@@ -65,18 +65,18 @@ func (e *Engine) Watch(ctx context.Context, ids ...ID) (*Watch, error) {
 	w := &Watch{
 		engine:  e,
 		ended:   make(chan struct{}),
-		objects: map[ID]*tracked{},
+		objects: map[*tracked]struct{}{},
 		counts:  map[schema.GroupKind]map[string]int{},
 		leases:  map[scope]*lease{},
 		wake:    make(chan struct{}, 1),
 		byKey:   map[place]map[*tracked]struct{}{},
 		byOwner: map[string]map[*tracked]struct{}{},
 		told:    make(chan struct{}, 1),
-		latest:  map[ID]*ObjectStatus{},
+		latest:  map[ID]*tracked{},
 		round:   true,
 	}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
-	w.request(request{add: ids})
+	w.request(ids, nil)
 	err := e.begin(func() {
 		defer close(w.ended)
 		defer context.AfterFunc(e.ctx, func() { w.cancel(ErrStopped) })()
@@ -114,38 +114,50 @@ func (w *Watch) Add(ids ...ID) error {
 	if err := validate(ids); err != nil {
 		return err
 	}
-	return w.request(request{add: ids})
+	return w.request(ids, nil)
 }
 
 // Remove has the watch forget objects. No event tells of it; one that is yet to be
 // received is dropped.
-func (w *Watch) Remove(ids ...ID) error { return w.request(request{remove: ids}) }
+func (w *Watch) Remove(ids ...ID) error { return w.request(nil, ids) }
 
-func (w *Watch) request(r request) error {
+func (w *Watch) request(add, remove []ID) error {
 	if w.ctx.Err() != nil {
 		return context.Cause(w.ctx)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, id := range r.add {
-		if _, ok := w.latest[id]; !ok {
-			w.latest[id] = &ObjectStatus{ID: id, Status: Unknown, Reason: NotObserved}
+	var r request
+	for _, id := range add {
+		if w.latest[id] == nil {
+			t := &tracked{id: id, open: true, latest: ObjectStatus{ID: id, Status: Unknown, Reason: NotObserved}}
+			w.latest[id] = t
 			w.open++
 			w.round = true
+			r.add = append(r.add, t)
 		}
 	}
-	for _, id := range r.remove {
-		if last, ok := w.latest[id]; ok {
-			if last.unanswered() {
-				w.open--
-			}
+	for _, id := range remove {
+		if t := w.latest[id]; t != nil {
 			delete(w.latest, id)
+			t.gone = true
+			w.answered(t)
+			r.remove = append(r.remove, t)
 		}
 	}
 	w.requests = append(w.requests, r)
 	signal(w.wake)
 	signal(w.told) // Synced may be due
 	return nil
+}
+
+// answered notes that Synced does not wait for t any more. It is called with the mutex
+// held.
+func (w *Watch) answered(t *tracked) {
+	if t.open {
+		t.open = false
+		w.open--
+	}
 }
 
 // unanswered reports whether nothing was said yet.
@@ -158,8 +170,8 @@ func (s *ObjectStatus) unanswered() bool {
 func (w *Watch) Statuses() []ObjectStatus {
 	w.mu.Lock()
 	all := make([]ObjectStatus, 0, len(w.latest))
-	for _, s := range w.latest {
-		all = append(all, *s)
+	for _, t := range w.latest {
+		all = append(all, t.latest)
 	}
 	w.mu.Unlock()
 	slices.SortFunc(all, func(a, b ObjectStatus) int { return a.ID.Compare(b.ID) })
@@ -208,9 +220,9 @@ func (w *Watch) take() (Event, bool) {
 		t := w.news[0]
 		w.news = w.news[1:]
 		t.queued = false
-		if last, ok := w.latest[t.id]; ok && !t.gone && !last.Equal(t.told) {
-			t.told = *last
-			return Event{Type: ResourceUpdate, Resource: *last}, true
+		if !t.gone && !t.latest.Equal(t.told) {
+			t.told = t.latest
+			return Event{Type: ResourceUpdate, Resource: t.told}, true
 		}
 	}
 	if w.round && w.open == 0 {
@@ -244,7 +256,7 @@ func (w *Watch) run() {
 			if w.ctx.Err() != nil {
 				return
 			}
-			if !t.gone {
+			if _, ok := w.objects[t]; ok {
 				w.evaluate(t)
 			}
 		}
@@ -253,23 +265,16 @@ func (w *Watch) run() {
 
 // serve follows and forgets what a request says.
 func (w *Watch) serve(r request) {
-	for _, id := range r.remove {
-		if t := w.objects[id]; t != nil {
-			delete(w.objects, id)
-			w.count(id, -1)
-			w.forget(t)
-		}
+	for _, t := range r.remove {
+		delete(w.objects, t)
+		w.count(t.id, -1)
+		w.forget(t)
 	}
-	var added []*tracked
-	for _, id := range r.add {
-		if w.objects[id] == nil {
-			t := &tracked{id: id}
-			w.objects[id] = t
-			w.count(id, 1)
-			added = append(added, t)
-		}
+	for _, t := range r.add {
+		w.objects[t] = struct{}{}
+		w.count(t.id, 1)
 	}
-	for _, t := range added {
+	for _, t := range r.add {
 		w.follow(t)
 	}
 }
@@ -288,7 +293,7 @@ func (w *Watch) count(id ID, by int) {
 
 // endAll gives everything back.
 func (w *Watch) endAll() {
-	for _, t := range w.objects {
+	for t := range w.objects {
 		if t.recheck != nil {
 			t.recheck.Stop()
 		}
@@ -307,26 +312,26 @@ func (w *Watch) mark(t *tracked) {
 	}
 }
 
-// publish makes s the latest status of t.
+// publish makes s the latest status of t, unless s says nothing.
 func (w *Watch) publish(t *tracked, s ObjectStatus) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	last, ok := w.latest[t.id]
-	if !ok || t.gone {
-		return // removed meanwhile
+	if t.gone || s.unanswered() {
+		return // removed meanwhile; or what was known stays
 	}
-	if last.unanswered() && !s.unanswered() {
-		w.open--
-	}
-	*last = s
-	if !t.queued && !s.unanswered() {
+	w.answered(t)
+	t.latest = s
+	if !t.queued {
 		t.queued = true
 		w.news = append(w.news, t)
 	}
 	signal(w.told)
 }
 
-// at has t evaluated at some time.
+// soonest is how soon a rule is asked again at its own wish.
+const soonest = time.Second
+
+// at has t evaluated at some time, or a little later.
 func (w *Watch) at(t *tracked, when time.Time) {
 	if t.recheck != nil {
 		t.recheck.Stop()
@@ -335,7 +340,7 @@ func (w *Watch) at(t *tracked, when time.Time) {
 	if when.IsZero() {
 		return
 	}
-	t.recheck = time.AfterFunc(time.Until(when), func() {
+	t.recheck = time.AfterFunc(max(time.Until(when), soonest), func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.mark(t)

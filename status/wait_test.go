@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package status_test
+
+import (
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/apiary-go/apiary/status"
+)
+
+// What has no object is as it is; a version that is none is an error.
+func TestStatusAtLeast(t *testing.T) {
+	pod := schema.GroupKind{Kind: "Pod"}
+	one, two := status.ID{Namespace: "a", Name: "one", GroupKind: pod}, status.ID{Namespace: "a", Name: "two", GroupKind: pod}
+	of := func(id status.ID, s status.Status, version string) status.ObjectStatus {
+		obj := &unstructured.Unstructured{Object: map[string]any{}}
+		obj.SetResourceVersion(version)
+		return status.ObjectStatus{ID: id, Status: s, Object: obj}
+	}
+	gone := status.ObjectStatus{ID: one, Status: status.NotFound}
+	current := status.All(status.Current)
+	for _, test := range []struct {
+		name     string
+		versions map[status.ID]string
+		until    status.Condition
+		statuses []status.ObjectStatus
+		met, bad bool
+	}{
+		{"older", map[status.ID]string{one: "10"}, current, []status.ObjectStatus{of(one, status.Current, "9")}, false, false},
+		{"equal", map[status.ID]string{one: "10"}, current, []status.ObjectStatus{of(one, status.Current, "10")}, true, false},
+		{"newer", map[status.ID]string{one: "9"}, current, []status.ObjectStatus{of(one, status.Current, "10")}, true, false},
+		{"another one", map[status.ID]string{two: "10"}, current, []status.ObjectStatus{of(one, status.Current, "9")}, true, false},
+		{"any", map[status.ID]string{one: ""}, current, []status.ObjectStatus{of(one, status.Current, "9")}, true, false},
+		{"gone", map[status.ID]string{one: "10"}, status.All(status.NotFound), []status.ObjectStatus{gone}, true, false},
+		{"one of two", map[status.ID]string{one: "10"}, status.OrFailed(current),
+			[]status.ObjectStatus{of(one, status.Failed, "9"), of(two, status.Failed, "9")}, false, true},
+		{"old failure", map[status.ID]string{one: "10"}, status.OrFailed(current), []status.ObjectStatus{of(one, status.Failed, "9")}, false, false},
+		{"no version", map[status.ID]string{one: "x"}, current, []status.ObjectStatus{of(one, status.Current, "9")}, false, true},
+		{"no version, but the same", map[status.ID]string{one: "x"}, current, []status.ObjectStatus{of(one, status.Current, "x")}, true, false},
+	} {
+		if met, err := status.AtLeast(test.versions, test.until)(test.statuses); met != test.met || (err != nil) != test.bad {
+			t.Errorf("%s: %v, %v", test.name, met, err)
+		}
+	}
+	kept := []status.ObjectStatus{of(one, status.Current, "9")}
+	if _, err := status.AtLeast(map[status.ID]string{one: "10"}, current)(kept); err != nil || kept[0].Status != status.Current {
+		t.Errorf("what was given is now %v, %v", kept, err)
+	}
+}
