@@ -301,7 +301,9 @@ func (r *CachedReader) ended(s scope) error {
 }
 
 // final reports whether there is no point in waiting for the end of the trouble.
-func (t trouble) final() bool { return t.denied() || t.cause == informer.CauseNotInstalled }
+func (t trouble) final() bool {
+	return t.denied() || t.cause == informer.CauseNotInstalled || t.cause == informer.CauseUnauthorized
+}
 
 // lease begins a read of a scope.
 func (r *CachedReader) lease(s scope) (*opened, error) {
