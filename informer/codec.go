@@ -25,7 +25,7 @@ type codec struct {
 	limits wire.Limits
 	mask   wire.Mask // nil: all
 
-	mu       sync.Mutex         // one object at a time
+	mu       sync.Mutex // one object at a time
 	protobuf *wire.ProtoDecoder
 	json     *wire.JSONDecoder
 	intern   func([]byte) string
