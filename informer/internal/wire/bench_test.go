@@ -32,8 +32,9 @@ func podDecoders(b *testing.B) map[string]func(*Object, *corev1.Pod) error {
 		if err != nil {
 			b.Fatal(err)
 		}
+		var last lastTexts
 		return func(o *Object, pod *corev1.Pod) error {
-			if err := metaOf(o); err != nil {
+			if err := last.metaOf(o); err != nil {
 				return err
 			}
 			return d.Decode(o, pod)

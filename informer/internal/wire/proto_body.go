@@ -38,7 +38,7 @@ func readProtobufList(r *reader, limits Limits, about func(ListMeta) error, yiel
 		case field == 1 && kind == bytesType && !read: // typeMeta
 			text, err := r.bytes(limits, math.MaxInt64)
 			if err == nil {
-				list.APIVersion, list.Kind, err = typeMetaOf(text)
+				list.APIVersion, list.Kind, err = r.last.typeMetaOf(text)
 			}
 			if err != nil {
 				return list, r.fail(err)
@@ -99,7 +99,7 @@ func (r *reader) items(list *ListMeta, end int64, limits Limits, about func(List
 			raw, err := r.bytes(limits, end)
 			if err == nil {
 				o = Object{Format: Protobuf, Raw: raw}
-				err = metaOf(&o)
+				err = r.last.metaOf(&o)
 			}
 			if err != nil {
 				return r.fail(err)
@@ -156,7 +156,7 @@ func (r *reader) nextProtobuf(limits Limits, e *Event) error {
 	if err != nil {
 		return err
 	}
-	return openEnvelope(envelope, &e.Object)
+	return r.last.openEnvelope(envelope, &e.Object)
 }
 
 // eventType is the type of an event, without an allocation for those that there are.
@@ -170,7 +170,7 @@ func eventType(text []byte) string {
 }
 
 // openEnvelope reads an object in its envelope.
-func openEnvelope(envelope []byte, o *Object) error {
+func (l *lastTexts) openEnvelope(envelope []byte, o *Object) error {
 	if len(envelope) < len(protobufMagic) || string(envelope[:len(protobufMagic)]) != protobufMagic {
 		return errors.New("an object without the envelope of Kubernetes")
 	}
@@ -179,7 +179,7 @@ func openEnvelope(envelope []byte, o *Object) error {
 	err := fields(envelope[len(protobufMagic):], func(field int, value []byte) (err error) {
 		switch field {
 		case 1:
-			o.APIVersion, o.Kind, err = typeMetaOf(value)
+			o.APIVersion, o.Kind, err = l.typeMetaOf(value)
 		case 2:
 			o.Raw, found = value, true
 		case 3:
@@ -195,7 +195,7 @@ func openEnvelope(envelope []byte, o *Object) error {
 	case !found:
 		return errors.New("an envelope without an object")
 	}
-	return metaOf(o)
+	return l.metaOf(o)
 }
 
 func tooLarge(size uint64, limits Limits) error {

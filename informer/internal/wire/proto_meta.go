@@ -9,14 +9,25 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// lastTexts are those of the last object that the next one is likely to have as well.
+type lastTexts struct{ apiVersion, kind, namespace string }
+
+// same returns data as a string, the one at last if it is the same.
+func same(last *string, data []byte) string {
+	if *last != string(data) {
+		*last = string(data)
+	}
+	return *last
+}
+
 // typeMetaOf reads a TypeMeta.
-func typeMetaOf(data []byte) (apiVersion, kind string, err error) {
+func (l *lastTexts) typeMetaOf(data []byte) (apiVersion, kind string, err error) {
 	err = fields(data, func(field int, value []byte) error {
 		switch field {
 		case 1:
-			apiVersion = string(value)
+			apiVersion = same(&l.apiVersion, value)
 		case 2:
-			kind = string(value)
+			kind = same(&l.kind, value)
 		}
 		return nil
 	})
@@ -46,7 +57,7 @@ func listMetaOf(data []byte, list *ListMeta) error {
 
 // metaOf finds out what identifies an object. Its metadata are its field 1, in all
 // kinds that Kubernetes has in protobuf.
-func metaOf(o *Object) error {
+func (l *lastTexts) metaOf(o *Object) error {
 	return fields(o.Raw, func(field int, value []byte) error {
 		if field != 1 {
 			return nil
@@ -56,7 +67,7 @@ func metaOf(o *Object) error {
 			case 1:
 				o.Name = string(value)
 			case 3:
-				o.Namespace = string(value)
+				o.Namespace = same(&l.namespace, value)
 			case 5:
 				o.UID = string(value)
 			case 6:

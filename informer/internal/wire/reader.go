@@ -15,6 +15,7 @@ type reader struct {
 	*bufio.Reader
 	offset int64
 	buf    []byte // of the object that was read last
+	last   lastTexts
 }
 
 func newReader(body io.Reader) *reader {
