@@ -89,7 +89,10 @@ func (v values) lines(all []scenario, commit string, versions map[string]string)
 				if peer == nameOurs || len(others) == 0 || peer == nameIdeal && !f.vsIdeal {
 					continue
 				}
-				bar := f.bar
+				bar, own := f.bars[peer]
+				if !own {
+					bar = f.bar
+				}
 				if peer == nameNoStore {
 					bar = 0
 				}

@@ -20,6 +20,7 @@ var tinySizes = sizes{
 	small: 20, large: 40, changes: 100, hot: 5, turns: 20,
 	mirrored: 150, mirroredMany: 600, mirrorRuns: 1, startSource: startLocalSource,
 	stored: 400, storeSlice: time.Millisecond, storeTurns: 2, crowd: 5 * time.Millisecond, replaces: 2, storeRuns: 2,
+	wire: 60, wireMany: 120, wireChanges: 20, wireRounds: 2, wireRuns: 1,
 	statusOwners: 5, statusChanges: 2, statusRuns: 2, startStatus: startFakeStatusCluster,
 }
 
@@ -46,6 +47,8 @@ func TestReport(t *testing.T) {
 		runs := 2
 		if strings.HasPrefix(l.Figure, "mirror ") {
 			runs = tinySizes.mirrorRuns
+		} else if strings.HasPrefix(l.Figure, "wire ") {
+			runs = tinySizes.wireRuns
 		}
 		if l.Runs != runs || l.Commit == "" || l.Versions["go"] == "" {
 			t.Errorf("incomplete: %s", text)
@@ -57,7 +60,7 @@ func TestReport(t *testing.T) {
 	if want := required(); !slices.Equal(slices.Sorted(slices.Values(figures)), slices.Sorted(slices.Values(want))) {
 		t.Errorf("required_figures.txt lists\n  %s\nmeasured were\n  %s", strings.Join(want, "\n  "), strings.Join(figures, "\n  "))
 	}
-	for _, name := range slices.Concat(followerNames(), mirrorNames, replaceNames, statusNames, []string{nameMap}) {
+	for _, name := range slices.Concat(followerNames(), mirrorNames, wireNames, replaceNames, statusNames, []string{nameMap}) {
 		if !strings.Contains(table.String(), name) {
 			t.Errorf("the table does not show %s:\n%s", name, &table)
 		}

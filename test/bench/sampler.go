@@ -75,12 +75,18 @@ func cpuTime() time.Duration {
 
 // peakRSS is the most memory that this process ever had, in bytes, or 0 if the
 // system does not say. (What getrusage says may be that of the parent.)
-func peakRSS() int64 {
+func peakRSS() int64 { return statusBytes("VmHWM:") }
+
+// residentBytes is the memory that this process has, or 0.
+func residentBytes() int64 { return statusBytes("VmRSS:") }
+
+// statusBytes is a size that the system says of this process, or 0.
+func statusBytes(name string) int64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 0
 	}
-	_, after, _ := bytes.Cut(status, []byte("VmHWM:"))
+	_, after, _ := bytes.Cut(status, []byte(name))
 	fields := bytes.Fields(after)
 	if len(fields) == 0 {
 		return 0
