@@ -287,7 +287,8 @@ func commitOf(dir string) string {
 	if err != nil {
 		return "unknown"
 	}
-	changed, err := git("status", "--porcelain", "--", ":/", ":(top,exclude)bench.json")
+	changed, err := git("status", "--porcelain", "--", ":/",
+		":(top,exclude)bench.json", ":(top,exclude)BENCHMARKS.md", ":(top,exclude,glob)*.svg")
 	if err != nil || changed != "" {
 		commit += "-dirty"
 	}

@@ -39,15 +39,9 @@ func (s *heapSamples) stop() {
 	s.ended.Wait()
 }
 
-// run reads what makes up HeapInuse, exactly that, but without stopping the world
-// as runtime.ReadMemStats does.
 func (s *heapSamples) run() {
 	ticker := time.NewTicker(sampling)
 	defer ticker.Stop()
-	parts := []metrics.Sample{
-		{Name: "/memory/classes/heap/objects:bytes"},
-		{Name: "/memory/classes/heap/unused:bytes"},
-	}
 	last := time.Now()
 	for more := true; more; {
 		select {
@@ -55,13 +49,23 @@ func (s *heapSamples) run() {
 		case <-s.end:
 			more = false
 		}
-		metrics.Read(parts)
-		s.peak = max(s.peak, int64(parts[0].Value.Uint64()+parts[1].Value.Uint64()))
+		s.peak = max(s.peak, heapInUse())
 		s.count++
 		now := time.Now()
 		s.gap = max(s.gap, now.Sub(last))
 		last = now
 	}
+}
+
+// heapInUse reads what makes up HeapInuse, exactly that, but without stopping the world
+// as runtime.ReadMemStats does.
+func heapInUse() int64 {
+	parts := []metrics.Sample{
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"},
+	}
+	metrics.Read(parts)
+	return int64(parts[0].Value.Uint64() + parts[1].Value.Uint64())
 }
 
 // cpuTime is what this process has taken so far.

@@ -81,7 +81,7 @@ type wireProcess struct {
 	allocated  int64
 	events     int64
 	samples    *heapSamples
-	heapBefore int64
+	heapBefore int64 // in use, as samples have it
 }
 
 func newWireProcess(ctx context.Context, t wireTask) (*wireProcess, error) {
@@ -172,7 +172,8 @@ func (p *wireProcess) step(what string) (r wireResult, err error) {
 		}
 		p.end(&r)
 	case stepRelist:
-		p.events, p.heapBefore = p.told(), heap()
+		heap()
+		p.events, p.heapBefore = p.told(), heapInUse()
 		p.samples = sampleHeap()
 	case stepRelisted:
 		defer p.samples.stop()
