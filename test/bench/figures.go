@@ -35,6 +35,7 @@ type sizes struct {
 	wireRounds     int         // how often
 	wireRuns       int         // at most: it takes long
 	wireTraces     *wireTraces // what is watched of them; nil: nothing
+	wireProfiles   string      // directory for CPU profiles; empty: none
 
 	statusOwners  int           // Deployments
 	statusChanges int           // how many of them change

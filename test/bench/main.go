@@ -45,6 +45,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	names := flags.String("contestants", "", "measure only these, separated by commas; likewise")
 	report := flags.String("report", "", "`file` for a report in Markdown of what was measured; none if empty")
 	plot := flags.String("plot", "", "`file` for a plot as SVG of the memory during the first sync from a server; none if empty")
+	profiles := flags.String("profiles", "", "`directory` for CPU profiles of the processes that read from a server; none if empty")
 	profile := flags.String("cpuprofile", "", "`file` for a CPU profile of this process")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
@@ -52,7 +53,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 		return err
 	}
 	lines, err := measureAndReport(request{
-		out: *out, report: *report, plot: *plot, runs: *runs, only: *only, names: *names, profile: *profile, sizes: fullSizes,
+		out: *out, report: *report, plot: *plot, runs: *runs, only: *only, names: *names,
+		profile: *profile, profiles: *profiles, sizes: fullSizes,
 	}, stdout, stderr)
 	if err != nil {
 		return err
@@ -71,6 +73,7 @@ type request struct {
 	runs        int
 	only, names string
 	profile     string
+	profiles    string // directory
 	sizes       sizes
 }
 
@@ -78,6 +81,12 @@ type request struct {
 func measureAndReport(r request, stdout, stderr io.Writer) ([]line, error) {
 	if r.plot != "" {
 		r.sizes.wireTraces = &wireTraces{}
+	}
+	if r.profiles != "" {
+		var err error
+		if r.sizes.wireProfiles, err = filepath.Abs(r.profiles); err != nil {
+			return nil, err
+		}
 	}
 	all, err := r.scenarios()
 	if err != nil {

@@ -82,11 +82,12 @@ func wireScenarios(s sizes) []scenario {
 }
 
 // withHost has names, each in its turn, read the same server.
-func withHost(l wireLoad, names []string, measure func(h *wireHost, name string) ([]float64, error)) (all [][]float64, err error) {
+func (s sizes) withHost(l wireLoad, names []string, measure func(h *wireHost, name string) ([]float64, error)) (all [][]float64, err error) {
 	h, err := startWireHost(l)
 	if err != nil {
 		return nil, err
 	}
+	h.profiles = s.wireProfiles
 	defer func() { err = h.stop(err) }()
 	for _, name := range names {
 		got, err := measure(h, name)
@@ -124,7 +125,7 @@ func (h *wireHost) measureSpan(name string, subscribers int, t *wireTraces, size
 // figures. Only ours has a small type: the others keep what they always do.
 func (s sizes) measureWire(names []string, size string, objects int) ([][]float64, error) {
 	load := wireLoad{wireProtobuf, objects, min(s.wireChanges, objects), s.wireRounds}
-	return withHost(load, names, func(h *wireHost, name string) ([]float64, error) {
+	return s.withHost(load, names, func(h *wireHost, name string) ([]float64, error) {
 		one, err := h.measureSpan(name, 1, s.wireTraces, size)
 		if err != nil {
 			return nil, err
@@ -154,7 +155,7 @@ func (s sizes) measureWire(names []string, size string, objects int) ([][]float6
 
 // measureRelist measures contestants whose watch ends when nothing has changed.
 func (s sizes) measureRelist(names []string) ([][]float64, error) {
-	return withHost(wireLoad{Form: wireProtobuf, Objects: s.wire}, names, func(h *wireHost, name string) (got []float64, err error) {
+	return s.withHost(wireLoad{Form: wireProtobuf, Objects: s.wire}, names, func(h *wireHost, name string) (got []float64, err error) {
 		err = h.with(name, 1, func(r *wireRun) error {
 			if _, _, err := r.sync(); err != nil {
 				return err
@@ -169,7 +170,7 @@ func (s sizes) measureRelist(names []string) ([][]float64, error) {
 
 // measureJSON measures contestants that read something in JSON.
 func (s sizes) measureJSON(names []string, form string) ([][]float64, error) {
-	return withHost(wireLoad{Form: form, Objects: s.wire}, names, func(h *wireHost, name string) ([]float64, error) {
+	return s.withHost(wireLoad{Form: form, Objects: s.wire}, names, func(h *wireHost, name string) ([]float64, error) {
 		span, err := h.measureSpan(name, 1, nil, "")
 		if err != nil {
 			return nil, err

@@ -66,7 +66,8 @@ type wireLoad struct {
 type wireHost struct {
 	*child
 	wireLoad
-	address string
+	profiles string
+	address  string
 
 	reading sync.WaitGroup
 	follows chan struct{} // one for each that has everything and watches
@@ -130,12 +131,15 @@ func (h *wireHost) with(contestant string, subscribers int, do func(*wireRun) er
 		return err
 	}
 	task, err := json.Marshal(wireTask{
-		wireLoad: h.wireLoad, Contestant: contestant, Address: h.address, Subscribers: subscribers,
+		wireLoad: h.wireLoad, Contestant: contestant, Address: h.address, Subscribers: subscribers, Profiles: h.profiles,
 	})
 	if err == nil {
 		err = c.tell(string(task))
 	}
 	run := &wireRun{child: c, host: h}
+	if err == nil {
+		_, err = run.step(stepBegin)
+	}
 	if err == nil {
 		err = do(run)
 	}

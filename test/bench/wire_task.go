@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"runtime/metrics"
 	"sync"
 	"sync/atomic"
@@ -23,11 +22,13 @@ type wireTask struct {
 	Contestant  string
 	Address     string // of the server
 	Subscribers int
+	Profiles    string // directory for CPU profiles; empty: there are none
 }
 
 // What a process is told on stdin, a word a line. It answers each with a wireResult, which
 // has what was measured.
 const (
+	stepBegin    = "begin"    // nothing: it can start
 	stepSync     = "sync"     // start, and get everything: CPU, PeakRSS, PeakHeap
 	stepRetained = "retained" // Retained
 	stepReady    = "ready"    // a round of changes follows
@@ -81,7 +82,8 @@ type wireProcess struct {
 	allocated  int64
 	events     int64
 	samples    *heapSamples
-	heapBefore int64 // in use, as samples have it
+	heapBefore int64        // in use, as samples have it
+	profiled   func() error // ends the profile of the changes; nil: there is none
 }
 
 func newWireProcess(ctx context.Context, t wireTask) (*wireProcess, error) {
@@ -106,9 +108,13 @@ func newWireProcess(ctx context.Context, t wireTask) (*wireProcess, error) {
 }
 
 // stop ends the reader.
-func (p *wireProcess) stop() {
+func (p *wireProcess) stop() error {
 	p.cancel(nil)
 	p.running.Wait()
+	if p.profiled != nil {
+		return p.profiled()
+	}
+	return nil
 }
 
 // expect has subscribers reach so many more.
@@ -146,7 +152,13 @@ func (p *wireProcess) told() (events int64) {
 // step carries out what it is told.
 func (p *wireProcess) step(what string) (r wireResult, err error) {
 	switch what {
+	case stepBegin:
 	case stepSync:
+		profiled, failed := p.task.profile("sync")
+		if failed != nil {
+			return r, failed
+		}
+		defer func() { err = errors.Join(err, profiled()) }()
 		p.expect(p.task.Objects)
 		p.idle = residentBytes()
 		samples := sampleHeap()
@@ -163,7 +175,11 @@ func (p *wireProcess) step(what string) (r wireResult, err error) {
 	case stepRetained:
 		r.Retained = heap() - p.before
 	case stepReady:
-		p.rounds++
+		if p.rounds++; p.rounds == 1 {
+			if p.profiled, err = p.task.profile("changes"); err != nil {
+				return r, err
+			}
+		}
 		p.expect(p.task.Changes)
 		p.begin()
 	case stepChanged:
@@ -229,7 +245,7 @@ func allocatedBytes() int64 {
 
 // readWire is the process of a contestant. The task is the first line of stdin; the
 // steps follow. It ends with stdin.
-func readWire(_ []string, stdin io.Reader, stdout, _ io.Writer) error {
+func readWire(_ []string, stdin io.Reader, stdout, _ io.Writer) (err error) {
 	var (
 		in  = bufio.NewScanner(stdin)
 		out = json.NewEncoder(stdout)
@@ -247,7 +263,7 @@ func readWire(_ []string, stdin io.Reader, stdout, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer p.stop()
+	defer func() { err = errors.Join(err, p.stop()) }()
 	steps := make(chan string)
 	go func() { // stdin may end at any time
 		defer close(steps)
@@ -269,6 +285,5 @@ func readWire(_ []string, stdin io.Reader, stdout, _ io.Writer) error {
 			return err
 		}
 	}
-	runtime.KeepAlive(p)
 	return nil
 }
