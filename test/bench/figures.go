@@ -30,6 +30,13 @@ type sizes struct {
 	replaces   int
 	storeRuns  int // at most, of what takes long
 
+	wire, wireMany int         // objects that are read from a server
+	wireChanges    int         // how many of them change,
+	wireRounds     int         // how often
+	wireRuns       int         // at most: it takes long
+	wireTraces     *wireTraces // what is watched of them; nil: nothing
+	wireProfiles   string      // directory for CPU profiles; empty: none
+
 	statusOwners  int           // Deployments
 	statusChanges int           // how many of them change
 	statusPace    time.Duration // between two changes
@@ -42,6 +49,7 @@ var fullSizes = sizes{
 	small: 10_000, large: 50_000, changes: 100_000, hot: 1000, turns: 20_000,
 	mirrored: 100_000, mirroredMany: 500_000, mirrorRuns: 3, startSource: startSource,
 	stored: 100_000, storeSlice: 100 * time.Millisecond, storeTurns: 5, crowd: 2 * time.Second, replaces: 10, storeRuns: 3,
+	wire: 50_000, wireMany: 100_000, wireChanges: 20_000, wireRounds: 5, wireRuns: 3,
 	statusOwners: 300, statusChanges: 50, statusPace: 100 * time.Millisecond, statusIdle: 20 * time.Second, statusRuns: 3,
 	startStatus: startStatusCluster,
 }
@@ -53,6 +61,9 @@ type figure struct {
 	goal  float64 // what ours may be at most; 0: nothing was promised
 	none  bool    // ours has to be zero
 	bar   float64 // what the ratio to each peer must reach; 0: nothing was promised
+
+	// bars are what the ratio to these peers must reach; those that it lacks have bar.
+	bars map[string]float64
 
 	// vsIdeal is whether the ideal loop is a peer.
 	vsIdeal bool
@@ -89,7 +100,7 @@ func (s scenario) turn(names []string, pods []*corev1.Pod, progress func(figure 
 }
 
 func scenarios(s sizes) []scenario {
-	return slices.Concat(followerScenarios(s), mirrorScenarios(s), storeScenarios(s), []scenario{statusScenario(s)})
+	return slices.Concat(followerScenarios(s), mirrorScenarios(s), wireScenarios(s), storeScenarios(s), []scenario{statusScenario(s)})
 }
 
 // followerScenarios are those with a source in this process.

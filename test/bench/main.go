@@ -43,6 +43,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	runs := flags.Int("runs", 5, "how often each figure is measured")
 	only := flags.String("figures", "", "measure only what matches this `regexp`; other lines of the file are kept then")
 	names := flags.String("contestants", "", "measure only these, separated by commas; likewise")
+	report := flags.String("report", "", "`file` for a report in Markdown of what was measured; none if empty")
+	plot := flags.String("plot", "", "`file` for a plot as SVG of the memory during the first sync from a server; none if empty")
+	profiles := flags.String("profiles", "", "`directory` for CPU profiles of the processes that read from a server; none if empty")
 	profile := flags.String("cpuprofile", "", "`file` for a CPU profile of this process")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
@@ -50,7 +53,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 		return err
 	}
 	lines, err := measureAndReport(request{
-		out: *out, runs: *runs, only: *only, names: *names, profile: *profile, sizes: fullSizes,
+		out: *out, report: *report, plot: *plot, runs: *runs, only: *only, names: *names,
+		profile: *profile, profiles: *profiles, sizes: fullSizes,
 	}, stdout, stderr)
 	if err != nil {
 		return err
@@ -64,14 +68,26 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 // request is what was asked for.
 type request struct {
 	out         string
+	report      string
+	plot        string
 	runs        int
 	only, names string
 	profile     string
+	profiles    string // directory
 	sizes       sizes
 }
 
 // measureAndReport returns the lines of what was measured.
 func measureAndReport(r request, stdout, stderr io.Writer) ([]line, error) {
+	if r.plot != "" {
+		r.sizes.wireTraces = &wireTraces{}
+	}
+	if r.profiles != "" {
+		var err error
+		if r.sizes.wireProfiles, err = filepath.Abs(r.profiles); err != nil {
+			return nil, err
+		}
+	}
 	all, err := r.scenarios()
 	if err != nil {
 		return nil, err
@@ -106,6 +122,16 @@ func measureAndReport(r request, stdout, stderr io.Writer) ([]line, error) {
 	}
 	if err := v.writeTable(stdout, all); err != nil {
 		return nil, err
+	}
+	if r.plot != "" {
+		if err := os.WriteFile(r.plot, r.sizes.wireTraces.svg(), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	if r.report != "" {
+		if err := r.writeReport(v, all); err != nil {
+			return nil, err
+		}
 	}
 	if r.out == "" {
 		return v.lines(all, "", nil), nil

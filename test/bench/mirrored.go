@@ -168,7 +168,11 @@ func watchFrame(event watch.EventType, pod *corev1.Pod) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	kind := runtime.TypeMeta{APIVersion: "v1", Kind: "Pod"}
+	return eventFrame(event, runtime.TypeMeta{APIVersion: "v1", Kind: "Pod"}, data)
+}
+
+// eventFrame is watchFrame for an encoded object of any kind.
+func eventFrame(event watch.EventType, kind runtime.TypeMeta, data []byte) ([]byte, error) {
 	object, err := (&runtime.Unknown{TypeMeta: kind, Raw: data}).Marshal()
 	if err != nil {
 		return nil, err
@@ -179,8 +183,10 @@ func watchFrame(event watch.EventType, pod *corev1.Pod) ([]byte, error) {
 }
 
 // bookmark makes the frame of a bookmark of the collection's version.
-func bookmark(endsInitial bool) ([]byte, error) {
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ResourceVersion: collectionVersion}}
+func bookmark(endsInitial bool) ([]byte, error) { return bookmarkAt(collectionVersion, endsInitial) }
+
+func bookmarkAt(version string, endsInitial bool) ([]byte, error) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ResourceVersion: version}}
 	if endsInitial {
 		pod.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
 	}

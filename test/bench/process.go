@@ -21,6 +21,9 @@ const (
 	commandServe  = "serve-pods"
 	commandMirror = "mirror-pods"
 	commandStatus = "follow-statuses"
+
+	commandServeWire = "serve-wire"
+	commandReadWire  = "read-wire"
 )
 
 // commands are what a process is started for.
@@ -28,6 +31,9 @@ var commands = map[string]func(args []string, stdin io.Reader, stdout, stderr io
 	commandServe:  servePods,
 	commandMirror: mirrorPods,
 	commandStatus: followStatuses,
+
+	commandServeWire: serveWire,
+	commandReadWire:  readWire,
 }
 
 // own prepares this program to run again in a process of its own, with the default

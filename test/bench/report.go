@@ -89,7 +89,10 @@ func (v values) lines(all []scenario, commit string, versions map[string]string)
 				if peer == nameOurs || len(others) == 0 || peer == nameIdeal && !f.vsIdeal {
 					continue
 				}
-				bar := f.bar
+				bar, own := f.bars[peer]
+				if !own {
+					bar = f.bar
+				}
 				if peer == nameNoStore {
 					bar = 0
 				}
@@ -284,7 +287,8 @@ func commitOf(dir string) string {
 	if err != nil {
 		return "unknown"
 	}
-	changed, err := git("status", "--porcelain", "--", ":/", ":(top,exclude)bench.json")
+	changed, err := git("status", "--porcelain", "--", ":/",
+		":(top,exclude)bench.json", ":(top,exclude)BENCHMARKS.md", ":(top,exclude,glob)*.svg")
 	if err != nil || changed != "" {
 		commit += "-dirty"
 	}

@@ -20,6 +20,7 @@ var tinySizes = sizes{
 	small: 20, large: 40, changes: 100, hot: 5, turns: 20,
 	mirrored: 150, mirroredMany: 600, mirrorRuns: 1, startSource: startLocalSource,
 	stored: 400, storeSlice: time.Millisecond, storeTurns: 2, crowd: 5 * time.Millisecond, replaces: 2, storeRuns: 2,
+	wire: 60, wireMany: 120, wireChanges: 20, wireRounds: 2, wireRuns: 1,
 	statusOwners: 5, statusChanges: 2, statusRuns: 2, startStatus: startFakeStatusCluster,
 }
 
@@ -28,9 +29,14 @@ var tinySizes = sizes{
 func TestReport(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "bench.json")
 	var table strings.Builder
-	if _, err := measureAndReport(request{out: out, runs: 2, sizes: tinySizes}, &table, io.Discard); err != nil {
+	report, plot := filepath.Join(filepath.Dir(out), "report.md"), filepath.Join(filepath.Dir(out), "plots", "plot.svg")
+	if err := os.Mkdir(filepath.Dir(plot), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := measureAndReport(request{out: out, report: report, plot: plot, runs: 2, sizes: tinySizes}, &table, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	checkReport(t, report, plot)
 	data, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +52,8 @@ func TestReport(t *testing.T) {
 		runs := 2
 		if strings.HasPrefix(l.Figure, "mirror ") {
 			runs = tinySizes.mirrorRuns
+		} else if strings.HasPrefix(l.Figure, "wire ") {
+			runs = tinySizes.wireRuns
 		}
 		if l.Runs != runs || l.Commit == "" || l.Versions["go"] == "" {
 			t.Errorf("incomplete: %s", text)
@@ -57,9 +65,42 @@ func TestReport(t *testing.T) {
 	if want := required(); !slices.Equal(slices.Sorted(slices.Values(figures)), slices.Sorted(slices.Values(want))) {
 		t.Errorf("required_figures.txt lists\n  %s\nmeasured were\n  %s", strings.Join(want, "\n  "), strings.Join(figures, "\n  "))
 	}
-	for _, name := range slices.Concat(followerNames(), mirrorNames, replaceNames, statusNames, []string{nameMap}) {
+	for _, name := range slices.Concat(followerNames(), mirrorNames, wireNames, replaceNames, statusNames, []string{nameMap}) {
 		if !strings.Contains(table.String(), name) {
 			t.Errorf("the table does not show %s:\n%s", name, &table)
+		}
+	}
+}
+
+// checkReport: the report has a section for everything, a row for each figure, and the
+// plot, which has a curve for each who reads from a server.
+func checkReport(t *testing.T, report, plot string) {
+	t.Helper()
+	text, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"(plots/plot.svg)", "-report \"report.md\"", "| ideal loop", "at most 16", "ideal loop ≥ 0.8", "## What to bear in mind"}
+	for _, s := range sections {
+		want = append(want, "## "+s.title+"\n")
+	}
+	for _, s := range scenarios(tinySizes) {
+		for _, f := range s.figures {
+			want = append(want, "\n| "+f.name+" |")
+		}
+	}
+	for _, part := range want {
+		if n := strings.Count(string(text), part); n == 0 {
+			t.Errorf("the report does not have %q", part)
+		}
+	}
+	curves, err := os.ReadFile(plot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append([]string{nameSmall}, wireNames...) {
+		if !strings.Contains(string(curves), ">"+name+"</text>") {
+			t.Errorf("the plot does not have %s", name)
 		}
 	}
 }
@@ -116,6 +157,8 @@ func TestShort(t *testing.T) {
 		{name: "beside", lower: true, bar: 0.5},
 		{name: "none", lower: true, none: true},
 		{name: "some", lower: true, none: true},
+		{name: "of another", lower: true, bar: 2, bars: map[string]float64{nameMap: 0}},
+		{name: "of this", lower: true, bars: map[string]float64{nameMap: 2, nameCilium: 1}},
 	}}
 	v := values{}
 	for _, f := range s.figures {
@@ -127,13 +170,15 @@ func TestShort(t *testing.T) {
 	v.add("beside", nameOurs, 201)
 	v.add("none", nameOurs, 0)
 	v.add("some", nameOurs, 0.1)
+	v.add("of another", nameOurs, 1000)
+	v.add("of this", nameOurs, 51)
 	lines := v.lines([]scenario{s}, "", nil)
 	var got []string
 	for _, text := range short(lines) {
 		name, _, _ := strings.Cut(text, ": ")
 		got = append(got, name)
 	}
-	if want := []string{"missed vs goal", "beside vs map", "some vs goal"}; !slices.Equal(got, want) {
+	if want := []string{"missed vs goal", "beside vs map", "some vs goal", "of this vs map"}; !slices.Equal(got, want) {
 		t.Errorf("short are %q of %v, want %q", got, lines, want)
 	}
 }

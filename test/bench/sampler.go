@@ -39,15 +39,9 @@ func (s *heapSamples) stop() {
 	s.ended.Wait()
 }
 
-// run reads what makes up HeapInuse, exactly that, but without stopping the world
-// as runtime.ReadMemStats does.
 func (s *heapSamples) run() {
 	ticker := time.NewTicker(sampling)
 	defer ticker.Stop()
-	parts := []metrics.Sample{
-		{Name: "/memory/classes/heap/objects:bytes"},
-		{Name: "/memory/classes/heap/unused:bytes"},
-	}
 	last := time.Now()
 	for more := true; more; {
 		select {
@@ -55,13 +49,23 @@ func (s *heapSamples) run() {
 		case <-s.end:
 			more = false
 		}
-		metrics.Read(parts)
-		s.peak = max(s.peak, int64(parts[0].Value.Uint64()+parts[1].Value.Uint64()))
+		s.peak = max(s.peak, heapInUse())
 		s.count++
 		now := time.Now()
 		s.gap = max(s.gap, now.Sub(last))
 		last = now
 	}
+}
+
+// heapInUse reads what makes up HeapInuse, exactly that, but without stopping the world
+// as runtime.ReadMemStats does.
+func heapInUse() int64 {
+	parts := []metrics.Sample{
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"},
+	}
+	metrics.Read(parts)
+	return int64(parts[0].Value.Uint64() + parts[1].Value.Uint64())
 }
 
 // cpuTime is what this process has taken so far.
@@ -75,12 +79,18 @@ func cpuTime() time.Duration {
 
 // peakRSS is the most memory that this process ever had, in bytes, or 0 if the
 // system does not say. (What getrusage says may be that of the parent.)
-func peakRSS() int64 {
+func peakRSS() int64 { return statusBytes("VmHWM:") }
+
+// residentBytes is the memory that this process has, or 0.
+func residentBytes() int64 { return statusBytes("VmRSS:") }
+
+// statusBytes is a size that the system says of this process, or 0.
+func statusBytes(name string) int64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 0
 	}
-	_, after, _ := bytes.Cut(status, []byte("VmHWM:"))
+	_, after, _ := bytes.Cut(status, []byte(name))
 	fields := bytes.Fields(after)
 	if len(fields) == 0 {
 		return 0
