@@ -230,7 +230,7 @@ func acceptMetadata(opts metav1.ListOptions) string {
 	if opts.Watch {
 		as = ";as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 	}
-	return runtime.ContentTypeProtobuf + as + "," + runtime.ContentTypeJSON + as
+	return runtime.ContentTypeProtobuf + as + "," + runtime.ContentTypeJSON + as + "," + runtime.ContentTypeJSON
 }
 
 // restClient makes a client for what was found, on the transport that all share: in

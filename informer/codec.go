@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,19 +23,23 @@ import (
 type codec struct {
 	typ    reflect.Type // a struct; nil: unstructured
 	kind   string       // that the objects must have; empty: any
+	group  string       // and their group and version: see version
+	vers   string       // empty: any
 	limits wire.Limits
 	mask   wire.Mask // nil: all
 
 	mu       sync.Mutex // one object at a time
 	protobuf *wire.ProtoDecoder
 	json     *wire.JSONDecoder
-	intern   func([]byte) string
+	share    *wire.Share // nil: nothing is shared
 
 	noProtobuf, noJSON error // why there is no decoder
 }
 
-// newCodec returns nil if objects of the type of obj are not read from streams.
-func newCodec(obj runtime.Object, o sourceOptions) (*codec, error) {
+// newCodec returns nil if objects of the type of obj are not read from streams. If they
+// are converted by somebody who may modify them, they have nothing in common but
+// strings.
+func newCodec(obj runtime.Object, converted bool, o sourceOptions) (*codec, error) {
 	if isNil(obj) {
 		return nil, nil
 	}
@@ -42,30 +47,100 @@ func newCodec(obj runtime.Object, o sourceOptions) (*codec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("WithFields: %w", err)
 	}
-	c := &codec{kind: obj.GetObjectKind().GroupVersionKind().Kind, limits: o.limits, mask: mask}
-	var share *wire.Share
-	if !o.alone {
-		share = wire.NewShare()
-		c.intern = share.Text
-	}
-	if _, ok := obj.(*unstructured.Unstructured); ok {
-		return c, nil
+	c := &codec{limits: o.limits, mask: mask}
+	switch {
+	case o.alone:
+	case converted:
+		c.share = wire.NewTexts()
+	default:
+		c.share = wire.NewShare()
 	}
 	typ, ok := typeOf(obj)
 	if !ok {
 		return nil, nil
 	}
-	c.typ = typ
-	if c.kind == "" {
-		c.kind = typ.Name()
+	c.expect(typ, obj.GetObjectKind().GroupVersionKind(), o.kind)
+	if typ == reflect.TypeFor[unstructured.Unstructured]() {
+		return c, nil
 	}
+	c.typ = typ
 	if err := wire.CheckPaths(typ, o.fields); err != nil {
 		return nil, fmt.Errorf("WithFields: %w", err)
 	}
-	// What is not there is an error of the objects that would need it.
-	c.protobuf, c.noProtobuf = wire.NewProtoDecoder(typ, mask, share)
+	c.protobuf, c.noProtobuf = wire.NewProtoDecoder(typ, mask, c.share)
 	c.json, c.noJSON = wire.NewJSONDecoder(typ, mask)
+	if mask != nil && c.noProtobuf != nil && reflect.PointerTo(typ).Implements(reflect.TypeFor[interface{ Unmarshal([]byte) error }]()) {
+		return nil, fmt.Errorf("WithFields: in protobuf: %w", c.noProtobuf)
+	}
 	return c, nil
+}
+
+// expect notes of which kind and version objects must be: the given ones, or what the
+// type tells of itself.
+func (c *codec) expect(typ reflect.Type, gvk schema.GroupVersionKind, kind string) {
+	c.kind, c.group, c.vers = gvk.Kind, gvk.Group, gvk.Version
+	switch {
+	case kind != "":
+		c.kind = kind
+	case typ == reflect.TypeFor[metav1.PartialObjectMetadata]():
+		c.kind, c.group, c.vers = "", "", "" // any object has metadata
+		return
+	case c.kind == "" && typ != reflect.TypeFor[unstructured.Unstructured]():
+		c.kind = typ.Name()
+	}
+	if _, path, ok := strings.Cut(typ.PkgPath(), "k8s.io/api/"); ok && c.vers == "" {
+		c.group, c.vers, _ = strings.Cut(path, "/")
+		if c.group == "core" {
+			c.group = ""
+		}
+	}
+}
+
+// isVersion reports whether objects of a version are what is expected. Of a group that
+// the package of a type names only the first word is known.
+func (c *codec) isVersion(apiVersion string) bool {
+	if c.vers == "" || apiVersion == "" {
+		return true
+	}
+	gv, err := schema.ParseGroupVersion(apiVersion)
+	if err != nil || gv.Version != c.vers {
+		return false
+	}
+	word, _, _ := strings.Cut(gv.Group, ".")
+	return gv.Group == c.group || word == c.group || c.group == "apiserverinternal"
+}
+
+// isOne reports why an object is not one that is expected.
+func (c *codec) isOne(o *wire.Object) error {
+	switch {
+	case o.Kind == "Table":
+		return errTable
+	case o.Kind == "", c.kind == "":
+		return nil
+	case o.Kind != c.kind || !c.isVersion(o.APIVersion):
+		return fmt.Errorf("the object is a %s %s, not a %s", o.APIVersion, o.Kind, c)
+	}
+	return nil
+}
+
+// String is what is expected, for errors.
+func (c *codec) String() string { return strings.TrimSpace(c.vers + " " + c.kind) }
+
+// text makes strings.
+func (c *codec) text() func([]byte) string {
+	if c.share == nil {
+		return nil
+	}
+	return c.share.Text
+}
+
+// sweep is for the end of a list.
+func (c *codec) sweep() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.share != nil {
+		c.share.Sweep()
+	}
 }
 
 // decode makes an object of what was sent.
@@ -91,17 +166,20 @@ func (c *codec) decode(o *wire.Object) (runtime.Object, error) {
 	case c.noJSON != nil:
 		err = utiljson.Unmarshal(o.Raw, obj)
 	default:
-		err = c.json.Decode(o.Raw, c.limits, c.intern, made.Elem())
+		err = c.json.Decode(o.Raw, c.limits, c.text(), made.Elem())
 	}
 	if err != nil {
 		return nil, err
 	}
-	obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{}) // as client-go has it
+	if _, ok := obj.(*metav1.PartialObjectMetadata); !ok {
+		// As in protobuf, and in watches of client-go.
+		obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+	}
 	return obj, nil
 }
 
 func (c *codec) unstructured(o *wire.Object) (runtime.Object, error) {
-	content, err := wire.DecodeUnstructured(o.Raw, c.limits, wire.JSONOptions{Mask: c.mask, Intern: c.intern})
+	content, err := wire.DecodeUnstructured(o.Raw, c.limits, wire.JSONOptions{Mask: c.mask, Intern: c.text()})
 	if err != nil {
 		return nil, err
 	}

@@ -42,9 +42,10 @@ const patience = 500 * time.Millisecond
 //     dropped. Nothing else of a Reflector ever outlives Run.
 //   - The responses of a [Streamer], and of what [NewListWatchFromClient] makes as long
 //     as its functions are not replaced, are read object by object, as they come: no
-//     list is ever held whole, what the sink holds is not decoded, and what is equal
-//     in different objects is shared by them. Convert must be nil then, or be given
-//     what a Streamer says that it sends.
+//     list is ever held whole, and what the sink holds is not decoded. What is equal in
+//     different objects is shared by them, see [WithoutSharing], unless convert is given:
+//     it gets objects that it may modify. It is given what a Streamer says that it
+//     sends; what NewListWatchFromClient returns is not read as a stream then.
 //   - Passes are streamed unless lw says by IsWatchListSemanticsUnSupported, as
 //     client-go's fakes do, that it does not support that. Feature gates and
 //     environment variables of client-go are not looked at.
@@ -98,7 +99,7 @@ func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) Sou
 	default:
 		return nil
 	}
-	codec, err := newCodec(sent, o)
+	codec, err := newCodec(sent, !s.typed, o)
 	if err != nil {
 		s.err = err
 		return nil

@@ -193,7 +193,7 @@ func (c *InformerConfig[T]) complete() error {
 		}
 	}
 	if isNil(c.Source) {
-		c.Source = FromListerWatcher(c.ListerWatcher, c.Transform)
+		c.Source = FromListerWatcher(c.ListerWatcher, c.Transform, WithoutSharing()) // objects are the handler's
 	}
 	if isNil(c.Storage) {
 		c.Storage = NewResourceVersionStorage()

@@ -22,6 +22,7 @@ type sourceOptions struct {
 	fields []string
 	masked bool
 	limits wire.Limits
+	kind   string
 	alone  bool
 	errs   []error
 }
@@ -58,11 +59,20 @@ func WithObjectLimit(bytes int) SourceOption {
 	}
 }
 
+// WithKind says of which kind objects are, such as "Widget", if that is not the name of
+// their Go type. A list of other objects is an error. Only what reads bodies, see
+// [Streamer], needs to know.
+func WithKind(kind string) SourceOption {
+	return func(o *sourceOptions) { o.kind = kind }
+}
+
 // WithoutSharing has each object have all of its parts for itself. By default what is
-// equal in the objects of a Source, be it strings, or what is below a pointer, in a
-// slice or in a map, is in memory once, for as long as one of them refers to it. That
-// is no difference to those who do not modify objects, and it takes less time: what is
-// equal is not decoded again.
+// equal in objects that a Source reads from bodies, see [Streamer], is in memory once,
+// from the second time on that it is seen, for as long as one of them refers to it: in
+// protobuf whatever is below a pointer, in a slice or in a map, and strings up to 256
+// bytes; in JSON strings. It takes less time, as what is equal is not decoded again, and
+// is no difference to those who do not modify objects. What a conversion gets, which may
+// modify it, shares strings only.
 func WithoutSharing() SourceOption {
 	return func(o *sourceOptions) { o.alone = true }
 }

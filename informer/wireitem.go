@@ -37,13 +37,10 @@ func (i *wireItem[T]) set(o *wire.Object, list wire.ListMeta) error {
 	if o.Kind == "" && list.Kind != "" {
 		o.Kind, o.APIVersion = strings.TrimSuffix(list.Kind, "List"), list.APIVersion
 	}
-	c := i.source.codec
-	switch {
-	case o.Kind == "Table":
-		return &DecodingError{Err: errTable}
-	case o.Kind != "" && c.kind != "" && o.Kind != c.kind:
-		return &DecodingError{Meta: i.meta, Err: fmt.Errorf("the object is a %s, not a %s", o.Kind, c.kind)}
-	case o.Name == "":
+	if err := i.source.codec.isOne(o); err != nil {
+		return &DecodingError{Meta: i.meta, Err: err}
+	}
+	if o.Name == "" {
 		return &DecodingError{Err: fmt.Errorf("an object (%s) without a name", o.Kind)}
 	}
 	if i.meta.Version != "" || list == (wire.ListMeta{}) {
@@ -121,7 +118,7 @@ func (s *wireStream[T]) next() (Event[T], error) {
 	case err == io.EOF && s.body.ctx.Err() == nil:
 		return Event[T]{}, io.EOF
 	case err != nil:
-		return Event[T]{}, s.body.explain(store.Meta{}, err)
+		return Event[T]{}, s.body.explain(err)
 	}
 	kind := watch.EventType(raw.Type)
 	switch kind {
@@ -131,6 +128,9 @@ func (s *wireStream[T]) next() (Event[T], error) {
 		}
 		return Event[T]{Type: kind, Item: &s.item, Version: s.item.meta.Version}, nil
 	case watch.Bookmark:
+		if err := s.item.source.codec.isOne(&raw.Object); err != nil {
+			return Event[T]{}, &DecodingError{Err: fmt.Errorf("bookmark: %w", err)}
+		}
 		return Event[T]{Type: kind, Version: raw.Object.Version, InitialEventsEnd: raw.Object.InitialEventsEnd}, nil
 	case watch.Error:
 		return Event[T]{}, statusOf(&raw.Object)

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/apiary-go/apiary/informer/internal/wire"
-	"github.com/apiary-go/apiary/store"
 )
 
 // wireSource reads the bodies of a [Streamer] object by object.
@@ -41,12 +40,17 @@ func (s *wireSource[T]) open(ctx context.Context, opts metav1.ListOptions) (*bod
 
 // List implements [Source].
 func (s *wireSource[T]) List(ctx context.Context, opts metav1.ListOptions, yield func(Item[T]) error) (Page, error) {
-	b, err := s.open(ctx, opts)
+	requested, cancel := context.WithCancel(ctx)
+	b, err := s.open(requested, opts)
 	if err != nil {
+		cancel()
 		return Page{}, err
 	}
+	b.ctx = ctx
 	b.in = newReadAhead(b.in)
 	defer b.close()
+	defer cancel() // which ends the body also if to close it does not
+	defer s.codec.sweep()
 	var (
 		item    = wireItem[T]{source: s}
 		yielded error
@@ -70,7 +74,7 @@ func (s *wireSource[T]) List(ctx context.Context, opts metav1.ListOptions, yield
 	case yielded != nil:
 		return page, yielded
 	case err != nil:
-		return page, b.explain(item.meta, err)
+		return page, b.explain(err)
 	}
 	if err := s.codec.isListOf(list); err != nil {
 		return page, err
@@ -84,10 +88,10 @@ func (c *codec) isListOf(list wire.ListMeta) error {
 	switch {
 	case list.Kind == "Table":
 		return &DecodingError{Err: errTable}
-	case !isList || c.kind != "" && kind != c.kind:
+	case !isList || c.kind != "" && kind != c.kind || !c.isVersion(list.APIVersion) && kind == c.kind:
 		// An empty one above all: it would delete everything.
-		return &DecodingError{Err: fmt.Errorf("the server sent a %q, not a %sList: use a client for that resource, "+
-			"or say the kind of the objects if it is not the name of their type", list.Kind, c.kind)}
+		return &DecodingError{Err: fmt.Errorf("the server sent a %s %q, not a list of %s: use a client for that resource and version, "+
+			"or WithKind if the kind is not the name of the type", list.APIVersion, list.Kind, c)}
 	}
 	return nil
 }
@@ -135,19 +139,19 @@ func (b *body) close() {
 
 // explain says what an error of reading means: the end of the context, a connection
 // that broke, or something that makes no sense.
-func (b *body) explain(m store.Meta, err error) error {
+func (b *body) explain(err error) error {
 	var decoding *DecodingError
 	switch {
 	case b.ctx.Err() != nil:
 		return context.Cause(b.ctx)
-	case b.err != nil:
-		return b.err
 	case errors.As(err, &decoding):
 		return err
+	case b.err != nil && errors.Is(err, b.err):
+		return fmt.Errorf("the response breaks off: %w", err)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("the response is cut off: %w", err)
 	}
-	return &DecodingError{Meta: m, Err: err}
+	return &DecodingError{Err: err}
 }
 
 // statusOf returns the error that a Status is.

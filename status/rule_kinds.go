@@ -127,7 +127,6 @@ var ruleStatusless = map[schema.GroupKind]bool{
 	{Group: "node.k8s.io", Kind: "RuntimeClass"}:             true,
 	{Group: "scheduling.k8s.io", Kind: "PriorityClass"}:      true,
 	{Group: "storage.k8s.io", Kind: "CSIDriver"}:             true,
-	{Group: "storage.k8s.io", Kind: "CSINode"}:               true,
 	{Group: "storage.k8s.io", Kind: "CSIStorageCapacity"}:    true,
 	{Group: "storage.k8s.io", Kind: "StorageClass"}:          true,
 	{Group: "storage.k8s.io", Kind: "VolumeAttributesClass"}: true,

@@ -225,13 +225,16 @@ func TestRulesMetadataOnly(t *testing.T) {
 // leaving out what is not stored.
 func TestRulesMetadataOnlyByTypes(t *testing.T) {
 	notStored := []string{"Binding", "ComponentStatus", "Eviction.policy", "RangeAllocation"}
+	// From v1.37 on one has a status, and the other is there.
+	later := []string{"CSINode.storage.k8s.io", "ClusterTrustBundle.certificates.k8s.io"}
 	for gvk, typ := range scheme.Scheme.AllKnownTypes() {
 		kind := gvk.GroupKind()
 		if _, ok := typ.FieldByName("ObjectMeta"); !ok || gvk.Version != "v1" || slices.Contains(notStored, kind.String()) {
 			continue
 		}
 		_, has := typ.FieldByName("Status")
-		if only := (*status.Rules)(nil).MetadataOnly(kind); only == has {
+		only := (*status.Rules)(nil).MetadataOnly(kind)
+		if only == has && !(slices.Contains(later, kind.String()) && !only) {
 			t.Errorf("%s: has a status is %t, is metadata only is %t", gvk, has, only)
 		}
 	}

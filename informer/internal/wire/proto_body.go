@@ -128,7 +128,7 @@ func (r *reader) nextProtobuf(limits Limits, e *Event) error {
 		return err // io.EOF if there was nothing of it
 	}
 	size := binary.BigEndian.Uint32(length[:])
-	if int64(size) > int64(limits.Object) {
+	if int64(size) > int64(limits.Object)+eventRoom {
 		return tooLarge(uint64(size), limits)
 	}
 	frame, err := r.read(int(size))
@@ -156,7 +156,13 @@ func (r *reader) nextProtobuf(limits Limits, e *Event) error {
 	if err != nil {
 		return err
 	}
-	return r.last.openEnvelope(envelope, &e.Object)
+	if err := r.last.openEnvelope(envelope, &e.Object); err != nil {
+		return err
+	}
+	if size := len(e.Object.Raw); size > limits.Object {
+		return tooLarge(uint64(size), limits)
+	}
+	return nil
 }
 
 // eventType is the type of an event, without an allocation for those that there are.

@@ -5,6 +5,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -20,6 +21,7 @@ type ProtoDecoder struct {
 	share  *Share
 	object *Object // that is decoded
 	depth  int     // of messages that are being read
+	room   int     // bytes for further elements of slices and maps
 }
 
 // maxDepth is how deep messages may be in one another.
@@ -38,16 +40,35 @@ func NewProtoDecoder(typ reflect.Type, mask Mask, share *Share) (*ProtoDecoder, 
 }
 
 // Decode reads an object into a new value of the type, a pointer to it.
+//
+// What is shared must not be changed. So an object in which something comes twice that
+// may be shared, to which the second time adds, as no server sends it, is read once more
+// by itself.
 func (d *ProtoDecoder) Decode(o *Object, into any) error {
 	v := reflect.ValueOf(into)
 	if v.Kind() != reflect.Pointer || v.Type().Elem() != d.root.typ || v.IsNil() {
 		return fmt.Errorf("decoding a %s into a %T", d.root.typ, into)
 	}
-	d.object = o
-	d.depth = 0
-	defer func() { d.object = nil }()
-	return d.message(d.root, o.Raw, v.UnsafePointer())
+	err := d.decode(o, v.UnsafePointer())
+	if errors.Is(err, errTwice) {
+		v.Elem().SetZero()
+		err = (&ProtoDecoder{root: d.root}).decode(o, v.UnsafePointer())
+	}
+	return err
 }
+
+// errTwice is that something comes twice that may be shared.
+var errTwice = errors.New("it comes twice")
+
+func (d *ProtoDecoder) decode(o *Object, p unsafe.Pointer) error {
+	d.object, d.depth, d.room = o, 0, room(len(o.Raw))
+	defer func() { d.object = nil }()
+	return d.message(d.root, o.Raw, p)
+}
+
+// room is how many bytes of elements an object may have: an element can be of hundreds
+// of bytes in memory, and of two on the wire.
+func room(size int) int { return 64*size + 4<<20 }
 
 // message reads data into the value at p, which is of the type of m.
 func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error {
@@ -83,8 +104,11 @@ func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error 
 		default:
 			err = d.value(f, value, at)
 		}
+		if err != nil && err != errTwice {
+			err = inField(m, number, err)
+		}
 		if err != nil {
-			return inField(m, number, err)
+			return err
 		}
 	}
 	return nil
@@ -98,16 +122,12 @@ func inField(m *message, number int, err error) error {
 // pointer reads a value that may be missing.
 func (d *ProtoDecoder) pointer(f *protoField, value []byte, at unsafe.Pointer) error {
 	to := (*unsafe.Pointer)(at)
-	if *to != nil { // the same field again adds to what there is, which nobody else may have
-		if f.read != readMessage {
-			return d.value(f, value, *to)
-		}
-		own := reflect.New(f.elemTyp)
-		own.Elem().Set(reflect.NewAt(f.elemTyp, *to).Elem())
-		*to = own.UnsafePointer()
-		return (&ProtoDecoder{object: d.object, depth: d.depth}).message(f.elem, value, *to)
-	}
-	if f.read != readMessage || d.share == nil {
+	switch {
+	case *to != nil && d.share != nil:
+		return errTwice
+	case *to != nil: // the same field again adds to what there is
+		return d.value(f, value, *to)
+	case f.read != readMessage || d.share == nil:
 		*to = made(f).UnsafePointer()
 		return d.value(f, value, *to)
 	}
@@ -116,11 +136,12 @@ func (d *ProtoDecoder) pointer(f *protoField, value []byte, at unsafe.Pointer) e
 		*to = found.pointer
 		return nil
 	}
-	*to = made(f).UnsafePointer()
-	if err := d.value(f, value, *to); err != nil {
+	fresh := made(f).UnsafePointer()
+	if err := d.value(f, value, fresh); err != nil {
 		return err
 	}
-	d.share.keep(found, *to, 0)
+	*to = fresh
+	d.share.keep(found, fresh, 0)
 	return nil
 }
 
@@ -182,6 +203,8 @@ func (d *ProtoDecoder) number(f *protoField, value []byte, at unsafe.Pointer) {
 	switch f.read {
 	case readBool:
 		*(*bool)(at) = v != 0
+	case readInt:
+		*(*int)(at) = int(v)
 	case readInt32, readUint32:
 		*(*uint32)(at) = uint32(v)
 	default:
@@ -260,44 +283,71 @@ func firstTag(data []byte) uint64 {
 func (d *ProtoDecoder) sliceRegion(f *protoField, region []byte, count int, at unsafe.Pointer) error {
 	slice := (*sliceHeader)(at)
 	var key found
-	if d.share != nil && slice.data == nil {
+	if d.share != nil {
+		if slice.data != nil {
+			return errTwice
+		}
 		var ok bool
 		if key, ok = d.share.find(f.id, region); ok {
 			*slice = sliceHeader{key.pointer, key.count, key.count}
 			return nil
 		}
 	}
-	// Exactly so many: what is kept has no room to spare.
-	had := slice.len
-	fresh := reflect.MakeSlice(reflect.SliceOf(f.elemTyp), had+count, had+count)
-	base := fresh.UnsafePointer()
-	if had > 0 {
-		reflect.Copy(fresh, reflect.NewAt(f.typ, at).Elem().Convert(fresh.Type()))
+	base, err := d.grow(f, *slice, count)
+	if err != nil {
+		return err
 	}
 	size := f.elemTyp.Size()
-	for i := range count {
+	for i := slice.len; i < base.len; i++ {
 		_, _, value, rest, err := next(region)
 		if err != nil {
 			return err
 		}
-		if err := d.value(f, value, unsafe.Add(base, uintptr(had+i)*size)); err != nil {
+		if err := d.value(f, value, unsafe.Add(base.data, uintptr(i)*size)); err != nil {
 			return err
 		}
 		region = rest
 	}
-	*slice = sliceHeader{base, had + count, had + count}
-	if d.share != nil && had == 0 && size > 0 {
-		d.share.keep(key, base, count)
+	*slice = base
+	if d.share != nil && size > 0 {
+		d.share.keep(key, base.data, count)
 	}
 	return nil
+}
+
+// grow returns a slice with room for count more elements: exactly so many if it is
+// the first time, since what is kept has no room to spare.
+func (d *ProtoDecoder) grow(f *protoField, s sliceHeader, count int) (sliceHeader, error) {
+	n := s.len + count
+	if n <= s.cap {
+		return sliceHeader{s.data, n, s.cap}, nil
+	}
+	capacity := n
+	if s.len > 0 {
+		capacity = max(n, 2*s.cap)
+	}
+	if size := int(f.elemTyp.Size()); size > 0 {
+		if capacity > d.room/size {
+			return s, fmt.Errorf("%d elements of %d bytes, in an object that is not so large", capacity, size)
+		}
+		d.room -= capacity * size
+	}
+	fresh := reflect.MakeSlice(reflect.SliceOf(f.elemTyp), n, capacity)
+	if s.len > 0 {
+		old := reflect.NewAt(fresh.Type(), unsafe.Pointer(&s)).Elem()
+		reflect.Copy(fresh, old)
+	}
+	return sliceHeader{fresh.UnsafePointer(), n, capacity}, nil
 }
 
 // mapRegion reads the count entries of region into the map at a place.
 func (d *ProtoDecoder) mapRegion(f *protoField, region []byte, count int, at unsafe.Pointer) error {
 	to := (*unsafe.Pointer)(at)
 	var key found
-	shared := d.share != nil && *to == nil
-	if shared {
+	if d.share != nil {
+		if *to != nil {
+			return errTwice
+		}
 		var ok bool
 		if key, ok = d.share.find(f.id, region); ok {
 			*to = key.pointer
@@ -306,13 +356,12 @@ func (d *ProtoDecoder) mapRegion(f *protoField, region []byte, count int, at uns
 	}
 	m := reflect.NewAt(f.typ, at).Elem()
 	if m.IsNil() {
-		m.Set(reflect.MakeMapWithSize(f.typ, count))
-	} else { // others may have it
-		own := reflect.MakeMapWithSize(f.typ, m.Len()+count)
-		for it := m.MapRange(); it.Next(); {
-			own.SetMapIndex(it.Key(), it.Value())
+		if size := int(f.typ.Elem().Size()) + 16; count > d.room/size {
+			return fmt.Errorf("%d entries of %d bytes, in an object that is not so large", count, size)
+		} else {
+			d.room -= count * size
 		}
-		m.Set(own)
+		m.Set(reflect.MakeMapWithSize(f.typ, count))
 	}
 	for range count {
 		_, _, entry, rest, err := next(region)
@@ -324,7 +373,7 @@ func (d *ProtoDecoder) mapRegion(f *protoField, region []byte, count int, at uns
 			return err
 		}
 	}
-	if shared {
+	if d.share != nil {
 		d.share.keep(key, *to, 0)
 	}
 	return nil

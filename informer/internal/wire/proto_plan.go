@@ -58,6 +58,7 @@ const (
 	readBytes
 	readBool
 	readInt32
+	readInt
 	readInt64
 	readUint32
 	readUint64
@@ -72,7 +73,6 @@ type protoUnmarshaler interface{ Unmarshal([]byte) error }
 
 var (
 	protoUnmarshalerType = reflect.TypeFor[protoUnmarshaler]()
-	typeMetaType         = reflect.TypeFor[metav1.TypeMeta]()
 	objectMetaType       = reflect.TypeFor[metav1.ObjectMeta]()
 )
 
@@ -104,15 +104,26 @@ func (p *planner) plan(typ reflect.Type, mask Mask, path string) (*message, erro
 	}
 	m := &message{typ: typ}
 	p.done[at] = m
+	if err := p.fill(m, typ, mask, path); err != nil {
+		if mask != nil || !reflect.PointerTo(typ).Implements(protoUnmarshalerType) {
+			return nil, err
+		}
+		*m = message{typ: typ, method: true} // which knows more
+	}
+	return m, nil
+}
+
+// fill fills in the fields of a message.
+func (p *planner) fill(m *message, typ reflect.Type, mask Mask, path string) error {
 	if !hasFields(typ) {
 		if !reflect.PointerTo(typ).Implements(protoUnmarshalerType) {
-			return nil, fmt.Errorf("%s: %w", typ, errNoFields)
+			return fmt.Errorf("%s: %w", typ, errNoFields)
 		}
 		if mask != nil {
-			return nil, fmt.Errorf("field %q: there is nothing to choose from in a %s", path, typ)
+			return fmt.Errorf("field %q: there is nothing to choose from in a %s", path, typ)
 		}
 		m.method = true
-		return m, nil
+		return nil
 	}
 	known := map[string]bool{}
 	for i := range typ.NumField() {
@@ -121,9 +132,9 @@ func (p *planner) plan(typ reflect.Type, mask Mask, path string) (*message, erro
 		if !ok {
 			continue // TypeMeta
 		}
-		number, name, err := parseProtobufTag(tag)
+		number, name, err := parseProtobufTag(tag, f.Type)
 		if err != nil {
-			return nil, fmt.Errorf("%s.%s: %w", typ, f.Name, err)
+			return fmt.Errorf("%s.%s: %w", typ, f.Name, err)
 		}
 		below, wanted := mask, true
 		if name, inline := jsonName(f, name); mask != nil && !inline {
@@ -144,7 +155,7 @@ func (p *planner) plan(typ reflect.Type, mask Mask, path string) (*message, erro
 		}
 		field, err := p.field(f, below, joinPath(path, name))
 		if err != nil {
-			return nil, fmt.Errorf("%s.%s: %w", typ, f.Name, err)
+			return fmt.Errorf("%s.%s: %w", typ, f.Name, err)
 		}
 		if typ == objectMetaType {
 			field.identity = map[string]int{"Name": 1, "Namespace": 2, "UID": 3, "ResourceVersion": 4}[f.Name]
@@ -155,11 +166,11 @@ func (p *planner) plan(typ reflect.Type, mask Mask, path string) (*message, erro
 		m.fields[number] = field
 	}
 	for name := range mask {
-		if !known[name] && !(path == "" && (name == "apiVersion" || name == "kind")) {
-			return nil, fmt.Errorf("field %q: a %s has none of that name", joinPath(path, name), typ)
+		if !known[name] && !(hasTypeMeta(typ) && (name == "apiVersion" || name == "kind")) {
+			return fmt.Errorf("field %q: a %s has none of that name", joinPath(path, name), typ)
 		}
 	}
-	return m, nil
+	return nil
 }
 
 func joinPath(path, name string) string {
@@ -167,6 +178,18 @@ func joinPath(path, name string) string {
 		return name
 	}
 	return path + "." + name
+}
+
+// isTypeMeta reports whether a field is a TypeMeta, of Kubernetes or of somebody who has
+// types of his own, which is not sent.
+func isTypeMeta(f reflect.StructField) bool {
+	_, sent := f.Tag.Lookup("protobuf")
+	return f.Anonymous && f.Name == "TypeMeta" && f.Type.Kind() == reflect.Struct && !sent
+}
+
+func hasTypeMeta(typ reflect.Type) bool {
+	f, ok := typ.FieldByName("TypeMeta")
+	return ok && isTypeMeta(f)
 }
 
 // hasFields reports whether all that there is of a type are fields with tags, so that
@@ -178,7 +201,7 @@ func hasFields(typ reflect.Type) bool {
 	for i := range typ.NumField() {
 		f := typ.Field(i)
 		tag, ok := f.Tag.Lookup("protobuf")
-		if f.Anonymous && f.Type == typeMetaType && !ok {
+		if isTypeMeta(f) {
 			continue
 		}
 		if !ok || tag == "-" || !f.IsExported() {
@@ -189,8 +212,20 @@ func hasFields(typ reflect.Type) bool {
 }
 
 // parseProtobufTag reads a tag such as bytes,1,opt,name=metadata.
-func parseProtobufTag(tag string) (number int, name string, err error) {
+func parseProtobufTag(tag string, typ reflect.Type) (number int, name string, err error) {
 	parts := strings.Split(tag, ",")
+	switch parts[0] {
+	case "bytes", "varint":
+	case "fixed32", "fixed64":
+		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice {
+			typ = typ.Elem()
+		}
+		if typ.Kind() != reflect.Float32 && typ.Kind() != reflect.Float64 {
+			return 0, "", fmt.Errorf("the protobuf tag %q of a %s", tag, typ)
+		}
+	default:
+		return 0, "", fmt.Errorf("the protobuf tag %q", tag)
+	}
 	if len(parts) < 2 {
 		return 0, "", fmt.Errorf("the protobuf tag %q has no number", tag)
 	}
@@ -261,7 +296,7 @@ func (p *planner) field(f reflect.StructField, mask Mask, path string) (*protoFi
 func (p *planner) value(field *protoField, typ reflect.Type, mask Mask, path string) (err error) {
 	field.elemTyp = typ
 	kinds := map[reflect.Kind]protoKind{
-		reflect.String: readString, reflect.Bool: readBool, reflect.Int32: readInt32, reflect.Int64: readInt64, reflect.Int: readInt64,
+		reflect.String: readString, reflect.Bool: readBool, reflect.Int32: readInt32, reflect.Int64: readInt64, reflect.Int: readInt,
 		reflect.Uint32: readUint32, reflect.Uint64: readUint64, reflect.Float32: readFloat32, reflect.Float64: readFloat64,
 	}
 	field.wire = bytesType

@@ -75,6 +75,9 @@ const growth = 1 << 20
 // read returns the next n bytes, which are valid until the next call. What is
 // allocated for them is no more than twice what has arrived, and a constant.
 func (r *reader) read(n int) ([]byte, error) {
+	if cap(r.buf) > 4*growth && n < growth {
+		r.buf = nil // one large object does not cost for ever
+	}
 	if cap(r.buf) < n && n <= growth {
 		r.buf = make([]byte, n, max(n, min(2*cap(r.buf), growth)))
 	}

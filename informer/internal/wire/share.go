@@ -23,6 +23,7 @@ type Share struct {
 	seen        []uint32 // a part of the hash of what was seen once
 	parts       map[uint64]part
 	sweepAt     int // so many parts
+	finds       int // how often something was looked for
 
 	texts []string // by hash, the last of each
 }
@@ -41,10 +42,19 @@ const (
 	longText  = 256 // bytes of a string that is looked for
 	shortPart = 8   // bytes of what is not worth a look
 	sweepMin  = 1 << 12
+
+	sweepFinds = 1 << 17 // between two sweeps
 )
 
 // NewShare returns a Share in which there is nothing.
 func NewShare() *Share { return newShare(seenSize, textsSize) }
+
+// NewTexts returns a Share of strings only.
+func NewTexts() *Share {
+	s := newShare(0, textsSize)
+	s.parts = nil
+	return s
+}
 
 func newShare(seen, texts int) *Share {
 	return &Share{
@@ -65,8 +75,11 @@ type found struct {
 
 // find looks for what was made of data for a field.
 func (s *Share) find(field uint64, data []byte) (found, bool) {
-	if len(data) < shortPart {
+	if len(data) < shortPart || s.parts == nil {
 		return found{}, false
+	}
+	if s.finds++; s.finds%sweepFinds == 0 {
+		s.Sweep()
 	}
 	hash := maphash.Bytes(s.seed, data) + field*0x9e3779b97f4a7c15
 	slot, mark := hash%uint64(len(s.seen)), uint32(hash>>32)|1
@@ -92,17 +105,28 @@ func (s *Share) keep(f found, made unsafe.Pointer, count int) {
 		return
 	}
 	if len(s.parts) >= s.sweepAt {
-		s.sweep()
+		s.Sweep()
 	}
 	s.parts[f.hash] = part{check: f.check, at: weak.Make((*byte)(made)), count: count}
 }
 
-// sweep forgets what nobody has any more.
-func (s *Share) sweep() {
-	for hash, p := range s.parts {
-		if p.at.Value() == nil {
-			delete(s.parts, hash)
+// Sweep forgets what nobody has any more. It comes by itself now and then; the end of
+// a list is a good time for it.
+func (s *Share) Sweep() {
+	left := 0
+	for _, p := range s.parts {
+		if p.at.Value() != nil {
+			left++
 		}
+	}
+	if left < len(s.parts)*3/4 || len(s.parts) >= s.sweepAt {
+		parts := make(map[uint64]part, left) // a map does not shrink
+		for hash, p := range s.parts {
+			if p.at.Value() != nil {
+				parts[hash] = p
+			}
+		}
+		s.parts = parts
 	}
 	s.sweepAt = max(sweepMin, 2*len(s.parts))
 }

@@ -62,7 +62,7 @@ func TestShareForgets(t *testing.T) {
 		t.Fatal("nothing to forget")
 	}
 	runtime.GC() // what was inside as well
-	share.sweep()
+	share.Sweep()
 	if len(share.parts) > 4 { // small things that lie beside others
 		t.Errorf("%d of the parts are kept", len(share.parts))
 	}

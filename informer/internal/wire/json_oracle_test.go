@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package wire
+
+import (
+	"encoding/json"
+	"reflect"
+	"testing"
+
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/client-go/kubernetes/scheme"
+)
+
+// Typed JSON of all kinds, against the oracle, and with a member twice.
+func TestJSONOracle(t *testing.T) {
+	un := 0
+	for gvk, typ := range scheme.Scheme.AllKnownTypes() {
+		if _, ok := typ.FieldByName("ObjectMeta"); !ok {
+			continue
+		}
+		d, err := NewJSONDecoder(typ, nil)
+		if err != nil {
+			un++
+			t.Log(err)
+			continue
+		}
+		for seed := range uint64(6) {
+			o := reflect.New(typ)
+			newFiller(seed).fill(o.Interface())
+			raw, err := json.Marshal(o.Interface())
+			if err != nil {
+				continue
+			}
+			o2 := reflect.New(typ)
+			newFiller(seed + 100).fill(o2.Interface())
+			raw2, err := json.Marshal(o2.Interface())
+			if err != nil {
+				continue
+			}
+			both := append(append(append([]byte{}, raw[:len(raw)-1]...), ','), raw2[1:]...)
+			for _, data := range [][]byte{raw, both} {
+				a, b := reflect.New(typ), reflect.New(typ)
+				errA := d.Decode(data, DefaultLimits, nil, a.Elem())
+				errB := utiljson.Unmarshal(data, b.Interface())
+				if (errA == nil) != (errB == nil) {
+					t.Errorf("%s: %v, %v", gvk, errA, errB)
+				} else if errA == nil && !reflect.DeepEqual(a.Interface(), b.Interface()) {
+					t.Errorf("%s: differs", gvk)
+				}
+			}
+		}
+	}
+	t.Log(un, "without a decoder")
+}
