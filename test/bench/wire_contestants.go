@@ -32,6 +32,7 @@ import (
 const (
 	nameController = "controller-runtime"
 	nameSmall      = "apiary, small type"
+	nameFields     = "apiary, four fields"
 )
 
 // wireReader keeps a collection of a server, and tells subscribers of it.
@@ -51,6 +52,7 @@ type wireReader interface {
 var wireReaders = map[string]func(t wireTask, subscribers []func()) (wireReader, error){
 	nameOurs:       newOurReader,
 	nameSmall:      newSmallReader,
+	nameFields:     newFieldsReader,
 	nameClientGo:   newClientGoReader,
 	nameCilium:     newCiliumReader,
 	nameController: newControllerReader,
@@ -142,6 +144,18 @@ func newOurReader(t wireTask, subscribers []func()) (wireReader, error) {
 	}
 	r := &keepingReader[*corev1.Pod]{}
 	r.open(lw, subscribers)
+	return r, nil
+}
+
+// newFieldsReader reads the four fields that smallPod has, as pods.
+func newFieldsReader(t wireTask, subscribers []func()) (wireReader, error) {
+	client, err := t.client()
+	if err != nil {
+		return nil, err
+	}
+	r := &keepingReader[*corev1.Pod]{}
+	r.open(informer.NewListWatchFromClient(client, t.resource().Resource, metav1.NamespaceAll), subscribers,
+		resource.WithSourceOptions(informer.WithFields("metadata.labels", "spec.nodeName", "status.podIP", "status.phase")))
 	return r, nil
 }
 

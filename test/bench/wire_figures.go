@@ -44,6 +44,7 @@ func wireScenarios(s sizes) []scenario {
 			figures: []figure{
 				{name: of + "CPU s of the first sync", lower: true, bars: sync, vsIdeal: true},
 				{name: of + "peak RSS of the first sync above idle, MB", lower: true, bars: bestPeer(0.75), vsIdeal: true},
+				{name: of + "peak RSS of the first sync above idle, four fields, MB", lower: true, bars: bestPeer(0.3)},
 				{name: of + "peak RSS of the first sync above idle, small type, MB", lower: true, bars: bestPeer(0.1)},
 				{name: of + "peak HeapInuse of the first sync, MB", lower: true, vsIdeal: true},
 				{name: of + "retained heap bytes per object", lower: true, bars: beside(share(0.4), nameClientGo), vsIdeal: true},
@@ -122,7 +123,8 @@ func (h *wireHost) measureSpan(name string, subscribers int, t *wireTraces, size
 }
 
 // measureWire measures contestants that read pods in protobuf, in the order of the
-// figures. Only ours has a small type: the others keep what they always do.
+// figures. Only ours has four fields and a small type: the others keep what they always
+// do.
 func (s sizes) measureWire(names []string, size string, objects int) ([][]float64, error) {
 	load := wireLoad{wireProtobuf, objects, min(s.wireChanges, objects), s.wireRounds}
 	return s.withHost(load, names, func(h *wireHost, name string) ([]float64, error) {
@@ -134,8 +136,11 @@ func (s sizes) measureWire(names []string, size string, objects int) ([][]float6
 		if err != nil {
 			return nil, err
 		}
-		small := one
+		small, four := one, one
 		if name == nameOurs {
+			if four, err = h.measureSpan(nameFields, 1, s.wireTraces, size); err != nil {
+				return nil, err
+			}
 			if small, err = h.measureSpan(nameSmall, 1, s.wireTraces, size); err != nil {
 				return nil, err
 			}
@@ -144,7 +149,7 @@ func (s sizes) measureWire(names []string, size string, objects int) ([][]float6
 		changes := float64(load.Changes * load.Rounds)
 		event := func(r wireResult) float64 { return 1e6 * r.CPU / changes }
 		return []float64{
-			one.sync.CPU, float64(one.sync.PeakRSS) / 1e6, float64(small.sync.PeakRSS) / 1e6, float64(one.sync.PeakHeap) / 1e6,
+			one.sync.CPU, float64(one.sync.PeakRSS) / 1e6, float64(four.sync.PeakRSS) / 1e6, float64(small.sync.PeakRSS) / 1e6, float64(one.sync.PeakHeap) / 1e6,
 			float64(one.retained.Retained) / float64(objects),
 			event(one.change), float64(one.change.Allocated) / changes,
 			(event(many.change) - event(one.change)) / further,
