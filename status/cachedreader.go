@@ -272,9 +272,12 @@ func (r *CachedReader) open(ctx context.Context, s scope) (resource.Store[*unstr
 	defer contact.unlisten(l)
 	giveUp()
 	defer context.AfterFunc(r.ctx, func() { cancel(r.ended(s)) })()
+	// What was there before may be old; what is complete now is not, though it may take
+	// a moment until that is noted.
+	old := o.source.Resource.(resource.Inspector).Stats().Synced
 	st, err := o.source.Store(wait)
 	switch tr := contact.now(); {
-	case err == nil && tr.cause != informer.CauseNone:
+	case err == nil && old && tr.cause != informer.CauseNone:
 		return nil, tr.reading(s)
 	case err == nil || ctx.Err() != nil:
 		return st, err
