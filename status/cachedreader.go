@@ -274,7 +274,8 @@ func (r *CachedReader) open(ctx context.Context, s scope) (resource.Store[*unstr
 	defer context.AfterFunc(r.ctx, func() { cancel(r.ended(s)) })()
 	// What was there before may be old; what is complete now is not, though it may take
 	// a moment until that is noted.
-	old := o.source.Resource.(resource.Inspector).Stats().Synced
+	inspector, known := o.source.Resource.(resource.Inspector)
+	old := !known || inspector.Stats().Synced
 	st, err := o.source.Store(wait)
 	switch tr := contact.now(); {
 	case err == nil && old && tr.cause != informer.CauseNone:
