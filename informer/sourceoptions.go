@@ -72,7 +72,8 @@ func WithKind(kind string) SourceOption {
 // protobuf whatever is below a pointer, in a slice or in a map, and strings up to 256
 // bytes; in JSON strings. It takes less time, as what is equal is not decoded again, and
 // is no difference to those who do not modify objects. What a conversion gets, which may
-// modify it, shares strings only.
+// modify it, shares strings only. For objects that have nothing in common it is time spent
+// in vain: their decoding takes twice as long (BenchmarkDecodeUnique), and no memory.
 func WithoutSharing() SourceOption {
 	return func(o *sourceOptions) { o.alone = true }
 }
