@@ -21,10 +21,8 @@ import (
 
 // codec makes objects of one type of what a server sends.
 type codec struct {
-	typ    reflect.Type // a struct; nil: unstructured
-	kind   string       // that the objects must have; empty: any
-	group  string       // and their group and version: see version
-	vers   string       // empty: any
+	typ    reflect.Type            // a struct; nil: unstructured
+	want   schema.GroupVersionKind // of the objects; an empty kind or version is any
 	limits wire.Limits
 	mask   wire.Mask // nil: all
 
@@ -43,11 +41,15 @@ func newCodec(obj runtime.Object, converted bool, o sourceOptions) (*codec, erro
 	if isNil(obj) {
 		return nil, nil
 	}
-	mask, err := o.mask()
-	if err != nil {
-		return nil, fmt.Errorf("WithFields: %w", err)
+	typ, ok := typeOf(obj)
+	if !ok {
+		return nil, nil
 	}
-	c := &codec{limits: o.limits, mask: mask}
+	mask, err := o.mask(typ)
+	if err != nil {
+		return nil, err
+	}
+	c := &codec{want: expected(typ, obj.GetObjectKind().GroupVersionKind(), o.kind), limits: o.limits, mask: mask}
 	switch {
 	case o.alone:
 	case converted:
@@ -55,59 +57,50 @@ func newCodec(obj runtime.Object, converted bool, o sourceOptions) (*codec, erro
 	default:
 		c.share = wire.NewShare()
 	}
-	typ, ok := typeOf(obj)
-	if !ok {
-		return nil, nil
-	}
-	c.expect(typ, obj.GetObjectKind().GroupVersionKind(), o.kind)
-	if typ == reflect.TypeFor[unstructured.Unstructured]() {
+	if typ == unstructuredType {
 		return c, nil
 	}
 	c.typ = typ
-	if err := wire.CheckPaths(typ, o.fields); err != nil {
-		return nil, fmt.Errorf("WithFields: %w", err)
-	}
 	c.protobuf, c.noProtobuf = wire.NewProtoDecoder(typ, mask, c.share)
 	c.json, c.noJSON = wire.NewJSONDecoder(typ, mask)
-	if mask != nil && c.noProtobuf != nil && reflect.PointerTo(typ).Implements(reflect.TypeFor[interface{ Unmarshal([]byte) error }]()) {
+	if mask != nil && c.noProtobuf != nil && wire.HasUnmarshal(typ) {
 		return nil, fmt.Errorf("WithFields: in protobuf: %w", c.noProtobuf)
 	}
 	return c, nil
 }
 
-// expect notes of which kind and version objects must be: the given ones, or what the
+// expected is of which kind and version objects must be: the given ones, or what the
 // type tells of itself.
-func (c *codec) expect(typ reflect.Type, gvk schema.GroupVersionKind, kind string) {
-	c.kind, c.group, c.vers = gvk.Kind, gvk.Group, gvk.Version
+func expected(typ reflect.Type, gvk schema.GroupVersionKind, kind string) schema.GroupVersionKind {
 	switch {
 	case kind != "":
-		c.kind = kind
+		gvk.Kind = kind
 	case typ == reflect.TypeFor[metav1.PartialObjectMetadata]():
-		c.kind, c.group, c.vers = "", "", "" // any object has metadata
-		return
-	case c.kind == "" && typ != reflect.TypeFor[unstructured.Unstructured]():
-		c.kind = typ.Name()
+		return schema.GroupVersionKind{} // any object has metadata
+	case gvk.Kind == "" && typ != unstructuredType:
+		gvk.Kind = typ.Name()
 	}
-	if _, path, ok := strings.Cut(typ.PkgPath(), "k8s.io/api/"); ok && c.vers == "" {
-		c.group, c.vers, _ = strings.Cut(path, "/")
-		if c.group == "core" {
-			c.group = ""
+	if _, path, ok := strings.Cut(typ.PkgPath(), "k8s.io/api/"); ok && gvk.Version == "" {
+		gvk.Group, gvk.Version, _ = strings.Cut(path, "/")
+		if gvk.Group == "core" {
+			gvk.Group = ""
 		}
 	}
+	return gvk
 }
 
 // isVersion reports whether objects of a version are what is expected. Of a group that
 // the package of a type names only the first word is known.
 func (c *codec) isVersion(apiVersion string) bool {
-	if c.vers == "" || apiVersion == "" {
+	if c.want.Version == "" || apiVersion == "" {
 		return true
 	}
 	gv, err := schema.ParseGroupVersion(apiVersion)
-	if err != nil || gv.Version != c.vers {
+	if err != nil || gv.Version != c.want.Version {
 		return false
 	}
 	word, _, _ := strings.Cut(gv.Group, ".")
-	return gv.Group == c.group || word == c.group || c.group == "apiserverinternal"
+	return gv.Group == c.want.Group || word == c.want.Group || c.want.Group == "apiserverinternal"
 }
 
 // isOne reports why an object is not one that is expected.
@@ -115,16 +108,16 @@ func (c *codec) isOne(o *wire.Object) error {
 	switch {
 	case o.Kind == "Table":
 		return errTable
-	case o.Kind == "", c.kind == "":
+	case o.Kind == "", c.want.Kind == "":
 		return nil
-	case o.Kind != c.kind || !c.isVersion(o.APIVersion):
+	case o.Kind != c.want.Kind || !c.isVersion(o.APIVersion):
 		return fmt.Errorf("the object is a %s %s, not a %s", o.APIVersion, o.Kind, c)
 	}
 	return nil
 }
 
 // String is what is expected, for errors.
-func (c *codec) String() string { return strings.TrimSpace(c.vers + " " + c.kind) }
+func (c *codec) String() string { return strings.TrimSpace(c.want.Version + " " + c.want.Kind) }
 
 // text makes strings.
 func (c *codec) text() func([]byte) string {

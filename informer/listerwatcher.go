@@ -13,13 +13,11 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/watchlist"
 
-	"github.com/apiary-go/apiary/informer/internal/wire"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -100,11 +98,7 @@ func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) Sou
 		return nil
 	}
 	codec, err := newCodec(sent, !s.typed, o)
-	if err != nil {
-		s.err = err
-		return nil
-	}
-	if codec == nil {
+	if s.err = err; codec == nil {
 		return nil
 	}
 	return &wireSource[T]{listerWatcher: *s, stream: stream, codec: codec}
@@ -121,14 +115,10 @@ func ownType[T any](typed bool) runtime.Object {
 
 // leaveOut has fields be left out of objects before they are converted.
 func (s *listerWatcher[T]) leaveOut(o sourceOptions) {
-	mask, err := o.mask()
-	if err == nil {
-		if typ, ok := typeOf(ownType[T](s.typed)); ok && typ != reflect.TypeFor[unstructured.Unstructured]() {
-			err = wire.CheckPaths(typ, o.fields)
-		}
-	}
+	typ, _ := typeOf(ownType[T](s.typed))
+	mask, err := o.mask(typ)
 	if err != nil {
-		s.err = fmt.Errorf("WithFields: %w", err)
+		s.err = err
 		return
 	}
 	m := &masker{mask: mask, limits: o.limits}
@@ -222,6 +212,27 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 		return page, decodingError(store.Meta{}, err)
 	}
 	return page, nil
+}
+
+// converted is what is made of an object: of a copy, if it lies in an array of others,
+// which it would keep.
+func (s *listerWatcher[T]) converted(m store.Meta, obj runtime.Object, copies bool) (t T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &DecodingError{Meta: m, Err: fmt.Errorf("converting panicked: %v", p)}
+		}
+	}()
+	if copies {
+		if v := reflect.ValueOf(obj); v.Kind() == reflect.Pointer {
+			detached := reflect.New(v.Type().Elem())
+			detached.Elem().Set(v.Elem())
+			obj = detached.Interface().(runtime.Object)
+		}
+	}
+	if t, err = s.convert(obj); err != nil {
+		return t, &DecodingError{Meta: m, Err: err}
+	}
+	return t, nil
 }
 
 // eachItem is meta.EachListItem, which panics on lists of a strange shape.

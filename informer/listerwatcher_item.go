@@ -6,7 +6,6 @@ package informer
 import (
 	"errors"
 	"fmt"
-	"reflect"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -74,22 +73,7 @@ func (i *objectItem[T]) Decode() (t T, err error) {
 	if obj == nil {
 		return t, &DecodingError{Meta: i.meta, Err: errors.New("decoded twice")}
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = &DecodingError{Meta: i.meta, Err: fmt.Errorf("converting panicked: %v", p)}
-		}
-	}()
-	if i.copies {
-		if v := reflect.ValueOf(obj); v.Kind() == reflect.Pointer {
-			detached := reflect.New(v.Type().Elem())
-			detached.Elem().Set(v.Elem())
-			obj = detached.Interface().(runtime.Object)
-		}
-	}
-	if t, err = i.source.convert(obj); err != nil {
-		return t, &DecodingError{Meta: i.meta, Err: err}
-	}
-	return t, nil
+	return i.source.converted(i.meta, obj, i.copies)
 }
 
 var errTable = errors.New("the server sent a Table: ask for objects, not for application/json;as=Table")

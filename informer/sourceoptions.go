@@ -89,12 +89,22 @@ func gatherSource(opts []SourceOption) (sourceOptions, error) {
 	return o, errors.Join(o.errs...)
 }
 
-// mask is nil if everything is wanted.
-func (o *sourceOptions) mask() (wire.Mask, error) {
+var unstructuredType = reflect.TypeFor[unstructured.Unstructured]()
+
+// mask is nil if everything is wanted. It fails if the type, where it is known and says
+// which fields it has, has not these.
+func (o *sourceOptions) mask(typ reflect.Type) (wire.Mask, error) {
 	if !o.masked {
 		return nil, nil
 	}
-	return wire.ParseMask(o.fields)
+	mask, err := wire.ParseMask(o.fields)
+	if err == nil && typ != nil && typ != unstructuredType {
+		err = wire.CheckPaths(typ, o.fields)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("WithFields: %w", err)
+	}
+	return mask, nil
 }
 
 // masker leaves fields out of objects that others have decoded.

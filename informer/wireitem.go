@@ -79,15 +79,7 @@ func (i *wireItem[T]) Decode() (t T, err error) {
 			return t, err
 		}
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = &DecodingError{Meta: i.meta, Err: fmt.Errorf("converting panicked: %v", p)}
-		}
-	}()
-	if t, err = i.source.convert(obj); err != nil {
-		return t, &DecodingError{Meta: i.meta, Err: err}
-	}
-	return t, nil
+	return i.source.converted(i.meta, obj, false)
 }
 
 // wireStream is a [Stream] over a body.

@@ -70,6 +70,15 @@ func (d *ProtoDecoder) decode(o *Object, p unsafe.Pointer) error {
 // of bytes in memory, and of two on the wire.
 func room(size int) int { return 64*size + 4<<20 }
 
+// spend takes room for so many elements of a size.
+func (d *ProtoDecoder) spend(count, size int) error {
+	if size > 0 && count > d.room/size {
+		return fmt.Errorf("%d elements of %d bytes, in an object that is not so large", count, size)
+	}
+	d.room -= count * size
+	return nil
+}
+
 // message reads data into the value at p, which is of the type of m.
 func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error {
 	if m.method {
@@ -93,8 +102,8 @@ func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error 
 		}
 		at := unsafe.Add(p, f.offset)
 		switch {
-		case f.repeated && kind == bytesType && (f.wire == bytesType):
-			data, err = d.many(f, before, value, rest, at)
+		case f.repeated && kind == bytesType && f.wire == bytesType:
+			data, err = d.many(f, number, before, rest, at)
 		case f.repeated:
 			err = d.numbers(f, kind, value, at)
 		case kind != f.wire:
@@ -104,19 +113,11 @@ func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error 
 		default:
 			err = d.value(f, value, at)
 		}
-		if err != nil && err != errTwice {
-			err = inField(m, number, err)
-		}
 		if err != nil {
-			return err
+			return fmt.Errorf("field %d of %s: %w", number, m.typ.Name(), err)
 		}
 	}
 	return nil
-}
-
-// inField says where an error is.
-func inField(m *message, number int, err error) error {
-	return fmt.Errorf("field %d of %s: %w", number, m.typ.Name(), err)
 }
 
 // pointer reads a value that may be missing.
@@ -234,8 +235,13 @@ func (d *ProtoDecoder) numbers(f *protoField, kind int, value []byte, at unsafe.
 		return fmt.Errorf("it is of type %d, not %d", kind, f.wire)
 	}
 	for len(value) > 0 {
-		n := map[int]int{fixed32Type: 4, fixed64Type: 8}[f.wire]
-		if n == 0 {
+		n := 0
+		switch f.wire {
+		case fixed32Type:
+			n = 4
+		case fixed64Type:
+			n = 8
+		default:
 			if _, n = binary.Uvarint(value); n <= 0 {
 				return varintError(n)
 			}
@@ -249,10 +255,9 @@ func (d *ProtoDecoder) numbers(f *protoField, kind int, value []byte, at unsafe.
 	return nil
 }
 
-// many reads all values of a slice or a map that follow one another, of which the first
-// is known. It returns what is left. These are what objects have in common.
-func (d *ProtoDecoder) many(f *protoField, from, value, rest []byte, at unsafe.Pointer) ([]byte, error) {
-	number, _, _ := parseTag(firstTag(from))
+// many reads all values of a slice or a map that follow one another, from the first on,
+// behind which is rest. It returns what is left. These are what objects have in common.
+func (d *ProtoDecoder) many(f *protoField, number int, from, rest []byte, at unsafe.Pointer) ([]byte, error) {
 	count := 1
 	end := rest
 	for len(end) > 0 {
@@ -271,12 +276,6 @@ func (d *ProtoDecoder) many(f *protoField, from, value, rest []byte, at unsafe.P
 		return end, d.mapRegion(f, region, count, at)
 	}
 	return end, d.sliceRegion(f, region, count, at)
-}
-
-// firstTag is the tag at the beginning of data, which was read before.
-func firstTag(data []byte) uint64 {
-	v, _ := binary.Uvarint(data)
-	return v
 }
 
 // sliceRegion reads the count values of region into the slice at a place.
@@ -326,11 +325,8 @@ func (d *ProtoDecoder) grow(f *protoField, s sliceHeader, count int) (sliceHeade
 	if s.len > 0 {
 		capacity = max(n, 2*s.cap)
 	}
-	if size := int(f.elemTyp.Size()); size > 0 {
-		if capacity > d.room/size {
-			return s, fmt.Errorf("%d elements of %d bytes, in an object that is not so large", capacity, size)
-		}
-		d.room -= capacity * size
+	if err := d.spend(capacity, int(f.elemTyp.Size())); err != nil {
+		return s, err
 	}
 	fresh := reflect.MakeSlice(reflect.SliceOf(f.elemTyp), n, capacity)
 	if s.len > 0 {
@@ -356,10 +352,8 @@ func (d *ProtoDecoder) mapRegion(f *protoField, region []byte, count int, at uns
 	}
 	m := reflect.NewAt(f.typ, at).Elem()
 	if m.IsNil() {
-		if size := int(f.typ.Elem().Size()) + 16; count > d.room/size {
-			return fmt.Errorf("%d entries of %d bytes, in an object that is not so large", count, size)
-		} else {
-			d.room -= count * size
+		if err := d.spend(count, int(f.typ.Elem().Size())+16); err != nil {
+			return err
 		}
 		m.Set(reflect.MakeMapWithSize(f.typ, count))
 	}

@@ -76,6 +76,16 @@ var (
 	objectMetaType       = reflect.TypeFor[metav1.ObjectMeta]()
 )
 
+// HasUnmarshal reports whether a pointer to the type reads itself from protobuf.
+func HasUnmarshal(typ reflect.Type) bool {
+	return reflect.PointerTo(typ).Implements(protoUnmarshalerType)
+}
+
+var protoKinds = map[reflect.Kind]protoKind{
+	reflect.String: readString, reflect.Bool: readBool, reflect.Int32: readInt32, reflect.Int64: readInt64, reflect.Int: readInt,
+	reflect.Uint32: readUint32, reflect.Uint64: readUint64, reflect.Float32: readFloat32, reflect.Float64: readFloat64,
+}
+
 // planner makes messages of types.
 type planner struct {
 	done map[planned]*message
@@ -105,7 +115,7 @@ func (p *planner) plan(typ reflect.Type, mask Mask, path string) (*message, erro
 	m := &message{typ: typ}
 	p.done[at] = m
 	if err := p.fill(m, typ, mask, path); err != nil {
-		if mask != nil || !reflect.PointerTo(typ).Implements(protoUnmarshalerType) {
+		if mask != nil || !HasUnmarshal(typ) {
 			return nil, err
 		}
 		*m = message{typ: typ, method: true} // which knows more
@@ -116,7 +126,7 @@ func (p *planner) plan(typ reflect.Type, mask Mask, path string) (*message, erro
 // fill fills in the fields of a message.
 func (p *planner) fill(m *message, typ reflect.Type, mask Mask, path string) error {
 	if !hasFields(typ) {
-		if !reflect.PointerTo(typ).Implements(protoUnmarshalerType) {
+		if !HasUnmarshal(typ) {
 			return fmt.Errorf("%s: %w", typ, errNoFields)
 		}
 		if mask != nil {
@@ -285,7 +295,7 @@ func (p *planner) field(f reflect.StructField, mask Mask, path string) (*protoFi
 	case typ.Kind() == reflect.Pointer:
 		field.pointer = true
 		typ = typ.Elem()
-	case typ.Kind() == reflect.Slice && typ.Elem().Kind() != reflect.Uint8 && !reflect.PointerTo(typ).Implements(protoUnmarshalerType):
+	case typ.Kind() == reflect.Slice && typ.Elem().Kind() != reflect.Uint8 && !HasUnmarshal(typ):
 		field.repeated = true
 		typ = typ.Elem()
 	}
@@ -295,13 +305,9 @@ func (p *planner) field(f reflect.StructField, mask Mask, path string) (*protoFi
 // value says how one value of a type is read.
 func (p *planner) value(field *protoField, typ reflect.Type, mask Mask, path string) (err error) {
 	field.elemTyp = typ
-	kinds := map[reflect.Kind]protoKind{
-		reflect.String: readString, reflect.Bool: readBool, reflect.Int32: readInt32, reflect.Int64: readInt64, reflect.Int: readInt,
-		reflect.Uint32: readUint32, reflect.Uint64: readUint64, reflect.Float32: readFloat32, reflect.Float64: readFloat64,
-	}
 	field.wire = bytesType
-	switch kind, scalar := kinds[typ.Kind()]; {
-	case reflect.PointerTo(typ).Implements(protoUnmarshalerType) || typ.Kind() == reflect.Struct:
+	switch kind, scalar := protoKinds[typ.Kind()]; {
+	case HasUnmarshal(typ) || typ.Kind() == reflect.Struct:
 		field.read = readMessage
 		field.elem, err = p.plan(typ, mask, path)
 		return err
