@@ -50,17 +50,16 @@ func own(command string, args ...string) (*exec.Cmd, *bytes.Buffer, error) {
 	return cmd, said, nil
 }
 
-// sourceProcess is a process that serves pods.
-type sourceProcess struct {
-	cmd     *exec.Cmd
-	said    *bytes.Buffer
-	stdin   io.Closer
-	address string
+// child is a process of this program that is told, and says, one line at a time.
+type child struct {
+	cmd    *exec.Cmd
+	said   *bytes.Buffer
+	stdin  io.WriteCloser
+	stdout *bufio.Reader
 }
 
-// startSource starts a process that serves so many pods.
-func startSource(objects int) (mirrorSource, error) {
-	cmd, said, err := own(commandServe, "-objects", strconv.Itoa(objects))
+func startChild(command string, args ...string) (*child, error) {
+	cmd, said, err := own(command, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -72,23 +71,53 @@ func startSource(objects int) (mirrorSource, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	s := &sourceProcess{cmd: cmd, said: said, stdin: stdin}
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s said no address: %w", commandServe, err), s.stop())
+	return &child{cmd: cmd, said: said, stdin: stdin, stdout: bufio.NewReader(stdout)}, nil
+}
+
+func (c *child) tell(line string) error {
+	_, err := fmt.Fprintln(c.stdin, line)
+	return err
+}
+
+// stop has the process end, and waits for it. It returns err, and why it failed.
+func (c *child) stop(err error) error {
+	_ = c.stdin.Close()
+	if failed := c.cmd.Wait(); failed != nil {
+		err = errors.Join(err, fmt.Errorf("%s: %w\n%s", c.cmd.Args[1], failed, c.said))
 	}
-	s.address = strings.TrimSpace(line)
-	return s, nil
+	return err
+}
+
+// address waits for the process to say where it serves.
+func (c *child) address() (string, error) {
+	line, err := c.stdout.ReadString('\n')
+	if err != nil {
+		return "", c.stop(fmt.Errorf("%s said no address: %w", c.cmd.Args[1], err))
+	}
+	return strings.TrimSpace(line), nil
+}
+
+// sourceProcess is a process that serves pods.
+type sourceProcess struct {
+	child   *child
+	address string
+}
+
+// startSource starts a process that serves so many pods.
+func startSource(objects int) (mirrorSource, error) {
+	c, err := startChild(commandServe, "-objects", strconv.Itoa(objects))
+	if err != nil {
+		return nil, err
+	}
+	address, err := c.address()
+	if err != nil {
+		return nil, err
+	}
+	return &sourceProcess{c, address}, nil
 }
 
 // stop implements mirrorSource.
-func (s *sourceProcess) stop() error {
-	_ = s.stdin.Close()
-	if err := s.cmd.Wait(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", commandServe, err, s.said)
-	}
-	return nil
-}
+func (s *sourceProcess) stop() error { return s.child.stop(nil) }
 
 // do implements mirrorSource: in a process of its own.
 func (s *sourceProcess) do(t mirrorTask) (mirrorResult, error) {

@@ -5,14 +5,12 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os/exec"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -164,36 +162,22 @@ func (t statusTask) do(ctx context.Context, ready func()) (statusResult, error) 
 }
 
 // statusFollower is a process that follows.
-type statusFollower struct {
-	cmd    *exec.Cmd
-	said   *bytes.Buffer
-	stdin  io.Closer
-	stdout *bufio.Reader
-}
+type statusFollower struct{ *child }
 
 func startStatusFollower(t statusTask) (*statusFollower, error) {
-	cmd, said, err := own(commandStatus)
+	c, err := startChild(commandStatus)
 	if err != nil {
 		return nil, err
 	}
-	stdin, err1 := cmd.StdinPipe()
-	stdout, err2 := cmd.StdoutPipe()
-	if err := errors.Join(err1, err2); err != nil {
-		return nil, err
+	if err := json.NewEncoder(c.stdin).Encode(t); err != nil {
+		return nil, c.stop(err)
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	f := &statusFollower{cmd: cmd, said: said, stdin: stdin, stdout: bufio.NewReader(stdout)}
-	if err := json.NewEncoder(stdin).Encode(t); err != nil {
-		return nil, f.end(err)
-	}
-	return f, nil
+	return &statusFollower{c}, nil
 }
 
 // follow has change be called when the process is ready for it.
 func (f *statusFollower) follow(change func() error) (result statusResult, err error) {
-	defer func() { err = f.end(err) }()
+	defer func() { err = f.stop(err) }()
 	if _, err := f.stdout.ReadString('\n'); err != nil {
 		return result, fmt.Errorf("%s is not ready: %w", commandStatus, err)
 	}
@@ -201,13 +185,4 @@ func (f *statusFollower) follow(change func() error) (result statusResult, err e
 		return result, err
 	}
 	return result, json.NewDecoder(f.stdout).Decode(&result)
-}
-
-// end waits for the process, which ends with its stdin.
-func (f *statusFollower) end(err error) error {
-	_ = f.stdin.Close()
-	if failed := f.cmd.Wait(); failed != nil {
-		err = errors.Join(err, fmt.Errorf("%s: %w\n%s", commandStatus, failed, f.said))
-	}
-	return err
 }

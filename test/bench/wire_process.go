@@ -4,56 +4,13 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os/exec"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
-
-// child is a process of this program that is told, and says, one line at a time.
-type child struct {
-	cmd    *exec.Cmd
-	said   *bytes.Buffer
-	stdin  io.WriteCloser
-	stdout *bufio.Reader
-}
-
-func startChild(command string, args ...string) (*child, error) {
-	cmd, said, err := own(command, args...)
-	if err != nil {
-		return nil, err
-	}
-	stdin, err1 := cmd.StdinPipe()
-	stdout, err2 := cmd.StdoutPipe()
-	if err := errors.Join(err1, err2); err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	return &child{cmd: cmd, said: said, stdin: stdin, stdout: bufio.NewReader(stdout)}, nil
-}
-
-func (c *child) tell(line string) error {
-	_, err := fmt.Fprintln(c.stdin, line)
-	return err
-}
-
-// stop has the process end, and waits for it. It returns err, and why it failed.
-func (c *child) stop(err error) error {
-	_ = c.stdin.Close()
-	if failed := c.cmd.Wait(); failed != nil {
-		err = errors.Join(err, fmt.Errorf("%s: %w\n%s", c.cmd.Args[1], failed, c.said))
-	}
-	return err
-}
 
 // wireLoad is what a server serves: so many objects, of which the first ones change in
 // each of some rounds.
@@ -80,12 +37,12 @@ func startWireHost(l wireLoad) (*wireHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	line, err := c.stdout.ReadString('\n')
+	address, err := c.address()
 	if err != nil {
-		return nil, c.stop(fmt.Errorf("%s said no address: %w", commandServeWire, err))
+		return nil, err
 	}
 	h := &wireHost{
-		child: c, wireLoad: l, address: strings.TrimSpace(line), follows: make(chan struct{}, 1000),
+		child: c, wireLoad: l, address: address, follows: make(chan struct{}, 1000),
 	}
 	h.reading.Go(func() {
 		for {
