@@ -103,9 +103,9 @@ func TestEndToEndHive(t *testing.T) {
 	p.expectNothingLeft()
 }
 
-// A cluster that is somebody's: it is only read, what is forbidden is said, and what
-// is allowed later is followed.
-func TestEndToEndCluster(t *testing.T) {
+// startCluster starts an API server that ends with the test.
+func startCluster(t *testing.T) (*devcluster.Cluster, kubernetes.Interface) {
+	t.Helper()
 	cluster, err := devcluster.Start(t.Context(), devcluster.Config{Binary: serverBinary(t)})
 	if err != nil {
 		t.Fatal(err)
@@ -115,10 +115,17 @@ func TestEndToEndCluster(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	admin, err := kubernetes.NewForConfig(cluster.Config())
+	client, err := kubernetes.NewForConfig(cluster.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return cluster, client
+}
+
+// A cluster that is somebody's: it is only read, what is forbidden is said, and what
+// is allowed later is followed.
+func TestEndToEndCluster(t *testing.T) {
+	cluster, admin := startCluster(t)
 	create := metav1.CreateOptions{}
 	if _, err := admin.CoreV1().Services("default").Create(t.Context(), webService(), create); err != nil {
 		t.Fatal(err)
