@@ -156,7 +156,7 @@ func (s *subscriber[T]) pending(id int32, sl *slot[T]) (EventKind, *store.Record
 		return "", nil
 	case cur == nil:
 		return Delete, sl.seen
-	case sl.seen != nil && sl.flags&shownDeleted == 0 && !cur.Meta().SameObject(sl.seen.Meta()):
+	case sl.seen != nil && sl.flags&shownDeleted == 0 && !cur.SameObject(sl.seen):
 		return Delete, sl.seen
 	}
 	return Upsert, cur
