@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // trimAll is the path that stands for everything.
@@ -22,8 +23,9 @@ var (
 	}
 	trimPodStatus = []string{
 		"phase", "reason", "message", "conditions", "observedGeneration", "containerStatuses", "initContainerStatuses",
-	}
-	trimContainer = []string{"name", "ready", "restartCount", "state"}
+	} // trimContainers among them
+	trimContainers = []string{"containerStatuses", "initContainerStatuses"}
+	trimContainer  = []string{"name", "ready", "restartCount", "state"}
 )
 
 // Trim takes from obj, which it modifies, what no rule reads: the managed fields,
@@ -40,7 +42,7 @@ func (r *Rules) Trim(obj *unstructured.Unstructured) {
 		return
 	}
 	kind := obj.GroupVersionKind().GroupKind()
-	keep, whole := r.trimKeep(obj)
+	keep, whole := r.trimKeep(kind)
 	if whole {
 		if metadata, ok := obj.Object["metadata"].(map[string]any); ok {
 			delete(metadata, "managedFields")
@@ -66,16 +68,47 @@ func (r *Rules) Trim(obj *unstructured.Unstructured) {
 }
 
 // trimKeep returns which paths are to be kept in addition, and whether all are.
-func (r *Rules) trimKeep(obj *unstructured.Unstructured) (keep []string, whole bool) {
+func (r *Rules) trimKeep(kind schema.GroupKind) (keep []string, whole bool) {
 	if r == nil {
 		return nil, false
 	}
-	kind := obj.GroupVersionKind().GroupKind()
 	keep, listed := r.Keep[kind]
 	if _, ok := r.ByKind[kind]; ok && !listed {
 		return nil, true
 	}
 	return keep, slices.Contains(keep, trimAll)
+}
+
+// trimMask returns the fields, for [informer.WithFields], without which objects of a kind
+// are the same once Trim has been at them, or at least to Compute if they are malformed;
+// there is no mask if that is all of them.
+func (r *Rules) trimMask(kind schema.GroupKind) (names []string, masked bool) {
+	keep, whole := r.trimKeep(kind)
+	odd := func(path string) bool { return strings.ContainsAny(path, "[]") } // which to a mask is no name
+	if whole || slices.ContainsFunc(keep, odd) {
+		return nil, false
+	}
+	names = slices.Concat(trimTop, trimBelow("metadata", trimMetadata), trimBelow("spec", ruleKinds[kind].spec), keep)
+	if kind != podKind {
+		return append(names, "status"), true
+	}
+	for _, field := range trimPodStatus {
+		if slices.Contains(trimContainers, field) {
+			names = append(names, trimBelow("status."+field, trimContainer)...)
+		} else {
+			names = append(names, "status."+field)
+		}
+	}
+	return names, true
+}
+
+// trimBelow returns the paths of fields of what is at a path.
+func trimBelow(path string, names []string) []string {
+	below := make([]string, len(names))
+	for i, name := range names {
+		below[i] = path + "." + name
+	}
+	return below
 }
 
 // trimPathValid reports whether a path is one that Keep may have.
@@ -134,7 +167,7 @@ func trimPod(v any) any {
 	if !ok {
 		return trimSection(v, trimPodStatus)
 	}
-	for _, field := range [...]string{"containerStatuses", "initContainerStatuses"} {
+	for _, field := range trimContainers {
 		list, ok := status[field].([]any)
 		if !ok {
 			continue
