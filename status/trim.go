@@ -50,7 +50,10 @@ func (r *Rules) Trim(obj *unstructured.Unstructured) {
 		return
 	}
 	old := obj.Object
-	trimmed := trimPick(old, trimTop)
+	trimmed := make(map[string]any, len(trimTop)+3)
+	for _, name := range trimTop {
+		trimSet(trimmed, name, old[name])
+	}
 	trimSet(trimmed, "metadata", trimSection(old["metadata"], trimMetadata))
 	trimSet(trimmed, "spec", trimSection(old["spec"], ruleKinds[kind].spec))
 	switch kind {
@@ -123,15 +126,29 @@ func trimSet(fields map[string]any, name string, v any) {
 	}
 }
 
-// trimPick returns a copy of fields with none but those of the given names.
+// trimPick returns the fields of the given names: a copy, unless there are no others.
 func trimPick(fields map[string]any, names []string) map[string]any {
-	picked := make(map[string]any, len(names))
+	n := trimCount(fields, names)
+	if n == len(fields) {
+		return fields
+	}
+	picked := make(map[string]any, n)
 	for _, name := range names {
 		if v, ok := fields[name]; ok {
 			picked[name] = v
 		}
 	}
 	return picked
+}
+
+// trimCount returns how many fields have one of the given names.
+func trimCount(fields map[string]any, names []string) (n int) {
+	for _, name := range names {
+		if _, ok := fields[name]; ok {
+			n++
+		}
+	}
+	return n
 }
 
 // trimSection is trimPick for a field. What is not an object is left for the rule
@@ -167,10 +184,14 @@ func trimPod(v any) any {
 	if !ok {
 		return trimSection(v, trimPodStatus)
 	}
+	copied := false
 	for _, field := range trimContainers {
 		list, ok := status[field].([]any)
-		if !ok {
+		if !ok || !slices.ContainsFunc(list, trimTakesOfContainer) {
 			continue
+		}
+		if !copied {
+			status, copied = maps.Clone(status), true
 		}
 		trimmed := make([]any, len(list))
 		for i, container := range list {
@@ -179,6 +200,12 @@ func trimPod(v any) any {
 		status[field] = trimmed
 	}
 	return status
+}
+
+// trimTakesOfContainer reports whether trimSection makes anything else of a container.
+func trimTakesOfContainer(v any) bool {
+	fields, ok := v.(map[string]any)
+	return ok && (len(fields) == 0 || trimCount(fields, trimContainer) < len(fields))
 }
 
 // trimRestored returns a copy of trimmed that has what old has at the path.
