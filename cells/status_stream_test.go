@@ -23,8 +23,8 @@ import (
 	"github.com/apiary-go/apiary/status"
 )
 
-// With streams nothing is listed or watched by the other clients, metadata comes as such,
-// in protobuf, and what no rule reads does not come along.
+// With streams nothing is listed or watched by another client, metadata comes as such, in
+// protobuf, and what no rule reads does not come along.
 func TestStatusReadsStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api, other := NewFakeAPI(), NewFakeAPI()
@@ -47,8 +47,7 @@ func TestStatusReadsStreams(t *testing.T) {
 			return clients.State.stream(ctx, resource, namespace, metadataOnly, opts)
 		}
 		engine, err := status.New(status.Config{
-			Dynamic: others.Dynamic, Metadata: others.Metadata, Stream: stream,
-			Mapping: (&statusKinds{kinds: clients.State.kinds}).mapping, Log: quiet(),
+			Dynamic: others.Dynamic, Stream: stream, Mapping: (&statusKinds{kinds: clients.State.kinds}).mapping, Log: quiet(),
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -29,11 +29,11 @@ type Config struct {
 	// as secrets. Default: Dynamic does, and what they hold is dropped.
 	Metadata metadata.Interface
 
-	// Stream reads what is listed and watched, be it objects or, of such kinds,
-	// metadata, in place of Dynamic and Metadata, which takes a fraction of the time
-	// and memory: objects come one by one, and what Rules.Trim takes is not decoded.
-	// What is read by get Dynamic reads all the same. Default: nothing does; see
-	// [informer.NewStreamFunc].
+	// Stream requests what is listed and watched in place of Dynamic and Metadata,
+	// which takes a fraction of the time and memory: objects are read one by one as
+	// they come, and what Rules.Trim takes is not decoded. Dynamic reads by get all
+	// the same, and Metadata is not needed. [informer.NewStreamFunc] makes one.
+	// Default: Dynamic and Metadata list and watch.
 	Stream informer.StreamFunc
 
 	// Mapping says what a kind is served as. Required; see [ByMapper].

@@ -224,7 +224,7 @@ func namesObject(err error, name string) bool {
 }
 
 func (r *scopeReader) metadataOnly() bool {
-	return r.cfg.Metadata != nil && !r.scope.get && r.cfg.Rules.MetadataOnly(r.scope.kind)
+	return (r.cfg.Metadata != nil || r.cfg.Stream != nil) && !r.scope.get && r.cfg.Rules.MetadataOnly(r.scope.kind)
 }
 
 // List implements cache.Lister.
