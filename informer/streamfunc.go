@@ -29,8 +29,7 @@ type StreamFunc func(ctx context.Context, resource schema.GroupVersionResource, 
 // NewStreamFunc returns a StreamFunc for the API server of config, which is copied, by an
 // HTTP client, or one of its own if that is nil. Metadata comes in protobuf if the server
 // has it. Requests are not repeated by the client: the [Reflector] does that, and says so.
-// The rate limit of config applies to lists and not to watches, as in client-go, and to
-// objects and metadata apart, unless config has a RateLimiter.
+// The rate limit of config applies to lists and not to watches, as in client-go.
 //
 // It fails if config is nil, or if no client can be made of it.
 func NewStreamFunc(config *rest.Config, client *http.Client) (StreamFunc, error) {
@@ -45,27 +44,20 @@ func NewStreamFunc(config *rest.Config, client *http.Client) (StreamFunc, error)
 	if client == nil {
 		client, err = rest.HTTPClientFor(config)
 	}
-	var objects, metadata *rest.RESTClient
+	var c *rest.RESTClient
 	if err == nil {
-		objects, err = rest.RESTClientForConfigAndClient(config, client)
-	}
-	if err == nil {
-		metadata, err = rest.RESTClientForConfigAndClient(config, client)
+		c, err = rest.RESTClientForConfigAndClient(config, client)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("making a client for streams: %w: check the address and the credentials in the rest.Config", err)
 	}
 	return func(ctx context.Context, resource schema.GroupVersionResource, namespace string, metadataOnly bool, opts metav1.ListOptions) (io.ReadCloser, error) {
-		c := objects
-		if metadataOnly {
-			c = metadata
-		}
 		path := []string{"apis", resource.Group, resource.Version}
 		if resource.Group == "" {
 			path = []string{"api", resource.Version}
 		}
 		r := c.Get().AbsPath(path...).NamespaceIfScoped(namespace, namespace != "").Resource(resource.Resource).
-			VersionedParams(&opts, metav1.ParameterCodec).Timeout(timeoutOf(opts)).MaxRetries(0)
+			VersionedParams(&opts, metav1.ParameterCodec).MaxRetries(0)
 		if metadataOnly {
 			r.SetHeader("Accept", acceptMetadata(opts))
 		}
