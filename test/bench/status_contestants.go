@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/restmapper"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -73,7 +74,11 @@ func followByEngine(ctx context.Context, config *rest.Config, owners int, told c
 	if err != nil {
 		return err
 	}
-	e, err := status.New(status.Config{Dynamic: dyn, Mapping: status.ByMapper(mapper)})
+	stream, err := informer.NewStreamFunc(config, nil) // as in a hive
+	if err != nil {
+		return err
+	}
+	e, err := status.New(status.Config{Dynamic: dyn, Stream: stream, Mapping: status.ByMapper(mapper)})
 	if err != nil {
 		return err
 	}
