@@ -19,7 +19,8 @@ import (
 // Source, are required; the zero value of everything else is a useful default.
 type BatcherConfig[T any] struct {
 	// ListerWatcher is what is told, and Transform makes the T of an object, as in
-	// [InformerConfig]. Source is an alternative to both.
+	// [InformerConfig]. Source is an alternative to both; if the consumer modifies
+	// objects it has to be one [WithoutSharing].
 	ListerWatcher cache.ListerWatcher
 	Transform     func(runtime.Object) (T, error)
 	Source        Source[T]
@@ -75,7 +76,7 @@ func (c *BatcherConfig[T]) complete() error {
 		}
 	}
 	if isNil(c.Source) {
-		c.Source = FromListerWatcher(c.ListerWatcher, c.Transform)
+		c.Source = FromListerWatcher(c.ListerWatcher, c.Transform, WithoutSharing()) // objects are the consumer's
 	}
 	if c.ListBudget == nil {
 		c.ListBudget = ProcessListBudget()

@@ -167,6 +167,16 @@
 // the server had forgotten the version. A server that went back in time, as after a
 // restore, has begun another history, and what was to be resumed from is forgotten.
 //
+// # Shared objects
+//
+// What a sink keeps for many to read must not be modified, and objects have in common
+// what is equal in them (see [WithoutSharing]). In a process with
+// KUBE_CACHE_MUTATION_DETECTOR=true in its environment, as in client-go, a modification
+// ends it with the difference, whatever keeps the object: a [store.Store], the sink of
+// a [store.FIFO], a [StoreSink] and what stands on it, or what implements
+// [store.Sharing]. See [store.DetectMutations]. Handlers of mirrors and consumers of
+// batches own their objects.
+//
 // # Under code that is written for client-go
 //
 // [StoreSink] makes a sink of a cache.Store or a cache.Queue. [NewNamedController]
