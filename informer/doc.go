@@ -137,7 +137,8 @@
 //     [Config.ResumeFrom] exactly.
 //   - What it refused is offered again: the version does not advance.
 //   - An answer that cannot be understood is an error, never an empty collection
-//     or a deletion.
+//     or a deletion. A Status that tells of a failure is that failure, even if it
+//     was sent as if all were well.
 //
 // # Mirrors
 //
