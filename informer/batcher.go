@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,11 +19,13 @@ import (
 // BatcherConfig configures a [Batcher]. Consumer, and one of ListerWatcher and
 // Source, are required; the zero value of everything else is a useful default.
 type BatcherConfig[T any] struct {
-	// ListerWatcher is what is told, and Transform makes the T of an object, as in
-	// [InformerConfig]. Source is an alternative to both; if the consumer modifies
-	// objects it has to be one [WithoutSharing].
+	// ListerWatcher is what is told, Transform makes the T of an object, and
+	// SourceOptions say how they are read, as in [InformerConfig]. Source is an
+	// alternative to all of them; if the consumer modifies objects it has to be one
+	// [WithoutSharing].
 	ListerWatcher cache.ListerWatcher
 	Transform     func(runtime.Object) (T, error)
+	SourceOptions []SourceOption
 	Source        Source[T]
 
 	// Consumer is told.
@@ -69,6 +72,8 @@ func (c *BatcherConfig[T]) complete() error {
 		return errors.New("BatcherConfig.ListerWatcher and Source are both set: give one of them")
 	case !isNil(c.Source) && c.Transform != nil:
 		return errors.New("BatcherConfig.Transform is for a ListerWatcher: a Source makes its own objects")
+	case !isNil(c.Source) && len(c.SourceOptions) > 0:
+		return errors.New("BatcherConfig.SourceOptions are for a ListerWatcher: give them to what makes the Source")
 	}
 	if v, ok := c.Consumer.(interface{ validate() error }); ok {
 		if err := v.validate(); err != nil {
@@ -76,7 +81,7 @@ func (c *BatcherConfig[T]) complete() error {
 		}
 	}
 	if isNil(c.Source) {
-		c.Source = FromListerWatcher(c.ListerWatcher, c.Transform, WithoutSharing()) // objects are the consumer's
+		c.Source = FromListerWatcher(c.ListerWatcher, c.Transform, append(slices.Clip(c.SourceOptions), WithoutSharing())...)
 	}
 	if c.ListBudget == nil {
 		c.ListBudget = ProcessListBudget()

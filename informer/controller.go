@@ -30,6 +30,9 @@ type ControllerConfig[T any] struct {
 	// ListerWatcher is read, if Source is nil. Objects that it gives must be Ts.
 	ListerWatcher cache.ListerWatcher
 
+	// SourceOptions say how ListerWatcher is read, such as [WithFields].
+	SourceOptions []SourceOption
+
 	// Source is read, if ListerWatcher is nil.
 	Source Source[T]
 
@@ -156,11 +159,13 @@ func (c *Controller[T]) configure(cfg ControllerConfig[T]) (err error) {
 		return errors.New("ControllerConfig has a Source and a ListerWatcher: give one of them")
 	case isNil(cfg.Source) && isNil(cfg.ListerWatcher):
 		return errors.New("ControllerConfig.ListerWatcher is nil: give what is to be read, or a Source")
+	case !isNil(cfg.Source) && len(cfg.SourceOptions) > 0:
+		return errors.New("ControllerConfig.SourceOptions are for a ListerWatcher: give them to what makes the Source")
 	case cfg.FullResyncPeriod < 0:
 		return fmt.Errorf("ControllerConfig.FullResyncPeriod is %v: give a positive duration, or 0 for none", cfg.FullResyncPeriod)
 	}
 	if isNil(cfg.Source) {
-		cfg.Source = FromListerWatcher[T](cfg.ListerWatcher, nil)
+		cfg.Source = FromListerWatcher[T](cfg.ListerWatcher, nil, cfg.SourceOptions...)
 	}
 	if isNil(cfg.Observer) {
 		cfg.Observer = LogObserver(slog.Default())

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -31,6 +32,11 @@ type InformerConfig[T any] struct {
 	// less sent, mirror metadata only, or use selectors. Default: the object must
 	// be a T.
 	Transform func(runtime.Object) (T, error)
+
+	// SourceOptions say how ListerWatcher is read, such as [WithFields], which
+	// leaves out fields before they are decoded. Objects are the handler's, so
+	// they are read [WithoutSharing] in any case.
+	SourceOptions []SourceOption
 
 	// Source is an alternative to ListerWatcher, and makes its own T. If the handler
 	// modifies objects it has to be one [WithoutSharing].
@@ -169,6 +175,8 @@ func (c *InformerConfig[T]) complete() error {
 		return errors.New("InformerConfig.ListerWatcher and Source are both set: give one of them")
 	case !isNil(c.Source) && c.Transform != nil:
 		return errors.New("InformerConfig.Transform is for a ListerWatcher: a Source makes its own objects")
+	case !isNil(c.Source) && len(c.SourceOptions) > 0:
+		return errors.New("InformerConfig.SourceOptions are for a ListerWatcher: give them to what makes the Source")
 	}
 	if v, ok := c.Handler.(interface{ validate() error }); ok {
 		if err := v.validate(); err != nil {
@@ -195,7 +203,7 @@ func (c *InformerConfig[T]) complete() error {
 		}
 	}
 	if isNil(c.Source) {
-		c.Source = FromListerWatcher(c.ListerWatcher, c.Transform, WithoutSharing()) // objects are the handler's
+		c.Source = FromListerWatcher(c.ListerWatcher, c.Transform, append(slices.Clip(c.SourceOptions), WithoutSharing())...)
 	}
 	if isNil(c.Storage) {
 		c.Storage = NewResourceVersionStorage()

@@ -102,10 +102,11 @@ func (h *hub[T]) change(c store.Change[T]) {
 	}
 	id := int32(c.Record.Tag)
 	n := &h.nodes[id]
+	before := n.current()
 	n.rec, n.gone = c.Record, gone
 	h.changed = now
 	for _, s := range h.subs {
-		s.changed(id)
+		s.changed(id, before)
 	}
 	if gone {
 		h.ghosts[c.Meta.Key] = id

@@ -7,12 +7,10 @@ import (
 	"container/heap"
 	"iter"
 	"time"
-
-	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// list is a doubly linked list of slots, by their ids. The links are in the
-// slots, so a slot is in one list at most. The zero value is empty.
+// list is a doubly linked list of keys, by their ids. The links are in their
+// slots, so a key is in one list at most. The zero value is empty.
 type list struct {
 	head, tail int32
 	len        int
@@ -20,55 +18,56 @@ type list struct {
 
 const noID int32 = -1
 
-func push[T runtime.Object](slots []slot[T], l *list, id int32) {
-	sl := &slots[id]
+func (s *subscriber[T]) push(l *list, id int32) {
+	sl := s.moving(id)
 	sl.prev, sl.next = noID, noID
 	if l.len == 0 {
 		l.head = id
 	} else {
 		sl.prev = l.tail
-		slots[l.tail].next = id
+		s.moving(l.tail).next = id
 	}
 	l.tail = id
 	l.len++
 }
 
-func pushFront[T runtime.Object](slots []slot[T], l *list, id int32) {
+func (s *subscriber[T]) pushFront(l *list, id int32) {
 	if l.len == 0 {
-		push(slots, l, id)
+		s.push(l, id)
 		return
 	}
-	sl := &slots[id]
+	sl := s.moving(id)
 	sl.prev, sl.next = noID, l.head
-	slots[l.head].prev = id
+	s.moving(l.head).prev = id
 	l.head = id
 	l.len++
 }
 
-func remove[T runtime.Object](slots []slot[T], l *list, id int32) {
-	sl := &slots[id]
+func (s *subscriber[T]) remove(l *list, id int32) {
+	sl := s.moving(id)
 	if sl.prev != noID {
-		slots[sl.prev].next = sl.next
+		s.moving(sl.prev).next = sl.next
 	} else {
 		l.head = sl.next
 	}
 	if sl.next != noID {
-		slots[sl.next].prev = sl.prev
+		s.moving(sl.next).prev = sl.prev
 	} else {
 		l.tail = sl.prev
 	}
 	l.len--
 }
 
-// ids iterates over a list that does not change meanwhile.
-func ids[T runtime.Object](slots []slot[T], l list) iter.Seq[int32] {
-	return func(yield func(int32) bool) {
+// each iterates over the keys of a list that does not change meanwhile.
+func (s *subscriber[T]) each(l list) iter.Seq2[int32, *slot[T]] {
+	return func(yield func(int32, *slot[T]) bool) {
 		id := l.head
 		for range l.len {
-			if !yield(id) {
+			sl := s.moving(id)
+			if !yield(id, sl) {
 				return
 			}
-			id = slots[id].next
+			id = sl.next
 		}
 	}
 }

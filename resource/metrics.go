@@ -108,8 +108,8 @@ func (s *subscriber[T]) measure() {
 	var sum uint64 // of many long ones
 	var longest uint32
 	now := s.hub.now()
-	for id := range ids(s.slots, s.issued) {
-		age := now - s.slots[id].since
+	for _, sl := range s.each(s.issued) {
+		age := now - sl.since
 		sum += uint64(age)
 		longest = max(longest, age)
 	}

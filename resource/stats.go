@@ -100,7 +100,7 @@ func (h *hub[T]) describe(stats *Stats) {
 		var oldest uint32
 		for _, l := range []list{s.queue, s.issued} {
 			if l.len > 0 {
-				oldest = max(oldest, now-s.slots[l.head].since)
+				oldest = max(oldest, now-s.moving(l.head).since)
 			}
 		}
 		sub.Oldest = time.Duration(oldest) * time.Millisecond

@@ -62,7 +62,7 @@ func TestStuckSubscriberIsBounded(t *testing.T) {
 	ids, ghosts := len(hub.nodes), len(hub.ghosts)
 	slots := 0
 	for _, s := range hub.subs {
-		slots = max(slots, len(s.slots))
+		slots = max(slots, len(s.marks))
 	}
 	hub.mu.Unlock()
 	t.Logf("heap: %d KiB before, %+d KiB after %d updates, %+d KiB after %d objects came and went; %d ids, %d ghosts, %d slots",

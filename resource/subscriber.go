@@ -43,7 +43,8 @@ type subscriber[T runtime.Object] struct {
 
 	cursor, limit int32
 
-	slots   []slot[T] // by id
+	marks   []mark // by id
+	slots   slots[T]
 	queue   list
 	issued  list // outstanding
 	retries map[int32]int
@@ -60,43 +61,64 @@ type subscriber[T runtime.Object] struct {
 	verdictOn *store.Record[T]
 }
 
-// slot is what a subscriber remembers of a key.
-type slot[T runtime.Object] struct {
-	seen  *store.Record[T] // of the last Upsert, until its Delete is acknowledged
-	prev  int32            // neighbours in queue or issued
-	next  int32
-	since uint32 // when it was put in queue; if there are metrics, where it is now
-	flags flags
-}
-
-type flags uint8
-
-const (
-	isQueued     flags = 1 << iota // in queue
-	isIssued                       // outstanding
-	isDelayed                      // held back after an error
-	mustRepeat                     // the last event failed: emit though nothing changed
-	shownDeleted                   // a Delete of seen was emitted, and not acknowledged
-	isHidden                       // the filter does not keep the current state
-	isCounted                      // in node.refs
-	isOwed                         // changed before Sync, but outstanding then
-)
-
+// slot returns the slot of a key, and one for a key that was at rest.
 func (s *subscriber[T]) slot(id int32) *slot[T] {
-	if missing := int(id) + 1 - len(s.slots); missing > 0 {
-		s.slots = append(s.slots, make([]slot[T], missing)...)
-	}
-	return &s.slots[id]
+	return s.slotAt(id, s.hub.nodes[id].current())
 }
 
-// changed is told that the key has another state.
-func (s *subscriber[T]) changed(id int32) {
-	sl := s.slot(id)
-	if s.keep != nil {
-		s.hide(id, !s.hub.nodes[id].gone && !s.verdict)
+// slotAt is slot, where cur is the state in which the key may be at rest.
+func (s *subscriber[T]) slotAt(id int32, cur *store.Record[T]) *slot[T] {
+	if missing := int(id) + 1 - len(s.marks); missing > 0 {
+		s.marks = append(s.marks, make([]mark, missing)...)
 	}
+	was := s.marks[id]
+	if was > 0 {
+		return s.slots.at(was)
+	}
+	m, sl := s.slots.take()
+	s.marks[id] = m
+	switch was {
+	case shown:
+		sl.seen = cur
+		return sl
+	case hidden:
+		sl.flags = isHidden
+	}
+	s.hub.nodes[id].refs++
+	return sl
+}
+
+// rest takes back the slot of a key for which there is nothing to do.
+func (s *subscriber[T]) rest(id int32, sl *slot[T]) {
+	if sl.flags&(isQueued|isIssued|isDelayed) != 0 {
+		return
+	}
+	m := shown
+	switch {
+	case sl.seen != nil:
+	case sl.flags&isHidden != 0:
+		m = hidden
+	default:
+		m = unseen
+	}
+	s.slots.give(s.marks[id])
+	s.marks[id] = m
+	if m != shown {
+		s.hub.nodes[id].refs--
+	}
+}
+
+// moving is the slot of a key that has one.
+func (s *subscriber[T]) moving(id int32) *slot[T] { return s.slots.at(s.marks[id]) }
+
+// changed is told that the key has another state than before.
+func (s *subscriber[T]) changed(id int32, before *store.Record[T]) {
 	if id >= s.cursor && id < s.limit {
 		return // the replay will come to it
+	}
+	sl := s.slotAt(id, before)
+	if s.keep != nil {
+		sl.hide(!s.hub.nodes[id].gone && !s.verdict)
 	}
 	if sl.flags&isIssued != 0 {
 		return // Done will look
@@ -114,7 +136,7 @@ func (s *subscriber[T]) requeue(id int32, sl *slot[T]) {
 	case !wanted && sl.flags&isQueued != 0:
 		s.dequeue(id)
 	}
-	s.count(id, sl)
+	s.rest(id, sl)
 }
 
 // current is the state of the key for this subscriber, nil if it is not there or
@@ -134,23 +156,10 @@ func (s *subscriber[T]) pending(id int32, sl *slot[T]) (EventKind, *store.Record
 		return "", nil
 	case cur == nil:
 		return Delete, sl.seen
-	case sl.seen != nil && sl.flags&shownDeleted == 0 && !cur.Meta().SameObject(sl.seen.Meta()):
+	case sl.seen != nil && sl.flags&shownDeleted == 0 && !cur.SameObject(sl.seen):
 		return Delete, sl.seen
 	}
 	return Upsert, cur
-}
-
-// count keeps the node's references in step with whether the slot is in use.
-func (s *subscriber[T]) count(id int32, sl *slot[T]) {
-	used := sl.seen != nil || sl.flags&(isQueued|isIssued|isDelayed) != 0
-	switch {
-	case used && sl.flags&isCounted == 0:
-		sl.flags |= isCounted
-		s.hub.nodes[id].refs++
-	case !used && sl.flags&isCounted != 0:
-		sl.flags &^= isCounted | isOwed // the id may be another key's next
-		s.hub.nodes[id].refs--
-	}
 }
 
 // enqueue puts id at the end of the queue, or at its head if the key is owed to
@@ -161,10 +170,10 @@ func (s *subscriber[T]) enqueue(id int32, now uint32) {
 	if owed && s.offering && s.recall == nil {
 		s.recall = make(chan struct{})
 	}
-	if owed && (s.offering || s.slots[syncID].flags&isQueued != 0) {
-		pushFront(s.slots, &s.queue, id)
+	if owed && (s.offering || s.marks[syncID] > 0 && s.moving(syncID).flags&isQueued != 0) {
+		s.pushFront(&s.queue, id)
 	} else {
-		push(s.slots, &s.queue, id)
+		s.push(&s.queue, id)
 	}
 	sl.flags |= isQueued
 	sl.since = now
@@ -177,8 +186,7 @@ func (s *subscriber[T]) enqueue(id int32, now uint32) {
 // of the first event comes in time.
 func (s *subscriber[T]) synced(now uint32) {
 	for _, l := range []list{s.queue, s.issued} {
-		for id := range ids(s.slots, l) {
-			sl := &s.slots[id]
+		for id, sl := range s.each(l) {
 			kind, _ := s.pending(id, sl)
 			if sl.flags&isIssued != 0 && kind != "" || kind == Delete && s.current(id, sl) != nil {
 				sl.flags |= isOwed
@@ -189,8 +197,8 @@ func (s *subscriber[T]) synced(now uint32) {
 }
 
 func (s *subscriber[T]) dequeue(id int32) {
-	s.slots[id].flags &^= isQueued
-	remove(s.slots, &s.queue, id)
+	s.moving(id).flags &^= isQueued
+	s.remove(&s.queue, id)
 	s.metrics.depth(s.queue.len)
 }
 
@@ -198,7 +206,7 @@ func (s *subscriber[T]) dequeue(id int32) {
 func (s *subscriber[T]) release() {
 	clock, now := time.Now(), s.hub.now()
 	for id, ok := s.delayed.due(clock); ok; id, ok = s.delayed.due(clock) {
-		sl := &s.slots[id]
+		sl := s.moving(id)
 		sl.flags &^= isDelayed
 		if sl.flags&isQueued == 0 {
 			s.enqueue(id, now)
@@ -220,28 +228,29 @@ func (s *subscriber[T]) pick() (event Event[T], t *token[T]) {
 			s.cursor++
 			continue
 		}
+		keep := true
 		if s.keep != nil {
-			keep := false
 			h.unlocked(func() { keep = s.keep(cur.Object()) })
 			if s.left || h.nodes[id].current() != cur {
 				continue
 			}
-			s.hide(id, !keep)
 		}
 		s.cursor++
 		sl := s.slot(id)
+		sl.hide(!keep)
 		if kind, rec := s.pending(id, sl); kind != "" {
 			if sl.since = s.since; s.metrics != nil {
 				sl.since = h.now()
 			}
 			return s.issue(id, sl, kind, rec)
 		}
+		s.rest(id, sl)
 	}
 	if s.queue.len == 0 || s.left {
 		return event, nil
 	}
 	id := s.queue.head
-	sl := &s.slots[id]
+	sl := s.moving(id)
 	s.dequeue(id)
 	kind, rec := Sync, (*store.Record[T])(nil)
 	if id != syncID {
@@ -256,8 +265,7 @@ func (s *subscriber[T]) pick() (event Event[T], t *token[T]) {
 }
 
 // hide notes whether the filter keeps the current state of a key.
-func (s *subscriber[T]) hide(id int32, hidden bool) {
-	sl := s.slot(id)
+func (sl *slot[T]) hide(hidden bool) {
 	sl.flags &^= isHidden
 	if hidden {
 		sl.flags |= isHidden
@@ -281,10 +289,7 @@ func (s *subscriber[T]) issue(id int32, sl *slot[T], kind EventKind, rec *store.
 		s.delayed.remove(id)
 	}
 	sl.flags = sl.flags&^(mustRepeat|isDelayed) | isIssued
-	push(s.slots, &s.issued, id)
-	if id != syncID {
-		s.count(id, sl)
-	}
+	s.push(&s.issued, id)
 	s.hub.counts.Emitted++
 	t, done := s.token(id, event.Key, kind)
 	event.Done = done
@@ -293,12 +298,12 @@ func (s *subscriber[T]) issue(id int32, sl *slot[T], kind EventKind, rec *store.
 
 // answered is told what became of an outstanding event.
 func (s *subscriber[T]) answered(id int32, action ErrorAction, delay time.Duration) {
-	sl := &s.slots[id]
+	sl := s.moving(id)
 	if s.metrics != nil {
 		s.metrics.finished(s.hub.now() - sl.since)
 	}
 	sl.flags &^= isIssued
-	remove(s.slots, &s.issued, id)
+	s.remove(&s.issued, id)
 	if action == ErrorActionRetry {
 		if s.retries == nil {
 			s.retries = map[int32]int{}
@@ -316,6 +321,7 @@ func (s *subscriber[T]) answered(id int32, action ErrorAction, delay time.Durati
 		}
 	}
 	if id == syncID {
+		s.rest(id, sl)
 		return
 	}
 	if action != ErrorActionRetry || s.movedOn(id, sl) {
@@ -340,9 +346,9 @@ func (s *subscriber[T]) withdraw(t *token[T]) {
 	t.use++
 	r.outstanding = false
 	s.spare = append(s.spare, t)
-	sl := &s.slots[r.id]
+	sl := s.moving(r.id)
 	sl.flags &^= isIssued
-	remove(s.slots, &s.issued, r.id)
+	s.remove(&s.issued, r.id)
 	s.hub.counts.Emitted--
 	s.enqueue(r.id, sl.since)
 }
@@ -365,14 +371,13 @@ func (s *subscriber[T]) poke() {
 
 // forgetAll lets go of every key.
 func (s *subscriber[T]) forgetAll() {
-	for id := range s.slots {
-		sl := &s.slots[id]
-		if sl.flags&isCounted != 0 {
+	for id, m := range s.marks {
+		if m > 0 || m == shown {
 			s.hub.nodes[id].refs--
 			s.hub.settle(int32(id))
 		}
 	}
-	s.slots, s.retries, s.delayed, s.spare = nil, nil, delays{}, nil
+	s.marks, s.slots, s.retries, s.delayed, s.spare = nil, slots[T]{}, nil, delays{}, nil
 	s.queue, s.issued = list{}, list{}
 	s.cursor, s.limit = 0, 0
 	s.heed()

@@ -77,8 +77,10 @@ func MetaOf(obj metav1.Object) Meta {
 // SameObject reports whether m and other are states of one incarnation of one
 // object: equal keys, and UIDs that are equal or not both known.
 func (m Meta) SameObject(other Meta) bool {
-	return m.Key == other.Key && (m.UID == other.UID || m.UID == "" || other.UID == "")
+	return m.Key == other.Key && sameUID(m.UID, other.UID)
 }
+
+func sameUID(a, b types.UID) bool { return a == b || a == "" || b == "" }
 
 // String returns the key and the version, for logs and errors.
 func (m Meta) String() string {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Record is one state of an object as the store keeps it. It does not change,
@@ -67,6 +68,18 @@ func (r *Record[T]) Key() Key {
 	return KeyOf(any(r.obj).(metav1.Object))
 }
 
+// SameObject is [Meta.SameObject] of the metas of two records of one key.
+func (r *Record[T]) SameObject(other *Record[T]) bool {
+	return sameUID(r.uid(), other.uid())
+}
+
+func (r *Record[T]) uid() types.UID {
+	if own := r.ownMeta(); own != nil {
+		return own.UID
+	}
+	return any(r.obj).(metav1.Object).GetUID()
+}
+
 // hasKey is Key() == key, made quick: it is most of what a look-up costs.
 func (r *Record[T]) hasKey(key Key) bool {
 	if own := r.ownMeta(); own != nil {
@@ -109,7 +122,8 @@ func newRecord[T any](meta Meta, obj T, held *Record[T]) *Record[T] {
 		r.slot = held.slot
 	}
 	if !says(obj, meta) {
-		r.ext.Store(&extra[T]{meta: &meta})
+		own := meta // or else each meta would be on the heap
+		r.ext.Store(&extra[T]{meta: &own})
 	}
 	return r
 }

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+// podReader makes something that reads a ListerWatcher with SourceOptions, or a Source.
+// It returns how to run it, and where the pods arrive.
+type podReader func(cache.ListerWatcher, informer.Source[*corev1.Pod], ...informer.SourceOption) (func(context.Context) error, <-chan *corev1.Pod, error)
+
+var podReaders = map[string]podReader{
+	"mirror": func(lw cache.ListerWatcher, s informer.Source[*corev1.Pod], opts ...informer.SourceOption) (func(context.Context) error, <-chan *corev1.Pod, error) {
+		pods := make(chan *corev1.Pod, 10)
+		i, err := informer.NewResourceVersionInformer("pods", informer.InformerConfig[*corev1.Pod]{
+			ListerWatcher: lw, Source: s, SourceOptions: opts,
+			Handler: informer.ResourceEventHandlerFuncs[*corev1.Pod]{
+				AddFunc: func(_ context.Context, obj informer.Object[*corev1.Pod]) error { pods <- obj.Object; return nil },
+			},
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		return i.Run, pods, nil
+	},
+	"batcher": func(lw cache.ListerWatcher, s informer.Source[*corev1.Pod], opts ...informer.SourceOption) (func(context.Context) error, <-chan *corev1.Pod, error) {
+		pods := make(chan *corev1.Pod, 10)
+		b, err := informer.NewBatcher("pods", informer.BatcherConfig[*corev1.Pod]{
+			ListerWatcher: lw, Source: s, SourceOptions: opts,
+			Consumer: informer.WholeSnapshots(
+				func(_ context.Context, _ informer.Snapshot, objects []informer.Object[*corev1.Pod]) error {
+					for _, obj := range objects {
+						pods <- obj.Object
+					}
+					return nil
+				},
+				func(context.Context, informer.Batch[*corev1.Pod]) error { return nil }),
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		return b.Run, pods, nil
+	},
+	"controller": func(lw cache.ListerWatcher, s informer.Source[*corev1.Pod], opts ...informer.SourceOption) (func(context.Context) error, <-chan *corev1.Pod, error) {
+		pods := make(chan *corev1.Pod, 10)
+		c, err := informer.NewNamedController("pods", informer.ControllerConfig[*corev1.Pod]{
+			ListerWatcher: lw, Source: s, SourceOptions: opts,
+			Queue: cache.NewDeltaFIFOWithOptions(cache.DeltaFIFOOptions{KeyFunction: cache.MetaNamespaceKeyFunc}),
+			Process: func(item any, _ bool) error {
+				pods <- item.(cache.Deltas).Newest().Object.(*corev1.Pod)
+				return nil
+			},
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		return c.Run, pods, nil
+	},
+}
+
+// Who reads a ListerWatcher for others can be told how.
+func TestSourceOptions(t *testing.T) {
+	for name, construct := range podReaders {
+		t.Run(name, func(t *testing.T) {
+			lw := answers{format: runtime.ContentTypeProtobuf, list: encode(t, runtime.ContentTypeProtobuf, wirePods(2))}.listWatch(t)
+			run, pods, err := construct(lw, nil, informer.WithFields("metadata.labels"), informer.WithFields("status.podIP"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ran := make(chan error, 1)
+			go func() { ran <- run(ctx) }()
+			for range 2 {
+				p := <-pods
+				if !strings.HasPrefix(p.Name, "web-") || p.Labels["app"] != "web" || p.Status.PodIP == "" || p.Spec.NodeName != "" || p.Spec.Containers != nil {
+					t.Errorf("got %v", p)
+				}
+			}
+			cancel()
+			<-ran
+
+			source := informer.FromListerWatcher[*corev1.Pod](lw, nil)
+			for want, err := range map[string]error{
+				`"spec.nodeNam"`: failure(construct(lw, nil, informer.WithFields("spec.nodeNam"))),
+				"SourceOptions":  failure(construct(nil, source, informer.WithFields("spec"))),
+			} {
+				if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "pods") {
+					t.Errorf("got %v, want it to say %s", err, want)
+				}
+			}
+		})
+	}
+}
+
+func failure[A, B any](_ A, _ B, err error) error { return err }

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package resource
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strconv"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// What passing on one change costs, from the sink to the Done of the last subscriber,
+// each of which reads a channel. The objects are made beforehand, and used again.
+func BenchmarkEvent(b *testing.B) {
+	for _, subscribers := range []int{0, 1, 10} {
+		b.Run(fmt.Sprintf("subscribers=%d", subscribers), func(b *testing.B) {
+			r := startRig(b)
+			r.begin()
+			pods := make([][2]*corev1.Pod, benchKeys)
+			for i := range pods {
+				p := r.upsert(fmt.Sprint("pod-", i))
+				pods[i] = [2]*corev1.Pod{p, p.DeepCopy()}
+			}
+			r.commit()
+			done := make(chan struct{}, subscribers)
+			for range subscribers {
+				events := r.view.Events(b.Context())
+				go func() {
+					left := benchKeys + 1 // with Sync
+					for e := range events {
+						e.Done(nil)
+						if left--; left == 0 {
+							done <- struct{}{}
+							left = benchKeys
+						}
+					}
+				}()
+			}
+			wait := func() {
+				for range subscribers {
+					<-done
+				}
+			}
+			wait()
+			versions := make([]string, benchKeys)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for b.Loop() {
+				for i := range versions {
+					r.version++
+					versions[i] = strconv.Itoa(r.version)
+				}
+				for i := range pods {
+					next := pods[i][1]
+					pods[i][0], pods[i][1] = next, pods[i][0]
+					next.ResourceVersion = versions[i]
+					r.must(r.sink.Apply(context.Background(), store.MetaOf(next), next))
+				}
+				wait()
+			}
+			runtime.ReadMemStats(&after)
+			events := float64(b.N * benchKeys)
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/events, "ns/change")
+			b.ReportMetric(float64(after.Mallocs-before.Mallocs)/events-1, "allocs/change") // but for the version
+			b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/events-8, "B/change")
+		})
+	}
+}
