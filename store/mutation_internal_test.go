@@ -40,6 +40,15 @@ func told(sink Sink[mutable], obj mutable) mutable {
 	return obj
 }
 
+// spoil modifies an object between two looks, in a way that is no race.
+func spoil(sink Sink[mutable], obj mutable) {
+	synctest.Wait()
+	d := sink.(watchedSink[mutable]).detector
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	obj.Labels["app"] = "mine"
+}
+
 // A modified object is found within a second, and at the end; one that is read is not.
 func TestMutationIsFound(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -55,7 +64,7 @@ func TestMutationIsFound(t *testing.T) {
 			told(sink, newMutable("a"))
 			b := told(sink, newMutable("b"))
 			time.Sleep(3500 * time.Millisecond)
-			b.Labels["app"] = "mine"
+			spoil(sink, b)
 			time.Sleep(time.Second)
 		}, 2},
 		"modified at last": {func(sink Sink[mutable]) { told(sink, newMutable("b")).Labels["app"] = "mine" }, 1},
@@ -82,12 +91,12 @@ func TestMutationIsFound(t *testing.T) {
 			time.Sleep(100500 * time.Millisecond)
 			b := told(sink, newMutable("b"))
 			time.Sleep(2 * time.Minute)
-			b.Labels["app"] = "mine"
+			spoil(sink, b)
 		}, 1},
 		"after four": {func(sink Sink[mutable]) {
 			b := told(sink, newMutable("b"))
 			time.Sleep(4*time.Minute + 5*time.Second)
-			b.Labels["app"] = "mine"
+			spoil(sink, b)
 		}, 0},
 	} {
 		found := detected(t, test.run)
