@@ -19,6 +19,8 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+
+	"github.com/apiary-go/apiary/informer"
 )
 
 // Client provides the Kubernetes clients, all on one HTTP transport and one rate
@@ -73,6 +75,7 @@ type ClientState struct {
 
 	dynamic  dynamic.Interface
 	metadata metadata.Interface
+	stream   informer.StreamFunc
 	kinds    *kinds
 }
 
@@ -143,7 +146,8 @@ func buildClient(config *rest.Config, origin string) (clientOut, error) {
 	dyn, err2 := dynamic.NewForConfigAndClient(config, httpClient)
 	mdata, err3 := metadata.NewForConfigAndClient(config, httpClient)
 	disco, err4 := discovery.NewDiscoveryClientForConfigAndClient(config, httpClient)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	stream, err5 := informer.NewStreamFunc(config, httpClient)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return clientOut{}, err
 	}
 	return clientOut{
@@ -153,6 +157,7 @@ func buildClient(config *rest.Config, origin string) (clientOut, error) {
 			http:     httpClient,
 			dynamic:  dyn,
 			metadata: mdata,
+			stream:   stream,
 			kinds:    newKinds(disco.RESTClient()),
 		},
 		Config:     config,

@@ -158,6 +158,23 @@ func (l *listWatch) reader(ctx context.Context) (*reader, error) {
 
 // read makes the reader for what was found.
 func (l *listWatch) read(f found) (*reader, error) {
+	r := &reader{found: f, stream: func(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
+		return l.client.stream(ctx, f.resource, l.namespace, l.mode == byMetadata, opts)
+	}}
+	switch l.mode {
+	case byDynamic:
+		client := l.client.dynamic.Resource(f.resource).Namespace(l.namespace)
+		r.watch, r.list = client.Watch, func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+			return client.List(ctx, opts)
+		}
+		return r, nil
+	case byMetadata:
+		client := l.client.metadata.Resource(f.resource).Namespace(l.namespace)
+		r.watch, r.list = client.Watch, func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+			return client.List(ctx, opts)
+		}
+		return r, nil
+	}
 	client, err := l.restClient(f)
 	if err != nil {
 		return nil, fmt.Errorf("client for %s: %w", l.target, err)
@@ -167,82 +184,35 @@ func (l *listWatch) read(f found) (*reader, error) {
 		if opts.TimeoutSeconds != nil {
 			timeout = time.Duration(*opts.TimeoutSeconds) * time.Second
 		}
-		r := client.Get().
+		return client.Get().
 			NamespaceIfScoped(l.namespace, l.namespace != "").
 			Resource(f.resource.Resource).
-			SpecificallyVersionedParams(&opts, listOptionsCodec, listOptionsVersion).
+			VersionedParams(&opts, metav1.ParameterCodec). // schemes of custom resources may have none
 			Timeout(timeout).
 			MaxRetries(0) // the reflector tries again, and says so
-		if l.mode == byMetadata {
-			r.SetHeader("Accept", acceptMetadata(opts))
-		}
-		return r
 	}
-	stream := func(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
+	r.stream = func(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
 		return request(opts).Stream(ctx)
 	}
-	switch l.mode {
-	case byDynamic:
-		client := l.client.dynamic.Resource(f.resource).Namespace(l.namespace)
-		return &reader{found: f, stream: stream, watch: client.Watch,
-			list: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-				return client.List(ctx, opts)
-			}}, nil
-	case byMetadata:
-		client := l.client.metadata.Resource(f.resource).Namespace(l.namespace)
-		return &reader{found: f, stream: stream, watch: client.Watch,
-			list: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-				return client.List(ctx, opts)
-			}}, nil
+	r.list = func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+		list, err := l.scheme.New(listOf(l.gvk))
+		if err != nil {
+			return nil, err
+		}
+		err = request(opts).Do(ctx).Into(list)
+		return list, err
 	}
-	return &reader{
-		found:  f,
-		stream: stream,
-		list: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-			list, err := l.scheme.New(listOf(l.gvk))
-			if err != nil {
-				return nil, err
-			}
-			err = request(opts).Do(ctx).Into(list)
-			return list, err
-		},
-		watch: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-			return request(opts).Watch(ctx)
-		},
-	}, nil
+	r.watch = func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+		return request(opts).Watch(ctx)
+	}
+	return r, nil
 }
 
-// List options are encoded by a scheme of their own, since schemes of custom
-// resources may lack them.
-var (
-	listOptionsVersion = schema.GroupVersion{Version: "v1"}
-	listOptionsCodec   = func() runtime.ParameterCodec {
-		s := runtime.NewScheme()
-		metav1.AddToGroupVersion(s, listOptionsVersion)
-		return runtime.NewParameterCodec(s)
-	}()
-)
-
-// acceptMetadata asks for the metadata of objects; what serves lists has another name
-// for it than what serves watches.
-func acceptMetadata(opts metav1.ListOptions) string {
-	as := ";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-	if opts.Watch {
-		as = ";as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-	}
-	return runtime.ContentTypeProtobuf + as + "," + runtime.ContentTypeJSON + as + "," + runtime.ContentTypeJSON
-}
-
-// restClient makes a client for what was found, on the transport that all share: in
-// protobuf for metadata, and for a built-in kind in its built-in type.
+// restClient makes a client for the type of what was found, on the transport that all
+// share: in protobuf for a built-in kind in its built-in type.
 func (l *listWatch) restClient(f found) (rest.Interface, error) {
-	config, types := rest.CopyConfig(l.client.config), l.scheme
-	switch {
-	case l.mode == byMetadata:
-		config, types = withProtobuf(config), metadataScheme
-	case l.mode == byDynamic:
-		config.ContentType, config.AcceptContentTypes, types = runtime.ContentTypeJSON, runtime.ContentTypeJSON, metadataScheme
-	case reflect.DeepEqual(goType(l.scheme, l.gvk), goType(scheme.Scheme, l.gvk)):
+	config := rest.CopyConfig(l.client.config)
+	if reflect.DeepEqual(goType(l.scheme, l.gvk), goType(scheme.Scheme, l.gvk)) {
 		config = withProtobuf(config)
 	}
 	gv := f.resource.GroupVersion()
@@ -251,16 +221,9 @@ func (l *listWatch) restClient(f found) (rest.Interface, error) {
 	if gv.Group == "" {
 		config.APIPath = "/api"
 	}
-	config.NegotiatedSerializer = serializer.NewCodecFactory(types).WithoutConversion()
+	config.NegotiatedSerializer = serializer.NewCodecFactory(l.scheme).WithoutConversion()
 	return rest.RESTClientForConfigAndClient(config, l.client.http)
 }
-
-// metadataScheme is what clients decode with that decode nothing but errors.
-var metadataScheme = func() *runtime.Scheme {
-	s := runtime.NewScheme()
-	metav1.AddToGroupVersion(s, listOptionsVersion)
-	return s
-}()
 
 func goType(s *runtime.Scheme, gvk schema.GroupVersionKind) reflect.Type {
 	return s.AllKnownTypes()[gvk]

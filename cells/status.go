@@ -40,11 +40,11 @@ func StatusWith(cfg status.Config) cell.Cell {
 }
 
 func newStatus(p Params, cfg status.Config) (*status.Engine, error) {
-	if cfg.Dynamic != nil || cfg.Metadata != nil || cfg.Mapping != nil {
-		return nil, errors.New("cells.StatusWith: Dynamic, Metadata or Mapping is set: leave them out, the engine reads by the client of the hive")
+	if cfg.Dynamic != nil || cfg.Metadata != nil || cfg.Stream != nil || cfg.Mapping != nil {
+		return nil, errors.New("cells.StatusWith: Dynamic, Metadata, Stream or Mapping is set: leave them out, the engine reads by the client of the hive")
 	}
 	kinds := &statusKinds{kinds: p.Client.kinds}
-	cfg.Dynamic, cfg.Metadata, cfg.Mapping = p.Client.dynamic, p.Client.metadata, kinds.mapping
+	cfg.Dynamic, cfg.Metadata, cfg.Stream, cfg.Mapping = p.Client.dynamic, p.Client.metadata, p.Client.stream, kinds.mapping
 	if cfg.Log == nil {
 		cfg.Log = p.Log
 	}

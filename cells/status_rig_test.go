@@ -30,15 +30,24 @@ type statusRig struct {
 	engine *status.Engine
 }
 
-// playStatus runs a test in a bubble.
+// playStatus runs a test in a bubble, once with an engine as it is in a hive, and once
+// with one that cannot read streams.
 func playStatus(t *testing.T, cfg status.Config, test func(r *statusRig), objects ...runtime.Object) {
+	t.Helper()
+	t.Run("streamed", func(t *testing.T) { playStatusBy(t, cell.Group(), cfg, test, objects) })
+	t.Run("listed", func(t *testing.T) {
+		playStatusBy(t, cell.Invoke(func(client *ClientState) { client.stream = nil }), cfg, test, objects)
+	})
+}
+
+func playStatusBy(t *testing.T, client cell.Cell, cfg status.Config, test func(r *statusRig), objects []runtime.Object) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := &statusRig{T: t, api: NewFakeAPI()}
 		if err := r.api.Add(objects...); err != nil {
 			t.Fatal(err)
 		}
-		h := hive.New(withFake(r.api), StatusWith(cfg), cell.Invoke(func(e *status.Engine) { r.engine = e }))
+		h := hive.New(withFake(r.api), client, StatusWith(cfg), cell.Invoke(func(e *status.Engine) { r.engine = e }))
 		if err := h.Start(quiet(), t.Context()); err != nil {
 			t.Fatal(err)
 		}

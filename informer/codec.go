@@ -199,7 +199,7 @@ func (c *codec) unstructured(o *wire.Object) (runtime.Object, error) {
 	u := &unstructured.Unstructured{Object: content}
 	if u.GetKind() == "" {
 		if o.Kind == "" {
-			return nil, errors.New("an object that does not say of which kind it is, before its list has said so: give the source WithKind, and the version by WithObjectType")
+			return nil, errors.New("an object that does not say of which kind it is, before its list has said so: give the source WithKind, and the version by WithObjectType, or by ObjectType if it is of a Streamer")
 		}
 		u.SetKind(o.Kind)
 		u.SetAPIVersion(o.APIVersion)

@@ -4,21 +4,26 @@
 package informer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/flowcontrol"
 )
 
 // DynamicListerWatcherFactory makes what lists and watches any resource of an API
-// server, custom ones included. Objects are *unstructured.Unstructured:
+// server, custom ones included, and is read as a stream: see [Streamer]. Objects are
+// *unstructured.Unstructured:
 //
 //	factory, err := informer.NewDynamicListerWatcherFactory(config)
 //	…
@@ -55,22 +60,37 @@ type TweakListOptionsFunc func(*metav1.ListOptions)
 // NewDynamicListerWatcherFactory returns a factory for the API server of config,
 // which is copied. Everything that it makes shares one client: its connections, and
 // its rate limit (QPS and Burst of config, five requests a second by default), which
-// client-go applies to lists and not to watches. A request that the server answers
-// with 429 and a Retry-After is made again by client-go itself.
+// client-go applies to lists and not to watches. A List or a Watch that the server
+// answers with 429 and a Retry-After is made again by client-go itself.
 //
 // It fails if config is nil, or if no client can be made of it.
 func NewDynamicListerWatcherFactory(config *rest.Config) (DynamicListerWatcherFactory, error) {
 	if config == nil {
 		return nil, errors.New("the rest.Config is nil: give that of an API server, for example from rest.InClusterConfig or clientcmd.BuildConfigFromFlags")
 	}
-	client, err := dynamic.NewForConfig(config) // which copies it
+	config = rest.CopyConfig(config)
+	if qps := cmp.Or(config.QPS, rest.DefaultQPS); config.RateLimiter == nil && qps > 0 {
+		config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(qps, cmp.Or(config.Burst, rest.DefaultBurst))
+	}
+	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("making a dynamic client: %w: check the address and the credentials in the rest.Config", err)
 	}
-	return &dynamicFactory{client: client}, nil
+	client, err := dynamic.NewForConfigAndClient(config, httpClient)
+	if err != nil {
+		return nil, fmt.Errorf("making a dynamic client: %w: check the address and the credentials in the rest.Config", err)
+	}
+	stream, err := NewStreamFunc(config, httpClient)
+	if err != nil {
+		return nil, err
+	}
+	return &dynamicFactory{client: client, stream: stream}, nil
 }
 
-type dynamicFactory struct{ client dynamic.Interface }
+type dynamicFactory struct {
+	client dynamic.Interface
+	stream StreamFunc
+}
 
 // ForResource implements [DynamicListerWatcherFactory].
 func (f *dynamicFactory) ForResource(namespace string, gvr schema.GroupVersionResource) cache.ListerWatcher {
@@ -79,17 +99,24 @@ func (f *dynamicFactory) ForResource(namespace string, gvr schema.GroupVersionRe
 
 // ForResourceWithOptions implements [DynamicListerWatcherFactory].
 func (f *dynamicFactory) ForResourceWithOptions(namespace string, gvr schema.GroupVersionResource, optionsFunc TweakListOptionsFunc) cache.ListerWatcher {
-	return &dynamicListerWatcher{gvr: gvr, client: f.client.Resource(gvr).Namespace(namespace), tweak: optionsFunc}
+	return &dynamicListerWatcher{
+		gvr: gvr, namespace: namespace, client: f.client.Resource(gvr).Namespace(namespace), stream: f.stream, tweak: optionsFunc,
+	}
 }
 
 // dynamicListerWatcher lists and watches a resource.
 type dynamicListerWatcher struct {
-	gvr    schema.GroupVersionResource
-	client dynamic.ResourceInterface
-	tweak  TweakListOptionsFunc
+	gvr       schema.GroupVersionResource
+	namespace string
+	client    dynamic.ResourceInterface
+	stream    StreamFunc
+	tweak     TweakListOptionsFunc
 }
 
-var _ cache.ListerWatcherWithContext = (*dynamicListerWatcher)(nil)
+var (
+	_ cache.ListerWatcherWithContext = (*dynamicListerWatcher)(nil)
+	_ Streamer                       = (*dynamicListerWatcher)(nil)
+)
 
 // validate is asked by [NewReflector], and before each request.
 func (d *dynamicListerWatcher) validate() error {
@@ -118,6 +145,17 @@ func (d *dynamicListerWatcher) WatchWithContext(ctx context.Context, opts metav1
 	}
 	return d.client.Watch(ctx, tweaked(opts, d.tweak))
 }
+
+// Stream implements [Streamer].
+func (d *dynamicListerWatcher) Stream(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
+	if err := d.validate(); err != nil {
+		return nil, err
+	}
+	return d.stream(ctx, d.gvr, d.namespace, false, tweaked(opts, d.tweak))
+}
+
+// ObjectType implements [Streamer].
+func (d *dynamicListerWatcher) ObjectType() runtime.Object { return &unstructured.Unstructured{} }
 
 // List implements cache.Lister.
 func (d *dynamicListerWatcher) List(opts metav1.ListOptions) (runtime.Object, error) {

@@ -76,7 +76,16 @@ func withContext(lw cache.ListerWatcher) cache.ListerWatcherWithContext {
 	return lw.(cache.ListerWatcherWithContext)
 }
 
-// TestDynamicPaths: requests go where the resource is, with and without a context.
+func streamed(t *testing.T, lw any, opts metav1.ListOptions) error {
+	body, err := lw.(informer.Streamer).Stream(t.Context(), opts)
+	if err == nil {
+		_ = body.Close()
+	}
+	return err
+}
+
+// TestDynamicPaths: requests go where the resource is, with and without a context, and as
+// streams.
 func TestDynamicPaths(t *testing.T) {
 	config, asked := dynamicServer(t)
 	factory := newFactory(t, config)
@@ -112,7 +121,15 @@ func TestDynamicPaths(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.Stop()
-		for _, query := range []string{"limit=5", "limit=5", "resourceVersion=7&watch=true", "resourceVersion=7&watch=true"} {
+		if err := streamed(t, lw, opts); err != nil {
+			t.Error(err)
+		}
+		if err := streamed(t, lw, metav1.ListOptions{ResourceVersion: "7", Watch: true}); err != nil {
+			t.Error(err)
+		}
+		for _, query := range []string{
+			"limit=5", "limit=5", "resourceVersion=7&watch=true", "resourceVersion=7&watch=true", "limit=5", "resourceVersion=7&watch=true",
+		} {
 			if u := <-asked; u.Path != c.want || u.RawQuery != query {
 				t.Errorf("asked %s, want %s?%s", u, c.want, query)
 			}
@@ -155,11 +172,15 @@ func TestDynamicTweak(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Stop()
+	if err := streamed(t, lw, first); err != nil {
+		t.Fatal(err)
+	}
 	for _, want := range []string{
 		"limit=5&resourceVersion=3&resourceVersionMatch=NotOlderThan&timeoutSeconds=300",
 		// A timeout is its own to set where the caller set none.
 		"continue=token&limit=5&timeoutSeconds=0",
 		"allowWatchBookmarks=true&resourceVersion=7&resourceVersionMatch=NotOlderThan&sendInitialEvents=true&timeoutSeconds=300&watch=true",
+		"limit=5&resourceVersion=3&resourceVersionMatch=NotOlderThan&timeoutSeconds=300",
 	} {
 		query := (<-asked).Query()
 		if query.Get("labelSelector") != "app=x" || query.Get("fieldSelector") != "spec.nodeName=n" {
@@ -171,7 +192,7 @@ func TestDynamicTweak(t *testing.T) {
 			t.Errorf("asked\n%s, want\n%s", got, want)
 		}
 	}
-	if want := []metav1.ListOptions{first, next, events}; !reflect.DeepEqual(saw, want) {
+	if want := []metav1.ListOptions{first, next, events, first}; !reflect.DeepEqual(saw, want) {
 		t.Errorf("the function saw\n%+v, want\n%+v", saw, want)
 	}
 	if !yes || seconds != 300 {
@@ -221,12 +242,14 @@ func TestDynamicShares(t *testing.T) {
 	if one == two {
 		t.Error("the same ListerWatcher twice")
 	}
-	for _, lw := range []cache.ListerWatcher{one, two} {
-		if _, err := withContext(lw).ListWithContext(ctx, metav1.ListOptions{}); err != nil {
-			t.Fatal(err)
-		}
-		<-asked
+	if _, err := withContext(one).ListWithContext(ctx, metav1.ListOptions{}); err != nil {
+		t.Fatal(err)
 	}
+	<-asked
+	if err := streamed(t, two, metav1.ListOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
 	// The next is in 1000 seconds, and so not within the minute.
 	_, err := withContext(factory.ForResource("ns", deploymentsV1)).ListWithContext(ctx, metav1.ListOptions{})
 	if err == nil || !strings.Contains(err.Error(), "rate") {
@@ -258,6 +281,9 @@ func TestDynamicIsChecked(t *testing.T) {
 		}
 		if _, err := lw.WatchWithContext(t.Context(), metav1.ListOptions{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q watched: %v", gvr, err)
+		}
+		if err := streamed(t, lw, metav1.ListOptions{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q streamed: %v", gvr, err)
 		}
 		_, err := informer.NewReflector(informer.Config[*unstructured.Unstructured]{
 			Source: informer.FromListerWatcher[*unstructured.Unstructured](newFactory(t, config).ForResource("", gvr), nil),

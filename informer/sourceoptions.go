@@ -38,7 +38,8 @@ type sourceOptions struct {
 // "status.podIP". A name stands for all that is below it, in a slice for the field of
 // each of its elements; "metadata.labels[app.kubernetes.io/name]" is an entry of a map,
 // whose map has no others. A name that the type of the objects does not have is an error
-// of [NewReflector]; unstructured objects have any.
+// of [NewReflector]; unstructured objects have any, and what is neither a map nor a
+// slice in them where a field below it is wanted is there as it is.
 //
 // What is not there cannot be told from what is empty: an object that was read with a
 // mask must not be written back, but by a patch.

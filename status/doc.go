@@ -16,7 +16,8 @@
 // [Engine.Wait] and [Engine.ClusterReader]. Evaluations make no requests, and where
 // nothing changes there are none. It costs a connection for each kind and namespace, and
 // memory for what is in there, trimmed to what the rules read; an object by itself
-// costs a connection only for itself.
+// costs a connection only for itself. With [Config.Stream], as in cells, what the rules
+// do not read is not even decoded.
 //
 // A [PollerEngine] reads all objects again and again, and can be given other readers of
 // statuses. It costs nothing between its cycles, and is for who has such readers, or

@@ -32,7 +32,7 @@ func rulesPanicked(obj *unstructured.Unstructured, err error) bool {
 }
 
 // Whatever the bytes are: Compute and Trim do not panic, a panic within is never
-// what an error is about, and Trim takes nothing that matters.
+// what an error is about, and neither Trim nor a mask takes what matters.
 func FuzzCompute(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `null`, `[]`,
@@ -69,6 +69,9 @@ func FuzzCompute(f *testing.F) {
 			got, err := rules.Compute(trimmed, nil, now)
 			if got != want || rulesText(err) != rulesText(wantErr) {
 				t.Fatalf("got %+v, %v of the trimmed object, %+v, %v of the object", got, err, want, wantErr)
+			}
+			if obj.Object != nil {
+				rulesCheckMasked(t, rules, obj, now, false)
 			}
 		}
 	})

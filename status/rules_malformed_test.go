@@ -70,6 +70,9 @@ func TestRuleMalformed(t *testing.T) {
 		if result != (status.Result{}) {
 			t.Errorf("%s: got %+v beside the error", row.object, result)
 		}
+		if !rulesCheckMasked(t, nil, rulesObject(t, row.object), time.Now(), false) && row.err != "rule for Widget.example.com: metadata is a list, want an object" {
+			t.Errorf("%s: cannot be read", row.object)
+		}
 	}
 }
 

@@ -59,6 +59,9 @@ func rulesCheck(t *testing.T, head string, rows []rulesRow) {
 			if want := (status.Result{Status: row.status, Message: row.message}); got != want {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
+			if !rulesCheckMasked(t, nil, obj, time.Now(), true) {
+				t.Error("cannot be read")
+			}
 			theirs, err := kstatus.Compute(obj)
 			if err != nil {
 				t.Fatal("kstatus: ", err)

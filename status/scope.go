@@ -6,6 +6,7 @@ package status
 import (
 	"context"
 	"fmt"
+	"io"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -40,8 +41,8 @@ func (s scope) String() string {
 	return text
 }
 
-// scopeReader lists and watches a scope. It finds out at its first use what the
-// kind is served as.
+// scopeReader lists and watches a scope, as a stream if the engine has a function for
+// that. It finds out at its first use what the kind is served as.
 type scopeReader struct {
 	*Engine
 	scope scope
@@ -50,6 +51,8 @@ type scopeReader struct {
 	mapping *meta.RESTMapping
 	stale   bool // the mapping has turned out wrong
 }
+
+var _ informer.Streamer = (*scopeReader)(nil)
 
 // errNamespaceMissing is for an ID that cannot name an object.
 type errNamespaceMissing struct{ id ID }
@@ -166,6 +169,35 @@ func (r *scopeReader) WatchWithContext(ctx context.Context, opts metav1.ListOpti
 	return w, nil
 }
 
+// Stream implements informer.Streamer.
+func (r *scopeReader) Stream(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
+	m, err := r.resolve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	body, err := r.cfg.Stream(ctx, m.Resource, r.namespaceIn(m), r.metadataOnly(), r.selected(opts))
+	switch {
+	case err == nil:
+		return body, nil
+	case opts.Watch:
+		return nil, r.failed(err)
+	}
+	return nil, r.listFailed(m, err)
+}
+
+// ObjectType implements informer.Streamer.
+func (r *scopeReader) ObjectType() runtime.Object {
+	switch {
+	case !r.streams():
+		return nil
+	case r.metadataOnly():
+		return &metav1.PartialObjectMetadata{}
+	}
+	return &unstructured.Unstructured{}
+}
+
+func (r *scopeReader) streams() bool { return r.cfg.Stream != nil && !r.scope.get }
+
 // getAsList reads one object, as a list of it or of nothing.
 func (r *scopeReader) getAsList(ctx context.Context, m *meta.RESTMapping) (runtime.Object, error) {
 	list := &unstructured.UnstructuredList{}
@@ -192,7 +224,7 @@ func namesObject(err error, name string) bool {
 }
 
 func (r *scopeReader) metadataOnly() bool {
-	return r.cfg.Metadata != nil && !r.scope.get && r.cfg.Rules.MetadataOnly(r.scope.kind)
+	return (r.cfg.Metadata != nil || r.cfg.Stream != nil) && !r.scope.get && r.cfg.Rules.MetadataOnly(r.scope.kind)
 }
 
 // List implements cache.Lister.

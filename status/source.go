@@ -40,6 +40,7 @@ func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstru
 	}
 	reader := &scopeReader{Engine: e, scope: s}
 	return source{contact: contact, reader: reader, Resource: resource.New[*unstructured.Unstructured](lc, reader,
+		resource.WithSourceOptions(reader.mask()...),
 		resource.WithName(s.String()),
 		resource.WithLogger(e.cfg.Log),
 		resource.WithTransform(reader.trim),
@@ -47,6 +48,18 @@ func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstru
 		resource.WithObserver(informer.ObserverFunc(contact.observe)),
 		resource.WithObserver(e.cfg.Observer),
 		resource.WithSettings(settings))}
+}
+
+// mask has what trim takes be left out on the way, where it is read as a stream.
+func (r *scopeReader) mask() []informer.SourceOption {
+	names, masked := r.cfg.Rules.trimMask(r.scope.kind)
+	switch {
+	case !r.streams() || !masked:
+		return nil
+	case r.metadataOnly():
+		names = trimBelow("metadata", trimMetadata)
+	}
+	return []informer.SourceOption{informer.WithFields(names...)}
 }
 
 // trim makes what is kept of what the server sent.

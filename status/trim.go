@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // trimAll is the path that stands for everything.
@@ -22,8 +23,9 @@ var (
 	}
 	trimPodStatus = []string{
 		"phase", "reason", "message", "conditions", "observedGeneration", "containerStatuses", "initContainerStatuses",
-	}
-	trimContainer = []string{"name", "ready", "restartCount", "state"}
+	} // trimContainers among them
+	trimContainers = []string{"containerStatuses", "initContainerStatuses"}
+	trimContainer  = []string{"name", "ready", "restartCount", "state"}
 )
 
 // Trim takes from obj, which it modifies, what no rule reads: the managed fields,
@@ -40,7 +42,7 @@ func (r *Rules) Trim(obj *unstructured.Unstructured) {
 		return
 	}
 	kind := obj.GroupVersionKind().GroupKind()
-	keep, whole := r.trimKeep(obj)
+	keep, whole := r.trimKeep(kind)
 	if whole {
 		if metadata, ok := obj.Object["metadata"].(map[string]any); ok {
 			delete(metadata, "managedFields")
@@ -48,7 +50,10 @@ func (r *Rules) Trim(obj *unstructured.Unstructured) {
 		return
 	}
 	old := obj.Object
-	trimmed := trimPick(old, trimTop)
+	trimmed := make(map[string]any, len(trimTop)+3)
+	for _, name := range trimTop {
+		trimSet(trimmed, name, old[name])
+	}
 	trimSet(trimmed, "metadata", trimSection(old["metadata"], trimMetadata))
 	trimSet(trimmed, "spec", trimSection(old["spec"], ruleKinds[kind].spec))
 	switch kind {
@@ -66,16 +71,47 @@ func (r *Rules) Trim(obj *unstructured.Unstructured) {
 }
 
 // trimKeep returns which paths are to be kept in addition, and whether all are.
-func (r *Rules) trimKeep(obj *unstructured.Unstructured) (keep []string, whole bool) {
+func (r *Rules) trimKeep(kind schema.GroupKind) (keep []string, whole bool) {
 	if r == nil {
 		return nil, false
 	}
-	kind := obj.GroupVersionKind().GroupKind()
 	keep, listed := r.Keep[kind]
 	if _, ok := r.ByKind[kind]; ok && !listed {
 		return nil, true
 	}
 	return keep, slices.Contains(keep, trimAll)
+}
+
+// trimMask returns the fields, for [informer.WithFields], without which objects of a kind
+// are the same once Trim has been at them, or at least to Compute if they are malformed;
+// there is no mask if that is all of them.
+func (r *Rules) trimMask(kind schema.GroupKind) (names []string, masked bool) {
+	keep, whole := r.trimKeep(kind)
+	odd := func(path string) bool { return strings.ContainsAny(path, "[]") } // which to a mask is no name
+	if whole || slices.ContainsFunc(keep, odd) {
+		return nil, false
+	}
+	names = slices.Concat(trimTop, trimBelow("metadata", trimMetadata), trimBelow("spec", ruleKinds[kind].spec), keep)
+	if kind != podKind {
+		return append(names, "status"), true
+	}
+	for _, field := range trimPodStatus {
+		if slices.Contains(trimContainers, field) {
+			names = append(names, trimBelow("status."+field, trimContainer)...)
+		} else {
+			names = append(names, "status."+field)
+		}
+	}
+	return names, true
+}
+
+// trimBelow returns the paths of fields of what is at a path.
+func trimBelow(path string, names []string) []string {
+	below := make([]string, len(names))
+	for i, name := range names {
+		below[i] = path + "." + name
+	}
+	return below
 }
 
 // trimPathValid reports whether a path is one that Keep may have.
@@ -90,15 +126,29 @@ func trimSet(fields map[string]any, name string, v any) {
 	}
 }
 
-// trimPick returns a copy of fields with none but those of the given names.
+// trimPick returns the fields of the given names: a copy, unless there are no others.
 func trimPick(fields map[string]any, names []string) map[string]any {
-	picked := make(map[string]any, len(names))
+	n := trimCount(fields, names)
+	if n == len(fields) {
+		return fields
+	}
+	picked := make(map[string]any, n)
 	for _, name := range names {
 		if v, ok := fields[name]; ok {
 			picked[name] = v
 		}
 	}
 	return picked
+}
+
+// trimCount returns how many fields have one of the given names.
+func trimCount(fields map[string]any, names []string) (n int) {
+	for _, name := range names {
+		if _, ok := fields[name]; ok {
+			n++
+		}
+	}
+	return n
 }
 
 // trimSection is trimPick for a field. What is not an object is left for the rule
@@ -134,10 +184,14 @@ func trimPod(v any) any {
 	if !ok {
 		return trimSection(v, trimPodStatus)
 	}
-	for _, field := range [...]string{"containerStatuses", "initContainerStatuses"} {
+	copied := false
+	for _, field := range trimContainers {
 		list, ok := status[field].([]any)
-		if !ok {
+		if !ok || !slices.ContainsFunc(list, trimTakesOfContainer) {
 			continue
+		}
+		if !copied {
+			status, copied = maps.Clone(status), true
 		}
 		trimmed := make([]any, len(list))
 		for i, container := range list {
@@ -146,6 +200,12 @@ func trimPod(v any) any {
 		status[field] = trimmed
 	}
 	return status
+}
+
+// trimTakesOfContainer reports whether trimSection makes anything else of a container.
+func trimTakesOfContainer(v any) bool {
+	fields, ok := v.(map[string]any)
+	return ok && (len(fields) == 0 || trimCount(fields, trimContainer) < len(fields))
 }
 
 // trimRestored returns a copy of trimmed that has what old has at the path.

@@ -52,6 +52,7 @@ func TestTrim(t *testing.T) {
 		if want := rulesObject(t, c.want); !reflect.DeepEqual(obj.Object, want.Object) {
 			t.Errorf("%s\ngot  %v\nwant %v", c.object, obj.Object, want.Object)
 		}
+		rulesCheckMasked(t, nil, rulesObject(t, c.object), time.Now(), true)
 	}
 	(*status.Rules)(nil).Trim(nil)
 	(*status.Rules)(nil).Trim(&unstructured.Unstructured{})
@@ -88,6 +89,9 @@ func TestTrimKeeps(t *testing.T) {
 		rules.Trim(obj)
 		if want := rulesObject(t, c.want); !reflect.DeepEqual(obj.Object, want.Object) {
 			t.Errorf("%s\ngot  %v\nwant %v", name, obj.Object, want.Object)
+		}
+		if !rulesCheckMasked(t, rules, rulesObject(t, object), time.Now(), true) {
+			t.Errorf("%s: not read", name)
 		}
 	}
 	pods := &status.Rules{Keep: map[schema.GroupKind][]string{rulesKind("Pod"): {"status.podIP", "spec.nodeName"}}}

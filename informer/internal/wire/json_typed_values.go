@@ -110,7 +110,7 @@ func decodeString(d *decoder, v reflect.Value) error {
 // decodeAny makes what an object without a type has.
 func decodeAny(mask Mask) func(*decoder, reflect.Value) error {
 	return func(d *decoder, v reflect.Value) error {
-		value, _, err := d.value(mask)
+		value, err := d.value(mask)
 		if err != nil {
 			return err
 		}

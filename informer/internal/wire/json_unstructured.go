@@ -22,8 +22,8 @@ type JSONOptions struct {
 // [*Error] of the place in raw; what a mask leaves out must be JSON as well.
 //
 // A mask is one of maps that may be structs: a name in it and "[name]" are the same.
-// Below what is neither a map nor a slice there is nothing: a mask that wants something
-// of it finds no field, or a nil in a slice.
+// What is neither a map nor a slice where a mask wants something of one is there as it
+// is, a null included, for whoever reads the object to complain of.
 func DecodeUnstructured(raw []byte, limits Limits, opts JSONOptions) (map[string]any, error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
@@ -93,46 +93,40 @@ func (d *decoder) end() error {
 	return nil
 }
 
-// value makes a value. It returns false if the mask wants nothing of it.
-func (d *decoder) value(mask Mask) (any, bool, error) {
-	b := d.peek()
-	switch {
-	case b == '{':
-		v, err := d.object(mask)
-		return v, true, err
-	case b == '[':
-		v, err := d.array(mask)
-		return v, true, err
-	case mask != nil:
-		_, err := d.skip()
-		return nil, false, err
-	case b == '"':
+// value makes a value.
+func (d *decoder) value(mask Mask) (any, error) {
+	switch d.peek() {
+	case '{':
+		return d.object(mask)
+	case '[':
+		return d.array(mask)
+	case '"':
 		text, err := d.text()
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
-		return d.made.value(text, d.intern), true, nil
-	case b == 't':
-		return true, true, d.literal("true")
-	case b == 'f':
-		return false, true, d.literal("false")
-	case b == 'n':
-		return nil, true, d.literal("null")
+		return d.made.value(text, d.intern), nil
+	case 't':
+		return true, d.literal("true")
+	case 'f':
+		return false, d.literal("false")
+	case 'n':
+		return nil, d.literal("null")
 	}
 	at := d.at
 	text, integer, err := d.number()
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if n, ok := parseInt(text); ok && (integer || !strings.Contains(string(text), ".")) {
-		return n, true, nil
+		return n, nil
 	}
 	f, err := strconv.ParseFloat(string(text), 64)
 	if err != nil {
 		d.at = at
-		return nil, false, d.fail(fmt.Errorf("a number: %w", err))
+		return nil, d.fail(fmt.Errorf("a number: %w", err))
 	}
-	return f, true, nil
+	return f, nil
 }
 
 // parseInt is strconv.ParseInt of a number in JSON.
@@ -178,12 +172,9 @@ func (d *decoder) object(mask Mask) (map[string]any, error) {
 			continue
 		}
 		key := d.made.string(name, d.intern)
-		value, found, err := d.value(below)
+		value, err := d.value(below)
 		if err != nil {
 			return nil, err
-		}
-		if !found {
-			value = omitted
 		}
 		d.entries = append(d.entries, entry{key, value})
 	}
@@ -195,13 +186,6 @@ func (d *decoder) object(mask Mask) (map[string]any, error) {
 	for i := range entries {
 		object[entries[i].key] = entries[i].value
 	}
-	if mask != nil {
-		for key, value := range object {
-			if value == omitted {
-				delete(object, key)
-			}
-		}
-	}
 	clear(entries)
 	d.entries = d.entries[:base]
 	return object, nil
@@ -212,7 +196,7 @@ func (d *decoder) array(mask Mask) ([]any, error) {
 	base := len(d.values)
 	more, err := d.open(']')
 	for ; more && err == nil; more, err = d.more(']') {
-		value, _, err := d.value(mask)
+		value, err := d.value(mask)
 		if err != nil {
 			return nil, err
 		}
@@ -228,9 +212,6 @@ func (d *decoder) array(mask Mask) ([]any, error) {
 	d.values = d.values[:base]
 	return array, nil
 }
-
-// omitted is the value of what a mask leaves out of a map.
-var omitted any = new(struct{ _ byte })
 
 // below is the mask of a field where there is one, and whether the field is wanted.
 func (d *decoder) below(mask Mask, name []byte) (Mask, bool) {

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/status"
+)
+
+// With streams nothing is listed or watched by another client, metadata comes as such, in
+// protobuf, and what no rule reads does not come along.
+func TestStatusReadsStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api, other := NewFakeAPI(), NewFakeAPI()
+		clients, others := fakeClients(t, api), fakeClients(t, other)
+		secret := &corev1.Secret{ObjectMeta: metaOf("a", "token", 0), Data: map[string][]byte{"x": []byte("y")}}
+		pod := podIn(corev1.PodRunning, "a", "one", 0)
+		for _, m := range []*metav1.ObjectMeta{&secret.ObjectMeta, &pod.ObjectMeta} {
+			m.Labels, m.Annotations = map[string]string{"l": "m"}, map[string]string{"a": "b"}
+		}
+		pod.Spec.NodeName, pod.Spec.SchedulerName, pod.Status.PodIP = "node", "scheduler", "10.0.0.1"
+		if err := api.Add(secret, pod); err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var asked []string
+		stream := func(ctx context.Context, resource schema.GroupVersionResource, namespace string, metadataOnly bool, opts metav1.ListOptions) (io.ReadCloser, error) {
+			mu.Lock()
+			asked = append(asked, fmt.Sprintf("%s in %s %v %s", resource.Resource, namespace, metadataOnly, opts.FieldSelector))
+			mu.Unlock()
+			return clients.State.stream(ctx, resource, namespace, metadataOnly, opts)
+		}
+		engine, err := status.New(status.Config{
+			Dynamic: others.Dynamic, Stream: stream, Mapping: (&statusKinds{kinds: clients.State.kinds}).mapping, Log: quiet(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := engine.Stop(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}()
+		r := &statusRig{T: t, api: api, engine: engine}
+		w := r.watch(idOf("Pod", "a", "one"), idOf("Secret", "a", "token"))
+		r.is(w, "one Current", "token Current")
+		pod.Status.Conditions, pod.Status.Phase = nil, corev1.PodPending
+		r.update(pod)
+		r.is(w, "one InProgress", "token Current")
+
+		mu.Lock()
+		defer mu.Unlock()
+		for _, want := range []string{"pods in a false metadata.name=one", "secrets in a true metadata.name=token"} {
+			if !slices.Contains(asked, want) {
+				t.Errorf("asked for %q, want %q among it", asked, want)
+			}
+		}
+		if others := other.Requests(); len(others) != 0 {
+			t.Errorf("the other clients requested %v", others)
+		}
+		for _, req := range api.Requests() {
+			if metadata := "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata"; req.Verb != "" &&
+				strings.HasPrefix(req.Accept, metadata) != (req.Resource.Resource == "secrets") {
+				t.Errorf("%s %s accepts %q", req.Verb, req.Resource.Resource, req.Accept)
+			}
+		}
+		all := w.Statuses()
+		for _, s := range all {
+			if o := s.Object; o.GetLabels()["l"] != "m" || o.GetAnnotations() != nil || o.GetKind() != s.ID.GroupKind.Kind || o.Object["data"] != nil {
+				t.Errorf("kept is %v", o.Object)
+			}
+		}
+		spec, _ := all[0].Object.Object["spec"].(map[string]any)
+		state, _ := all[0].Object.Object["status"].(map[string]any)
+		if spec["nodeName"] != "node" || len(spec) != 1 || state["phase"] != "Pending" || state["podIP"] != nil {
+			t.Errorf("kept is %v", all[0].Object.Object)
+		}
+	})
+}
+
+// An error of a server is to a stream what it is to the other clients.
+func TestStreamErrors(t *testing.T) {
+	pods, none := schema.GroupVersionResource{Version: "v1", Resource: "pods"}, schema.GroupVersionResource{Group: "none", Version: "v1", Resource: "nones"}
+	kind := pods.GroupResource()
+	for _, test := range []struct {
+		resource schema.GroupVersionResource
+		err      error
+		want     informer.Cause
+	}{
+		{none, nil, informer.CauseNotInstalled},
+		{pods, apierrors.NewForbidden(kind, "", nil), informer.CauseForbidden},
+		{pods, apierrors.NewUnauthorized("who"), informer.CauseUnauthorized},
+		{pods, apierrors.NewNotFound(kind, ""), informer.CauseNotInstalled},
+		{pods, apierrors.NewBadRequest("field label not supported: spec.none"), informer.CauseRejected},
+		{pods, apierrors.NewMethodNotSupported(kind, "list"), informer.CauseNotSupported},
+		{pods, apierrors.NewResourceExpired("too old"), informer.CauseExpired},
+		{pods, apierrors.NewInternalError(io.ErrUnexpectedEOF), informer.CauseServer},
+		{pods, apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "list", kind, "", "later", 0, true), informer.CauseServer},
+	} {
+		api := NewFakeAPI()
+		c := fakeClients(t, api)
+		api.Intercept(func(context.Context, FakeRequest) error { return test.err })
+		for _, watch := range []bool{false, true} {
+			for _, metadataOnly := range []bool{false, true} {
+				opts := metav1.ListOptions{Watch: watch}
+				_, err := c.State.stream(t.Context(), test.resource, "a", metadataOnly, opts)
+				if cause := informer.CauseOf(err); cause != test.want {
+					t.Errorf("watch %v, metadata %v: %v is %q, want %q", watch, metadataOnly, err, cause, test.want)
+				}
+				if other := errorOf(t, c, test.resource, metadataOnly, opts); informer.CauseOf(other) != test.want {
+					t.Errorf("watch %v, metadata %v: the client has %v, the stream %v", watch, metadataOnly, other, err)
+				}
+			}
+		}
+	}
+}
+
+// errorOf is what the dynamic or the metadata client says.
+func errorOf(t *testing.T, c clientOut, resource schema.GroupVersionResource, metadataOnly bool, opts metav1.ListOptions) (err error) {
+	objects, metadata := c.Dynamic.Resource(resource).Namespace("a"), c.Metadata.Resource(resource).Namespace("a")
+	switch {
+	case opts.Watch && metadataOnly:
+		_, err = metadata.Watch(t.Context(), opts)
+	case opts.Watch:
+		_, err = objects.Watch(t.Context(), opts)
+	case metadataOnly:
+		_, err = metadata.List(t.Context(), opts)
+	default:
+		_, err = objects.List(t.Context(), opts)
+	}
+	return err
+}
