@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,8 @@ import (
 type BatcherConfig[T any] struct {
 	// ListerWatcher is what is told, Transform makes the T of an object, and
 	// SourceOptions say how they are read, as in [InformerConfig]. Source is an
-	// alternative to all of them.
+	// alternative to all of them; if the consumer modifies objects it has to be one
+	// [WithoutSharing].
 	ListerWatcher cache.ListerWatcher
 	Transform     func(runtime.Object) (T, error)
 	SourceOptions []SourceOption
@@ -79,7 +81,7 @@ func (c *BatcherConfig[T]) complete() error {
 		}
 	}
 	if isNil(c.Source) {
-		c.Source = FromListerWatcher(c.ListerWatcher, c.Transform, c.SourceOptions...)
+		c.Source = FromListerWatcher(c.ListerWatcher, c.Transform, append(slices.Clip(c.SourceOptions), WithoutSharing())...)
 	}
 	if c.ListBudget == nil {
 		c.ListBudget = ProcessListBudget()

@@ -99,8 +99,28 @@ func (c *codec) isVersion(apiVersion string) bool {
 	if err != nil || gv.Version != c.want.Version {
 		return false
 	}
+	if c.typ == nil {
+		return gv.Group == c.want.Group
+	}
 	word, _, _ := strings.Cut(gv.Group, ".")
 	return gv.Group == c.want.Group || word == c.want.Group || c.want.Group == "apiserverinternal"
+}
+
+// kindIn is of which kind and version an object of a list is that does not say so
+// itself: what the list has said by now, or, if an object has to know it because nobody
+// knows it later, what is expected. The end of the list is the proof of that.
+func (c *codec) kindIn(list wire.ListMeta) (kind, apiVersion string) {
+	switch {
+	case list.Kind != "":
+		return strings.TrimSuffix(list.Kind, "List"), list.APIVersion
+	case c.typ != nil || c.want.Kind == "":
+		return "", ""
+	case list.APIVersion != "":
+		return c.want.Kind, list.APIVersion
+	case c.want.Version != "":
+		return c.want.Kind, c.want.GroupVersion().String()
+	}
+	return "", ""
 }
 
 // isOne reports why an object is not one that is expected.
@@ -179,7 +199,7 @@ func (c *codec) unstructured(o *wire.Object) (runtime.Object, error) {
 	u := &unstructured.Unstructured{Object: content}
 	if u.GetKind() == "" {
 		if o.Kind == "" {
-			return nil, errors.New("an object that does not say of which kind it is")
+			return nil, errors.New("an object that does not say of which kind it is, before its list has said so: give the source WithKind, and the version by WithObjectType, or by ObjectType if it is of a Streamer")
 		}
 		u.SetKind(o.Kind)
 		u.SetAPIVersion(o.APIVersion)

@@ -43,7 +43,8 @@ type ControllerConfig[T any] struct {
 	// unless it was told otherwise, is locked meanwhile, which is what keeps what
 	// Process knows in step with it. So Process must not use the queue, and as long
 	// as it takes nothing is added: the reading of the API server waits for it. It
-	// has no context; Run waits for it.
+	// has no context; Run waits for it. The objects are shared and must not be
+	// modified.
 	Process cache.ProcessFunc
 
 	// RetryOnError has an item for which Process fails processed again, after a
@@ -186,6 +187,9 @@ type fillingSink[T any] struct {
 	store.Sink[T]
 	filled func()
 }
+
+// SharesObjects implements [store.Sharing].
+func (s *fillingSink[T]) SharesObjects() bool { return store.IsSharing(s.Sink) }
 
 func (s *fillingSink[T]) Commit(ctx context.Context, version string) error {
 	err := s.Sink.Commit(ctx, version)

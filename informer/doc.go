@@ -137,7 +137,8 @@
 //     [Config.ResumeFrom] exactly.
 //   - What it refused is offered again: the version does not advance.
 //   - An answer that cannot be understood is an error, never an empty collection
-//     or a deletion.
+//     or a deletion. A Status that tells of a failure is that failure, even if it
+//     was sent as if all were well.
 //
 // # Mirrors
 //
@@ -166,6 +167,16 @@
 // while that is not known: while a list is being acknowledged that was made because
 // the server had forgotten the version. A server that went back in time, as after a
 // restore, has begun another history, and what was to be resumed from is forgotten.
+//
+// # Shared objects
+//
+// What a sink keeps for many to read must not be modified, and objects have in common
+// what is equal in them (see [WithoutSharing]). In a process with
+// KUBE_CACHE_MUTATION_DETECTOR=true in its environment, as in client-go, a modification
+// ends it with the difference, whatever keeps the object: a [store.Store], the sink of
+// a [store.FIFO], a [StoreSink] and what stands on it, or what implements
+// [store.Sharing]. See [store.DetectMutations]. Handlers of mirrors and consumers of
+// batches own their objects.
 //
 // # Under code that is written for client-go
 //

@@ -43,7 +43,8 @@ const patience = 500 * time.Millisecond
 //     list is ever held whole, and what the sink holds is not decoded. What is equal in
 //     different objects is shared by them, see [WithoutSharing], unless convert is given:
 //     it gets objects that it may modify. It is given what a Streamer says that it
-//     sends; what NewListWatchFromClient returns is not read as a stream then.
+//     sends; what NewListWatchFromClient returns is not read as a stream then, unless
+//     [WithObjectType] says what that sends.
 //   - Passes are streamed unless lw says by IsWatchListSemanticsUnSupported, as
 //     client-go's fakes do, that it does not support that. Feature gates and
 //     environment variables of client-go are not looked at.
@@ -83,14 +84,19 @@ func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) Sou
 	own := ownType[T](s.typed)
 	var stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
 	sent := own
-	switch lw := lw.(type) {
-	case *ListWatch:
-		if !lw.asMade() {
-			return nil
+	made, ok := lw.(*ListWatch)
+	ok = ok && made.asMade()
+	if s.err = o.checkSent(own, s.typed, ok); s.err != nil {
+		return nil
+	}
+	switch streamer, is := lw.(Streamer); {
+	case ok:
+		stream = made.stream
+		if o.sent != nil {
+			sent = o.sent
 		}
-		stream = lw.stream
-	case Streamer:
-		sent, stream = lw.ObjectType(), lw.Stream
+	case is:
+		sent, stream = streamer.ObjectType(), streamer.Stream
 		if s.typed && reflect.TypeOf(sent) != reflect.TypeOf(own) {
 			return nil // which says so
 		}

@@ -101,7 +101,7 @@ func WithLabelSelector(selector string) ListWatchOption {
 //
 // A Source of it reads the responses as streams, in protobuf and in JSON, whichever the
 // client asks for: see [FromListerWatcher]. Replacing ListFunc or WatchFunc turns that
-// off, and so does a conversion.
+// off, and so does a conversion without [WithObjectType].
 func NewListWatchFromClient(c cache.Getter, resource, namespace string, opts ...ListWatchOption) *ListWatch {
 	tweak := func(o *metav1.ListOptions) {
 		for _, opt := range opts {

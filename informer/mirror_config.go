@@ -38,7 +38,8 @@ type InformerConfig[T any] struct {
 	// they are read [WithoutSharing] in any case.
 	SourceOptions []SourceOption
 
-	// Source is an alternative to ListerWatcher, and makes its own T.
+	// Source is an alternative to ListerWatcher, and makes its own T. If the handler
+	// modifies objects it has to be one [WithoutSharing].
 	Source Source[T]
 
 	// Handler is told what changes.
@@ -112,7 +113,8 @@ type InformerConfig[T any] struct {
 	// the sink: the object is not queued, and is offered again. (At Commit the
 	// deletions that the list implies are queued before it is told.) A store of
 	// client-go, or what has the methods of [ExtraStore], becomes one by
-	// [StoreSink]. It costs the server nothing. Optional.
+	// [StoreSink]. It costs the server nothing. The handler must not modify what
+	// such a store has as well. Optional.
 	ExtraStore store.Sink[T]
 
 	// PageSize is the limit of each list request: more requests, but less memory

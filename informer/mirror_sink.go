@@ -21,6 +21,10 @@ type mirrorSink[T any] struct {
 // MayBlock implements [store.Sink].
 func (s *mirrorSink[T]) MayBlock() bool { return true }
 
+// SharesObjects implements [store.Sharing]: objects are the handler's, unless there is
+// somebody else who keeps them.
+func (s *mirrorSink[T]) SharesObjects() bool { return s.extra != nil && store.IsSharing(s.extra) }
+
 // Begin implements [store.Sink].
 func (s *mirrorSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 	if s.extra != nil {

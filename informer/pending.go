@@ -4,11 +4,8 @@
 package informer
 
 import (
-	"context"
 	"sync"
 	"time"
-
-	"github.com/apiary-go/apiary/store"
 )
 
 // change is a state of a key that the handler has yet to acknowledge.
@@ -149,54 +146,6 @@ func (p *pending[T]) unseen(pass uint64) (metas []Meta) {
 		}
 	}
 	return metas
-}
-
-// fits reports whether there is room for a new key. The caller holds mu.
-func (p *pending[T]) fits(size int64) bool {
-	return p.objects == 0 || p.objects < p.maxObjects && p.bytes+size <= p.maxBytes
-}
-
-// admits reports whether a change of key may be put: there is room, or it merges
-// with one that waits, and there is room for what it is larger. What failed takes in
-// any: that may be what puts it right.
-func (p *pending[T]) admits(key Key, size int64) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	w := p.works[key]
-	if w == nil {
-		return p.fits(size)
-	}
-	if w.active && w.newer == nil || w.failures > 0 {
-		return true
-	}
-	more := size - w.latest().size
-	return more <= 0 || p.objects == 1 || p.bytes+more <= p.maxBytes
-}
-
-// wait blocks until admits.
-func (p *pending[T]) wait(ctx context.Context, key Key, size int64) error {
-	for !p.admits(key, size) {
-		select {
-		case <-p.room:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	return nil
-}
-
-// full returns the error that pauses a watch until there is room again, also for
-// the change of that size that had none.
-func (p *pending[T]) full(size int64) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.drained == nil {
-		p.drained = make(chan struct{})
-	}
-	p.refused = size
-	drained := p.drained
-	p.checkDrained() // all may have been delivered since
-	return &store.FullError{Drained: drained}
 }
 
 // put adds a change, or merges it into the one that waits.
@@ -364,28 +313,6 @@ func (p *pending[T]) failed(w *work[T], err error, delay time.Duration) {
 		defer p.mu.Unlock()
 		p.push(w)
 	})
-}
-
-// checkDrained lets a watch that was paused go on once half of what can be
-// delivered has been. Keys that keep failing do not count: they must not hold up
-// the others. The caller holds mu.
-func (p *pending[T]) checkDrained() {
-	if p.drained == nil || !p.fits(p.refused) {
-		return
-	}
-	room, used := p.maxBytes, p.bytes
-	if p.failing > 0 {
-		for _, w := range p.works {
-			if w.failures > 0 {
-				room -= w.change.size
-				used -= w.change.size
-			}
-		}
-	}
-	if 2*(p.objects-p.failing) <= p.maxObjects-p.failing && 2*used <= room {
-		close(p.drained)
-		p.drained = nil
-	}
 }
 
 // close ends take, and returns when no retry will follow.

@@ -176,9 +176,10 @@ const (
 //     there is one page at most.
 //   - A pass is never older than what was delivered before.
 type Reflector[T any] struct {
-	cfg     Config[T]
-	base    time.Time // times are kept as durations since it
-	started atomic.Bool
+	cfg       Config[T]
+	base      time.Time // times are kept as durations since it
+	started   atomic.Bool
+	detecting func(run func()) // of store.DetectMutations
 
 	mu        sync.Mutex
 	info      ReflectorInfo // but for Contact
@@ -198,7 +199,9 @@ func NewReflector[T any](cfg Config[T]) (*Reflector[T], error) {
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("reflector of %s: %w", cfg.Name, err)
 	}
-	r := &Reflector[T]{cfg: cfg, base: time.Now()}
+	r := &Reflector[T]{base: time.Now()}
+	cfg.Sink, r.detecting = store.DetectMutations(cfg.Name, cfg.Sink)
+	r.cfg = cfg
 	r.info = ReflectorInfo{Name: cfg.Name, State: StateIdle, Version: cfg.ResumeFrom}
 	return r, nil
 }
@@ -287,7 +290,7 @@ func (r *Reflector[T]) Run(ctx context.Context) error {
 	}
 	defer r.update(func(i *ReflectorInfo) { i.State, i.Polling = StateIdle, nil })
 	c := cycle[T]{r: r, cfg: &r.cfg, ctx: ctx, version: r.cfg.ResumeFrom, consistent: r.cfg.ResumeFrom != ""}
-	c.run()
+	r.detecting(c.run)
 	return context.Cause(ctx)
 }
 

@@ -23,6 +23,7 @@ type sourceOptions struct {
 	masked bool
 	limits wire.Limits
 	kind   string
+	sent   runtime.Object // nil: nothing is said
 	alone  bool
 	errs   []error
 }
@@ -63,8 +64,51 @@ func WithObjectLimit(bytes int) SourceOption {
 // WithKind says of which kind objects are, such as "Widget", if that is not the name of
 // their Go type. A list of other objects is an error. Only what reads bodies, see
 // [Streamer], needs to know.
+//
+// Unstructured objects may leave it to their list to say of which kind they are. If the
+// list does so behind its items, as one does whose members are in the order of the
+// alphabet, this has to be known in advance, since they are told as they come; without
+// it they are an error. If the version comes behind them as well, see [WithObjectType].
 func WithKind(kind string) SourceOption {
 	return func(o *sourceOptions) { o.kind = kind }
+}
+
+// WithObjectType says by an empty object of which type objects are before they are
+// converted, and by its kind and version, if it has them, of which kind they are on the
+// server:
+//
+//	informer.FromListerWatcher(listWatch, podToEndpoint, informer.WithObjectType(&corev1.Pod{}))
+//
+// It is for what [NewListWatchFromClient] returns, which does not know: with it the
+// responses are read as streams although there is a conversion. Anything else, as are a
+// [Streamer], which says it by itself, and a ListWatch of which a function was replaced,
+// is an error of [NewReflector], and so is what says no more than T does where nothing is
+// converted.
+func WithObjectType(obj runtime.Object) SourceOption {
+	return func(o *sourceOptions) {
+		if _, ok := typeOf(obj); !ok || isNil(obj) {
+			o.errs = append(o.errs, fmt.Errorf("WithObjectType(%v): give a pointer to an empty object, such as &corev1.Pod{}", obj))
+			return
+		}
+		o.sent = obj
+	}
+}
+
+// checkSent reports why WithObjectType, if it was given, is not for a source: made is
+// whether it is of what NewListWatchFromClient returns, typed whether objects are of the
+// type of own, which is not converted.
+func (o *sourceOptions) checkSent(own runtime.Object, typed, made bool) error {
+	switch {
+	case o.sent == nil:
+		return nil
+	case !made:
+		return errors.New("WithObjectType is for what NewListWatchFromClient returns, with its own functions: leave it out; a Streamer says so by ObjectType")
+	case typed && reflect.TypeOf(o.sent) != reflect.TypeOf(own):
+		return fmt.Errorf("WithObjectType is a %T, and nothing is converted to another type: leave it out, or give FromListerWatcher a function that converts", o.sent)
+	case typed && o.sent.GetObjectKind().GroupVersionKind().Empty():
+		return fmt.Errorf("WithObjectType says no more than that objects are %Ts, as is known: leave it out, or give it a kind and version", o.sent)
+	}
+	return nil
 }
 
 // WithoutSharing has each object have all of its parts for itself. By default what is

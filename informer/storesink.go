@@ -20,8 +20,8 @@ import (
 // cache.Indexer and cache.Queue is one, and whatever else has these methods.
 // [StoreSink] makes a [Sink] of it, and says which of them is called when.
 //
-// Calls come from one goroutine at a time. Who implements it must not modify the
-// objects, unless it keeps them to itself.
+// Calls come from one goroutine at a time. The objects are shared and must not be
+// modified; KUBE_CACHE_MUTATION_DETECTOR finds who does, see store.DetectMutations.
 type ExtraStore interface {
 	// Add and Update say that the object is as given. Neither may fail because
 	// there is, or is not, such an object already.
@@ -131,6 +131,9 @@ func (s *storeSink[T]) validate() error {
 	}
 	return nil
 }
+
+// SharesObjects implements [store.Sharing].
+func (s *storeSink[T]) SharesObjects() bool { return true }
 
 // Begin implements [Sink].
 func (s *storeSink[T]) Begin(context.Context, store.Pass) error {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -34,8 +33,8 @@ func (i *wireItem[T]) set(o *wire.Object, list wire.ListMeta) error {
 	i.meta = store.Meta{
 		Key: store.Key{Namespace: o.Namespace, Name: o.Name}, UID: types.UID(o.UID), Version: o.Version,
 	}
-	if o.Kind == "" && list.Kind != "" {
-		o.Kind, o.APIVersion = strings.TrimSuffix(list.Kind, "List"), list.APIVersion
+	if o.Kind == "" {
+		o.Kind, o.APIVersion = i.source.codec.kindIn(list)
 	}
 	if err := i.source.codec.isOne(o); err != nil {
 		return &DecodingError{Meta: i.meta, Err: err}

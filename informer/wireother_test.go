@@ -97,6 +97,37 @@ func TestTransformRaces(t *testing.T) {
 	}
 }
 
+// What a BatchConsumer is told is its own, to the last map.
+func TestBatchesModified(t *testing.T) {
+	lw := answers{format: runtime.ContentTypeProtobuf, list: encode(t, runtime.ContentTypeProtobuf, wirePods(6))}.listWatch(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var pods []informer.Object[*corev1.Pod]
+	h, err := informer.NewListWatchHelper(lw, informer.ListWatchCallback[*corev1.Pod]{
+		OnList: func(_ context.Context, all []informer.Object[*corev1.Pod]) error {
+			for _, p := range all {
+				p.Object.Labels["name"] = p.Object.Name
+			}
+			pods = all
+			cancel()
+			return nil
+		},
+		OnEvent: func(context.Context, informer.BatchChange[*corev1.Pod]) error { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = h.Run(ctx)
+	for _, p := range pods {
+		if p.Object.Labels["name"] != p.Object.Name {
+			t.Errorf("%s has label %q", p.Object.Name, p.Object.Labels["name"])
+		}
+	}
+	if len(pods) != 6 {
+		t.Errorf("%d pods", len(pods))
+	}
+}
+
 // Another version of the same kind is another type. Client-go's decoding says so.
 func TestOtherVersion(t *testing.T) {
 	raw := []byte(`{"kind":"HorizontalPodAutoscalerList","apiVersion":"autoscaling/v1","metadata":{"resourceVersion":"5"},` +

@@ -140,10 +140,15 @@ func (b *body) close() {
 // explain says what an error of reading means: the end of the context, a connection
 // that broke, or something that makes no sense.
 func (b *body) explain(err error) error {
-	var decoding *DecodingError
+	var (
+		decoding *DecodingError
+		status   *wire.StatusError
+	)
 	switch {
 	case b.ctx.Err() != nil:
 		return context.Cause(b.ctx)
+	case errors.As(err, &status):
+		return failureOf(&status.Object, err)
 	case errors.As(err, &decoding):
 		return err
 	case b.err != nil && errors.Is(err, b.err):
@@ -154,11 +159,24 @@ func (b *body) explain(err error) error {
 	return &DecodingError{Err: err}
 }
 
-// statusOf returns the error that a Status is.
+// statusOf returns the error that the Status of an error event is.
 func statusOf(o *wire.Object) error {
 	status := &metav1.Status{}
 	if err := decodeStatus(o, status); err != nil {
 		return &DecodingError{Err: fmt.Errorf("an error event that cannot be read: %w", err)}
+	}
+	return apierrors.FromObject(status)
+}
+
+// failureOf returns the error that a Status is which was sent instead of anything else,
+// or strange if it does not tell of a failure.
+func failureOf(o *wire.Object, strange error) error {
+	status := &metav1.Status{}
+	if err := decodeStatus(o, status); err != nil {
+		return &DecodingError{Err: fmt.Errorf("%w: it cannot be read: %w", strange, err)}
+	}
+	if status.Status != metav1.StatusFailure {
+		return &DecodingError{Err: fmt.Errorf("%w: its status is %q", strange, status.Status)}
 	}
 	return apierrors.FromObject(status)
 }

@@ -77,7 +77,8 @@ slice has as many elements as there were keys at the same time, and does not shr
 All subscribers share the objects, which must therefore not be modified; and objects
 have in common what is equal in them (see informer.WithoutSharing). In a process with
 KUBE_CACHE_MUTATION_DETECTOR=true in its environment, as in client-go, a modification
-ends it with the difference: run your tests so. It takes a copy of each object.
+ends it with the difference (see store.DetectMutations): run your tests so. It takes a
+copy of each object.
 
 # Views and tests
 

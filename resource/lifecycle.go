@@ -11,7 +11,6 @@ import (
 
 	"github.com/cilium/hive/cell"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/apiary-go/apiary/informer"
@@ -26,7 +25,6 @@ type resource[T runtime.Object] struct {
 	hub       *hub[T]
 	store     *store.Store[T]
 	reflector *informer.Reflector[T]
-	mutations cache.MutationDetector
 	err       error // of construction
 
 	mu       sync.Mutex
@@ -140,10 +138,7 @@ func (r *resource[T]) launch() {
 	r.launched = time.Now()
 	go func() {
 		defer close(r.ended)
-		var mutations sync.WaitGroup
-		mutations.Go(func() { r.mutations.Run(ctx.Done()) })
 		r.reflector.Run(ctx)
-		mutations.Wait()
 	}()
 }
 
@@ -155,7 +150,6 @@ type sink[T runtime.Object] struct {
 
 // Apply implements store.Sink.
 func (s sink[T]) Apply(ctx context.Context, meta store.Meta, obj T) error {
-	s.resource.mutations.AddObject(obj)
 	return s.resource.hub.apply(func() error { return s.Store.Apply(ctx, meta, obj) })
 }
 

@@ -12,7 +12,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/apiary-go/apiary/store"
+	"github.com/cilium/hive/cell"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/informer"
 )
 
 // With KUBE_CACHE_MUTATION_DETECTOR in its environment a process ends that modifies an
@@ -28,7 +35,7 @@ func TestMutationDetector(t *testing.T) {
 		cmd.Env = append(os.Environ(), "KUBE_CACHE_MUTATION_DETECTOR=true", does+"="+what)
 		out, err := cmd.CombinedOutput()
 		found := err != nil && strings.Contains(string(out), "mutation-test") && strings.Contains(string(out), "modified")
-		if found != (what == "modify") {
+		if found != (what == "modify") || !found && err != nil {
 			t.Errorf("%s: %v\n%s", what, err, out)
 		}
 	}
@@ -36,20 +43,24 @@ func TestMutationDetector(t *testing.T) {
 
 // modifyObject has a resource hold an object, and modifies it or not.
 func modifyObject(t *testing.T, modify bool) {
-	r := startRig(t, WithName("mutation-test"))
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	events := r.view.Events(ctx)
-	r.begin()
-	p := pod("a", "u", 1)
-	r.must(r.sink.Apply(ctx, store.MetaOf(p), p))
-	r.commit()
+	lc := &cell.DefaultLifecycle{}
+	r := New[*corev1.Pod](lc, &cache.ListWatch{
+		ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+			return &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []corev1.Pod{*pod("a", "u", 1)}}, nil
+		},
+		WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
+	}, WithName("mutation-test"), WithLogger(quiet()), WithSettings(Settings{Lists: informer.ListPaged}))
+	events := r.Events(t.Context())
+	if err := lc.Start(quiet(), t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	event := <-events
 	event.Done(nil)
-	if !modify {
-		time.Sleep(1500 * time.Millisecond) // a look is taken every second
-		return
+	if modify {
+		event.Object.Labels = map[string]string{"mine": "now"}
 	}
-	event.Object.Labels = map[string]string{"mine": "now"}
-	time.Sleep(time.Minute) // the process ends before
+	time.Sleep(1500 * time.Millisecond) // a look is taken every second
+	if err := lc.Stop(quiet(), t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -90,7 +90,6 @@ func build[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], o *op
 		synced:  make(chan struct{}),
 		ended:   make(chan struct{}),
 	}
-	r.mutations = cache.NewCacheMutationDetector(o.name) // does nothing unless it is asked for
 	r.err = o.err
 	if r.err == nil {
 		r.err = r.connect(source, o)

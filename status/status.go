@@ -89,7 +89,8 @@ type ObjectStatus struct {
 	Stale time.Time
 
 	// Object is what the status was computed from, nil if there is none. An
-	// [Engine] trims objects to what the rules read.
+	// [Engine] trims objects to what the rules read. It is shared and must not be
+	// modified.
 	Object *unstructured.Unstructured
 
 	// Children are the objects that this one controls, in the order of their

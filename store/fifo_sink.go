@@ -29,6 +29,9 @@ type fifoSink[T any] struct {
 	fifo *FIFO[T]
 }
 
+// SharesObjects implements [Sharing]: what is leased may be read elsewhere as well.
+func (s fifoSink[T]) SharesObjects() bool { return true }
+
 // Begin implements [Sink].
 func (s fifoSink[T]) Begin(context.Context, Pass) error {
 	f := s.fifo

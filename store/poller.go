@@ -131,9 +131,10 @@ type PollerInfo struct {
 // A sink that is told everything in each pass, as that of a [FIFO] is, is told
 // everything in each poll, but for those with an equal version.
 type Poller[T any] struct {
-	cfg     PollerConfig[T]
-	asked   chan struct{}
-	started atomic.Bool
+	cfg       PollerConfig[T]
+	asked     chan struct{}
+	started   atomic.Bool
+	detecting func(run func()) // of DetectMutations
 
 	mu   sync.Mutex
 	info PollerInfo
@@ -148,7 +149,10 @@ func NewPoller[T any](cfg PollerConfig[T]) (*Poller[T], error) {
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("poller of %s: %w", cfg.Name, err)
 	}
-	return &Poller[T]{cfg: cfg, asked: make(chan struct{}, 1), info: PollerInfo{Name: cfg.Name}}, nil
+	p := &Poller[T]{asked: make(chan struct{}, 1), info: PollerInfo{Name: cfg.Name}}
+	cfg.Sink, p.detecting = DetectMutations(cfg.Name, cfg.Sink)
+	p.cfg = cfg
+	return p, nil
 }
 
 // complete checks the configuration and fills in the defaults.

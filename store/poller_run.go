@@ -32,9 +32,11 @@ func (p *Poller[T]) Run(ctx context.Context) error {
 		return fmt.Errorf("poller of %s: Run was called before: make a new Poller to run again", p.cfg.Name)
 	}
 	r := polling[T]{p: p, cfg: &p.cfg, ctx: ctx}
-	for ctx.Err() == nil {
-		r.next()
-	}
+	p.detecting(func() {
+		for ctx.Err() == nil {
+			r.next()
+		}
+	})
 	return context.Cause(ctx)
 }
 

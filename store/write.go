@@ -358,6 +358,9 @@ func (s *Store[T]) progress(version string) {
 	}
 }
 
+// SharesObjects implements [Sharing]: readers get the objects.
+func (s *Store[T]) SharesObjects() bool { return true }
+
 // MayBlock implements [Sink]: it returns false. What blocks is OnChange, if
 // anything.
 func (s *Store[T]) MayBlock() bool { return false }

@@ -18,7 +18,8 @@ type jsonList struct {
 	yield  func(*Object) error
 
 	ListMeta
-	items bool // whether there were any
+	items  bool   // whether there were any
+	status []byte // members that a Status has, each behind a comma
 }
 
 // readJSONList reads a list as it comes. Its members may be in any order. A list
@@ -66,6 +67,9 @@ func (l *jsonList) end() error {
 	case err != io.EOF:
 		return l.fail(err)
 	}
+	if !l.items && l.Kind == statusKind {
+		return l.fail(l.asStatus())
+	}
 	if !l.items && !strings.HasSuffix(l.Kind, "List") {
 		return l.fail(fmt.Errorf("something of kind %q that has no items", l.Kind))
 	}
@@ -95,7 +99,7 @@ func (l *jsonList) member() error {
 		return l.fail(err)
 	}
 	read := l.skipMember
-	switch string(unquote(text[1 : len(text)-1])) {
+	switch name := string(unquote(text[1 : len(text)-1])); name {
 	case "apiVersion":
 		read = func() error {
 			return l.small(func(c *cursor) (err error) {
@@ -116,6 +120,10 @@ func (l *jsonList) member() error {
 		}
 	case "items":
 		read = l.readItems
+	default:
+		if !l.items && isStatusMember(name) {
+			read = func() error { return l.keepStatus(name) }
+		}
 	}
 	if err := l.expect(':'); err != nil {
 		return l.fail(err)

@@ -58,6 +58,9 @@ func (e *Event) read(raw []byte, limits Limits) error {
 	case err != nil:
 		return err
 	case e.Type == "":
+		if err := statusFor(raw, limits); err != nil {
+			return err
+		}
 		return c.fail(errors.New("an event without a type"))
 	case object == nil || object[0] != '{':
 		return c.fail(errors.New("an event without an object"))

@@ -43,6 +43,12 @@ func readProtobufList(r *reader, limits Limits, about func(ListMeta) error, yiel
 			if err != nil {
 				return list, r.fail(err)
 			}
+		case field == 2 && kind == bytesType && list.Kind == statusKind:
+			raw, err := r.bytes(limits, math.MaxInt64)
+			if err == nil {
+				err = &StatusError{Object{Format: Protobuf, Raw: raw}}
+			}
+			return list, r.fail(err)
 		case field == 2 && kind == bytesType && !read: // raw
 			read = true
 			size, err := r.uvarint(math.MaxInt64)

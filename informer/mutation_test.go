@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
+)
+
+// keepers are ways to keep objects, or to be told of them. Each runs until ctx ends and
+// hands objects to use. The second value is whether they are shared, which is when
+// nobody may modify them.
+var keepers = map[string]struct {
+	run    func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(obj any))
+	shared bool
+}{
+	"NewInformer": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
+		c, err := informer.NewInformer[object](lw, cache.NewStore(cache.MetaNamespaceKeyFunc), 0,
+			cache.ResourceEventHandlerFuncs{AddFunc: use}, nil)
+		running(t, c, err, ctx)
+	}, true},
+	"NewInformer, deletions": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
+		c, err := informer.NewInformer[object](lw, cache.NewStore(cache.MetaNamespaceKeyFunc), 0,
+			cache.ResourceEventHandlerFuncs{DeleteFunc: use}, nil)
+		running(t, c, err, ctx)
+	}, true},
+	"Controller": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
+		c, err := informer.NewNamedController("things", informer.ControllerConfig[object]{
+			Queue: deltaFIFO(nil), ListerWatcher: lw,
+			Process: func(item any, _ bool) error { use(item.(cache.Deltas).Newest().Object); return nil },
+		})
+		running(t, c, err, ctx)
+	}, true},
+	"NewNamespaceKeyedIndexerAndReflector": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
+		indexer, r, err := informer.NewNamespaceKeyedIndexerAndReflector[object](lw)
+		time.AfterFunc(time.Second, func() { use(indexer.List()[0]) })
+		running(t, r, err, ctx)
+	}, true},
+	"CacheIndexer": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
+		x, _ := store.NewIndexer(store.MetaNamespaceKeyFunc[object], nil)
+		indexer := informer.CacheIndexer(x)
+		r, err := informer.NewNamedReflector[object]("", lw, indexer)
+		time.AfterFunc(time.Second, func() { use(indexer.List()[0]) })
+		running(t, r, err, ctx)
+	}, true},
+	"Store": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
+		s, _ := store.New(store.Config[object]{OnChange: func(c store.Change[object]) { use(c.New) }})
+		reflected(t, ctx, lw, s)
+	}, true},
+	"UndeltaStore": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
+		s, _ := store.NewUndeltaStore(func(s store.Snapshot[object]) {
+			for _, obj := range s.List() {
+				use(obj)
+			}
+		}, store.MetaNamespaceKeyFunc[object])
+		reflected(t, ctx, lw, s.Store)
+	}, true},
+	"FIFO": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
+		fifo, _ := store.NewFIFO(store.MetaNamespaceKeyFunc[object])
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() {
+			if lease, err := fifo.Pop(ctx); err == nil {
+				use(lease.Object())
+				lease.Done()
+			}
+		})
+		reflected(t, ctx, lw, fifo.Sink())
+	}, true},
+	"Poller": {func(t *testing.T, ctx context.Context, _ cache.ListerWatcher, use func(any)) {
+		s, _ := store.New(store.Config[object]{OnChange: func(c store.Change[object]) { use(c.New) }})
+		p, err := store.NewPoller(store.PollerConfig[object]{Sink: s, Get: func(context.Context) (store.Enumerator[object], error) {
+			return store.Enumerate("1", []object{parseObject("a@1")}), nil
+		}})
+		running(t, p, err, ctx)
+	}, true},
+	"mirror": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
+		mirrored(t, ctx, informer.InformerConfig[object]{ListerWatcher: lw}, use)
+	}, false},
+	"mirror with an ExtraStore": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
+		extra := informer.StoreSink[object](cache.NewStore(cache.MetaNamespaceKeyFunc))
+		mirrored(t, ctx, informer.InformerConfig[object]{ListerWatcher: lw, ExtraStore: extra}, use)
+	}, true},
+	"ListWatchHelper": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
+		h, err := informer.NewListWatchHelper(lw, informer.ListWatchCallback[object]{
+			OnList: func(_ context.Context, objects []informer.Object[object]) error { use(objects[0].Object); return nil },
+			OnEvent: func(_ context.Context, change informer.BatchChange[object]) error {
+				use(change.Object.Object)
+				return nil
+			},
+		})
+		running(t, h, err, ctx)
+	}, false},
+}
+
+func running(t *testing.T, r interface{ Run(context.Context) error }, err error, ctx context.Context) {
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Run(ctx); err != context.Cause(ctx) {
+		t.Error(err)
+	}
+}
+
+func reflected(t *testing.T, ctx context.Context, lw cache.ListerWatcher, sink store.Sink[object]) {
+	r, err := informer.NewReflector(informer.Config[object]{Source: informer.FromListerWatcher[object](lw, nil), Sink: sink})
+	running(t, r, err, ctx)
+}
+
+func mirrored(t *testing.T, ctx context.Context, cfg informer.InformerConfig[object], use func(any)) {
+	cfg.Handler = informer.ResourceEventHandlerFuncs[object]{
+		AddFunc: func(_ context.Context, obj informer.Object[object]) error { use(obj.Object); return nil },
+	}
+	i, err := informer.NewResourceVersionInformer("things", cfg)
+	running(t, i, err, ctx)
+}
+
+// With KUBE_CACHE_MUTATION_DETECTOR in its environment a process ends that modifies an
+// object that is shared, and no other. The variable is read when a process starts, so
+// there is one for each case.
+func TestMutationDetector(t *testing.T) {
+	const does = "MUTATION_TEST"
+	if what := os.Getenv(does); what != "" {
+		name, modify := strings.CutPrefix(what, "modify ")
+		keepAndUse(t, name, modify)
+		return
+	}
+	for name, keeper := range keepers {
+		for _, modify := range []bool{true, false} {
+			what := name
+			if modify {
+				what = "modify " + name
+			}
+			cmd := exec.Command(os.Args[0], "-test.run=^TestMutationDetector$", "-test.v")
+			cmd.Env = append(os.Environ(), "KUBE_CACHE_MUTATION_DETECTOR=true", does+"="+what)
+			out, err := cmd.CombinedOutput()
+			found := err != nil && strings.Contains(string(out), "modified: objects are shared") && strings.Contains(string(out), "mine")
+			used := strings.Contains(string(out), "used a")
+			if found != (modify && keeper.shared) || !found && err != nil || !used {
+				t.Errorf("%s: %v\n%s", what, err, out)
+			}
+		}
+	}
+}
+
+// keepAndUse has an object kept, and reads or modifies it.
+func keepAndUse(t *testing.T, name string, modify bool) {
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		server := scripted(t, listed("rv=5 a@1"), watched("after 2s", "-a@6"))
+		keepers[name].run(t, ctx, server, func(obj any) {
+			o, ok := obj.(object)
+			if !ok || o == nil {
+				return
+			}
+			t.Log("used", o.Name)
+			_ = o.Labels["whose"]
+			if modify {
+				o.Labels = map[string]string{"whose": "mine"}
+			}
+		})
+	})
+}

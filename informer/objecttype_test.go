@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+func widget(apiVersion, kind string) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{"apiVersion": apiVersion, "kind": kind}}
+}
+
+// Unstructured objects that do not say of which kind they are get it from the list, also
+// if the list says so behind them, if it is known in advance.
+func TestUnstructuredKindBehindItems(t *testing.T) {
+	const (
+		item  = `"items":[{"metadata":{"name":"a"}},{"kind":"Widget","apiVersion":"example.org/v1","metadata":{"name":"b"}}]`
+		last  = `{` + item + `,"apiVersion":"example.org/v1","kind":"WidgetList","metadata":{"resourceVersion":"5"}}`
+		split = `{"apiVersion":"example.org/v1",` + item + `,"kind":"WidgetList","metadata":{"resourceVersion":"5"}}` // in the order of the alphabet
+	)
+	byType := func(apiVersion, kind string) informer.SourceOption {
+		return informer.WithObjectType(widget(apiVersion, kind))
+	}
+	for name, test := range map[string]struct {
+		list string
+		opt  informer.SourceOption
+		want string // of the error
+	}{
+		"kind known":               {split, informer.WithKind("Widget"), ""},
+		"type known":               {last, byType("example.org/v1", "Widget"), ""},
+		"type known, kind behind":  {split, byType("example.org/v1", "Widget"), ""},
+		"nothing known":            {split, nil, "WithObjectType"},
+		"version not known":        {last, informer.WithKind("Widget"), "WithObjectType"},
+		"another kind":             {split, informer.WithKind("Gadget"), "Widget"},
+		"another version":          {last, byType("example.org/v2", "Widget"), "example.org/v1"},
+		"another version, in list": {split, byType("example.org/v2", "Widget"), "example.org/v1"},
+		"another group":            {last, byType("example/v1", "Widget"), "example.org/v1"},
+	} {
+		lw := answers{format: runtime.ContentTypeJSON, list: []byte(test.list)}.listWatch(t)
+		got, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil, test.opt))
+		if test.want != "" {
+			if informer.CauseOf(err) != informer.CauseDecoding || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if err != nil || len(got) != 2 {
+			t.Errorf("%s: %v, %v", name, got, err)
+			continue
+		}
+		for _, u := range got {
+			if u.GetKind() != "Widget" || u.GetAPIVersion() != "example.org/v1" {
+				t.Errorf("%s: got %v", name, u)
+			}
+		}
+	}
+	streamer := oddof([]byte(last), widget("example.org/v1", "Widget"))
+	if got, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](streamer, nil)); err != nil || got[0].GetKind() != "Widget" {
+		t.Errorf("a Streamer that says so: %v, %v", got, err)
+	}
+}
+
+// small is what is made of a pod.
+type smallPod struct{ name, node, ip string }
+
+func toSmall(obj runtime.Object) (smallPod, error) {
+	pod, ok := obj.(*corev1.Pod)
+	if !ok {
+		return smallPod{}, fmt.Errorf("a %T", obj)
+	}
+	return smallPod{pod.Name, pod.Spec.NodeName, pod.Status.PodIP}, nil
+}
+
+// With WithObjectType what a client lists is read as a stream although it is converted.
+func TestWithObjectType(t *testing.T) {
+	for _, format := range formats {
+		pods := wirePods(3)
+		lw := answers{format: format, list: encode(t, format, pods), watch: event(t, format, "ADDED", &pods.Items[0])}.listWatch(t)
+		want, _, err := listedBy(t, informer.FromListerWatcher(lw, toSmall))
+		if err != nil {
+			t.Fatal("the oracle:", err)
+		}
+		for name, opts := range map[string][]informer.SourceOption{
+			"whole":  {informer.WithObjectType(&corev1.Pod{})},
+			"fields": {informer.WithObjectType(&corev1.Pod{}), informer.WithFields("spec.nodeName", "status.podIP")},
+		} {
+			source := informer.FromListerWatcher(lw, toSmall, opts...)
+			got, page, err := listedBy(t, source)
+			if err != nil || !reflect.DeepEqual(got, want) || page.Version != "100" {
+				t.Errorf("%s, %s: got %v of %+v, %v; want %v", format, name, got, page, err, want)
+			}
+			stream, err := source.Watch(t.Context(), metav1.ListOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e, err := stream.Next(); err != nil {
+				t.Error(err)
+			} else if got, err := e.Item.Decode(); err != nil || got != want[0] {
+				t.Errorf("%s, %s: watch: got %v, %v", format, name, got, err)
+			}
+			stream.Stop()
+		}
+	}
+}
+
+// That it is a stream shows in what comes before the body breaks off.
+func TestWithObjectTypeStreams(t *testing.T) {
+	for _, format := range formats {
+		body := encode(t, format, wirePods(100))
+		lw := answers{format: format, list: body[:len(body)/2]}.listWatch(t)
+		for _, streams := range []bool{false, true} {
+			var opts []informer.SourceOption
+			if streams {
+				opts = append(opts, informer.WithObjectType(&corev1.Pod{}))
+			}
+			got, _, err := listedBy(t, informer.FromListerWatcher(lw, toSmall, opts...))
+			if err == nil || len(got) > 0 != streams {
+				t.Errorf("%s, streams %v: %d pods, %v", format, streams, len(got), err)
+			}
+		}
+	}
+}
+
+// Where it says nothing it is an error of the construction.
+func TestWithObjectTypeErrors(t *testing.T) {
+	made := answers{format: runtime.ContentTypeJSON}.listWatch(t)
+	replaced := answers{format: runtime.ContentTypeJSON}.listWatch(t)
+	replaced.ListFunc = func(context.Context, metav1.ListOptions) (runtime.Object, error) { return nil, io.EOF }
+	streamer := oddof(nil, &corev1.Pod{})
+	convert := func(obj runtime.Object) (*corev1.Pod, error) { return obj.(*corev1.Pod), nil }
+	pod, gadget := &corev1.Pod{}, &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "example.org/v1", Kind: "Gadget"}}
+	for name, test := range map[string]struct {
+		lw      cache.ListerWatcher
+		convert func(runtime.Object) (*corev1.Pod, error)
+		obj     runtime.Object
+		want    string
+	}{
+		"needed":             {made, convert, pod, ""},
+		"names the kind":     {made, nil, gadget, ""},
+		"says what T says":   {made, nil, pod, "leave it out"},
+		"another than T":     {made, nil, &corev1.Service{}, "*v1.Service"},
+		"functions replaced": {replaced, convert, pod, "NewListWatchFromClient"},
+		"some ListerWatcher": {hidden{made}, convert, pod, "NewListWatchFromClient"},
+		"a Streamer":         {streamer, convert, pod, "ObjectType"},
+		"nil":                {made, convert, nil, "WithObjectType(<nil>)"},
+		"nil pointer":        {made, convert, (*corev1.Pod)(nil), "WithObjectType"},
+	} {
+		_, err := informer.NewReflector(informer.Config[*corev1.Pod]{
+			Source: informer.FromListerWatcher(test.lw, test.convert, informer.WithObjectType(test.obj)), Sink: newChanSink[*corev1.Pod](),
+		})
+		if (err == nil) != (test.want == "") || err != nil && (!strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "WithObjectType")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

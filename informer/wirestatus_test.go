@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
+)
+
+// A Status where a list or a watch should be, answered as if all were well, is the error
+// that it tells.
+func TestStatusForList(t *testing.T) {
+	gr := schema.GroupResource{Resource: "pods"}
+	for cause, e := range map[informer.Cause]*apierrors.StatusError{
+		informer.CauseForbidden:    apierrors.NewForbidden(gr, "", errors.New("no role")),
+		informer.CauseExpired:      apierrors.NewResourceExpired("too old"),
+		informer.CauseThrottled:    apierrors.NewTooManyRequests("later", 7),
+		informer.CauseUnauthorized: apierrors.NewUnauthorized("who is it"),
+		informer.CauseNotInstalled: apierrors.NewNotFound(gr, ""),
+	} {
+		for _, format := range formats {
+			source := informer.FromListerWatcher[*corev1.Pod](answers{format: format, list: encode(t, format, &e.ErrStatus)}.listWatch(t), nil)
+			isFailure(t, source, cause, e)
+		}
+		var backwards map[string]any // as members in the order of the alphabet are: the kind is not the first
+		if err := json.Unmarshal(encode(t, runtime.ContentTypeJSON, &e.ErrStatus), &backwards); err != nil {
+			t.Fatal(err)
+		}
+		sorted, err := json.Marshal(backwards)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lw := answers{format: runtime.ContentTypeJSON, list: sorted, watch: sorted}.listWatch(t)
+		isFailure(t, informer.FromListerWatcher[*corev1.Pod](lw, nil), cause, e)
+		isFailure(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil), cause, e)
+		stream, err := informer.FromListerWatcher[*corev1.Pod](lw, nil).Watch(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Next(); informer.CauseOf(err) != cause || !isStatus(err, e) {
+			t.Errorf("watch: %v is %v, want %v", err, informer.CauseOf(err), cause)
+		}
+		stream.Stop()
+	}
+}
+
+// isFailure has the source list, and checks that it fails with want.
+func isFailure[T any](t *testing.T, source informer.Source[T], cause informer.Cause, want *apierrors.StatusError) {
+	t.Helper()
+	if _, _, err := listedBy(t, source); informer.CauseOf(err) != cause || !isStatus(err, want) {
+		t.Errorf("list: %v is %v, want %v", err, informer.CauseOf(err), cause)
+	}
+}
+
+func isStatus(err error, want *apierrors.StatusError) bool {
+	var got *apierrors.StatusError
+	return errors.As(err, &got) && apiequality.Semantic.DeepEqual(got.ErrStatus.Details, want.ErrStatus.Details) &&
+		got.ErrStatus.Message == want.ErrStatus.Message && got.ErrStatus.Reason == want.ErrStatus.Reason && got.ErrStatus.Code == want.ErrStatus.Code
+}
+
+// bodies is a Streamer that answers each list with the next of its bodies, and no watch.
+type bodies struct {
+	hidden
+	list *[][]byte
+}
+
+func (bodies) ObjectType() runtime.Object { return &corev1.Pod{} }
+
+func (b bodies) Stream(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
+	if opts.Watch || len(*b.list) == 0 {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+	next := (*b.list)[0]
+	*b.list = (*b.list)[1:]
+	return io.NopCloser(bytes.NewReader(next)), nil
+}
+
+// A page that is a Status which says that the token expired is followed by another pass,
+// at once, and what was read stays.
+func TestStatusForPage(t *testing.T) {
+	for _, format := range formats {
+		synctest.Test(t, func(t *testing.T) {
+			first := wirePods(4)
+			first.Continue = "token"
+			left := [][]byte{
+				encode(t, format, first),
+				encode(t, format, &apierrors.NewResourceExpired("too old").ErrStatus),
+				encode(t, format, wirePods(6)),
+			}
+			s, err := store.New(store.Config[*corev1.Pod]{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var aborted []informer.Cause
+			r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
+				Source: informer.FromListerWatcher[*corev1.Pod](bodies{list: &left}, nil), Sink: s, Lists: informer.ListPaged,
+				Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+					if failed, ok := o.(informer.ListFailed); ok {
+						aborted = append(aborted, informer.CauseOf(failed.Err))
+					}
+				}),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- r.Run(ctx) }()
+			synctest.Wait()
+			if got := s.Stats(); got.Objects != 6 || got.Commits != 1 || got.Aborts != 1 || !slices.Equal(aborted, []informer.Cause{informer.CauseExpired}) {
+				t.Errorf("%s: %+v, aborted because %v", format, got, aborted)
+			}
+			cancel()
+			<-ended
+		})
+	}
+}
+
+// A Status that tells no failure, or cannot be read, is no list, and no failure.
+func TestStatusOfNoFailure(t *testing.T) {
+	for name, list := range map[string]string{
+		"success":    `{"kind":"Status","apiVersion":"v1","metadata":{"resourceVersion":"5"},"status":"Success"}`,
+		"nothing":    `{"kind":"Status","apiVersion":"v1"}`,
+		"strange":    `{"kind":"Status","apiVersion":"v1","status":"Failure","code":"403"}`,
+		"with items": `{"kind":"Status","apiVersion":"v1","status":"Failure","code":403,"items":[]}`,
+		"of a pod":   `{"kind":"Pod","apiVersion":"v1","status":"Failure","code":403}`,
+	} {
+		lw := answers{format: runtime.ContentTypeJSON, list: []byte(list), watch: []byte(list)}.listWatch(t)
+		source := informer.FromListerWatcher[*corev1.Pod](lw, nil)
+		if pods, _, err := listedBy(t, source); informer.CauseOf(err) != informer.CauseDecoding {
+			t.Errorf("%s: %v, %v", name, pods, err)
+		}
+		stream, err := source.Watch(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, err := stream.Next(); informer.CauseOf(err) != informer.CauseDecoding && name != "with items" {
+			t.Errorf("%s: watch: %v, %v", name, e, err)
+		}
+		stream.Stop()
+	}
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/diff"
+)
+
+// Sharing may be implemented by a [Sink] whose objects many may read, so that nobody
+// may modify them. A [Store] does, and the sink of a [FIFO].
+type Sharing interface {
+	// SharesObjects reports whether it is so. It is asked once, before any other call.
+	SharesObjects() bool
+}
+
+// IsSharing reports whether a sink implements [Sharing] and says so.
+func IsSharing[T any](sink Sink[T]) bool {
+	s, ok := sink.(Sharing)
+	return ok && s.SharesObjects()
+}
+
+// DetectMutations is for who drives a sink, as a [Poller] does and informer.Reflector:
+// in a process that was started with KUBE_CACHE_MUTATION_DETECTOR=true in its
+// environment it finds out whether somebody modifies objects of a sink that is
+// [Sharing]. Call watched instead of sink, and do so within run, which is given to
+// during. In any other process, and of any other sink, watched is sink itself, and
+// during only calls run.
+//
+// As in client-go's cache.MutationDetector
+//
+//   - what is no runtime.Object is not looked at;
+//   - each object is copied when it is told, also as the last state of one that is
+//     deleted, and compared with the copy by reflect.DeepEqual once a second, and again
+//     when run has returned, for at least two minutes and at most four. Both are in
+//     memory for as long;
+//   - an object that differs ends the process by a panic that says "cache name
+//     modified", with the object and the difference. Who did it is for the race
+//     detector to say, or for the difference.
+func DetectMutations[T any](name string, sink Sink[T]) (watched Sink[T], during func(run func())) {
+	if !detectMutations || !IsSharing(sink) {
+		return sink, func(run func()) { run() }
+	}
+	d := &mutationDetector{name: name, failed: func(message string) { panic(message) }}
+	return watchedSink[T]{Sink: sink, detector: d}, d.during
+}
+
+// It is read when the process starts, as by client-go.
+var detectMutations, _ = strconv.ParseBool(os.Getenv("KUBE_CACHE_MUTATION_DETECTOR"))
+
+// watchedSink shows objects to a detector before anybody else sees them.
+type watchedSink[T any] struct {
+	Sink[T]
+	detector *mutationDetector
+}
+
+// Apply implements [Sink].
+func (s watchedSink[T]) Apply(ctx context.Context, meta Meta, obj T) error {
+	s.detector.add(meta, obj)
+	return s.Sink.Apply(ctx, meta, obj)
+}
+
+// Delete implements [Sink].
+func (s watchedSink[T]) Delete(ctx context.Context, meta Meta, last T, known bool) error {
+	if known {
+		s.detector.add(meta, last)
+	}
+	return s.Sink.Delete(ctx, meta, last, known)
+}
+
+const (
+	mutationPeriod = time.Second
+	mutationRetain = 2 * time.Minute
+)
+
+// mutationDetector compares objects with copies of them.
+type mutationDetector struct {
+	name   string
+	failed func(message string)
+
+	mu    sync.Mutex
+	added []copied // since the last look
+
+	// Owned by the goroutine that looks.
+	young, old []copied
+	rotated    time.Time
+}
+
+// copied is an object and what it was.
+type copied struct {
+	meta     Meta
+	obj, was runtime.Object
+}
+
+func (d *mutationDetector) add(meta Meta, obj any) {
+	o, ok := obj.(runtime.Object)
+	if !ok {
+		return
+	}
+	if v := reflect.ValueOf(o); v.Kind() == reflect.Pointer && v.IsNil() {
+		return
+	}
+	was := o.DeepCopyObject()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.added = append(d.added, copied{meta: meta, obj: o, was: was})
+}
+
+// during looks at objects as long as run runs, from a goroutine of its own.
+func (d *mutationDetector) during(run func()) {
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(ended)
+	d.rotated = time.Now()
+	wg.Go(func() {
+		ticker := time.NewTicker(mutationPeriod)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				d.look()
+			case <-ended:
+				d.look()
+				return
+			}
+		}
+	})
+	run()
+}
+
+// look compares, and lets go of what is old.
+func (d *mutationDetector) look() {
+	d.mu.Lock()
+	d.young = append(d.young, d.added...)
+	d.added = nil
+	d.mu.Unlock()
+	var differ strings.Builder
+	for _, all := range [][]copied{d.old, d.young} {
+		for _, c := range all {
+			if !reflect.DeepEqual(c.obj, c.was) {
+				fmt.Fprintf(&differ, "\n%s, as it was and as it is now:\n%s", c.meta, diff.Diff(c.was, c.obj))
+			}
+		}
+	}
+	if differ.Len() > 0 {
+		d.failed(fmt.Sprintf("cache %s modified: objects are shared and must not be modified, but copies of them: %s", d.name, differ.String()))
+	}
+	if time.Since(d.rotated) > mutationRetain {
+		d.old, d.young, d.rotated = d.young, nil, time.Now()
+	}
+}
