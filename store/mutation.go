@@ -42,7 +42,8 @@ func IsSharing[T any](sink Sink[T]) bool {
 //   - what is no runtime.Object is not looked at;
 //   - each object is copied when it is told, also as the last state of one that is
 //     deleted, and compared with the copy by reflect.DeepEqual once a second, and again
-//     when run has returned, for at least two minutes and at most four. Both are in
+//     when run has returned, which that of client-go does not and which is all there
+//     is to a short test, for at least two minutes and at most four. Both are in
 //     memory for as long;
 //   - an object that differs ends the process by a panic that says "cache name
 //     modified", with the object and the difference. Who did it is for the race
