@@ -120,6 +120,14 @@ func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error 
 	return nil
 }
 
+// find looks for what was made of data for a field.
+func (d *ProtoDecoder) find(f *protoField, data []byte) (found, bool) {
+	if len(data) < shortPart || !d.share.sharesParts() || !d.share.worth(f.id) {
+		return found{}, false
+	}
+	return d.share.find(f.id, f.id, data)
+}
+
 // pointer reads a value that may be missing.
 func (d *ProtoDecoder) pointer(f *protoField, value []byte, at unsafe.Pointer) error {
 	to := (*unsafe.Pointer)(at)
@@ -132,7 +140,7 @@ func (d *ProtoDecoder) pointer(f *protoField, value []byte, at unsafe.Pointer) e
 		*to = made(f).UnsafePointer()
 		return d.value(f, value, *to)
 	}
-	found, ok := d.share.find(f.id, value)
+	found, ok := d.find(f, value)
 	if ok {
 		*to = found.pointer
 		return nil
@@ -287,7 +295,7 @@ func (d *ProtoDecoder) sliceRegion(f *protoField, region []byte, count int, at u
 			return errTwice
 		}
 		var ok bool
-		if key, ok = d.share.find(f.id, region); ok {
+		if key, ok = d.find(f, region); ok {
 			*slice = sliceHeader{key.pointer, key.count, key.count}
 			return nil
 		}
@@ -345,7 +353,7 @@ func (d *ProtoDecoder) mapRegion(f *protoField, region []byte, count int, at uns
 			return errTwice
 		}
 		var ok bool
-		if key, ok = d.share.find(f.id, region); ok {
+		if key, ok = d.find(f, region); ok {
 			*to = key.pointer
 			return nil
 		}
