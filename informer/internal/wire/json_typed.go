@@ -37,15 +37,15 @@ func NewJSONDecoder(t reflect.Type, mask Mask) (*JSONDecoder, error) {
 // Decode makes into, a zero struct of the decoder's type that is addressable, what raw
 // says. What it makes is what sigs.k8s.io/json does, case-sensitively; but where that
 // goes on behind a value that does not fit its field, this ends. Errors are an [*Error]
-// of the place in raw, and leave into in any state. Strings are made by intern, short
-// ones only now and then; nil is as Go does. Nothing refers to raw.
-func (j *JSONDecoder) Decode(raw []byte, limits Limits, intern func([]byte) string, into reflect.Value) error {
+// of the place in raw, and leave into in any state. What is equal is in
+// common with other objects of the share; nil is nothing. Nothing refers to raw.
+func (j *JSONDecoder) Decode(raw []byte, limits Limits, share *Share, into reflect.Value) error {
 	if into.Type() != j.t || !into.CanSet() {
 		return fmt.Errorf("a decoder of %v cannot make %v, or that cannot be set", j.t, into.Type())
 	}
 	d := decoders.Get().(*decoder)
 	defer d.release()
-	d.begin(raw, limits, intern)
+	d.begin(raw, limits, share)
 	if b := d.peek(); b != '{' {
 		return d.unwanted()
 	}

@@ -128,13 +128,13 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 				}
 				continue
 			}
-			made := d.made.string(name, d.intern)
+			made := d.made.string(name, d.share)
 			if texts && d.peek() == '"' {
 				text, err := d.text()
 				if err != nil {
 					return err
 				}
-				to[made] = d.made.string(text, d.intern)
+				to[made] = d.made.string(text, d.share)
 				continue
 			}
 			if !k.IsValid() {

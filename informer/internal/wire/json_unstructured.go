@@ -12,8 +12,8 @@ import (
 
 // JSONOptions say what is made of JSON, and how.
 type JSONOptions struct {
-	Mask   Mask                // nil is all
-	Intern func([]byte) string // makes strings, but short ones only now and then; nil is as Go does
+	Mask  Mask   // nil is all
+	Share *Share // what objects have in common, where a mask wants all of it; nil is nothing
 }
 
 // DecodeUnstructured makes of an object what unstructured.Unstructured holds: maps,
@@ -27,7 +27,7 @@ type JSONOptions struct {
 func DecodeUnstructured(raw []byte, limits Limits, opts JSONOptions) (map[string]any, error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
-	d.begin(raw, limits, opts.Intern)
+	d.begin(raw, limits, opts.Share)
 	if b := d.peek(); b != '{' {
 		return nil, d.unwanted()
 	}
@@ -44,8 +44,8 @@ func DecodeUnstructured(raw []byte, limits Limits, opts JSONOptions) (map[string
 // decoder makes values of JSON. It is used again and again.
 type decoder struct {
 	cursor
-	intern func([]byte) string
-	made   stringCache
+	sharing
+	made stringCache
 
 	// Of the maps and slices that are not complete.
 	entries []entry
@@ -61,9 +61,9 @@ type entry struct {
 
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
-func (d *decoder) begin(raw []byte, limits Limits, intern func([]byte) string) {
+func (d *decoder) begin(raw []byte, limits Limits, share *Share) {
 	d.cursor = cursor{data: raw, depth: limits.Depth}
-	d.intern = intern
+	d.sharing.begin(share, len(raw))
 }
 
 // release gives d back. It holds on to nothing but short strings.
@@ -81,7 +81,11 @@ func (d *decoder) release() {
 		d.bracketed = nil
 	}
 	d.entries, d.values = d.entries[:0], d.values[:0]
-	d.cursor, d.intern = cursor{}, nil
+	if cap(d.noted) > most {
+		d.noted = nil
+	}
+	d.cursor = cursor{}
+	d.sharing.begin(nil, 0)
 	decoders.Put(d)
 }
 
@@ -97,11 +101,11 @@ func (d *decoder) end() error {
 func (d *decoder) value(mask Mask) (any, bool, error) {
 	b := d.peek()
 	switch {
-	case b == '{':
-		v, err := d.object(mask)
+	case (b == '{' || b == '[') && mask == nil && d.parts:
+		v, err := d.shared(b)
 		return v, true, err
-	case b == '[':
-		v, err := d.array(mask)
+	case b == '{' || b == '[':
+		v, err := d.composite(b, mask)
 		return v, true, err
 	case mask != nil:
 		_, err := d.skip()
@@ -111,7 +115,7 @@ func (d *decoder) value(mask Mask) (any, bool, error) {
 		if err != nil {
 			return nil, false, err
 		}
-		return d.made.value(text, d.intern), true, nil
+		return d.made.value(text, d.share), true, nil
 	case b == 't':
 		return true, true, d.literal("true")
 	case b == 'f':
@@ -133,6 +137,14 @@ func (d *decoder) value(mask Mask) (any, bool, error) {
 		return nil, false, d.fail(fmt.Errorf("a number: %w", err))
 	}
 	return f, true, nil
+}
+
+// composite makes an object or an array.
+func (d *decoder) composite(b byte, mask Mask) (any, error) {
+	if b == '{' {
+		return d.object(mask)
+	}
+	return d.array(mask)
 }
 
 // parseInt is strconv.ParseInt of a number in JSON.
@@ -160,7 +172,7 @@ func parseInt(text []byte) (int64, bool) {
 
 // object makes a map. Of entries of the same name the last one counts.
 func (d *decoder) object(mask Mask) (map[string]any, error) {
-	base := len(d.entries)
+	base, place := len(d.entries), d.place
 	more, err := d.open('}')
 	for ; more && err == nil; more, err = d.more('}') {
 		name, err := d.name()
@@ -177,7 +189,10 @@ func (d *decoder) object(mask Mask) (map[string]any, error) {
 			}
 			continue
 		}
-		key := d.made.string(name, d.intern)
+		if b := d.peek(); d.parts && (b == '{' || b == '[') {
+			d.place = step(place, name)
+		}
+		key := d.made.string(name, d.share)
 		value, found, err := d.value(below)
 		if err != nil {
 			return nil, err
@@ -209,9 +224,10 @@ func (d *decoder) object(mask Mask) (map[string]any, error) {
 
 // array makes a slice.
 func (d *decoder) array(mask Mask) ([]any, error) {
-	base := len(d.values)
+	base, place := len(d.values), step(d.place, nil)
 	more, err := d.open(']')
 	for ; more && err == nil; more, err = d.more(']') {
+		d.place = place
 		value, _, err := d.value(mask)
 		if err != nil {
 			return nil, err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -120,20 +121,20 @@ func TestUnstructuredMask(t *testing.T) {
 	}
 }
 
-func TestUnstructuredIntern(t *testing.T) {
-	var made []string
-	intern := func(text []byte) string {
-		made = append(made, string(text))
-		return string(text)
-	}
-	got, err := DecodeUnstructured([]byte(`{"a":"\u0062","unwanted":"c"}`), DefaultLimits, JSONOptions{Mask: Mask{"a": nil}, Intern: intern})
-	if err != nil || got["a"] != "b" || len(got) != 1 {
+// Of what a mask leaves out no strings are made.
+func TestUnstructuredTexts(t *testing.T) {
+	share := NewTexts()
+	got, err := DecodeUnstructured([]byte(`{"a":"\u0062 wanted","unwanted":"c unwanted"}`), DefaultLimits, JSONOptions{Mask: Mask{"a": nil}, Share: share})
+	if err != nil || got["a"] != "b wanted" || len(got) != 1 {
 		t.Error(got, err)
 	}
-	for _, text := range made {
-		if text != "a" && text != "b" {
+	for _, text := range share.texts {
+		if text != "" && text != "a" && text != "b wanted" {
 			t.Errorf("%q was made", text)
 		}
+	}
+	if !slices.Contains(share.texts, "b wanted") {
+		t.Error("the share has no part in it")
 	}
 }
 
