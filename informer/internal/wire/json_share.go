@@ -3,7 +3,10 @@
 
 package wire
 
-import "unsafe"
+import (
+	"reflect"
+	"unsafe"
+)
 
 // sharing is how a decoder finds objects and arrays that were made before: by their
 // bytes, whose end a scan finds. What is looked for is scanned once, with all that is in
@@ -140,6 +143,44 @@ func asValue(b byte, data unsafe.Pointer) any {
 	}
 	(*iface)(unsafe.Pointer(&v)).data = data
 	return v
+}
+
+// lookFor looks for what a pointer, a slice or a map is to be made of, as a plan with an
+// id makes it, and sets v to it if it is done. Nothing may be added to what is shared.
+func (d *decoder) lookFor(id uint64, v reflect.Value) (key found, done bool, err error) {
+	if !d.parts {
+		return found{}, false, nil
+	}
+	if !v.IsNil() {
+		return found{}, false, errTwice
+	}
+	if b := d.peek(); b != '{' && b != '[' {
+		return found{}, false, nil
+	}
+	if key, done = d.look(id); !done {
+		return key, false, nil
+	}
+	to := v.Addr().UnsafePointer()
+	if v.Kind() == reflect.Slice {
+		*(*sliceHeader)(to) = sliceHeader{key.pointer, key.count, key.count}
+	} else { // a pointer as well
+		*(*unsafe.Pointer)(to) = key.pointer
+	}
+	return key, true, nil
+}
+
+// keepSlice keeps a slice, without room to spare.
+func (d *decoder) keepSlice(key found, v reflect.Value) {
+	if !key.keep {
+		return
+	}
+	n := v.Len()
+	if v.Cap() > n {
+		exact := reflect.MakeSlice(v.Type(), n, n)
+		reflect.Copy(exact, v)
+		v.Set(exact)
+	}
+	d.share.keep(key, v.UnsafePointer(), n)
 }
 
 // step is the place of what has a name, or is an element if it has none, at a place.

@@ -38,7 +38,9 @@ func NewJSONDecoder(t reflect.Type, mask Mask) (*JSONDecoder, error) {
 // says. What it makes is what sigs.k8s.io/json does, case-sensitively; but where that
 // goes on behind a value that does not fit its field, this ends. Errors are an [*Error]
 // of the place in raw, and leave into in any state. What is equal is in
-// common with other objects of the share; nil is nothing. Nothing refers to raw.
+// common with other objects of the share; nil is nothing. As that must not be changed,
+// an object in which a name comes twice, to which the second time adds, is decoded once
+// more by itself. Nothing refers to raw.
 func (j *JSONDecoder) Decode(raw []byte, limits Limits, share *Share, into reflect.Value) error {
 	if into.Type() != j.t || !into.CanSet() {
 		return fmt.Errorf("a decoder of %v cannot make %v, or that cannot be set", j.t, into.Type())
@@ -49,7 +51,13 @@ func (j *JSONDecoder) Decode(raw []byte, limits Limits, share *Share, into refle
 	if b := d.peek(); b != '{' {
 		return d.unwanted()
 	}
-	if err := j.plan.decode(d, into); err != nil {
+	err := j.plan.decode(d, into)
+	if err == errTwice {
+		into.SetZero()
+		d.begin(raw, limits, nil)
+		err = j.plan.decode(d, into)
+	}
+	if err != nil {
 		return err
 	}
 	return d.end()
@@ -153,15 +161,24 @@ func (c *compiler) compile(t reflect.Type, mask Mask, path string) (func(*decode
 		if err != nil {
 			return nil, err
 		}
+		id := ids.Add(1)
 		return func(d *decoder, v reflect.Value) error {
 			if null, err := d.null(); null || err != nil {
 				v.SetZero()
 				return err
 			}
+			key, done, err := d.lookFor(id, v)
+			if done || err != nil {
+				return err
+			}
 			if v.IsNil() {
 				v.Set(reflect.New(t.Elem()))
 			}
-			return below.decode(d, v.Elem())
+			if err := below.decode(d, v.Elem()); err != nil {
+				return err
+			}
+			d.share.keep(key, v.UnsafePointer(), 0)
+			return nil
 		}, nil
 	}
 	return unsupported("there is no such thing in JSON")

@@ -14,7 +14,7 @@ func (c *compiler) slice(t reflect.Type, mask Mask, path string) (func(*decoder,
 	if err != nil {
 		return nil, err
 	}
-	bytes := t.Elem().Kind() == reflect.Uint8
+	bytes, id := t.Elem().Kind() == reflect.Uint8, ids.Add(1)
 	return func(d *decoder, v reflect.Value) error {
 		switch b := d.peek(); {
 		case b == 'n':
@@ -24,6 +24,10 @@ func (c *compiler) slice(t reflect.Type, mask Mask, path string) (func(*decoder,
 			return decodeBytes(d, v)
 		case b != '[':
 			return d.unfit(v)
+		}
+		key, done, err := d.lookFor(id, v)
+		if done || err != nil {
+			return err
 		}
 		// What is there of a field of the same name is written over, not made anew.
 		i := 0
@@ -35,6 +39,7 @@ func (c *compiler) slice(t reflect.Type, mask Mask, path string) (func(*decoder,
 				}
 				v.SetLen(i + 1)
 			}
+			d.place = id
 			if err := elem.decode(d, v.Index(i)); err != nil {
 				return err
 			}
@@ -47,6 +52,7 @@ func (c *compiler) slice(t reflect.Type, mask Mask, path string) (func(*decoder,
 			v.Set(reflect.MakeSlice(t, 0, 0))
 		default:
 			v.SetLen(i)
+			d.keepSlice(key, v)
 		}
 		return nil
 	}, nil
@@ -92,7 +98,7 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 	if err != nil {
 		return nil, err
 	}
-	texts := t == reflect.TypeFor[map[string]string]()
+	texts, id := t == reflect.TypeFor[map[string]string](), ids.Add(1)
 	return func(d *decoder, v reflect.Value) error {
 		switch d.peek() {
 		case 'n':
@@ -101,6 +107,10 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 		case '{':
 		default:
 			return d.unfit(v)
+		}
+		found, done, err := d.lookFor(id, v)
+		if done || err != nil {
+			return err
 		}
 		if v.IsNil() {
 			v.Set(reflect.MakeMap(t))
@@ -142,10 +152,14 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 			}
 			k.SetString(made)
 			e.SetZero()
+			d.place = id
 			if err := p.decode(d, e); err != nil {
 				return err
 			}
 			v.SetMapIndex(k, e)
+		}
+		if err == nil {
+			d.share.keep(found, v.UnsafePointer(), 0)
 		}
 		return err
 	}, nil

@@ -20,6 +20,7 @@ type field struct {
 	t      reflect.Type
 	plan   *plan
 	at     int // among the fields
+	id     uint64
 }
 
 // structPlan is how a struct is made.
@@ -45,7 +46,7 @@ func (c *compiler) structOf(t reflect.Type, mask Mask, path string) (func(*decod
 		if f.plan, err = c.plan(f.t, below, join(path, f.name)); err != nil {
 			return nil, err
 		}
-		f.at = len(s.fields)
+		f.at, f.id = len(s.fields), ids.Add(1)
 		s.fields = append(s.fields, f)
 	}
 	for name := range wanted {
@@ -98,7 +99,7 @@ func (s *structPlan) decode(d *decoder, v reflect.Value) error {
 		if f == nil {
 			_, err = d.skip()
 		} else {
-			next = f.at + 1
+			next, d.place = f.at+1, f.id
 			err = f.plan.decode(d, f.in(v))
 		}
 		if err != nil {
