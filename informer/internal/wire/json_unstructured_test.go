@@ -51,6 +51,9 @@ func sameUnstructured(t *testing.T, raw []byte) {
 	if err != nil && (!errors.As(err, &bad) || bad.Offset < 0 || bad.Offset > int64(len(raw))) {
 		t.Errorf("%q: %v", raw, err)
 	}
+	sameShared(t, func(share *Share) (any, error) {
+		return DecodeUnstructured(raw, asOracle, JSONOptions{Share: share})
+	}, got, err)
 	// A mask that wants nothing takes the same for JSON.
 	none, err := DecodeUnstructured(raw, asOracle, JSONOptions{Mask: Mask{}})
 	if err != nil && oracleErr == nil || len(none) != 0 {
