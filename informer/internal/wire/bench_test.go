@@ -111,9 +111,10 @@ func inUse() uint64 {
 // uniquePods are pods that have nothing in common, not even a string.
 func uniquePods(n int) []*corev1.Pod {
 	all := make([]*corev1.Pod, n)
+	texts := 0
 	for i := range all {
 		all[i] = makePod(i)
-		makeUnique(reflect.ValueOf(all[i]).Elem(), fmt.Sprint("-", i))
+		makeUnique(reflect.ValueOf(all[i]).Elem(), &texts)
 	}
 	return all
 }
@@ -166,25 +167,26 @@ func BenchmarkDecodeUnique(b *testing.B) {
 	}
 }
 
-// makeUnique appends a text to all strings.
-func makeUnique(v reflect.Value, text string) {
+// makeUnique appends a number to all strings, each another one.
+func makeUnique(v reflect.Value, n *int) {
 	switch v.Kind() {
 	case reflect.String:
 		if v.CanSet() {
-			v.SetString(v.String() + text)
+			*n++
+			v.SetString(fmt.Sprint(v.String(), "-", *n))
 		}
 	case reflect.Pointer:
 		if !v.IsNil() {
-			makeUnique(v.Elem(), text)
+			makeUnique(v.Elem(), n)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			makeUnique(v.Index(i), text)
+			makeUnique(v.Index(i), n)
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if v.Type().Field(i).IsExported() {
-				makeUnique(v.Field(i), text)
+				makeUnique(v.Field(i), n)
 			}
 		}
 	case reflect.Map:
@@ -192,7 +194,8 @@ func makeUnique(v reflect.Value, text string) {
 			return
 		}
 		for _, key := range v.MapKeys() {
-			v.SetMapIndex(key, reflect.ValueOf(v.MapIndex(key).String()+text).Convert(v.Type().Elem()))
+			*n++
+			v.SetMapIndex(key, reflect.ValueOf(fmt.Sprint(v.MapIndex(key), "-", *n)).Convert(v.Type().Elem()))
 		}
 	}
 }

@@ -127,9 +127,9 @@ func TestTypedShared(t *testing.T) {
 			t.Errorf("%T is not in common", part)
 		}
 	}
-	for i, pod := range kept[1:] { // from the second on it is kept
-		if s := pod.Spec.Containers[0].Env; cap(s) != len(s) {
-			t.Errorf("pod %d: %d variables with room for %d", i+1, len(s), cap(s))
+	for i, pod := range kept {
+		if s := pod.Spec.Containers[1].Env; cap(s) != len(s) { // equal to that of the first one
+			t.Errorf("pod %d: %d variables with room for %d", i, len(s), cap(s))
 		}
 	}
 	for name, share := range map[string]*Share{"texts": NewTexts(), "nothing": nil} {
