@@ -41,7 +41,7 @@ func (d *decoder) look(field uint64) (found, bool) {
 		return found{}, false
 	}
 	size := d.extent() - d.at
-	if size < shortJSON || size > d.spare {
+	if size < shortPart || size > d.spare {
 		return found{}, false
 	}
 	d.spare -= size

@@ -46,7 +46,6 @@ const (
 	textsSize = 1 << 14
 	longText  = 256 // bytes of a string that is looked for
 	shortPart = 8   // bytes of what is not worth a look
-	shortJSON = 8   // the same in JSON
 	sweepMin  = 1 << 12
 
 	sweepFinds = 1 << 17 // between two sweeps
