@@ -37,7 +37,8 @@ func NewJSONDecoder(t reflect.Type, mask Mask) (*JSONDecoder, error) {
 // Decode makes into, a zero struct of the decoder's type that is addressable, what raw
 // says. What it makes is what sigs.k8s.io/json does, case-sensitively; but where that
 // goes on behind a value that does not fit its field, this ends. Errors are an [*Error]
-// of the place in raw, and leave into in any state. What is equal is in
+// of the place in raw, and leave into in any state; an object that takes more than 64
+// times its bytes in memory, and 4 MiB, is one. What is equal is in
 // common with other objects of the share; nil is nothing. As that must not be changed,
 // an object in which a name comes twice, to which the second time adds, is decoded once
 // more by itself. Nothing refers to raw.
@@ -161,7 +162,7 @@ func (c *compiler) compile(t reflect.Type, mask Mask, path string) (func(*decode
 		if err != nil {
 			return nil, err
 		}
-		id := ids.Add(1)
+		id, size := ids.Add(1), int(t.Elem().Size())
 		return func(d *decoder, v reflect.Value) error {
 			if null, err := d.null(); null || err != nil {
 				v.SetZero()
@@ -172,6 +173,9 @@ func (c *compiler) compile(t reflect.Type, mask Mask, path string) (func(*decode
 				return err
 			}
 			if v.IsNil() {
+				if err := d.spend(1, size); err != nil {
+					return err
+				}
 				v.Set(reflect.New(t.Elem()))
 			}
 			if err := below.decode(d, v.Elem()); err != nil {

@@ -14,7 +14,7 @@ func (c *compiler) slice(t reflect.Type, mask Mask, path string) (func(*decoder,
 	if err != nil {
 		return nil, err
 	}
-	bytes, id := t.Elem().Kind() == reflect.Uint8, ids.Add(1)
+	bytes, id, size := t.Elem().Kind() == reflect.Uint8, ids.Add(1), int(t.Elem().Size())
 	return func(d *decoder, v reflect.Value) error {
 		switch b := d.peek(); {
 		case b == 'n':
@@ -35,6 +35,9 @@ func (c *compiler) slice(t reflect.Type, mask Mask, path string) (func(*decoder,
 		for ; more && err == nil; more, err = d.more(']') {
 			if i >= v.Len() {
 				if i >= v.Cap() {
+					if err := d.spend(sliceGrowth(i), size); err != nil {
+						return err
+					}
 					v.Grow(1)
 				}
 				v.SetLen(i + 1)
@@ -98,7 +101,7 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 	if err != nil {
 		return nil, err
 	}
-	texts, id := t == reflect.TypeFor[map[string]string](), ids.Add(1)
+	texts, id, size := t == reflect.TypeFor[map[string]string](), ids.Add(1), int(t.Elem().Size())
 	return func(d *decoder, v reflect.Value) error {
 		switch d.peek() {
 		case 'n':
@@ -113,8 +116,12 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 			return err
 		}
 		if v.IsNil() {
+			if err := d.spend(1, mapRoom(0, size)); err != nil {
+				return err
+			}
 			v.Set(reflect.MakeMap(t))
 		}
+		entries := v.Len()
 		var to map[string]string
 		if texts {
 			to = *v.Addr().Interface().(*map[string]string)
@@ -138,6 +145,10 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 				}
 				continue
 			}
+			if err := d.spend(1, mapRoom(entries+1, size)-mapRoom(entries, size)); err != nil {
+				return err
+			}
+			entries++
 			made := d.made.string(name, d.share)
 			if texts && d.peek() == '"' {
 				text, err := d.text()
@@ -148,6 +159,9 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 				continue
 			}
 			if !k.IsValid() {
+				if err := d.spend(1, stringSize+size); err != nil {
+					return err
+				}
 				k, e = reflect.New(key).Elem(), reflect.New(t.Elem()).Elem()
 			}
 			k.SetString(made)

@@ -19,7 +19,8 @@ type JSONOptions struct {
 // DecodeUnstructured makes of an object what unstructured.Unstructured holds: maps,
 // slices, strings, bools, int64 or else float64, and nil. It is what k8s.io/apimachinery
 // makes of it, but that what is no object is an error, a null included. Errors are an
-// [*Error] of the place in raw; what a mask leaves out must be JSON as well.
+// [*Error] of the place in raw; what a mask leaves out must be JSON as well. So is an
+// object that takes more than 64 times its bytes in memory, and 4 MiB.
 //
 // A mask is one of maps that may be structs: a name in it and "[name]" are the same.
 // Below what is neither a map nor a slice there is nothing: a mask that wants something
@@ -45,6 +46,7 @@ func DecodeUnstructured(raw []byte, limits Limits, opts JSONOptions) (map[string
 type decoder struct {
 	cursor
 	sharing
+	room room // for maps, slices, and what is behind pointers
 	made stringCache
 
 	// Of the maps and slices that are not complete.
@@ -63,6 +65,7 @@ var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
 func (d *decoder) begin(raw []byte, limits Limits, share *Share) {
 	d.cursor = cursor{data: raw, depth: limits.Depth}
+	d.room = roomFor(len(raw))
 	d.sharing.begin(share, len(raw))
 }
 
@@ -93,6 +96,14 @@ func (d *decoder) release() {
 func (d *decoder) end() error {
 	if b := d.peek(); d.at != len(d.data) {
 		return d.fail(fmt.Errorf("%q behind the end of the object", b))
+	}
+	return nil
+}
+
+// spend takes room for so many things of a size.
+func (d *decoder) spend(count, size int) error {
+	if err := d.room.spend(count, size); err != nil {
+		return d.fail(err)
 	}
 	return nil
 }
@@ -206,6 +217,9 @@ func (d *decoder) object(mask Mask) (map[string]any, error) {
 		return nil, err
 	}
 	entries := d.entries[base:]
+	if err := d.spend(1, mapRoom(len(entries), anySize)); err != nil {
+		return nil, err
+	}
 	object := make(map[string]any, len(entries))
 	for i := range entries {
 		object[entries[i].key] = entries[i].value
@@ -238,6 +252,9 @@ func (d *decoder) array(mask Mask) ([]any, error) {
 		return nil, err
 	}
 	values := d.values[base:]
+	if err := d.spend(1, sliceSize+len(values)*anySize); err != nil {
+		return nil, err
+	}
 	array := make([]any, len(values))
 	copy(array, values)
 	clear(values)
