@@ -37,11 +37,12 @@ func NewJSONDecoder(t reflect.Type, mask Mask) (*JSONDecoder, error) {
 // Decode makes into, a zero struct of the decoder's type that is addressable, what raw
 // says. What it makes is what sigs.k8s.io/json does, case-sensitively; but where that
 // goes on behind a value that does not fit its field, this ends. Errors are an [*Error]
-// of the place in raw, and leave into in any state; an object that takes more than 64
-// times its bytes in memory, and 4 MiB, is one. What is equal is in
-// common with other objects of the share; nil is nothing. As that must not be changed,
-// an object in which a name comes twice, to which the second time adds, is decoded once
-// more by itself. Nothing refers to raw.
+// of the place in raw, and leave into in any state; that an object takes more than 64
+// times its bytes in memory, and 4 MiB, is one.
+//
+// What is equal is in common with other objects of the share; nil is nothing. As that must
+// not be changed, an object in which a name comes twice, so that the second time adds to
+// the first, is decoded once more by itself. Nothing refers to raw.
 func (j *JSONDecoder) Decode(raw []byte, limits Limits, share *Share, into reflect.Value) error {
 	if into.Type() != j.t || !into.CanSet() {
 		return fmt.Errorf("a decoder of %v cannot make %v, or that cannot be set", j.t, into.Type())
