@@ -266,3 +266,51 @@ func TestJSONSharedLinear(t *testing.T) {
 		t.Errorf("%v, %d noted", err, cap(d.noted))
 	}
 }
+
+// Where nothing is in common it is looked for now and then only, and at other places as
+// before.
+func TestJSONSharedLooksLess(t *testing.T) {
+	type object struct {
+		A, B map[string]any
+		C    []schema
+	}
+	typed := decoderOf(t, reflect.TypeFor[object](), nil)
+	for name, decode := range map[string]func([]byte, *Share) (b any, err error){
+		"unstructured": func(raw []byte, share *Share) (any, error) {
+			o, err := DecodeUnstructured(raw, DefaultLimits, JSONOptions{Share: share})
+			return o["B"], err
+		},
+		"typed": func(raw []byte, share *Share) (any, error) {
+			var o object
+			err := typed.Decode(raw, DefaultLimits, share, reflect.ValueOf(&o).Elem())
+			return o.B, err
+		},
+	} {
+		share := NewShare()
+		looks := func(from, to int) (n int, last any) {
+			before := share.finds
+			same := map[unsafe.Pointer]bool{}
+			for i := from; i < to; i++ {
+				b, err := decode(fmt.Appendf(nil, `{"A":{"id":"%d"},"B":{"id":"0123456789"},"C":[{"id":"%d"}]}`, i, -i), share)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if i >= from+2 {
+					same[address(b)] = true
+				}
+				last = b
+			}
+			if len(same) != 1 {
+				t.Errorf("%s: %d times the same", name, len(same))
+			}
+			return share.finds - before, last
+		}
+		n, last := looks(1000, 1000+vainLooks)
+		m, _ := looks(1000+vainLooks, 1000+2*vainLooks)
+		places := n/vainLooks - 1 // but for that of B
+		if places < 2 || m != vainLooks+places*vainLooks/vainStep {
+			t.Errorf("%s: %d looks, then %d", name, n, m)
+		}
+		runtime.KeepAlive(last)
+	}
+}
