@@ -259,6 +259,11 @@ func TestJSONSharedLinear(t *testing.T) {
 	if len(d.noted) != levels || d.noted[0].start != len(`{"a":`) {
 		t.Errorf("%d of %d levels noted, from %v on", len(d.noted), levels, d.noted[:1])
 	}
+	// What has no end is scanned once as well.
+	d.begin(raw[:levels/2], asOracle, NewShare())
+	if _, err := d.object(nil); err == nil || d.scanned != levels/2 || len(d.noted) != 0 {
+		t.Errorf("%v: %d bytes scanned, %d noted", err, d.scanned, len(d.noted))
+	}
 	// What is not noted costs no memory.
 	many := []byte(`{"a":[` + strings.Repeat(`[],`, 4*mostNoted) + `0]}`)
 	d.begin(many, asOracle, NewShare())

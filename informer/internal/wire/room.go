@@ -13,7 +13,7 @@ type room int
 // roomFor is the room of an object of a size on the wire.
 func roomFor(size int) room { return room(64*size + 4<<20) }
 
-// What maps and slices take in Go 1.26, on 64 bits. It does not matter if others differ a
+// What maps take in Go 1.26, on 64 bits. It does not matter if others differ a
 // little.
 const (
 	mapHeader  = 72  // with what sizes are rounded up by
@@ -22,7 +22,6 @@ const (
 	mapGrowth  = 3   // times what an entry takes by itself, with what was outgrown
 	stringSize = 16
 	anySize    = 16
-	sliceSize  = 24
 )
 
 // mapRoom is what a map takes of so many entries, with values of a size.
