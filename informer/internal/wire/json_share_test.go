@@ -267,8 +267,8 @@ func TestJSONSharedLinear(t *testing.T) {
 	// What is not noted costs no memory.
 	many := []byte(`{"a":[` + strings.Repeat(`[],`, 4*mostNoted) + `0]}`)
 	d.begin(many, asOracle, NewShare())
-	if _, err := d.object(nil); err != nil || cap(d.noted) > 2*mostNoted {
-		t.Errorf("%v, %d noted", err, cap(d.noted))
+	if _, err := d.object(nil); err != nil || cap(d.noted) > 2*mostNoted || d.scanned != len(many) {
+		t.Errorf("%v, room for %d noted, %d scanned", err, cap(d.noted), d.scanned)
 	}
 }
 
