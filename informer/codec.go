@@ -139,14 +139,6 @@ func (c *codec) isOne(o *wire.Object) error {
 // String is what is expected, for errors.
 func (c *codec) String() string { return strings.TrimSpace(c.want.Version + " " + c.want.Kind) }
 
-// text makes strings.
-func (c *codec) text() func([]byte) string {
-	if c.share == nil {
-		return nil
-	}
-	return c.share.Text
-}
-
 // sweep is for the end of a list.
 func (c *codec) sweep() {
 	c.mu.Lock()
@@ -179,7 +171,7 @@ func (c *codec) decode(o *wire.Object) (runtime.Object, error) {
 	case c.noJSON != nil:
 		err = utiljson.Unmarshal(o.Raw, obj)
 	default:
-		err = c.json.Decode(o.Raw, c.limits, c.text(), made.Elem())
+		err = c.json.Decode(o.Raw, c.limits, c.share, made.Elem())
 	}
 	if err != nil {
 		return nil, err
@@ -192,7 +184,7 @@ func (c *codec) decode(o *wire.Object) (runtime.Object, error) {
 }
 
 func (c *codec) unstructured(o *wire.Object) (runtime.Object, error) {
-	content, err := wire.DecodeUnstructured(o.Raw, c.limits, wire.JSONOptions{Mask: c.mask, Intern: c.text()})
+	content, err := wire.DecodeUnstructured(o.Raw, c.limits, wire.JSONOptions{Mask: c.mask, Share: c.share})
 	if err != nil {
 		return nil, err
 	}

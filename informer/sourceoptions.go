@@ -49,8 +49,9 @@ func WithFields(names ...string) SourceOption {
 
 // WithObjectLimit has objects of more bytes than that, as they are sent, be an error of
 // the list or the watch that they came by. Default 64 MiB; API servers keep no more
-// than 1.5 MiB of an object, unless etcd is told otherwise. Only what reads bodies, see
-// [Streamer], knows of it.
+// than 1.5 MiB of an object, unless etcd is told otherwise. So are objects that take more
+// than 64 times their bytes in memory, and 4 MiB, as those of many empty values do. Only
+// what reads bodies, see [Streamer], knows of it.
 func WithObjectLimit(bytes int) SourceOption {
 	return func(o *sourceOptions) {
 		if bytes <= 0 {
@@ -113,12 +114,17 @@ func (o *sourceOptions) checkSent(own runtime.Object, typed, made bool) error {
 
 // WithoutSharing has each object have all of its parts for itself. By default what is
 // equal in objects that a Source reads from bodies, see [Streamer], is in memory once,
-// from the second time on that it is seen, for as long as one of them refers to it: in
-// protobuf whatever is below a pointer, in a slice or in a map, and strings up to 256
-// bytes; in JSON strings. It takes less time, as what is equal is not decoded again, and
-// is no difference to those who do not modify objects. What a conversion gets, which may
-// modify it, shares strings only. For objects that have nothing in common it is time spent
-// in vain: their decoding takes twice as long (BenchmarkDecodeUnique), and no memory.
+// from the second time on that it is seen, for as long as one of them refers to it:
+// whatever is below a pointer, in a slice or in a map, in unstructured objects whatever is
+// an object or an array, unless a mask of [WithFields] leaves out some of it, and strings
+// up to 256 bytes. It takes less time, as what is equal is not decoded again, and is no
+// difference to those who do not modify objects. What a conversion gets, which may modify
+// it, shares strings only.
+//
+// For objects that have nothing in common it is time spent in vain, and no memory. So what
+// is looked for 1024 times in a row and never found, at one place of the objects, is looked
+// for each 16th time only, until it is found again: decoding such objects takes 1.05 to
+// 1.15 times as long as without sharing (BenchmarkDecodeUnique, BenchmarkJSONShared).
 func WithoutSharing() SourceOption {
 	return func(o *sourceOptions) { o.alone = true }
 }

@@ -334,26 +334,57 @@ func TestWithObjectLimit(t *testing.T) {
 
 // What is equal in objects is in memory once, unless that is not wanted.
 func TestSharing(t *testing.T) {
-	lw := answers{format: runtime.ContentTypeProtobuf, list: encode(t, runtime.ContentTypeProtobuf, wirePods(10))}.listWatch(t)
-	for _, alone := range []bool{false, true} {
-		var opts []informer.SourceOption
-		if alone {
-			opts = append(opts, informer.WithoutSharing())
-		}
+	type parts struct{ containers, labels, annotations uintptr }
+	of := func(containers, labels, annotations any) parts {
+		at := func(v any) uintptr { return reflect.ValueOf(v).Pointer() }
+		return parts{at(containers), at(labels), at(annotations)}
+	}
+	typed := func(lw cache.ListerWatcher, opts ...informer.SourceOption) (all []parts) {
 		pods, _, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](lw, nil, opts...))
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, b := pods[8], pods[9]
-		same := []bool{
-			&a.Spec.Containers[0] == &b.Spec.Containers[0],
-			reflect.ValueOf(a.Labels).Pointer() == reflect.ValueOf(b.Labels).Pointer(),
+		for _, p := range pods {
+			all = append(all, of(p.Spec.Containers, p.Labels, p.Annotations))
 		}
-		if same[0] == alone || same[1] == alone {
-			t.Errorf("alone %v, but the same %v", alone, same)
+		return all
+	}
+	untyped := func(lw cache.ListerWatcher, opts ...informer.SourceOption) (all []parts) {
+		pods, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil, opts...))
+		if err != nil {
+			t.Fatal(err)
 		}
-		if reflect.ValueOf(a.Annotations).Pointer() == reflect.ValueOf(b.Annotations).Pointer() {
-			t.Error("what differs is the same")
+		for _, p := range pods {
+			spec, meta := p.Object["spec"].(map[string]any), p.Object["metadata"].(map[string]any)
+			all = append(all, of(spec["containers"], meta["labels"], meta["annotations"]))
+		}
+		return all
+	}
+	for name, test := range map[string]struct {
+		format string
+		read   func(cache.ListerWatcher, ...informer.SourceOption) []parts
+	}{
+		"protobuf":     {runtime.ContentTypeProtobuf, typed},
+		"JSON":         {runtime.ContentTypeJSON, typed},
+		"unstructured": {runtime.ContentTypeJSON, untyped},
+	} {
+		lw := answers{format: test.format, list: encode(t, test.format, wirePods(10))}.listWatch(t)
+		for _, alone := range []bool{false, true} {
+			var opts []informer.SourceOption
+			if alone {
+				opts = append(opts, informer.WithoutSharing())
+			}
+			all := test.read(lw, opts...)
+			a, b := all[8], all[9]
+			if same := a.containers == b.containers; same == alone {
+				t.Errorf("%s, alone %v: the same containers %v", name, alone, same)
+			}
+			if same := a.labels == b.labels; same == alone {
+				t.Errorf("%s, alone %v: the same labels %v", name, alone, same)
+			}
+			if a.annotations == b.annotations {
+				t.Errorf("%s: what differs is the same", name)
+			}
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 // Typed JSON of all kinds, against the oracle, and with a member twice.
 func TestJSONOracle(t *testing.T) {
-	un := 0
+	un, share := 0, NewShare()
 	for gvk, typ := range scheme.Scheme.AllKnownTypes() {
 		if _, ok := typ.FieldByName("ObjectMeta"); !ok {
 			continue
@@ -47,6 +47,12 @@ func TestJSONOracle(t *testing.T) {
 					t.Errorf("%s: %v, %v", gvk, errA, errB)
 				} else if errA == nil && !reflect.DeepEqual(a.Interface(), b.Interface()) {
 					t.Errorf("%s: differs", gvk)
+				}
+				for range 3 {
+					c := reflect.New(typ)
+					if err := d.Decode(data, DefaultLimits, share, c.Elem()); err == nil && !reflect.DeepEqual(c.Interface(), b.Interface()) || (err == nil) != (errB == nil) {
+						t.Errorf("%s: differs if it is shared, %v", gvk, err)
+					}
 				}
 			}
 		}

@@ -37,19 +37,29 @@ func NewJSONDecoder(t reflect.Type, mask Mask) (*JSONDecoder, error) {
 // Decode makes into, a zero struct of the decoder's type that is addressable, what raw
 // says. What it makes is what sigs.k8s.io/json does, case-sensitively; but where that
 // goes on behind a value that does not fit its field, this ends. Errors are an [*Error]
-// of the place in raw, and leave into in any state. Strings are made by intern, short
-// ones only now and then; nil is as Go does. Nothing refers to raw.
-func (j *JSONDecoder) Decode(raw []byte, limits Limits, intern func([]byte) string, into reflect.Value) error {
+// of the place in raw, and leave into in any state; that an object takes more than 64
+// times its bytes in memory, and 4 MiB, is one.
+//
+// What is equal is in common with other objects of the share; nil is nothing. As that must
+// not be changed, an object in which a name comes twice, so that the second time adds to
+// the first, is decoded once more by itself. Nothing refers to raw.
+func (j *JSONDecoder) Decode(raw []byte, limits Limits, share *Share, into reflect.Value) error {
 	if into.Type() != j.t || !into.CanSet() {
 		return fmt.Errorf("a decoder of %v cannot make %v, or that cannot be set", j.t, into.Type())
 	}
 	d := decoders.Get().(*decoder)
 	defer d.release()
-	d.begin(raw, limits, intern)
+	d.begin(raw, limits, share)
 	if b := d.peek(); b != '{' {
 		return d.unwanted()
 	}
-	if err := j.plan.decode(d, into); err != nil {
+	err := j.plan.decode(d, into)
+	if err == errTwice {
+		into.SetZero()
+		d.begin(raw, limits, nil)
+		err = j.plan.decode(d, into)
+	}
+	if err != nil {
 		return err
 	}
 	return d.end()
@@ -153,15 +163,27 @@ func (c *compiler) compile(t reflect.Type, mask Mask, path string) (func(*decode
 		if err != nil {
 			return nil, err
 		}
+		id, size := ids.Add(1), int(t.Elem().Size())
 		return func(d *decoder, v reflect.Value) error {
 			if null, err := d.null(); null || err != nil {
 				v.SetZero()
 				return err
 			}
+			key, done, err := d.lookFor(id, v)
+			if done || err != nil {
+				return err
+			}
 			if v.IsNil() {
+				if err := d.spend(1, size); err != nil {
+					return err
+				}
 				v.Set(reflect.New(t.Elem()))
 			}
-			return below.decode(d, v.Elem())
+			if err := below.decode(d, v.Elem()); err != nil {
+				return err
+			}
+			d.share.keep(key, v.UnsafePointer(), 0)
+			return nil
 		}, nil
 	}
 	return unsupported("there is no such thing in JSON")

@@ -14,7 +14,7 @@ func (c *compiler) slice(t reflect.Type, mask Mask, path string) (func(*decoder,
 	if err != nil {
 		return nil, err
 	}
-	bytes := t.Elem().Kind() == reflect.Uint8
+	bytes, id, size := t.Elem().Kind() == reflect.Uint8, ids.Add(1), int(t.Elem().Size())
 	return func(d *decoder, v reflect.Value) error {
 		switch b := d.peek(); {
 		case b == 'n':
@@ -25,16 +25,24 @@ func (c *compiler) slice(t reflect.Type, mask Mask, path string) (func(*decoder,
 		case b != '[':
 			return d.unfit(v)
 		}
+		key, done, err := d.lookFor(id, v)
+		if done || err != nil {
+			return err
+		}
 		// What is there of a field of the same name is written over, not made anew.
 		i := 0
 		more, err := d.open(']')
 		for ; more && err == nil; more, err = d.more(']') {
 			if i >= v.Len() {
 				if i >= v.Cap() {
+					if err := d.spend(sliceGrowth(i), size); err != nil {
+						return err
+					}
 					v.Grow(1)
 				}
 				v.SetLen(i + 1)
 			}
+			d.place = id
 			if err := elem.decode(d, v.Index(i)); err != nil {
 				return err
 			}
@@ -47,6 +55,7 @@ func (c *compiler) slice(t reflect.Type, mask Mask, path string) (func(*decoder,
 			v.Set(reflect.MakeSlice(t, 0, 0))
 		default:
 			v.SetLen(i)
+			d.keepSlice(key, v)
 		}
 		return nil
 	}, nil
@@ -92,7 +101,7 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 	if err != nil {
 		return nil, err
 	}
-	texts := t == reflect.TypeFor[map[string]string]()
+	texts, id, size := t == reflect.TypeFor[map[string]string](), ids.Add(1), int(t.Elem().Size())
 	return func(d *decoder, v reflect.Value) error {
 		switch d.peek() {
 		case 'n':
@@ -102,9 +111,17 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 		default:
 			return d.unfit(v)
 		}
+		found, done, err := d.lookFor(id, v)
+		if done || err != nil {
+			return err
+		}
 		if v.IsNil() {
+			if err := d.spend(1, mapRoom(0, size)); err != nil {
+				return err
+			}
 			v.Set(reflect.MakeMap(t))
 		}
+		entries := v.Len()
 		var to map[string]string
 		if texts {
 			to = *v.Addr().Interface().(*map[string]string)
@@ -128,24 +145,35 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 				}
 				continue
 			}
-			made := d.made.string(name, d.intern)
+			if err := d.spend(1, mapRoom(entries+1, size)-mapRoom(entries, size)); err != nil {
+				return err
+			}
+			entries++
+			made := d.made.string(name, d.share)
 			if texts && d.peek() == '"' {
 				text, err := d.text()
 				if err != nil {
 					return err
 				}
-				to[made] = d.made.string(text, d.intern)
+				to[made] = d.made.string(text, d.share)
 				continue
 			}
 			if !k.IsValid() {
+				if err := d.spend(1, stringSize+size); err != nil {
+					return err
+				}
 				k, e = reflect.New(key).Elem(), reflect.New(t.Elem()).Elem()
 			}
 			k.SetString(made)
 			e.SetZero()
+			d.place = id
 			if err := p.decode(d, e); err != nil {
 				return err
 			}
 			v.SetMapIndex(k, e)
+		}
+		if err == nil {
+			d.share.keep(found, v.UnsafePointer(), 0)
 		}
 		return err
 	}, nil

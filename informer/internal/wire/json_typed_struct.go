@@ -20,6 +20,7 @@ type field struct {
 	t      reflect.Type
 	plan   *plan
 	at     int // among the fields
+	id     uint64
 }
 
 // structPlan is how a struct is made.
@@ -45,7 +46,7 @@ func (c *compiler) structOf(t reflect.Type, mask Mask, path string) (func(*decod
 		if f.plan, err = c.plan(f.t, below, join(path, f.name)); err != nil {
 			return nil, err
 		}
-		f.at = len(s.fields)
+		f.at, f.id = len(s.fields), ids.Add(1)
 		s.fields = append(s.fields, f)
 	}
 	for name := range wanted {
@@ -96,12 +97,18 @@ func (s *structPlan) decode(d *decoder, v reflect.Value) error {
 		}
 		f := s.find(name, next)
 		if f == nil {
-			_, err = d.skip()
-		} else {
-			next = f.at + 1
-			err = f.plan.decode(d, f.in(v))
+			if _, err := d.skip(); err != nil {
+				return err
+			}
+			continue
 		}
+		next = f.at + 1
+		to, err := f.in(d, v)
 		if err != nil {
+			return err
+		}
+		d.place = f.id
+		if err := f.plan.decode(d, to); err != nil {
 			return err
 		}
 	}
@@ -120,20 +127,23 @@ func (s *structPlan) find(name []byte, next int) *field {
 }
 
 // in is the field in a struct. Structs that are embedded as pointers are made.
-func (f *field) in(v reflect.Value) reflect.Value {
+func (f *field) in(d *decoder, v reflect.Value) (reflect.Value, error) {
 	if len(f.index) == 1 {
-		return v.Field(f.index[0])
+		return v.Field(f.index[0]), nil
 	}
 	for _, i := range f.index {
 		if v.Kind() == reflect.Pointer {
 			if v.IsNil() {
+				if err := d.spend(1, int(v.Type().Elem().Size())); err != nil {
+					return v, err
+				}
 				v.Set(reflect.New(v.Type().Elem()))
 			}
 			v = v.Elem()
 		}
 		v = v.Field(i)
 	}
-	return v
+	return v, nil
 }
 
 // fieldsOf finds the fields that JSON knows, with those of embedded structs. Of those

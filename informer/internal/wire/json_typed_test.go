@@ -123,6 +123,10 @@ func sameTyped(t *testing.T, d *JSONDecoder, raw []byte) {
 	if err != nil && (!errors.As(err, &bad) || bad.Offset < 0 || bad.Offset > int64(len(raw))) {
 		t.Fatalf("%v of %q: %v", d.t, raw, err)
 	}
+	sameShared(t, func(share *Share) (any, error) {
+		got := reflect.New(d.t)
+		return got.Interface(), d.Decode(raw, asOracle, share, got.Elem())
+	}, got.Interface(), err)
 }
 
 var typedTypes = []reflect.Type{

@@ -98,7 +98,7 @@ func decodeString(d *decoder, v reflect.Value) error {
 	case '"':
 		text, err := d.text()
 		if err == nil {
-			v.SetString(d.made.string(text, d.intern))
+			v.SetString(d.made.string(text, d.share))
 		}
 		return err
 	case 'n':
@@ -167,7 +167,7 @@ func decodeIntOrString(d *decoder, v reflect.Value) error {
 		if err != nil {
 			return err
 		}
-		to.Type, to.StrVal = intstr.String, d.made.string(text, d.intern)
+		to.Type, to.StrVal = intstr.String, d.made.string(text, d.share)
 		return nil
 	case b == '-' || b-'0' <= 9:
 		text, integer, err := d.number()

@@ -12,14 +12,15 @@ import (
 
 // JSONOptions say what is made of JSON, and how.
 type JSONOptions struct {
-	Mask   Mask                // nil is all
-	Intern func([]byte) string // makes strings, but short ones only now and then; nil is as Go does
+	Mask  Mask   // nil is all
+	Share *Share // what objects have in common, where a mask wants all of it; nil is nothing
 }
 
 // DecodeUnstructured makes of an object what unstructured.Unstructured holds: maps,
 // slices, strings, bools, int64 or else float64, and nil. It is what k8s.io/apimachinery
 // makes of it, but that what is no object is an error, a null included. Errors are an
-// [*Error] of the place in raw; what a mask leaves out must be JSON as well.
+// [*Error] of the place in raw; what a mask leaves out must be JSON as well. So is an
+// object that takes more than 64 times its bytes in memory, and 4 MiB.
 //
 // A mask is one of maps that may be structs: a name in it and "[name]" are the same.
 // What is neither a map nor a slice where a mask wants something of one is there as it
@@ -27,7 +28,7 @@ type JSONOptions struct {
 func DecodeUnstructured(raw []byte, limits Limits, opts JSONOptions) (map[string]any, error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
-	d.begin(raw, limits, opts.Intern)
+	d.begin(raw, limits, opts.Share)
 	if b := d.peek(); b != '{' {
 		return nil, d.unwanted()
 	}
@@ -44,8 +45,9 @@ func DecodeUnstructured(raw []byte, limits Limits, opts JSONOptions) (map[string
 // decoder makes values of JSON. It is used again and again.
 type decoder struct {
 	cursor
-	intern func([]byte) string
-	made   stringCache
+	sharing
+	room room // for maps, slices, and what is behind pointers
+	made stringCache
 
 	// Of the maps and slices that are not complete.
 	entries []entry
@@ -61,9 +63,10 @@ type entry struct {
 
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
-func (d *decoder) begin(raw []byte, limits Limits, intern func([]byte) string) {
+func (d *decoder) begin(raw []byte, limits Limits, share *Share) {
 	d.cursor = cursor{data: raw, depth: limits.Depth}
-	d.intern = intern
+	d.room = roomFor(len(raw))
+	d.sharing.begin(share, len(raw))
 }
 
 // release gives d back. It holds on to nothing but short strings.
@@ -81,7 +84,11 @@ func (d *decoder) release() {
 		d.bracketed = nil
 	}
 	d.entries, d.values = d.entries[:0], d.values[:0]
-	d.cursor, d.intern = cursor{}, nil
+	if cap(d.noted) > most {
+		d.noted = nil
+	}
+	d.cursor = cursor{}
+	d.sharing.begin(nil, 0)
 	decoders.Put(d)
 }
 
@@ -93,19 +100,28 @@ func (d *decoder) end() error {
 	return nil
 }
 
+// spend takes room for so many things of a size.
+func (d *decoder) spend(count, size int) error {
+	if err := d.room.spend(count, size); err != nil {
+		return d.fail(err)
+	}
+	return nil
+}
+
 // value makes a value.
 func (d *decoder) value(mask Mask) (any, error) {
-	switch d.peek() {
-	case '{':
-		return d.object(mask)
-	case '[':
-		return d.array(mask)
+	switch b := d.peek(); b {
+	case '{', '[':
+		if mask == nil && d.parts {
+			return d.shared(b)
+		}
+		return d.composite(b, mask)
 	case '"':
 		text, err := d.text()
 		if err != nil {
 			return nil, err
 		}
-		return d.made.value(text, d.intern), nil
+		return d.made.value(text, d.share), nil
 	case 't':
 		return true, d.literal("true")
 	case 'f':
@@ -127,6 +143,14 @@ func (d *decoder) value(mask Mask) (any, error) {
 		return nil, d.fail(fmt.Errorf("a number: %w", err))
 	}
 	return f, nil
+}
+
+// composite makes an object or an array.
+func (d *decoder) composite(b byte, mask Mask) (any, error) {
+	if b == '{' {
+		return d.object(mask)
+	}
+	return d.array(mask)
 }
 
 // parseInt is strconv.ParseInt of a number in JSON.
@@ -154,7 +178,7 @@ func parseInt(text []byte) (int64, bool) {
 
 // object makes a map. Of entries of the same name the last one counts.
 func (d *decoder) object(mask Mask) (map[string]any, error) {
-	base := len(d.entries)
+	base, place := len(d.entries), d.place
 	more, err := d.open('}')
 	for ; more && err == nil; more, err = d.more('}') {
 		name, err := d.name()
@@ -171,7 +195,10 @@ func (d *decoder) object(mask Mask) (map[string]any, error) {
 			}
 			continue
 		}
-		key := d.made.string(name, d.intern)
+		if b := d.peek(); d.parts && (b == '{' || b == '[') {
+			d.place = step(place, name)
+		}
+		key := d.made.string(name, d.share)
 		value, err := d.value(below)
 		if err != nil {
 			return nil, err
@@ -182,6 +209,9 @@ func (d *decoder) object(mask Mask) (map[string]any, error) {
 		return nil, err
 	}
 	entries := d.entries[base:]
+	if err := d.spend(1, mapRoom(len(entries), anySize)); err != nil {
+		return nil, err
+	}
 	object := make(map[string]any, len(entries))
 	for i := range entries {
 		object[entries[i].key] = entries[i].value
@@ -191,11 +221,13 @@ func (d *decoder) object(mask Mask) (map[string]any, error) {
 	return object, nil
 }
 
-// array makes a slice.
+// array makes a slice, which takes no more than 20 times its bytes, so its room is not
+// counted.
 func (d *decoder) array(mask Mask) ([]any, error) {
-	base := len(d.values)
+	base, place := len(d.values), step(d.place, nil)
 	more, err := d.open(']')
 	for ; more && err == nil; more, err = d.more(']') {
+		d.place = place
 		value, err := d.value(mask)
 		if err != nil {
 			return nil, err

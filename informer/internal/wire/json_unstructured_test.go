@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +51,9 @@ func sameUnstructured(t *testing.T, raw []byte) {
 	if err != nil && (!errors.As(err, &bad) || bad.Offset < 0 || bad.Offset > int64(len(raw))) {
 		t.Errorf("%q: %v", raw, err)
 	}
+	sameShared(t, func(share *Share) (any, error) {
+		return DecodeUnstructured(raw, asOracle, JSONOptions{Share: share})
+	}, got, err)
 	// A mask that wants nothing takes the same for JSON.
 	none, err := DecodeUnstructured(raw, asOracle, JSONOptions{Mask: Mask{}})
 	if err != nil && oracleErr == nil || len(none) != 0 {
@@ -120,20 +124,20 @@ func TestUnstructuredMask(t *testing.T) {
 	}
 }
 
-func TestUnstructuredIntern(t *testing.T) {
-	var made []string
-	intern := func(text []byte) string {
-		made = append(made, string(text))
-		return string(text)
-	}
-	got, err := DecodeUnstructured([]byte(`{"a":"\u0062","unwanted":"c"}`), DefaultLimits, JSONOptions{Mask: Mask{"a": nil}, Intern: intern})
-	if err != nil || got["a"] != "b" || len(got) != 1 {
+// Of what a mask leaves out no strings are made.
+func TestUnstructuredTexts(t *testing.T) {
+	share := NewTexts()
+	got, err := DecodeUnstructured([]byte(`{"a":"\u0062 wanted","unwanted":"c unwanted"}`), DefaultLimits, JSONOptions{Mask: Mask{"a": nil}, Share: share})
+	if err != nil || got["a"] != "b wanted" || len(got) != 1 {
 		t.Error(got, err)
 	}
-	for _, text := range made {
-		if text != "a" && text != "b" {
+	for _, text := range share.texts {
+		if text != "" && text != "a" && text != "b wanted" {
 			t.Errorf("%q was made", text)
 		}
+	}
+	if !slices.Contains(share.texts, "b wanted") {
+		t.Error("the share has no part in it")
 	}
 }
 

@@ -4,10 +4,8 @@
 package wire
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"reflect"
 	"unsafe"
 )
@@ -21,7 +19,7 @@ type ProtoDecoder struct {
 	share  *Share
 	object *Object // that is decoded
 	depth  int     // of messages that are being read
-	room   int     // bytes for further elements of slices and maps
+	room   room    // for further elements of slices and maps
 }
 
 // maxDepth is how deep messages may be in one another.
@@ -61,22 +59,9 @@ func (d *ProtoDecoder) Decode(o *Object, into any) error {
 var errTwice = errors.New("it comes twice")
 
 func (d *ProtoDecoder) decode(o *Object, p unsafe.Pointer) error {
-	d.object, d.depth, d.room = o, 0, room(len(o.Raw))
+	d.object, d.depth, d.room = o, 0, roomFor(len(o.Raw))
 	defer func() { d.object = nil }()
 	return d.message(d.root, o.Raw, p)
-}
-
-// room is how many bytes of elements an object may have: an element can be of hundreds
-// of bytes in memory, and of two on the wire.
-func room(size int) int { return 64*size + 4<<20 }
-
-// spend takes room for so many elements of a size.
-func (d *ProtoDecoder) spend(count, size int) error {
-	if size > 0 && count > d.room/size {
-		return fmt.Errorf("%d elements of %d bytes, in an object that is not so large", count, size)
-	}
-	d.room -= count * size
-	return nil
 }
 
 // message reads data into the value at p, which is of the type of m.
@@ -120,6 +105,14 @@ func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error 
 	return nil
 }
 
+// find looks for what was made of data for a field.
+func (d *ProtoDecoder) find(f *protoField, data []byte) (found, bool) {
+	if len(data) < shortPart || !d.share.sharesParts() || !d.share.worth(f.id) {
+		return found{}, false
+	}
+	return d.share.find(f.id, f.id, data)
+}
+
 // pointer reads a value that may be missing.
 func (d *ProtoDecoder) pointer(f *protoField, value []byte, at unsafe.Pointer) error {
 	to := (*unsafe.Pointer)(at)
@@ -132,7 +125,7 @@ func (d *ProtoDecoder) pointer(f *protoField, value []byte, at unsafe.Pointer) e
 		*to = made(f).UnsafePointer()
 		return d.value(f, value, *to)
 	}
-	found, ok := d.share.find(f.id, value)
+	found, ok := d.find(f, value)
 	if ok {
 		*to = found.pointer
 		return nil
@@ -190,69 +183,10 @@ func (d *ProtoDecoder) text(f *protoField, value []byte) string {
 	return d.share.Text(value)
 }
 
-// number reads a value that is not of bytes. It was checked to be complete.
-func (d *ProtoDecoder) number(f *protoField, value []byte, at unsafe.Pointer) {
-	switch f.read {
-	case readFloat32:
-		*(*float32)(at) = math.Float32frombits(binary.LittleEndian.Uint32(value))
-		return
-	case readFloat64:
-		*(*float64)(at) = math.Float64frombits(binary.LittleEndian.Uint64(value))
-		return
-	}
-	v, _ := binary.Uvarint(value)
-	switch f.read {
-	case readBool:
-		*(*bool)(at) = v != 0
-	case readInt:
-		*(*int)(at) = int(v)
-	case readInt32, readUint32:
-		*(*uint32)(at) = uint32(v)
-	default:
-		*(*uint64)(at) = v
-	}
-}
-
 // sliceHeader is a slice of any type.
 type sliceHeader struct {
 	data     unsafe.Pointer
 	len, cap int
-}
-
-// numbers reads one of several numbers, or some that are packed.
-func (d *ProtoDecoder) numbers(f *protoField, kind int, value []byte, at unsafe.Pointer) error {
-	slice := reflect.NewAt(f.typ, at).Elem()
-	add := func(value []byte) {
-		one := reflect.New(f.elemTyp)
-		d.number(f, value, one.UnsafePointer())
-		slice.Set(reflect.Append(slice, one.Elem()))
-	}
-	switch {
-	case kind == f.wire:
-		add(value)
-		return nil
-	case kind != bytesType:
-		return fmt.Errorf("it is of type %d, not %d", kind, f.wire)
-	}
-	for len(value) > 0 {
-		n := 0
-		switch f.wire {
-		case fixed32Type:
-			n = 4
-		case fixed64Type:
-			n = 8
-		default:
-			if _, n = binary.Uvarint(value); n <= 0 {
-				return varintError(n)
-			}
-		}
-		if n > len(value) {
-			return errCut
-		}
-		add(value[:n])
-		value = value[n:]
-	}
-	return nil
 }
 
 // many reads all values of a slice or a map that follow one another, from the first on,
@@ -287,7 +221,7 @@ func (d *ProtoDecoder) sliceRegion(f *protoField, region []byte, count int, at u
 			return errTwice
 		}
 		var ok bool
-		if key, ok = d.share.find(f.id, region); ok {
+		if key, ok = d.find(f, region); ok {
 			*slice = sliceHeader{key.pointer, key.count, key.count}
 			return nil
 		}
@@ -325,7 +259,7 @@ func (d *ProtoDecoder) grow(f *protoField, s sliceHeader, count int) (sliceHeade
 	if s.len > 0 {
 		capacity = max(n, 2*s.cap)
 	}
-	if err := d.spend(capacity, int(f.elemTyp.Size())); err != nil {
+	if err := d.room.spend(capacity, int(f.elemTyp.Size())); err != nil {
 		return s, err
 	}
 	fresh := reflect.MakeSlice(reflect.SliceOf(f.elemTyp), n, capacity)
@@ -345,14 +279,14 @@ func (d *ProtoDecoder) mapRegion(f *protoField, region []byte, count int, at uns
 			return errTwice
 		}
 		var ok bool
-		if key, ok = d.share.find(f.id, region); ok {
+		if key, ok = d.find(f, region); ok {
 			*to = key.pointer
 			return nil
 		}
 	}
 	m := reflect.NewAt(f.typ, at).Elem()
 	if m.IsNil() {
-		if err := d.spend(count, int(f.typ.Elem().Size())+16); err != nil {
+		if err := d.room.spend(count, int(f.typ.Elem().Size())+16); err != nil {
 			return err
 		}
 		m.Set(reflect.MakeMapWithSize(f.typ, count))

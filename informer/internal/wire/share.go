@@ -17,13 +17,18 @@ import (
 // size, and is in common from the second time on; so objects with nothing in common cost
 // no memory.
 //
+// Nor do they cost much time: where vainLooks in a row found nothing, at one place of the
+// objects, only every vainStep-th is looked for, until one is known again. A place is a
+// field, or a path of names.
+//
 // It may be used by one goroutine at a time; its zero value is not usable.
 type Share struct {
 	seed, check maphash.Seed
 	seen        []uint32 // a part of the hash of what was seen once
 	parts       map[uint64]part
-	sweepAt     int // so many parts
-	finds       int // how often something was looked for
+	sweepAt     int      // so many parts
+	finds       int      // how often something was looked for
+	vain        []uint16 // by place: looks in a row that found nothing
 
 	texts []string // by hash, the last of each
 }
@@ -44,6 +49,10 @@ const (
 	sweepMin  = 1 << 12
 
 	sweepFinds = 1 << 17 // between two sweeps
+
+	placesSize = 1 << 12
+	vainLooks  = 1 << 10
+	vainStep   = 16
 )
 
 // NewShare returns a Share in which there is nothing.
@@ -52,7 +61,7 @@ func NewShare() *Share { return newShare(seenSize, textsSize) }
 // NewTexts returns a Share of strings only.
 func NewTexts() *Share {
 	s := newShare(0, textsSize)
-	s.parts = nil
+	s.parts, s.vain = nil, nil
 	return s
 }
 
@@ -60,6 +69,7 @@ func newShare(seen, texts int) *Share {
 	return &Share{
 		seed: maphash.MakeSeed(), check: maphash.MakeSeed(),
 		seen: make([]uint32, seen), parts: map[uint64]part{}, sweepAt: sweepMin,
+		vain:  make([]uint16, placesSize),
 		texts: make([]string, texts),
 	}
 }
@@ -73,17 +83,34 @@ type found struct {
 	keep        bool
 }
 
-// find looks for what was made of data for a field.
-func (s *Share) find(field uint64, data []byte) (found, bool) {
-	if len(data) < shortPart || s.parts == nil {
-		return found{}, false
+// sharesParts reports whether s shares more than strings. No Share shares nothing.
+func (s *Share) sharesParts() bool { return s != nil && s.parts != nil }
+
+// worth reports whether to look for what is at a place. It counts as well: ask once for
+// each. Only a Share that shares parts may be asked.
+func (s *Share) worth(place uint64) bool {
+	vain := &s.vain[place%placesSize]
+	if *vain < vainLooks {
+		return true
 	}
+	if *vain++; *vain < vainLooks+vainStep {
+		return false
+	}
+	*vain = vainLooks
+	return true
+}
+
+// find looks for what was made of data for a field, at a place that is worth it. What
+// equal bytes of a field mean is equal, wherever they are.
+func (s *Share) find(place, field uint64, data []byte) (found, bool) {
 	if s.finds++; s.finds%sweepFinds == 0 {
 		s.Sweep()
 	}
 	hash := maphash.Bytes(s.seed, data) + field*0x9e3779b97f4a7c15
 	slot, mark := hash%uint64(len(s.seen)), uint32(hash>>32)|1
+	vain := &s.vain[place%placesSize]
 	if p, ok := s.parts[hash]; ok {
+		*vain = 0
 		check := maphash.Bytes(s.check, data)
 		if p.check == check {
 			if at := p.at.Value(); at != nil {
@@ -94,8 +121,10 @@ func (s *Share) find(field uint64, data []byte) (found, bool) {
 	}
 	if s.seen[slot] != mark {
 		s.seen[slot] = mark
+		*vain = min(*vain+1, vainLooks)
 		return found{}, false
 	}
+	*vain = 0
 	return found{hash: hash, check: maphash.Bytes(s.check, data), keep: true}, false
 }
 

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"runtime"
 	"testing"
+	"unsafe"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -91,6 +92,40 @@ func TestShareOfNothing(t *testing.T) {
 	}
 	if len(share.texts) != textsSize || len(share.seen) != seenSize {
 		t.Error("the tables have grown")
+	}
+}
+
+// Where nothing is in common, it is looked for now and then only; and always again, once
+// something is.
+func TestShareLooksLess(t *testing.T) {
+	share := NewShare()
+	d := sharingDecoder(t, share)
+	looks := func(from, to int) int {
+		before := share.finds
+		for i := from; i < to; i++ {
+			pod := new(corev1.Pod)
+			pod.Labels = map[string]string{"name": fmt.Sprint("pod-", i)}
+			decoded(t, d, pod)
+		}
+		return share.finds - before
+	}
+	if n := looks(0, vainLooks); n != vainLooks {
+		t.Fatalf("%d looks for %d labels", n, vainLooks)
+	}
+	if n := looks(vainLooks, 2*vainLooks); n != vainLooks/vainStep {
+		t.Errorf("%d looks for %d labels of which there were none twice", n, vainLooks)
+	}
+	pod := makePod(0)
+	labels := map[unsafe.Pointer]bool{}
+	var kept []*corev1.Pod
+	for range 3 * vainStep {
+		kept = append(kept, decoded(t, d, pod))
+	}
+	for _, pod := range kept[2*vainStep:] {
+		labels[reflect.ValueOf(pod.Labels).UnsafePointer()] = true
+	}
+	if len(labels) != 1 {
+		t.Errorf("%d times the same labels", len(labels))
 	}
 }
 
