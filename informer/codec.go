@@ -35,8 +35,8 @@ type codec struct {
 }
 
 // newCodec returns nil if objects of the type of obj are not read from streams. If they
-// are converted by somebody who may modify them, they have nothing in common but
-// strings.
+// are converted, by somebody who may modify them unless o says otherwise, they have
+// nothing in common but strings.
 func newCodec(obj runtime.Object, converted bool, o sourceOptions) (*codec, error) {
 	if isNil(obj) {
 		return nil, nil
@@ -52,7 +52,7 @@ func newCodec(obj runtime.Object, converted bool, o sourceOptions) (*codec, erro
 	c := &codec{want: expected(typ, obj.GetObjectKind().GroupVersionKind(), o.kind), limits: o.limits, mask: mask}
 	switch {
 	case o.alone:
-	case converted:
+	case converted && !o.shared:
 		c.share = wire.NewTexts()
 	default:
 		c.share = wire.NewShare()

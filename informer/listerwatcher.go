@@ -42,7 +42,7 @@ const patience = 500 * time.Millisecond
 //     as its functions are not replaced, are read object by object, as they come: no
 //     list is ever held whole, and what the sink holds is not decoded. What is equal in
 //     different objects is shared by them, see [WithoutSharing], unless convert is given:
-//     it gets objects that it may modify. It is given what a Streamer says that it
+//     it gets objects that it may modify, unless [WithSharing] says otherwise. It is given what a Streamer says that it
 //     sends; what NewListWatchFromClient returns is not read as a stream then, unless
 //     [WithObjectType] says what that sends.
 //   - Passes are streamed unless lw says by IsWatchListSemanticsUnSupported, as

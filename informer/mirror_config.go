@@ -35,7 +35,7 @@ type InformerConfig[T any] struct {
 
 	// SourceOptions say how ListerWatcher is read, such as [WithFields], which
 	// leaves out fields before they are decoded. Objects are the handler's, so
-	// they are read [WithoutSharing] in any case.
+	// they are read [WithoutSharing] in any case, and WithSharing is an error.
 	SourceOptions []SourceOption
 
 	// Source is an alternative to ListerWatcher, and makes its own T. If the handler

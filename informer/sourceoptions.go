@@ -24,6 +24,7 @@ type sourceOptions struct {
 	limits wire.Limits
 	kind   string
 	sent   runtime.Object // nil: nothing is said
+	shared bool
 	alone  bool
 	errs   []error
 }
@@ -119,7 +120,7 @@ func (o *sourceOptions) checkSent(own runtime.Object, typed, made bool) error {
 // an object or an array, unless a mask of [WithFields] leaves out some of it, and strings
 // up to 256 bytes. It takes less time, as what is equal is not decoded again, and is no
 // difference to those who do not modify objects. What a conversion gets, which may modify
-// it, shares strings only.
+// it, shares strings only, but [WithSharing].
 //
 // For objects that have nothing in common it is time spent in vain, and no memory. So what
 // is looked for 1024 times in a row and never found, at one place of the objects, is looked
@@ -129,6 +130,14 @@ func WithoutSharing() SourceOption {
 	return func(o *sourceOptions) { o.alone = true }
 }
 
+// WithSharing has objects that are converted share what others do, see [WithoutSharing].
+// The conversion must not modify what it gets, but may refer to parts of it in what it
+// returns: it is for one that takes some fields of each object. Where nothing is converted
+// it says nothing new. It is an error beside WithoutSharing, with which mirrors are read.
+func WithSharing() SourceOption {
+	return func(o *sourceOptions) { o.shared = true }
+}
+
 // gatherSource also returns what is wrong with the options.
 func gatherSource(opts []SourceOption) (sourceOptions, error) {
 	o := sourceOptions{limits: wire.DefaultLimits}
@@ -136,6 +145,9 @@ func gatherSource(opts []SourceOption) (sourceOptions, error) {
 		if opt != nil {
 			opt(&o)
 		}
+	}
+	if o.shared && o.alone {
+		o.errs = append(o.errs, errors.New("WithSharing and WithoutSharing: leave out one of them; objects of a mirror are its handler's, and share nothing"))
 	}
 	return o, errors.Join(o.errs...)
 }

@@ -90,10 +90,14 @@ func TestSourceOptions(t *testing.T) {
 			<-ran
 
 			source := informer.FromListerWatcher[*corev1.Pod](lw, nil)
-			for want, err := range map[string]error{
+			errs := map[string]error{
 				`"spec.nodeNam"`: failure(construct(lw, nil, informer.WithFields("spec.nodeNam"))),
 				"SourceOptions":  failure(construct(nil, source, informer.WithFields("spec"))),
-			} {
+			}
+			if name == "mirror" {
+				errs["WithSharing"] = failure(construct(lw, nil, informer.WithSharing()))
+			}
+			for want, err := range errs {
 				if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "pods") {
 					t.Errorf("got %v, want it to say %s", err, want)
 				}

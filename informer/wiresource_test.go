@@ -294,17 +294,18 @@ func TestWithFields(t *testing.T) {
 // What is wrong with the options is an error of the construction.
 func TestSourceOptionErrors(t *testing.T) {
 	lw := answers{format: runtime.ContentTypeJSON}.listWatch(t)
-	for want, opt := range map[string]informer.SourceOption{
-		`"spec.nodeNam"`:        informer.WithFields("spec.nodeNam"),
-		`"spec..nodeName"`:      informer.WithFields("spec..nodeName"),
-		`"metadata.name.first"`: informer.WithFields("metadata.labels", "metadata.name.first"),
-		"WithObjectLimit(0)":    informer.WithObjectLimit(0),
-		`"metadata.labels[app"`: informer.WithFields("metadata.labels[app"),
-		`"status.conditions.0"`: informer.WithFields("status.conditions[0]"),
+	for want, opts := range map[string][]informer.SourceOption{
+		`"spec.nodeNam"`:        {informer.WithFields("spec.nodeNam")},
+		`"spec..nodeName"`:      {informer.WithFields("spec..nodeName")},
+		`"metadata.name.first"`: {informer.WithFields("metadata.labels", "metadata.name.first")},
+		"WithObjectLimit(0)":    {informer.WithObjectLimit(0)},
+		`"metadata.labels[app"`: {informer.WithFields("metadata.labels[app")},
+		`"status.conditions.0"`: {informer.WithFields("status.conditions[0]")},
+		"leave out one of them": {informer.WithoutSharing(), informer.WithSharing()},
 	} {
 		for name, lw := range map[string]cache.ListerWatcher{"stream": lw, "not": hidden{lw}} {
 			_, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-				Source: informer.FromListerWatcher[*corev1.Pod](lw, nil, opt), Sink: newChanSink[*corev1.Pod](),
+				Source: informer.FromListerWatcher[*corev1.Pod](lw, nil, opts...), Sink: newChanSink[*corev1.Pod](),
 			})
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s, %s: %v", want, name, err)
@@ -332,15 +333,24 @@ func TestWithObjectLimit(t *testing.T) {
 	}
 }
 
-// What is equal in objects is in memory once, unless that is not wanted.
+// sameIf is a conversion to the same object, nil if there is to be none.
+func sameIf[T runtime.Object](convert bool) func(runtime.Object) (T, error) {
+	if !convert {
+		return nil
+	}
+	return func(obj runtime.Object) (T, error) { return obj.(T), nil }
+}
+
+// What is equal in objects is in memory once, unless that is not wanted, or somebody
+// converts who may modify them.
 func TestSharing(t *testing.T) {
 	type parts struct{ containers, labels, annotations uintptr }
 	of := func(containers, labels, annotations any) parts {
 		at := func(v any) uintptr { return reflect.ValueOf(v).Pointer() }
 		return parts{at(containers), at(labels), at(annotations)}
 	}
-	typed := func(lw cache.ListerWatcher, opts ...informer.SourceOption) (all []parts) {
-		pods, _, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](lw, nil, opts...))
+	typed := func(lw cache.ListerWatcher, convert bool, opts ...informer.SourceOption) (all []parts) {
+		pods, _, err := listedBy(t, informer.FromListerWatcher(lw, sameIf[*corev1.Pod](convert), opts...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -349,8 +359,8 @@ func TestSharing(t *testing.T) {
 		}
 		return all
 	}
-	untyped := func(lw cache.ListerWatcher, opts ...informer.SourceOption) (all []parts) {
-		pods, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil, opts...))
+	untyped := func(lw cache.ListerWatcher, convert bool, opts ...informer.SourceOption) (all []parts) {
+		pods, _, err := listedBy(t, informer.FromListerWatcher(lw, sameIf[*unstructured.Unstructured](convert), opts...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -362,25 +372,33 @@ func TestSharing(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		format string
-		read   func(cache.ListerWatcher, ...informer.SourceOption) []parts
+		sent   runtime.Object
+		read   func(cache.ListerWatcher, bool, ...informer.SourceOption) []parts
 	}{
-		"protobuf":     {runtime.ContentTypeProtobuf, typed},
-		"JSON":         {runtime.ContentTypeJSON, typed},
-		"unstructured": {runtime.ContentTypeJSON, untyped},
+		"protobuf":     {runtime.ContentTypeProtobuf, &corev1.Pod{}, typed},
+		"JSON":         {runtime.ContentTypeJSON, &corev1.Pod{}, typed},
+		"unstructured": {runtime.ContentTypeJSON, &unstructured.Unstructured{}, untyped},
 	} {
 		lw := answers{format: test.format, list: encode(t, test.format, wirePods(10))}.listWatch(t)
-		for _, alone := range []bool{false, true} {
-			var opts []informer.SourceOption
-			if alone {
-				opts = append(opts, informer.WithoutSharing())
-			}
-			all := test.read(lw, opts...)
+		sent := informer.WithObjectType(test.sent)
+		for _, how := range []struct {
+			convert, shared bool
+			opts            []informer.SourceOption
+		}{
+			{false, true, nil},
+			{false, true, []informer.SourceOption{informer.WithSharing()}},
+			{false, false, []informer.SourceOption{informer.WithoutSharing()}},
+			{true, false, []informer.SourceOption{sent}},
+			{true, true, []informer.SourceOption{sent, informer.WithSharing()}},
+			{true, false, []informer.SourceOption{sent, informer.WithoutSharing()}},
+		} {
+			all := test.read(lw, how.convert, how.opts...)
 			a, b := all[8], all[9]
-			if same := a.containers == b.containers; same == alone {
-				t.Errorf("%s, alone %v: the same containers %v", name, alone, same)
+			if same := a.containers == b.containers; same != how.shared {
+				t.Errorf("%s, %+v: the same containers %v", name, how, same)
 			}
-			if same := a.labels == b.labels; same == alone {
-				t.Errorf("%s, alone %v: the same labels %v", name, alone, same)
+			if same := a.labels == b.labels; same != how.shared {
+				t.Errorf("%s, %+v: the same labels %v", name, how, same)
 			}
 			if a.annotations == b.annotations {
 				t.Errorf("%s: what differs is the same", name)

@@ -172,7 +172,8 @@ func WithErrorHandler(handler ErrorHandler) EventsOpt {
 // WithSourceOptions says how objects are read: see [informer.WithFields], which leaves
 // fields out of them, [informer.WithoutSharing] and [informer.WithObjectLimit]. With a
 // transform, [informer.WithObjectType] has what informer.NewListWatchFromClient returns
-// read as a stream. They do not apply to [NewFromSource].
+// read as a stream, and [informer.WithSharing] has what it returns share parts. They do
+// not apply to [NewFromSource].
 func WithSourceOptions(opts ...informer.SourceOption) Option {
 	return func(o *options) { o.source = append(o.source, opts...) }
 }

@@ -40,6 +40,7 @@ func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstru
 	}
 	reader := &scopeReader{Engine: e, scope: s}
 	return source{contact: contact, reader: reader, Resource: resource.New[*unstructured.Unstructured](lc, reader,
+		resource.WithSourceOptions(informer.WithSharing()), // trim modifies nothing
 		resource.WithSourceOptions(reader.mask()...),
 		resource.WithName(s.String()),
 		resource.WithLogger(e.cfg.Log),

@@ -35,8 +35,8 @@ var (
 // and status, such as the data of a Secret. What Keep says is left. An object of a
 // kind in ByKind loses nothing but the managed fields, unless Keep has the kind.
 //
-// Compute says the same of an object before and after. Nothing below the metadata,
-// the spec and the status is modified. A nil obj is left alone.
+// Compute says the same of an object before and after. Its maps and slices are not
+// modified, but replaced where something is taken. A nil obj is left alone.
 func (r *Rules) Trim(obj *unstructured.Unstructured) {
 	if obj == nil || obj.Object == nil {
 		return
@@ -44,9 +44,8 @@ func (r *Rules) Trim(obj *unstructured.Unstructured) {
 	kind := obj.GroupVersionKind().GroupKind()
 	keep, whole := r.trimKeep(kind)
 	if whole {
-		if metadata, ok := obj.Object["metadata"].(map[string]any); ok {
-			delete(metadata, "managedFields")
-		}
+		obj.Object = maps.Clone(obj.Object)
+		trimSet(obj.Object, "metadata", trimWithout(obj.Object["metadata"], "managedFields"))
 		return
 	}
 	old := obj.Object
@@ -168,10 +167,10 @@ func trimSection(v any, names []string) any {
 	return picked
 }
 
-// trimWithout returns a copy of the object v without a field.
+// trimWithout returns the object v without a field: a copy, unless it has none.
 func trimWithout(v any, name string) any {
 	fields, ok := v.(map[string]any)
-	if !ok {
+	if _, has := fields[name]; !ok || !has {
 		return v
 	}
 	rest := maps.Clone(fields)

@@ -86,7 +86,11 @@ func TestTrimKeeps(t *testing.T) {
 			rules.Keep = map[schema.GroupKind][]string{kind: c.keep}
 		}
 		obj := rulesObject(t, object)
+		old := obj.Object
 		rules.Trim(obj)
+		if before := rulesObject(t, object); !reflect.DeepEqual(old, before.Object) {
+			t.Errorf("%s: modified to %v", name, old)
+		}
 		if want := rulesObject(t, c.want); !reflect.DeepEqual(obj.Object, want.Object) {
 			t.Errorf("%s\ngot  %v\nwant %v", name, obj.Object, want.Object)
 		}

@@ -147,7 +147,10 @@ func newOurReader(t wireTask, subscribers []func()) (wireReader, error) {
 	return r, nil
 }
 
-// newFieldsReader reads the four fields that smallPod has, as pods.
+// fourFields are those that smallPod has.
+var fourFields = informer.WithFields("metadata.labels", "spec.nodeName", "status.podIP", "status.phase")
+
+// newFieldsReader reads four fields, as pods.
 func newFieldsReader(t wireTask, subscribers []func()) (wireReader, error) {
 	client, err := t.client()
 	if err != nil {
@@ -155,7 +158,7 @@ func newFieldsReader(t wireTask, subscribers []func()) (wireReader, error) {
 	}
 	r := &keepingReader[*corev1.Pod]{}
 	r.open(informer.NewListWatchFromClient(client, t.resource().Resource, metav1.NamespaceAll), subscribers,
-		resource.WithSourceOptions(informer.WithFields("metadata.labels", "spec.nodeName", "status.podIP", "status.phase")))
+		resource.WithSourceOptions(fourFields))
 	return r, nil
 }
 

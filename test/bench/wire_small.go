@@ -5,16 +5,14 @@ package main
 
 import (
 	"context"
-	"io"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -41,21 +39,6 @@ func smallPodOf(pod *corev1.Pod) (*smallPod, error) {
 	}, nil
 }
 
-// podStreamer is what lists and watches pods for a resource of another type: it says what
-// the server sends, so that this is read as a stream all the same.
-type podStreamer struct {
-	cache.ListerWatcher
-	client *rest.RESTClient
-}
-
-// Stream implements informer.Streamer.
-func (s podStreamer) Stream(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
-	return s.client.Get().Resource("pods").VersionedParams(&opts, scheme.ParameterCodec).Stream(ctx)
-}
-
-// ObjectType implements informer.Streamer.
-func (podStreamer) ObjectType() runtime.Object { return &corev1.Pod{} }
-
 // smallReader is a Resource that transforms.
 type smallReader struct{ ourReader[*smallPod] }
 
@@ -64,12 +47,10 @@ func newSmallReader(t wireTask, subscribers []func()) (wireReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	lw, err := t.listWatch()
-	if err != nil {
-		return nil, err
-	}
 	r := &smallReader{}
-	r.open(podStreamer{lw, client}, subscribers, resource.WithTransform(smallPodOf))
+	r.open(informer.NewListWatchFromClient(client, t.resource().Resource, metav1.NamespaceAll), subscribers,
+		resource.WithTransform(smallPodOf),
+		resource.WithSourceOptions(fourFields, informer.WithObjectType(&corev1.Pod{}), informer.WithSharing()))
 	return r, nil
 }
 
