@@ -97,16 +97,19 @@ func (a answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(a.watch)
 }
 
-func (a answers) listWatch(t testing.TB) *informer.ListWatch {
+func (a answers) listWatch(t testing.TB) *informer.ListWatch { return listWatchOf(t, a.format, a) }
+
+// listWatchOf reads what a server answers.
+func listWatchOf(t testing.TB, format string, answers http.Handler) *informer.ListWatch {
 	t.Helper()
-	s := httptest.NewServer(a)
+	s := httptest.NewServer(answers)
 	t.Cleanup(s.Close)
 	client := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(client.CloseIdleConnections)
 	c, err := rest.RESTClientForConfigAndClient(&rest.Config{
 		Host: s.URL, APIPath: "/api", QPS: -1,
 		ContentConfig: rest.ContentConfig{
-			ContentType: a.format, AcceptContentTypes: a.format, GroupVersion: &corev1.SchemeGroupVersion,
+			ContentType: format, AcceptContentTypes: format, GroupVersion: &corev1.SchemeGroupVersion,
 			NegotiatedSerializer: serializer.NewCodecFactory(clientscheme.Scheme).WithoutConversion(),
 		},
 	}, client)
