@@ -5,6 +5,7 @@ package resource
 
 import (
 	"math/bits"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -45,8 +46,9 @@ const (
 // slots are numbered from 1, the lowest free number first. They do not move, and the
 // memory of many goes when few are in use. The zero value has none in use.
 type slots[T runtime.Object] struct {
-	blocks []*block[T] // nil: free
-	open   int         // those before are full
+	blocks []*block[T] // nil: free, the last one is not
+	vacant []uint64    // a bit for each block that has a free slot
+	from   int         // of vacant, what is before is zero
 	spare  *block[T]   // for the next that is needed
 }
 
@@ -60,22 +62,31 @@ const blockSize = 64
 
 // take returns a slot, which is zero.
 func (s *slots[T]) take() (mark, *slot[T]) {
-	for s.open < len(s.blocks) && s.blocks[s.open] != nil && s.blocks[s.open].free == 0 {
-		s.open++
+	for s.from < len(s.vacant) && s.vacant[s.from] == 0 {
+		s.from++
 	}
-	if s.open == len(s.blocks) {
+	in := len(s.blocks)
+	if s.from < len(s.vacant) {
+		in = s.from*64 + bits.TrailingZeros64(s.vacant[s.from])
+	} else {
 		s.blocks = append(s.blocks, nil)
+		if s.from = in / 64; s.from == len(s.vacant) {
+			s.vacant = append(s.vacant, 0)
+		}
+		s.vacant[s.from] |= 1 << (in % 64)
 	}
-	b := s.blocks[s.open]
+	b := s.blocks[in]
 	if b == nil {
 		if b, s.spare = s.spare, nil; b == nil {
 			b = &block[T]{free: ^uint64(0)}
 		}
-		s.blocks[s.open] = b
+		s.blocks[in] = b
 	}
 	at := bits.TrailingZeros64(b.free)
-	b.free &^= 1 << at
-	return mark(s.open*blockSize + at + 1), &b.slots[at]
+	if b.free &^= 1 << at; b.free == 0 {
+		s.vacant[s.from] &^= 1 << (in % 64)
+	}
+	return mark(in*blockSize + at + 1), &b.slots[at]
 }
 
 // at is the slot of that number. It must be in use.
@@ -89,16 +100,23 @@ func (s *slots[T]) give(m mark) {
 	b := s.blocks[in]
 	b.slots[at] = slot[T]{}
 	b.free |= 1 << at
-	s.open = min(s.open, in)
-	if b.free != ^uint64(0) {
-		return
+	s.vacant[in/64] |= 1 << (in % 64)
+	s.from = min(s.from, in/64)
+	if b.free == ^uint64(0) {
+		s.spare, s.blocks[in] = b, nil
+		s.trim()
 	}
-	s.spare, s.blocks[in] = b, nil
+}
+
+// trim lets go of blocks at the end that are free.
+func (s *slots[T]) trim() {
 	last := len(s.blocks)
 	for last > 0 && s.blocks[last-1] == nil {
 		last--
+		s.vacant[last/64] &^= 1 << (last % 64)
 	}
-	if s.blocks = s.blocks[:last]; cap(s.blocks) > blockSize && last < cap(s.blocks)/4 {
-		s.blocks = append([]*block[T](nil), s.blocks...)
+	s.blocks, s.vacant = s.blocks[:last], s.vacant[:(last+63)/64]
+	if cap(s.blocks) > blockSize && last < cap(s.blocks)/4 {
+		s.blocks, s.vacant = slices.Clone(s.blocks), slices.Clone(s.vacant)
 	}
 }

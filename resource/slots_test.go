@@ -4,7 +4,9 @@
 package resource
 
 import (
+	"context"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -75,9 +77,9 @@ func TestKeysAtRest(t *testing.T) {
 			r := startRig(t)
 			color := func(p *corev1.Pod) { p.Labels = map[string]string{"color": []string{"red", "blue"}[rng.IntN(2)]} }
 			red := func(p *corev1.Pod) bool { return p.Labels["color"] == "red" }
-			follow := func(from Resource[*corev1.Pod], failing int) {
+			follow := func(ctx context.Context, from Resource[*corev1.Pod], failing int) {
 				answers := rand.New(rand.NewPCG(round, uint64(failing)))
-				events := from.Events(t.Context(), after(time.Second))
+				events := from.Events(ctx, after(time.Second))
 				go func() {
 					for e := range events {
 						if answers.IntN(100) < failing {
@@ -92,27 +94,34 @@ func TestKeysAtRest(t *testing.T) {
 			change := func() {
 				name := fmt.Sprint("pod-", rng.IntN(keys))
 				switch {
-				case !there[name]:
+				case !there[name] || rng.IntN(4) == 0:
 					r.upsertAs(name, fmt.Sprint("uid-", r.version), color)
 				case rng.IntN(3) == 0:
 					r.delete(name)
 				default:
-					r.upsert(name, color)
+					held, _ := r.view.store.GetMeta(podKey(name))
+					r.upsertAs(name, string(held.UID), color)
 				}
 				_, there[name] = r.view.store.GetMeta(podKey(name))
 				if rng.IntN(4) == 0 {
 					time.Sleep(time.Millisecond)
 				}
+				r.view.hub.mu.Lock()
+				defer r.view.hub.mu.Unlock()
+				r.view.hub.checkSlots(t)
 			}
-			follow(r.view, 0)
-			follow(Filter[*corev1.Pod](r.view, red), 30)
+			brief, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			follow(t.Context(), r.view, 0)
+			follow(brief, r.view, 50)
+			follow(t.Context(), Filter[*corev1.Pod](r.view, red), 30)
 			r.begin()
 			for range 3 * keys {
 				change()
 			}
 			r.commit()
-			follow(r.view, 60)
-			follow(Filter[*corev1.Pod](r.view, red), 0)
+			follow(t.Context(), r.view, 60)
+			follow(t.Context(), Filter[*corev1.Pod](r.view, red), 0)
 			for range 3 * keys {
 				change()
 			}
@@ -120,6 +129,7 @@ func TestKeysAtRest(t *testing.T) {
 			synctest.Wait()
 			r.view.hub.mu.Lock()
 			defer r.view.hub.mu.Unlock()
+			r.view.hub.checkSlots(t)
 			r.view.hub.checkAtRest(t)
 		})
 	}
@@ -127,10 +137,9 @@ func TestKeysAtRest(t *testing.T) {
 
 // checkAtRest checks what is remembered when nobody has anything more to be told.
 func (h *hub[T]) checkAtRest(t *testing.T) {
-	if len(h.subs) == 0 || len(h.ghosts) != 0 {
+	if len(h.subs) != 4 || len(h.ghosts) != 0 {
 		t.Errorf("%d subscribers, %d ghosts", len(h.subs), len(h.ghosts))
 	}
-	refs := make([]int32, len(h.nodes))
 	for _, s := range h.subs {
 		if len(s.slots.blocks) != 0 {
 			t.Errorf("slots are in use, of %d blocks", len(s.slots.blocks))
@@ -150,14 +159,56 @@ func (h *hub[T]) checkAtRest(t *testing.T) {
 			if is != want {
 				t.Errorf("key %d: mark %d, want %d", id, is, want)
 			}
-			if is == shown {
-				refs[id]++
-			}
 		}
 	}
+}
+
+// checkSlots checks what is so at any time.
+func (h *hub[T]) checkSlots(t *testing.T) {
+	refs := make([]int32, len(h.nodes))
+	for _, s := range h.subs {
+		used := 0
+		for id, m := range s.marks {
+			gone := h.nodes[id].current() == nil
+			switch {
+			case m > 0:
+				used++
+				refs[id]++
+				if flags := s.slots.at(m).flags; flags&(isQueued|isIssued|isDelayed) == 0 || flags&isQueued != 0 && flags&isIssued != 0 {
+					t.Errorf("key %d: a slot with flags %b", id, flags)
+				}
+			case m == shown:
+				refs[id]++
+			}
+			if (m == shown || m == hidden) && gone {
+				t.Errorf("key %d is gone, its mark is %d", id, m)
+			}
+			if id := int32(id); id != syncID && id >= s.cursor && id < s.limit && m != unseen {
+				t.Errorf("key %d is yet to be replayed, its mark is %d", id, m)
+			}
+		}
+		for _, b := range s.slots.blocks {
+			if b != nil {
+				used -= bits.OnesCount64(^b.free)
+			}
+		}
+		if used != 0 {
+			t.Errorf("%d more keys than slots in use", used)
+		}
+	}
+	free := map[int32]int{}
+	for _, id := range h.free {
+		free[id]++
+	}
 	for id, n := range h.nodes {
-		if n.refs != refs[id] {
-			t.Errorf("key %d: %d references, want %d", id, n.refs, refs[id])
+		if n.refs != refs[id] || n.gone && n.refs == 0 {
+			t.Errorf("key %d: %d references, want %d; gone %t", id, n.refs, refs[id], n.gone)
+		}
+		if n.gone && h.ghosts[n.rec.Key()] != int32(id) {
+			t.Errorf("key %d is gone, and no ghost", id)
+		}
+		if want := map[bool]int{true: 1}[n.rec == nil]; int32(id) != syncID && free[int32(id)] != want {
+			t.Errorf("key %d is free %d times, want %d", id, free[int32(id)], want)
 		}
 	}
 }
