@@ -87,6 +87,17 @@ func TestStatusIsBounded(t *testing.T) {
 	}
 }
 
+// A member for which there is no room left at all is an error as well.
+func TestStatusFillsItsRoom(t *testing.T) {
+	for n := small.Object - 15; n <= small.Object; n++ {
+		body := `{"message":"` + strings.Repeat("x", n) + `","reason":"x","kind":"Status"}`
+		_, _, err := readAll(strings.NewReader(body), small)
+		if err == nil || !strings.Contains(err.Error(), "the limit") {
+			t.Errorf("%d bytes of %d: %v", n, small.Object, err)
+		}
+	}
+}
+
 // A Status instead of events, or after some.
 func TestStatusInsteadOfEvent(t *testing.T) {
 	const status = ` {"kind":"Status","metadata":{},"status":"Failure","code":410}`
