@@ -18,8 +18,8 @@ import (
 // no memory.
 //
 // Nor do they cost much time: where vainLooks in a row found nothing, at one place of the
-// objects, only every vainStep-th is looked for, until one is known again. A place is a
-// field, or a path of names.
+// objects, only one of vainStep is looked for, by chance, until one is known again. A place
+// is a field, or a path of names.
 //
 // It may be used by one goroutine at a time; its zero value is not usable.
 type Share struct {
@@ -29,6 +29,7 @@ type Share struct {
 	sweepAt     int      // so many parts
 	finds       int      // how often something was looked for
 	vain        []uint16 // by place: looks in a row that found nothing
+	chance      uint64   // of what is looked for all the same
 
 	texts []string // by hash, the last of each
 }
@@ -69,7 +70,7 @@ func newShare(seen, texts int) *Share {
 	return &Share{
 		seed: maphash.MakeSeed(), check: maphash.MakeSeed(),
 		seen: make([]uint32, seen), parts: map[uint64]part{}, sweepAt: sweepMin,
-		vain:  make([]uint16, placesSize),
+		vain: make([]uint16, placesSize), chance: 1,
 		texts: make([]string, texts),
 	}
 }
@@ -86,18 +87,18 @@ type found struct {
 // sharesParts reports whether s shares more than strings. No Share shares nothing.
 func (s *Share) sharesParts() bool { return s != nil && s.parts != nil }
 
-// worth reports whether to look for what is at a place. It counts as well: ask once for
-// each. Only a Share that shares parts may be asked.
+// worth reports whether to look for what is at a place. Only a Share that shares parts may
+// be asked.
 func (s *Share) worth(place uint64) bool {
-	vain := &s.vain[place%placesSize]
-	if *vain < vainLooks {
+	if s.vain[place%placesSize] < vainLooks {
 		return true
 	}
-	if *vain++; *vain < vainLooks+vainStep {
-		return false
-	}
-	*vain = vainLooks
-	return true
+	// Not each n-th: objects have as many things at a place again and again, and it might
+	// always be the same one of them. This is xorshift64.
+	s.chance ^= s.chance << 13
+	s.chance ^= s.chance >> 7
+	s.chance ^= s.chance << 17
+	return s.chance>>32%vainStep == 0
 }
 
 // find looks for what was made of data for a field, at a place that is worth it. What
