@@ -22,7 +22,7 @@ var common = NewShare()
 // without one.
 func sameShared(t *testing.T, decode func(*Share) (any, error), want any, wantErr error) {
 	t.Helper()
-	clear(common.vain)
+	clear(common.vain.at)
 	var kept []any // which keeps alive what is found
 	for i := range 4 {
 		got, err := decode(common)
