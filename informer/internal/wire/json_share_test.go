@@ -29,6 +29,7 @@ func sameShared(t *testing.T, decode func(*Share) (any, error), want any, wantEr
 		if fmt.Sprint(err) != fmt.Sprint(wantErr) {
 			t.Fatalf("shared, the %d. time: %v, not %v", i, err, wantErr)
 		}
+		sayQuantities(reflect.ValueOf(got))
 		if err == nil && !reflect.DeepEqual(got, want) {
 			t.Fatalf("shared, the %d. time: %s, not %s", i, toJSON(t, got), toJSON(t, want))
 		}

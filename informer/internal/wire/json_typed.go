@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -102,6 +103,7 @@ var (
 	unmarshaler     = reflect.TypeFor[json.Unmarshaler]()
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 	timeType        = reflect.TypeFor[metav1.Time]()
+	quantityType    = reflect.TypeFor[resource.Quantity]()
 	intOrStringType = reflect.TypeFor[intstr.IntOrString]()
 )
 
@@ -130,6 +132,8 @@ func (c *compiler) compile(t reflect.Type, mask Mask, path string) (func(*decode
 		return decodeTime, nil
 	case t == intOrStringType:
 		return decodeIntOrString, nil
+	case t == quantityType:
+		return decodeQuantity, nil
 	case own:
 		return decodeOwn, nil
 	case text:

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -137,6 +138,19 @@ func decodeOwn(d *decoder, v reflect.Value) error {
 	}
 	return nil
 }
+
+// decodeQuantity is what the type does itself.
+func decodeQuantity(d *decoder, v reflect.Value) error {
+	err := decodeOwn(d, v)
+	if err == nil {
+		say(v.Addr().Interface().(*resource.Quantity))
+	}
+	return err
+}
+
+// say has a quantity make its text, which it does for whoever asks first: several may ask
+// at once where it is in common.
+func say(q *resource.Quantity) { _ = q.String() }
 
 // decodeTime is what the type does itself, without a decoder for the text.
 func decodeTime(d *decoder, v reflect.Value) error {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"reflect"
 	"unsafe"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // ProtoDecoder makes objects of a type of their bytes in protobuf, as the generated
@@ -67,7 +69,12 @@ func (d *ProtoDecoder) decode(o *Object, p unsafe.Pointer) error {
 // message reads data into the value at p, which is of the type of m.
 func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error {
 	if m.method {
-		return reflect.NewAt(m.typ, p).Interface().(protoUnmarshaler).Unmarshal(data)
+		into := reflect.NewAt(m.typ, p).Interface()
+		err := into.(protoUnmarshaler).Unmarshal(data)
+		if q, ok := into.(*resource.Quantity); ok && err == nil {
+			say(q)
+		}
+		return err
 	}
 	if d.depth == maxDepth {
 		return fmt.Errorf("more than %d messages in one another", maxDepth)
