@@ -39,7 +39,8 @@ func NewJSONDecoder(t reflect.Type, mask Mask) (*JSONDecoder, error) {
 // says. What it makes is what sigs.k8s.io/json does, case-sensitively; but where that
 // goes on behind a value that does not fit its field, this ends. Errors are an [*Error]
 // of the place in raw, and leave into in any state; that an object takes more than 64
-// times its bytes in memory, and 4 MiB, is one.
+// times its bytes in memory, and 4 MiB, is one. What a type makes that has an UnmarshalJSON
+// is estimated: by how many objects it is made of, and the largest thing that the type has.
 //
 // What is equal is in common with other objects of the share; nil is nothing. As that must
 // not be changed, an object in which a name comes twice, so that the second time adds to
@@ -135,7 +136,7 @@ func (c *compiler) compile(t reflect.Type, mask Mask, path string) (func(*decode
 	case t == quantityType:
 		return decodeQuantity, nil
 	case own:
-		return decodeOwn, nil
+		return decodeOwnWith(reach(t, map[reflect.Type]bool{})), nil
 	case text:
 		return unsupported("it is made of text")
 	case t == reflect.TypeFor[json.Number]():

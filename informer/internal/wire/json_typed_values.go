@@ -125,12 +125,29 @@ func decodeAny(mask Mask) func(*decoder, reflect.Value) error {
 }
 
 // decodeOwn leaves it to the type, a null as well.
-func decodeOwn(d *decoder, v reflect.Value) error {
+func decodeOwn(d *decoder, v reflect.Value) error { return d.own(v, 0) }
+
+// decodeOwnWith leaves it to a type in which each thing takes a size at most.
+func decodeOwnWith(size int) func(*decoder, reflect.Value) error {
+	if size <= anySize {
+		return decodeOwn
+	}
+	return func(d *decoder, v reflect.Value) error { return d.own(v, size) }
+}
+
+func (d *decoder) own(v reflect.Value, size int) error {
 	d.peek()
 	at := d.at
 	raw, err := d.skip()
 	if err != nil {
 		return err
+	}
+	if size > 0 {
+		d.at = at
+		if err := d.spend(things(raw), size); err != nil {
+			return err
+		}
+		d.at += len(raw)
 	}
 	if err := v.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(raw); err != nil {
 		d.at = at

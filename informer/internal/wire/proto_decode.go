@@ -44,6 +44,10 @@ func NewProtoDecoder(typ reflect.Type, mask Mask, share *Share) (*ProtoDecoder, 
 // What is shared must not be changed. So an object in which something comes twice that
 // may be shared, to which the second time adds, as no server sends it, is read once more
 // by itself.
+//
+// That the slices and maps of an object take more than 64 times its bytes in memory, and
+// 4 MiB, is an error; but what types take is not known that are no structs of fields in
+// protobuf, and so have only their Unmarshal.
 func (d *ProtoDecoder) Decode(o *Object, into any) error {
 	v := reflect.ValueOf(into)
 	if v.Kind() != reflect.Pointer || v.Type().Elem() != d.root.typ || v.IsNil() {
