@@ -29,6 +29,7 @@ type Share struct {
 	parts       map[uint64]part
 	sweepAt     int           // so many parts
 	finds       int           // how often something was looked for
+	swept       int           // finds at the last sweep
 	vain        table[uint16] // by place: looks in a row that found nothing; grows with seen
 	chance      uint64        // of what is looked for all the same
 
@@ -104,8 +105,8 @@ func (s *Share) worth(place uint64) bool {
 // find looks for what was made of data for a field, at a place that is worth it. What
 // equal bytes of a field mean is equal, wherever they are.
 func (s *Share) find(place, field uint64, data []byte) (found, bool) {
-	if s.finds++; s.finds%sweepFinds == 0 {
-		s.Sweep()
+	if s.finds++; s.finds-s.swept >= sweepFinds {
+		s.sweep()
 	}
 	hash := maphash.Bytes(s.seed, data) + field*0x9e3779b97f4a7c15
 	vain := s.vain.place(place)
@@ -136,17 +137,22 @@ func (s *Share) keep(f found, made unsafe.Pointer, count int) {
 		return
 	}
 	if len(s.parts) >= s.sweepAt {
-		s.Sweep()
+		s.sweep()
 	}
 	s.parts[f.hash] = part{check: f.check, at: weak.Make((*byte)(made)), count: count}
 }
 
 // Sweep forgets what nobody has any more. It comes by itself now and then; the end of
-// a list is a good time for it.
+// a list, or of a page of it, is a good time for it. It does nothing where less was looked
+// for since the last time than there is to go through, so it may be called often.
 func (s *Share) Sweep() {
-	if !s.sharesParts() {
-		return
+	if s.sharesParts() && s.finds-s.swept >= len(s.parts) {
+		s.sweep()
 	}
+}
+
+func (s *Share) sweep() {
+	s.swept = s.finds
 	left := 0
 	for _, p := range s.parts {
 		if p.at.Value() != nil {

@@ -76,6 +76,36 @@ func TestShareForgets(t *testing.T) {
 	}
 }
 
+// Pages of a list, each with a sweep at its end, take time that is linear.
+func TestSweepOfPages(t *testing.T) {
+	const parts, pages, each = 20_000, 100, 20
+	share := NewShare()
+	var kept []any
+	for i := range parts {
+		for range 2 {
+			kept = append(kept, unstructuredOf(t, fmt.Sprintf(`{"a":{"id":"number-%d"}}`, i), share))
+		}
+	}
+	if len(share.parts) < parts*9/10 {
+		t.Fatalf("%d parts", len(share.parts))
+	}
+	gone, before := 0, share.finds
+	for page := range pages {
+		for i := range each {
+			kept = append(kept, unstructuredOf(t, fmt.Sprintf(`{"a":{"id":"number-%d"}}`, page*each+i), share))
+		}
+		swept := share.swept
+		share.Sweep()
+		if share.swept != swept {
+			gone += len(share.parts)
+		}
+	}
+	if finds := share.finds - before; gone > finds+parts {
+		t.Errorf("%d parts were gone through for %d that were looked for", gone, finds)
+	}
+	runtime.KeepAlive(kept)
+}
+
 // Objects with nothing in common leave nothing behind but tables that have a bound.
 func TestShareOfNothing(t *testing.T) {
 	share := NewShare()
