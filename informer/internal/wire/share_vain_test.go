@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -108,5 +109,40 @@ func TestShareFindsAgainUnstructured(t *testing.T) {
 			t.Errorf("%s: %d in memory of 5000 that are equal", name, len(different))
 		}
 		runtime.KeepAlive(kept)
+	}
+}
+
+// Names that begin alike, as many do, have places of their own.
+func TestPlacesOfNames(t *testing.T) {
+	at := func(name string) uint64 { return step(0, []byte(name)) % placesSize }
+	for _, pair := range [][2]string{{"env", "eqv"}, {"limits", "liable"}, {"volumes", "vobcdef"}} {
+		if at(pair[0]) == at(pair[1]) {
+			t.Errorf("%s and %s have a place in common", pair[0], pair[1])
+		}
+	}
+	names, places := 0, map[uint64]int{}
+	for length := range 9 {
+		for a := 'a'; a <= 'z'; a++ {
+			for b := 'a'; b <= 'z'; b++ {
+				names++
+				places[at("ab"+strings.Repeat("x", length)+string(a)+string(b))]++
+			}
+		}
+	}
+	most := 0
+	for _, n := range places {
+		most = max(most, n)
+	}
+	if len(places) < placesSize/2 || most > 16 {
+		t.Errorf("%d names have %d places, %d of them the same", names, len(places), most)
+	}
+	// So do those of elements in one another.
+	nested := map[uint64]bool{}
+	for place, depth := uint64(1), 0; depth < 100; depth++ {
+		place = step(place, nil)
+		nested[place%placesSize] = true
+	}
+	if len(nested) < 90 {
+		t.Errorf("%d places of 100 elements in one another", len(nested))
 	}
 }
