@@ -137,6 +137,19 @@ func TestReachOfSmallThings(t *testing.T) {
 	}
 }
 
+// Elements without a type take room, too.
+func TestJSONRoomOfArrays(t *testing.T) {
+	d := new(decoder)
+	d.begin([]byte(`{"a":[0,0,[0,0,0],[]]}`), DefaultLimits, nil)
+	before := d.room
+	if _, err := d.object(nil); err != nil {
+		t.Fatal(err)
+	}
+	if used, want := int(before-d.room), mapRoom(1, anySize)+(4+3)*anySize; used != want {
+		t.Errorf("%d bytes, not %d", used, want)
+	}
+}
+
 // There is room for the largest objects that a server has, whatever is in them.
 func TestJSONRoomIsEnough(t *testing.T) {
 	const size = 3 << 20 // what etcd takes at most, and more than it takes by default

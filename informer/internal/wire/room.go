@@ -10,8 +10,8 @@ import (
 
 // room is how many bytes the slices and maps of an object, and in JSON what is behind
 // pointers, may still take: a few bytes on the wire can be hundreds in memory. What is
-// outgrown counts as well, what is found in a [Share] does not. What reads itself from JSON
-// is estimated, and from protobuf not counted.
+// outgrown counts as well; what is found in a [Share], texts and numbers do not. What reads
+// itself from JSON is estimated, and from protobuf not counted.
 type room int
 
 // roomFor is the room of an object of a size on the wire.
