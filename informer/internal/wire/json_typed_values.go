@@ -166,7 +166,7 @@ func decodeQuantity(d *decoder, v reflect.Value) error {
 }
 
 // say has a quantity make its text, which it does for whoever asks first: several may ask
-// at once where it is in common.
+// at once where it is in common. In a map that is no matter, as nobody has but a copy.
 func say(q *resource.Quantity) { _ = q.String() }
 
 // decodeTime is what the type does itself, without a decoder for the text.

@@ -73,10 +73,9 @@ func (d *ProtoDecoder) decode(o *Object, p unsafe.Pointer) error {
 // message reads data into the value at p, which is of the type of m.
 func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error {
 	if m.method {
-		into := reflect.NewAt(m.typ, p).Interface()
-		err := into.(protoUnmarshaler).Unmarshal(data)
-		if q, ok := into.(*resource.Quantity); ok && err == nil {
-			say(q)
+		err := m.unmarshal(data, p)
+		if err == nil && m.typ == quantityType {
+			say((*resource.Quantity)(p))
 		}
 		return err
 	}
@@ -114,6 +113,11 @@ func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error 
 		}
 	}
 	return nil
+}
+
+// unmarshal has the type read itself.
+func (m *message) unmarshal(data []byte, p unsafe.Pointer) error {
+	return reflect.NewAt(m.typ, p).Interface().(protoUnmarshaler).Unmarshal(data)
 }
 
 // find looks for what was made of data for a field.
@@ -347,7 +351,12 @@ func (d *ProtoDecoder) entry(f *protoField, entry []byte, m reflect.Value, at un
 		return nil
 	}
 	one := made(f.value)
-	if value != nil || f.value.read == readBytes {
+	switch {
+	case f.value.elem != nil && f.value.elem.typ == quantityType: // of which a reader has a copy
+		if err := f.value.elem.unmarshal(value, one.UnsafePointer()); err != nil {
+			return err
+		}
+	case value != nil || f.value.read == readBytes:
 		if err := d.value(f.value, value, one.UnsafePointer()); err != nil {
 			return err
 		}

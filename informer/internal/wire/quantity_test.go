@@ -40,6 +40,9 @@ func sayQuantities(v reflect.Value) (n int) {
 		}
 	case reflect.Map:
 		for _, key := range v.MapKeys() {
+			if v.Type().Elem() == quantityType {
+				continue // nobody has but a copy
+			}
 			said := reflect.New(v.Type().Elem()).Elem()
 			said.Set(v.MapIndex(key))
 			n += sayQuantities(said)
@@ -49,7 +52,8 @@ func sayQuantities(v reflect.Value) (n int) {
 	return n
 }
 
-// quantities has a quantity at each place that there may be.
+// quantities has a quantity at each place that there may be, also in a map, where it is
+// what it is without decoders of ours.
 type quantities struct {
 	metav1.TypeMeta
 	Value   resource.Quantity             `json:"value" protobuf:"bytes,1,opt,name=value"`
@@ -86,7 +90,7 @@ func TestQuantitiesAreNotWritten(t *testing.T) {
 			if err := decode(&said); err != nil {
 				t.Fatal(how, err)
 			}
-			if n := sayQuantities(reflect.ValueOf(&said)); n != 5 {
+			if n := sayQuantities(reflect.ValueOf(&said)); n != 4 {
 				t.Fatalf("%s: %d quantities", how, n)
 			}
 			if want := resource.MustParse(text); got.Pointer.Cmp(want) != 0 || got.Volumes[0].SizeLimit.Cmp(want) != 0 {
