@@ -121,8 +121,8 @@ func uniquePods(n int) []*corev1.Pod {
 
 // forget has a Share take what comes again for something new.
 func (s *Share) forget() {
-	clear(s.seen)
-	clear(s.texts)
+	clear(s.seen.at)
+	clear(s.texts.at)
 }
 
 // BenchmarkDecodeUnique decodes pods that have nothing in common: what looking for it

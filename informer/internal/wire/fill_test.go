@@ -42,7 +42,7 @@ func (f *filler) value(v reflect.Value) {
 		*to = metav1.NewMicroTime(time.Unix(f.Int64N(1<<32), f.Int64N(1e6)*1000))
 		return
 	case *resource.Quantity:
-		*to = resource.MustParse([...]string{"1", "100m", "1Gi", "2e3", "0"}[f.IntN(5)])
+		*to = resource.MustParse([...]string{"1", "100m", "1Gi", "2e3", "0", "1.5Gi", "1.25"}[f.IntN(7)])
 		return
 	case *intstr.IntOrString:
 		if f.IntN(2) == 0 {

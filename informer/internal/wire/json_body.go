@@ -50,8 +50,10 @@ func (r *reader) expect(want byte) error {
 
 // value goes over the JSON value that is next, with a scanner that is new. Its bytes
 // are valid until anything else is read: where they are all there they are not copied.
-// What is allocated for them is no more than twice what has arrived.
+// What is allocated for them is no more than twice what has arrived. A limit below zero
+// is one of zero.
 func (r *reader) value(limit int, s *scanner) ([]byte, error) {
+	limit = max(limit, 0)
 	r.buf = r.buf[:0]
 	for {
 		window, err := r.window()

@@ -43,6 +43,8 @@ func TestJSONOracle(t *testing.T) {
 				a, b := reflect.New(typ), reflect.New(typ)
 				errA := d.Decode(data, DefaultLimits, nil, a.Elem())
 				errB := utiljson.Unmarshal(data, b.Interface())
+				sayQuantities(a)
+				sayQuantities(b)
 				if (errA == nil) != (errB == nil) {
 					t.Errorf("%s: %v, %v", gvk, errA, errB)
 				} else if errA == nil && !reflect.DeepEqual(a.Interface(), b.Interface()) {
@@ -50,7 +52,9 @@ func TestJSONOracle(t *testing.T) {
 				}
 				for range 3 {
 					c := reflect.New(typ)
-					if err := d.Decode(data, DefaultLimits, share, c.Elem()); err == nil && !reflect.DeepEqual(c.Interface(), b.Interface()) || (err == nil) != (errB == nil) {
+					err := d.Decode(data, DefaultLimits, share, c.Elem())
+					sayQuantities(c)
+					if err == nil && !reflect.DeepEqual(c.Interface(), b.Interface()) || (err == nil) != (errB == nil) {
 						t.Errorf("%s: differs if it is shared, %v", gvk, err)
 					}
 				}

@@ -4,6 +4,7 @@
 package wire
 
 import (
+	"encoding/json"
 	"errors"
 	"reflect"
 	"runtime"
@@ -12,6 +13,9 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // repeated is JSON with something in it again and again, up to a size; what has a %d in it
@@ -38,7 +42,21 @@ type largeParts struct {
 	Embedded []struct {
 		*Bulky
 	} `json:"embedded"`
-	Any any `json:"any"`
+	Any any      `json:"any"`
+	Own ownParts `json:"own"`
+}
+
+// ownParts read themselves, as schemas in a CustomResourceDefinition do.
+type ownParts struct {
+	Parts  []corev1.Container
+	ByName map[string]corev1.Container
+}
+
+func (o *ownParts) UnmarshalJSON(raw []byte) error {
+	if raw[0] == '{' {
+		return json.Unmarshal(raw, &o.ByName)
+	}
+	return json.Unmarshal(raw, &o.Parts)
 }
 
 // allocated is how many bytes f allocates.
@@ -85,6 +103,10 @@ func TestJSONRoom(t *testing.T) {
 		"maps":            {typed(large), `{"maps":[`, `{"":{}}`, `]}`, true},
 		"pointers":        {typed(large), `{"pointers":[`, `{"":{}}`, `]}`, true},
 		"slices":          {typed(large), `{"slices":[`, `[{}]`, `]}`, true},
+		"own":             {typed(large), `{"own":[`, `{}`, `]}`, true},
+		"own nulls":       {typed(large), `{"own":[`, `null`, `]}`, true},
+		"own map":         {typed(large), `{"own":{`, `"%d":{}`, `}}`, true},
+		"own texts":       {typed(large), `{"own":[{"args":[`, `"{null"`, `]}]}`, false},
 		"embedded":        {typed(large), `{"embedded":[`, `{"a":1}`, `]}`, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,10 +119,34 @@ func TestJSONRoom(t *testing.T) {
 				t.Errorf("%d bytes make %d, more than %d", len(raw), took, bound)
 			}
 			var at *Error
-			if test.refused != (err != nil) || err != nil && (!errors.As(err, &at) || at.Offset <= int64(len(test.before)) || !strings.Contains(err.Error(), "not so large")) {
+			if test.refused != (err != nil) || err != nil && (!errors.As(err, &at) || at.Offset < int64(len(test.before)-1) || !strings.Contains(err.Error(), "not so large")) {
 				t.Errorf("refused %v, but %v", test.refused, err)
 			}
 		})
+	}
+}
+
+// Small things that read themselves are not looked into.
+func TestReachOfSmallThings(t *testing.T) {
+	for _, typ := range []reflect.Type{
+		reflect.TypeFor[metav1.FieldsV1](), reflect.TypeFor[kruntime.RawExtension](), reflect.TypeFor[json.RawMessage](), reflect.TypeFor[intstr.IntOrString](),
+	} {
+		if n := reach(typ, map[reflect.Type]bool{}); n > anySize {
+			t.Errorf("%v: %d bytes", typ, n)
+		}
+	}
+}
+
+// Elements without a type take room, too.
+func TestJSONRoomOfArrays(t *testing.T) {
+	d := new(decoder)
+	d.begin([]byte(`{"a":[0,0,[0,0,0],[]]}`), DefaultLimits, nil)
+	before := d.room
+	if _, err := d.object(nil); err != nil {
+		t.Fatal(err)
+	}
+	if used, want := int(before-d.room), mapRoom(1, anySize)+(4+3)*anySize; used != want {
+		t.Errorf("%d bytes, not %d", used, want)
 	}
 }
 
@@ -119,9 +165,14 @@ func TestJSONRoomIsEnough(t *testing.T) {
 		"points":       repeated(`{"any":[`, `{"x":1}`, `]}`, size),
 		"a schema":     repeated(`{"any":{`, `"%d":{"type":"object"}`, `}}`, size),
 		"many schemas": repeated(`{"any":[`, `{"a":{"b":{"c":{"type":"string"}}}}`, `]}`, size),
+		"own":          repeated(`{"own":[`, `{"name":"c%d","image":"a","resources":{},"terminationMessagePath":"/dev/termination-log","imagePullPolicy":"Always"}`, `]}`, size),
 	} {
 		if _, err := DecodeUnstructured(raw, DefaultLimits, JSONOptions{}); err != nil {
 			t.Errorf("%s, unstructured: %v", name, err)
+		}
+		var large largeParts
+		if err := decoderOf(t, reflect.TypeFor[largeParts](), nil).Decode(raw, DefaultLimits, nil, reflect.ValueOf(&large).Elem()); err != nil {
+			t.Errorf("%s, large parts: %v", name, err)
 		}
 		var pod corev1.Pod
 		if err := decoderOf(t, reflect.TypeFor[corev1.Pod](), nil).Decode(raw, DefaultLimits, nil, reflect.ValueOf(&pod).Elem()); err != nil {

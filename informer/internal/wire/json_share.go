@@ -183,10 +183,13 @@ func (d *decoder) keepSlice(key found, v reflect.Value) {
 	d.share.keep(key, v.UnsafePointer(), n)
 }
 
-// step is the place of what has a name, or is an element if it has none, at a place.
+// step is the place of what has a name, or is an element if it has none, at a place. The
+// low bits of it count, in which a product has little of what it is made of.
 func step(place uint64, name []byte) uint64 {
-	if len(name) == 0 {
-		return (place + 1) * 0x9e3779b97f4a7c15
+	if len(name) > 0 {
+		place ^= hashEnds(name)
+		place ^= place >> 32
 	}
-	return (place ^ hashEnds(name)) * 0x9e3779b97f4a7c15
+	place = (place + 1) * 0x9e3779b97f4a7c15
+	return place ^ place>>32
 }

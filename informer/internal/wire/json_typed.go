@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -38,7 +39,8 @@ func NewJSONDecoder(t reflect.Type, mask Mask) (*JSONDecoder, error) {
 // says. What it makes is what sigs.k8s.io/json does, case-sensitively; but where that
 // goes on behind a value that does not fit its field, this ends. Errors are an [*Error]
 // of the place in raw, and leave into in any state; that an object takes more than 64
-// times its bytes in memory, and 4 MiB, is one.
+// times its bytes in memory, and 4 MiB, is one. What a type makes that has an UnmarshalJSON
+// is estimated: by how many objects it is made of, and the largest thing that the type has.
 //
 // What is equal is in common with other objects of the share; nil is nothing. As that must
 // not be changed, an object in which a name comes twice, so that the second time adds to
@@ -102,6 +104,7 @@ var (
 	unmarshaler     = reflect.TypeFor[json.Unmarshaler]()
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 	timeType        = reflect.TypeFor[metav1.Time]()
+	quantityType    = reflect.TypeFor[resource.Quantity]()
 	intOrStringType = reflect.TypeFor[intstr.IntOrString]()
 )
 
@@ -130,8 +133,10 @@ func (c *compiler) compile(t reflect.Type, mask Mask, path string) (func(*decode
 		return decodeTime, nil
 	case t == intOrStringType:
 		return decodeIntOrString, nil
+	case t == quantityType:
+		return decodeQuantity, nil
 	case own:
-		return decodeOwn, nil
+		return decodeOwnWith(reach(t, map[reflect.Type]bool{})), nil
 	case text:
 		return unsupported("it is made of text")
 	case t == reflect.TypeFor[json.Number]():

@@ -80,6 +80,8 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 		}
 	}
 	switch {
+	case mask == nil && t.Elem() == quantityType: // of which a reader has a copy
+		rest = &plan{decode: decodeOwn}
 	case mask == nil:
 		rest, err = c.plan(t.Elem(), nil, path)
 	case len(fields) > 0:

@@ -112,6 +112,8 @@ func sameTyped(t *testing.T, d *JSONDecoder, raw []byte) {
 	if (err == nil) != (oracleErr == nil) {
 		t.Fatalf("%v of %q: %v, but the oracle says %v", d.t, raw, err, oracleErr)
 	}
+	sayQuantities(got)
+	sayQuantities(want)
 	equal := reflect.DeepEqual(got.Interface(), want.Interface())
 	if d.t != reflect.TypeFor[odd]() { // which has what is not exported
 		equal = equal && apiequality.Semantic.DeepEqual(got.Interface(), want.Interface())

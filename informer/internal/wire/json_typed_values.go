@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -124,12 +125,29 @@ func decodeAny(mask Mask) func(*decoder, reflect.Value) error {
 }
 
 // decodeOwn leaves it to the type, a null as well.
-func decodeOwn(d *decoder, v reflect.Value) error {
+func decodeOwn(d *decoder, v reflect.Value) error { return d.own(v, 0) }
+
+// decodeOwnWith leaves it to a type in which each thing takes a size at most.
+func decodeOwnWith(size int) func(*decoder, reflect.Value) error {
+	if size <= anySize {
+		return decodeOwn
+	}
+	return func(d *decoder, v reflect.Value) error { return d.own(v, size) }
+}
+
+func (d *decoder) own(v reflect.Value, size int) error {
 	d.peek()
 	at := d.at
 	raw, err := d.skip()
 	if err != nil {
 		return err
+	}
+	if size > 0 {
+		d.at = at
+		if err := d.spend(things(raw), size); err != nil {
+			return err
+		}
+		d.at += len(raw)
 	}
 	if err := v.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(raw); err != nil {
 		d.at = at
@@ -137,6 +155,19 @@ func decodeOwn(d *decoder, v reflect.Value) error {
 	}
 	return nil
 }
+
+// decodeQuantity is what the type does itself.
+func decodeQuantity(d *decoder, v reflect.Value) error {
+	err := decodeOwn(d, v)
+	if err == nil {
+		say(v.Addr().Interface().(*resource.Quantity))
+	}
+	return err
+}
+
+// say has a quantity make its text, which it does for whoever asks first: several may ask
+// at once where it is in common. In a map that is no matter, as nobody has but a copy.
+func say(q *resource.Quantity) { _ = q.String() }
 
 // decodeTime is what the type does itself, without a decoder for the text.
 func decodeTime(d *decoder, v reflect.Value) error {

@@ -221,8 +221,7 @@ func (d *decoder) object(mask Mask) (map[string]any, error) {
 	return object, nil
 }
 
-// array makes a slice, which takes no more than 20 times its bytes, so its room is not
-// counted.
+// array makes a slice.
 func (d *decoder) array(mask Mask) ([]any, error) {
 	base, place := len(d.values), step(d.place, nil)
 	more, err := d.open(']')
@@ -238,6 +237,9 @@ func (d *decoder) array(mask Mask) ([]any, error) {
 		return nil, err
 	}
 	values := d.values[base:]
+	if err := d.spend(len(values), anySize); err != nil {
+		return nil, err
+	}
 	array := make([]any, len(values))
 	copy(array, values)
 	clear(values)

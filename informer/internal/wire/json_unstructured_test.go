@@ -131,12 +131,12 @@ func TestUnstructuredTexts(t *testing.T) {
 	if err != nil || got["a"] != "b wanted" || len(got) != 1 {
 		t.Error(got, err)
 	}
-	for _, text := range share.texts {
+	for _, text := range share.texts.at {
 		if text != "" && text != "a" && text != "b wanted" {
 			t.Errorf("%q was made", text)
 		}
 	}
-	if !slices.Contains(share.texts, "b wanted") {
+	if !slices.Contains(share.texts.at, "b wanted") {
 		t.Error("the share has no part in it")
 	}
 }

@@ -133,6 +133,9 @@ func (r *reader) nextProtobuf(limits Limits, e *Event) error {
 	if err != nil {
 		return err // io.EOF if there was nothing of it
 	}
+	if string(length[:]) == protobufMagic { // as a length it were 1.8 GB
+		return r.statusInstead(limits)
+	}
 	size := binary.BigEndian.Uint32(length[:])
 	if int64(size) > int64(limits.Object)+eventRoom {
 		return tooLarge(uint64(size), limits)
@@ -169,6 +172,38 @@ func (r *reader) nextProtobuf(limits Limits, e *Event) error {
 		return tooLarge(uint64(size), limits)
 	}
 	return nil
+}
+
+// statusInstead is the error that an envelope is which comes where an event was expected,
+// behind its first bytes.
+func (r *reader) statusInstead(limits Limits) error {
+	var what ListMeta
+	for {
+		field, kind, err := r.tag(math.MaxInt64)
+		if err != nil {
+			return unexpected(err)
+		}
+		if kind != bytesType {
+			return fmt.Errorf("field %d of type %d in an envelope", field, kind)
+		}
+		value, err := r.bytes(limits, math.MaxInt64)
+		if err != nil {
+			return err
+		}
+		switch {
+		case field == 1:
+			if what.APIVersion, what.Kind, err = r.last.typeMetaOf(value); err != nil {
+				return err
+			}
+			if what.Kind != statusKind {
+				return fmt.Errorf("a %s %q, not an event", what.APIVersion, what.Kind)
+			}
+		case field == 2 && what.Kind == statusKind:
+			return &StatusError{Object{Format: Protobuf, Raw: value, APIVersion: what.APIVersion, Kind: what.Kind}}
+		default:
+			return fmt.Errorf("field %d in an envelope, not an event", field)
+		}
+	}
 }
 
 // eventType is the type of an event, without an allocation for those that there are.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"reflect"
 	"unsafe"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // ProtoDecoder makes objects of a type of their bytes in protobuf, as the generated
@@ -42,6 +44,10 @@ func NewProtoDecoder(typ reflect.Type, mask Mask, share *Share) (*ProtoDecoder, 
 // What is shared must not be changed. So an object in which something comes twice that
 // may be shared, to which the second time adds, as no server sends it, is read once more
 // by itself.
+//
+// That the slices and maps of an object take more than 64 times its bytes in memory, and
+// 4 MiB, is an error; but what types take is not known that are no structs of fields in
+// protobuf, and so have only their Unmarshal.
 func (d *ProtoDecoder) Decode(o *Object, into any) error {
 	v := reflect.ValueOf(into)
 	if v.Kind() != reflect.Pointer || v.Type().Elem() != d.root.typ || v.IsNil() {
@@ -67,7 +73,11 @@ func (d *ProtoDecoder) decode(o *Object, p unsafe.Pointer) error {
 // message reads data into the value at p, which is of the type of m.
 func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error {
 	if m.method {
-		return reflect.NewAt(m.typ, p).Interface().(protoUnmarshaler).Unmarshal(data)
+		err := m.unmarshal(data, p)
+		if err == nil && m.typ == quantityType {
+			say((*resource.Quantity)(p))
+		}
+		return err
 	}
 	if d.depth == maxDepth {
 		return fmt.Errorf("more than %d messages in one another", maxDepth)
@@ -103,6 +113,11 @@ func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error 
 		}
 	}
 	return nil
+}
+
+// unmarshal has the type read itself.
+func (m *message) unmarshal(data []byte, p unsafe.Pointer) error {
+	return reflect.NewAt(m.typ, p).Interface().(protoUnmarshaler).Unmarshal(data)
 }
 
 // find looks for what was made of data for a field.
@@ -336,7 +351,12 @@ func (d *ProtoDecoder) entry(f *protoField, entry []byte, m reflect.Value, at un
 		return nil
 	}
 	one := made(f.value)
-	if value != nil || f.value.read == readBytes {
+	switch {
+	case f.value.elem != nil && f.value.elem.typ == quantityType: // of which a reader has a copy
+		if err := f.value.elem.unmarshal(value, one.UnsafePointer()); err != nil {
+			return err
+		}
+	case value != nil || f.value.read == readBytes:
 		if err := d.value(f.value, value, one.UnsafePointer()); err != nil {
 			return err
 		}

@@ -33,6 +33,8 @@ func FuzzProtobufList(f *testing.F) {
 			t.Fatalf("got %+v with %d pods, want %+v with %d", list, len(pods), want.ListMeta, len(want.Items))
 		}
 		for i := range pods {
+			sayQuantities(reflect.ValueOf(&pods[i]))
+			sayQuantities(reflect.ValueOf(&want.Items[i]))
 			if !reflect.DeepEqual(pods[i], want.Items[i]) {
 				t.Fatalf("pod %d: got\n%v, want\n%v", i, &pods[i], &want.Items[i])
 			}
@@ -72,6 +74,8 @@ func FuzzProtoDecoder(f *testing.F) {
 			if wantErr != nil {
 				t.Fatalf("decoder %d makes something of what is an error: %v", i, wantErr)
 			}
+			sayQuantities(reflect.ValueOf(&got))
+			sayQuantities(reflect.ValueOf(&want))
 			if !reflect.DeepEqual(got, want) {
 				t.Fatalf("decoder %d: got\n%v, want\n%v", i, &got, &want)
 			}

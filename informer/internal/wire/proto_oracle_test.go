@@ -49,11 +49,13 @@ func TestProtoDecoder(t *testing.T) {
 			if err := want.Unmarshal(data); err != nil {
 				t.Fatalf("%s: %v", gvk, err)
 			}
+			sayQuantities(reflect.ValueOf(want))
 			for i, d := range []*ProtoDecoder{plain, sharing, sharing, sharing} {
 				got := reflect.New(typ).Interface()
 				if err := d.Decode(&Object{Raw: data}, got); err != nil {
 					t.Fatalf("%s, decoder %d: %v", gvk, i, err)
 				}
+				sayQuantities(reflect.ValueOf(got))
 				if !reflect.DeepEqual(got, any(want)) {
 					t.Fatalf("%s, seed %d, decoder %d: got\n%#v, want\n%#v", gvk, seed, i, got, want)
 				}

@@ -3,23 +3,28 @@
 
 package wire
 
-import "fmt"
+import (
+	"fmt"
+	"reflect"
+)
 
 // room is how many bytes the slices and maps of an object, and in JSON what is behind
 // pointers, may still take: a few bytes on the wire can be hundreds in memory. What is
-// outgrown counts as well, what is found in a [Share] does not.
+// outgrown counts as well; what is found in a [Share], texts and numbers do not. What reads
+// itself from JSON is estimated, and from protobuf not counted.
 type room int
 
 // roomFor is the room of an object of a size on the wire.
 func roomFor(size int) room { return room(64*size + 4<<20) }
 
-// What maps take in Go 1.26, on 64 bits. It does not matter if others differ a
+// What maps and slices take in Go 1.26, on 64 bits. It does not matter if others differ a
 // little.
 const (
 	mapHeader  = 72  // with what sizes are rounded up by
 	mapGroup   = 8   // entries for which there is room at once
 	mapInline  = 128 // bytes of a value that is not apart from its entry
 	mapGrowth  = 3   // times what an entry takes by itself, with what was outgrown
+	sliceTimes = 3   // times what an element takes, with what was outgrown
 	stringSize = 16
 	anySize    = 16
 )
@@ -37,6 +42,49 @@ func mapRoom(entries, size int) int {
 		return mapHeader + mapGroup*slot + entries*apart
 	}
 	return mapHeader + entries*(mapGrowth*slot+apart)
+}
+
+// reach is the most that a thing takes of which there may be many in a value of a type: an
+// element, an entry of a map, what a pointer refers to.
+func reach(t reflect.Type, seen map[reflect.Type]bool) int {
+	if seen[t] {
+		return 0
+	}
+	seen[t] = true
+	switch t.Kind() {
+	case reflect.Pointer:
+		return max(int(t.Elem().Size()), reach(t.Elem(), seen))
+	case reflect.Slice:
+		return max(sliceTimes*int(t.Elem().Size()), reach(t.Elem(), seen))
+	case reflect.Map:
+		return max(mapRoom(1, int(t.Elem().Size())), reach(t.Elem(), seen))
+	case reflect.Interface:
+		if t.NumMethod() == 0 { // nothing is made for others
+			return mapRoom(1, anySize)
+		}
+	case reflect.Array:
+		return reach(t.Elem(), seen)
+	case reflect.Struct:
+		most := 0
+		for i := range t.NumField() {
+			most = max(most, reach(t.Field(i).Type, seen))
+		}
+		return most
+	}
+	return 0
+}
+
+// things is how many objects and nulls there are in JSON: of others no large things are made.
+func things(raw []byte) (n int) {
+	for i := 0; i < len(raw); i++ {
+		switch raw[i] {
+		case '"':
+			i = stringEnd(raw, i+1) - 1
+		case '{', 'n':
+			n++
+		}
+	}
+	return n
 }
 
 // sliceGrowth is how many elements a slice has room for that had room for so many, as

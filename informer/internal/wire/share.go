@@ -13,24 +13,27 @@ import (
 // slice or in a map, found by its bytes before anything is decoded.
 //
 // It keeps nothing alive but some strings: what is in common goes when the last object
-// goes that has it. What is seen for the first time is only noted, in a table of fixed
-// size, and is in common from the second time on; so objects with nothing in common cost
-// no memory.
+// goes that has it. What is seen for the first time is only noted, in a table that has at
+// most seenSize places, and is in common from the second time on; so objects with nothing
+// in common cost no memory. The strings that it keeps are the last ones, at most textsSize
+// of longText bytes, which are 4 MiB, and no more than was read.
 //
 // Nor do they cost much time: where vainLooks in a row found nothing, at one place of the
-// objects, only every vainStep-th is looked for, until one is known again. A place is a
-// field, or a path of names.
+// objects, only one of vainStep is looked for, by chance, until one is known again. A place
+// is a field, or a path of names.
 //
 // It may be used by one goroutine at a time; its zero value is not usable.
 type Share struct {
 	seed, check maphash.Seed
-	seen        []uint32 // a part of the hash of what was seen once
+	seen        marks // of what was seen once
 	parts       map[uint64]part
-	sweepAt     int      // so many parts
-	finds       int      // how often something was looked for
-	vain        []uint16 // by place: looks in a row that found nothing
+	sweepAt     int           // so many parts
+	finds       int           // how often something was looked for
+	swept       int           // finds at the last sweep
+	vain        table[uint16] // by place: looks in a row that found nothing; grows with seen
+	chance      uint64        // of what is looked for all the same
 
-	texts []string // by hash, the last of each
+	texts table[string]
 }
 
 // part is in common, as long as somebody has it. The bytes that it was made of are told
@@ -42,35 +45,34 @@ type part struct {
 }
 
 const (
-	seenSize  = 1 << 16
-	textsSize = 1 << 14
+	firstSeen, seenSize     = 1 << 9, 1 << 16
+	firstTexts, textsSize   = 1 << 7, 1 << 14
+	firstPlaces, placesSize = 1 << 9, 1 << 12
+
 	longText  = 256 // bytes of a string that is looked for
 	shortPart = 8   // bytes of what is not worth a look
 	sweepMin  = 1 << 12
 
 	sweepFinds = 1 << 17 // between two sweeps
 
-	placesSize = 1 << 12
-	vainLooks  = 1 << 10
-	vainStep   = 16
+	vainLooks = 1 << 10
+	vainStep  = 16
 )
 
-// NewShare returns a Share in which there is nothing.
+// NewShare returns a Share in which there is nothing. It is small, and grows with use.
 func NewShare() *Share { return newShare(seenSize, textsSize) }
 
 // NewTexts returns a Share of strings only.
 func NewTexts() *Share {
-	s := newShare(0, textsSize)
-	s.parts, s.vain = nil, nil
-	return s
+	return &Share{seed: maphash.MakeSeed(), texts: newTable[string](firstTexts, textsSize)}
 }
 
 func newShare(seen, texts int) *Share {
 	return &Share{
 		seed: maphash.MakeSeed(), check: maphash.MakeSeed(),
-		seen: make([]uint32, seen), parts: map[uint64]part{}, sweepAt: sweepMin,
-		vain:  make([]uint16, placesSize),
-		texts: make([]string, texts),
+		seen: newMarks(firstSeen, seen), parts: map[uint64]part{}, sweepAt: sweepMin,
+		vain: newTable[uint16](firstPlaces, placesSize), chance: 1,
+		texts: newTable[string](firstTexts, texts),
 	}
 }
 
@@ -86,29 +88,28 @@ type found struct {
 // sharesParts reports whether s shares more than strings. No Share shares nothing.
 func (s *Share) sharesParts() bool { return s != nil && s.parts != nil }
 
-// worth reports whether to look for what is at a place. It counts as well: ask once for
-// each. Only a Share that shares parts may be asked.
+// worth reports whether to look for what is at a place. Only a Share that shares parts may
+// be asked.
 func (s *Share) worth(place uint64) bool {
-	vain := &s.vain[place%placesSize]
-	if *vain < vainLooks {
+	if *s.vain.place(place) < vainLooks {
 		return true
 	}
-	if *vain++; *vain < vainLooks+vainStep {
-		return false
-	}
-	*vain = vainLooks
-	return true
+	// Not each n-th: objects have as many things at a place again and again, and it might
+	// always be the same one of them. This is xorshift64.
+	s.chance ^= s.chance << 13
+	s.chance ^= s.chance >> 7
+	s.chance ^= s.chance << 17
+	return s.chance>>32%vainStep == 0
 }
 
 // find looks for what was made of data for a field, at a place that is worth it. What
 // equal bytes of a field mean is equal, wherever they are.
 func (s *Share) find(place, field uint64, data []byte) (found, bool) {
-	if s.finds++; s.finds%sweepFinds == 0 {
-		s.Sweep()
+	if s.finds++; s.finds-s.swept >= sweepFinds {
+		s.sweep()
 	}
 	hash := maphash.Bytes(s.seed, data) + field*0x9e3779b97f4a7c15
-	slot, mark := hash%uint64(len(s.seen)), uint32(hash>>32)|1
-	vain := &s.vain[place%placesSize]
+	vain := s.vain.place(place)
 	if p, ok := s.parts[hash]; ok {
 		*vain = 0
 		check := maphash.Bytes(s.check, data)
@@ -119,9 +120,11 @@ func (s *Share) find(place, field uint64, data []byte) (found, bool) {
 		}
 		return found{hash: hash, check: check, keep: true}, false
 	}
-	if s.seen[slot] != mark {
-		s.seen[slot] = mark
+	if !s.seen.note(uint32(hash>>32) | 1) {
 		*vain = min(*vain+1, vainLooks)
+		if len(s.vain.at) < len(s.seen.at) {
+			s.vain.grow()
+		}
 		return found{}, false
 	}
 	*vain = 0
@@ -134,14 +137,22 @@ func (s *Share) keep(f found, made unsafe.Pointer, count int) {
 		return
 	}
 	if len(s.parts) >= s.sweepAt {
-		s.Sweep()
+		s.sweep()
 	}
 	s.parts[f.hash] = part{check: f.check, at: weak.Make((*byte)(made)), count: count}
 }
 
 // Sweep forgets what nobody has any more. It comes by itself now and then; the end of
-// a list is a good time for it.
+// a list, or of a page of it, is a good time for it. It does nothing where less was looked
+// for since the last time than there is to go through, so it may be called often.
 func (s *Share) Sweep() {
+	if s.sharesParts() && s.finds-s.swept >= len(s.parts) {
+		s.sweep()
+	}
+}
+
+func (s *Share) sweep() {
+	s.swept = s.finds
 	left := 0
 	for _, p := range s.parts {
 		if p.at.Value() != nil {
@@ -168,9 +179,11 @@ func (s *Share) Text(data []byte) string {
 	if len(data) > longText {
 		return string(data)
 	}
-	at := &s.texts[maphash.Bytes(s.seed, data)%uint64(len(s.texts))]
-	if *at != string(data) {
-		*at = string(data)
+	hash := maphash.Bytes(s.seed, data)
+	known := *s.texts.place(hash)
+	if known != string(data) {
+		known = string(data)
+		s.texts.put(hash, known)
 	}
-	return *at
+	return known
 }

@@ -40,20 +40,18 @@ func TestStatusInsteadOfList(t *testing.T) {
 	}
 }
 
+// statusInProtobuf is a Status, which is said to be of a kind, in its envelope and without it.
+func statusInProtobuf(t *testing.T, kind string) (body, raw []byte) {
+	t.Helper()
+	raw = oddMarshal(t, &metav1.Status{Status: metav1.StatusFailure, Message: "it is gone", Code: 410})
+	envelope := oddMarshal(t, &runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: "v1", Kind: kind}, Raw: raw})
+	return append([]byte(protobufMagic), envelope...), raw
+}
+
 func TestStatusInsteadOfListInProtobuf(t *testing.T) {
-	status := metav1.Status{Status: metav1.StatusFailure, Message: "it is gone", Code: 410}
-	raw, err := status.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	envelope := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: "v1", Kind: "Status"}, Raw: raw}
-	body, err := envelope.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	body = append([]byte(protobufMagic), body...)
+	body, raw := statusInProtobuf(t, "Status")
 	var instead *StatusError
-	_, _, err = readAll(strings.NewReader(string(body)), small)
+	_, _, err := readAll(strings.NewReader(string(body)), small)
 	if !errors.As(err, &instead) || string(instead.Object.Raw) != string(raw) || instead.Object.Format != Protobuf {
 		t.Errorf("got %v", err)
 	}
@@ -87,6 +85,17 @@ func TestStatusIsBounded(t *testing.T) {
 	}
 }
 
+// A member for which there is no room left at all is an error as well.
+func TestStatusFillsItsRoom(t *testing.T) {
+	for n := small.Object - 15; n <= small.Object; n++ {
+		body := `{"message":"` + strings.Repeat("x", n) + `","reason":"x","kind":"Status"}`
+		_, _, err := readAll(strings.NewReader(body), small)
+		if err == nil || !strings.Contains(err.Error(), "the limit") {
+			t.Errorf("%d bytes of %d: %v", n, small.Object, err)
+		}
+	}
+}
+
 // A Status instead of events, or after some.
 func TestStatusInsteadOfEvent(t *testing.T) {
 	const status = ` {"kind":"Status","metadata":{},"status":"Failure","code":410}`
@@ -102,5 +111,51 @@ func TestStatusInsteadOfEvent(t *testing.T) {
 		if _, err := NewWatch(strings.NewReader(other), small).Next(); err == nil || errors.As(err, &instead) {
 			t.Errorf("%s: %v", other, err)
 		}
+	}
+}
+
+func TestStatusInsteadOfEventInProtobuf(t *testing.T) {
+	body, raw := statusInProtobuf(t, "Status")
+	next := func(body []byte, limits Limits) error {
+		e, err := NewWatch(strings.NewReader(string(body)), limits).Next()
+		if err == nil {
+			t.Fatalf("an event: %+v", e)
+		}
+		return err
+	}
+	var instead *StatusError
+	if err := next(body, small); !errors.As(err, &instead) || string(instead.Object.Raw) != string(raw) || instead.Object.Format != Protobuf || instead.Object.Kind != "Status" {
+		t.Errorf("got %v", err)
+	}
+	for n := 1; n < len(body)-4; n++ { // behind the raw bytes are two empty fields
+		if err := next(body[:n], small); !errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &instead) {
+			t.Errorf("cut off at %d: %v", n, err)
+		}
+	}
+	other, _ := statusInProtobuf(t, "PodList")
+	unnamed, _ := statusInProtobuf(t, "")
+	for name, test := range map[string]struct {
+		body   []byte
+		limits Limits
+		want   string
+	}{
+		"another kind": {other, small, `a v1 "PodList"`},
+		"no kind":      {unnamed, small, `a v1 ""`},
+		"no envelope":  {append([]byte(protobufMagic), 0xff, 0xff), small, "EOF"},
+		"too large":    {body, Limits{Object: len(raw) - 1, Depth: 5}, "more than the limit"},
+		"it lies":      {append([]byte(protobufMagic), lying(1, 1<<40, nil)...), DefaultLimits, "more than the limit"},
+	} {
+		if err := next(test.body, test.limits); errors.As(err, &instead) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Behind an event as well.
+	e := frame(t, "ADDED", makePod(0))
+	w := NewWatch(strings.NewReader(string(e)+string(body)), DefaultLimits)
+	if _, err := w.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Next(); !errors.As(err, &instead) {
+		t.Error(err)
 	}
 }
