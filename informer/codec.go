@@ -110,17 +110,20 @@ func (c *codec) isVersion(apiVersion string) bool {
 // itself: what the list has said by now, or, if an object has to know it because nobody
 // knows it later, what is expected. The end of the list is the proof of that.
 func (c *codec) kindIn(list wire.ListMeta) (kind, apiVersion string) {
-	switch {
-	case list.Kind != "":
-		return strings.TrimSuffix(list.Kind, "List"), list.APIVersion
-	case c.typ != nil || c.want.Kind == "":
-		return "", ""
-	case list.APIVersion != "":
-		return c.want.Kind, list.APIVersion
-	case c.want.Version != "":
-		return c.want.Kind, c.want.GroupVersion().String()
+	kind, apiVersion = strings.TrimSuffix(list.Kind, "List"), list.APIVersion
+	if c.typ != nil {
+		return kind, apiVersion
 	}
-	return "", ""
+	if list.Kind == "" {
+		kind = c.want.Kind
+	}
+	if apiVersion == "" {
+		apiVersion = c.want.GroupVersion().String()
+	}
+	if kind == "" || apiVersion == "" {
+		return "", ""
+	}
+	return kind, apiVersion
 }
 
 // isOne reports why an object is not one that is expected.

@@ -31,6 +31,7 @@ func TestUnstructuredKindBehindItems(t *testing.T) {
 		item  = `"items":[{"metadata":{"name":"a"}},{"kind":"Widget","apiVersion":"example.org/v1","metadata":{"name":"b"}}]`
 		last  = `{` + item + `,"apiVersion":"example.org/v1","kind":"WidgetList","metadata":{"resourceVersion":"5"}}`
 		split = `{"apiVersion":"example.org/v1",` + item + `,"kind":"WidgetList","metadata":{"resourceVersion":"5"}}` // in the order of the alphabet
+		late  = `{"kind":"WidgetList",` + item + `,"apiVersion":"example.org/v1","metadata":{"resourceVersion":"5"}}`
 	)
 	byType := func(apiVersion, kind string) informer.SourceOption {
 		return informer.WithObjectType(widget(apiVersion, kind))
@@ -49,6 +50,10 @@ func TestUnstructuredKindBehindItems(t *testing.T) {
 		"another version":          {last, byType("example.org/v2", "Widget"), "example.org/v1"},
 		"another version, in list": {split, byType("example.org/v2", "Widget"), "example.org/v1"},
 		"another group":            {last, byType("example/v1", "Widget"), "example.org/v1"},
+		"version behind":           {late, nil, "WithObjectType"},
+		"version behind, kind":     {late, informer.WithKind("Widget"), "WithObjectType"},
+		"version behind, type":     {late, byType("example.org/v1", "Widget"), ""},
+		"version behind, another":  {late, byType("example.org/v2", "Widget"), "example.org/v1"},
 	} {
 		lw := answers{format: runtime.ContentTypeJSON, list: []byte(test.list)}.listWatch(t)
 		got, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil, test.opt))
