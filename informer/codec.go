@@ -23,6 +23,7 @@ import (
 type codec struct {
 	typ    reflect.Type            // a struct; nil: unstructured
 	want   schema.GroupVersionKind // of the objects; an empty kind or version is any
+	told   bool                    // want's group was: else the package of typ names its first word
 	limits wire.Limits
 	mask   wire.Mask // nil: all
 
@@ -49,7 +50,8 @@ func newCodec(obj runtime.Object, converted bool, o sourceOptions) (*codec, erro
 	if err != nil {
 		return nil, err
 	}
-	c := &codec{want: expected(typ, obj.GetObjectKind().GroupVersionKind(), o.kind), limits: o.limits, mask: mask}
+	gvk := obj.GetObjectKind().GroupVersionKind()
+	c := &codec{want: expected(typ, gvk, o.kind), told: gvk.Version != "", limits: o.limits, mask: mask}
 	switch {
 	case o.alone:
 	case converted && !o.shared:
@@ -99,7 +101,7 @@ func (c *codec) isVersion(apiVersion string) bool {
 	if err != nil || gv.Version != c.want.Version {
 		return false
 	}
-	if c.typ == nil {
+	if c.told {
 		return gv.Group == c.want.Group
 	}
 	word, _, _ := strings.Cut(gv.Group, ".")
@@ -131,16 +133,22 @@ func (c *codec) isOne(o *wire.Object) error {
 	switch {
 	case o.Kind == "Table":
 		return errTable
-	case o.Kind == "", c.want.Kind == "":
+	case o.Kind == "":
 		return nil
-	case o.Kind != c.want.Kind || !c.isVersion(o.APIVersion):
+	case c.want.Kind != "" && o.Kind != c.want.Kind || !c.isVersion(o.APIVersion):
 		return fmt.Errorf("the object is a %s %s, not a %s", o.APIVersion, o.Kind, c)
 	}
 	return nil
 }
 
 // String is what is expected, for errors.
-func (c *codec) String() string { return strings.TrimSpace(c.want.Version + " " + c.want.Kind) }
+func (c *codec) String() string {
+	version := c.want.Version
+	if c.told {
+		version = c.want.GroupVersion().String()
+	}
+	return strings.TrimSpace(version + " " + c.want.Kind)
+}
 
 // sweep is for the end of a list.
 func (c *codec) sweep() {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,6 +77,50 @@ func TestUnstructuredKindBehindItems(t *testing.T) {
 	streamer := oddof([]byte(last), widget("example.org/v1", "Widget"))
 	if got, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](streamer, nil)); err != nil || got[0].GetKind() != "Widget" {
 		t.Errorf("a Streamer that says so: %v, %v", got, err)
+	}
+}
+
+// What WithObjectType says of a group is all of it, and a version counts without a kind.
+func TestObjectTypeGroups(t *testing.T) {
+	pod := func(apiVersion string) informer.SourceOption {
+		return informer.WithObjectType(&corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: apiVersion, Kind: "Pod"}})
+	}
+	for list, test := range map[string]struct {
+		right, wrong []informer.SourceOption
+	}{
+		`{"kind":"PodList","apiVersion":"example.org/v1","items":[]}`: {
+			[]informer.SourceOption{pod("example.org/v1")},
+			[]informer.SourceOption{pod("example/v1"), pod("v1"), pod("example.org/v2"), nil},
+		},
+		`{"kind":"PodList","apiVersion":"v1","items":[]}`: {
+			[]informer.SourceOption{pod("v1"), nil},
+			[]informer.SourceOption{pod("example/v1"), pod("core/v1")},
+		},
+		`{"kind":"PodList","apiVersion":"v1","items":[{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a"}}]}`: {
+			[]informer.SourceOption{pod("v1"), nil},
+			[]informer.SourceOption{pod("example/v1")},
+		},
+	} {
+		lw := answers{format: runtime.ContentTypeJSON, list: []byte(list)}.listWatch(t)
+		for i, opt := range append(slices.Clone(test.right), test.wrong...) {
+			_, _, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](lw, nil, opt))
+			if want := i < len(test.right); (err == nil) != want || err != nil && informer.CauseOf(err) != informer.CauseDecoding {
+				t.Errorf("%s, option %d: %v", list, i, err)
+			}
+		}
+	}
+	for list, right := range map[string]bool{
+		`{"kind":"WidgetList","apiVersion":"example.org/v1","items":[{"metadata":{"name":"a"}}]}`:                                          true,
+		`{"kind":"WidgetList","apiVersion":"other/v7","items":[]}`:                                                                         false,
+		`{"kind":"List","apiVersion":"v1","items":[{"kind":"Widget","apiVersion":"example.org/v1","metadata":{"name":"a"}}]}`:              true,
+		`{"kind":"List","apiVersion":"v1","items":[{"kind":"Widget","apiVersion":"other/v7","metadata":{"name":"a"}}]}`:                    false,
+		`{"kind":"WidgetList","items":[{"kind":"Widget","apiVersion":"other/v7","metadata":{"name":"a"}}],"apiVersion":"example.org/v1"}`: false,
+	} {
+		lw := answers{format: runtime.ContentTypeJSON, list: []byte(list)}.listWatch(t)
+		_, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil, informer.WithObjectType(widget("example.org/v1", ""))))
+		if (err == nil) != right || err != nil && informer.CauseOf(err) != informer.CauseDecoding {
+			t.Errorf("%s: %v", list, err)
+		}
 	}
 }
 
@@ -157,6 +202,9 @@ func TestWithObjectTypeErrors(t *testing.T) {
 		"needed":             {made, convert, pod, ""},
 		"names the kind":     {made, nil, gadget, ""},
 		"says what T says":   {made, nil, pod, "leave it out"},
+		"metadata of a kind": {made, convert, &metav1.PartialObjectMetadata{TypeMeta: gadget.TypeMeta}, "metadata"},
+		"metadata":           {made, convert, &metav1.PartialObjectMetadata{}, ""},
+		"a group alone":      {made, convert, widget("example.org/", "Gadget"), "version"},
 		"another than T":     {made, nil, &corev1.Service{}, "*v1.Service"},
 		"functions replaced": {replaced, convert, pod, "NewListWatchFromClient"},
 		"some ListerWatcher": {hidden{made}, convert, pod, "NewListWatchFromClient"},

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"reflect"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -85,7 +86,11 @@ func WithKind(kind string) SourceOption {
 // responses are read as streams although there is a conversion. Anything else, as are a
 // [Streamer], which says it by itself, and a ListWatch of which a function was replaced,
 // is an error of [NewReflector], and so is what says no more than T does where nothing is
-// converted.
+// converted, and a kind of a metav1.PartialObjectMetadata, which does not tell it.
+//
+// Lists and objects of another kind, group or version are errors. Of a type of
+// k8s.io/api that is given without a version the package is taken for it, which names
+// only the first word of the group.
 func WithObjectType(obj runtime.Object) SourceOption {
 	return func(o *sourceOptions) {
 		if _, ok := typeOf(obj); !ok || isNil(obj) {
@@ -100,14 +105,21 @@ func WithObjectType(obj runtime.Object) SourceOption {
 // whether it is of what NewListWatchFromClient returns, typed whether objects are of the
 // type of own, which is not converted.
 func (o *sourceOptions) checkSent(own runtime.Object, typed, made bool) error {
-	switch {
-	case o.sent == nil:
+	if o.sent == nil {
 		return nil
+	}
+	gvk := o.sent.GetObjectKind().GroupVersionKind()
+	_, metadata := o.sent.(*metav1.PartialObjectMetadata)
+	switch {
 	case !made:
 		return errors.New("WithObjectType is for what NewListWatchFromClient returns, with its own functions: leave it out; a Streamer says so by ObjectType")
 	case typed && reflect.TypeOf(o.sent) != reflect.TypeOf(own):
 		return fmt.Errorf("WithObjectType is a %T, and nothing is converted to another type: leave it out, or give FromListerWatcher a function that converts", o.sent)
-	case typed && o.sent.GetObjectKind().GroupVersionKind().Empty():
+	case metadata && !gvk.Empty():
+		return fmt.Errorf("WithObjectType is the metadata of a %s, and what is sent as metadata does not say of which kind it is: leave out the kind and version", gvk)
+	case gvk.Group != "" && gvk.Version == "":
+		return fmt.Errorf("WithObjectType names the group %s and no version: give it a version", gvk.Group)
+	case typed && gvk.Empty():
 		return fmt.Errorf("WithObjectType says no more than that objects are %Ts, as is known: leave it out, or give it a kind and version", o.sent)
 	}
 	return nil

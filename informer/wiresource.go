@@ -88,7 +88,7 @@ func (c *codec) isListOf(list wire.ListMeta) error {
 	switch {
 	case list.Kind == "Table":
 		return &DecodingError{Err: errTable}
-	case !isList || c.want.Kind != "" && kind != c.want.Kind || !c.isVersion(list.APIVersion) && kind == c.want.Kind:
+	case !isList || c.want.Kind != "" && kind != c.want.Kind || kind != "" && !c.isVersion(list.APIVersion): // a List has any
 		// An empty one above all: it would delete everything.
 		return &DecodingError{Err: fmt.Errorf("the server sent a %s %q, not a list of %s: use a client for that resource and version, "+
 			"or WithKind if the kind is not the name of the type", list.APIVersion, list.Kind, c)}
