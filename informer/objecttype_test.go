@@ -110,10 +110,10 @@ func TestObjectTypeGroups(t *testing.T) {
 		}
 	}
 	for list, right := range map[string]bool{
-		`{"kind":"WidgetList","apiVersion":"example.org/v1","items":[{"metadata":{"name":"a"}}]}`:                                          true,
-		`{"kind":"WidgetList","apiVersion":"other/v7","items":[]}`:                                                                         false,
-		`{"kind":"List","apiVersion":"v1","items":[{"kind":"Widget","apiVersion":"example.org/v1","metadata":{"name":"a"}}]}`:              true,
-		`{"kind":"List","apiVersion":"v1","items":[{"kind":"Widget","apiVersion":"other/v7","metadata":{"name":"a"}}]}`:                    false,
+		`{"kind":"WidgetList","apiVersion":"example.org/v1","items":[{"metadata":{"name":"a"}}]}`:                                         true,
+		`{"kind":"WidgetList","apiVersion":"other/v7","items":[]}`:                                                                        false,
+		`{"kind":"List","apiVersion":"v1","items":[{"kind":"Widget","apiVersion":"example.org/v1","metadata":{"name":"a"}}]}`:             true,
+		`{"kind":"List","apiVersion":"v1","items":[{"kind":"Widget","apiVersion":"other/v7","metadata":{"name":"a"}}]}`:                   false,
 		`{"kind":"WidgetList","items":[{"kind":"Widget","apiVersion":"other/v7","metadata":{"name":"a"}}],"apiVersion":"example.org/v1"}`: false,
 	} {
 		lw := answers{format: runtime.ContentTypeJSON, list: []byte(list)}.listWatch(t)

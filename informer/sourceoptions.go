@@ -72,6 +72,8 @@ func WithObjectLimit(bytes int) SourceOption {
 // list does so behind its items, as one does whose members are in the order of the
 // alphabet, this has to be known in advance, since they are told as they come; without
 // it they are an error. If the version comes behind them as well, see [WithObjectType].
+// Where it is not known a list that leaves out its items, in place of having none, is an
+// error, as it may be anything.
 func WithKind(kind string) SourceOption {
 	return func(o *sourceOptions) { o.kind = kind }
 }

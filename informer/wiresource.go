@@ -92,6 +92,9 @@ func (c *codec) isListOf(list wire.ListMeta) error {
 		// An empty one above all: it would delete everything.
 		return &DecodingError{Err: fmt.Errorf("the server sent a %s %q, not a list of %s: use a client for that resource and version, "+
 			"or WithKind if the kind is not the name of the type", list.APIVersion, list.Kind, c)}
+	case list.NoItems && c.want.Kind == "":
+		return &DecodingError{Err: fmt.Errorf("the server sent a %s %q without items, which need not be a list of objects: "+
+			"give the source WithKind if the server leaves out what is empty", list.APIVersion, list.Kind)}
 	}
 	return nil
 }
