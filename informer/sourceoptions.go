@@ -146,8 +146,10 @@ func WithoutSharing() SourceOption {
 
 // WithSharing has objects that are converted share what others do, see [WithoutSharing].
 // The conversion must not modify what it gets, but may refer to parts of it in what it
-// returns: it is for one that takes some fields of each object. Where nothing is converted
-// it says nothing new. It is an error beside WithoutSharing, with which mirrors are read.
+// returns: it is for one that takes some fields of each object. Nothing detects one that
+// does modify it: what store.DetectMutations looks at is what was made of objects. Where
+// nothing is converted it says nothing new, and only what reads bodies, see [Streamer],
+// knows of it. It is an error beside WithoutSharing, with which mirrors are read.
 func WithSharing() SourceOption {
 	return func(o *sourceOptions) { o.shared = true }
 }
