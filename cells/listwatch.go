@@ -184,12 +184,16 @@ func (l *listWatch) read(f found) (*reader, error) {
 		if opts.TimeoutSeconds != nil {
 			timeout = time.Duration(*opts.TimeoutSeconds) * time.Second
 		}
-		return client.Get().
+		r := client.Get().
 			NamespaceIfScoped(l.namespace, l.namespace != "").
 			Resource(f.resource.Resource).
 			VersionedParams(&opts, metav1.ParameterCodec). // schemes of custom resources may have none
 			Timeout(timeout).
 			MaxRetries(0) // the reflector tries again, and says so
+		if opts.Watch {
+			r.Throttle(nil)
+		}
+		return r
 	}
 	r.stream = func(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
 		return request(opts).Stream(ctx)
