@@ -102,7 +102,12 @@ func (l *listWatch) Stream(ctx context.Context, opts metav1.ListOptions) (io.Rea
 func (l *listWatch) ObjectType() runtime.Object {
 	switch l.mode {
 	case byDynamic:
-		return &unstructured.Unstructured{}
+		u := &unstructured.Unstructured{}
+		u.SetKind(l.target.Kind)
+		if l.target.Kind != "" && l.target.Version != "" {
+			u.SetAPIVersion(schema.GroupVersion{Group: l.target.Group, Version: l.target.Version}.String())
+		}
+		return u
 	case byMetadata:
 		return &metav1.PartialObjectMetadata{}
 	}

@@ -24,6 +24,7 @@ type codec struct {
 	typ    reflect.Type            // a struct; nil: unstructured
 	want   schema.GroupVersionKind // of the objects; an empty kind or version is any
 	told   bool                    // want's group was: else the package of typ names its first word
+	named  bool                    // lists have the name of want's kind
 	limits wire.Limits
 	mask   wire.Mask // nil: all
 
@@ -51,7 +52,7 @@ func newCodec(obj runtime.Object, converted bool, o sourceOptions) (*codec, erro
 		return nil, err
 	}
 	gvk := obj.GetObjectKind().GroupVersionKind()
-	c := &codec{want: expected(typ, gvk, o.kind), told: gvk.Version != "", limits: o.limits, mask: mask}
+	c := &codec{want: expected(typ, gvk, o.kind), told: gvk.Version != "", named: true, limits: o.limits, mask: mask}
 	switch {
 	case o.alone:
 	case converted && !o.shared:
@@ -119,7 +120,7 @@ func (c *codec) kindIn(list wire.ListMeta) (kind, apiVersion string) {
 	if list.Kind == "" {
 		kind = c.want.Kind
 	}
-	if apiVersion == "" {
+	if apiVersion == "" && c.want.Version != "" {
 		apiVersion = c.want.GroupVersion().String()
 	}
 	if kind == "" || apiVersion == "" {

@@ -80,6 +80,30 @@ func TestUnstructuredKindBehindItems(t *testing.T) {
 	}
 }
 
+// A Streamer knows of which kind objects are, and not what their list is called.
+func TestStreamerListName(t *testing.T) {
+	const own = `{"kind":"Widget","apiVersion":"example.org/v1","metadata":{"name":"a"}}`
+	for list, right := range map[string]bool{
+		`{"kind":"BunchList","apiVersion":"example.org/v1","items":[]}`:                                                                        true,
+		`{"kind":"BunchList","apiVersion":"example.org/v1"}`:                                                                                   false,
+		`{"kind":"BunchList","apiVersion":"example.org/v1","items":[` + own + `]}`:                                                             true,
+		`{"items":[` + own + `],"kind":"BunchList","apiVersion":"example.org/v1"}`:                                                             true,
+		`{"items":[` + own + `,{"metadata":{"name":"b"}}],"kind":"BunchList","apiVersion":"example.org/v1"}`:                                   false,
+		`{"items":[` + own + `,{"metadata":{"name":"b"}}],"kind":"WidgetList","apiVersion":"example.org/v1"}`:                                  true,
+		`{"kind":"Bunch","apiVersion":"example.org/v1","items":[]}`:                                                                            false,
+		`{"kind":"BunchList","apiVersion":"example.org/v2","items":[]}`:                                                                        false,
+		`{"kind":"BunchList","apiVersion":"example.org/v1","items":[{"kind":"Gadget","apiVersion":"example.org/v1","metadata":{"name":"a"}}]}`: false,
+	} {
+		streamer := oddof([]byte(list), widget("example.org/v1", "Widget"))
+		if _, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](streamer, nil)); (err == nil) != right {
+			t.Errorf("%s: %v", list, err)
+		}
+		if _, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](streamer, nil, informer.WithKind("Widget"))); err == nil && strings.Contains(list, "Bunch") {
+			t.Errorf("%s: it has the name of another kind than that of WithKind", list)
+		}
+	}
+}
+
 // What WithObjectType says of a group is all of it, and a version counts without a kind.
 func TestObjectTypeGroups(t *testing.T) {
 	pod := func(apiVersion string) informer.SourceOption {
