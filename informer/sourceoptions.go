@@ -149,7 +149,8 @@ func WithoutSharing() SourceOption {
 // returns: it is for one that takes some fields of each object. Nothing detects one that
 // does modify it: what store.DetectMutations looks at is what was made of objects. Where
 // nothing is converted it says nothing new, and only what reads bodies, see [Streamer],
-// knows of it. It is an error beside WithoutSharing, with which mirrors are read.
+// knows of it. It is an error beside WithoutSharing, with which what is read for mirrors is,
+// and for queues of client-go with a transformer.
 func WithSharing() SourceOption {
 	return func(o *sourceOptions) { o.shared = true }
 }
@@ -163,7 +164,7 @@ func gatherSource(opts []SourceOption) (sourceOptions, error) {
 		}
 	}
 	if o.shared && o.alone {
-		o.errs = append(o.errs, errors.New("WithSharing and WithoutSharing: leave out one of them; objects of a mirror are its handler's, and share nothing"))
+		o.errs = append(o.errs, errors.New("WithSharing and WithoutSharing: leave out one of them; objects of a mirror, and of a queue that transforms, share nothing"))
 	}
 	return o, errors.Join(o.errs...)
 }
