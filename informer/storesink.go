@@ -63,9 +63,10 @@ type ExtraStore interface {
 // whether they changed or not. [store.Store] is a sink that spares this.
 //
 // A cache.TransformingStore, as a DeltaFIFO or a RealFIFO with a Transformer is, may
-// modify objects in place, so they are not shared. Others that do, as a store with
-// cache.WithTransformer does, cannot be told from those that do not: do it in a copy. What
-// reads for any of them has to be [WithoutSharing].
+// modify objects in place: they are not taken for shared. Nobody can see of others, as of
+// a store with cache.WithTransformer, that they transform. The source of any of them has
+// to be [WithoutSharing], unless they do it to copies; and what a store of which nobody
+// can see it does in place is a modification to the mutation detector.
 //
 // The sink blocks for as long as s does, but not within a pass, before its end. A
 // DeltaFIFO does while one of its items is processed.
