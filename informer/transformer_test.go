@@ -7,6 +7,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,11 +61,14 @@ func TestQueueTransforms(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				go func() {
+				var wg sync.WaitGroup
+				defer wg.Wait()
+				defer q.Close()
+				wg.Go(func() {
 					for range pods {
 						_, _ = q.Pop(process)
 					}
-				}()
+				})
 				return r.Run(ctx)
 			},
 		} {
