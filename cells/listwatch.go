@@ -102,7 +102,12 @@ func (l *listWatch) Stream(ctx context.Context, opts metav1.ListOptions) (io.Rea
 func (l *listWatch) ObjectType() runtime.Object {
 	switch l.mode {
 	case byDynamic:
-		return &unstructured.Unstructured{}
+		u := &unstructured.Unstructured{}
+		u.SetKind(l.target.Kind)
+		if l.target.Kind != "" && l.target.Version != "" {
+			u.SetAPIVersion(schema.GroupVersion{Group: l.target.Group, Version: l.target.Version}.String())
+		}
+		return u
 	case byMetadata:
 		return &metav1.PartialObjectMetadata{}
 	}
@@ -184,12 +189,16 @@ func (l *listWatch) read(f found) (*reader, error) {
 		if opts.TimeoutSeconds != nil {
 			timeout = time.Duration(*opts.TimeoutSeconds) * time.Second
 		}
-		return client.Get().
+		r := client.Get().
 			NamespaceIfScoped(l.namespace, l.namespace != "").
 			Resource(f.resource.Resource).
 			VersionedParams(&opts, metav1.ParameterCodec). // schemes of custom resources may have none
 			Timeout(timeout).
 			MaxRetries(0) // the reflector tries again, and says so
+		if opts.Watch {
+			r.Throttle(nil)
+		}
+		return r
 	}
 	r.stream = func(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
 		return request(opts).Stream(ctx)

@@ -5,13 +5,17 @@ package cells
 
 import (
 	"context"
+	"reflect"
 	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
 
 	"github.com/apiary-go/apiary/resource"
 )
@@ -111,5 +115,36 @@ func TestResourceTypedCustom(t *testing.T) {
 		if r.Verb != "" && strings.Contains(r.Accept, "protobuf") {
 			t.Error(r.Accept)
 		}
+	}
+}
+
+// Lists wait for the limit that all clients share, and watches, streamed or not, do not.
+func TestResourceThrottles(t *testing.T) {
+	api := NewFakeAPI()
+	clients := fakeClients(t, api)
+	clients.State.config = rest.CopyConfig(clients.State.config)
+	clients.State.config.RateLimiter = flowcontrol.NewFakeNeverRateLimiter()
+	p, err := gather(nil).plan(reflect.TypeFor[*corev1.Pod]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &listWatch{plan: p, client: clients.State}
+	if l.found, err = l.read(found{resource: schema.GroupVersionResource{Version: "v1", Resource: "pods"}, namespaced: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Stream(t.Context(), metav1.ListOptions{}); err == nil {
+		t.Error("a list does not wait")
+	}
+	body, err := l.Stream(t.Context(), metav1.ListOptions{Watch: true})
+	if err != nil {
+		t.Error("a streamed watch waits:", err)
+	} else {
+		_ = body.Close()
+	}
+	w, err := l.Watch(metav1.ListOptions{})
+	if err != nil {
+		t.Error("a watch waits:", err)
+	} else {
+		w.Stop()
 	}
 }

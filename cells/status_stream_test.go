@@ -4,7 +4,9 @@
 package cells
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/apiary-go/apiary/informer"
@@ -92,6 +95,102 @@ func TestStatusReadsStreams(t *testing.T) {
 			t.Errorf("kept is %v", all[0].Object.Object)
 		}
 	})
+}
+
+// backwards has the members of lists be in the order of the alphabet, so that their kind
+// comes behind the items, which do not say theirs. Lists of one kind have another name.
+func backwards(stream informer.StreamFunc, names map[string]string) informer.StreamFunc {
+	return func(ctx context.Context, resource schema.GroupVersionResource, namespace string, metadataOnly bool, opts metav1.ListOptions) (io.ReadCloser, error) {
+		if opts.SendInitialEvents != nil {
+			return nil, apierrors.NewBadRequest("sendInitialEvents: not known")
+		}
+		body, err := stream(ctx, resource, namespace, metadataOnly, opts)
+		if err != nil || opts.Watch {
+			return body, err
+		}
+		defer func() { _ = body.Close() }()
+		var list map[string]any
+		if err := json.NewDecoder(body).Decode(&list); err != nil {
+			return nil, err
+		}
+		if name := names[resource.Resource]; name != "" {
+			list["kind"] = name
+		} else {
+			for _, item := range list["items"].([]any) {
+				delete(item.(map[string]any), "kind")
+				delete(item.(map[string]any), "apiVersion")
+			}
+		}
+		var text bytes.Buffer
+		if err := json.NewEncoder(&text).Encode(list); err != nil {
+			return nil, err
+		}
+		return io.NopCloser(&text), nil
+	}
+}
+
+// Objects may leave it to a list to say of which kind they are that says so behind them,
+// and a list may have the name that the definition of a custom resource gives it.
+func TestStatusKindBehindItems(t *testing.T) {
+	for _, names := range []map[string]string{nil, {"widgets": "BunchOfWidgetsList"}} {
+		synctest.Test(t, func(t *testing.T) {
+			api := NewFakeAPI(widgets)
+			clients := fakeClients(t, api)
+			if err := api.Add(custom(widgets, "a", "one")); err != nil {
+				t.Fatal(err)
+			}
+			engine, err := status.New(status.Config{
+				Dynamic: clients.Dynamic, Stream: backwards(clients.State.stream, names), Mapping: (&statusKinds{kinds: clients.State.kinds}).mapping, Log: quiet(),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := engine.Stop(context.Background()); err != nil {
+					t.Error(err)
+				}
+			}()
+			r := &statusRig{T: t, api: api, engine: engine}
+			w := r.watch(idOf("example.com/Widget", "a", "one"))
+			r.is(w, "one Current")
+			if got := w.Statuses()[0].Object.GetKind(); got != "Widget" {
+				t.Errorf("the kind is %q", got)
+			}
+		})
+	}
+}
+
+// So it is with a resource of unstructured objects.
+func TestUnstructuredKindBehindItems(t *testing.T) {
+	for _, name := range []string{"Widget.v1.example.com", "Widget.example.com", "Widget.v1.example.com of a bunch", "widgets.v1.example.com of a bunch"} {
+		synctest.Test(t, func(t *testing.T) {
+			api := NewFakeAPI(widgets)
+			clients := fakeClients(t, api)
+			if err := api.Add(custom(widgets, "a", "one")); err != nil {
+				t.Fatal(err)
+			}
+			name, names := name, map[string]string(nil)
+			if kind, ok := strings.CutSuffix(name, " of a bunch"); ok {
+				name, names = kind, map[string]string{"widgets": "BunchOfWidgetsList"}
+			}
+			clients.State.stream = backwards(clients.State.stream, names)
+			p, err := gather([]Option{Unstructured(name)}).plan(unstructuredType)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source := informer.FromListerWatcher[*unstructured.Unstructured](&listWatch{plan: p, client: clients.State}, nil)
+			n := 0
+			if _, err := source.List(t.Context(), metav1.ListOptions{}, func(item informer.Item[*unstructured.Unstructured]) error {
+				u, err := item.Decode()
+				if n++; err == nil && u.GroupVersionKind() != widgets.gvk() {
+					t.Errorf("%s: %v", name, u.GroupVersionKind())
+				}
+				return err
+			}); err != nil || n != 1 {
+				t.Errorf("%s, %v: %d objects, %v", name, names, n, err)
+			}
+		})
+	}
 }
 
 // An error of a server is to a stream what it is to the other clients.

@@ -23,6 +23,8 @@ import (
 type codec struct {
 	typ    reflect.Type            // a struct; nil: unstructured
 	want   schema.GroupVersionKind // of the objects; an empty kind or version is any
+	told   bool                    // want's group was: else the package of typ names its first word
+	named  bool                    // lists have the name of want's kind
 	limits wire.Limits
 	mask   wire.Mask // nil: all
 
@@ -49,7 +51,8 @@ func newCodec(obj runtime.Object, converted bool, o sourceOptions) (*codec, erro
 	if err != nil {
 		return nil, err
 	}
-	c := &codec{want: expected(typ, obj.GetObjectKind().GroupVersionKind(), o.kind), limits: o.limits, mask: mask}
+	gvk := obj.GetObjectKind().GroupVersionKind()
+	c := &codec{want: expected(typ, gvk, o.kind), told: gvk.Version != "", named: true, limits: o.limits, mask: mask}
 	switch {
 	case o.alone:
 	case converted && !o.shared:
@@ -99,7 +102,7 @@ func (c *codec) isVersion(apiVersion string) bool {
 	if err != nil || gv.Version != c.want.Version {
 		return false
 	}
-	if c.typ == nil {
+	if c.told {
 		return gv.Group == c.want.Group
 	}
 	word, _, _ := strings.Cut(gv.Group, ".")
@@ -110,17 +113,20 @@ func (c *codec) isVersion(apiVersion string) bool {
 // itself: what the list has said by now, or, if an object has to know it because nobody
 // knows it later, what is expected. The end of the list is the proof of that.
 func (c *codec) kindIn(list wire.ListMeta) (kind, apiVersion string) {
-	switch {
-	case list.Kind != "":
-		return strings.TrimSuffix(list.Kind, "List"), list.APIVersion
-	case c.typ != nil || c.want.Kind == "":
-		return "", ""
-	case list.APIVersion != "":
-		return c.want.Kind, list.APIVersion
-	case c.want.Version != "":
-		return c.want.Kind, c.want.GroupVersion().String()
+	kind, apiVersion = strings.TrimSuffix(list.Kind, "List"), list.APIVersion
+	if c.typ != nil {
+		return kind, apiVersion
 	}
-	return "", ""
+	if list.Kind == "" {
+		kind = c.want.Kind
+	}
+	if apiVersion == "" && c.want.Version != "" {
+		apiVersion = c.want.GroupVersion().String()
+	}
+	if kind == "" || apiVersion == "" {
+		return "", ""
+	}
+	return kind, apiVersion
 }
 
 // isOne reports why an object is not one that is expected.
@@ -128,16 +134,22 @@ func (c *codec) isOne(o *wire.Object) error {
 	switch {
 	case o.Kind == "Table":
 		return errTable
-	case o.Kind == "", c.want.Kind == "":
+	case o.Kind == "":
 		return nil
-	case o.Kind != c.want.Kind || !c.isVersion(o.APIVersion):
+	case c.want.Kind != "" && o.Kind != c.want.Kind || !c.isVersion(o.APIVersion):
 		return fmt.Errorf("the object is a %s %s, not a %s", o.APIVersion, o.Kind, c)
 	}
 	return nil
 }
 
 // String is what is expected, for errors.
-func (c *codec) String() string { return strings.TrimSpace(c.want.Version + " " + c.want.Kind) }
+func (c *codec) String() string {
+	version := c.want.Version
+	if c.told {
+		version = c.want.GroupVersion().String()
+	}
+	return strings.TrimSpace(version + " " + c.want.Kind)
+}
 
 // sweep is for the end of a list.
 func (c *codec) sweep() {

@@ -24,7 +24,8 @@ import (
 type ControllerConfig[T any] struct {
 	// Queue is filled, and popped from, by the controller, and closed in the end.
 	// Any queue of client-go will do. Nobody else may pop from it. See
-	// [StoreSink] for what it is told.
+	// [StoreSink] for what it is told. If it is a cache.TransformingStore with a
+	// transformer, ListerWatcher is read [WithoutSharing], and Source has to be.
 	Queue cache.Queue
 
 	// ListerWatcher is read, if Source is nil. Objects that it gives must be Ts.
@@ -165,7 +166,7 @@ func (c *Controller[T]) configure(cfg ControllerConfig[T]) (err error) {
 		return fmt.Errorf("ControllerConfig.FullResyncPeriod is %v: give a positive duration, or 0 for none", cfg.FullResyncPeriod)
 	}
 	if isNil(cfg.Source) {
-		cfg.Source = FromListerWatcher[T](cfg.ListerWatcher, nil, cfg.SourceOptions...)
+		cfg.Source = sourceFor[T](cfg.Queue, cfg.ListerWatcher, cfg.SourceOptions...)
 	}
 	if isNil(cfg.Observer) {
 		cfg.Observer = LogObserver(slog.Default())

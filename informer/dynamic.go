@@ -69,6 +69,7 @@ func NewDynamicListerWatcherFactory(config *rest.Config) (DynamicListerWatcherFa
 		return nil, errors.New("the rest.Config is nil: give that of an API server, for example from rest.InClusterConfig or clientcmd.BuildConfigFromFlags")
 	}
 	config = rest.CopyConfig(config)
+	config.UserAgent = cmp.Or(config.UserAgent, rest.DefaultKubernetesUserAgent())
 	if qps := cmp.Or(config.QPS, rest.DefaultQPS); config.RateLimiter == nil && qps > 0 {
 		config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(qps, cmp.Or(config.Burst, rest.DefaultBurst))
 	}

@@ -107,6 +107,7 @@ func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) Sou
 	if s.err = err; codec == nil {
 		return nil
 	}
+	codec.named = ok || codec.typ != nil || o.kind != ""
 	return &wireSource[T]{listerWatcher: *s, stream: stream, codec: codec}
 }
 

@@ -97,7 +97,8 @@ func WithLabelSelector(selector string) ListWatchOption {
 // "pods", by a REST client for its group and version. Leave the namespace empty for
 // those of all namespaces, and for resources that are in none. Requests end with
 // their context, and are not repeated by the client: the [Reflector] does that, and
-// says so.
+// says so. The rate limit of the client applies to lists and not to watches, as in
+// client-go.
 //
 // A Source of it reads the responses as streams, in protobuf and in JSON, whichever the
 // client asks for: see [FromListerWatcher]. Replacing ListFunc or WatchFunc turns that
@@ -112,8 +113,12 @@ func NewListWatchFromClient(c cache.Getter, resource, namespace string, opts ...
 	}
 	request := func(options metav1.ListOptions) *rest.Request {
 		options = tweaked(options, tweak)
-		return c.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource).
+		r := c.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource).
 			VersionedParams(&options, metav1.ParameterCodec).Timeout(timeoutOf(options)).MaxRetries(0)
+		if options.Watch {
+			r.Throttle(nil)
+		}
+		return r
 	}
 	lw := &ListWatch{
 		ListFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {

@@ -19,6 +19,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/flowcontrol"
 
 	"github.com/apiary-go/apiary/informer"
 )
@@ -160,5 +164,43 @@ func TestBatcherConfigIsChecked(t *testing.T) {
 	}
 	if _, err := informer.NewEventMerger[object]("m", informer.MergerConfig[object]{}, nil); err == nil {
 		t.Error("a merger without a consumer")
+	}
+}
+
+// throttled is a client whose limit is used up.
+type throttled struct{ cache.Getter }
+
+func (c throttled) Get() *rest.Request {
+	return c.Getter.Get().Throttle(flowcontrol.NewFakeNeverRateLimiter())
+}
+
+// Lists wait for the limit of the client, and watches, streamed or not, do not, as in
+// client-go.
+func TestListWatchThrottles(t *testing.T) {
+	pods := answers{format: runtime.ContentTypeJSON, list: encode(t, runtime.ContentTypeJSON, wirePods(1))}
+	srv := httptest.NewServer(pods)
+	t.Cleanup(srv.Close)
+	for _, limited := range []bool{false, true} {
+		var c cache.Getter = restClient(t, srv.URL, nil)
+		if limited {
+			c = throttled{c}
+		}
+		lw := informer.NewListWatchFromClient(c, "pods", "")
+		source := informer.FromListerWatcher[*corev1.Pod](lw, nil)
+		if _, _, err := listedBy(t, source); (err != nil) != limited {
+			t.Errorf("limited %v: list: %v", limited, err)
+		}
+		stream, err := source.Watch(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Errorf("limited %v: streamed watch: %v", limited, err)
+		} else {
+			stream.Stop()
+		}
+		w, err := lw.Watch(metav1.ListOptions{})
+		if err != nil {
+			t.Errorf("limited %v: watch: %v", limited, err)
+		} else {
+			w.Stop()
+		}
 	}
 }

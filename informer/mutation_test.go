@@ -44,6 +44,14 @@ var keepers = map[string]struct {
 		})
 		running(t, c, err, ctx)
 	}, true},
+	"Controller of a queue that transforms": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
+		c, err := informer.NewNamedController("things", informer.ControllerConfig[object]{
+			Queue:         transforming["DeltaFIFO"](func(obj any) (any, error) { use(obj); return obj, nil }),
+			ListerWatcher: lw,
+			Process:       func(any, bool) error { return nil },
+		})
+		running(t, c, err, ctx)
+	}, false},
 	"NewNamespaceKeyedIndexerAndReflector": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
 		indexer, r, err := informer.NewNamespaceKeyedIndexerAndReflector[object](lw)
 		time.AfterFunc(time.Second, func() { use(indexer.List()[0]) })

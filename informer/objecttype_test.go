@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +32,7 @@ func TestUnstructuredKindBehindItems(t *testing.T) {
 		item  = `"items":[{"metadata":{"name":"a"}},{"kind":"Widget","apiVersion":"example.org/v1","metadata":{"name":"b"}}]`
 		last  = `{` + item + `,"apiVersion":"example.org/v1","kind":"WidgetList","metadata":{"resourceVersion":"5"}}`
 		split = `{"apiVersion":"example.org/v1",` + item + `,"kind":"WidgetList","metadata":{"resourceVersion":"5"}}` // in the order of the alphabet
+		late  = `{"kind":"WidgetList",` + item + `,"apiVersion":"example.org/v1","metadata":{"resourceVersion":"5"}}`
 	)
 	byType := func(apiVersion, kind string) informer.SourceOption {
 		return informer.WithObjectType(widget(apiVersion, kind))
@@ -49,6 +51,10 @@ func TestUnstructuredKindBehindItems(t *testing.T) {
 		"another version":          {last, byType("example.org/v2", "Widget"), "example.org/v1"},
 		"another version, in list": {split, byType("example.org/v2", "Widget"), "example.org/v1"},
 		"another group":            {last, byType("example/v1", "Widget"), "example.org/v1"},
+		"version behind":           {late, nil, "WithObjectType"},
+		"version behind, kind":     {late, informer.WithKind("Widget"), "WithObjectType"},
+		"version behind, type":     {late, byType("example.org/v1", "Widget"), ""},
+		"version behind, another":  {late, byType("example.org/v2", "Widget"), "example.org/v1"},
 	} {
 		lw := answers{format: runtime.ContentTypeJSON, list: []byte(test.list)}.listWatch(t)
 		got, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil, test.opt))
@@ -71,6 +77,74 @@ func TestUnstructuredKindBehindItems(t *testing.T) {
 	streamer := oddof([]byte(last), widget("example.org/v1", "Widget"))
 	if got, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](streamer, nil)); err != nil || got[0].GetKind() != "Widget" {
 		t.Errorf("a Streamer that says so: %v, %v", got, err)
+	}
+}
+
+// A Streamer knows of which kind objects are, and not what their list is called.
+func TestStreamerListName(t *testing.T) {
+	const own = `{"kind":"Widget","apiVersion":"example.org/v1","metadata":{"name":"a"}}`
+	for list, right := range map[string]bool{
+		`{"kind":"BunchList","apiVersion":"example.org/v1","items":[]}`:                                                                        true,
+		`{"kind":"BunchList","apiVersion":"example.org/v1"}`:                                                                                   false,
+		`{"kind":"BunchList","apiVersion":"example.org/v1","items":[` + own + `]}`:                                                             true,
+		`{"items":[` + own + `],"kind":"BunchList","apiVersion":"example.org/v1"}`:                                                             true,
+		`{"items":[` + own + `,{"metadata":{"name":"b"}}],"kind":"BunchList","apiVersion":"example.org/v1"}`:                                   false,
+		`{"items":[` + own + `,{"metadata":{"name":"b"}}],"kind":"WidgetList","apiVersion":"example.org/v1"}`:                                  true,
+		`{"kind":"Bunch","apiVersion":"example.org/v1","items":[]}`:                                                                            false,
+		`{"kind":"BunchList","apiVersion":"example.org/v2","items":[]}`:                                                                        false,
+		`{"kind":"BunchList","apiVersion":"example.org/v1","items":[{"kind":"Gadget","apiVersion":"example.org/v1","metadata":{"name":"a"}}]}`: false,
+	} {
+		streamer := oddof([]byte(list), widget("example.org/v1", "Widget"))
+		if _, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](streamer, nil)); (err == nil) != right {
+			t.Errorf("%s: %v", list, err)
+		}
+		if _, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](streamer, nil, informer.WithKind("Widget"))); err == nil && strings.Contains(list, "Bunch") {
+			t.Errorf("%s: it has the name of another kind than that of WithKind", list)
+		}
+	}
+}
+
+// What WithObjectType says of a group is all of it, and a version counts without a kind.
+func TestObjectTypeGroups(t *testing.T) {
+	pod := func(apiVersion string) informer.SourceOption {
+		return informer.WithObjectType(&corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: apiVersion, Kind: "Pod"}})
+	}
+	for list, test := range map[string]struct {
+		right, wrong []informer.SourceOption
+	}{
+		`{"kind":"PodList","apiVersion":"example.org/v1","items":[]}`: {
+			[]informer.SourceOption{pod("example.org/v1")},
+			[]informer.SourceOption{pod("example/v1"), pod("v1"), pod("example.org/v2"), nil},
+		},
+		`{"kind":"PodList","apiVersion":"v1","items":[]}`: {
+			[]informer.SourceOption{pod("v1"), nil},
+			[]informer.SourceOption{pod("example/v1"), pod("core/v1")},
+		},
+		`{"kind":"PodList","apiVersion":"v1","items":[{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a"}}]}`: {
+			[]informer.SourceOption{pod("v1"), nil},
+			[]informer.SourceOption{pod("example/v1")},
+		},
+	} {
+		lw := answers{format: runtime.ContentTypeJSON, list: []byte(list)}.listWatch(t)
+		for i, opt := range append(slices.Clone(test.right), test.wrong...) {
+			_, _, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](lw, nil, opt))
+			if want := i < len(test.right); (err == nil) != want || err != nil && informer.CauseOf(err) != informer.CauseDecoding {
+				t.Errorf("%s, option %d: %v", list, i, err)
+			}
+		}
+	}
+	for list, right := range map[string]bool{
+		`{"kind":"WidgetList","apiVersion":"example.org/v1","items":[{"metadata":{"name":"a"}}]}`:                                         true,
+		`{"kind":"WidgetList","apiVersion":"other/v7","items":[]}`:                                                                        false,
+		`{"kind":"List","apiVersion":"v1","items":[{"kind":"Widget","apiVersion":"example.org/v1","metadata":{"name":"a"}}]}`:             true,
+		`{"kind":"List","apiVersion":"v1","items":[{"kind":"Widget","apiVersion":"other/v7","metadata":{"name":"a"}}]}`:                   false,
+		`{"kind":"WidgetList","items":[{"kind":"Widget","apiVersion":"other/v7","metadata":{"name":"a"}}],"apiVersion":"example.org/v1"}`: false,
+	} {
+		lw := answers{format: runtime.ContentTypeJSON, list: []byte(list)}.listWatch(t)
+		_, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil, informer.WithObjectType(widget("example.org/v1", ""))))
+		if (err == nil) != right || err != nil && informer.CauseOf(err) != informer.CauseDecoding {
+			t.Errorf("%s: %v", list, err)
+		}
 	}
 }
 
@@ -152,6 +226,9 @@ func TestWithObjectTypeErrors(t *testing.T) {
 		"needed":             {made, convert, pod, ""},
 		"names the kind":     {made, nil, gadget, ""},
 		"says what T says":   {made, nil, pod, "leave it out"},
+		"metadata of a kind": {made, convert, &metav1.PartialObjectMetadata{TypeMeta: gadget.TypeMeta}, "metadata"},
+		"metadata":           {made, convert, &metav1.PartialObjectMetadata{}, ""},
+		"a group alone":      {made, convert, widget("example.org/", "Gadget"), "version"},
 		"another than T":     {made, nil, &corev1.Service{}, "*v1.Service"},
 		"functions replaced": {replaced, convert, pod, "NewListWatchFromClient"},
 		"some ListerWatcher": {hidden{made}, convert, pod, "NewListWatchFromClient"},

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"reflect"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -71,6 +72,8 @@ func WithObjectLimit(bytes int) SourceOption {
 // list does so behind its items, as one does whose members are in the order of the
 // alphabet, this has to be known in advance, since they are told as they come; without
 // it they are an error. If the version comes behind them as well, see [WithObjectType].
+// Where it is not known a list that leaves out its items, in place of having none, is an
+// error, as it may be anything.
 func WithKind(kind string) SourceOption {
 	return func(o *sourceOptions) { o.kind = kind }
 }
@@ -85,7 +88,11 @@ func WithKind(kind string) SourceOption {
 // responses are read as streams although there is a conversion. Anything else, as are a
 // [Streamer], which says it by itself, and a ListWatch of which a function was replaced,
 // is an error of [NewReflector], and so is what says no more than T does where nothing is
-// converted.
+// converted, and a kind of a metav1.PartialObjectMetadata, which does not tell it.
+//
+// Lists and objects of another kind, group or version are errors. Of a type of
+// k8s.io/api that is given without a version the package is taken for it, which names
+// only the first word of the group.
 func WithObjectType(obj runtime.Object) SourceOption {
 	return func(o *sourceOptions) {
 		if _, ok := typeOf(obj); !ok || isNil(obj) {
@@ -100,14 +107,21 @@ func WithObjectType(obj runtime.Object) SourceOption {
 // whether it is of what NewListWatchFromClient returns, typed whether objects are of the
 // type of own, which is not converted.
 func (o *sourceOptions) checkSent(own runtime.Object, typed, made bool) error {
-	switch {
-	case o.sent == nil:
+	if o.sent == nil {
 		return nil
+	}
+	gvk := o.sent.GetObjectKind().GroupVersionKind()
+	_, metadata := o.sent.(*metav1.PartialObjectMetadata)
+	switch {
 	case !made:
 		return errors.New("WithObjectType is for what NewListWatchFromClient returns, with its own functions: leave it out; a Streamer says so by ObjectType")
 	case typed && reflect.TypeOf(o.sent) != reflect.TypeOf(own):
 		return fmt.Errorf("WithObjectType is a %T, and nothing is converted to another type: leave it out, or give FromListerWatcher a function that converts", o.sent)
-	case typed && o.sent.GetObjectKind().GroupVersionKind().Empty():
+	case metadata && !gvk.Empty():
+		return fmt.Errorf("WithObjectType is the metadata of a %s, and what is sent as metadata does not say of which kind it is: leave out the kind and version", gvk)
+	case gvk.Group != "" && gvk.Version == "":
+		return fmt.Errorf("WithObjectType names the group %s and no version: give it a version", gvk.Group)
+	case typed && gvk.Empty():
 		return fmt.Errorf("WithObjectType says no more than that objects are %Ts, as is known: leave it out, or give it a kind and version", o.sent)
 	}
 	return nil
@@ -132,8 +146,11 @@ func WithoutSharing() SourceOption {
 
 // WithSharing has objects that are converted share what others do, see [WithoutSharing].
 // The conversion must not modify what it gets, but may refer to parts of it in what it
-// returns: it is for one that takes some fields of each object. Where nothing is converted
-// it says nothing new. It is an error beside WithoutSharing, with which mirrors are read.
+// returns: it is for one that takes some fields of each object. Nothing detects one that
+// does modify it: what store.DetectMutations looks at is what was made of objects. Where
+// nothing is converted it says nothing new, and only what reads bodies, see [Streamer],
+// knows of it. It is an error beside WithoutSharing, with which what is read for mirrors is,
+// and for queues of client-go with a transformer.
 func WithSharing() SourceOption {
 	return func(o *sourceOptions) { o.shared = true }
 }
@@ -147,7 +164,7 @@ func gatherSource(opts []SourceOption) (sourceOptions, error) {
 		}
 	}
 	if o.shared && o.alone {
-		o.errs = append(o.errs, errors.New("WithSharing and WithoutSharing: leave out one of them; objects of a mirror are its handler's, and share nothing"))
+		o.errs = append(o.errs, errors.New("WithSharing and WithoutSharing: leave out one of them; objects of a mirror, and of a queue that transforms, share nothing"))
 	}
 	return o, errors.Join(o.errs...)
 }

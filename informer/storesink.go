@@ -21,7 +21,8 @@ import (
 // [StoreSink] makes a [Sink] of it, and says which of them is called when.
 //
 // Calls come from one goroutine at a time. The objects are shared and must not be
-// modified; KUBE_CACHE_MUTATION_DETECTOR finds who does, see store.DetectMutations.
+// modified, see [StoreSink] for who transforms them; KUBE_CACHE_MUTATION_DETECTOR finds
+// who does, see store.DetectMutations.
 type ExtraStore interface {
 	// Add and Update say that the object is as given. Neither may fail because
 	// there is, or is not, such an object already.
@@ -61,6 +62,12 @@ type ExtraStore interface {
 // and all the objects of its new state while s still has those of the old one,
 // whether they changed or not. [store.Store] is a sink that spares this.
 //
+// A cache.TransformingStore, as a DeltaFIFO or a RealFIFO with a Transformer is, may
+// modify objects in place: they are not taken for shared. Nobody can see of others, as of
+// a store with cache.WithTransformer, that they transform. The source of any of them has
+// to be [WithoutSharing], unless they do it to copies; and what a store of which nobody
+// can see it does in place is a modification to the mutation detector.
+//
 // The sink blocks for as long as s does, but not within a pass, before its end. A
 // DeltaFIFO does while one of its items is processed.
 //
@@ -86,13 +93,29 @@ func StoreSink[T any](s ExtraStore) store.Sink[T] {
 // in logs and errors. What happens is logged to slog.Default() as by [LogObserver].
 //
 // It is NewReflector of a [Config] with [FromListerWatcher] and [StoreSink]: use that
-// for other settings. Resync of s is not called; [NewNamedController] does that.
+// for other settings. Resync of s is not called; [NewNamedController] does that. Lw is
+// read [WithoutSharing] if s is a cache.TransformingStore that has a transformer; for a
+// store with one that is none, as of cache.WithTransformer, use NewReflector and say so.
 //
 // It fails if lw or s is nil.
 func NewNamedReflector[T any](name string, lw cache.ListerWatcher, s ExtraStore) (*Reflector[T], error) {
 	return NewReflector(Config[T]{
-		Name: name, Source: FromListerWatcher[T](lw, nil), Sink: StoreSink[T](s), Observer: LogObserver(slog.Default()),
+		Name: name, Source: sourceFor[T](s, lw), Sink: StoreSink[T](s), Observer: LogObserver(slog.Default()),
 	})
+}
+
+// sourceFor reads lw for s, which has objects for itself if it may modify them.
+func sourceFor[T any](s ExtraStore, lw cache.ListerWatcher, opts ...SourceOption) Source[T] {
+	if transforms(s) {
+		opts = append(slices.Clip(opts), WithoutSharing())
+	}
+	return FromListerWatcher[T](lw, nil, opts...)
+}
+
+// transforms reports whether s says that it modifies objects before it shows them.
+func transforms(s ExtraStore) bool {
+	t, ok := s.(cache.TransformingStore)
+	return ok && !isNil(t) && t.Transformer() != nil
 }
 
 // NewNamespaceKeyedIndexerAndReflector returns an empty cache.Indexer and the
@@ -133,7 +156,7 @@ func (s *storeSink[T]) validate() error {
 }
 
 // SharesObjects implements [store.Sharing].
-func (s *storeSink[T]) SharesObjects() bool { return true }
+func (s *storeSink[T]) SharesObjects() bool { return !transforms(s.store) }
 
 // Begin implements [Sink].
 func (s *storeSink[T]) Begin(context.Context, store.Pass) error {

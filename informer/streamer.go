@@ -26,6 +26,9 @@ type Streamer interface {
 	// ObjectType returns an empty object of the type that is sent, before any
 	// conversion, with the kind that it has on the server if that is not the name of
 	// its Go type. If it returns nil, or an object of a type that cannot be read from
-	// a stream, List and Watch are called.
+	// a stream, List and Watch are called. The kind of an unstructured object is that
+	// of objects for which their list does not say it in time. Of others the list may
+	// have any name that ends in List, as the definition of a custom resource may give
+	// it one, unless [WithKind] says the kind.
 	ObjectType() runtime.Object
 }

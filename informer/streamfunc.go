@@ -4,6 +4,7 @@
 package informer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,9 @@ type StreamFunc func(ctx context.Context, resource schema.GroupVersionResource, 
 // NewStreamFunc returns a StreamFunc for the API server of config, which is copied, by an
 // HTTP client, or one of its own if that is nil. Metadata comes in protobuf if the server
 // has it. Requests are not repeated by the client: the [Reflector] does that, and says so.
-// The rate limit of config applies to lists and not to watches, as in client-go.
+// The rate limit of config applies to lists and not to watches, as in client-go, and so
+// is rest.DefaultKubernetesUserAgent in place of an empty UserAgent, but for a client that
+// is given, which has its own.
 //
 // It fails if config is nil, or if no client can be made of it.
 func NewStreamFunc(config *rest.Config, client *http.Client) (StreamFunc, error) {
@@ -39,6 +42,7 @@ func NewStreamFunc(config *rest.Config, client *http.Client) (StreamFunc, error)
 	config = rest.CopyConfig(config)
 	config.GroupVersion, config.APIPath = &schema.GroupVersion{}, "/" // each request has its own
 	config.NegotiatedSerializer = serializer.NewCodecFactory(streamScheme).WithoutConversion()
+	config.UserAgent = cmp.Or(config.UserAgent, rest.DefaultKubernetesUserAgent())
 	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
 	var err error
 	if client == nil {

@@ -76,6 +76,39 @@ func TestStreamFuncThrottles(t *testing.T) {
 	}
 }
 
+// Servers are told whose requests they are, as by the clients of client-go.
+func TestStreamFuncUserAgent(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.UserAgent()) }))
+	t.Cleanup(srv.Close)
+	for given, want := range map[string]string{"": rest.DefaultKubernetesUserAgent(), "shop/1": "shop/1"} {
+		config := &rest.Config{Host: srv.URL, UserAgent: given}
+		stream, err := informer.NewStreamFunc(config, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := stream(t.Context(), schema.GroupVersionResource{Version: "v1", Resource: "pods"}, "", false, metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(body); err != nil || string(got) != want || config.UserAgent != given {
+			t.Errorf("with %q: the user agent is %s, %v, want %s", given, got, err, want)
+		}
+		_ = body.Close()
+		factory, err := informer.NewDynamicListerWatcherFactory(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lw := factory.ForResource("", schema.GroupVersionResource{Version: "v1", Resource: "pods"})
+		if body, err = lw.(informer.Streamer).Stream(t.Context(), metav1.ListOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(body); err != nil || string(got) != want {
+			t.Errorf("the factory with %q: the user agent is %s, %v, want %s", given, got, err, want)
+		}
+		_ = body.Close()
+	}
+}
+
 func TestStreamFuncNoConfig(t *testing.T) {
 	for want, config := range map[string]*rest.Config{
 		"rest.Config is nil": nil,

@@ -20,10 +20,11 @@ import (
 
 // wireItem is the item of one object after the other.
 type wireItem[T any] struct {
-	source *wireSource[T]
-	object *wire.Object
-	obj    runtime.Object // if it was decoded already
-	meta   store.Meta
+	source  *wireSource[T]
+	object  *wire.Object
+	obj     runtime.Object // if it was decoded already
+	meta    store.Meta
+	guessed bool // whether the kind was, of any so far
 }
 
 // set makes the item that of an object of a list, or of a watch if the list says
@@ -35,6 +36,7 @@ func (i *wireItem[T]) set(o *wire.Object, list wire.ListMeta) error {
 	}
 	if o.Kind == "" {
 		o.Kind, o.APIVersion = i.source.codec.kindIn(list)
+		i.guessed = i.guessed || list.Kind == "" && o.Kind != ""
 	}
 	if err := i.source.codec.isOne(o); err != nil {
 		return &DecodingError{Meta: i.meta, Err: err}

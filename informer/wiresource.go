@@ -61,7 +61,7 @@ func (s *wireSource[T]) List(ctx context.Context, opts metav1.ListOptions, yield
 		if l.Kind == "" {
 			return nil // it may come after the objects
 		}
-		return s.codec.isListOf(l)
+		return s.codec.isListOf(l, s.codec.named)
 	}, func(o *wire.Object) error {
 		if err := item.set(o, list); err != nil {
 			return err
@@ -76,22 +76,27 @@ func (s *wireSource[T]) List(ctx context.Context, opts metav1.ListOptions, yield
 	case err != nil:
 		return page, b.explain(err)
 	}
-	if err := s.codec.isListOf(list); err != nil {
+	if err := s.codec.isListOf(list, s.codec.named || item.guessed); err != nil {
 		return page, err
 	}
 	return page, nil
 }
 
-// isListOf reports why a list is not one of such objects.
-func (c *codec) isListOf(list wire.ListMeta) error {
+// isListOf reports why a list is not one of such objects: named is whether it must have
+// the name of their kind.
+func (c *codec) isListOf(list wire.ListMeta, named bool) error {
 	kind, isList := strings.CutSuffix(list.Kind, "List")
+	known := c.want.Kind != "" && kind == c.want.Kind
 	switch {
 	case list.Kind == "Table":
 		return &DecodingError{Err: errTable}
-	case !isList || c.want.Kind != "" && kind != c.want.Kind || !c.isVersion(list.APIVersion) && kind == c.want.Kind:
+	case !isList || c.want.Kind != "" && named && !known || kind != "" && !c.isVersion(list.APIVersion): // a List has any
 		// An empty one above all: it would delete everything.
 		return &DecodingError{Err: fmt.Errorf("the server sent a %s %q, not a list of %s: use a client for that resource and version, "+
 			"or WithKind if the kind is not the name of the type", list.APIVersion, list.Kind, c)}
+	case list.NoItems && !known:
+		return &DecodingError{Err: fmt.Errorf("the server sent a %s %q without items, which need not be a list of objects: "+
+			"give the source WithKind if the server leaves out what is empty", list.APIVersion, list.Kind)}
 	}
 	return nil
 }

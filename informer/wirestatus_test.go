@@ -159,3 +159,37 @@ func TestStatusOfNoFailure(t *testing.T) {
 		stream.Stop()
 	}
 }
+
+// Of a resource of unknown kind anything that is called a list would do, and if it has no
+// items it would delete everything. So a list has to say that there are none.
+func TestNoItemsOfUnknownKind(t *testing.T) {
+	for list, empty := range map[string]bool{
+		`{"kind":"WidgetList","apiVersion":"example.org/v1","metadata":{"resourceVersion":"5"},"items":[]}`:             true,
+		`{"kind":"WidgetList","apiVersion":"example.org/v1","metadata":{"resourceVersion":"5"},"items":null}`:           true,
+		`{"items":null,"kind":"List","apiVersion":"v1"}`:                                                                true,
+		`{"items":[],"kind":"WidgetList","apiVersion":"example.org/v1"}`:                                                true,
+		`{"kind":"List","apiVersion":"v1"}`:                                                                             false,
+		`{"kind":"WidgetList","apiVersion":"example.org/v1","metadata":{"resourceVersion":"5"}}`:                        false,
+		`{"kind":"WidgetList","apiVersion":"example.org/v1","status":"Failure","code":403,"message":"no"}`:              false,
+		`{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"example.org/v1","resources":[{"name":"widgets"}]}`: false,
+		`{"kind":"APIGroupList","apiVersion":"v1","groups":[]}`:                                                         false,
+		`{"groups":[],"metadata":{"resourceVersion":"5"},"apiVersion":"v1","kind":"APIGroupList"}`:                      false,
+	} {
+		lw := answers{format: runtime.ContentTypeJSON, list: []byte(list)}.listWatch(t)
+		check := func(what string, n int, err error, want bool) {
+			t.Helper()
+			if n > 0 || (err == nil) != want || err != nil && informer.CauseOf(err) != informer.CauseDecoding {
+				t.Errorf("%s, %s: %d objects, %v", list, what, n, err)
+			}
+		}
+		us, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil))
+		check("unstructured", len(us), err, empty)
+		ms, _, err := listedBy(t, informer.FromListerWatcher[*metav1.PartialObjectMetadata](oddof([]byte(list), &metav1.PartialObjectMetadata{}), nil))
+		check("metadata", len(ms), err, empty)
+	}
+	// A server may leave out what is empty, if it is known what it sends.
+	lw := answers{format: runtime.ContentTypeJSON, list: []byte(`{"kind":"WidgetList","apiVersion":"example.org/v1"}`)}.listWatch(t)
+	if _, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil, informer.WithKind("Widget"))); err != nil {
+		t.Error("of known kind:", err)
+	}
+}

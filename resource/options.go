@@ -53,9 +53,11 @@ func WithIndexers(indexers cache.Indexers) Option {
 
 // WithTransform keeps To in place of the From that the server sends. The function
 // is called once for each version of each object, before anything is kept, and
-// must be pure; it may modify and return what it is given. If it fails, the
-// state of the collection cannot be told: the list or the watch is retried with
-// backoff, and the failure is reported.
+// must be pure; it may modify and return what it is given, but not with
+// informer.WithSharing in [WithSourceOptions]: then that is in part other objects' as
+// well, and nothing detects that it was modified. If it fails, the state of the
+// collection cannot be told: the list or the watch is retried with backoff, and the
+// failure is reported.
 //
 // To must be the type of the resource. A mismatch fails the start hook.
 func WithTransform[From, To runtime.Object](transform func(From) (To, error)) Option {

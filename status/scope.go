@@ -193,7 +193,9 @@ func (r *scopeReader) ObjectType() runtime.Object {
 	case r.metadataOnly():
 		return &metav1.PartialObjectMetadata{}
 	}
-	return &unstructured.Unstructured{}
+	u := &unstructured.Unstructured{}
+	u.SetKind(r.scope.kind.Kind)
+	return u
 }
 
 func (r *scopeReader) streams() bool { return r.cfg.Stream != nil && !r.scope.get }

@@ -40,7 +40,7 @@ func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstru
 	}
 	reader := &scopeReader{Engine: e, scope: s}
 	return source{contact: contact, reader: reader, Resource: resource.New[*unstructured.Unstructured](lc, reader,
-		resource.WithSourceOptions(informer.WithSharing()), // trim modifies nothing
+		resource.WithSourceOptions(s.sharing()),
 		resource.WithSourceOptions(reader.mask()...),
 		resource.WithName(s.String()),
 		resource.WithLogger(e.cfg.Log),
@@ -49,6 +49,15 @@ func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstru
 		resource.WithObserver(informer.ObserverFunc(contact.observe)),
 		resource.WithObserver(e.cfg.Observer),
 		resource.WithSettings(settings))}
+}
+
+// sharing is for many objects, as trim modifies nothing: for one the tables of what is
+// shared would take more than it does.
+func (s scope) sharing() informer.SourceOption {
+	if s.name != "" {
+		return informer.WithoutSharing()
+	}
+	return informer.WithSharing()
 }
 
 // mask has what trim takes be left out on the way, where it is read as a stream.

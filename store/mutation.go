@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/diff"
 )
 
 // Sharing may be implemented by a [Sink] whose objects many may read, so that nobody
@@ -39,20 +39,22 @@ func IsSharing[T any](sink Sink[T]) bool {
 //
 // As in client-go's cache.MutationDetector
 //
-//   - what is no runtime.Object is not looked at;
+//   - what is no runtime.Object is not looked at, and neither is what has no copy that
+//     is equal to it, as an object has none that was made by hand of an int, or of a NaN;
 //   - each object is copied when it is told, also as the last state of one that is
-//     deleted, and compared with the copy by reflect.DeepEqual once a second, and again
+//     deleted, and compared with the copy as by reflect.DeepEqual once a second, and again
 //     when run has returned, which that of client-go does not and which is all there
-//     is to a short test, for at least two minutes and at most four. Both are in
-//     memory for as long;
+//     is to a short test, for two minutes from when it was last told. Both are in memory
+//     for as long. The text that a resource.Quantity keeps once it was asked for it, which
+//     that of client-go takes for a modification, is none;
 //   - an object that differs ends the process by a panic that says "cache name
-//     modified", with the object and the difference. Who did it is for the race
-//     detector to say, or for the difference.
+//     modified", with the object and the difference, and so with up to ten. Who did it is
+//     for the race detector to say, or for the difference.
 func DetectMutations[T any](name string, sink Sink[T]) (watched Sink[T], during func(run func())) {
 	if !detectMutations || !IsSharing(sink) {
 		return sink, func(run func()) { run() }
 	}
-	d := &mutationDetector{name: name, failed: func(message string) { panic(message) }}
+	d := newMutationDetector(name, func(message string) { panic(message) })
 	return watchedSink[T]{Sink: sink, detector: d}, d.during
 }
 
@@ -82,6 +84,7 @@ func (s watchedSink[T]) Delete(ctx context.Context, meta Meta, last T, known boo
 const (
 	mutationPeriod = time.Second
 	mutationRetain = 2 * time.Minute
+	mutationsShown = 10
 )
 
 // mutationDetector compares objects with copies of them.
@@ -89,18 +92,21 @@ type mutationDetector struct {
 	name   string
 	failed func(message string)
 
-	mu    sync.Mutex
-	added []copied // since the last look
-
-	// Owned by the goroutine that looks.
-	young, old []copied
-	rotated    time.Time
+	mu     sync.Mutex
+	copies []*copied // in the order in which objects were first told
+	by     map[runtime.Object]*copied
 }
 
 // copied is an object and what it was.
 type copied struct {
 	meta     Meta
 	obj, was runtime.Object
+	key      runtime.Object // obj, nil if that is no pointer
+	told     time.Time      // last; of the detector's mu
+}
+
+func newMutationDetector(name string, failed func(message string)) *mutationDetector {
+	return &mutationDetector{name: name, failed: failed, by: map[runtime.Object]*copied{}}
 }
 
 func (d *mutationDetector) add(meta Meta, obj any) {
@@ -108,13 +114,35 @@ func (d *mutationDetector) add(meta Meta, obj any) {
 	if !ok {
 		return
 	}
-	if v := reflect.ValueOf(o); v.Kind() == reflect.Pointer && v.IsNil() {
+	var key runtime.Object
+	if v := reflect.ValueOf(o); v.Kind() == reflect.Pointer {
+		if v.IsNil() || d.again(o) {
+			return
+		}
+		key = o
+	}
+	was := copyOf(o)
+	if was == nil {
 		return
 	}
-	was := o.DeepCopyObject()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.added = append(d.added, copied{meta: meta, obj: o, was: was})
+	c := &copied{meta: meta, obj: o, was: was, key: key, told: time.Now()}
+	d.copies = append(d.copies, c)
+	if key != nil {
+		d.by[key] = c
+	}
+}
+
+// again reports whether an object is looked at already, and if so notes that it was told.
+func (d *mutationDetector) again(o runtime.Object) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := d.by[o]
+	if c != nil {
+		c.told = time.Now()
+	}
+	return c != nil
 }
 
 // during looks at objects as long as run runs, from a goroutine of its own.
@@ -123,7 +151,6 @@ func (d *mutationDetector) during(run func()) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer close(ended)
-	d.rotated = time.Now()
 	wg.Go(func() {
 		ticker := time.NewTicker(mutationPeriod)
 		defer ticker.Stop()
@@ -143,21 +170,31 @@ func (d *mutationDetector) during(run func()) {
 // look compares, and lets go of what is old.
 func (d *mutationDetector) look() {
 	d.mu.Lock()
-	d.young = append(d.young, d.added...)
-	d.added = nil
+	copies := slices.Clone(d.copies)
 	d.mu.Unlock()
 	var differ strings.Builder
-	for _, all := range [][]copied{d.old, d.young} {
-		for _, c := range all {
-			if !reflect.DeepEqual(c.obj, c.was) {
-				fmt.Fprintf(&differ, "\n%s, as it was and as it is now:\n%s", c.meta, diff.Diff(c.was, c.obj))
-			}
+	found := 0
+	for _, c := range copies {
+		if unmodified(c.obj, c.was) {
+			continue
+		}
+		if found++; found <= mutationsShown {
+			fmt.Fprintf(&differ, "\n%s, as it was and as it is now:\n%s", c.meta, differences(c.was, c.obj))
 		}
 	}
-	if differ.Len() > 0 {
+	if found > mutationsShown {
+		fmt.Fprintf(&differ, "\nand %d more", found-mutationsShown)
+	}
+	if found > 0 {
 		d.failed(fmt.Sprintf("cache %s modified: objects are shared and must not be modified, but copies of them: %s", d.name, differ.String()))
 	}
-	if time.Since(d.rotated) > mutationRetain {
-		d.old, d.young, d.rotated = d.young, nil, time.Now()
-	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.copies = slices.DeleteFunc(d.copies, func(c *copied) bool {
+		old := time.Since(c.told) > mutationRetain
+		if old {
+			delete(d.by, c.key)
+		}
+		return old
+	})
 }

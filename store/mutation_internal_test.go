@@ -5,12 +5,20 @@ package store
 
 import (
 	"context"
+	"fmt"
+	"math"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 type mutable = *metav1.PartialObjectMetadata
@@ -27,7 +35,7 @@ func detected(t *testing.T, run func(sink Sink[mutable])) (found []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := &mutationDetector{name: "things", failed: func(message string) { found = append(found, message) }}
+		d := newMutationDetector("things", func(message string) { found = append(found, message) })
 		d.during(func() { run(watchedSink[mutable]{Sink: s, detector: d}) })
 	})
 	return found
@@ -123,7 +131,7 @@ func (m modifier) Apply(ctx context.Context, meta Meta, obj mutable) error {
 
 // What is no object, or none that has a copy, is not looked at.
 func TestMutationOfNothing(t *testing.T) {
-	d := &mutationDetector{failed: func(message string) { t.Error(message) }}
+	d := newMutationDetector("things", func(message string) { t.Error(message) })
 	type plain struct{ labels map[string]string }
 	p := &plain{map[string]string{}}
 	d.add(Meta{}, p)
@@ -131,8 +139,168 @@ func TestMutationOfNothing(t *testing.T) {
 	d.add(Meta{}, mutable(nil))
 	p.labels["a"] = "b"
 	d.look()
-	if len(d.young) > 0 {
-		t.Errorf("%d are looked at", len(d.young))
+	if len(d.copies) > 0 {
+		t.Errorf("%d are looked at", len(d.copies))
+	}
+}
+
+// found is what a detector finds once use has had an object that it was told.
+func found(obj runtime.Object, use func()) (messages []string) {
+	d := newMutationDetector("things", func(message string) { messages = append(messages, message) })
+	d.add(Meta{Key: Key{Name: "a"}}, obj)
+	use()
+	d.look()
+	return messages
+}
+
+// To read a quantity is no modification, though it changes what the quantity keeps of
+// itself. To set one is.
+func TestMutationOfQuantities(t *testing.T) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for name, test := range map[string]struct {
+		use      func(limit *resource.Quantity, pod *corev1.Pod)
+		modifies bool
+	}{
+		"size":        {func(_ *resource.Quantity, pod *corev1.Pod) { _ = pod.Size() }, false},
+		"text":        {func(limit *resource.Quantity, _ *corev1.Pod) { _ = limit.String() }, false},
+		"text, twice": {func(limit *resource.Quantity, pod *corev1.Pod) { _, _ = limit.String(), pod.Size() }, false},
+		"compared": {func(limit *resource.Quantity, _ *corev1.Pod) {
+			other := resource.MustParse("1")
+			other.AsDec()
+			limit.Cmp(other)
+		}, false},
+		"set":          {func(limit *resource.Quantity, _ *corev1.Pod) { limit.Set(7) }, true},
+		"read and set": {func(limit *resource.Quantity, pod *corev1.Pod) { _ = pod.Size(); limit.Add(resource.MustParse("1")) }, true},
+		"format":       {func(limit *resource.Quantity, _ *corev1.Pod) { limit.Format = resource.DecimalSI }, true},
+		"in a map": {func(_ *resource.Quantity, pod *corev1.Pod) {
+			pod.Spec.Containers[0].Resources.Limits[corev1.ResourceCPU] = resource.MustParse("2")
+		}, true},
+		"no longer there": {func(_ *resource.Quantity, pod *corev1.Pod) { pod.Spec.Volumes[0].EmptyDir.SizeLimit = nil }, true},
+	} {
+		limit := resource.NewQuantity(1<<30, resource.BinarySI) // as decoded: it has no text
+		pod := &corev1.Pod{Spec: corev1.PodSpec{
+			Volumes:    []corev1.Volume{{VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: limit}}}},
+			Containers: []corev1.Container{{Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceCPU: *resource.NewQuantity(1, resource.DecimalSI)}}}},
+		}}
+		if got := found(pod, func() { test.use(limit, pod) }); len(got) > 0 != test.modifies {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// small is an object that tells nothing of itself in JSON.
+type small struct {
+	metav1.TypeMeta
+	count int
+	names map[string][]string
+	next  *small
+	limit resource.Quantity
+	when  any
+	call  func()
+}
+
+func (s *small) DeepCopyObject() runtime.Object {
+	c := *s
+	c.names = map[string][]string{}
+	for k, v := range s.names {
+		c.names[k] = slices.Clone(v)
+	}
+	if s.next == s {
+		c.next = &c
+	}
+	return &c
+}
+
+// What is modified is found in fields of any name, and shown though JSON does not show it.
+func TestMutationOfSmallTypes(t *testing.T) {
+	for name, test := range map[string]struct {
+		use  func(s *small)
+		want string // of the message; empty: there is none
+	}{
+		"read":       {func(s *small) { _, _ = s.limit.String(), s.names["x"] }, ""},
+		"a number":   {func(s *small) { s.count = 4711 }, "4711"},
+		"an element": {func(s *small) { s.names["x"][1] = "mine" }, "mine"},
+		"a key":      {func(s *small) { s.names["mine"] = nil }, "mine"},
+		"a length":   {func(s *small) { s.names["x"] = append(s.names["x"], "mine") }, "mine"},
+		"a type":     {func(s *small) { s.when = int64(4711) }, "4711"},
+		"to nil":     {func(s *small) { s.names = nil }, "nil"},
+		"a pointer":  {func(s *small) { s.next = nil }, "nil"},
+		"a quantity": {func(s *small) { s.limit.Set(4711) }, "4711"},
+	} {
+		s := &small{names: map[string][]string{"x": {"a", "b"}}, limit: *resource.NewQuantity(1, resource.BinarySI), when: 1}
+		s.next = s
+		got := found(s, func() { test.use(s) })
+		if len(got) != 1 && test.want != "" || len(got) > 0 && (test.want == "" || !strings.Contains(got[0], test.want)) {
+			t.Errorf("%s: found %q, want %q in it", name, got, test.want)
+		}
+	}
+}
+
+// What has no copy, or none that is equal to it, is not looked at.
+func TestMutationOfHandMade(t *testing.T) {
+	by := func(v any) runtime.Object {
+		return &unstructured.Unstructured{Object: map[string]any{"n": v, "labels": map[string]any{}}}
+	}
+	for name, obj := range map[string]runtime.Object{
+		"int": by(1), "NaN": by(math.NaN()), "function": &small{names: map[string][]string{}, call: func() {}}, "strange": by(struct{}{}),
+	} {
+		if got := found(obj, func() {}); len(got) > 0 {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	good := by(int64(1)).(*unstructured.Unstructured)
+	if got := found(good, func() { good.Object["n"] = int64(2) }); len(got) != 1 {
+		t.Errorf("int64: %q", got)
+	}
+}
+
+func (d *mutationDetector) kept() (copies, pointers int) {
+	synctest.Wait()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.copies), len(d.by)
+}
+
+// An object that is told again is copied once, as it was at first, and looked at for as
+// long as from then on.
+func TestMutationToldAgain(t *testing.T) {
+	got := detected(t, func(sink Sink[mutable]) {
+		d := sink.(watchedSink[mutable]).detector
+		a := told(sink, newMutable("b"))
+		for range 9 {
+			time.Sleep(100500 * time.Millisecond)
+			told(sink, a)
+		}
+		if copies, pointers := d.kept(); copies != 1 || pointers != 1 {
+			t.Errorf("%d copies, %d pointers are kept", copies, pointers)
+		}
+		time.Sleep(100 * time.Second)
+		spoil(sink, a)
+	})
+	if len(got) != 1 {
+		t.Errorf("found %q", got)
+	}
+	if got := detected(t, func(sink Sink[mutable]) {
+		told(sink, newMutable("a"))
+		time.Sleep(3 * time.Minute)
+		if copies, pointers := sink.(watchedSink[mutable]).detector.kept(); copies+pointers != 0 {
+			t.Errorf("%d copies, %d pointers are kept", copies, pointers)
+		}
+	}); len(got) > 0 {
+		t.Errorf("found %q", got)
+	}
+}
+
+// Of many that are modified some are shown.
+func TestMutationsShown(t *testing.T) {
+	got := detected(t, func(sink Sink[mutable]) {
+		for i := range 25 {
+			told(sink, newMutable(fmt.Sprint("n", i))).Labels["app"] = "mine"
+		}
+	})
+	if len(got) != 1 || strings.Count(got[0], "as it was") != 10 || !strings.Contains(got[0], "15 more") || !strings.Contains(got[0], "n9") {
+		t.Errorf("found %q", got)
 	}
 }
 

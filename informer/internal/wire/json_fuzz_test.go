@@ -95,6 +95,9 @@ func FuzzJSONList(f *testing.F) {
 			list.Continue != text(want.Metadata, "continue") || len(objects) != len(want.Items) {
 			t.Fatalf("%+v with %d items, not %+v", list, len(objects), want)
 		}
+		if _, ok := members["items"]; ok == list.NoItems {
+			t.Fatalf("%+v of members %v", list, members)
+		}
 		if n, ok := want.Metadata["remainingItemCount"].(int64); ok && n != list.Remaining || !ok && list.Remaining != -1 {
 			t.Fatalf("%+v, not %+v", list, want)
 		}

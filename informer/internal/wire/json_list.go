@@ -25,7 +25,7 @@ type jsonList struct {
 // readJSONList reads a list as it comes. Its members may be in any order. A list
 // without items is one only if its kind says so.
 func readJSONList(r *reader, limits Limits, about func(ListMeta) error, yield func(*Object) error) (ListMeta, error) {
-	l := &jsonList{reader: r, limits: limits, about: about, yield: yield, ListMeta: ListMeta{Remaining: -1}}
+	l := &jsonList{reader: r, limits: limits, about: about, yield: yield, ListMeta: ListMeta{Remaining: -1, NoItems: true}}
 	err := l.read()
 	return l.ListMeta, err
 }
@@ -160,6 +160,7 @@ func (l *jsonList) readItems() error {
 	if l.items {
 		return l.fail(errors.New("items for the second time"))
 	}
+	l.NoItems = false
 	c, err := l.peek()
 	if err == nil && c == 'n' {
 		return l.skipMember()

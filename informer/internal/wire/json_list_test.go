@@ -56,18 +56,18 @@ func TestJSONListGood(t *testing.T) {
 	}{
 		"as a server has it": {
 			`{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":"abc","remainingItemCount":12},"items":[{"metadata":{"name":"a","namespace":"n","uid":"u","resourceVersion":"5"}}]}` + "\n",
-			ListMeta{"v1", "PodList", "7", "abc", 12},
+			ListMeta{"v1", "PodList", "7", "abc", 12, false},
 			one(`{"metadata":{"name":"a","namespace":"n","uid":"u","resourceVersion":"5"}}`, Object{Name: "a", Namespace: "n", UID: "u", Version: "5"}),
 		},
 		"metadata last, spaces": {
 			"\n{ \"apiVersion\" : \"a/v1\" ,\t\"items\":[ {\"apiVersion\":\"a/v1\",\"kind\":\"Foo\", \"x\": [1 , -2.5e+3,{}] }\r\n] , \"kind\":\"FooList\",\"metadata\":{\"resourceVersion\":\"9\"} } \n",
-			ListMeta{"a/v1", "FooList", "9", "", -1},
+			ListMeta{"a/v1", "FooList", "9", "", -1, false},
 			one(`{"apiVersion":"a/v1","kind":"Foo", "x": [1 , -2.5e+3,{}] }`, Object{APIVersion: "a/v1", Kind: "Foo"}),
 		},
-		"no items":       {`{"kind":"PodList"}`, ListMeta{Kind: "PodList", Remaining: -1}, nil},
+		"no items":       {`{"kind":"PodList"}`, ListMeta{Kind: "PodList", Remaining: -1, NoItems: true}, nil},
 		"null items":     {`{"items":null,"kind":"PodList","metadata":null}`, ListMeta{Kind: "PodList", Remaining: -1}, nil},
 		"empty items":    {`{"items":[],"kind":"Status"}`, ListMeta{Kind: "Status", Remaining: -1}, nil},
-		"unknown, large": {`{"kind":"PodList","x":["` + strings.Repeat("ab\\\"", 1000) + `"],"y":-0.5E-7,"z":true}`, ListMeta{Kind: "PodList", Remaining: -1}, nil},
+		"unknown, large": {`{"kind":"PodList","x":["` + strings.Repeat("ab\\\"", 1000) + `"],"y":-0.5E-7,"z":true}`, ListMeta{Kind: "PodList", Remaining: -1, NoItems: true}, nil},
 		"escapes": {
 			`{"\u006bind":"PodL\u0069st","items":[{"metad\u0061ta":{"name":"\ud83d\ude00\n\"","n\u0061mespace":"ü"}}]}`,
 			ListMeta{Kind: "PodList", Remaining: -1},

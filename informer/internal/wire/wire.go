@@ -41,6 +41,7 @@ type ListMeta struct {
 	Version          string
 	Continue         string
 	Remaining        int64 // -1 if it does not say
+	NoItems          bool  // in JSON: by now, it did not say which it has, by a null neither
 }
 
 // Limits are for what a server may send. None may be zero.
