@@ -52,8 +52,10 @@ func WithFields(names ...string) SourceOption {
 // WithObjectLimit has objects of more bytes than that, as they are sent, be an error of
 // the list or the watch that they came by. Default 64 MiB; API servers keep no more
 // than 1.5 MiB of an object, unless etcd is told otherwise. So are objects that take more
-// than 64 times their bytes in memory, and 4 MiB, as those of many empty values do. Only
-// what reads bodies, see [Streamer], knows of it.
+// than 64 times their bytes in memory, and 4 MiB, as those of many empty values do; what
+// types make that read themselves from JSON is estimated, and what they make of protobuf,
+// or is read without a decoder of ours, has no such bound. Only what reads bodies, see
+// [Streamer], knows of it.
 func WithObjectLimit(bytes int) SourceOption {
 	return func(o *sourceOptions) {
 		if bytes <= 0 {
