@@ -89,6 +89,10 @@ func (s *subscriber[T]) offer(event Event[T], tick <-chan time.Time) (received, 
 
 // idle waits until there may be something to emit, or the subscription has ended.
 func (s *subscriber[T]) idle(timer *time.Timer, until time.Time, tick <-chan time.Time) (ended bool) {
+	if until.IsZero() && tick == nil { // as it is mostly; end wakes as well
+		<-s.wake
+		return s.ended()
+	}
 	var due <-chan time.Time
 	if !until.IsZero() {
 		timer.Reset(time.Until(until))
@@ -133,6 +137,7 @@ func (s *subscriber[T]) end() bool {
 	}
 	s.ending = true
 	close(s.done)
+	s.poke()
 	return true
 }
 

@@ -16,61 +16,70 @@ import (
 )
 
 // What passing on one change costs, from the sink to the Done of the last subscriber,
-// each of which reads a channel. The objects are made beforehand, and used again.
+// each of which reads a channel: of many in a row, and of one after which all wait for the
+// next. The objects are made beforehand, and used again.
 func BenchmarkEvent(b *testing.B) {
 	for _, subscribers := range []int{0, 1, 10} {
-		b.Run(fmt.Sprintf("subscribers=%d", subscribers), func(b *testing.B) {
-			r := startRig(b)
-			r.begin()
-			pods := make([][2]*corev1.Pod, benchKeys)
-			for i := range pods {
-				p := r.upsert(fmt.Sprint("pod-", i))
-				pods[i] = [2]*corev1.Pod{p, p.DeepCopy()}
-			}
-			r.commit()
-			done := make(chan struct{}, subscribers)
-			for range subscribers {
-				events := r.view.Events(b.Context())
-				go func() {
-					left := benchKeys + 1 // with Sync
-					for e := range events {
-						e.Done(nil)
-						if left--; left == 0 {
-							done <- struct{}{}
-							left = benchKeys
-						}
-					}
-				}()
-			}
-			wait := func() {
-				for range subscribers {
-					<-done
+		for _, burst := range []int{benchKeys, 1} {
+			b.Run(fmt.Sprintf("subscribers=%d/burst=%d", subscribers, burst), func(b *testing.B) {
+				benchEvents(b, subscribers, burst)
+			})
+		}
+	}
+}
+
+func benchEvents(b *testing.B, subscribers, burst int) {
+	r := startRig(b)
+	r.begin()
+	pods := make([][2]*corev1.Pod, benchKeys)
+	for i := range pods {
+		p := r.upsert(fmt.Sprint("pod-", i))
+		pods[i] = [2]*corev1.Pod{p, p.DeepCopy()}
+	}
+	r.commit()
+	done := make(chan struct{}, subscribers)
+	for range subscribers {
+		events := r.view.Events(b.Context())
+		go func() {
+			left := benchKeys + 1 // with Sync
+			for e := range events {
+				e.Done(nil)
+				if left--; left == 0 {
+					done <- struct{}{}
+					left = burst
 				}
 			}
-			wait()
-			versions := make([]string, benchKeys)
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			for b.Loop() {
-				for i := range versions {
-					r.version++
-					versions[i] = strconv.Itoa(r.version)
-				}
-				for i := range pods {
-					next := pods[i][1]
-					pods[i][0], pods[i][1] = next, pods[i][0]
-					next.ResourceVersion = versions[i]
-					r.must(r.sink.Apply(context.Background(), store.MetaOf(next), next))
-				}
+		}()
+	}
+	wait := func() {
+		for range subscribers {
+			<-done
+		}
+	}
+	wait()
+	versions := make([]string, benchKeys)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for b.Loop() {
+		for i := range versions {
+			r.version++
+			versions[i] = strconv.Itoa(r.version)
+		}
+		for i := range pods {
+			next := pods[i][1]
+			pods[i][0], pods[i][1] = next, pods[i][0]
+			next.ResourceVersion = versions[i]
+			r.must(r.sink.Apply(context.Background(), store.MetaOf(next), next))
+			if (i+1)%burst == 0 {
 				wait()
 			}
-			runtime.ReadMemStats(&after)
-			events := float64(b.N * benchKeys)
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/events, "ns/change")
-			b.ReportMetric(float64(after.Mallocs-before.Mallocs)/events-1, "allocs/change") // but for the version
-			b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/events-8, "B/change")
-		})
+		}
 	}
+	runtime.ReadMemStats(&after)
+	events := float64(b.N * benchKeys)
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/events, "ns/change")
+	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/events-1, "allocs/change") // but for the version
+	b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/events-8, "B/change")
 }
 
 // A subscriber that is half as fast as the informer: two slots are taken for each that is
