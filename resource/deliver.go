@@ -89,7 +89,10 @@ func (s *subscriber[T]) offer(event Event[T], tick <-chan time.Time) (received, 
 
 // idle waits until there may be something to emit, or the subscription has ended.
 func (s *subscriber[T]) idle(timer *time.Timer, until time.Time, tick <-chan time.Time) (ended bool) {
-	if until.IsZero() && tick == nil { // as it is mostly; end wakes as well
+	if until.IsZero() && tick == nil { // as it is mostly
+		if s.ended() { // else end wakes, after this
+			return true
+		}
 		<-s.wake
 		return s.ended()
 	}

@@ -153,3 +153,21 @@ func TestStopNamesAStuckFilter(t *testing.T) {
 		expectClosed(t, events)
 	})
 }
+
+// The end of a subscription is noticed although what woke its goroutine to it was taken
+// for something else before: while a Sync was offered, which was received then.
+func TestEndIsNoticedLate(t *testing.T) {
+	s := &subscriber[*corev1.Pod]{wake: make(chan struct{}, 1), done: make(chan struct{})}
+	s.end()
+	<-s.wake
+	noticed := make(chan bool)
+	go func() { noticed <- s.idle(nil, time.Time{}, nil) }()
+	select {
+	case ended := <-noticed:
+		if !ended {
+			t.Error("it goes on")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits")
+	}
+}
