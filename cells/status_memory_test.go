@@ -4,7 +4,6 @@
 package cells
 
 import (
-	"context"
 	"fmt"
 	"runtime"
 	"testing"
@@ -44,17 +43,8 @@ func heapOfStatuses(t *testing.T, streams bool) int {
 		stream = clients.State.stream
 	}
 	before := heap()
-	engine, err := status.New(status.Config{
-		Dynamic: clients.Dynamic, Metadata: clients.Metadata, Stream: stream, Mapping: (&statusKinds{kinds: clients.State.kinds}).mapping, Log: quiet(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := engine.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	}()
+	engine, stop := statusEngine(t, clients, status.Config{Dynamic: clients.Dynamic, Metadata: clients.Metadata, Stream: stream})
+	defer stop()
 	w, err := engine.Watch(soon(t), ids...)
 	if err != nil {
 		t.Fatal(err)

@@ -60,6 +60,22 @@ func playStatusBy(t *testing.T, client cell.Cell, cfg status.Config, test func(r
 	})
 }
 
+// statusEngine makes an engine beside a hive, which finds kinds by the clients, and what
+// stops it.
+func statusEngine(t *testing.T, clients clientOut, cfg status.Config) (engine *status.Engine, stop func()) {
+	t.Helper()
+	cfg.Mapping, cfg.Log = (&statusKinds{kinds: clients.State.kinds}).mapping, quiet()
+	engine, err := status.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return engine, func() {
+		if err := engine.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func (r *statusRig) watch(ids ...status.ID) *status.Watch {
 	r.Helper()
 	w, err := r.engine.Watch(r.Context(), ids...)

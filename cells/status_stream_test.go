@@ -49,17 +49,8 @@ func TestStatusReadsStreams(t *testing.T) {
 			mu.Unlock()
 			return clients.State.stream(ctx, resource, namespace, metadataOnly, opts)
 		}
-		engine, err := status.New(status.Config{
-			Dynamic: others.Dynamic, Stream: stream, Mapping: (&statusKinds{kinds: clients.State.kinds}).mapping, Log: quiet(),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() {
-			if err := engine.Stop(context.Background()); err != nil {
-				t.Error(err)
-			}
-		}()
+		engine, stop := statusEngine(t, clients, status.Config{Dynamic: others.Dynamic, Stream: stream})
+		defer stop()
 		r := &statusRig{T: t, api: api, engine: engine}
 		w := r.watch(idOf("Pod", "a", "one"), idOf("Secret", "a", "token"))
 		r.is(w, "one Current", "token Current")
@@ -139,17 +130,8 @@ func TestStatusKindBehindItems(t *testing.T) {
 			if err := api.Add(custom(widgets, "a", "one")); err != nil {
 				t.Fatal(err)
 			}
-			engine, err := status.New(status.Config{
-				Dynamic: clients.Dynamic, Stream: backwards(clients.State.stream, names), Mapping: (&statusKinds{kinds: clients.State.kinds}).mapping, Log: quiet(),
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() {
-				if err := engine.Stop(context.Background()); err != nil {
-					t.Error(err)
-				}
-			}()
+			engine, stop := statusEngine(t, clients, status.Config{Dynamic: clients.Dynamic, Stream: backwards(clients.State.stream, names)})
+			defer stop()
 			r := &statusRig{T: t, api: api, engine: engine}
 			w := r.watch(idOf("example.com/Widget", "a", "one"))
 			r.is(w, "one Current")

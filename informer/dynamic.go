@@ -73,11 +73,11 @@ func NewDynamicListerWatcherFactory(config *rest.Config) (DynamicListerWatcherFa
 	if qps := cmp.Or(config.QPS, rest.DefaultQPS); config.RateLimiter == nil && qps > 0 {
 		config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(qps, cmp.Or(config.Burst, rest.DefaultBurst))
 	}
+	var client dynamic.Interface
 	httpClient, err := rest.HTTPClientFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("making a dynamic client: %w: check the address and the credentials in the rest.Config", err)
+	if err == nil {
+		client, err = dynamic.NewForConfigAndClient(config, httpClient)
 	}
-	client, err := dynamic.NewForConfigAndClient(config, httpClient)
 	if err != nil {
 		return nil, fmt.Errorf("making a dynamic client: %w: check the address and the credentials in the rest.Config", err)
 	}
