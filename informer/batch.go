@@ -68,7 +68,7 @@ type Snapshot struct {
 
 	// Reason says why there is one, and Cause what made it necessary: nil for a
 	// first one.
-	Reason Reason
+	Reason store.Reason
 	Cause  error
 
 	// First is set until one was completed.
@@ -109,7 +109,7 @@ type BatchChange[T any] struct {
 	Known bool
 
 	// Old is the state that the consumer has, zero if it has none.
-	Old Meta
+	Old store.Meta
 }
 
 // BatchKind says what kind of a [BatchChange] there is.
@@ -201,7 +201,7 @@ type MergerConfig[T any] struct {
 
 	// MaxFailures is how often delivery may fail in a row, and MaxFailing for how
 	// long, before what is pending is given up: a [Batcher] then begins a new
-	// snapshot. An error that is [ErrResync] has that effect at once. Defaults 5 and
+	// snapshot. An error that is [store.ErrResync] has that effect at once. Defaults 5 and
 	// 1 min.
 	MaxFailures int
 	MaxFailing  time.Duration

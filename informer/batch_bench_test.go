@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // BenchmarkMerging adds a million changes of 100,000 keys to a merger: to one whose
@@ -31,7 +32,7 @@ func BenchmarkMerging(b *testing.B) {
 	add := func(m *informer.EventMerger[object]) {
 		for i := range changes {
 			obj := &objects[i%keys]
-			meta := informer.Meta{Key: informer.Key{Name: obj.Name, Namespace: obj.Namespace}, UID: obj.UID, Version: strconv.Itoa(i + 1)}
+			meta := store.Meta{Key: store.Key{Name: obj.Name, Namespace: obj.Namespace}, UID: obj.UID, Version: strconv.Itoa(i + 1)}
 			if err := m.Add(b.Context(), watch.Modified, meta, obj); err != nil {
 				b.Fatal(err)
 			}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // TestBatchHistory pushes the model of an API server over a bad network to a remote
@@ -47,7 +48,7 @@ type remote struct {
 	epoch    uint64
 }
 
-var errEmpty = fmt.Errorf("what is not known cannot be changed: %w", informer.ErrResync)
+var errEmpty = fmt.Errorf("what is not known cannot be changed: %w", store.ErrResync)
 
 // call runs what a call does, with failures before and after it.
 func (r *remote) call(ctx context.Context, what string, f func() error) error {

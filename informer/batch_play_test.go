@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // batchPlay is what came of a script that was played to a Batcher in virtual time.
@@ -150,7 +151,7 @@ func (c *scriptedConsumer) call(ctx context.Context, text string) (err error) {
 		case "refuse":
 			err = errors.New("refused")
 		case "resync":
-			err = fmt.Errorf("who are you: %w", informer.ErrResync)
+			err = fmt.Errorf("who are you: %w", store.ErrResync)
 		case "slow":
 			c.mu.Unlock()
 			select {

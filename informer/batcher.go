@@ -93,7 +93,7 @@ func (c *BatcherConfig[T]) complete() error {
 // Batcher tells a [BatchConsumer], such as one that pushes to a remote service, a
 // collection of an API server: all of it as a snapshot, then merged batches of what
 // changes. A consumer that fails is told again; one that fails for good, or that asks
-// for it by [ErrResync], gets a new snapshot.
+// for it by [store.ErrResync], gets a new snapshot.
 //
 //   - A watch that ends is resumed. There is a snapshot only when there is a pass of
 //     the [Reflector]: at first, when the server has forgotten the version, when the

@@ -22,15 +22,15 @@ type batchSink[T any] struct {
 
 	page  []Object[T] // not told yet
 	bytes int64
-	told  *ResourceVersions  // what the pass has, told or not
-	late  map[Key]*change[T] // what was deleted after it was told
+	told  *ResourceVersions        // what the pass has, told or not
+	late  map[store.Key]*change[T] // what was deleted after it was told
 }
 
 // MayBlock implements [store.Sink].
 func (s *batchSink[T]) MayBlock() bool { return true }
 
 // Holds implements [store.Sink]: a snapshot has everything.
-func (s *batchSink[T]) Holds(Meta) bool { return false }
+func (s *batchSink[T]) Holds(store.Meta) bool { return false }
 
 // Begin implements [store.Sink].
 func (s *batchSink[T]) Begin(ctx context.Context, pass store.Pass) error {
@@ -42,13 +42,13 @@ func (s *batchSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 	m.fenced.Store(true)
 	s.Batcher.begun()
 	s.snapshot = Snapshot{Epoch: pass.Epoch, Reason: pass.Reason, Cause: pass.Cause, First: !s.completed}
-	s.page, s.bytes, s.told, s.late = nil, 0, NewResourceVersionStorage(), map[Key]*change[T]{}
+	s.page, s.bytes, s.told, s.late = nil, 0, NewResourceVersionStorage(), map[store.Key]*change[T]{}
 	s.begun = true
 	return s.cfg.Consumer.BeginSnapshot(ctx, s.snapshot)
 }
 
 // Apply implements [store.Sink].
-func (s *batchSink[T]) Apply(ctx context.Context, meta Meta, obj T) error {
+func (s *batchSink[T]) Apply(ctx context.Context, meta store.Meta, obj T) error {
 	size := int64(s.merger.cfg.SizeOf(obj))
 	if !s.hasTurn {
 		c := &change[T]{meta: meta, obj: obj, size: size}
@@ -70,7 +70,7 @@ func (s *batchSink[T]) Apply(ctx context.Context, meta Meta, obj T) error {
 }
 
 // Delete implements [store.Sink].
-func (s *batchSink[T]) Delete(_ context.Context, meta Meta, last T, known bool) error {
+func (s *batchSink[T]) Delete(_ context.Context, meta store.Meta, last T, known bool) error {
 	c := &change[T]{meta: meta, gone: true, known: known}
 	if known {
 		c.obj, c.size = last, int64(s.merger.cfg.SizeOf(last))

@@ -125,7 +125,7 @@ type ControllerStats struct {
 
 // Controller fills a queue of client-go from an API server and processes what
 // it pops, one item after the other. It is there for code that has a cache.Queue
-// and a function for it; new code needs a [Sink] only, and no queue.
+// and a function for it; new code needs a [store.Sink] only, and no queue.
 type Controller[T any] struct {
 	name      string
 	cfg       ControllerConfig[T]

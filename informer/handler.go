@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // ResourceEventHandler does something about the changes that a
@@ -41,7 +43,7 @@ type ResourceEventHandler[T any] interface {
 	// OnUpdate says that the recorded object has another version. Old is what was
 	// recorded: the key, the UID and the version. There is no old object, since
 	// none is kept.
-	OnUpdate(ctx context.Context, old Meta, obj Object[T]) error
+	OnUpdate(ctx context.Context, old store.Meta, obj Object[T]) error
 
 	// OnDelete says that the recorded object is gone: it was deleted, or a
 	// complete list did not have it.
@@ -64,7 +66,7 @@ var ErrNotKept = errors.New("the handler does not keep this object")
 // Object is an object that a [ResourceEventHandler] is told of.
 type Object[T any] struct {
 	// Meta is the key, the UID and the resource version.
-	Meta
+	store.Meta
 
 	// Object is the object, transformed. It belongs to the handler.
 	Object T
@@ -79,7 +81,7 @@ type Object[T any] struct {
 type Deletion[T any] struct {
 	// Meta is the key, the UID, and the last version that was recorded or tried
 	// to be.
-	Meta
+	store.Meta
 
 	// Object is the last state of the object, as the server told it with the
 	// deletion. It is there only if Known.
@@ -114,7 +116,7 @@ type ResourceVersionUpdater interface {
 type HandlerError struct {
 	// Call is the method that failed, Meta the state that it was told of.
 	Call string
-	Meta Meta
+	Meta store.Meta
 
 	// Failures is how often this key failed in a row, RetryIn is after what time
 	// it is tried again.
@@ -127,7 +129,7 @@ type HandlerError struct {
 
 // Error implements error.
 func (e *HandlerError) Error() string {
-	if e.Meta.Key == (Key{}) {
+	if e.Meta.Key == (store.Key{}) {
 		return fmt.Sprintf("handler: %s: %v", e.Call, e.Err)
 	}
 	return fmt.Sprintf("handler: %s %s: %v", e.Call, e.Meta, e.Err)
@@ -140,7 +142,7 @@ func (e *HandlerError) Unwrap() error { return e.Err }
 // is nil is taken for one that returns nil.
 type ResourceEventHandlerFuncs[T any] struct {
 	AddFunc    func(ctx context.Context, obj Object[T]) error
-	UpdateFunc func(ctx context.Context, old Meta, obj Object[T]) error
+	UpdateFunc func(ctx context.Context, old store.Meta, obj Object[T]) error
 	DeleteFunc func(ctx context.Context, gone Deletion[T]) error
 	SyncFunc   func(ctx context.Context, obj Object[T]) error
 }
@@ -154,7 +156,7 @@ func (f ResourceEventHandlerFuncs[T]) OnAdd(ctx context.Context, obj Object[T]) 
 }
 
 // OnUpdate implements [ResourceEventHandler].
-func (f ResourceEventHandlerFuncs[T]) OnUpdate(ctx context.Context, old Meta, obj Object[T]) error {
+func (f ResourceEventHandlerFuncs[T]) OnUpdate(ctx context.Context, old store.Meta, obj Object[T]) error {
 	if f.UpdateFunc == nil {
 		return nil
 	}
@@ -205,7 +207,7 @@ func (f FilteringResourceEventHandler[T]) OnAdd(ctx context.Context, obj Object[
 }
 
 // OnUpdate implements [ResourceEventHandler].
-func (f FilteringResourceEventHandler[T]) OnUpdate(ctx context.Context, old Meta, obj Object[T]) error {
+func (f FilteringResourceEventHandler[T]) OnUpdate(ctx context.Context, old store.Meta, obj Object[T]) error {
 	if !f.FilterFunc(obj.Object) {
 		return f.leave(ctx, old, obj)
 	}
@@ -235,7 +237,7 @@ func (f FilteringResourceEventHandler[T]) UpdateResourceVersion(ctx context.Cont
 }
 
 // leave says that obj, which was kept as old, does not match any more.
-func (f FilteringResourceEventHandler[T]) leave(ctx context.Context, old Meta, obj Object[T]) error {
+func (f FilteringResourceEventHandler[T]) leave(ctx context.Context, old store.Meta, obj Object[T]) error {
 	gone := Deletion[T]{Meta: old, Object: obj.Object, Known: true, IsInInitialList: obj.IsInInitialList}
 	if err := f.Handler.OnDelete(ctx, gone); err != nil {
 		return err

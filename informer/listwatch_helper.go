@@ -8,6 +8,8 @@ import (
 	"errors"
 
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // WholeSnapshots returns a [BatchConsumer] for those who want a snapshot as one list:
@@ -24,7 +26,7 @@ type wholeSnapshots[T any] struct {
 	onList  func(context.Context, Snapshot, []Object[T]) error
 	onBatch BatchEventConsumer[T]
 	objects []Object[T]
-	at      map[Key]int
+	at      map[store.Key]int
 }
 
 func (w *wholeSnapshots[T]) validate() error {
@@ -36,7 +38,7 @@ func (w *wholeSnapshots[T]) validate() error {
 
 // BeginSnapshot implements [BatchConsumer].
 func (w *wholeSnapshots[T]) BeginSnapshot(context.Context, Snapshot) error {
-	w.objects, w.at = nil, map[Key]int{}
+	w.objects, w.at = nil, map[store.Key]int{}
 	return nil
 }
 
@@ -70,7 +72,7 @@ func (w *wholeSnapshots[T]) OnBatch(ctx context.Context, batch Batch[T]) error {
 
 // ListWatchCallback is what a [ListWatchHelper] calls, one call at a time. Both are
 // required. An error has the call made again after a while, with what is the state
-// then; one that is [ErrResync], or that comes again and again, has OnList called anew.
+// then; one that is [store.ErrResync], or that comes again and again, has OnList called anew.
 type ListWatchCallback[T any] struct {
 	// OnList is given everything that there is, as in [WholeSnapshots].
 	OnList func(ctx context.Context, objects []Object[T]) error

@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // What NewListWatchFromClient requests: the path, the selectors, the options of the
@@ -71,7 +72,7 @@ func TestNewListWatchFromClient(t *testing.T) {
 		t.Errorf("the list ended with %v", err)
 	}
 	_, err = informer.NewReflector(informer.Config[object]{
-		Source: informer.FromListerWatcher[object](&informer.ListWatch{}, nil), Sink: aliasSink{},
+		Source: informer.FromListerWatcher[object](&informer.ListWatch{}, nil), Sink: struct{ store.Sink[object] }{},
 	})
 	if err == nil || !strings.Contains(err.Error(), "NewListWatchFromClient") {
 		t.Errorf("without functions: %v", err)

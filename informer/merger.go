@@ -131,7 +131,7 @@ func NewEventMerger[T any](name string, cfg MergerConfig[T], consumer BatchEvent
 // called before Run.
 //
 // What is not newer than what is pending, or was accepted, is counted and dropped.
-func (m *EventMerger[T]) Add(ctx context.Context, kind watch.EventType, meta Meta, obj T) error {
+func (m *EventMerger[T]) Add(ctx context.Context, kind watch.EventType, meta store.Meta, obj T) error {
 	if meta.Key.Name == "" {
 		return fmt.Errorf("merger %s: a change of an object without a name (%v): fill in Meta.Key, as store.MetaOf does", m.name, meta)
 	}

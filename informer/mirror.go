@@ -157,7 +157,7 @@ func (i *ResourceVersionInformer[T]) ResumeVersion() string { return i.pending.r
 // both at once. The sequence is that of [ResourceVersionStorage], and may be
 // iterated while the informer runs: what it has is acknowledged, and it lacks
 // nothing that is older than the version.
-func (i *ResourceVersionInformer[T]) Snapshot() (resumeVersion string, versions iter.Seq2[Meta, error]) {
+func (i *ResourceVersionInformer[T]) Snapshot() (resumeVersion string, versions iter.Seq2[store.Meta, error]) {
 	return i.ResumeVersion(), i.storage.All()
 }
 
@@ -276,7 +276,7 @@ func (i *ResourceVersionInformer[T]) saveResumeVersion(ctx context.Context, upda
 		} else {
 			token(i.pending.moved) // once more
 			if ctx.Err() == nil {
-				i.report(&HandlerError{Call: "UpdateResourceVersion", Meta: Meta{Version: version}, RetryIn: i.cfg.ResumeInterval, Err: err})
+				i.report(&HandlerError{Call: "UpdateResourceVersion", Meta: store.Meta{Version: version}, RetryIn: i.cfg.ResumeInterval, Err: err})
 			}
 		}
 		timer := time.NewTimer(i.cfg.ResumeInterval)

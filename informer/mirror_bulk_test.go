@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // bulkServer has n objects, o0 and so on, whose versions are from 1 to n. Its watch
@@ -97,7 +98,7 @@ type lastVersions struct {
 	stats   func() informer.InformerStats
 }
 
-func (h *lastVersions) call(ctx context.Context, meta informer.Meta, gone bool) error {
+func (h *lastVersions) call(ctx context.Context, meta store.Meta, gone bool) error {
 	if h.stats != nil {
 		pending := h.stats().Pending
 		h.mu.Lock()
@@ -121,7 +122,7 @@ func (h *lastVersions) call(ctx context.Context, meta informer.Meta, gone bool) 
 func (h *lastVersions) OnAdd(ctx context.Context, obj informer.Object[object]) error {
 	return h.call(ctx, obj.Meta, false)
 }
-func (h *lastVersions) OnUpdate(ctx context.Context, _ informer.Meta, obj informer.Object[object]) error {
+func (h *lastVersions) OnUpdate(ctx context.Context, _ store.Meta, obj informer.Object[object]) error {
 	return h.call(ctx, obj.Meta, false)
 }
 func (h *lastVersions) OnDelete(ctx context.Context, gone informer.Deletion[object]) error {

@@ -96,7 +96,7 @@ type InformerConfig[T any] struct {
 	// RateLimiter says after what time a key is tried again that failed. A
 	// change of the object does not make that any shorter. The limiter must not
 	// be shared with another informer. Default: exponential, 100 ms to 30 s.
-	RateLimiter workqueue.TypedRateLimiter[Key]
+	RateLimiter workqueue.TypedRateLimiter[store.Key]
 
 	// ErrorHandler is told of each failure: of lists and watches, as
 	// [ErrorObserver] does, and of [HandlerError]s, by the workers and so several
@@ -216,7 +216,7 @@ func (c *InformerConfig[T]) complete() error {
 		c.SizeOf = defaultSizeOf[T]
 	}
 	if isNil(c.RateLimiter) {
-		c.RateLimiter = workqueue.NewTypedItemExponentialFailureRateLimiter[Key](defaultRetryFirst, defaultRetryMost)
+		c.RateLimiter = workqueue.NewTypedItemExponentialFailureRateLimiter[store.Key](defaultRetryFirst, defaultRetryMost)
 	}
 	if c.ErrorHandler == nil {
 		c.ErrorHandler = DefaultWatchErrorHandler

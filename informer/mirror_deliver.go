@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // deliver takes one key after the other until the informer ends.
@@ -89,7 +91,7 @@ func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *work[T], c *
 
 // forget records that the handler does not keep the object. If an OnAdd of it was
 // tried before, nobody knows what became of that, and it is told to remove it.
-func (i *ResourceVersionInformer[T]) forget(ctx context.Context, w *work[T], c *change[T], held Meta, isTried bool) (call string, err error) {
+func (i *ResourceVersionInformer[T]) forget(ctx context.Context, w *work[T], c *change[T], held store.Meta, isTried bool) (call string, err error) {
 	if isTried {
 		if err := i.remove(ctx, w, c, held); err != nil {
 			return "OnDelete", err
@@ -103,7 +105,7 @@ func (i *ResourceVersionInformer[T]) forget(ctx context.Context, w *work[T], c *
 }
 
 // remove tells the handler that what is recorded, or was tried to be, is gone.
-func (i *ResourceVersionInformer[T]) remove(ctx context.Context, w *work[T], c *change[T], held Meta) error {
+func (i *ResourceVersionInformer[T]) remove(ctx context.Context, w *work[T], c *change[T], held store.Meta) error {
 	gone := Deletion[T]{Meta: held, IsInInitialList: c.initial}
 	if c.gone && c.known && held.SameObject(c.meta) {
 		gone.Object, gone.Known = c.obj, true
@@ -118,7 +120,7 @@ func (i *ResourceVersionInformer[T]) remove(ctx context.Context, w *work[T], c *
 		return fmt.Errorf("storage: %w", err)
 	}
 	i.count.deleted.Add(1)
-	w.tried, w.isTried = Meta{}, false
+	w.tried, w.isTried = store.Meta{}, false
 	return nil
 }
 

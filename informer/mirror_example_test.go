@@ -40,13 +40,13 @@ func ExampleNewResourceVersionInformer() {
 	rows := []row{{"shop/db", "u2", "70"}, {"shop/old", "u3", "50"}}
 
 	versions := informer.NewResourceVersionStorage()
-	err := versions.Replace(func(yield func(informer.Meta) bool) {
+	err := versions.Replace(func(yield func(store.Meta) bool) {
 		for _, r := range rows {
 			key, err := store.ParseKey(r.key)
 			if err != nil {
 				log.Fatal(err)
 			}
-			if !yield(informer.Meta{Key: key, UID: types.UID(r.uid), Version: r.version}) {
+			if !yield(store.Meta{Key: key, UID: types.UID(r.uid), Version: r.version}) {
 				return
 			}
 		}
@@ -63,7 +63,7 @@ func ExampleNewResourceVersionInformer() {
 				fmt.Println("insert", pod.Key, pod.UID, pod.Version)
 				return nil // an error here has the key handed over again, after a while
 			},
-			UpdateFunc: func(_ context.Context, old informer.Meta, pod informer.Object[*corev1.Pod]) error {
+			UpdateFunc: func(_ context.Context, old store.Meta, pod informer.Object[*corev1.Pod]) error {
 				fmt.Println("update", pod.Key, old.Version, "to", pod.Version)
 				return nil
 			},

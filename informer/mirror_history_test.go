@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // TestMirrorHistory mirrors the model of an API server over a bad network to a
@@ -82,7 +83,7 @@ func (d *database) restart(cfg informer.InformerConfig[object]) *informer.Resour
 
 // call runs one call of the handler: what checks, then a transaction, with failures
 // before and after it. Acknowledged is called if it succeeds.
-func (d *database) call(ctx context.Context, what string, meta informer.Meta, check func(name string), write func(), acknowledged func()) error {
+func (d *database) call(ctx context.Context, what string, meta store.Meta, check func(name string), write func(), acknowledged func()) error {
 	name := meta.Key.Name
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -178,7 +179,7 @@ func (d *database) goneSince(name string, version int64) bool {
 }
 
 // was reports whether the object was ever in this state.
-func (m *model) was(meta informer.Meta) bool {
+func (m *model) was(meta store.Meta) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, e := range m.events {
@@ -189,7 +190,7 @@ func (m *model) was(meta informer.Meta) bool {
 	return false
 }
 
-func rowOf(meta informer.Meta) string { return string(meta.UID) + "@" + meta.Version }
+func rowOf(meta store.Meta) string { return string(meta.UID) + "@" + meta.Version }
 
 func (d *database) put(ctx context.Context, what string, obj informer.Object[object], check func(acked string, ok bool)) error {
 	return d.call(ctx, what, obj.Meta, func(name string) {
@@ -220,7 +221,7 @@ func (d *database) OnAdd(ctx context.Context, obj informer.Object[object]) error
 	})
 }
 
-func (d *database) OnUpdate(ctx context.Context, old informer.Meta, obj informer.Object[object]) error {
+func (d *database) OnUpdate(ctx context.Context, old store.Meta, obj informer.Object[object]) error {
 	return d.put(ctx, "update", obj, func(acked string, ok bool) {
 		if !ok || rowOf(old) != acked || old.UID != obj.UID || old.Version == obj.Version {
 			d.t.Errorf("update %v to %v, acknowledged is %q", old, obj.Meta, acked)
@@ -399,6 +400,6 @@ func mirrorRound(t *testing.T, number uint64, counts map[string]int) {
 	})
 }
 
-func metaOf(obj object) informer.Meta {
-	return informer.Meta{Key: informer.Key{Name: obj.Name, Namespace: obj.Namespace}, UID: obj.UID, Version: obj.ResourceVersion}
+func metaOf(obj object) store.Meta {
+	return store.Meta{Key: store.Key{Name: obj.Name, Namespace: obj.Namespace}, UID: obj.UID, Version: obj.ResourceVersion}
 }

@@ -15,7 +15,7 @@ import (
 func TestMirrorFullAndDrainedAtOnce(t *testing.T) {
 	p := newPending[string](1, 100, "")
 	put := func(name string) *change[string] {
-		c := &change[string]{meta: Meta{Key: Key{Name: name}, Version: "1"}, size: 10}
+		c := &change[string]{meta: store.Meta{Key: store.Key{Name: name}, Version: "1"}, size: 10}
 		if p.admits(c.meta.Key, c.size) {
 			p.put(c)
 			return nil

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // mirrorPlay is what came of a script that was played to a
@@ -239,7 +240,7 @@ func (h *scriptedHandler) call(ctx context.Context, text string, initial bool) (
 }
 
 // stateOf is what parseObject reads.
-func stateOf(m informer.Meta) string {
+func stateOf(m store.Meta) string {
 	if m.UID == "" {
 		return m.String()
 	}
@@ -250,7 +251,7 @@ func (h *scriptedHandler) OnAdd(ctx context.Context, obj informer.Object[object]
 	return h.call(ctx, "add "+stateOf(obj.Meta), obj.IsInInitialList)
 }
 
-func (h *scriptedHandler) OnUpdate(ctx context.Context, old informer.Meta, obj informer.Object[object]) error {
+func (h *scriptedHandler) OnUpdate(ctx context.Context, old store.Meta, obj informer.Object[object]) error {
 	return h.call(ctx, "update "+stateOf(obj.Meta)+" was "+stateOf(old), obj.IsInInitialList)
 }
 

@@ -51,7 +51,7 @@ func (s *mirrorSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 }
 
 // Holds implements [store.Sink].
-func (s *mirrorSink[T]) Holds(meta Meta) bool {
+func (s *mirrorSink[T]) Holds(meta store.Meta) bool {
 	if s.extra != nil || !s.skipSync {
 		return false // the object is wanted
 	}
@@ -68,7 +68,7 @@ func (s *mirrorSink[T]) Holds(meta Meta) bool {
 
 // recorded reports whether exactly meta is recorded and nothing of the key is
 // pending, and marks the record as seen by the pass.
-func (s *mirrorSink[T]) recorded(meta Meta) (bool, error) {
+func (s *mirrorSink[T]) recorded(meta store.Meta) (bool, error) {
 	if _, _, ok := s.pending.latest(meta.Key); ok {
 		return false, nil // whatever is recorded is about to change
 	}
@@ -83,7 +83,7 @@ func (s *mirrorSink[T]) recorded(meta Meta) (bool, error) {
 }
 
 // Apply implements [store.Sink].
-func (s *mirrorSink[T]) Apply(ctx context.Context, meta Meta, obj T) error {
+func (s *mirrorSink[T]) Apply(ctx context.Context, meta store.Meta, obj T) error {
 	c := &change[T]{meta: meta, obj: obj, size: int64(s.cfg.SizeOf(obj))}
 	if s.pass != 0 {
 		return s.applyListed(ctx, c)
@@ -135,7 +135,7 @@ func (s *mirrorSink[T]) applyListed(ctx context.Context, c *change[T]) error {
 }
 
 // stale reports whether news of meta is old news, and counts it.
-func (s *mirrorSink[T]) stale(meta Meta, old func(next, held Meta) bool) (bool, error) {
+func (s *mirrorSink[T]) stale(meta store.Meta, old func(next, held store.Meta) bool) (bool, error) {
 	held, _, ok := s.pending.latest(meta.Key)
 	if !ok {
 		var err error
@@ -161,7 +161,7 @@ func (s *mirrorSink[T]) Page(ctx context.Context, page store.PageInfo) error {
 }
 
 // Delete implements [store.Sink].
-func (s *mirrorSink[T]) Delete(ctx context.Context, meta Meta, last T, known bool) error {
+func (s *mirrorSink[T]) Delete(ctx context.Context, meta store.Meta, last T, known bool) error {
 	c := &change[T]{meta: meta, gone: true, known: known, initial: s.pass != 0 && s.isInitial()}
 	if known {
 		c.obj, c.size = last, int64(s.cfg.SizeOf(last))

@@ -6,6 +6,8 @@ package informer
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // InformerStats says how a [ResourceVersionInformer] is doing. Counters count from
@@ -63,7 +65,7 @@ type Progress struct {
 
 // HeldBack is the change that holds back the resume version.
 type HeldBack struct {
-	Key Key
+	Key store.Key
 
 	// Since is when the change was accepted.
 	Since time.Time

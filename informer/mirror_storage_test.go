@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // A storage that fails loses nothing and deletes nothing by mistake.
@@ -63,21 +64,21 @@ func (s *failingStorage) fail(method string) error {
 	return errors.New("the disk: " + method)
 }
 
-func (s *failingStorage) Get(key informer.Key) (informer.Meta, bool, error) {
+func (s *failingStorage) Get(key store.Key) (store.Meta, bool, error) {
 	if err := s.fail("get"); err != nil {
-		return informer.Meta{}, false, err
+		return store.Meta{}, false, err
 	}
 	return s.ResourceVersionStorage.Get(key)
 }
 
-func (s *failingStorage) Set(meta informer.Meta, pass uint64) error {
+func (s *failingStorage) Set(meta store.Meta, pass uint64) error {
 	if err := s.fail("set"); err != nil {
 		return err
 	}
 	return s.ResourceVersionStorage.Set(meta, pass)
 }
 
-func (s *failingStorage) Delete(key informer.Key) error {
+func (s *failingStorage) Delete(key store.Key) error {
 	if err := s.fail("delete"); err != nil {
 		return err
 	}
@@ -91,16 +92,16 @@ func (s *failingStorage) Begin() (uint64, error) {
 	return s.ResourceVersionStorage.Begin()
 }
 
-func (s *failingStorage) Mark(meta informer.Meta) (bool, error) {
+func (s *failingStorage) Mark(meta store.Meta) (bool, error) {
 	if err := s.fail("mark"); err != nil {
 		return false, err
 	}
 	return s.ResourceVersionStorage.Mark(meta)
 }
 
-func (s *failingStorage) Unmarked() iter.Seq2[informer.Meta, error] {
+func (s *failingStorage) Unmarked() iter.Seq2[store.Meta, error] {
 	if err := s.fail("unmarked"); err != nil {
-		return func(yield func(informer.Meta, error) bool) { yield(informer.Meta{}, err) }
+		return func(yield func(store.Meta, error) bool) { yield(store.Meta{}, err) }
 	}
 	return s.ResourceVersionStorage.Unmarked()
 }
@@ -162,7 +163,7 @@ type slowStorage struct {
 	slow string
 }
 
-func (s *slowStorage) Set(meta informer.Meta, pass uint64) error {
+func (s *slowStorage) Set(meta store.Meta, pass uint64) error {
 	err := s.ResourceVersionStorage.Set(meta, pass)
 	if meta.Version == s.slow {
 		time.Sleep(time.Second)
@@ -170,15 +171,15 @@ func (s *slowStorage) Set(meta informer.Meta, pass uint64) error {
 	return err
 }
 
-func (s *slowStorage) Unmarked() iter.Seq2[informer.Meta, error] {
-	return func(yield func(informer.Meta, error) bool) {
+func (s *slowStorage) Unmarked() iter.Seq2[store.Meta, error] {
+	return func(yield func(store.Meta, error) bool) {
 		time.Sleep(2 * time.Second)
-		var metas []informer.Meta
+		var metas []store.Meta
 		for meta := range s.ResourceVersionStorage.Unmarked() {
 			metas = append(metas, meta)
 		}
 		time.Sleep(2 * time.Second)
-		slices.SortFunc(metas, func(a, b informer.Meta) int { return strings.Compare(a.Key.Name, b.Key.Name) })
+		slices.SortFunc(metas, func(a, b store.Meta) int { return strings.Compare(a.Key.Name, b.Key.Name) })
 		for _, meta := range metas {
 			if !yield(meta, nil) {
 				return

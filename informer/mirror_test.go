@@ -70,13 +70,13 @@ var (
 // Functions that are nil do nothing; without a SyncFunc nothing is queued for it.
 func TestResourceEventHandlerFuncs(t *testing.T) {
 	var got []string
-	record := func(what string, m informer.Meta) error {
+	record := func(what string, m store.Meta) error {
 		got = append(got, what+" "+m.Key.Name)
 		return nil
 	}
 	funcs := informer.ResourceEventHandlerFuncs[object]{
 		AddFunc: func(_ context.Context, obj informer.Object[object]) error { return record("add", obj.Meta) },
-		UpdateFunc: func(_ context.Context, _ informer.Meta, obj informer.Object[object]) error {
+		UpdateFunc: func(_ context.Context, _ store.Meta, obj informer.Object[object]) error {
 			return record("update", obj.Meta)
 		},
 		DeleteFunc: func(_ context.Context, gone informer.Deletion[object]) error { return record("delete", gone.Meta) },
@@ -120,7 +120,7 @@ watch
 watch
   ~c#w@151
 stop 20s`, func(cfg *informer.InformerConfig[object]) {
-		cfg.ExtraStore = refusing{extra, func(m informer.Meta) error {
+		cfg.ExtraStore = refusing{extra, func(m store.Meta) error {
 			if m.Version == "151" && refuse {
 				refuse = false
 				return errors.New("refused")
@@ -139,10 +139,10 @@ stop 20s`, func(cfg *informer.InformerConfig[object]) {
 
 type refusing struct {
 	store.Sink[object]
-	refuse func(informer.Meta) error
+	refuse func(store.Meta) error
 }
 
-func (r refusing) Apply(ctx context.Context, m informer.Meta, obj object) error {
+func (r refusing) Apply(ctx context.Context, m store.Meta, obj object) error {
 	if err := r.refuse(m); err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@ package informer_test
 
 import "testing"
 
-// TestMirrorTraces is [TestTraces] for the ResourceVersionInformer.
+// TestMirrorTraces is [informer.TestTraces] for the ResourceVersionInformer.
 func TestMirrorTraces(t *testing.T) {
 	testTraces(t, "testdata/mirror/*.txt", func(t *testing.T, script string) string { return playMirror(t, script).text })
 }

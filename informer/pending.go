@@ -6,11 +6,13 @@ package informer
 import (
 	"sync"
 	"time"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // change is a state of a key that the handler has yet to acknowledge.
 type change[T any] struct {
-	meta    Meta
+	meta    store.Meta
 	obj     T    // if gone: the last state, if known
 	gone    bool // it is a deletion
 	known   bool
@@ -32,13 +34,13 @@ type change[T any] struct {
 
 // work is a key with a change that is not acknowledged.
 type work[T any] struct {
-	key    Key
+	key    store.Key
 	change *change[T] // that waits or is being delivered
 	newer  *change[T] // that came while change was being delivered
 	active bool       // change is being delivered
 
 	// tried is what an OnAdd that was not acknowledged was told, if isTried.
-	tried   Meta
+	tried   store.Meta
 	isTried bool
 
 	failures int
@@ -64,7 +66,7 @@ type pending[T any] struct {
 
 	mu      sync.Mutex
 	wake    sync.Cond // a worker: there is work, or closed
-	works   map[Key]*work[T]
+	works   map[store.Key]*work[T]
 	ready   []*work[T] // first in, first out; not used if batches are taken
 	batches bool
 	seq     uint64
@@ -90,7 +92,7 @@ type pending[T any] struct {
 func newPending[T any](maxObjects int, maxBytes int64, position string) *pending[T] {
 	p := &pending[T]{
 		maxObjects: maxObjects, maxBytes: maxBytes,
-		works:    map[Key]*work[T]{},
+		works:    map[store.Key]*work[T]{},
 		position: position, highest: position,
 		room:  make(chan struct{}, 1),
 		moved: make(chan struct{}, 1),
@@ -108,12 +110,12 @@ func token(c chan struct{}) {
 }
 
 // latest returns the meta of the newest change of a key.
-func (p *pending[T]) latest(key Key) (meta Meta, gone, ok bool) {
+func (p *pending[T]) latest(key store.Key) (meta store.Meta, gone, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.works[key]
 	if w == nil {
-		return Meta{}, false, false
+		return store.Meta{}, false, false
 	}
 	c := w.latest()
 	return c.meta, c.gone, true
@@ -121,7 +123,7 @@ func (p *pending[T]) latest(key Key) (meta Meta, gone, ok bool) {
 
 // see marks the newest change of the key of meta as one that the pass had, if
 // that is exactly meta.
-func (p *pending[T]) see(meta Meta, pass uint64) bool {
+func (p *pending[T]) see(meta store.Meta, pass uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.works[meta.Key]
@@ -137,7 +139,7 @@ func (p *pending[T]) see(meta Meta, pass uint64) bool {
 }
 
 // unseen returns what is pending, is no deletion, and was not seen by the pass.
-func (p *pending[T]) unseen(pass uint64) (metas []Meta) {
+func (p *pending[T]) unseen(pass uint64) (metas []store.Meta) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, w := range p.works {

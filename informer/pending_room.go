@@ -17,7 +17,7 @@ func (p *pending[T]) fits(size int64) bool {
 // admits reports whether a change of key may be put: there is room, or it merges
 // with one that waits, and there is room for what it is larger. What failed takes in
 // any: that may be what puts it right.
-func (p *pending[T]) admits(key Key, size int64) bool {
+func (p *pending[T]) admits(key store.Key, size int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.works[key]
@@ -32,7 +32,7 @@ func (p *pending[T]) admits(key Key, size int64) bool {
 }
 
 // wait blocks until admits.
-func (p *pending[T]) wait(ctx context.Context, key Key, size int64) error {
+func (p *pending[T]) wait(ctx context.Context, key store.Key, size int64) error {
 	for !p.admits(key, size) {
 		select {
 		case <-p.room:

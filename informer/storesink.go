@@ -18,7 +18,7 @@ import (
 
 // ExtraStore is what a reflector of client-go fills: each cache.Store,
 // cache.Indexer and cache.Queue is one, and whatever else has these methods.
-// [StoreSink] makes a [Sink] of it, and says which of them is called when.
+// [StoreSink] makes a [store.Sink] of it, and says which of them is called when.
 //
 // Calls come from one goroutine at a time. The objects are shared and must not be
 // modified, see [StoreSink] for who transforms them; KUBE_CACHE_MUTATION_DETECTOR finds
@@ -158,13 +158,13 @@ func (s *storeSink[T]) validate() error {
 // SharesObjects implements [store.Sharing].
 func (s *storeSink[T]) SharesObjects() bool { return !transforms(s.store) }
 
-// Begin implements [Sink].
+// Begin implements [store.Sink].
 func (s *storeSink[T]) Begin(context.Context, store.Pass) error {
 	s.pass = &collected{list: []any{}, at: map[store.Key]int{}}
 	return nil
 }
 
-// Apply implements [Sink].
+// Apply implements [store.Sink].
 func (s *storeSink[T]) Apply(_ context.Context, meta store.Meta, obj T) error {
 	if s.pass != nil {
 		s.pass.set(meta.Key, obj)
@@ -188,7 +188,7 @@ func (s *storeSink[T]) Apply(_ context.Context, meta store.Meta, obj T) error {
 	return nil
 }
 
-// Delete implements [Sink].
+// Delete implements [store.Sink].
 func (s *storeSink[T]) Delete(_ context.Context, meta store.Meta, last T, known bool) error {
 	if s.pass != nil {
 		s.pass.remove(meta.Key)
@@ -212,7 +212,7 @@ func (s *storeSink[T]) Delete(_ context.Context, meta store.Meta, last T, known 
 	return nil
 }
 
-// Commit implements [Sink].
+// Commit implements [store.Sink].
 func (s *storeSink[T]) Commit(_ context.Context, version string) error {
 	if s.pass == nil {
 		return fmt.Errorf("%w: call Begin before Commit", store.ErrNoPass)
@@ -226,10 +226,10 @@ func (s *storeSink[T]) Commit(_ context.Context, version string) error {
 	return nil
 }
 
-// Abort implements [Sink].
+// Abort implements [store.Sink].
 func (s *storeSink[T]) Abort(store.Pass, error) { s.pass = nil }
 
-// Progress implements [Sink].
+// Progress implements [store.Sink].
 func (s *storeSink[T]) Progress(_ context.Context, version string) error {
 	if err := s.bookmark(version); err != nil {
 		return err

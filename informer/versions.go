@@ -3,7 +3,11 @@
 
 package informer
 
-import "iter"
+import (
+	"iter"
+
+	"github.com/apiary-go/apiary/store"
+)
 
 // ResourceVersionStorage records which state of each object was acknowledged: the
 // key, the UID and the version, nothing else. [NewResourceVersionStorage] makes one
@@ -18,15 +22,15 @@ import "iter"
 // is then begun anew.
 type ResourceVersionStorage interface {
 	// Get returns what is recorded under key.
-	Get(key Key) (held Meta, ok bool, err error)
+	Get(key store.Key) (held store.Meta, ok bool, err error)
 
 	// Set records meta under its key in place of what was there. If pass is the
 	// one that Begin returned last, the record is marked. Otherwise one that was
 	// there keeps its mark, and a new one has none.
-	Set(meta Meta, pass uint64) error
+	Set(meta store.Meta, pass uint64) error
 
 	// Delete forgets key. It does nothing if there is no such record.
-	Delete(key Key) error
+	Delete(key store.Key) error
 
 	// Begin starts a pass: no record is marked. It returns the number of the
 	// pass, which is not zero and not that of an earlier one.
@@ -35,18 +39,18 @@ type ResourceVersionStorage interface {
 	// Mark marks what is recorded under the key of meta, and reports whether
 	// that is exactly meta: the same version, which must not be empty, and the
 	// same UID. It does nothing if there is no such record.
-	Mark(meta Meta) (held bool, err error)
+	Mark(meta store.Meta) (held bool, err error)
 
 	// Marked reports whether there is a record under key, and it is marked.
-	Marked(key Key) (bool, error)
+	Marked(key store.Key) (bool, error)
 
 	// Unmarked yields the records that are not marked, All all of them, in no
 	// particular order. Other methods may be called meanwhile, by the loop as
 	// well: what is recorded throughout is yielded once, and what is recorded or
 	// forgotten meanwhile may be yielded or not. The sequence ends after an
 	// error.
-	Unmarked() iter.Seq2[Meta, error]
-	All() iter.Seq2[Meta, error]
+	Unmarked() iter.Seq2[store.Meta, error]
+	All() iter.Seq2[store.Meta, error]
 
 	// Len returns how many records there are.
 	Len() int

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // The keys of the benchmarks: namespaces of 12 bytes, names of 36, UUIDs.
@@ -24,9 +25,9 @@ const (
 )
 
 // manyMeta returns the meta of object i in a version. Nothing of it is shared.
-func manyMeta(i, version int) informer.Meta {
-	return informer.Meta{
-		Key: informer.Key{
+func manyMeta(i, version int) store.Meta {
+	return store.Meta{
+		Key: store.Key{
 			Namespace: fmt.Sprintf("namespace%03d", i%manyNamespaces),
 			Name:      fmt.Sprintf("deployment-%09d-7c9d5b8f6d-%04x", i, i*31%0x10000),
 		},
@@ -35,8 +36,8 @@ func manyMeta(i, version int) informer.Meta {
 	}
 }
 
-func manyMetas(n, version int) iter.Seq[informer.Meta] {
-	return func(yield func(informer.Meta) bool) {
+func manyMetas(n, version int) iter.Seq[store.Meta] {
+	return func(yield func(store.Meta) bool) {
 		for i := range n {
 			if !yield(manyMeta(i, version)) {
 				return
@@ -104,7 +105,7 @@ func BenchmarkResourceVersions(b *testing.B) {
 			_ = s.Set(meta, 0)
 		}
 	}
-	each := func(name string, call func(meta informer.Meta)) {
+	each := func(name string, call func(meta store.Meta)) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			runtime.GC()
@@ -113,17 +114,17 @@ func BenchmarkResourceVersions(b *testing.B) {
 			}
 		})
 	}
-	each("Set-new", func(meta informer.Meta) {
+	each("Set-new", func(meta store.Meta) {
 		if s.Len() == manyKeys {
 			s = informer.NewResourceVersionStorage()
 		}
 		_ = s.Set(meta, 0)
 	})
 	fill()
-	each("Set-held", func(meta informer.Meta) { _ = s.Set(meta, 0) })
-	each("Mark", func(meta informer.Meta) { _, _ = s.Mark(meta) })
-	each("Get", func(meta informer.Meta) { _, _, _ = s.Get(meta.Key) })
-	each("Delete-and-Set", func(meta informer.Meta) {
+	each("Set-held", func(meta store.Meta) { _ = s.Set(meta, 0) })
+	each("Mark", func(meta store.Meta) { _, _ = s.Mark(meta) })
+	each("Get", func(meta store.Meta) { _, _, _ = s.Get(meta.Key) })
+	each("Delete-and-Set", func(meta store.Meta) {
 		_ = s.Delete(meta.Key)
 		_ = s.Set(meta, 0)
 	})
@@ -148,7 +149,7 @@ func BenchmarkResourceVersions(b *testing.B) {
 		m[meta.Key.String()] = meta.Version
 	}
 	var same int
-	each("map", func(meta informer.Meta) {
+	each("map", func(meta store.Meta) {
 		if m[meta.Key.String()] == meta.Version {
 			same++
 		}

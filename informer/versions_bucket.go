@@ -3,6 +3,8 @@
 
 package informer
 
+import "github.com/apiary-go/apiary/store"
+
 // versionBucket has the records of the keys whose hashes begin with the same
 // bits: the records on pages, and beside them a hash table with linear probing
 // that says where they are.
@@ -47,7 +49,7 @@ func (b *versionBucket) record(pos int) versionRecord {
 }
 
 // find returns the position of the record of key, or -1 if there is none.
-func (b *versionBucket) find(keys *versionKeys, key Key, hash uint64) (pos int) {
+func (b *versionBucket) find(keys *versionKeys, key store.Key, hash uint64) (pos int) {
 	if b.n == 0 {
 		return -1
 	}

@@ -13,13 +13,14 @@ import (
 	"testing"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // visits of a loop over a storage.
-type visits map[informer.Key]int
+type visits map[store.Key]int
 
 // each wants that all those keys came once, and no other more than once.
-func (v visits) each(t *testing.T, keys map[informer.Key]informer.Meta) {
+func (v visits) each(t *testing.T, keys map[store.Key]store.Meta) {
 	t.Helper()
 	for key, n := range v {
 		if n > 1 {
@@ -34,11 +35,11 @@ func (v visits) each(t *testing.T, keys map[informer.Key]informer.Meta) {
 }
 
 // loops are the ways to go through a storage.
-var loops = map[string]func(*informer.ResourceVersions) iter.Seq[informer.Meta]{
-	"All":      func(s *informer.ResourceVersions) iter.Seq[informer.Meta] { return metasOf(s.All()) },
-	"Unmarked": func(s *informer.ResourceVersions) iter.Seq[informer.Meta] { return metasOf(s.Unmarked()) },
-	"Keys": func(s *informer.ResourceVersions) iter.Seq[informer.Meta] {
-		return func(yield func(informer.Meta) bool) {
+var loops = map[string]func(*informer.ResourceVersions) iter.Seq[store.Meta]{
+	"All":      func(s *informer.ResourceVersions) iter.Seq[store.Meta] { return metasOf(s.All()) },
+	"Unmarked": func(s *informer.ResourceVersions) iter.Seq[store.Meta] { return metasOf(s.Unmarked()) },
+	"Keys": func(s *informer.ResourceVersions) iter.Seq[store.Meta] {
+		return func(yield func(store.Meta) bool) {
 			for key := range s.Keys() {
 				if meta, ok, _ := s.Get(key); !ok || !yield(meta) {
 					return
@@ -48,8 +49,8 @@ var loops = map[string]func(*informer.ResourceVersions) iter.Seq[informer.Meta]{
 	},
 }
 
-func metasOf(seq iter.Seq2[informer.Meta, error]) iter.Seq[informer.Meta] {
-	return func(yield func(informer.Meta) bool) {
+func metasOf(seq iter.Seq2[store.Meta, error]) iter.Seq[store.Meta] {
+	return func(yield func(store.Meta) bool) {
 		for meta, err := range seq {
 			if err != nil {
 				panic(err)
@@ -68,7 +69,7 @@ func TestResourceVersionsWithinLoop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := informer.NewSmallResourceVersions(8)
 			m := newVersionsModel()
-			set := func(meta informer.Meta) {
+			set := func(meta store.Meta) {
 				m.set(meta, 0)
 				if err := s.Set(meta, 0); err != nil {
 					t.Fatal(err)
@@ -90,7 +91,7 @@ func TestResourceVersionsWithinLoop(t *testing.T) {
 				if err := s.Delete(poolMeta(n+200, "", "").Key); err != nil {
 					t.Fatal(err)
 				}
-				set(informer.Meta{Key: informer.Key{Namespace: "new" + strconv.Itoa(n), Name: "name-1"}})
+				set(store.Meta{Key: store.Key{Namespace: "new" + strconv.Itoa(n), Name: "name-1"}})
 				for range s.Keys() {
 					break
 				}
@@ -163,7 +164,7 @@ func TestResourceVersionsReplacedByItself(t *testing.T) {
 // yielded by Unmarked.
 func TestResourceVersionsMarkedWithinLoop(t *testing.T) {
 	s := informer.NewResourceVersionStorage()
-	metas := map[informer.Key]informer.Meta{}
+	metas := map[store.Key]store.Meta{}
 	for i := range 100 {
 		meta := poolMeta(i, "u", "1")
 		metas[meta.Key] = meta
@@ -193,9 +194,9 @@ func TestResourceVersionsConcurrent(t *testing.T) {
 		rounds  = 20
 	)
 	s := informer.NewSmallResourceVersions(16)
-	throughout := map[informer.Key]informer.Meta{}
+	throughout := map[store.Key]store.Meta{}
 	for i := range keys {
-		meta := informer.Meta{Key: informer.Key{Namespace: "stays", Name: strconv.Itoa(i)}, UID: "u", Version: "1"}
+		meta := store.Meta{Key: store.Key{Namespace: "stays", Name: strconv.Itoa(i)}, UID: "u", Version: "1"}
 		throughout[meta.Key] = meta
 		if err := s.Set(meta, 0); err != nil {
 			t.Fatal(err)
@@ -207,8 +208,8 @@ func TestResourceVersionsConcurrent(t *testing.T) {
 		writing.Go(func() {
 			for round := range rounds {
 				for i := range keys {
-					meta := informer.Meta{
-						Key:     informer.Key{Namespace: fmt.Sprintf("ns-%d-%d", w, i%10), Name: strconv.Itoa(i)},
+					meta := store.Meta{
+						Key:     store.Key{Namespace: fmt.Sprintf("ns-%d-%d", w, i%10), Name: strconv.Itoa(i)},
 						UID:     oddUIDs[(i+round)%len(oddUIDs)],
 						Version: oddVersions[(i+round)%len(oddVersions)],
 					}

@@ -9,6 +9,8 @@ import (
 	"hash/maphash"
 	"strings"
 	"testing"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // NewSmallResourceVersions returns a storage whose buckets are full with so many
@@ -88,9 +90,9 @@ func (b *versionBucket) check(t *versionTable) error {
 	return nil
 }
 
-func (t *versionTable) keyOf(r versionRecord) Key {
+func (t *versionTable) keyOf(r versionRecord) store.Key {
 	_, name, _ := r.key()
-	return Key{Namespace: t.keys.namespaceOf(r), Name: string(name)}
+	return store.Key{Namespace: t.keys.namespaceOf(r), Name: string(name)}
 }
 
 func (k *versionKeys) check(records map[uint32]int) error {
@@ -112,8 +114,8 @@ func (k *versionKeys) check(records map[uint32]int) error {
 // records of any length.
 func TestVersionPagesLimit(t *testing.T) {
 	s := NewResourceVersionStorage()
-	meta := func(i int) Meta {
-		return Meta{Key: Key{Name: strings.Repeat("x", i%2*pageSize) + fmt.Sprint(i)}, Version: "1"}
+	meta := func(i int) store.Meta {
+		return store.Meta{Key: store.Key{Name: strings.Repeat("x", i%2*pageSize) + fmt.Sprint(i)}, Version: "1"}
 	}
 	const n = bucketRecords
 	for i := range n {
@@ -138,12 +140,12 @@ func TestVersionPagesLimit(t *testing.T) {
 // to get rid of them.
 func TestVersionPagesOfHoles(t *testing.T) {
 	s := NewResourceVersionStorage()
-	large := Meta{Key: Key{Name: "large"}, Version: strings.Repeat("x", 2*maxPages*pageSize)}
+	large := store.Meta{Key: store.Key{Name: "large"}, Version: strings.Repeat("x", 2*maxPages*pageSize)}
 	if err := s.Set(large, 0); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 2 * maxPages {
-		small := Meta{Key: Key{Name: strings.Repeat("x", pageSize/2) + fmt.Sprint(i)}}
+		small := store.Meta{Key: store.Key{Name: strings.Repeat("x", pageSize/2) + fmt.Sprint(i)}}
 		if err := s.Set(small, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -166,11 +168,11 @@ func TestVersionPagesOfHoles(t *testing.T) {
 // namespaces, are spread all the same.
 func TestVersionHashSpreads(t *testing.T) {
 	const n = 20_000
-	for name, key := range map[string]func(i int) Key{
-		"names":               func(i int) Key { return Key{Name: fmt.Sprint(i)} },
-		"one per namespace":   func(i int) Key { return Key{Name: "default", Namespace: fmt.Sprint(i)} },
-		"as the namespace":    func(i int) Key { return Key{Name: fmt.Sprint(i), Namespace: fmt.Sprint(i)} },
-		"some per namespaces": func(i int) Key { return Key{Name: fmt.Sprint(i % 200), Namespace: fmt.Sprint(i / 200)} },
+	for name, key := range map[string]func(i int) store.Key{
+		"names":               func(i int) store.Key { return store.Key{Name: fmt.Sprint(i)} },
+		"one per namespace":   func(i int) store.Key { return store.Key{Name: "default", Namespace: fmt.Sprint(i)} },
+		"as the namespace":    func(i int) store.Key { return store.Key{Name: fmt.Sprint(i), Namespace: fmt.Sprint(i)} },
+		"some per namespaces": func(i int) store.Key { return store.Key{Name: fmt.Sprint(i % 200), Namespace: fmt.Sprint(i / 200)} },
 	} {
 		keys := versionKeys{seed: maphash.MakeSeed()}
 		var high, tags, low, both [256]int

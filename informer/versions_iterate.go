@@ -7,18 +7,20 @@ import (
 	"iter"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // everyRecord is what records is asked for if all of them are wanted.
 func everyRecord(*versionBucket, versionRecord) bool { return true }
 
 // metas yields the records that wanted is true of.
-func (s *ResourceVersions) metas(wanted func(*versionBucket, versionRecord) bool) iter.Seq2[Meta, error] {
-	return func(yield func(Meta, error) bool) {
+func (s *ResourceVersions) metas(wanted func(*versionBucket, versionRecord) bool) iter.Seq2[store.Meta, error] {
+	return func(yield func(store.Meta, error) bool) {
 		var uid types.UID
 		var version string
 		for key := range s.records(wanted, func(r versionRecord) { uid, version = r.state() }) {
-			if !yield(Meta{Key: key, UID: uid, Version: version}, nil) {
+			if !yield(store.Meta{Key: key, UID: uid, Version: version}, nil) {
 				return
 			}
 		}
@@ -31,8 +33,8 @@ func (s *ResourceVersions) metas(wanted func(*versionBucket, versionRecord) bool
 // It goes through the hashes. Whatever becomes of the buckets meanwhile, the hash
 // of a key stays the same, and so no key is left out and none comes twice. Of one
 // bucket at a time it copies the keys, and then looks for each again.
-func (s *ResourceVersions) records(wanted func(*versionBucket, versionRecord) bool, read func(versionRecord)) iter.Seq[Key] {
-	return func(yield func(Key) bool) {
+func (s *ResourceVersions) records(wanted func(*versionBucket, versionRecord) bool, read func(versionRecord)) iter.Seq[store.Key] {
+	return func(yield func(store.Key) bool) {
 		var keys []byte
 		for hash := uint64(0); ; {
 			keys, hash = s.collect(keys[:0], hash, wanted)
@@ -40,7 +42,7 @@ func (s *ResourceVersions) records(wanted func(*versionBucket, versionRecord) bo
 				var namespace, name []byte
 				namespace, rest = cutText(rest)
 				name, rest = cutText(rest)
-				key := Key{Namespace: string(namespace), Name: string(name)}
+				key := store.Key{Namespace: string(namespace), Name: string(name)}
 				if s.read(&key, wanted, read) && !yield(key) {
 					return
 				}
@@ -59,7 +61,7 @@ func (s *ResourceVersions) collect(keys []byte, from uint64, wanted func(*versio
 }
 
 // read calls read with the record of key, if there is one and it is wanted.
-func (s *ResourceVersions) read(key *Key, wanted func(*versionBucket, versionRecord) bool, read func(versionRecord)) bool {
+func (s *ResourceVersions) read(key *store.Key, wanted func(*versionBucket, versionRecord) bool, read func(versionRecord)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, b := s.table.get(*key)

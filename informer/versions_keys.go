@@ -9,6 +9,8 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // versionKeys knows the keys of records. It numbers the namespaces, so that each
@@ -30,7 +32,7 @@ type namespace struct {
 
 // hash returns the hash of key. It stays the same whatever happens to the
 // numbers.
-func (k *versionKeys) hash(key Key) uint64 {
+func (k *versionKeys) hash(key store.Key) uint64 {
 	return mix(maphash.String(k.seed, key.Name), maphash.String(k.seed, key.Namespace))
 }
 
@@ -48,7 +50,7 @@ func mix(name, namespace uint64) uint64 {
 }
 
 // is reports whether key is that of r.
-func (k *versionKeys) is(r versionRecord, key Key) bool {
+func (k *versionKeys) is(r versionRecord, key store.Key) bool {
 	namespace, name, _ := r.key()
 	return string(name) == key.Name && k.namespaces[namespace].name == key.Namespace
 }

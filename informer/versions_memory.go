@@ -8,6 +8,8 @@ import (
 	"hash/maphash"
 	"iter"
 	"sync"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // ResourceVersions is the [ResourceVersionStorage] in memory. A record takes about
@@ -33,12 +35,12 @@ func NewResourceVersionStorage() *ResourceVersions {
 }
 
 // Get implements [ResourceVersionStorage].
-func (s *ResourceVersions) Get(key Key) (held Meta, ok bool, err error) {
+func (s *ResourceVersions) Get(key store.Key) (held store.Meta, ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, _ := s.table.get(key)
 	if r == nil {
-		return Meta{}, false, nil
+		return store.Meta{}, false, nil
 	}
 	held.Key = key
 	held.UID, held.Version = r.state()
@@ -46,7 +48,7 @@ func (s *ResourceVersions) Get(key Key) (held Meta, ok bool, err error) {
 }
 
 // Set implements [ResourceVersionStorage]. It fails if the key has no name.
-func (s *ResourceVersions) Set(meta Meta, pass uint64) error {
+func (s *ResourceVersions) Set(meta store.Meta, pass uint64) error {
 	if err := checkName(meta); err != nil {
 		return err
 	}
@@ -56,7 +58,7 @@ func (s *ResourceVersions) Set(meta Meta, pass uint64) error {
 	return nil
 }
 
-func checkName(meta Meta) error {
+func checkName(meta store.Meta) error {
 	if meta.Key.Name == "" {
 		return fmt.Errorf("resource versions: a record without a name (namespace %q, UID %q, version %q): fill in Meta.Key, as store.MetaOf does",
 			meta.Key.Namespace, meta.UID, meta.Version)
@@ -65,7 +67,7 @@ func checkName(meta Meta) error {
 }
 
 // Delete implements [ResourceVersionStorage].
-func (s *ResourceVersions) Delete(key Key) error {
+func (s *ResourceVersions) Delete(key store.Key) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if b, _, pos := s.table.find(key); pos >= 0 {
@@ -80,7 +82,7 @@ func (s *ResourceVersions) Delete(key Key) error {
 //
 // What was there is there until versions ends, beside the new, and may be read by
 // it; what is recorded meanwhile is forgotten too.
-func (s *ResourceVersions) Replace(versions iter.Seq[Meta]) error {
+func (s *ResourceVersions) Replace(versions iter.Seq[store.Meta]) error {
 	s.mu.Lock()
 	seed, full := s.table.keys.seed, s.table.full
 	s.mu.Unlock()
@@ -106,7 +108,7 @@ func (s *ResourceVersions) Begin() (pass uint64, err error) {
 }
 
 // Mark implements [ResourceVersionStorage].
-func (s *ResourceVersions) Mark(meta Meta) (held bool, err error) {
+func (s *ResourceVersions) Mark(meta store.Meta) (held bool, err error) {
 	state := packState(meta.UID, meta.Version)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +121,7 @@ func (s *ResourceVersions) Mark(meta Meta) (held bool, err error) {
 }
 
 // Marked implements [ResourceVersionStorage].
-func (s *ResourceVersions) Marked(key Key) (bool, error) {
+func (s *ResourceVersions) Marked(key store.Key) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, b := s.table.get(key)
@@ -134,18 +136,18 @@ func (s *ResourceVersions) Len() int {
 }
 
 // Unmarked implements [ResourceVersionStorage].
-func (s *ResourceVersions) Unmarked() iter.Seq2[Meta, error] {
+func (s *ResourceVersions) Unmarked() iter.Seq2[store.Meta, error] {
 	return s.metas(func(b *versionBucket, r versionRecord) bool {
 		return !b.marked(r, s.generation)
 	})
 }
 
 // All implements [ResourceVersionStorage].
-func (s *ResourceVersions) All() iter.Seq2[Meta, error] { return s.metas(everyRecord) }
+func (s *ResourceVersions) All() iter.Seq2[store.Meta, error] { return s.metas(everyRecord) }
 
 // Keys is like All, with the keys alone.
-func (s *ResourceVersions) Keys() iter.Seq[Key] {
-	return func(yield func(Key) bool) {
+func (s *ResourceVersions) Keys() iter.Seq[store.Key] {
+	return func(yield func(store.Key) bool) {
 		for key := range s.records(everyRecord, func(versionRecord) {}) {
 			if !yield(key) {
 				return

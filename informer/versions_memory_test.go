@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // TestResourceVersionsMemory checks what the storage takes per key when it has
@@ -23,7 +24,7 @@ func TestResourceVersionsMemory(t *testing.T) {
 		n    = 100_000
 		kept = 10
 	)
-	metas := make([]informer.Meta, 0, n)
+	metas := make([]store.Meta, 0, n)
 	for meta := range manyMetas(n, 0) {
 		metas = append(metas, meta)
 	}
@@ -84,7 +85,7 @@ func TestResourceVersionsForgottenNamespaces(t *testing.T) {
 	s := informer.NewResourceVersionStorage()
 	before := heap()
 	for i := range 50_000 {
-		meta := informer.Meta{Key: informer.Key{Namespace: fmt.Sprintf("namespace-%d", i), Name: "default"}, Version: "1"}
+		meta := store.Meta{Key: store.Key{Namespace: fmt.Sprintf("namespace-%d", i), Name: "default"}, Version: "1"}
 		if err := s.Set(meta, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -98,8 +99,8 @@ func TestResourceVersionsForgottenNamespaces(t *testing.T) {
 		t.Errorf("%d bytes are left", left)
 	}
 	for i := range 50_000 {
-		key := informer.Key{Namespace: fmt.Sprintf("namespace-%d", i), Name: "default"}
-		if err := s.Set(informer.Meta{Key: key, Version: "1"}, 0); err != nil {
+		key := store.Key{Namespace: fmt.Sprintf("namespace-%d", i), Name: "default"}
+		if err := s.Set(store.Meta{Key: key, Version: "1"}, 0); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Delete(key); err != nil {
@@ -119,8 +120,8 @@ func TestResourceVersionsHoldsNoStrings(t *testing.T) {
 	before := heap()
 	for i := range 16 {
 		answer := fmt.Sprintf("ns-%d %d", i%4, i) + strings.Repeat("x", 1<<20)
-		meta := informer.Meta{
-			Key: informer.Key{Namespace: answer[:4], Name: answer[:10]}, UID: types.UID(answer[:5]), Version: answer[:6],
+		meta := store.Meta{
+			Key: store.Key{Namespace: answer[:4], Name: answer[:10]}, UID: types.UID(answer[:5]), Version: answer[:6],
 		}
 		if err := s.Set(meta, 0); err != nil {
 			t.Fatal(err)
@@ -167,9 +168,9 @@ func TestResourceVersionsSmall(t *testing.T) {
 func TestResourceVersionsAllocations(t *testing.T) {
 	s := informer.NewResourceVersionStorage()
 	pass, _ := s.Begin()
-	states := []informer.Meta{manyMeta(1, 0), manyMeta(1, 1)}
-	odd := informer.Meta{Key: informer.Key{Name: "odd"}, UID: "u", Version: "007"}
-	for _, meta := range []informer.Meta{states[0], odd} {
+	states := []store.Meta{manyMeta(1, 0), manyMeta(1, 1)}
+	odd := store.Meta{Key: store.Key{Name: "odd"}, UID: "u", Version: "007"}
+	for _, meta := range []store.Meta{states[0], odd} {
 		if err := s.Set(meta, pass); err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,11 @@
 
 package informer
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+
+	"github.com/apiary-go/apiary/store"
+)
 
 // versionTable finds records by key. It is an extendible hash table: a directory
 // of buckets by the first bits of the hash. A bucket that is full is split in
@@ -34,7 +38,7 @@ func newVersionTable(seed maphash.Seed, full int) versionTable {
 
 // find returns the bucket where the record of key belongs, and its position
 // there, or -1 if there is none.
-func (t *versionTable) find(key Key) (b *versionBucket, hash uint64, pos int) {
+func (t *versionTable) find(key store.Key) (b *versionBucket, hash uint64, pos int) {
 	hash = t.keys.hash(key)
 	b = t.bucket(hash)
 	return b, hash, b.find(&t.keys, key, hash)
@@ -45,7 +49,7 @@ func (t *versionTable) bucket(hash uint64) *versionBucket {
 }
 
 // get returns what is recorded under key.
-func (t *versionTable) get(key Key) (r versionRecord, b *versionBucket) {
+func (t *versionTable) get(key store.Key) (r versionRecord, b *versionBucket) {
 	b, _, pos := t.find(key)
 	if pos < 0 {
 		return nil, nil
@@ -54,7 +58,7 @@ func (t *versionTable) get(key Key) (r versionRecord, b *versionBucket) {
 }
 
 // set records meta. The record is marked if mark is set or if it was.
-func (t *versionTable) set(meta Meta, mark bool, generation uint64) {
+func (t *versionTable) set(meta store.Meta, mark bool, generation uint64) {
 	state := packState(meta.UID, meta.Version)
 	b, hash, pos := t.find(meta.Key)
 	if pos < 0 {
@@ -77,7 +81,7 @@ func (t *versionTable) set(meta Meta, mark bool, generation uint64) {
 }
 
 // add adds a record for a key that has none.
-func (t *versionTable) add(hash uint64, key Key, state *versionState, mark bool, generation uint64) {
+func (t *versionTable) add(hash uint64, key store.Key, state *versionState, mark bool, generation uint64) {
 	id := t.keys.number(key.Namespace)
 	head := keySize(id, key.Name)
 	b := t.roomy(hash)

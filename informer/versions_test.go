@@ -15,33 +15,34 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // versionsModel is what a ResourceVersionStorage must be like, said as simply as
 // possible.
 type versionsModel struct {
-	metas  map[informer.Key]informer.Meta
-	marked map[informer.Key]bool
+	metas  map[store.Key]store.Meta
+	marked map[store.Key]bool
 	pass   uint64
 }
 
 func newVersionsModel() versionsModel {
-	return versionsModel{metas: map[informer.Key]informer.Meta{}, marked: map[informer.Key]bool{}}
+	return versionsModel{metas: map[store.Key]store.Meta{}, marked: map[store.Key]bool{}}
 }
 
-func (m *versionsModel) set(meta informer.Meta, pass uint64) {
+func (m *versionsModel) set(meta store.Meta, pass uint64) {
 	m.metas[meta.Key] = meta
 	if pass != 0 && pass == m.pass {
 		m.marked[meta.Key] = true
 	}
 }
 
-func (m *versionsModel) delete(key informer.Key) {
+func (m *versionsModel) delete(key store.Key) {
 	delete(m.metas, key)
 	delete(m.marked, key)
 }
 
-func (m *versionsModel) mark(meta informer.Meta) (held bool) {
+func (m *versionsModel) mark(meta store.Meta) (held bool) {
 	recorded, ok := m.metas[meta.Key]
 	if ok {
 		m.marked[meta.Key] = true
@@ -49,9 +50,9 @@ func (m *versionsModel) mark(meta informer.Meta) (held bool) {
 	return ok && meta.Version != "" && recorded == meta
 }
 
-func (m *versionsModel) unmarked() map[informer.Key]informer.Meta {
+func (m *versionsModel) unmarked() map[store.Key]store.Meta {
 	unmarked := maps.Clone(m.metas)
-	maps.DeleteFunc(unmarked, func(key informer.Key, _ informer.Meta) bool { return m.marked[key] })
+	maps.DeleteFunc(unmarked, func(key store.Key, _ store.Meta) bool { return m.marked[key] })
 	return unmarked
 }
 
@@ -74,25 +75,25 @@ var (
 )
 
 // poolMeta returns the meta of object i of a pool of many.
-func poolMeta(i int, uid types.UID, version string) informer.Meta {
-	key := informer.Key{Namespace: "ns" + strconv.Itoa(i%37), Name: "name-" + strconv.Itoa(i/2)}
-	return informer.Meta{Key: key, UID: uid, Version: version}
+func poolMeta(i int, uid types.UID, version string) store.Meta {
+	key := store.Key{Namespace: "ns" + strconv.Itoa(i%37), Name: "name-" + strconv.Itoa(i/2)}
+	return store.Meta{Key: key, UID: uid, Version: version}
 }
 
 // TestResourceVersionsModel compares the storage with the model. The buckets are
 // small, so that there are many.
 func TestResourceVersionsModel(t *testing.T) {
-	anyKey := rapid.Custom(func(t *rapid.T) informer.Key {
+	anyKey := rapid.Custom(func(t *rapid.T) store.Key {
 		if rapid.Bool().Draw(t, "of the pool") {
 			return poolMeta(rapid.IntRange(0, 999).Draw(t, "i"), "", "").Key
 		}
-		return informer.Key{
+		return store.Key{
 			Name:      rapid.SampledFrom([]string{"a", "b", "x", strings.Repeat("long", 70)}).Draw(t, "name"),
 			Namespace: rapid.SampledFrom([]string{"", "x", "y", "a/b"}).Draw(t, "namespace"),
 		}
 	})
-	anyMeta := rapid.Custom(func(t *rapid.T) informer.Meta {
-		return informer.Meta{
+	anyMeta := rapid.Custom(func(t *rapid.T) store.Meta {
+		return store.Meta{
 			Key:     anyKey.Draw(t, "key"),
 			UID:     rapid.SampledFrom(oddUIDs).Draw(t, "uid"),
 			Version: rapid.SampledFrom(oddVersions).Draw(t, "version"),
@@ -109,7 +110,7 @@ func TestResourceVersionsModel(t *testing.T) {
 		anyPass := rapid.Custom(func(t *rapid.T) uint64 {
 			return rapid.SampledFrom([]uint64{0, m.pass, m.pass, m.pass - 1, m.pass + 1}).Draw(t, "pass")
 		})
-		mark := func(t *rapid.T, meta informer.Meta) {
+		mark := func(t *rapid.T, meta store.Meta) {
 			held, err := s.Mark(meta)
 			must(err)
 			if want := m.mark(meta); held != want {
@@ -201,8 +202,8 @@ func wantVersions(t *rapid.T, s *informer.ResourceVersions, m versionsModel) {
 	if s.Len() != len(m.metas) {
 		t.Fatalf("%d records, want %d", s.Len(), len(m.metas))
 	}
-	collected := map[informer.Key]informer.Meta{}
-	take := func(meta informer.Meta, err error) {
+	collected := map[store.Key]store.Meta{}
+	take := func(meta store.Meta, err error) {
 		if _, twice := collected[meta.Key]; twice || err != nil {
 			t.Fatalf("%#v came twice, or with the error %v", meta, err)
 		}
@@ -222,15 +223,15 @@ func wantVersions(t *rapid.T, s *informer.ResourceVersions, m versionsModel) {
 		t.Fatalf("Unmarked: %v, want %v", collected, want)
 	}
 	for key := range m.metas {
-		if marked, err := s.Marked(key); marked == (collected[key] != informer.Meta{}) || err != nil {
+		if marked, err := s.Marked(key); marked == (collected[key] != store.Meta{}) || err != nil {
 			t.Fatalf("Marked(%v): %t, %v", key, marked, err)
 		}
 	}
-	if marked, err := s.Marked(informer.Key{Name: "none"}); marked || err != nil {
+	if marked, err := s.Marked(store.Key{Name: "none"}); marked || err != nil {
 		t.Fatalf("Marked of nothing: %t, %v", marked, err)
 	}
-	keys := slices.SortedFunc(s.Keys(), informer.Key.Compare)
-	if want := slices.SortedFunc(maps.Keys(m.metas), informer.Key.Compare); !slices.Equal(keys, want) {
+	keys := slices.SortedFunc(s.Keys(), store.Key.Compare)
+	if want := slices.SortedFunc(maps.Keys(m.metas), store.Key.Compare); !slices.Equal(keys, want) {
 		t.Fatalf("Keys: %v, want %v", keys, want)
 	}
 }
@@ -238,12 +239,12 @@ func wantVersions(t *rapid.T, s *informer.ResourceVersions, m versionsModel) {
 // TestResourceVersionsRoundTrip changes each odd version and UID into each other.
 func TestResourceVersionsRoundTrip(t *testing.T) {
 	s := informer.NewResourceVersionStorage()
-	var states []informer.Meta
+	var states []store.Meta
 	for _, version := range oddVersions {
-		states = append(states, informer.Meta{Key: informer.Key{Name: "a"}, UID: oddUIDs[1], Version: version})
+		states = append(states, store.Meta{Key: store.Key{Name: "a"}, UID: oddUIDs[1], Version: version})
 	}
 	for _, uid := range oddUIDs {
-		states = append(states, informer.Meta{Key: informer.Key{Name: "a"}, UID: uid, Version: "1"})
+		states = append(states, store.Meta{Key: store.Key{Name: "a"}, UID: uid, Version: "1"})
 	}
 	for _, from := range states {
 		for _, to := range states {
@@ -253,9 +254,9 @@ func TestResourceVersionsRoundTrip(t *testing.T) {
 }
 
 // checkRoundTrip records one state of an object and then another.
-func checkRoundTrip(t *testing.T, s *informer.ResourceVersions, from, to informer.Meta) {
+func checkRoundTrip(t *testing.T, s *informer.ResourceVersions, from, to store.Meta) {
 	t.Helper()
-	for _, meta := range []informer.Meta{from, to} {
+	for _, meta := range []store.Meta{from, to} {
 		if err := s.Set(meta, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -287,7 +288,7 @@ func FuzzResourceVersions(f *testing.F) {
 	f.Add("\xff", strings.Repeat("long", 70), "0f8fad5b-d9cb-469f-a165-70867728950e", "0", "0f8fad5b-d9cb-469f-a165_70867728950e", "00")
 	f.Fuzz(func(t *testing.T, namespace, name, uid, version, nextUID, nextVersion string) {
 		s := informer.NewSmallResourceVersions(4)
-		others := map[informer.Key]informer.Meta{}
+		others := map[store.Key]store.Meta{}
 		for i := range 10 {
 			meta := poolMeta(i, oddUIDs[i], strconv.Itoa(i))
 			others[meta.Key] = meta
@@ -295,16 +296,16 @@ func FuzzResourceVersions(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		key := informer.Key{Namespace: namespace, Name: name}
+		key := store.Key{Namespace: namespace, Name: name}
 		delete(others, key)
-		from := informer.Meta{Key: key, UID: types.UID(uid), Version: version}
+		from := store.Meta{Key: key, UID: types.UID(uid), Version: version}
 		if name == "" {
 			if err := s.Set(from, 0); err == nil || s.Len() != len(others) {
 				t.Errorf("Set(%#v) = %v, %d records", from, err, s.Len())
 			}
 			return
 		}
-		checkRoundTrip(t, s, from, informer.Meta{Key: key, UID: types.UID(nextUID), Version: nextVersion})
+		checkRoundTrip(t, s, from, store.Meta{Key: key, UID: types.UID(nextUID), Version: nextVersion})
 		for _, meta := range others {
 			if got, ok, _ := s.Get(meta.Key); !ok || got != meta {
 				t.Errorf("got %#v, %t, want %#v", got, ok, meta)
@@ -324,10 +325,10 @@ func TestResourceVersionsWithoutName(t *testing.T) {
 	if err := s.Set(held, 0); err != nil {
 		t.Fatal(err)
 	}
-	nameless := informer.Meta{Key: informer.Key{Namespace: "ns"}, UID: "u", Version: "1"}
+	nameless := store.Meta{Key: store.Key{Namespace: "ns"}, UID: "u", Version: "1"}
 	for call, err := range map[string]error{
 		"Set":     s.Set(nameless, 0),
-		"Replace": s.Replace(slices.Values([]informer.Meta{poolMeta(2, "u", "1"), nameless})),
+		"Replace": s.Replace(slices.Values([]store.Meta{poolMeta(2, "u", "1"), nameless})),
 	} {
 		if err == nil || !strings.Contains(err.Error(), "without a name") || !strings.Contains(err.Error(), `"ns"`) {
 			t.Errorf("%s: %v", call, err)
@@ -342,7 +343,7 @@ func TestResourceVersionsWithoutName(t *testing.T) {
 	if err := s.Delete(nameless.Key); err != nil {
 		t.Errorf("Delete: %v", err)
 	}
-	if got := fmt.Sprint(slices.Collect(s.Keys())); got != fmt.Sprint([]informer.Key{held.Key}) {
+	if got := fmt.Sprint(slices.Collect(s.Keys())); got != fmt.Sprint([]store.Key{held.Key}) {
 		t.Errorf("got %s", got)
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // pods that have much in common.
@@ -196,7 +197,7 @@ func TestWireWatch(t *testing.T) {
 				got = append(got, text)
 			}
 			stream.Stop()
-			item := "1 false " + informer.Meta{Key: informer.Key{Namespace: "shop", Name: "web-0"}, UID: "u", Version: "1"}.String()
+			item := "1 false " + store.Meta{Key: store.Key{Namespace: "shop", Name: "web-0"}, UID: "u", Version: "1"}.String()
 			want := []string{"ADDED " + item, "BOOKMARK 9 true", "DELETED " + item, fmt.Sprint(len(a.watch) > len(body), len(a.watch) == len(body))}
 			if !slices.Equal(got, want) {
 				t.Errorf("%s: got %q, want %q", format, got, want)

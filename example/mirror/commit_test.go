@@ -15,7 +15,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // startWriter has a writer run until the end of the test.
@@ -38,7 +38,7 @@ func put(name string, resumeVersion func() string) change {
 // saved returns how many rows there are, and the version to resume from.
 func saved(t *testing.T, db *database) (rows int, resumeVersion string) {
 	t.Helper()
-	resumeVersion, err := db.read("pods.v1", func(informer.Meta, []byte) error { rows++; return nil })
+	resumeVersion, err := db.read("pods.v1", func(store.Meta, []byte) error { rows++; return nil })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,6 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -40,7 +39,7 @@ const lockTimeout = time.Second
 
 // A row is a UID, a version and JSON, of which the first two are ended by a zero
 // byte.
-func encodeRow(meta informer.Meta, json []byte) []byte {
+func encodeRow(meta store.Meta, json []byte) []byte {
 	row := make([]byte, 0, len(meta.UID)+len(meta.Version)+2+len(json))
 	row = append(append(row, meta.UID...), 0)
 	row = append(append(row, meta.Version...), 0)
@@ -50,13 +49,13 @@ func encodeRow(meta informer.Meta, json []byte) []byte {
 var errRow = errors.New("it is not a row: want UID, version and JSON")
 
 // decodeRow returns what is in a row. The JSON is part of row, and not looked at.
-func decodeRow(key, row []byte) (meta informer.Meta, json []byte, err error) {
+func decodeRow(key, row []byte) (meta store.Meta, json []byte, err error) {
 	uid, rest, ok := bytes.Cut(row, []byte{0})
 	version, json, ok2 := bytes.Cut(rest, []byte{0})
 	if !ok || !ok2 || len(uid) == 0 || len(version) == 0 || len(json) == 0 {
 		return meta, nil, fmt.Errorf("the value of %q: %w", key, errRow)
 	}
-	meta = informer.Meta{UID: types.UID(uid), Version: string(version)}
+	meta = store.Meta{UID: types.UID(uid), Version: string(version)}
 	meta.Key, err = store.ParseKey(string(key))
 	return meta, json, err
 }
@@ -169,7 +168,7 @@ func (d *database) close() error {
 
 // read calls yield for each row of a collection, in the order of keys, and returns
 // the version to resume from. The whole file may be larger than the memory.
-func (d *database) read(collection string, yield func(meta informer.Meta, json []byte) error) (resumeVersion string, err error) {
+func (d *database) read(collection string, yield func(meta store.Meta, json []byte) error) (resumeVersion string, err error) {
 	err = d.view(func(tx *bbolt.Tx) error {
 		resumeVersion = string(tx.Bucket(resumeBucket).Get([]byte(collection)))
 		rows := tx.Bucket(rowsBucket).Bucket([]byte(collection))

@@ -13,7 +13,7 @@ import (
 	"go.etcd.io/bbolt"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 const server = "https://cluster.invalid"
@@ -37,8 +37,8 @@ func newDatabase(t *testing.T) *database {
 	return open(t, filepath.Join(t.TempDir(), "mirror.db"))
 }
 
-func meta(name, uid, version string) (m informer.Meta) {
-	m.Key = informer.Key{Namespace: "shop", Name: name}
+func meta(name, uid, version string) (m store.Meta) {
+	m.Key = store.Key{Namespace: "shop", Name: name}
 	m.UID, m.Version = types.UID(uid), version
 	return m
 }
@@ -66,20 +66,20 @@ func putRow(collection, key, row, resume string) func(tx *bbolt.Tx) error {
 
 func TestRows(t *testing.T) {
 	db := newDatabase(t)
-	want := []informer.Meta{meta("a", "1", "7"), meta("b", "2", "6"), {Key: informer.Key{Name: "node"}, UID: "3", Version: "8"}}
+	want := []store.Meta{meta("a", "1", "7"), meta("b", "2", "6"), {Key: store.Key{Name: "node"}, UID: "3", Version: "8"}}
 	for _, m := range want {
 		edit(t, db, putRow("pods.v1", m.Key.String(), string(encodeRow(m, []byte(`{"a":"b\u0000"}`))), "5"))
 	}
 	edit(t, db, putRow("shop/pods.v1", "shop/z", string(encodeRow(meta("z", "4", "1"), []byte("{}"))), ""))
-	var got []informer.Meta
-	version, err := db.read("pods.v1", func(m informer.Meta, json []byte) error {
+	var got []store.Meta
+	version, err := db.read("pods.v1", func(m store.Meta, json []byte) error {
 		if string(json) != `{"a":"b\u0000"}` {
 			t.Errorf("%v has %q", m, json)
 		}
 		got = append(got, m)
 		return nil
 	})
-	slices.SortFunc(want, func(a, b informer.Meta) int { return strings.Compare(a.Key.String(), b.Key.String()) })
+	slices.SortFunc(want, func(a, b store.Meta) int { return strings.Compare(a.Key.String(), b.Key.String()) })
 	if err != nil || version != "5" || !slices.Equal(got, want) {
 		t.Errorf("got %v at %q, %v, want %v", got, version, err, want)
 	}
@@ -149,7 +149,7 @@ func read(path string) error {
 		return err
 	}
 	for _, c := range []string{"pods.v1", "services.v1"} {
-		if _, err := db.read(c, func(informer.Meta, []byte) error { return nil }); err != nil {
+		if _, err := db.read(c, func(store.Meta, []byte) error { return nil }); err != nil {
 			_ = db.close()
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.etcd.io/bbolt"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 func newDump(o *options, out io.Writer) *cobra.Command {
@@ -64,7 +64,7 @@ func dump(path string, collections []collection, out io.Writer) (err error) {
 func dumpCollection(db *database, name string, out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	objects := 0
-	resumeVersion, err := db.read(name, func(meta informer.Meta, _ []byte) error {
+	resumeVersion, err := db.read(name, func(meta store.Meta, _ []byte) error {
 		objects++
 		_, err := fmt.Fprintf(table, "%s\t%s\t%s\n", meta.Key, meta.UID, meta.Version)
 		return err

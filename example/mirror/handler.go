@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // Of each object the informer remembers only the key, the UID and the version, and
@@ -29,7 +30,7 @@ func (m *mirror) OnAdd(ctx context.Context, obj informer.Object[*unstructured.Un
 }
 
 // OnUpdate implements informer.ResourceEventHandler.
-func (m *mirror) OnUpdate(ctx context.Context, _ informer.Meta, obj informer.Object[*unstructured.Unstructured]) error {
+func (m *mirror) OnUpdate(ctx context.Context, _ store.Meta, obj informer.Object[*unstructured.Unstructured]) error {
 	return m.put(ctx, obj)
 }
 

@@ -24,7 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // kills is how often the program is killed.
@@ -169,7 +169,7 @@ func readRows(t *testing.T, path, namespace string) (rows map[string]row, resume
 		}
 	}()
 	rows = map[string]row{}
-	resumeVersion, err = db.read(namespace+"/configmaps.v1", func(meta informer.Meta, data []byte) error {
+	resumeVersion, err = db.read(namespace+"/configmaps.v1", func(meta store.Meta, data []byte) error {
 		var obj corev1.ConfigMap
 		if err := json.Unmarshal(data, &obj); err != nil {
 			return err

@@ -40,7 +40,7 @@ type mirror struct {
 // say, and goes on from the version that was saved with them.
 func newMirror(c collection, db *database, w *writer, lw cache.ListerWatcher, lines *printer, log *slog.Logger) (*mirror, error) {
 	versions := informer.NewResourceVersionStorage()
-	resumeVersion, err := db.read(c.String(), func(meta informer.Meta, _ []byte) error {
+	resumeVersion, err := db.read(c.String(), func(meta store.Meta, _ []byte) error {
 		return versions.Set(meta, 0)
 	})
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/apiary-go/apiary/cells"
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // rig is the program and an API server in memory, in a bubble of synctest, in which
@@ -129,12 +129,12 @@ func (r *rig) rows() map[string]string {
 		r.t.Fatal(err)
 	}
 	rows := map[string]string{}
-	_, err = db.read("configmaps.v1", func(meta informer.Meta, data []byte) error {
+	_, err = db.read("configmaps.v1", func(meta store.Meta, data []byte) error {
 		var obj corev1.ConfigMap
 		if err := json.Unmarshal(data, &obj); err != nil {
 			return err
 		}
-		if informer.Meta(meta) != (informer.Meta{Key: meta.Key, UID: obj.UID, Version: obj.ResourceVersion}) {
+		if store.Meta(meta) != (store.Meta{Key: meta.Key, UID: obj.UID, Version: obj.ResourceVersion}) {
 			r.t.Errorf("%v is the row of %s at version %s", meta, obj.UID, obj.ResourceVersion)
 		}
 		if obj.ManagedFields != nil {
@@ -298,7 +298,7 @@ func TestForgottenVersion(t *testing.T) {
 func TestDump(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mirror.db")
 	db := open(t, path)
-	for _, m := range []informer.Meta{meta("b", "2", "10"), meta("a", "1", "7")} {
+	for _, m := range []store.Meta{meta("b", "2", "10"), meta("a", "1", "7")} {
 		edit(t, db, putRow("pods.v1", m.Key.String(), string(encodeRow(m, []byte("{}"))), "12"))
 	}
 	edit(t, db, func(tx *bbolt.Tx) error {

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -116,7 +115,7 @@ func TestPodServer(t *testing.T) {
 		}
 		opts.Continue = page.Continue
 	}
-	seen := map[informer.Meta]bool{}
+	seen := map[store.Meta]bool{}
 	for i := range pods {
 		if got, want := store.MetaOf(&pods[i]), metaOf(i, n); got != want {
 			t.Errorf("pod %d is %s, want %s", i, got, want)
@@ -169,7 +168,7 @@ var uuid = regexp.MustCompile("^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-a[0-9a-f]{3
 // TestIdentities: no two pods of a collection are confused.
 func TestIdentities(t *testing.T) {
 	const n = 50_000
-	names, versions, namespaces := map[informer.Key]bool{}, map[string]bool{}, map[string]bool{}
+	names, versions, namespaces := map[store.Key]bool{}, map[string]bool{}, map[string]bool{}
 	for i := range n {
 		meta := metaOf(i, n)
 		names[meta.Key], versions[meta.Version], namespaces[meta.Key.Namespace] = true, true, true

@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 // The collection that is mirrored follows from how many pods it has. Each has a
@@ -62,16 +62,16 @@ func (id *identity) identify(i, n int) {
 	digits(id.version[:], 100_000_000+uint64(i)*7919%100_000_000, 10)
 }
 
-func (id *identity) meta() informer.Meta {
-	return informer.Meta{
-		Key:     informer.Key{Namespace: string(id.namespace[:]), Name: string(id.name[:])},
+func (id *identity) meta() store.Meta {
+	return store.Meta{
+		Key:     store.Key{Namespace: string(id.namespace[:]), Name: string(id.name[:])},
 		UID:     types.UID(id.uid[:]),
 		Version: string(id.version[:]),
 	}
 }
 
 // metaOf returns the meta of pod i of n.
-func metaOf(i, n int) informer.Meta {
+func metaOf(i, n int) store.Meta {
 	var id identity
 	id.identify(i, n)
 	return id.meta()

@@ -33,9 +33,9 @@ type statement struct {
 // metadata is an object as a metadata service knows it. Kind is that of a change,
 // empty in a page.
 type metadata struct {
-	informer.Meta
+	store.Meta
 	Kind string
-	Old  informer.Meta
+	Old  store.Meta
 }
 
 // errUnknown is the answer of a service to what it cannot follow: it wants a snapshot.
@@ -52,21 +52,21 @@ type service struct {
 	before func(ctx context.Context, s statement) error
 
 	mu    sync.Mutex
-	rows  map[informer.Key]informer.Meta
-	stage map[informer.Key]informer.Meta // nil outside of a snapshot
-	began uint64                         // epoch of the snapshot that began last
-	epoch uint64                         // of the last one that ended; 0: it knows nothing
+	rows  map[store.Key]store.Meta
+	stage map[store.Key]store.Meta // nil outside of a snapshot
+	began uint64                   // epoch of the snapshot that began last
+	epoch uint64                   // of the last one that ended; 0: it knows nothing
 	seq   uint64
 
-	newest  map[informer.Key]string // version that was accepted
-	deleted map[types.UID]informer.Meta
+	newest  map[store.Key]string // version that was accepted
+	deleted map[types.UID]store.Meta
 	counts  map[string]int
 }
 
 func newService(w world) *service {
 	return &service{
-		t: w.t, w: w, rows: map[informer.Key]informer.Meta{},
-		newest: map[informer.Key]string{}, deleted: map[types.UID]informer.Meta{}, counts: map[string]int{},
+		t: w.t, w: w, rows: map[store.Key]store.Meta{},
+		newest: map[store.Key]string{}, deleted: map[types.UID]store.Meta{}, counts: map[string]int{},
 	}
 }
 
@@ -74,7 +74,7 @@ func newService(w world) *service {
 func (s *service) restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rows, s.stage, s.began, s.epoch, s.seq = map[informer.Key]informer.Meta{}, nil, 0, 0, 0
+	s.rows, s.stage, s.began, s.epoch, s.seq = map[store.Key]store.Meta{}, nil, 0, 0, 0
 	s.counts["restarted"]++
 }
 
@@ -94,7 +94,7 @@ func (s *service) take(ctx context.Context, st statement) error {
 	s.seq = st.Seq
 	switch st.Call {
 	case "begin":
-		s.stage, s.began = map[informer.Key]informer.Meta{}, st.Epoch
+		s.stage, s.began = map[store.Key]store.Meta{}, st.Epoch
 	case "abort":
 		s.stage = nil
 	case "page", "end":
@@ -128,7 +128,7 @@ func (s *service) take(ctx context.Context, st statement) error {
 
 // batch applies the changes of a batch.
 func (s *service) batch(st statement, alive map[types.UID]bool) {
-	told := map[informer.Key]bool{}
+	told := map[store.Key]bool{}
 	for _, c := range st.Rows {
 		s.counts["change"]++
 		s.counts[c.Kind]++
@@ -172,7 +172,7 @@ func (s *service) accept(st statement, row metadata) {
 }
 
 // remove checks that an object is gone from the server.
-func (s *service) remove(st statement, row informer.Meta, alive map[types.UID]bool) {
+func (s *service) remove(st statement, row store.Meta, alive map[types.UID]bool) {
 	if alive[row.UID] {
 		s.t.Errorf("%s %d: deletes %v (%s), the server has it", st.Call, st.Seq, row, row.UID)
 	}
@@ -203,7 +203,7 @@ func (s *service) alive(ctx context.Context, st statement) map[types.UID]bool {
 }
 
 // table returns a copy of the rows.
-func (s *service) table() map[informer.Key]informer.Meta {
+func (s *service) table() map[store.Key]store.Meta {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.rows)
@@ -234,7 +234,7 @@ func (p *pusher) push(ctx context.Context, call string, epoch uint64, rows []met
 	p.mu.Unlock()
 	err := p.send(ctx, st)
 	if errors.Is(err, errUnknown) {
-		return fmt.Errorf("%w: %w", informer.ErrResync, err)
+		return fmt.Errorf("%w: %w", store.ErrResync, err)
 	}
 	return err
 }
@@ -280,7 +280,7 @@ func (p *pusher) OnBatch(ctx context.Context, batch informer.Batch[metav1.Object
 	defer p.mu.Unlock()
 	switch {
 	case err == nil || ctx.Err() != nil:
-	case errors.Is(err, informer.ErrResync):
+	case errors.Is(err, store.ErrResync):
 		p.givenUp["asked for a snapshot"]++
 	case batch.Failures+1 >= p.maxFailures:
 		p.givenUp["failed too often"]++
@@ -330,7 +330,7 @@ func push(t *testing.T, cfg informer.BatcherConfig[metav1.Object], send func(ctx
 // settle waits until the service has what the server has, and the Batcher knows that:
 // if an answer was lost, the service has it before. It then checks that nothing was
 // deleted that the server still has, and that the Batcher stops without anything left.
-func (s *service) settle(p *pushed, want map[informer.Key]informer.Meta) {
+func (s *service) settle(p *pushed, want map[store.Key]store.Meta) {
 	s.t.Helper()
 	until(s.t, "the service has what the server has", func() bool {
 		stats := p.Stats()

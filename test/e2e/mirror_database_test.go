@@ -32,14 +32,14 @@ type database struct {
 
 	// get asks the server which object has the key, whenever one is said to be
 	// deleted. Optional.
-	get func(ctx context.Context, key informer.Key) (types.UID, error)
+	get func(ctx context.Context, key store.Key) (types.UID, error)
 
 	// dawdles is how long it may take longer than others to settle.
 	dawdles time.Duration
 
 	mu       sync.Mutex
 	rng      *rand.Rand // fail and dawdle at random; nil: do not
-	rows     map[informer.Key]informer.Meta
+	rows     map[store.Key]store.Meta
 	resume   string
 	record   []entry
 	informer *informer.ResourceVersionInformer[metav1.Object]
@@ -48,9 +48,9 @@ type database struct {
 // call is one call of the handler. The kind is add, update, delete or sync.
 type call struct {
 	kind    string
-	meta    informer.Meta
-	object  informer.Meta // of the object itself; of a deletion, if known
-	old     informer.Meta // of an update
+	meta    store.Meta
+	object  store.Meta // of the object itself; of a deletion, if known
+	old     store.Meta // of an update
 	initial bool
 	alive   types.UID // of a deletion: what the server had under the key at the time
 	pending int       // how much was pending at the time
@@ -63,15 +63,15 @@ type entry struct {
 	call  *call
 	ended bool
 
-	rows   map[informer.Key]informer.Meta
+	rows   map[store.Key]store.Meta
 	resume string
 	limit  int // of what may be pending
 }
 
 func newDatabase(server clients, ns string) *database {
 	return &database{
-		rows: map[informer.Key]informer.Meta{},
-		get: func(ctx context.Context, key informer.Key) (types.UID, error) {
+		rows: map[store.Key]store.Meta{},
+		get: func(ctx context.Context, key store.Key) (types.UID, error) {
 			cm, err := server.kube.CoreV1().ConfigMaps(ns).Get(ctx, key.Name, metav1.GetOptions{})
 			if err != nil {
 				return "", err
@@ -85,7 +85,7 @@ func (d *database) OnAdd(ctx context.Context, obj informer.Object[metav1.Object]
 	return d.call(ctx, &call{kind: "add", meta: obj.Meta, object: store.MetaOf(obj.Object), initial: obj.IsInInitialList})
 }
 
-func (d *database) OnUpdate(ctx context.Context, old informer.Meta, obj informer.Object[metav1.Object]) error {
+func (d *database) OnUpdate(ctx context.Context, old store.Meta, obj informer.Object[metav1.Object]) error {
 	return d.call(ctx, &call{kind: "update", meta: obj.Meta, object: store.MetaOf(obj.Object), old: old, initial: obj.IsInInitialList})
 }
 
@@ -183,7 +183,7 @@ func (d *database) calm() {
 }
 
 // table returns a copy of the rows.
-func (d *database) table() map[informer.Key]informer.Meta {
+func (d *database) table() map[store.Key]store.Meta {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return maps.Clone(d.rows)
@@ -196,7 +196,7 @@ func (d *database) saved() string {
 }
 
 // seed gives the table rows that no informer wrote.
-func (d *database) seed(rows ...informer.Meta) {
+func (d *database) seed(rows ...store.Meta) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, row := range rows {

@@ -82,7 +82,7 @@ func TestMirrorInstalledLater(t *testing.T) {
 	}}, metav1.CreateOptions{})
 	must(t, err)
 	row := store.MetaOf(gadget)
-	db.expect(t, m, 0, map[informer.Key]informer.Meta{row.Key: row}, "add a")
+	db.expect(t, m, 0, map[store.Key]store.Meta{row.Key: row}, "add a")
 
 	crds := server.dynamic.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
 	must(t, crds.Delete(t.Context(), "gadgets.example.org", metav1.DeleteOptions{}))

@@ -11,7 +11,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -19,10 +18,10 @@ import (
 // is what the informer that is running knows; what was told of an object goes over
 // all of them.
 type rules struct {
-	final        map[informer.Key]informer.Meta // what the server has in the end
+	final        map[store.Key]store.Meta // what the server has in the end
 	limit        int
-	acked, tried map[informer.Key]informer.Meta
-	busy         map[informer.Key]bool
+	acked, tried map[store.Key]store.Meta
+	busy         map[store.Key]bool
 	newest       map[types.UID]string // version
 	gone         map[types.UID]bool
 	broken       []string
@@ -42,11 +41,11 @@ type rules struct {
 //     in the end;
 //   - the object is the one that is announced, and no more is pending than there
 //     may be.
-func (d *database) violations(final map[informer.Key]informer.Meta) []string {
+func (d *database) violations(final map[store.Key]store.Meta) []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := rules{
-		final: final, busy: map[informer.Key]bool{},
+		final: final, busy: map[store.Key]bool{},
 		newest: map[types.UID]string{}, gone: map[types.UID]bool{},
 	}
 	for _, e := range d.record {
@@ -70,7 +69,7 @@ func (r *rules) start(e entry) {
 	for key := range r.busy {
 		r.broken = append(r.broken, fmt.Sprintf("%v: a call outlives its informer", key))
 	}
-	r.limit, r.acked, r.tried = e.limit, maps.Clone(e.rows), map[informer.Key]informer.Meta{}
+	r.limit, r.acked, r.tried = e.limit, maps.Clone(e.rows), map[store.Key]store.Meta{}
 	if e.resume != "" {
 		clear(r.newest)
 		clear(r.gone)
@@ -152,11 +151,11 @@ func (r *rules) end(c call) {
 
 // Each of the rules is broken by a record that breaks it.
 func TestMirrorRules(t *testing.T) {
-	object := func(uid, version string) informer.Meta {
-		return informer.Meta{Key: informer.Key{Name: "a"}, UID: types.UID(uid), Version: version}
+	object := func(uid, version string) store.Meta {
+		return store.Meta{Key: store.Key{Name: "a"}, UID: types.UID(uid), Version: version}
 	}
-	started := func(resume string, rows ...informer.Meta) []entry {
-		e := entry{rows: map[informer.Key]informer.Meta{}, resume: resume, limit: 1}
+	started := func(resume string, rows ...store.Meta) []entry {
+		e := entry{rows: map[store.Key]store.Meta{}, resume: resume, limit: 1}
 		for _, row := range rows {
 			e.rows[row.Key] = row
 		}
@@ -168,11 +167,11 @@ func TestMirrorRules(t *testing.T) {
 		}
 		return []entry{{call: &c}, {call: &c, ended: true}}
 	}
-	add := func(m informer.Meta) []entry { return whole(call{kind: "add", meta: m}) }
-	update := func(old, m informer.Meta) []entry { return whole(call{kind: "update", meta: m, old: old}) }
-	remove := func(m informer.Meta) []entry { return whole(call{kind: "delete", meta: m}) }
-	refused := func(m informer.Meta) []entry { return whole(call{kind: "add", meta: m, err: errRefused}) }
-	begun := func(m informer.Meta) []entry { return []entry{{call: &call{kind: "add", meta: m, object: m}}} }
+	add := func(m store.Meta) []entry { return whole(call{kind: "add", meta: m}) }
+	update := func(old, m store.Meta) []entry { return whole(call{kind: "update", meta: m, old: old}) }
+	remove := func(m store.Meta) []entry { return whole(call{kind: "delete", meta: m}) }
+	refused := func(m store.Meta) []entry { return whole(call{kind: "add", meta: m, err: errRefused}) }
+	begun := func(m store.Meta) []entry { return []entry{{call: &call{kind: "add", meta: m, object: m}}} }
 	a1, a2, a3, b4 := object("a", "1"), object("a", "2"), object("a", "3"), object("b", "4")
 
 	for _, c := range []struct {
@@ -208,7 +207,7 @@ func TestMirrorRules(t *testing.T) {
 			for _, entries := range c.record {
 				d.record = append(d.record, entries...)
 			}
-			broken := d.violations(map[informer.Key]informer.Meta{b4.Key: object("b", "5")})
+			broken := d.violations(map[store.Key]store.Meta{b4.Key: object("b", "5")})
 			if c.broken == "" && len(broken) > 0 || c.broken != "" && (len(broken) != 1 || !strings.Contains(broken[0], c.broken)) {
 				t.Errorf("got %q, want %q", broken, c.broken)
 			}

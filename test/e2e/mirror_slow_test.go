@@ -18,6 +18,7 @@ import (
 
 	"github.com/apiary-go/apiary/devcluster"
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 const (
@@ -127,7 +128,7 @@ func TestMirrorSlowConsumer(t *testing.T) {
 	p.end()
 	db.dawdles = 3 * slowMaps * 10 * p.each() // the pass under way, one more, and to spare
 	behind := time.Now()
-	whileWriting, told := db.calls(0), map[informer.Key]bool{}
+	whileWriting, told := db.calls(0), map[store.Key]bool{}
 	for _, c := range whileWriting {
 		told[c.meta.Key] = true
 	}

@@ -50,7 +50,7 @@ func (d *database) start(t *testing.T, cfg mirrorConfig) *mirror {
 		m.failures = append(m.failures, err)
 	}
 	cfg.ResumeInterval = 10 * time.Millisecond
-	cfg.RateLimiter = workqueue.NewTypedItemExponentialFailureRateLimiter[informer.Key](10*time.Millisecond, 200*time.Millisecond)
+	cfg.RateLimiter = workqueue.NewTypedItemExponentialFailureRateLimiter[store.Key](10*time.Millisecond, 200*time.Millisecond)
 	cfg.Backoff.Initial = cmp.Or(cfg.Backoff.Initial, 50*time.Millisecond)
 	cfg.Backoff.Max = cmp.Or(cfg.Backoff.Max, time.Second)
 	cfg.Workers = cmp.Or(cfg.Workers, 4)
@@ -125,7 +125,7 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool, stat
 // settle waits until the database has what the server has and all is acknowledged.
 // It then checks that the informer says the same, that the resume version has been
 // saved, and the rules over the whole record.
-func (d *database) settle(t *testing.T, m *mirror, want map[informer.Key]informer.Meta) {
+func (d *database) settle(t *testing.T, m *mirror, want map[store.Key]store.Meta) {
 	t.Helper()
 	within(t, patience+d.dawdles, "the database has what the server has", func() bool {
 		return m.Stats().Pending == 0 && maps.Equal(d.table(), want)
@@ -136,7 +136,7 @@ func (d *database) settle(t *testing.T, m *mirror, want map[informer.Key]informe
 		return v != "" && v == d.saved()
 	}, func() any { return m.Stats() })
 	_, versions := m.Snapshot()
-	recorded := map[informer.Key]informer.Meta{}
+	recorded := map[store.Key]store.Meta{}
 	for row, err := range versions {
 		must(t, err)
 		recorded[row.Key] = row
@@ -153,7 +153,7 @@ func (d *database) settle(t *testing.T, m *mirror, want map[informer.Key]informe
 }
 
 // difference says how two states differ.
-func difference(got, want map[informer.Key]informer.Meta) string {
+func difference(got, want map[store.Key]store.Meta) string {
 	text := ""
 	for key, w := range want {
 		if g := got[key]; g != w {
@@ -169,7 +169,7 @@ func difference(got, want map[informer.Key]informer.Meta) string {
 }
 
 // expect waits for settle, and checks which calls were acknowledged since.
-func (d *database) expect(t *testing.T, m *mirror, since int, want map[informer.Key]informer.Meta, calls ...string) {
+func (d *database) expect(t *testing.T, m *mirror, since int, want map[store.Key]store.Meta, calls ...string) {
 	t.Helper()
 	d.settle(t, m, want)
 	slices.Sort(calls)
@@ -203,7 +203,7 @@ func (w world) lw(before func(verb string, opts metav1.ListOptions)) *mapLW {
 	return &mapLW{kube: w.kube, ns: w.ns, before: before}
 }
 
-func (w world) create(name string) informer.Meta {
+func (w world) create(name string) store.Meta {
 	w.t.Helper()
 	cm, err := w.kube.CoreV1().ConfigMaps(w.ns).Create(w.t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 	must(w.t, err)
@@ -223,10 +223,10 @@ func (w world) delete(name string) {
 }
 
 // key is that of a config map.
-func (w world) key(name string) informer.Key { return informer.Key{Namespace: w.ns, Name: name} }
+func (w world) key(name string) store.Key { return store.Key{Namespace: w.ns, Name: name} }
 
 // truth is what the server has.
-func (w world) truth() map[informer.Key]informer.Meta {
+func (w world) truth() map[store.Key]store.Meta {
 	w.t.Helper()
 	_, is := truth(w.t, w.clients, w.ns)
 	return is

@@ -14,10 +14,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apiary-go/apiary/cells"
 	"github.com/apiary-go/apiary/informer"
@@ -149,7 +148,7 @@ func TestPoller(t *testing.T) {
 		t.Helper()
 		polls := poller.Info().Polls + 3
 		until(t, "the store has what the server has", func() bool {
-			held := map[informer.Key]informer.Meta{}
+			held := map[store.Key]store.Meta{}
 			for meta := range s.Entries() {
 				held[meta.Key] = meta
 			}
