@@ -49,7 +49,9 @@ type Backoff struct {
 	Denied time.Duration
 }
 
-func (b *Backoff) complete() error {
+// Complete fills in the defaults. It fails if a setting makes no sense. A second call
+// changes nothing.
+func (b *Backoff) Complete() error {
 	for _, d := range []struct {
 		name  string
 		value *time.Duration
@@ -76,17 +78,15 @@ func (b *Backoff) complete() error {
 	if b.Jitter != b.Jitter || b.Jitter > 100 {
 		return errors.New("Config.Backoff.Jitter must be a share of the delay, such as 0.5, or negative for none")
 	}
-	switch {
-	case b.Jitter == 0:
+	if b.Jitter == 0 {
 		b.Jitter = 1
-	case b.Jitter < 0:
-		b.Jitter = 0
 	}
 	return nil
 }
 
-// delay returns how long to wait after the given failure, counted from 1.
-func (b *Backoff) delay(failure int, cause Cause, err error) time.Duration {
+// Delay returns how long to wait after the given number of failures in a row, jitter
+// included. A server that asks for a longer delay in err gets it. Call Complete first.
+func (b *Backoff) Delay(failure int, cause Cause, err error) time.Duration {
 	base, limit := b.Initial, b.Max
 	switch cause {
 	case CauseForbidden, CauseUnauthorized, CauseNotInstalled, CauseNotSupported:

@@ -262,7 +262,7 @@ func (c *MergerConfig[T]) complete() error {
 	if c.ErrorHandler == nil {
 		c.ErrorHandler = func(err error) { DefaultWatchErrorHandler(ReflectorInfo{}, err) }
 	}
-	return c.Backoff.complete()
+	return c.Backoff.Complete()
 }
 
 func orDefault[N int | int64 | time.Duration](value *N, def N) {

@@ -14,6 +14,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/internal/check"
 )
 
 // BatcherConfig configures a [Batcher]. Consumer, and one of ListerWatcher and
@@ -64,23 +66,23 @@ const defaultSnapshotInterval = 10 * time.Second
 
 func (c *BatcherConfig[T]) complete() error {
 	switch {
-	case isNil(c.Consumer):
+	case check.IsNil(c.Consumer):
 		return errors.New("BatcherConfig.Consumer is nil: give what is to be told")
-	case isNil(c.Source) && isNil(c.ListerWatcher):
+	case check.IsNil(c.Source) && check.IsNil(c.ListerWatcher):
 		return errors.New("BatcherConfig.ListerWatcher and Source are nil: give what is to be read")
-	case !isNil(c.Source) && !isNil(c.ListerWatcher):
+	case !check.IsNil(c.Source) && !check.IsNil(c.ListerWatcher):
 		return errors.New("BatcherConfig.ListerWatcher and Source are both set: give one of them")
-	case !isNil(c.Source) && c.Transform != nil:
+	case !check.IsNil(c.Source) && c.Transform != nil:
 		return errors.New("BatcherConfig.Transform is for a ListerWatcher: a Source makes its own objects")
-	case !isNil(c.Source) && len(c.SourceOptions) > 0:
+	case !check.IsNil(c.Source) && len(c.SourceOptions) > 0:
 		return errors.New("BatcherConfig.SourceOptions are for a ListerWatcher: give them to what makes the Source")
 	}
-	if v, ok := c.Consumer.(interface{ validate() error }); ok {
-		if err := v.validate(); err != nil {
+	if v, ok := c.Consumer.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
 			return fmt.Errorf("BatcherConfig.Consumer: %w", err)
 		}
 	}
-	if isNil(c.Source) {
+	if check.IsNil(c.Source) {
 		c.Source = FromListerWatcher(c.ListerWatcher, c.Transform, append(slices.Clip(c.SourceOptions), WithoutSharing())...)
 	}
 	if c.ListBudget == nil {

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -190,7 +191,7 @@ func untypedIndexFunc[T any](name string, index store.IndexFunc[T]) cache.IndexF
 }
 
 func errType[T any](obj any) error {
-	return fmt.Errorf("a %T was given, want %s", obj, nameOf[T]())
+	return fmt.Errorf("a %T was given, want %s", obj, check.TypeName[T]())
 }
 
 func untyped[T any](objs []T) []any {

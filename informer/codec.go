@@ -17,6 +17,7 @@ import (
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/apiary-go/apiary/informer/internal/wire"
+	"github.com/apiary-go/apiary/internal/check"
 )
 
 // codec makes objects of one type of what a server sends.
@@ -40,7 +41,7 @@ type codec struct {
 // are converted, by somebody who may modify them unless o says otherwise, they have
 // nothing in common but strings.
 func newCodec(obj runtime.Object, converted bool, o sourceOptions) (*codec, error) {
-	if isNil(obj) {
+	if check.IsNil(obj) {
 		return nil, nil
 	}
 	typ, ok := typeOf(obj)

@@ -15,6 +15,7 @@ import (
 
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -141,7 +142,7 @@ type Controller[T any] struct {
 // in logs and errors; if it is empty that is the name of T.
 func NewNamedController[T any](name string, cfg ControllerConfig[T]) (*Controller[T], error) {
 	if name == "" {
-		name = nameOf[T]()
+		name = check.TypeName[T]()
 	}
 	c := &Controller[T]{name: name, filled: make(chan struct{})}
 	if err := c.configure(cfg); err != nil {
@@ -152,27 +153,30 @@ func NewNamedController[T any](name string, cfg ControllerConfig[T]) (*Controlle
 
 func (c *Controller[T]) configure(cfg ControllerConfig[T]) (err error) {
 	switch {
-	case isNil(cfg.Queue):
+	case check.IsNil(cfg.Queue):
 		return errors.New("ControllerConfig.Queue is nil: give a queue, for example one of cache.NewDeltaFIFOWithOptions")
 	case cfg.Process == nil:
 		return errors.New("ControllerConfig.Process is nil: give the function that items of the queue go to")
-	case !isNil(cfg.Source) && !isNil(cfg.ListerWatcher):
+	case !check.IsNil(cfg.Source) && !check.IsNil(cfg.ListerWatcher):
 		return errors.New("ControllerConfig has a Source and a ListerWatcher: give one of them")
-	case isNil(cfg.Source) && isNil(cfg.ListerWatcher):
+	case check.IsNil(cfg.Source) && check.IsNil(cfg.ListerWatcher):
 		return errors.New("ControllerConfig.ListerWatcher is nil: give what is to be read, or a Source")
-	case !isNil(cfg.Source) && len(cfg.SourceOptions) > 0:
+	case !check.IsNil(cfg.Source) && len(cfg.SourceOptions) > 0:
 		return errors.New("ControllerConfig.SourceOptions are for a ListerWatcher: give them to what makes the Source")
 	case cfg.FullResyncPeriod < 0:
 		return fmt.Errorf("ControllerConfig.FullResyncPeriod is %v: give a positive duration, or 0 for none", cfg.FullResyncPeriod)
 	}
-	if isNil(cfg.Source) {
+	if check.IsNil(cfg.Source) {
 		cfg.Source = sourceFor[T](cfg.Queue, cfg.ListerWatcher, cfg.SourceOptions...)
 	}
-	if isNil(cfg.Observer) {
+	if check.IsNil(cfg.Observer) {
 		cfg.Observer = LogObserver(slog.Default())
 	}
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = logControllerError
+	}
+	if err := cfg.Backoff.Complete(); err != nil {
+		return err
 	}
 	c.cfg = cfg
 	c.reflector, err = NewReflector(Config[T]{
@@ -325,7 +329,7 @@ func (c *Controller[T]) resync(ctx context.Context) {
 }
 
 func (c *Controller[T]) backoff(failures int, err error) time.Duration {
-	return c.reflector.cfg.Backoff.delay(failures, CauseNone, err)
+	return c.cfg.Backoff.Delay(failures, CauseNone, err)
 }
 
 // pause waits, for the end of ctx at most.

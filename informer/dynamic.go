@@ -119,8 +119,9 @@ var (
 	_ Streamer                       = (*dynamicListerWatcher)(nil)
 )
 
-// validate is asked by [NewReflector], and before each request.
-func (d *dynamicListerWatcher) validate() error {
+// Validate reports how d was made wrongly. [NewReflector] calls it, and so does each
+// request.
+func (d *dynamicListerWatcher) Validate() error {
 	if d.gvr.Resource == "" || d.gvr.Version == "" {
 		return fmt.Errorf("a resource without a name or a version (%q): give both, for example apps, v1, deployments", d.gvr)
 	}
@@ -129,7 +130,7 @@ func (d *dynamicListerWatcher) validate() error {
 
 // ListWithContext implements cache.ListerWithContext.
 func (d *dynamicListerWatcher) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-	if err := d.validate(); err != nil {
+	if err := d.Validate(); err != nil {
 		return nil, err
 	}
 	list, err := d.client.List(ctx, tweaked(opts, d.tweak))
@@ -141,7 +142,7 @@ func (d *dynamicListerWatcher) ListWithContext(ctx context.Context, opts metav1.
 
 // WatchWithContext implements cache.WatcherWithContext.
 func (d *dynamicListerWatcher) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-	if err := d.validate(); err != nil {
+	if err := d.Validate(); err != nil {
 		return nil, err
 	}
 	return d.client.Watch(ctx, tweaked(opts, d.tweak))
@@ -149,7 +150,7 @@ func (d *dynamicListerWatcher) WatchWithContext(ctx context.Context, opts metav1
 
 // Stream implements [Streamer].
 func (d *dynamicListerWatcher) Stream(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
-	if err := d.validate(); err != nil {
+	if err := d.Validate(); err != nil {
 		return nil, err
 	}
 	return d.stream(ctx, d.gvr, d.namespace, false, tweaked(opts, d.tweak))

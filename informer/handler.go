@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -245,15 +246,16 @@ func (f FilteringResourceEventHandler[T]) leave(ctx context.Context, old store.M
 	return ErrNotKept
 }
 
-func (f FilteringResourceEventHandler[T]) validate() error {
+// Validate reports how f was made wrongly. [NewResourceVersionInformer] calls it.
+func (f FilteringResourceEventHandler[T]) Validate() error {
 	if f.FilterFunc == nil {
 		return errors.New("FilteringResourceEventHandler.FilterFunc is nil: give a function, or leave out the filter")
 	}
-	if isNil(f.Handler) {
+	if check.IsNil(f.Handler) {
 		return errors.New("FilteringResourceEventHandler.Handler is nil: give what the filtered objects go to")
 	}
-	if v, ok := f.Handler.(interface{ validate() error }); ok {
-		return v.validate()
+	if v, ok := f.Handler.(interface{ Validate() error }); ok {
+		return v.Validate()
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/watchlist"
 
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -61,7 +62,7 @@ func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Objec
 	if s.typed {
 		s.convert = assert[T]
 	}
-	if isNil(lw) {
+	if check.IsNil(lw) {
 		return s
 	}
 	s.lw = cache.ToListerWatcherWithContext(lw)
@@ -157,16 +158,16 @@ type listerWatcher[T any] struct {
 
 var errNoListerWatcher = errors.New("FromListerWatcher was given no ListerWatcher")
 
-// validate is asked by NewReflector.
-func (s *listerWatcher[T]) validate() error {
+// Validate reports how s was made wrongly. [NewReflector] calls it.
+func (s *listerWatcher[T]) Validate() error {
 	if s.lw == nil {
 		return errNoListerWatcher
 	}
 	if s.err != nil {
 		return s.err
 	}
-	if v, ok := s.lw.(interface{ validate() error }); ok {
-		return v.validate()
+	if v, ok := s.lw.(interface{ Validate() error }); ok {
+		return v.Validate()
 	}
 	return nil
 }
@@ -183,7 +184,7 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 	if err != nil {
 		return Page{}, err
 	}
-	if isNil(list) {
+	if check.IsNil(list) {
 		return Page{}, &DecodingError{Err: errors.New("the list is nil")}
 	}
 	if isTable(list) {
@@ -216,7 +217,10 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 	case yielded != nil:
 		return page, yielded
 	case err != nil:
-		return page, decodingError(store.Meta{}, err)
+		if decoding := (*DecodingError)(nil); errors.As(err, &decoding) {
+			return page, err
+		}
+		return page, &DecodingError{Err: err}
 	}
 	return page, nil
 }
@@ -302,7 +306,7 @@ func (s *listerWatcher[T]) Watch(ctx context.Context, opts metav1.ListOptions) (
 		cancel(nil)
 		return nil, err
 	}
-	if isNil(w) {
+	if check.IsNil(w) {
 		cancel(nil)
 		return nil, &DecodingError{Err: errors.New("the watch is nil")}
 	}

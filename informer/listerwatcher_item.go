@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -116,7 +117,7 @@ func statusError(obj runtime.Object) (err error) {
 			err = &DecodingError{Err: fmt.Errorf("an error event with a %T that cannot be read: %v", obj, p)}
 		}
 	}()
-	if isNil(obj) {
+	if check.IsNil(obj) {
 		return &DecodingError{Err: errors.New("an error event without a status")}
 	}
 	return apierrors.FromObject(obj)

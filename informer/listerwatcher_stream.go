@@ -15,6 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/apiary-go/apiary/internal/check"
 )
 
 // errStopped is what Next returns after Stop.
@@ -108,7 +110,7 @@ func (s *listerWatcherStream[T]) Stop() {
 // stopWatch stops a watch and waits until it has closed its channel: that is
 // when what read it is through. Some never close it and are left alone.
 func stopWatch(w watch.Interface) {
-	if isNil(w) {
+	if check.IsNil(w) {
 		return
 	}
 	w.Stop()

@@ -50,8 +50,8 @@ var (
 	_ cache.ListerWatcher            = (*ListWatch)(nil)
 )
 
-// validate is asked by [NewReflector].
-func (lw *ListWatch) validate() error {
+// Validate reports how lw was made wrongly. [NewReflector] calls it.
+func (lw *ListWatch) Validate() error {
 	if lw.ListFunc == nil || lw.WatchFunc == nil {
 		return errors.New("ListWatch.ListFunc or WatchFunc is nil: give both, or use NewListWatchFromClient")
 	}

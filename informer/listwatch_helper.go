@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -29,7 +30,8 @@ type wholeSnapshots[T any] struct {
 	at      map[store.Key]int
 }
 
-func (w *wholeSnapshots[T]) validate() error {
+// Validate reports how w was made wrongly. [NewBatcher] calls it.
+func (w *wholeSnapshots[T]) Validate() error {
 	if w.onList == nil || w.onBatch == nil {
 		return errors.New("WholeSnapshots was given a nil function: give both")
 	}
@@ -97,7 +99,7 @@ func NewListWatchHelper[T any](lw cache.ListerWatcher, callback ListWatchCallbac
 	if callback.OnList == nil || callback.OnEvent == nil {
 		return nil, errors.New("ListWatchCallback.OnList or OnEvent is nil: give both")
 	}
-	b, err := NewBatcher(nameOf[T](), BatcherConfig[T]{
+	b, err := NewBatcher(check.TypeName[T](), BatcherConfig[T]{
 		ListerWatcher: lw,
 		Consumer: WholeSnapshots(
 			func(ctx context.Context, _ Snapshot, objects []Object[T]) error { return callback.OnList(ctx, objects) },

@@ -178,7 +178,7 @@ func (m *EventMerger[T]) refused(ctx context.Context, batch []taken[T], err erro
 		m.failing = time.Now()
 	}
 	m.count.failures.Add(1)
-	delay = m.cfg.Backoff.delay(m.failures, CauseNone, err)
+	delay = m.cfg.Backoff.Delay(m.failures, CauseNone, err)
 	m.cfg.ErrorHandler(&HandlerError{Call: "OnBatch", Failures: m.failures, RetryIn: delay, Err: err})
 	forGood := wantsSnapshot(err) || m.failures >= m.cfg.MaxFailures || time.Since(m.failing) >= m.cfg.MaxFailing
 	if forGood && m.giveUp != nil {

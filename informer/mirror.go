@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -68,7 +69,7 @@ func NewResourceVersionInformer[T any](name string, cfg InformerConfig[T]) (*Res
 		watching: make(chan bool, 1),
 		listed:   make(chan struct{}, 1),
 	}
-	if !isNil(cfg.ExtraStore) {
+	if !check.IsNil(cfg.ExtraStore) {
 		i.extra = cfg.ExtraStore
 	}
 	i.initial.Store(true)

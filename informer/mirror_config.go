@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -167,24 +168,24 @@ const (
 // complete checks the configuration and fills in the defaults.
 func (c *InformerConfig[T]) complete() error {
 	switch {
-	case isNil(c.Handler):
+	case check.IsNil(c.Handler):
 		return errors.New("InformerConfig.Handler is nil: give what is to be told, for example ResourceEventHandlerFuncs")
-	case isNil(c.Source) && isNil(c.ListerWatcher):
+	case check.IsNil(c.Source) && check.IsNil(c.ListerWatcher):
 		return errors.New("InformerConfig.ListerWatcher and Source are nil: give what is to be mirrored")
-	case !isNil(c.Source) && !isNil(c.ListerWatcher):
+	case !check.IsNil(c.Source) && !check.IsNil(c.ListerWatcher):
 		return errors.New("InformerConfig.ListerWatcher and Source are both set: give one of them")
-	case !isNil(c.Source) && c.Transform != nil:
+	case !check.IsNil(c.Source) && c.Transform != nil:
 		return errors.New("InformerConfig.Transform is for a ListerWatcher: a Source makes its own objects")
-	case !isNil(c.Source) && len(c.SourceOptions) > 0:
+	case !check.IsNil(c.Source) && len(c.SourceOptions) > 0:
 		return errors.New("InformerConfig.SourceOptions are for a ListerWatcher: give them to what makes the Source")
 	}
-	if v, ok := c.Handler.(interface{ validate() error }); ok {
-		if err := v.validate(); err != nil {
+	if v, ok := c.Handler.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
 			return fmt.Errorf("InformerConfig.Handler: %w", err)
 		}
 	}
-	if v, ok := c.ExtraStore.(interface{ validate() error }); ok {
-		if err := v.validate(); err != nil {
+	if v, ok := c.ExtraStore.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
 			return fmt.Errorf("InformerConfig.ExtraStore: %w", err)
 		}
 	}
@@ -202,10 +203,10 @@ func (c *InformerConfig[T]) complete() error {
 			return fmt.Errorf("InformerConfig.%s is negative: give a positive value, or 0 for the default", n.name)
 		}
 	}
-	if isNil(c.Source) {
+	if check.IsNil(c.Source) {
 		c.Source = FromListerWatcher(c.ListerWatcher, c.Transform, append(slices.Clip(c.SourceOptions), WithoutSharing())...)
 	}
-	if isNil(c.Storage) {
+	if check.IsNil(c.Storage) {
 		c.Storage = NewResourceVersionStorage()
 	}
 	c.Workers = cmp.Or(c.Workers, defaultWorkers)
@@ -215,7 +216,7 @@ func (c *InformerConfig[T]) complete() error {
 	if c.SizeOf == nil {
 		c.SizeOf = defaultSizeOf[T]
 	}
-	if isNil(c.RateLimiter) {
+	if check.IsNil(c.RateLimiter) {
 		c.RateLimiter = workqueue.NewTypedItemExponentialFailureRateLimiter[store.Key](defaultRetryFirst, defaultRetryMost)
 	}
 	if c.ErrorHandler == nil {

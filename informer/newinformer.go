@@ -10,6 +10,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/internal/check"
 )
 
 // NewInformer returns a [Controller] that keeps the objects of lw in st and tells
@@ -42,11 +44,11 @@ import (
 // It fails if one of lw, st and h is nil or resyncPeriod is negative.
 func NewInformer[T any](lw cache.ListerWatcher, st cache.Store, resyncPeriod time.Duration,
 	h cache.ResourceEventHandler, transform func(runtime.Object) (T, error)) (*Controller[T], error) {
-	name := nameOf[T]()
+	name := check.TypeName[T]()
 	switch {
-	case isNil(st):
+	case check.IsNil(st):
 		return nil, fmt.Errorf("informer of %s: the store is nil: give one, for example of cache.NewStore(cache.MetaNamespaceKeyFunc)", name)
-	case isNil(h):
+	case check.IsNil(h):
 		return nil, fmt.Errorf("informer of %s: the handler is nil: give one, or use NewNamedReflector if the store is all that is needed", name)
 	}
 	keep := keeper{store: st, handler: h}

@@ -54,7 +54,7 @@ func (c *cycle[T]) refused(cause Cause) bool {
 
 // passed notes that a pass was committed.
 func (c *cycle[T]) passed(reason store.Reason) {
-	jitter := rand.Float64() * min(pollJitter, c.cfg.Backoff.Jitter)
+	jitter := rand.Float64() * max(0, min(pollJitter, c.cfg.Backoff.Jitter))
 	c.polls.listed = true
 	c.polls.due = time.Now().Add(c.cfg.PollInterval + time.Duration(jitter*float64(c.cfg.PollInterval)))
 	if reason != store.ReasonPoll {

@@ -7,11 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -194,7 +194,7 @@ type Reflector[T any] struct {
 // source or the sink is missing, or a setting makes no sense.
 func NewReflector[T any](cfg Config[T]) (*Reflector[T], error) {
 	if cfg.Name == "" {
-		cfg.Name = nameOf[T]()
+		cfg.Name = check.TypeName[T]()
 	}
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("reflector of %s: %w", cfg.Name, err)
@@ -206,24 +206,21 @@ func NewReflector[T any](cfg Config[T]) (*Reflector[T], error) {
 	return r, nil
 }
 
-// nameOf is the name of what has none: that of T.
-func nameOf[T any]() string { return reflect.TypeFor[T]().String() }
-
 // complete checks the configuration and fills in the defaults.
 func (c *Config[T]) complete() error {
-	if isNil(c.Source) {
+	if check.IsNil(c.Source) {
 		return errors.New("Config.Source is nil: give what is to be read, for example FromListerWatcher(…)")
 	}
-	if isNil(c.Sink) {
+	if check.IsNil(c.Sink) {
 		return errors.New("Config.Sink is nil: give what is to be told, for example a store.Store")
 	}
-	if v, ok := c.Source.(interface{ validate() error }); ok {
-		if err := v.validate(); err != nil {
+	if v, ok := c.Source.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
 			return fmt.Errorf("Config.Source: %w", err)
 		}
 	}
-	if v, ok := c.Sink.(interface{ validate() error }); ok {
-		if err := v.validate(); err != nil {
+	if v, ok := c.Sink.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
 			return fmt.Errorf("Config.Sink: %w", err)
 		}
 	}
@@ -255,25 +252,13 @@ func (c *Config[T]) complete() error {
 	if c.MaxInternalErrorRetryDuration == 0 {
 		c.MaxInternalErrorRetryDuration = defaultFailing
 	}
-	if err := c.Backoff.complete(); err != nil {
+	if err := c.Backoff.Complete(); err != nil {
 		return err
 	}
-	if c.Observer == nil || isNil(c.Observer) {
+	if c.Observer == nil || check.IsNil(c.Observer) {
 		c.Observer = ObserverFunc(func(ReflectorInfo, Occurrence) {})
 	}
 	return nil
-}
-
-// isNil reports whether v is nil or holds a nil pointer, map or function.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	switch rv := reflect.ValueOf(v); rv.Kind() {
-	case reflect.Pointer, reflect.Map, reflect.Func:
-		return rv.IsNil()
-	}
-	return false
 }
 
 // Run reflects until ctx ends, and returns the cause of that. It must be called

@@ -97,7 +97,7 @@ func (c *cycle[T]) need(reason store.Reason, cause error) {
 // fail records a failure and waits, for the end of ctx at most.
 func (c *cycle[T]) fail(cause Cause, err error) {
 	c.failures++
-	delay := c.cfg.Backoff.delay(c.failures, cause, err)
+	delay := c.cfg.Backoff.Delay(c.failures, cause, err)
 	c.r.update(func(i *ReflectorInfo) {
 		i.Err, i.Cause, i.State = err, cause, StateBackingOff
 	})

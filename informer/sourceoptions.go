@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/apiary-go/apiary/informer/internal/wire"
+	"github.com/apiary-go/apiary/internal/check"
 )
 
 // SourceOption is an option of [FromListerWatcher]. Nil ones are skipped.
@@ -97,7 +98,7 @@ func WithKind(kind string) SourceOption {
 // only the first word of the group.
 func WithObjectType(obj runtime.Object) SourceOption {
 	return func(o *sourceOptions) {
-		if _, ok := typeOf(obj); !ok || isNil(obj) {
+		if _, ok := typeOf(obj); !ok || check.IsNil(obj) {
 			o.errs = append(o.errs, fmt.Errorf("WithObjectType(%v): give a pointer to an empty object, such as &corev1.Pod{}", obj))
 			return
 		}

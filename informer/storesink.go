@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -73,7 +74,7 @@ type ExtraStore interface {
 //
 // If s is nil [NewReflector] fails.
 func StoreSink[T any](s ExtraStore) store.Sink[T] {
-	if isNil(s) {
+	if check.IsNil(s) {
 		s = noStore{}
 	}
 	sink := &storeSink[T]{store: s, bookmark: func(string) error { return nil }}
@@ -115,7 +116,7 @@ func sourceFor[T any](s ExtraStore, lw cache.ListerWatcher, opts ...SourceOption
 // transforms reports whether s says that it modifies objects before it shows them.
 func transforms(s ExtraStore) bool {
 	t, ok := s.(cache.TransformingStore)
-	return ok && !isNil(t) && t.Transformer() != nil
+	return ok && !check.IsNil(t) && t.Transformer() != nil
 }
 
 // NewNamespaceKeyedIndexerAndReflector returns an empty cache.Indexer and the
@@ -147,8 +148,8 @@ type storeSink[T any] struct {
 	unversioned bool
 }
 
-// validate is asked by NewReflector.
-func (s *storeSink[T]) validate() error {
+// Validate reports how s was made wrongly. [NewReflector] calls it.
+func (s *storeSink[T]) Validate() error {
 	if s.store == (noStore{}) {
 		return errNoStore
 	}

@@ -78,7 +78,7 @@ type step[T any] struct {
 func (s *Store[T]) Write(writes ...Write[T]) (Difference[T], error) {
 	for i, w := range writes {
 		if w.Meta.Key.Name == "" {
-			return Difference[T]{}, fmt.Errorf("store %s: write %d of %d, %q: %w", s.name, i+1, len(writes), w.Meta, errNoName)
+			return Difference[T]{}, fmt.Errorf("store %s: write %d of %d, %q: %w", s.name, i+1, len(writes), w.Meta, ErrNoName)
 		}
 	}
 	diff, n := s.write(writes)

@@ -256,7 +256,7 @@ func (f *FIFO[T]) Stats() FIFOStats {
 }
 
 func (f *FIFO[T]) keyOf(obj T) (Key, error) {
-	key, err := f.key.of(obj)
+	key, err := f.key.Of(obj)
 	if err != nil {
 		return key, fmt.Errorf("%s: %w", f.name, err)
 	}

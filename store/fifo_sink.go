@@ -46,7 +46,7 @@ func (s fifoSink[T]) Begin(context.Context, Pass) error {
 func (s fifoSink[T]) Apply(_ context.Context, meta Meta, obj T) error {
 	f := s.fifo
 	if meta.Key.Name == "" {
-		return fmt.Errorf("%s: apply %q: %w", f.name, meta, errNoName)
+		return fmt.Errorf("%s: apply %q: %w", f.name, meta, ErrNoName)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -81,7 +81,7 @@ func (x *Indexer[T]) Replace(objs []T, version string) (Difference[T], error) {
 
 // KeyOf returns the key of obj, as the Indexer sees it.
 func (x *Indexer[T]) KeyOf(obj T) (Key, error) {
-	key, err := x.key.of(obj)
+	key, err := x.key.Of(obj)
 	if err != nil {
 		return key, fmt.Errorf("store %s: %w", x.name, err)
 	}

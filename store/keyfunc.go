@@ -9,16 +9,19 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apiary-go/apiary/internal/check"
 )
 
 // KeyFunc tells the key of an object. It must be pure. It fails if obj has none.
 type KeyFunc[T any] func(obj T) (Key, error)
 
-// of returns the key of obj. It fails as well if that has no name.
-func (f KeyFunc[T]) of(obj T) (Key, error) {
+// Of returns the key of obj. It fails if f fails, and with [ErrNoName] if the key has
+// no name.
+func (f KeyFunc[T]) Of(obj T) (Key, error) {
 	key, err := f(obj)
 	if err == nil && key.Name == "" {
-		err = errNoName
+		err = ErrNoName
 	}
 	return key, err
 }
@@ -31,7 +34,7 @@ func MetaNamespaceKeyFunc[T any](obj T) (Key, error) {
 		return Key{}, fmt.Errorf("key of a %T: %w", obj, err)
 	}
 	if m.GetName() == "" {
-		return Key{}, fmt.Errorf("key of a %T: %w", obj, errNoName)
+		return Key{}, fmt.Errorf("key of a %T: %w", obj, ErrNoName)
 	}
 	return KeyOf(m), nil
 }
@@ -54,7 +57,7 @@ var errNil = errors.New("it is nil")
 
 // metadata returns the metadata of obj.
 func metadata(obj any) (metav1.Object, error) {
-	if isNil(obj) {
+	if check.IsNil(obj) {
 		return nil, errNil
 	}
 	if m, ok := obj.(metav1.Object); ok {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"math/rand/v2"
 	"time"
 
@@ -228,7 +229,7 @@ func (r *polling[T]) pass(ctx context.Context, pass Pass, state Enumerator[T]) e
 
 // object tells the sink an object, unless it holds it.
 func (r *polling[T]) object(obj T) error {
-	key, err := r.cfg.Key.of(obj)
+	key, err := r.cfg.Key.Of(obj)
 	if err != nil {
 		return fmt.Errorf("object %d: %w", len(r.seen)+1, err)
 	}
@@ -236,7 +237,10 @@ func (r *polling[T]) object(obj T) error {
 		return fmt.Errorf("object %q: %w", key, errSameKey)
 	}
 	r.seen[key] = true
-	meta := metaWith(key, obj)
+	meta := Meta{Key: key}
+	if api, err := apimeta.Accessor(obj); err == nil {
+		meta.UID, meta.Version = api.GetUID(), api.GetResourceVersion()
+	}
 	if meta.Version == "" {
 		if meta.Version, err = ContentVersion(obj); err != nil {
 			return fmt.Errorf("object %q: %w", key, err)

@@ -4,11 +4,12 @@
 package store
 
 import (
-	"reflect"
 	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/apiary-go/apiary/internal/check"
 )
 
 // Record is one state of an object as the store keeps it. It does not change,
@@ -144,15 +145,9 @@ func (r *Record[T]) succeed(held *Record[T]) {
 // says reports whether meta is what the metadata of obj say.
 func says[T any](obj T, meta Meta) bool {
 	m, ok := any(obj).(metav1.Object)
-	if !ok || isNil(obj) {
+	if !ok || check.IsNil(obj) {
 		return false
 	}
 	return m.GetName() == meta.Key.Name && m.GetNamespace() == meta.Key.Namespace &&
 		m.GetResourceVersion() == meta.Version && m.GetUID() == meta.UID
-}
-
-// isNil reports whether obj is nil, or a nil pointer.
-func isNil(obj any) bool {
-	v := reflect.ValueOf(obj)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }

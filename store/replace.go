@@ -25,7 +25,7 @@ func (s *Store[T]) Replace(version string, objs iter.Seq2[Meta, T]) (Difference[
 	var all []arrival[T]
 	for meta, obj := range objs {
 		if meta.Key.Name == "" {
-			return Difference[T]{}, fmt.Errorf("store %s: replace by %q: %w", s.name, meta, errNoName)
+			return Difference[T]{}, fmt.Errorf("store %s: replace by %q: %w", s.name, meta, ErrNoName)
 		}
 		all = append(all, arrival[T]{meta: meta, obj: obj})
 	}

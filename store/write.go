@@ -13,7 +13,8 @@ import (
 // ErrNoPass says that a pass was to be completed that had not begun.
 var ErrNoPass = errors.New("there is no pass to commit")
 
-var errNoName = errors.New("object has no name, which no API server allows: mend the source")
+// ErrNoName reports an object without a name.
+var ErrNoName = errors.New("object has no name, which no API server allows: mend the source")
 
 // Begin implements [Sink]. A pass that is still open counts as aborted. It
 // returns no error.
@@ -60,7 +61,7 @@ func (s *Store[T]) Holds(meta Meta) bool {
 // It fails only if the key has no name.
 func (s *Store[T]) Apply(_ context.Context, meta Meta, obj T) error {
 	if meta.Key.Name == "" {
-		return fmt.Errorf("store %s: apply %q: %w", s.name, meta, errNoName)
+		return fmt.Errorf("store %s: apply %q: %w", s.name, meta, ErrNoName)
 	}
 	s.put(meta, obj, true)
 	return nil
@@ -185,7 +186,7 @@ func (s *Store[T]) Page(context.Context, PageInfo) error { return nil }
 // It fails only if the key has no name.
 func (s *Store[T]) Delete(_ context.Context, meta Meta, last T, known bool) error {
 	if meta.Key.Name == "" {
-		return fmt.Errorf("store %s: delete %q: %w", s.name, meta, errNoName)
+		return fmt.Errorf("store %s: delete %q: %w", s.name, meta, ErrNoName)
 	}
 	var n notice[T]
 	s.deleteUntold(&n, meta, last, known)

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+// Package check has what constructors use to check their arguments.
+package check
+
+import "reflect"
+
+// IsNil reports whether v is nil or holds a nil pointer, map, slice, channel or
+// function.
+func IsNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	switch rv := reflect.ValueOf(v); rv.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Chan, reflect.Func, reflect.UnsafePointer:
+		return rv.IsNil()
+	}
+	return false
+}
+
+// TypeName returns the name of T, which stands for things that have no name.
+func TypeName[T any]() string { return reflect.TypeFor[T]().String() }
