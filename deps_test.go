@@ -44,48 +44,78 @@ func TestResourceIsLight(t *testing.T) {
 	t.Logf("resource has %d packages below it, of these %d of this module", len(deps)-1, ours-1)
 }
 
-// mayImport says which rooms the packages of a room may import. A package is in
-// the room of the first part of its path.
-var mayImport = map[string][]string{
-	"store":    nil,
-	"informer": {"store"},
-	"resource": {"store", "informer"},
-	"status":   {"store", "informer", "resource"},
-	"cells":    {"store", "informer", "resource", "status"},
+// rooms lists the packages of the library, and for each the rooms that it may import
+// besides internal/check. Rooms are full paths. An entry that ends in /... is a room
+// with all below it.
+var rooms = map[string][]string{
+	"internal/check": nil,
+
+	"store":                    nil,
+	"store/corelisters":        {"store"},
+	"store/fifo":               {"store"},
+	"store/poller":             {"store"},
+	"store/internal/storetest": {"store"},
+
+	"informer":               {"store", "informer/internal/wire"},
+	"informer/internal/wire": nil,
+
+	"resource":              {"store/...", "informer/..."},
+	"resource/resourcetest": {"store/...", "informer/...", "resource"},
+
+	"status": {"store/...", "informer/...", "resource/..."},
+	"cells":  {"store/...", "informer/...", "resource/...", "status"},
 }
 
-// Imports point down only, those of tests included.
+// testsImport lists what the tests of a room import besides. They are in a package of
+// their own there (informer_test), so that no import goes in a circle.
+var testsImport = map[string][]string{
+	"store":        {"store/internal/storetest"},
+	"store/fifo":   {"store/internal/storetest"},
+	"store/poller": {"store/internal/storetest"},
+	"informer":     {"store/fifo", "store/poller"},
+	"resource":     {"resource/resourcetest"},
+}
+
+// TestRooms fails on an import that does not stand above: imports point down only.
 func TestRooms(t *testing.T) {
-	format := `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}{{range .TestImports}} {{.}}{{end}}{{range .XTestImports}} {{.}}{{end}}`
+	found := map[string]bool{}
+	format := `{{.ImportPath}} {{range .Imports}}{{.}} {{end}}tests:{{range .TestImports}} {{.}}{{end}}{{range .XTestImports}} {{.}}{{end}}`
 	for line := range strings.Lines(goOutput(t, "list", "-f", format, "./...")) {
-		fields := strings.Fields(line)
-		from := room(fields[0])
-		if from == "" {
-			continue
+		name, imports, _ := strings.Cut(strings.TrimSpace(line), " ")
+		from, ours := strings.CutPrefix(name, modulePath+"/")
+		if !ours {
+			continue // the root, which has tests alone
 		}
-		allowed, known := mayImport[from]
+		allowed, known := rooms[from]
 		if !known {
-			t.Errorf("package %s is in none of the rooms", fields[0])
+			t.Errorf("package %s is in none of the rooms", from)
 			continue
 		}
-		for _, imported := range fields[1:] {
-			to := room(imported)
-			if to != "" && to != from && !slices.Contains(allowed, to) {
-				t.Errorf("%s imports %s", fields[0], imported)
-			}
+		found[from] = true
+		code, tests, _ := strings.Cut(imports, "tests:")
+		checkImports(t, from, code, allowed)
+		checkImports(t, "the tests of "+from, tests, slices.Concat(allowed, testsImport[from], []string{from}))
+	}
+	for room := range rooms {
+		if !found[room] {
+			t.Errorf("there is no package %s", room)
 		}
 	}
 }
 
-// room returns the first part of the path of a package of ours, "" if it is not
-// one or is the root.
-func room(path string) string {
-	path, ours := strings.CutPrefix(path, modulePath+"/")
-	if !ours {
-		return ""
+// checkImports fails on an import of ours that is not allowed.
+func checkImports(t *testing.T, who, imports string, allowed []string) {
+	t.Helper()
+	for _, imported := range strings.Fields(imports) {
+		to, ours := strings.CutPrefix(imported, modulePath+"/")
+		fits := func(room string) bool {
+			below, all := strings.CutSuffix(room, "/...")
+			return to == below || all && strings.HasPrefix(to, below+"/")
+		}
+		if ours && to != "internal/check" && !slices.ContainsFunc(allowed, fits) {
+			t.Errorf("%s import %s", who, to)
+		}
 	}
-	name, _, _ := strings.Cut(path, "/")
-	return name
 }
 
 // go.next.mod requires what go.mod requires, with other Kubernetes modules.

@@ -174,7 +174,7 @@
 // what is equal in them (see [WithoutSharing]). In a process with
 // KUBE_CACHE_MUTATION_DETECTOR=true in its environment, as in client-go, a modification
 // ends it with the difference, whatever keeps the object: a [store.Store], the sink of
-// a [store.FIFO], a [StoreSink] and what stands on it, or what implements
+// a [fifo.FIFO], a [StoreSink] and what stands on it, or what implements
 // [store.Sharing]. See [store.DetectMutations]. Handlers of mirrors and consumers of
 // batches own their objects.
 //

@@ -18,6 +18,8 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/fifo"
+	"github.com/apiary-go/apiary/store/poller"
 )
 
 // keepers are ways to keep objects, or to be told of them. Each runs until ctx ends and
@@ -77,21 +79,21 @@ var keepers = map[string]struct {
 		reflected(t, ctx, lw, s.Store)
 	}, true},
 	"FIFO": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		fifo, _ := store.NewFIFO(store.MetaNamespaceKeyFunc[object])
+		queue, _ := fifo.New(store.MetaNamespaceKeyFunc[object])
 		var wg sync.WaitGroup
 		defer wg.Wait()
 		wg.Go(func() {
-			if lease, err := fifo.Pop(ctx); err == nil {
+			if lease, err := queue.Pop(ctx); err == nil {
 				use(lease.Object())
 				lease.Done()
 			}
 		})
-		reflected(t, ctx, lw, fifo.Sink())
+		reflected(t, ctx, lw, queue.Sink())
 	}, true},
 	"Poller": {func(t *testing.T, ctx context.Context, _ cache.ListerWatcher, use func(any)) {
 		s, _ := store.New(store.Config[object]{OnChange: func(c store.Change[object]) { use(c.New) }})
-		p, err := store.NewPoller(store.PollerConfig[object]{Sink: s, Get: func(context.Context) (store.Enumerator[object], error) {
-			return store.Enumerate("1", []object{parseObject("a@1")}), nil
+		p, err := poller.New(poller.Config[object]{Sink: s, Get: func(context.Context) (poller.Enumerator[object], error) {
+			return poller.Enumerate("1", []object{parseObject("a@1")}), nil
 		}})
 		running(t, p, err, ctx)
 	}, true},

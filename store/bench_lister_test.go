@@ -15,12 +15,13 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
 // BenchmarkLister has the same questions for a lister and for client-go's. Of the
 // 100,000 pods each of 100 namespaces has 1000, and each of 1000 apps 100.
 func BenchmarkLister(b *testing.B) {
-	pods := makePods(benchPods)
+	pods := storetest.MakePods(storetest.BenchPods)
 	s := newOurs(b, 0)
 	fillOurs(b, s, pods)
 	l, err := store.NewLister(s, corev1.Resource("pods"), "app")
@@ -32,7 +33,7 @@ func BenchmarkLister(b *testing.B) {
 	theirs := listers.NewPodLister(indexer)
 
 	b.Run("get", func(b *testing.B) {
-		compare(b, func(i int) {
+		storetest.Compare(b, func(i int) {
 			p := pods[scatter(i)]
 			if _, err := l.In(p.Namespace).Get(p.Name); err != nil {
 				b.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
 // BenchmarkUpdateWhileListing measures single updates while readers list all
@@ -25,7 +26,7 @@ func BenchmarkUpdateWhileListing(b *testing.B) {
 			p := newPair(b, 1)
 			ourUpdate, version := 0, ""
 			updateOurs := func() {
-				if ourUpdate%benchPods == 0 {
+				if ourUpdate%storetest.BenchPods == 0 {
 					version = fmt.Sprint(2_000_000 + ourUpdate)
 				}
 				pod := p.pods[scatter(ourUpdate)]

@@ -5,27 +5,19 @@ package store_test
 
 import (
 	"fmt"
-	"math"
 	"runtime"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
 // The benchmarks measure the store, and client-go's Indexer beside it with the
 // same objects in the same process. "x-client-go" is how many times faster the
 // store is.
-
-const (
-	benchPods  = 100_000
-	benchNodes = benchPods / 200
-)
 
 var benchIndexers = []struct {
 	name string
@@ -41,23 +33,6 @@ type benchPair struct {
 	ours   *store.Store[*corev1.Pod]
 	theirs cache.Indexer
 	pods   []*corev1.Pod
-}
-
-func makePods(n int) []*corev1.Pod {
-	pods := make([]*corev1.Pod, n)
-	for i := range pods {
-		pods[i] = &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{
-				Namespace:       fmt.Sprintf("namespace-%d", i%100),
-				Name:            fmt.Sprintf("pod-%d", i),
-				UID:             types.UID(fmt.Sprintf("00000000-0000-0000-0000-%012d", i)),
-				ResourceVersion: "1000000",
-				Labels:          map[string]string{"app": fmt.Sprintf("app-%d", i%1000)},
-			},
-			Spec: corev1.PodSpec{NodeName: fmt.Sprintf("node-%d", i%benchNodes)},
-		}
-	}
-	return pods
 }
 
 func newOurs(b *testing.B, indexes int) *store.Store[*corev1.Pod] {
@@ -101,63 +76,32 @@ func fillTheirs(b *testing.B, s cache.Indexer, pods []*corev1.Pod) {
 }
 
 func newPair(b *testing.B, indexes int) benchPair {
-	p := benchPair{newOurs(b, indexes), newTheirs(indexes), makePods(benchPods)}
+	p := benchPair{newOurs(b, indexes), newTheirs(indexes), storetest.MakePods(storetest.BenchPods)}
 	fillOurs(b, p.ours, p.pods)
 	fillTheirs(b, p.theirs, p.pods)
 	return p
 }
 
-// compare measures ours, and then both in turns for the ratio: the best turn of
-// each counts, so that what else the machine does matters less.
-func compare(b *testing.B, ours, theirs func(i int)) {
-	b.ReportAllocs()
-	runtime.GC()
-	i := 0
-	for b.Loop() {
-		ours(i)
-		i++
-	}
-	const turns = 8
-	each := max(b.N/turns, 1)
-	turn := func(do func(int), first int) float64 {
-		runtime.GC()
-		start := time.Now()
-		for i := range each {
-			do(first + i)
-		}
-		return float64(time.Since(start).Nanoseconds()) / float64(each)
-	}
-	mine, other := math.Inf(1), math.Inf(1)
-	for n := range turns {
-		mine = min(mine, turn(ours, i))
-		i += each
-		other = min(other, turn(theirs, n*each))
-	}
-	b.ReportMetric(mine, "best-ns/op")
-	b.ReportMetric(other, "client-go-best-ns/op")
-	b.ReportMetric(other/mine, "x-client-go")
-}
-
 // scatter makes consecutive numbers visit all pods in no memory order.
-func scatter(i int) int { return i * 38_317 % benchPods }
+func scatter(i int) int { return i * 38_317 % storetest.BenchPods }
 
 func BenchmarkGet(b *testing.B) {
 	p := newPair(b, 0)
-	keys := make([]store.Key, benchPods)
-	strings := make([]string, benchPods)
+	keys := make([]store.Key, storetest.BenchPods)
+	strings := make([]string, storetest.BenchPods)
 	for i, pod := range p.pods {
 		keys[i] = store.KeyOf(pod)
 		strings[i] = keys[i].String()
 	}
 	b.Run("ready-key", func(b *testing.B) {
-		compare(b, func(i int) {
+		storetest.Compare(b, func(i int) {
 			p.ours.Get(keys[scatter(i)])
 		}, func(i int) {
 			_, _, _ = p.theirs.GetByKey(strings[scatter(i)])
 		})
 	})
 	b.Run("namespace-and-name", func(b *testing.B) {
-		compare(b, func(i int) {
+		storetest.Compare(b, func(i int) {
 			k := &keys[scatter(i)]
 			p.ours.Get(store.Key{Namespace: k.Namespace, Name: k.Name})
 		}, func(i int) {
@@ -187,7 +131,7 @@ func BenchmarkUpdate(b *testing.B) {
 			for _, pod := range p.pods {
 				_ = x.Add(pod)
 			}
-			compare(b, func(i int) {
+			storetest.Compare(b, func(i int) {
 				if err := x.Update(p.pods[scatter(i)]); err != nil {
 					b.Fatal(err)
 				}
@@ -206,21 +150,21 @@ func BenchmarkUpdate(b *testing.B) {
 // BenchmarkUpdateMoving moves pods between the buckets of one index of three.
 func BenchmarkUpdateMoving(b *testing.B) {
 	p := newPair(b, 3)
-	moved := make([]*corev1.Pod, benchPods)
+	moved := make([]*corev1.Pod, storetest.BenchPods)
 	for i, pod := range p.pods {
 		c := *pod
-		c.Spec.NodeName = fmt.Sprintf("node-%d", (i+7)%benchNodes)
+		c.Spec.NodeName = fmt.Sprintf("node-%d", (i+7)%storetest.BenchNodes)
 		moved[i] = &c
 	}
 	pick := func(i int) *corev1.Pod {
-		if i/benchPods%2 == 0 {
+		if i/storetest.BenchPods%2 == 0 {
 			return moved[scatter(i)]
 		}
 		return p.pods[scatter(i)]
 	}
 	version := ""
-	compare(b, func(i int) {
-		if i%benchPods == 0 {
+	storetest.Compare(b, func(i int) {
+		if i%storetest.BenchPods == 0 {
 			version = fmt.Sprint(2_000_000 + i)
 		}
 		pod := pick(i)
@@ -238,12 +182,12 @@ func BenchmarkUpdateMoving(b *testing.B) {
 
 func BenchmarkByIndex(b *testing.B) {
 	p := newPair(b, 1)
-	compare(b, func(i int) {
-		if pods, err := p.ours.ByIndex("node", p.pods[i%benchNodes].Spec.NodeName); err != nil || len(pods) != 200 {
+	storetest.Compare(b, func(i int) {
+		if pods, err := p.ours.ByIndex("node", p.pods[i%storetest.BenchNodes].Spec.NodeName); err != nil || len(pods) != 200 {
 			b.Fatal(len(pods), err)
 		}
 	}, func(i int) {
-		if pods, err := p.theirs.ByIndex("node", p.pods[i%benchNodes].Spec.NodeName); err != nil || len(pods) != 200 {
+		if pods, err := p.theirs.ByIndex("node", p.pods[i%storetest.BenchNodes].Spec.NodeName); err != nil || len(pods) != 200 {
 			b.Fatal(len(pods), err)
 		}
 	})
@@ -252,24 +196,24 @@ func BenchmarkByIndex(b *testing.B) {
 func BenchmarkList(b *testing.B) {
 	p := newPair(b, 0)
 	list := func(int) {
-		if len(p.theirs.List()) != benchPods {
+		if len(p.theirs.List()) != storetest.BenchPods {
 			b.Fatal("incomplete")
 		}
 	}
 	b.Run("List", func(b *testing.B) {
-		compare(b, func(int) {
-			if len(p.ours.List()) != benchPods {
+		storetest.Compare(b, func(int) {
+			if len(p.ours.List()) != storetest.BenchPods {
 				b.Fatal("incomplete")
 			}
 		}, list)
 	})
 	b.Run("All", func(b *testing.B) {
-		compare(b, func(int) {
+		storetest.Compare(b, func(int) {
 			n := 0
 			for range p.ours.All() {
 				n++
 			}
-			if n != benchPods {
+			if n != storetest.BenchPods {
 				b.Fatal("incomplete")
 			}
 		}, list)
@@ -282,12 +226,12 @@ func BenchmarkPass(b *testing.B) {
 	for _, indexes := range []int{0, 3} {
 		b.Run(fmt.Sprintf("unchanged/indexes=%d", indexes), func(b *testing.B) {
 			p := newPair(b, indexes)
-			metas := make([]store.Meta, benchPods)
-			list := make([]any, benchPods)
+			metas := make([]store.Meta, storetest.BenchPods)
+			list := make([]any, storetest.BenchPods)
 			for i, pod := range p.pods {
 				metas[i], list[i] = store.MetaOf(pod), pod
 			}
-			compare(b, func(int) {
+			storetest.Compare(b, func(int) {
 				_ = p.ours.Begin(ctx, store.Pass{})
 				for _, meta := range metas {
 					if !p.ours.Holds(meta) {
@@ -298,12 +242,12 @@ func BenchmarkPass(b *testing.B) {
 			}, func(int) { _ = p.theirs.Replace(list, "1") })
 		})
 		b.Run(fmt.Sprintf("first/indexes=%d", indexes), func(b *testing.B) {
-			pods := makePods(benchPods)
-			list := make([]any, benchPods)
+			pods := storetest.MakePods(storetest.BenchPods)
+			list := make([]any, storetest.BenchPods)
 			for i, pod := range pods {
 				list[i] = pod
 			}
-			compare(b, func(int) {
+			storetest.Compare(b, func(int) {
 				s := newOurs(b, indexes)
 				_ = s.Begin(ctx, store.Pass{})
 				fillOurs(b, s, pods)
@@ -326,7 +270,7 @@ func BenchmarkPass(b *testing.B) {
 
 // BenchmarkBytes reports what a store needs besides the objects.
 func BenchmarkBytes(b *testing.B) {
-	pods := makePods(benchPods)
+	pods := storetest.MakePods(storetest.BenchPods)
 	unique := func(values []string, p *corev1.Pod) ([]string, error) { return append(values, string(p.UID)), nil }
 	heap := func() uint64 {
 		var m runtime.MemStats
@@ -345,8 +289,8 @@ func BenchmarkBytes(b *testing.B) {
 			runtime.KeepAlive(pods)
 		}
 		b.ReportMetric(0, "ns/op")
-		b.ReportMetric(float64(between-before)/benchPods, "B/object")
-		b.ReportMetric(float64(after-between)/benchPods, "client-go-B/object")
+		b.ReportMetric(float64(between-before)/storetest.BenchPods, "B/object")
+		b.ReportMetric(float64(after-between)/storetest.BenchPods, "client-go-B/object")
 		runtime.KeepAlive(ours)
 		runtime.KeepAlive(theirs)
 	}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
 // BenchmarkPush measures a change of an UndeltaStore with its push, by the number of
@@ -20,7 +21,7 @@ import (
 func BenchmarkPush(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprint("objects=", n), func(b *testing.B) {
-			pods := makePods(n)
+			pods := storetest.MakePods(n)
 			pushed := 0
 			u, err := store.NewUndeltaStore(func(s store.Snapshot[*corev1.Pod]) { pushed += s.Len() },
 				store.MetaNamespaceKeyFunc[*corev1.Pod])

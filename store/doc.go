@@ -15,6 +15,7 @@
 //     that pushes each of its states.
 //   - [Snapshot] is a Store at one point in time, [Index] one of its indexes,
 //     [Lister] a view of it by namespace and selector.
-//   - [FIFO] is a queue of objects, of which a key is with one consumer at a time.
-//   - [Poller] drives a Sink by polling what cannot be watched.
+//
+// Package fifo queues objects, and gives each key to one consumer at a time. Package
+// poller drives a Sink from a source that can only be listed.
 package store

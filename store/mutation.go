@@ -18,7 +18,7 @@ import (
 )
 
 // Sharing may be implemented by a [Sink] whose objects many may read, so that nobody
-// may modify them. A [Store] does, and the sink of a [FIFO].
+// may modify them. A [Store] does, and the sink of a [fifo.FIFO].
 type Sharing interface {
 	// SharesObjects reports whether it is so. It is asked once, before any other call.
 	SharesObjects() bool
@@ -30,7 +30,7 @@ func IsSharing[T any](sink Sink[T]) bool {
 	return ok && s.SharesObjects()
 }
 
-// DetectMutations is for who drives a sink, as a [Poller] does and informer.Reflector:
+// DetectMutations is for who drives a sink, as a [poller.Poller] does and informer.Reflector:
 // in a process that was started with KUBE_CACHE_MUTATION_DETECTOR=true in its
 // environment it finds out whether somebody modifies objects of a sink that is
 // [Sharing]. Call watched instead of sink, and do so within run, which is given to

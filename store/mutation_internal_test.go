@@ -310,10 +310,6 @@ func TestMutationDetectorIsOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fifo, err := NewFIFO(MetaNamespaceKeyFunc[mutable])
-	if err != nil {
-		t.Fatal(err)
-	}
 	was := detectMutations
 	defer func() { detectMutations = was }()
 	for name, test := range map[string]struct {
@@ -323,7 +319,6 @@ func TestMutationDetectorIsOff(t *testing.T) {
 	}{
 		"off":         {s, false, false},
 		"on":          {s, true, true},
-		"FIFO":        {fifo.Sink(), true, true},
 		"not sharing": {modifier{s}, true, false},
 	} {
 		detectMutations = test.on

@@ -22,6 +22,8 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/fifo"
+	"github.com/apiary-go/apiary/store/poller"
 )
 
 // What was written to the server can be read once WaitFor has returned, by key and
@@ -62,7 +64,7 @@ func TestReadYourWrites(t *testing.T) {
 // the end processed the last state of each object that is left.
 func TestReflectorFillsFIFO(t *testing.T) {
 	w := newWorld(t, sharedCluster(t).Kubeconfig())
-	queue, err := store.NewFIFO(store.MetaNamespaceKeyFunc[*corev1.ConfigMap])
+	queue, err := fifo.New(store.MetaNamespaceKeyFunc[*corev1.ConfigMap])
 	must(t, err)
 	reflector, err := informer.NewReflector(informer.Config[*corev1.ConfigMap]{
 		Source: informer.FromListerWatcher[*corev1.ConfigMap](w.lw(nil), nil), Sink: queue.Sink(),
@@ -128,14 +130,14 @@ func TestPoller(t *testing.T) {
 	var changes atomic.Int64
 	s, err := store.New(store.Config[*corev1.ConfigMap]{OnChange: func(store.Change[*corev1.ConfigMap]) { changes.Add(1) }})
 	must(t, err)
-	poller, err := store.NewPoller(store.PollerConfig[*corev1.ConfigMap]{
+	poller, err := poller.New(poller.Config[*corev1.ConfigMap]{
 		Sink: s, Period: 20 * time.Millisecond,
-		Get: func(ctx context.Context) (store.Enumerator[*corev1.ConfigMap], error) {
+		Get: func(ctx context.Context) (poller.Enumerator[*corev1.ConfigMap], error) {
 			list, err := w.kube.CoreV1().ConfigMaps(w.ns).List(ctx, metav1.ListOptions{})
 			if err != nil {
-				return store.Enumerator[*corev1.ConfigMap]{}, err
+				return poller.Enumerator[*corev1.ConfigMap]{}, err
 			}
-			return store.Enumerator[*corev1.ConfigMap]{Version: list.ResourceVersion, Objects: objectsOf(list.Items)}, nil
+			return poller.Enumerator[*corev1.ConfigMap]{Version: list.ResourceVersion, Objects: objectsOf(list.Items)}, nil
 		},
 	})
 	must(t, err)

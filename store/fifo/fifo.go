@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store
+// Package fifo queues objects for any number of consumers: one state a key, in the order
+// in which the keys came. A key is with one consumer at a time.
+package fifo
 
 import (
 	"errors"
@@ -9,6 +11,8 @@ import (
 	"reflect"
 	"sync"
 	"time"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // ErrClosed says that a queue was closed: an object that was to be added was
@@ -32,17 +36,17 @@ var ErrClosed = errors.New("the queue is closed")
 // lock is held while the KeyFunc runs. Objects are shared with who added them, and
 // must not be modified.
 //
-// Make one with [NewFIFO]. A FIFO must not be copied. It needs no Close to be
+// Make one with [New]. A FIFO must not be copied. It needs no Close to be
 // garbage, but lives as long as a delay of [Lease.Retry] is under way.
 type FIFO[T any] struct {
-	key  KeyFunc[T]
+	key  store.KeyFunc[T]
 	name string
 	base time.Time // of item.due
 
 	mu sync.Mutex
 
 	// byKey has the item that is leased of a key, or else what is queued under it.
-	byKey map[Key]*item[T]
+	byKey map[store.Key]*item[T]
 	most  int // the largest size of byKey since it was made
 
 	// What is queued is in one of these. Kept is what is added to keys that are
@@ -65,11 +69,11 @@ type FIFO[T any] struct {
 	whole   bool
 	initial int
 
-	stats FIFOStats // but for what can be told from the above
+	stats Stats // but for what can be told from the above
 }
 
-// FIFOStats are the figures of a [FIFO]. Counters count from its construction.
-type FIFOStats struct {
+// Stats are the figures of a [FIFO]. Counters count from its construction.
+type Stats struct {
 	// Queued is how many objects wait to be handed out, and Delayed how many of
 	// them wait for the delay of a Retry.
 	Queued, Delayed int
@@ -94,16 +98,16 @@ type FIFOStats struct {
 	Stale uint64
 }
 
-// NewFIFO returns an empty FIFO. It fails if key is nil.
-func NewFIFO[T any](key KeyFunc[T]) (*FIFO[T], error) {
+// New returns an empty FIFO. It fails if key is nil.
+func New[T any](key store.KeyFunc[T]) (*FIFO[T], error) {
 	if key == nil {
-		return nil, errors.New("store.NewFIFO: KeyFunc is nil: give one, such as MetaNamespaceKeyFunc")
+		return nil, errors.New("fifo.New: KeyFunc is nil: give one, such as store.MetaNamespaceKeyFunc")
 	}
 	return &FIFO[T]{
 		key:   key,
 		name:  "queue of " + reflect.TypeFor[T]().String(),
 		base:  time.Now(),
-		byKey: map[Key]*item[T]{},
+		byKey: map[store.Key]*item[T]{},
 	}, nil
 }
 
@@ -136,7 +140,7 @@ func (f *FIFO[T]) add(obj T, replace bool) error {
 		f.stats.Merged++
 		return nil
 	}
-	f.put(Meta{Key: key}, obj)
+	f.put(store.Meta{Key: key}, obj)
 	return nil
 }
 
@@ -185,15 +189,15 @@ func (f *FIFO[T]) Replace(objs []T) (dropped []T, err error) {
 	}
 	f.stats.Merged += uint64(len(objs) - len(order))
 	for _, key := range order {
-		f.toTail(f.put(Meta{Key: key}, objs[last[key]]))
+		f.toTail(f.put(store.Meta{Key: key}, objs[last[key]]))
 	}
 	f.passed()
 	return dropped, nil
 }
 
 // ordered returns the keys of objs, each once, and where in objs each was last.
-func (f *FIFO[T]) ordered(objs []T) (order []Key, last map[Key]int, err error) {
-	order, last = make([]Key, 0, len(objs)), make(map[Key]int, len(objs))
+func (f *FIFO[T]) ordered(objs []T) (order []store.Key, last map[store.Key]int, err error) {
+	order, last = make([]store.Key, 0, len(objs)), make(map[store.Key]int, len(objs))
 	for i, obj := range objs {
 		key, err := f.keyOf(obj)
 		if err != nil {
@@ -208,7 +212,7 @@ func (f *FIFO[T]) ordered(objs []T) (order []Key, last map[Key]int, err error) {
 }
 
 // Get returns what is queued under key. What is leased is not queued.
-func (f *FIFO[T]) Get(key Key) (obj T, ok bool) {
+func (f *FIFO[T]) Get(key store.Key) (obj T, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if it := f.queuedAt(key); it != nil {
@@ -247,7 +251,7 @@ func (f *FIFO[T]) HasSynced() bool {
 }
 
 // Stats returns the figures of the moment.
-func (f *FIFO[T]) Stats() FIFOStats {
+func (f *FIFO[T]) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	stats := f.stats
@@ -255,7 +259,7 @@ func (f *FIFO[T]) Stats() FIFOStats {
 	return stats
 }
 
-func (f *FIFO[T]) keyOf(obj T) (Key, error) {
+func (f *FIFO[T]) keyOf(obj T) (store.Key, error) {
 	key, err := f.key.Of(obj)
 	if err != nil {
 		return key, fmt.Errorf("%s: %w", f.name, err)
@@ -263,6 +267,6 @@ func (f *FIFO[T]) keyOf(obj T) (Key, error) {
 	return key, nil
 }
 
-func (f *FIFO[T]) errClosed(what string, key Key) error {
+func (f *FIFO[T]) errClosed(what string, key store.Key) error {
 	return fmt.Errorf("%s: %s %q: %w", f.name, what, key, ErrClosed)
 }

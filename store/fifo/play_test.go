@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store_test
+package fifo_test
 
 import (
 	"context"
@@ -15,11 +15,13 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/fifo"
+	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
 // pop takes the next object, and says what must come of a Pop that waits for as
 // long as something can come by itself.
-func (m *fifoModel) pop(t *rapid.T, f *store.FIFO[job]) {
+func (m *fifoModel) pop(t *rapid.T, f *fifo.FIFO[storetest.Job]) {
 	ctx := t.Context()
 	delayed := m.delayed()
 	if m.ready() < 0 && len(delayed) == 0 && (!m.closed || m.leased() > 0) {
@@ -34,7 +36,7 @@ func (m *fifoModel) pop(t *rapid.T, f *store.FIFO[job]) {
 	if i < 0 {
 		want := context.DeadlineExceeded
 		if m.closed && m.leased() == 0 {
-			want = store.ErrClosed
+			want = fifo.ErrClosed
 		}
 		if !errors.Is(err, want) {
 			t.Fatalf("Pop: %v, %v, want %v", l, err, want)
@@ -42,8 +44,8 @@ func (m *fifoModel) pop(t *rapid.T, f *store.FIFO[job]) {
 		return
 	}
 	e := m.queue[i]
-	if err != nil || l.Object() != e.job || l.Key() != e.key() {
-		t.Fatalf("Pop: %v, %v, want %v", l, err, e.job)
+	if err != nil || l.Object() != e.Job || l.Key() != e.Key() {
+		t.Fatalf("Pop: %v, %v, want %v", l, err, e.Job)
 	}
 	m.queue = slices.Delete(m.queue, i, i+1)
 	m.leases = append(m.leases, &fifoLease{Lease: l, fifoEntry: e})
@@ -51,14 +53,14 @@ func (m *fifoModel) pop(t *rapid.T, f *store.FIFO[job]) {
 }
 
 // check compares all that can be seen.
-func (m *fifoModel) check(t *rapid.T, f *store.FIFO[job]) {
+func (m *fifoModel) check(t *rapid.T, f *fifo.FIFO[storetest.Job]) {
 	list := m.list()
 	if got := f.List(); !slices.Equal(got, list) || f.Len() != len(list) {
 		t.Fatalf("List: %v (%d), want %v", got, f.Len(), list)
 	}
-	for _, name := range jobNames {
+	for _, name := range storetest.JobNames {
 		got, ok := f.Get(store.Key{Name: name})
-		if i := m.find(name); ok != (i >= 0) || ok && got != m.queue[i].job {
+		if i := m.find(name); ok != (i >= 0) || ok && got != m.queue[i].Job {
 			t.Fatalf("Get(%s) = %v, %t", name, got, ok)
 		}
 	}
@@ -87,13 +89,13 @@ func TestFIFOModel(t *testing.T) {
 	})
 }
 
-func fifoActions(m *fifoModel, f *store.FIFO[job]) map[string]func(*rapid.T) {
+func fifoActions(m *fifoModel, f *fifo.FIFO[storetest.Job]) map[string]func(*rapid.T) {
 	n, sink := 0, f.Sink()
-	anyJob := rapid.Custom(func(t *rapid.T) job {
+	anyJob := rapid.Custom(func(t *rapid.T) storetest.Job {
 		n++
-		return job{rapid.SampledFrom(jobNames).Draw(t, "name"), n}
+		return storetest.NewJob(rapid.SampledFrom(storetest.JobNames).Draw(t, "name"), n)
 	})
-	add := func(call func(job) error, replace bool) func(*rapid.T) {
+	add := func(call func(storetest.Job) error, replace bool) func(*rapid.T) {
 		return func(t *rapid.T) {
 			j := anyJob.Draw(t, "job")
 			if !wantOpen(t, m, call(j)) {
@@ -118,7 +120,7 @@ func fifoActions(m *fifoModel, f *store.FIFO[job]) map[string]func(*rapid.T) {
 		"pop2":            pop,
 		"delete": func(t *rapid.T) {
 			j := anyJob.Draw(t, "job")
-			m.delete(j.name)
+			m.delete(j.Name)
 			if err := f.Delete(j); err != nil {
 				t.Fatal(err)
 			}
@@ -163,11 +165,11 @@ func fifoActions(m *fifoModel, f *store.FIFO[job]) map[string]func(*rapid.T) {
 		},
 		"apply": func(t *rapid.T) {
 			j := anyJob.Draw(t, "job")
-			meta := store.Meta{Key: j.key(), Version: fmt.Sprint(rapid.IntRange(1, 20).Draw(t, "version"))}
+			meta := store.Meta{Key: j.Key(), Version: fmt.Sprint(rapid.IntRange(1, 20).Draw(t, "version"))}
 			if !wantOpen(t, m, sink.Apply(t.Context(), meta, j)) {
 				return
 			}
-			if held, ok := m.held(j.name); ok && !store.Supersedes(meta.Version, held) {
+			if held, ok := m.held(j.Name); ok && !store.Supersedes(meta.Version, held) {
 				m.stats.Stale++
 				return
 			}
@@ -175,8 +177,8 @@ func fifoActions(m *fifoModel, f *store.FIFO[job]) map[string]func(*rapid.T) {
 		},
 		"sinkDelete": func(t *rapid.T) {
 			j := anyJob.Draw(t, "job")
-			m.delete(j.name)
-			_ = sink.Delete(t.Context(), store.Meta{Key: j.key()}, job{}, false)
+			m.delete(j.Name)
+			_ = sink.Delete(t.Context(), store.Meta{Key: j.Key()}, storetest.Job{}, false)
 		},
 		"commit": func(t *rapid.T) {
 			err := sink.Commit(t.Context(), "1")
@@ -197,7 +199,7 @@ func fifoActions(m *fifoModel, f *store.FIFO[job]) map[string]func(*rapid.T) {
 
 // wantOpen checks err against whether the queue is closed.
 func wantOpen(t *rapid.T, m *fifoModel, err error) bool {
-	if m.closed != errors.Is(err, store.ErrClosed) || !m.closed && err != nil {
+	if m.closed != errors.Is(err, fifo.ErrClosed) || !m.closed && err != nil {
 		t.Fatal(err)
 	}
 	return !m.closed

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store_test
+package fifo_test
 
 import (
 	"context"
@@ -12,10 +12,12 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/fifo"
+	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
-func newPodFIFO(b *testing.B) *store.FIFO[*corev1.Pod] {
-	f, err := store.NewFIFO(store.MetaNamespaceKeyFunc[*corev1.Pod])
+func newPodFIFO(b *testing.B) *fifo.FIFO[*corev1.Pod] {
+	f, err := fifo.New(store.MetaNamespaceKeyFunc[*corev1.Pod])
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -27,7 +29,7 @@ func popped(any, bool) error { return nil }
 // BenchmarkFIFO has one goroutine add and pop an object, Done included; client-go
 // has no such thing. "queued" is how many there are besides.
 func BenchmarkFIFO(b *testing.B) {
-	pods := makePods(benchPods)
+	pods := storetest.MakePods(storetest.BenchPods)
 	for _, bm := range []struct {
 		name   string
 		queued int
@@ -37,17 +39,17 @@ func BenchmarkFIFO(b *testing.B) {
 			for _, p := range pods[:bm.queued] {
 				_, _ = ours.Add(p), theirs.Add(p)
 			}
-			compare(b, func(i int) {
-				if err := ours.Add(pods[(i+bm.queued)%benchPods]); err != nil {
+			storetest.Compare(b, func(i int) {
+				if err := ours.Add(pods[(i+bm.queued)%storetest.BenchPods]); err != nil {
 					b.Fatal(err)
 				}
-				l, err := ours.Pop(ctx)
+				l, err := ours.Pop(b.Context())
 				if err != nil {
 					b.Fatal(err)
 				}
 				l.Done()
 			}, func(i int) {
-				if err := theirs.Add(pods[(i+bm.queued)%benchPods]); err != nil {
+				if err := theirs.Add(pods[(i+bm.queued)%storetest.BenchPods]); err != nil {
 					b.Fatal(err)
 				}
 				if _, err := theirs.Pop(popped); err != nil {
@@ -62,7 +64,7 @@ func BenchmarkFIFO(b *testing.B) {
 // of 1000 objects.
 func BenchmarkFIFOConsumers(b *testing.B) {
 	const consumers, round = 2, 1000
-	pods := makePods(benchPods)
+	pods := storetest.MakePods(storetest.BenchPods)
 	ours, theirs := newPodFIFO(b), cache.NewFIFO(cache.MetaNamespaceKeyFunc)
 	var left, consuming sync.WaitGroup
 	ctx, cancel := context.WithCancel(b.Context())
@@ -90,14 +92,14 @@ func BenchmarkFIFOConsumers(b *testing.B) {
 		return func(i int) {
 			left.Add(round)
 			for n := range round {
-				if err := add(pods[(i*round+n)%benchPods]); err != nil {
+				if err := add(pods[(i*round+n)%storetest.BenchPods]); err != nil {
 					b.Fatal(err)
 				}
 			}
 			left.Wait()
 		}
 	}
-	compare(b, rounds(ours.Add), rounds(func(p *corev1.Pod) error { return theirs.Add(p) }))
+	storetest.Compare(b, rounds(ours.Add), rounds(func(p *corev1.Pod) error { return theirs.Add(p) }))
 	cancel()
 	theirs.Close()
 	consuming.Wait()

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store_test
+package fifo_test
 
 import (
 	"math"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
 // A delay of any length is one, and does not hold up shorter ones.
 func TestFIFORetryForever(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFIFO(t)
-		must(t, f.Add(job{"a", 1}), f.Add(job{"b", 1}))
+		storetest.Must(t, f.Add(storetest.NewJob("a", 1)), f.Add(storetest.NewJob("b", 1)))
 		time.Sleep(time.Second)
 		pop(t, f).Retry(math.MaxInt64)
 		time.Sleep(time.Hour)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store_test
+package fifo_test
 
 import (
 	"errors"
@@ -9,44 +9,48 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/fifo"
+	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
-// meta of a job of name in version.
-func metaOfJob(name, version string) store.Meta {
-	return store.Meta{Key: store.Key{Name: name}, UID: "u", Version: version}
+// The mutation detector watches what a FIFO gets.
+func TestFIFOSinkIsSharing(t *testing.T) {
+	if !store.IsSharing(newFIFO(t).Sink()) {
+		t.Error("the objects of a FIFO count as its own")
+	}
 }
 
 func TestFIFOSinkPass(t *testing.T) {
 	f := newFIFO(t)
 	sink, ctx := f.Sink(), t.Context()
-	if sink.MayBlock() || sink.Holds(metaOfJob("a", "1")) {
+	if sink.MayBlock() || sink.Holds(storetest.MetaOfJob("a", "1")) {
 		t.Error("the sink blocks or holds something")
 	}
-	must(t, f.Add(job{"gone", 1}), f.Add(job{"b", 1}), f.Add(job{"retried", 1}), f.Add(job{"leased", 1}))
-	must(t, sink.Begin(ctx, store.Pass{}), sink.Apply(ctx, metaOfJob("a", "1"), job{"a", 1}))
-	sink.Abort(store.Pass{}, errJob)
+	storetest.Must(t, f.Add(storetest.NewJob("gone", 1)), f.Add(storetest.NewJob("b", 1)), f.Add(storetest.NewJob("retried", 1)), f.Add(storetest.NewJob("leased", 1)))
+	storetest.Must(t, sink.Begin(ctx, store.Pass{}), sink.Apply(ctx, storetest.MetaOfJob("a", "1"), storetest.NewJob("a", 1)))
+	sink.Abort(store.Pass{}, storetest.ErrJob)
 	wantJobs(t, f.List(), "gone1", "b1", "retried1", "leased1", "a1")
 	if err := sink.Commit(ctx, "1"); !errors.Is(err, store.ErrNoPass) {
 		t.Errorf("commit of an aborted pass: %v", err)
 	}
 
 	gone := pop(t, f)
-	must(t, f.Add(job{"gone", 2}))
+	storetest.Must(t, f.Add(storetest.NewJob("gone", 2)))
 	b := pop(t, f)
 	retried := pop(t, f)
 	leased := pop(t, f)
-	must(t,
+	storetest.Must(t,
 		sink.Begin(ctx, store.Pass{}),
-		sink.Apply(ctx, metaOfJob("b", "2"), job{"b", 2}),
-		sink.Apply(ctx, metaOfJob("leased", "1"), job{"leased", 2}),
+		sink.Apply(ctx, storetest.MetaOfJob("b", "2"), storetest.NewJob("b", 2)),
+		sink.Apply(ctx, storetest.MetaOfJob("leased", "1"), storetest.NewJob("leased", 2)),
 		sink.Page(ctx, store.PageInfo{Number: 1, Objects: 2}),
-		f.Add(job{"by hand", 1}),
+		f.Add(storetest.NewJob("by hand", 1)),
 	)
 	leased.Done()
 	if f.HasSynced() {
 		t.Error("synced within the first pass")
 	}
-	must(t, sink.Commit(ctx, "3"))
+	storetest.Must(t, sink.Commit(ctx, "3"))
 	gone.Retry(0)
 	retried.Retry(0)
 	b.Done()
@@ -70,11 +74,11 @@ func TestFIFOSinkPass(t *testing.T) {
 func TestFIFOSinkKeepsWhatWasRetried(t *testing.T) {
 	f := newFIFO(t)
 	sink, ctx := f.Sink(), t.Context()
-	must(t, sink.Begin(ctx, store.Pass{}), sink.Apply(ctx, metaOfJob("a", "1"), job{"a", 1}), sink.Apply(ctx, metaOfJob("b", "1"), job{"b", 1}))
+	storetest.Must(t, sink.Begin(ctx, store.Pass{}), sink.Apply(ctx, storetest.MetaOfJob("a", "1"), storetest.NewJob("a", 1)), sink.Apply(ctx, storetest.MetaOfJob("b", "1"), storetest.NewJob("b", 1)))
 	defer f.Close()
 	pop(t, f).Retry(time.Hour)
 	b := pop(t, f)
-	must(t, sink.Commit(ctx, "1"))
+	storetest.Must(t, sink.Commit(ctx, "1"))
 	b.Retry(0)
 	wantJobs(t, f.List(), "b1", "a1")
 	if !f.HasSynced() {
@@ -86,9 +90,9 @@ func TestFIFOSinkChanges(t *testing.T) {
 	f := newFIFO(t)
 	sink, ctx := f.Sink(), t.Context()
 	apply := func(version string, n int) {
-		must(t, sink.Apply(ctx, metaOfJob("a", version), job{"a", n}))
+		storetest.Must(t, sink.Apply(ctx, storetest.MetaOfJob("a", version), storetest.NewJob("a", n)))
 	}
-	remove := func(meta store.Meta) { must(t, sink.Delete(ctx, meta, job{}, false)) }
+	remove := func(meta store.Meta) { storetest.Must(t, sink.Delete(ctx, meta, storetest.Job{}, false)) }
 	apply("5", 5)
 	apply("4", 4)
 	apply("5", 6)
@@ -100,26 +104,26 @@ func TestFIFOSinkChanges(t *testing.T) {
 	if l.Retry(0); f.Len() != 1 {
 		t.Error("the deletion of an older object counted")
 	}
-	remove(metaOfJob("a", "6"))
+	remove(storetest.MetaOfJob("a", "6"))
 	apply("4", 8) // nothing is known of a any more
 	wantJobs(t, f.List(), "a8")
 	l = pop(t, f)
-	remove(metaOfJob("a", "6"))
+	remove(storetest.MetaOfJob("a", "6"))
 	apply("4", 8) // nor is it while a is leased
 	wantJobs(t, f.List(), "a8")
 	l.Done()
-	must(t, sink.Begin(ctx, store.Pass{}))
+	storetest.Must(t, sink.Begin(ctx, store.Pass{}))
 	apply("2", 2) // a restored cluster
-	must(t, sink.Commit(ctx, "2"), sink.Progress(ctx, "3"))
+	storetest.Must(t, sink.Commit(ctx, "2"), sink.Progress(ctx, "3"))
 	wantJobs(t, f.List(), "a2")
 	if s := f.Stats(); s.Stale != 4 || s.Dropped != 1 {
 		t.Errorf("stats %+v", s)
 	}
-	if err := sink.Apply(ctx, store.Meta{}, job{}); err == nil {
+	if err := sink.Apply(ctx, store.Meta{}, storetest.Job{}); err == nil {
 		t.Error("an object without a name was queued")
 	}
 	f.Close()
-	if err := sink.Apply(ctx, metaOfJob("a", "9"), job{}); !errors.Is(err, store.ErrClosed) {
+	if err := sink.Apply(ctx, storetest.MetaOfJob("a", "9"), storetest.Job{}); !errors.Is(err, fifo.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }

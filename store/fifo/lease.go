@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store
+package fifo
 
 import (
 	"context"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // Lease is an object that a [FIFO] handed out, and the sole right to its key. It
@@ -18,7 +20,7 @@ import (
 // A lease that never ends keeps its key from being handed out, and [FIFO.Pop]
 // from ending after Close; other keys do not notice.
 type Lease[T any] struct {
-	key  Key
+	key  store.Key
 	obj  T
 	fifo *FIFO[T]
 	item *item[T] // has served others since if its lease is another one
@@ -26,7 +28,7 @@ type Lease[T any] struct {
 }
 
 // Key is the key of the object.
-func (l Lease[T]) Key() Key { return l.key }
+func (l Lease[T]) Key() store.Key { return l.key }
 
 // Object is the object, in the state that was last added before it was popped. It
 // is shared and must not be modified.

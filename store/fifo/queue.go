@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store
+package fifo
 
 import (
 	"cmp"
@@ -10,6 +10,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // What a FIFO has queued is in three places, by what it waits for. All methods of
@@ -24,7 +26,7 @@ const spareItems = 512
 
 // item is an object in a FIFO, from when it is queued until its lease ends.
 type item[T any] struct {
-	meta Meta
+	meta store.Meta
 	obj  T
 
 	state   itemState
@@ -52,7 +54,7 @@ const (
 )
 
 // put queues obj, in the place of what is queued under its key, and returns it.
-func (f *FIFO[T]) put(meta Meta, obj T) *item[T] {
+func (f *FIFO[T]) put(meta store.Meta, obj T) *item[T] {
 	out := f.byKey[meta.Key]
 	it := out
 	if out != nil && out.state == isLeased {
@@ -99,7 +101,7 @@ func (f *FIFO[T]) recycle(it *item[T]) {
 }
 
 // queuedAt returns what is queued under key, or nil.
-func (f *FIFO[T]) queuedAt(key Key) *item[T] {
+func (f *FIFO[T]) queuedAt(key store.Key) *item[T] {
 	it := f.byKey[key]
 	if it != nil && it.state == isLeased {
 		return it.behind
@@ -109,7 +111,7 @@ func (f *FIFO[T]) queuedAt(key Key) *item[T] {
 
 // drop removes what is queued under key, and sees to it that what is leased is
 // not put back.
-func (f *FIFO[T]) drop(key Key) {
+func (f *FIFO[T]) drop(key store.Key) {
 	it := f.byKey[key]
 	switch {
 	case it == nil:
@@ -208,10 +210,10 @@ func (f *FIFO[T]) delaysEnd() {
 }
 
 // forget removes a key of which nothing is queued or leased.
-func (f *FIFO[T]) forget(key Key) {
+func (f *FIFO[T]) forget(key store.Key) {
 	delete(f.byKey, key)
 	if n := len(f.byKey); f.most >= manyKeys && n < f.most/8 {
-		smaller := make(map[Key]*item[T], n)
+		smaller := make(map[store.Key]*item[T], n)
 		maps.Copy(smaller, f.byKey)
 		f.byKey, f.most = smaller, n
 	}

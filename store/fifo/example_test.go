@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store_test
+package fifo_test
 
 import (
 	"context"
@@ -10,23 +10,25 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/fifo"
 )
 
 // Two consumers share the pods that are queued. No pod is with both of them, and
 // each is seen in its last state.
 func ExampleFIFO() {
 	ctx := context.Background()
-	queue, err := store.NewFIFO(store.MetaNamespaceKeyFunc[*corev1.Pod])
+	queue, err := fifo.New(store.MetaNamespaceKeyFunc[*corev1.Pod])
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	err = errors.Join(
-		queue.Add(pod("web-1", "node-a", "11")),
-		queue.Add(pod("web-2", "node-b", "12")),
-		queue.Update(pod("web-2", "node-a", "13")),
+		queue.Add(newPod("web-1", "node-a", "11")),
+		queue.Add(newPod("web-2", "node-b", "12")),
+		queue.Update(newPod("web-2", "node-a", "13")),
 	)
 	if err != nil {
 		fmt.Println(err)
@@ -57,12 +59,12 @@ func ExampleFIFO() {
 // What fails is put back. What was added to its key meanwhile is tried instead.
 func ExampleLease_Retry() {
 	ctx := context.Background()
-	queue, err := store.NewFIFO(store.MetaNamespaceKeyFunc[*corev1.Pod])
+	queue, err := fifo.New(store.MetaNamespaceKeyFunc[*corev1.Pod])
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	_ = queue.Add(pod("web-1", "", "11"))
+	_ = queue.Add(newPod("web-1", "", "11"))
 	for {
 		lease, err := queue.Pop(ctx)
 		if err != nil {
@@ -75,7 +77,7 @@ func ExampleLease_Retry() {
 			break
 		}
 		fmt.Println(lease.Key(), "has no node")
-		_ = queue.Add(pod("web-1", "node-a", "12")) // by a watch, say
+		_ = queue.Add(newPod("web-1", "node-a", "12")) // by a watch, say
 		lease.Retry(0)
 	}
 	fmt.Println(queue.Stats().Merged, "retry was not needed")
@@ -83,4 +85,11 @@ func ExampleLease_Retry() {
 	// default/web-1 has no node
 	// default/web-1 is on node-a
 	// 1 retry was not needed
+}
+
+func newPod(name, node, version string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, ResourceVersion: version},
+		Spec:       corev1.PodSpec{NodeName: node},
+	}
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store_test
+package poller_test
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/poller"
 )
 
 // A certificate is something that no API server knows.
@@ -33,19 +34,19 @@ func ExamplePoller() {
 		{{"b.example", 2041}},
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
-	poller, err := store.NewPoller(store.PollerConfig[certificate]{
+	poller, err := poller.New(poller.Config[certificate]{
 		Name:   "certificates",
 		Sink:   certificates,
 		Key:    func(c certificate) (store.Key, error) { return store.Key{Name: c.Host}, nil },
 		Period: time.Millisecond,
-		Get: func(context.Context) (store.Enumerator[certificate], error) {
+		Get: func(context.Context) (poller.Enumerator[certificate], error) {
 			if len(states) == 0 {
 				stop(errors.New("seen enough"))
-				return store.Enumerator[certificate]{}, errors.New("there is no further state")
+				return poller.Enumerator[certificate]{}, errors.New("there is no further state")
 			}
 			state := states[0]
 			states = states[1:]
-			return store.Enumerate("", state), nil
+			return poller.Enumerate("", state), nil
 		},
 	})
 	if err != nil {

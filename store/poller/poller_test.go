@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store_test
+package poller_test
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/internal/storetest"
+	"github.com/apiary-go/apiary/store/poller"
 )
 
 // collection is what is polled in these tests. The test changes it while nothing is
@@ -23,7 +25,7 @@ type collection struct {
 	mu sync.Mutex
 
 	version string
-	jobs    []job
+	jobs    []storetest.Job
 	err     error           // of Get
 	broken  error           // of the iterator, after the first job
 	takes   time.Duration   // of Get
@@ -38,7 +40,7 @@ func (c *collection) visible() {
 	defer c.mu.Unlock()
 }
 
-func (c *collection) get(ctx context.Context) (store.Enumerator[job], error) {
+func (c *collection) get(ctx context.Context) (poller.Enumerator[storetest.Job], error) {
 	c.visible()
 	c.polls = append(c.polls, time.Since(c.since))
 	if c.deaf {
@@ -48,29 +50,29 @@ func (c *collection) get(ctx context.Context) (store.Enumerator[job], error) {
 	case <-time.After(c.takes):
 	case <-ctx.Done():
 		c.visible()
-		return store.Enumerator[job]{}, ctx.Err()
+		return poller.Enumerator[storetest.Job]{}, ctx.Err()
 	}
 	c.visible()
 	if c.err != nil {
-		return store.Enumerator[job]{}, c.err
+		return poller.Enumerator[storetest.Job]{}, c.err
 	}
 	if c.broken == nil {
-		return store.Enumerate(c.version, c.jobs), nil
+		return poller.Enumerate(c.version, c.jobs), nil
 	}
-	return store.Enumerator[job]{Version: c.version, Objects: func(yield func(job, error) bool) {
+	return poller.Enumerator[storetest.Job]{Version: c.version, Objects: func(yield func(storetest.Job, error) bool) {
 		if len(c.jobs) > 0 && !yield(c.jobs[0], nil) {
 			return
 		}
-		yield(job{}, c.broken)
+		yield(storetest.Job{}, c.broken)
 	}}, nil
 }
 
 // pollRig is a running Poller of a collection into a store.
 type pollRig struct {
 	*collection
-	*store.Poller[job]
+	*poller.Poller[storetest.Job]
 	t       *testing.T
-	store   *store.Store[job]
+	store   *store.Store[storetest.Job]
 	changes []string
 	errs    []error
 	stop    context.CancelCauseFunc
@@ -81,22 +83,22 @@ type pollRig struct {
 var errStop = errors.New("enough polled")
 
 // poll starts a Poller in a bubble. Without jitter, times are exact.
-func poll(t *testing.T, c *collection, change func(*store.PollerConfig[job])) *pollRig {
+func poll(t *testing.T, c *collection, change func(*poller.Config[storetest.Job])) *pollRig {
 	r := &pollRig{collection: c, t: t, ended: make(chan error, 1)}
-	s, err := store.New(store.Config[job]{OnChange: func(c store.Change[job]) {
+	s, err := store.New(store.Config[storetest.Job]{OnChange: func(c store.Change[storetest.Job]) {
 		r.changes = append(r.changes, c.Kind.String()+" "+c.Meta.Key.Name)
 	}})
-	must(t, err)
+	storetest.Must(t, err)
 	r.store = s
-	cfg := store.PollerConfig[job]{
-		Name: "jobs", Get: c.get, Key: jobKey, Sink: s, Period: 10 * time.Second, Jitter: -1,
+	cfg := poller.Config[storetest.Job]{
+		Name: "jobs", Get: c.get, Key: storetest.JobKey, Sink: s, Period: 10 * time.Second, Jitter: -1,
 		OnError: func(err error) { r.errs = append(r.errs, err) },
 	}
 	if change != nil {
 		change(&cfg)
 	}
-	r.Poller, err = store.NewPoller(cfg)
-	must(t, err)
+	r.Poller, err = poller.New(cfg)
+	storetest.Must(t, err)
 	ctx, stop := context.WithCancelCause(t.Context())
 	r.stop, c.since = stop, time.Now()
 	go func() { r.ended <- r.Run(ctx) }()
@@ -134,42 +136,42 @@ func (r *pollRig) wantPolls(seconds ...float64) {
 }
 
 func TestNewPoller(t *testing.T) {
-	s, err := store.New(store.Config[job]{})
-	must(t, err)
+	s, err := store.New(store.Config[storetest.Job]{})
+	storetest.Must(t, err)
 	c := &collection{}
-	good := store.PollerConfig[job]{Get: c.get, Sink: s}
+	good := poller.Config[storetest.Job]{Get: c.get, Sink: s}
 	for _, tt := range []struct {
 		want   string
-		change func(*store.PollerConfig[job])
+		change func(*poller.Config[storetest.Job])
 	}{
-		{"Get is nil", func(c *store.PollerConfig[job]) { c.Get = nil }},
-		{"Sink is nil", func(c *store.PollerConfig[job]) { c.Sink = nil }},
-		{"Period is -1s", func(c *store.PollerConfig[job]) { c.Period = -time.Second }},
-		{"Timeout is -1s", func(c *store.PollerConfig[job]) { c.Timeout = -time.Second }},
-		{"MaxBackoff is -1s", func(c *store.PollerConfig[job]) { c.MaxBackoff = -time.Second }},
-		{"Jitter is NaN", func(c *store.PollerConfig[job]) { c.Jitter = math.NaN() }},
-		{"Jitter is 200", func(c *store.PollerConfig[job]) { c.Jitter = 200 }},
+		{"Get is nil", func(c *poller.Config[storetest.Job]) { c.Get = nil }},
+		{"Sink is nil", func(c *poller.Config[storetest.Job]) { c.Sink = nil }},
+		{"Period is -1s", func(c *poller.Config[storetest.Job]) { c.Period = -time.Second }},
+		{"Timeout is -1s", func(c *poller.Config[storetest.Job]) { c.Timeout = -time.Second }},
+		{"MaxBackoff is -1s", func(c *poller.Config[storetest.Job]) { c.MaxBackoff = -time.Second }},
+		{"Jitter is NaN", func(c *poller.Config[storetest.Job]) { c.Jitter = math.NaN() }},
+		{"Jitter is 200", func(c *poller.Config[storetest.Job]) { c.Jitter = 200 }},
 	} {
 		cfg := good
 		tt.change(&cfg)
-		if _, err := store.NewPoller(cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := poller.New(cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("the error is %v, want %q", err, tt.want)
 		}
 	}
-	p, err := store.NewPoller(good)
-	must(t, err)
-	if info := p.Info(); info != (store.PollerInfo{Name: "store_test.job"}) {
+	p, err := poller.New(good)
+	storetest.Must(t, err)
+	if info := p.Info(); info != (poller.Info{Name: "storetest.Job"}) {
 		t.Errorf("info %+v", info)
 	}
 }
 
 func TestPollerTellsDifferences(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := poll(t, &collection{jobs: []job{{"a", 1}, {"b", 1}}}, nil)
+		r := poll(t, &collection{jobs: []storetest.Job{storetest.NewJob("a", 1), storetest.NewJob("b", 1)}}, nil)
 		r.wantChanges("added a", "added b")
 		r.after(10 * time.Second)
 		r.wantChanges()
-		r.jobs = []job{{"c", 1}, {"a", 2}}
+		r.jobs = []storetest.Job{storetest.NewJob("c", 1), storetest.NewJob("a", 2)}
 		r.after(10 * time.Second)
 		r.wantChanges("added c", "updated a", "deleted b")
 		info := r.Info()
@@ -184,7 +186,7 @@ func TestPollerTellsDifferences(t *testing.T) {
 
 func TestPollerEqualVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := poll(t, &collection{version: "v1", jobs: []job{{"a", 1}}}, nil)
+		r := poll(t, &collection{version: "v1", jobs: []storetest.Job{storetest.NewJob("a", 1)}}, nil)
 		if info := r.Info(); info.Version != "v1" || r.store.Version() != "v1" {
 			t.Errorf("info %+v, store at %q", info, r.store.Version())
 		}
@@ -206,14 +208,14 @@ func TestPollerEqualVersion(t *testing.T) {
 // accepted last, after a pass of another one broke off.
 func TestPollerVersionAfterAbort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := poll(t, &collection{version: "v1", jobs: []job{{"a", 1}}}, nil)
-		r.version, r.jobs, r.broken = "v2", []job{{"b", 1}}, errJob
+		r := poll(t, &collection{version: "v1", jobs: []storetest.Job{storetest.NewJob("a", 1)}}, nil)
+		r.version, r.jobs, r.broken = "v2", []storetest.Job{storetest.NewJob("b", 1)}, storetest.ErrJob
 		r.after(10 * time.Second)
 		r.wantChanges("added a", "added b")
 		if v := r.Info().Version; v != "" {
 			t.Errorf("at %q, although the sink has an object of v2", v)
 		}
-		r.version, r.jobs, r.broken = "v1", []job{{"a", 1}}, nil
+		r.version, r.jobs, r.broken = "v1", []storetest.Job{storetest.NewJob("a", 1)}, nil
 		r.after(10 * time.Second)
 		r.wantChanges("deleted b")
 	})
@@ -225,16 +227,16 @@ func TestPollerFailures(t *testing.T) {
 		spoil func(c *collection)
 		wants []string // in the error
 	}{
-		{"get", func(c *collection) { c.err = errJob }, []string{"get: ", errJob.Error()}},
-		{"midway", func(c *collection) { c.broken = errJob }, []string{"object 2: ", errJob.Error()}},
-		{"no key", func(c *collection) { c.jobs = []job{{"a", 1}, {"b", -1}} }, []string{"object 2: ", errJob.Error()}},
-		{"no name", func(c *collection) { c.jobs = []job{{"a", 1}, {}} }, []string{"object 2: ", "no name"}},
-		{"same key", func(c *collection) { c.jobs = []job{{"a", 1}, {"a", 1}} }, []string{`"a"`, "this key"}},
+		{"get", func(c *collection) { c.err = storetest.ErrJob }, []string{"get: ", storetest.ErrJob.Error()}},
+		{"midway", func(c *collection) { c.broken = storetest.ErrJob }, []string{"object 2: ", storetest.ErrJob.Error()}},
+		{"no key", func(c *collection) { c.jobs = []storetest.Job{storetest.NewJob("a", 1), storetest.NewJob("b", -1)} }, []string{"object 2: ", storetest.ErrJob.Error()}},
+		{"no name", func(c *collection) { c.jobs = []storetest.Job{storetest.NewJob("a", 1), {}} }, []string{"object 2: ", "no name"}},
+		{"same key", func(c *collection) { c.jobs = []storetest.Job{storetest.NewJob("a", 1), storetest.NewJob("a", 1)} }, []string{`"a"`, "this key"}},
 		{"timeout", func(c *collection) { c.takes = time.Hour }, []string{"longer than 5s", "Timeout"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := poll(t, &collection{jobs: []job{{"a", 1}, {"b", 1}}}, func(cfg *store.PollerConfig[job]) { cfg.Timeout = 5 * time.Second })
+				r := poll(t, &collection{jobs: []storetest.Job{storetest.NewJob("a", 1), storetest.NewJob("b", 1)}}, func(cfg *poller.Config[storetest.Job]) { cfg.Timeout = 5 * time.Second })
 				r.wantChanges("added a", "added b")
 				began := time.Now()
 				tt.spoil(r.collection)
@@ -249,7 +251,7 @@ func TestPollerFailures(t *testing.T) {
 						t.Errorf("the error is %q, want %q in it", info.Err, want)
 					}
 				}
-				r.jobs, r.err, r.broken, r.takes = []job{{"b", 1}}, nil, nil, 0
+				r.jobs, r.err, r.broken, r.takes = []storetest.Job{storetest.NewJob("b", 1)}, nil, nil, 0
 				r.after(16 * time.Second)
 				r.wantChanges("deleted a")
 				if err := r.Info().Err; err != nil {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store_test
+package poller_test
 
 import (
 	"context"
@@ -15,8 +15,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/internal/storetest"
+	"github.com/apiary-go/apiary/store/poller"
 )
 
 // tracingSink records its calls, and lets some of them fail.
@@ -81,11 +84,11 @@ func (s *tracingSink[T]) want(t *testing.T, want ...string) {
 
 func TestPollerDrivesSink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sink := &tracingSink[*corev1.Pod]{held: []store.Meta{store.MetaOf(pod("b", "", "2"))}}
-		p, err := store.NewPoller(store.PollerConfig[*corev1.Pod]{Sink: sink, Get: func(context.Context) (store.Enumerator[*corev1.Pod], error) {
-			return store.Enumerate("7", []*corev1.Pod{pod("a", "", "1"), pod("b", "", "2")}), nil
+		sink := &tracingSink[*corev1.Pod]{held: []store.Meta{store.MetaOf(podOf("b", "2"))}}
+		p, err := poller.New(poller.Config[*corev1.Pod]{Sink: sink, Get: func(context.Context) (poller.Enumerator[*corev1.Pod], error) {
+			return poller.Enumerate("7", []*corev1.Pod{podOf("a", "1"), podOf("b", "2")}), nil
 		}})
-		must(t, err)
+		storetest.Must(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 		defer cancel()
 		_ = p.Run(ctx)
@@ -98,18 +101,18 @@ func TestPollerSinkFails(t *testing.T) {
 	for _, call := range []string{"begin", "apply", "page", "commit"} {
 		t.Run(call, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				sink := &tracingSink[job]{fail: map[string]error{call: errJob}}
-				r := poll(t, &collection{version: "1"}, func(cfg *store.PollerConfig[job]) {
+				sink := &tracingSink[storetest.Job]{fail: map[string]error{call: storetest.ErrJob}}
+				r := poll(t, &collection{version: "1"}, func(cfg *poller.Config[storetest.Job]) {
 					cfg.Sink = sink
-					cfg.Get = func(context.Context) (store.Enumerator[job], error) {
-						return store.Enumerate("1", []job{{"a", 1}}), nil
+					cfg.Get = func(context.Context) (poller.Enumerator[storetest.Job], error) {
+						return poller.Enumerate("1", []storetest.Job{storetest.NewJob("a", 1)}), nil
 					}
 				})
 				if calls := sink.calls; calls[len(calls)-1] != "abort 1 true" {
 					t.Errorf("calls %q", calls)
 				}
 				info := r.Info()
-				if !errors.Is(info.Err, errJob) || !strings.Contains(info.Err.Error(), "sink: "+call) || info.Failures != 1 || info.Version != "" {
+				if !errors.Is(info.Err, storetest.ErrJob) || !strings.Contains(info.Err.Error(), "sink: "+call) || info.Failures != 1 || info.Version != "" {
 					t.Errorf("info %+v", info)
 				}
 				sink.failing("", nil)
@@ -125,8 +128,8 @@ func TestPollerSinkFails(t *testing.T) {
 func TestPollerFullSink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		drained := make(chan struct{})
-		sink := &tracingSink[job]{fail: map[string]error{"commit": &store.FullError{Drained: drained}}}
-		r := poll(t, &collection{version: "1", jobs: nil}, func(cfg *store.PollerConfig[job]) { cfg.Sink = sink })
+		sink := &tracingSink[storetest.Job]{fail: map[string]error{"commit": &store.FullError{Drained: drained}}}
+		r := poll(t, &collection{version: "1", jobs: nil}, func(cfg *poller.Config[storetest.Job]) { cfg.Sink = sink })
 		r.after(time.Hour)
 		r.wantPolls(0)
 		close(drained)
@@ -151,8 +154,8 @@ func TestPollerFullSink(t *testing.T) {
 
 func TestPollerStopsWhileDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sink := &tracingSink[job]{fail: map[string]error{"begin": &store.FullError{Drained: make(chan struct{})}}}
-		r := poll(t, &collection{}, func(cfg *store.PollerConfig[job]) { cfg.Sink = sink })
+		sink := &tracingSink[storetest.Job]{fail: map[string]error{"begin": &store.FullError{Drained: make(chan struct{})}}}
+		r := poll(t, &collection{}, func(cfg *poller.Config[storetest.Job]) { cfg.Sink = sink })
 		r.stop(errStop)
 		if err := <-r.ended; err != errStop {
 			t.Error(err)
@@ -162,8 +165,8 @@ func TestPollerStopsWhileDraining(t *testing.T) {
 
 func TestPollerResync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sink := &tracingSink[job]{}
-		r := poll(t, &collection{version: "1"}, func(cfg *store.PollerConfig[job]) { cfg.Sink = sink })
+		sink := &tracingSink[storetest.Job]{}
+		r := poll(t, &collection{version: "1"}, func(cfg *poller.Config[storetest.Job]) { cfg.Sink = sink })
 		sink.want(t, "begin 1 poll <nil>", "page {1 0 0}", "commit 1")
 		r.version = "2"
 		sink.failing("commit", fmt.Errorf("lost count: %w", store.ErrResync))
@@ -189,11 +192,11 @@ func TestPollerResync(t *testing.T) {
 // was nothing before.
 func TestPollerWithoutObjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sink := &tracingSink[job]{}
-		state := store.Enumerator[job]{}
-		r := poll(t, &collection{}, func(cfg *store.PollerConfig[job]) {
+		sink := &tracingSink[storetest.Job]{}
+		state := poller.Enumerator[storetest.Job]{}
+		r := poll(t, &collection{}, func(cfg *poller.Config[storetest.Job]) {
 			cfg.Sink = sink
-			cfg.Get = func(context.Context) (store.Enumerator[job], error) { return state, nil }
+			cfg.Get = func(context.Context) (poller.Enumerator[storetest.Job], error) { return state, nil }
 		})
 		sink.want(t)
 		if err := r.Info().Err; err == nil || !strings.Contains(err.Error(), "Objects is nil") {
@@ -206,17 +209,21 @@ func TestPollerWithoutObjects(t *testing.T) {
 func TestPollerContent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &tracingSink[func()]{}
-		p, err := store.NewPoller(store.PollerConfig[func()]{
+		p, err := poller.New(poller.Config[func()]{
 			Sink: sink,
 			Key:  func(func()) (store.Key, error) { return store.Key{Name: "a"}, nil },
-			Get: func(context.Context) (store.Enumerator[func()], error) {
-				return store.Enumerate("", []func(){func() {}}), nil
+			Get: func(context.Context) (poller.Enumerator[func()], error) {
+				return poller.Enumerate("", []func(){func() {}}), nil
 			},
 		})
-		must(t, err)
+		storetest.Must(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		_ = p.Run(ctx)
 		sink.want(t, "begin 1 poll <nil>", "abort 1 true")
 	})
+}
+
+func podOf(name, version string) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: "u", ResourceVersion: version}}
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store_test
+package fifo_test
 
 import (
 	"context"
@@ -13,13 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/fifo"
+	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
 // fifoHistory is what consumers saw.
 type fifoHistory struct {
 	t *testing.T
-	f *store.FIFO[job]
+	f *fifo.FIFO[storetest.Job]
 
 	mu     sync.Mutex
 	leased map[string]bool
@@ -32,7 +33,7 @@ func (h *fifoHistory) consume(rng *rand.Rand) {
 	for {
 		l, err := h.pop(rng)
 		switch {
-		case errors.Is(err, store.ErrClosed):
+		case errors.Is(err, fifo.ErrClosed):
 			return
 		case err == nil:
 			h.process(rng, l)
@@ -42,7 +43,7 @@ func (h *fifoHistory) consume(rng *rand.Rand) {
 	}
 }
 
-func (h *fifoHistory) pop(rng *rand.Rand) (store.Lease[job], error) {
+func (h *fifoHistory) pop(rng *rand.Rand) (fifo.Lease[storetest.Job], error) {
 	ctx, cancel := context.WithCancel(h.t.Context())
 	defer cancel()
 	if rng.IntN(2) == 0 {
@@ -59,7 +60,7 @@ func (h *fifoHistory) pop(rng *rand.Rand) (store.Lease[job], error) {
 	return h.f.Pop(ctx)
 }
 
-func (h *fifoHistory) process(rng *rand.Rand, l store.Lease[job]) {
+func (h *fifoHistory) process(rng *rand.Rand, l fifo.Lease[storetest.Job]) {
 	h.took(l)
 	if rng.IntN(4) == 0 {
 		runtime.Gosched()
@@ -77,10 +78,10 @@ func (h *fifoHistory) process(rng *rand.Rand, l store.Lease[job]) {
 	}
 }
 
-func (h *fifoHistory) took(l store.Lease[job]) {
+func (h *fifoHistory) took(l fifo.Lease[storetest.Job]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	name, n := l.Key().Name, l.Object().n
+	name, n := l.Key().Name, l.Object().N
 	if h.leased[name] {
 		h.t.Errorf("%s is leased twice", name)
 	}
@@ -91,12 +92,12 @@ func (h *fifoHistory) took(l store.Lease[job]) {
 	h.popped++
 }
 
-func (h *fifoHistory) gives(l store.Lease[job], done bool) {
+func (h *fifoHistory) gives(l fifo.Lease[storetest.Job], done bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.leased[l.Key().Name] = false
 	if done {
-		h.last[l.Key().Name] = l.Object().n
+		h.last[l.Key().Name] = l.Object().N
 	}
 }
 
@@ -105,18 +106,18 @@ func (h *fifoHistory) gives(l store.Lease[job], done bool) {
 func (h *fifoHistory) produce(rng *rand.Rand, producer, adds int) map[string]int {
 	last := map[string]int{}
 	for n := range adds {
-		j := job{fmt.Sprint(producer, "-", rng.IntN(6)), n + 1}
+		j := storetest.NewJob(fmt.Sprint(producer, "-", rng.IntN(6)), n + 1)
 		if rng.IntN(8) == 0 {
 			if err := h.f.Delete(j); err != nil {
 				h.t.Error(err)
 			}
-			delete(last, j.name)
+			delete(last, j.Name)
 			continue
 		}
 		if err := h.f.Add(j); err != nil {
 			h.t.Error(err)
 		}
-		last[j.name] = j.n
+		last[j.Name] = j.N
 	}
 	return last
 }
@@ -166,7 +167,7 @@ func TestFIFOOrder(t *testing.T) {
 			for n := range keys {
 				again := rng.IntN(n + 1)
 				for _, n := range []int{n, again} {
-					if err := f.Add(job{fmt.Sprint(i, "-", n), i*keys + n}); err != nil {
+					if err := f.Add(storetest.NewJob(fmt.Sprint(i, "-", n), i*keys + n)); err != nil {
 						t.Error(err)
 					}
 				}
@@ -182,7 +183,7 @@ func TestFIFOOrder(t *testing.T) {
 				ended <- err
 				return
 			}
-			i, n := l.Object().n/keys, l.Object().n%keys
+			i, n := l.Object().N/keys, l.Object().N%keys
 			if n > next[i] {
 				t.Errorf("%d of producer %d was handed out before %d", n, i, next[i])
 			}
@@ -192,7 +193,7 @@ func TestFIFOOrder(t *testing.T) {
 	}()
 	producing.Wait()
 	f.Close()
-	if err := <-ended; !errors.Is(err, store.ErrClosed) {
+	if err := <-ended; !errors.Is(err, fifo.ErrClosed) {
 		t.Error(err)
 	}
 	for i, n := range next {

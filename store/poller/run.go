@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store
+package poller
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"math/rand/v2"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // firstBackoff is the pause after a first failure, if Period is not shorter.
@@ -44,7 +46,7 @@ func (p *Poller[T]) Run(ctx context.Context) error {
 // polling is the state of one Run, owned by its goroutine.
 type polling[T any] struct {
 	p   *Poller[T]
-	cfg *PollerConfig[T]
+	cfg *Config[T]
 	ctx context.Context
 
 	epoch    uint64
@@ -54,7 +56,7 @@ type polling[T any] struct {
 	failures int    // in a row
 	refused  int    // polls in a row that the sink refused, without being a failure
 
-	seen map[Key]bool // of the poll that is under way
+	seen map[store.Key]bool // of the poll that is under way
 }
 
 // next makes a poll, and the pause after it.
@@ -63,16 +65,16 @@ func (r *polling[T]) next() {
 	case <-r.p.asked: // this poll is what was asked for
 	default:
 	}
-	r.p.update(func(i *PollerInfo) { i.Polls++ })
+	r.p.update(func(i *Info) { i.Polls++ })
 	changed, err := r.poll()
-	var full *FullError
+	var full *store.FullError
 	switch {
 	case err == nil:
 		r.succeeded(changed)
 	case r.ctx.Err() != nil: // that is why
 	case errors.As(err, &full) && full.Drained != nil:
 		r.refusedBy(err, full.Drained)
-	case errors.Is(err, ErrResync):
+	case errors.Is(err, store.ErrResync):
 		r.refusedBy(err, nil)
 	default:
 		r.failed(err)
@@ -81,7 +83,7 @@ func (r *polling[T]) next() {
 
 func (r *polling[T]) succeeded(changed bool) {
 	r.failures, r.refused = 0, 0
-	r.p.update(func(i *PollerInfo) {
+	r.p.update(func(i *Info) {
 		i.Success, i.Err = time.Now(), nil
 		if !changed {
 			i.Unchanged++
@@ -96,7 +98,7 @@ func (r *polling[T]) succeeded(changed bool) {
 func (r *polling[T]) failed(err error) {
 	err = fmt.Errorf("poller of %s: %w", r.cfg.Name, err)
 	r.failures++
-	r.p.update(func(i *PollerInfo) {
+	r.p.update(func(i *Info) {
 		i.Failures++
 		i.Err = err
 	})
@@ -112,7 +114,7 @@ func (r *polling[T]) failed(err error) {
 
 // refusedBy handles what the sink returned that is no failure.
 func (r *polling[T]) refusedBy(err error, drained <-chan struct{}) {
-	r.p.update(func(i *PollerInfo) { i.Refused++ })
+	r.p.update(func(i *Info) { i.Refused++ })
 	r.resync = err
 	r.refused++
 	if drained != nil {
@@ -166,10 +168,10 @@ func (r *polling[T]) poll() (changed bool, err error) {
 		return false, errNoObjects
 	}
 	r.epoch++
-	pass := Pass{Epoch: r.epoch, Reason: ReasonPoll, Cause: r.resync}
+	pass := store.Pass{Epoch: r.epoch, Reason: store.ReasonPoll, Cause: r.resync}
 	// A pass that breaks off leaves the sink between two states.
 	r.version = ""
-	r.p.update(func(i *PollerInfo) { i.Version = "" })
+	r.p.update(func(i *Info) { i.Version = "" })
 	if err := r.pass(ctx, pass, state); err != nil {
 		r.cfg.Sink.Abort(pass, err)
 		return false, err
@@ -179,7 +181,7 @@ func (r *polling[T]) poll() (changed bool, err error) {
 }
 
 func (r *polling[T]) tooLong() error {
-	return fmt.Errorf("%w: it took longer than %v: raise PollerConfig.Timeout, or have Get get less",
+	return fmt.Errorf("%w: it took longer than %v: raise Config.Timeout, or have Get get less",
 		context.DeadlineExceeded, r.cfg.Timeout)
 }
 
@@ -197,12 +199,12 @@ func ended(ctx context.Context, err error) error {
 }
 
 // pass tells the sink the state. Ctx is that of Get.
-func (r *polling[T]) pass(ctx context.Context, pass Pass, state Enumerator[T]) error {
+func (r *polling[T]) pass(ctx context.Context, pass store.Pass, state Enumerator[T]) error {
 	sink := r.cfg.Sink
 	if err := sink.Begin(r.ctx, pass); err != nil {
 		return fmt.Errorf("sink: begin: %w", err)
 	}
-	r.seen = make(map[Key]bool, r.objects)
+	r.seen = make(map[store.Key]bool, r.objects)
 	defer func() { r.seen = nil }()
 	var err error
 	for obj, failure := range state.Objects {
@@ -217,7 +219,7 @@ func (r *polling[T]) pass(ctx context.Context, pass Pass, state Enumerator[T]) e
 	if err = ended(ctx, err); err != nil {
 		return err
 	}
-	if err := sink.Page(r.ctx, PageInfo{Number: 1, Objects: len(r.seen)}); err != nil {
+	if err := sink.Page(r.ctx, store.PageInfo{Number: 1, Objects: len(r.seen)}); err != nil {
 		return fmt.Errorf("sink: page: %w", err)
 	}
 	if err := sink.Commit(r.ctx, state.Version); err != nil {
@@ -237,12 +239,12 @@ func (r *polling[T]) object(obj T) error {
 		return fmt.Errorf("object %q: %w", key, errSameKey)
 	}
 	r.seen[key] = true
-	meta := Meta{Key: key}
+	meta := store.Meta{Key: key}
 	if api, err := apimeta.Accessor(obj); err == nil {
 		meta.UID, meta.Version = api.GetUID(), api.GetResourceVersion()
 	}
 	if meta.Version == "" {
-		if meta.Version, err = ContentVersion(obj); err != nil {
+		if meta.Version, err = store.ContentVersion(obj); err != nil {
 			return fmt.Errorf("object %q: %w", key, err)
 		}
 	}

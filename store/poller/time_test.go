@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store_test
+package poller_test
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/internal/storetest"
+	"github.com/apiary-go/apiary/store/poller"
 )
 
 func TestPollerPeriodIsFromEndToStart(t *testing.T) {
@@ -27,7 +29,7 @@ func TestPollerPeriodIsFromEndToStart(t *testing.T) {
 
 func TestPollerDefaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := poll(t, &collection{}, func(cfg *store.PollerConfig[job]) { cfg.Period, cfg.Jitter = 0, 0 })
+		r := poll(t, &collection{}, func(cfg *poller.Config[storetest.Job]) { cfg.Period, cfg.Jitter = 0, 0 })
 		r.after(time.Hour)
 		least := math.Inf(1)
 		most := 0.0
@@ -48,7 +50,7 @@ func TestPollerDefaults(t *testing.T) {
 
 func TestPollerHugePeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := poll(t, &collection{}, func(cfg *store.PollerConfig[job]) { cfg.Period, cfg.Jitter = math.MaxInt64, 100 })
+		r := poll(t, &collection{}, func(cfg *poller.Config[storetest.Job]) { cfg.Period, cfg.Jitter = math.MaxInt64, 100 })
 		r.after(time.Hour)
 		r.wantPolls(0)
 	})
@@ -56,15 +58,15 @@ func TestPollerHugePeriod(t *testing.T) {
 
 func TestPollerBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := poll(t, &collection{err: errJob}, func(cfg *store.PollerConfig[job]) { cfg.MaxBackoff = 7 * time.Second })
+		r := poll(t, &collection{err: storetest.ErrJob}, func(cfg *poller.Config[storetest.Job]) { cfg.MaxBackoff = 7 * time.Second })
 		r.after(28 * time.Second)
 		r.wantPolls(0, 1, 3, 7, 14, 21, 28)
 		r.err = nil
 		r.after(7 * time.Second)
-		r.err = errJob
+		r.err = storetest.ErrJob
 		r.after(12 * time.Second)
 		r.wantPolls(0, 1, 3, 7, 14, 21, 28, 35, 45, 46)
-		if info := r.Info(); info.Failures != 9 || len(r.errs) != 9 || !errors.Is(info.Err, errJob) {
+		if info := r.Info(); info.Failures != 9 || len(r.errs) != 9 || !errors.Is(info.Err, storetest.ErrJob) {
 			t.Errorf("info %+v, %d errors", info, len(r.errs))
 		}
 	})
@@ -79,7 +81,7 @@ func TestPollerBackoffDefaults(t *testing.T) {
 		{100 * time.Second, []float64{0, 1, 3, 7, 15, 31, 63, 127}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			r := poll(t, &collection{err: errJob}, func(cfg *store.PollerConfig[job]) { cfg.Period = tt.period })
+			r := poll(t, &collection{err: storetest.ErrJob}, func(cfg *poller.Config[storetest.Job]) { cfg.Period = tt.period })
 			r.after(200 * time.Second)
 			r.wantPolls(tt.want...)
 			if tt.period > time.Minute {
@@ -104,16 +106,16 @@ func TestPollerObeysRetryAfter(t *testing.T) {
 func TestPollerTimeoutCoversTheIterator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &collection{}
-		r := poll(t, c, func(cfg *store.PollerConfig[job]) {
+		r := poll(t, c, func(cfg *poller.Config[storetest.Job]) {
 			cfg.Timeout = 5 * time.Second
-			cfg.Get = func(ctx context.Context) (store.Enumerator[job], error) {
-				return store.Enumerator[job]{Objects: func(yield func(job, error) bool) {
-					_ = yield(job{"a", 1}, nil)
+			cfg.Get = func(ctx context.Context) (poller.Enumerator[storetest.Job], error) {
+				return poller.Enumerator[storetest.Job]{Objects: func(yield func(storetest.Job, error) bool) {
+					_ = yield(storetest.NewJob("a", 1), nil)
 					<-ctx.Done() // and ends, as if that were all
 				}}, nil
 			}
 		})
-		must(t, r.store.Apply(t.Context(), metaOfJob("z", "1"), job{"z", 1}))
+		storetest.Must(t, r.store.Apply(t.Context(), storetest.MetaOfJob("z", "1"), storetest.NewJob("z", 1)))
 		r.after(5 * time.Second)
 		r.wantChanges("added a", "added z")
 		if !errors.Is(r.Info().Err, context.DeadlineExceeded) {
@@ -125,7 +127,7 @@ func TestPollerTimeoutCoversTheIterator(t *testing.T) {
 // TestPollerTimeoutOfDeafGet has a Get that ignores its ctx, and succeeds too late.
 func TestPollerTimeoutOfDeafGet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := poll(t, &collection{deaf: true, takes: time.Minute, jobs: []job{{"a", 1}}}, nil)
+		r := poll(t, &collection{deaf: true, takes: time.Minute, jobs: []storetest.Job{storetest.NewJob("a", 1)}}, nil)
 		r.after(time.Minute)
 		r.wantChanges()
 		if !errors.Is(r.Info().Err, context.DeadlineExceeded) {
@@ -151,7 +153,7 @@ func TestPollerPoll(t *testing.T) {
 		r.Poll()
 		synctest.Wait()
 		r.wantPolls(0, 2, 5)
-		r.err = errJob
+		r.err = storetest.ErrJob
 		r.after(2 * time.Second)
 		r.Poll() // within a backoff: not before it has passed
 		r.after(2 * time.Second)
@@ -165,10 +167,10 @@ func TestPollerPoll(t *testing.T) {
 func TestPollerPollBeforeRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &collection{since: time.Now()}
-		s, err := store.New(store.Config[job]{})
-		must(t, err)
-		p, err := store.NewPoller(store.PollerConfig[job]{Get: c.get, Sink: s})
-		must(t, err)
+		s, err := store.New(store.Config[storetest.Job]{})
+		storetest.Must(t, err)
+		p, err := poller.New(poller.Config[storetest.Job]{Get: c.get, Sink: s})
+		storetest.Must(t, err)
 		p.Poll()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()

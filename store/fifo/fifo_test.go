@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store_test
+package fifo_test
 
 import (
 	"context"
@@ -13,34 +13,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/fifo"
+	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
-// job is what these tests queue.
-type job struct {
-	name string
-	n    int
-}
-
-var (
-	jobNames = []string{"a", "b", "c", "d"}
-	errJob   = errors.New("this job has no key")
-)
-
-func (j job) key() store.Key { return store.Key{Name: j.name} }
-
-// MarshalJSON implements json.Marshaler: equal jobs, equal content.
-func (j job) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "[%q,%d]", j.name, j.n), nil }
-
-func jobKey(j job) (store.Key, error) {
-	if j.n < 0 {
-		return store.Key{}, errJob
-	}
-	return j.key(), nil
-}
-
-func newFIFO(t interface{ Fatal(...any) }) *store.FIFO[job] {
-	f, err := store.NewFIFO(jobKey)
+func newFIFO(t interface{ Fatal(...any) }) *fifo.FIFO[storetest.Job] {
+	f, err := fifo.New(storetest.JobKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +26,7 @@ func newFIFO(t interface{ Fatal(...any) }) *store.FIFO[job] {
 }
 
 // pop takes what is ready.
-func pop(t *testing.T, f *store.FIFO[job]) store.Lease[job] {
+func pop(t *testing.T, f *fifo.FIFO[storetest.Job]) fifo.Lease[storetest.Job] {
 	t.Helper()
 	l, err := f.Pop(t.Context())
 	if err != nil {
@@ -58,56 +36,49 @@ func pop(t *testing.T, f *store.FIFO[job]) store.Lease[job] {
 }
 
 // wantJobs compares jobs, written as name and number.
-func wantJobs(t *testing.T, got []job, want ...string) {
+func wantJobs(t *testing.T, got []storetest.Job, want ...string) {
 	t.Helper()
 	var names []string
 	for _, j := range got {
-		names = append(names, fmt.Sprint(j.name, j.n))
+		names = append(names, fmt.Sprint(j.Name, j.N))
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("got %q, want %q", names, want)
 	}
 }
 
-func must(t *testing.T, errs ...error) {
-	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestNewFIFOWithoutKeyFunc(t *testing.T) {
-	if _, err := store.NewFIFO[job](nil); err == nil || !strings.Contains(err.Error(), "MetaNamespaceKeyFunc") {
+	if _, err := fifo.New[storetest.Job](nil); err == nil || !strings.Contains(err.Error(), "MetaNamespaceKeyFunc") {
 		t.Errorf("the error is %v", err)
 	}
 }
 
 func TestFIFOPlaces(t *testing.T) {
 	f := newFIFO(t)
-	must(t, f.Add(job{"a", 1}), f.Add(job{"b", 2}), f.Update(job{"a", 3}), f.AddIfNotPresent(job{"b", 4}), f.AddIfNotPresent(job{"c", 5}))
+	storetest.Must(t, f.Add(storetest.NewJob("a", 1)), f.Add(storetest.NewJob("b", 2)), f.Update(storetest.NewJob("a", 3)), f.AddIfNotPresent(storetest.NewJob("b", 4)), f.AddIfNotPresent(storetest.NewJob("c", 5)))
 	wantJobs(t, f.List(), "a3", "b2", "c5")
-	must(t, f.Delete(job{"a", 0}), f.Add(job{"a", 6}))
+	storetest.Must(t, f.Delete(storetest.NewJob("a", 0)), f.Add(storetest.NewJob("a", 6)))
 	wantJobs(t, f.List(), "b2", "c5", "a6")
-	f.List()[0] = job{}
+	f.List()[0] = storetest.Job{}
 	wantJobs(t, f.List(), "b2", "c5", "a6")
-	if got := pop(t, f).Object(); got != (job{"b", 2}) {
+	if got := pop(t, f).Object(); got != (storetest.NewJob("b", 2)) {
 		t.Errorf("popped %v", got)
 	}
 }
 
 func TestFIFOBadKey(t *testing.T) {
 	f := newFIFO(t)
-	must(t, f.Add(job{"a", 1}))
-	_, replaced := f.Replace([]job{{"b", 1}, {"c", -1}})
-	for _, err := range []error{f.Add(job{"b", -1}), f.Update(job{"b", -1}), f.AddIfNotPresent(job{"b", -1}), f.Delete(job{"a", -1}), replaced} {
-		if !errors.Is(err, errJob) || !strings.Contains(err.Error(), "store_test.job") {
+	storetest.Must(t, f.Add(storetest.NewJob("a", 1)))
+	_, replaced := f.Replace([]storetest.Job{storetest.NewJob("b", 1), storetest.NewJob("c", -1)})
+	for _, err := range []error{f.Add(storetest.NewJob("b", -1)), f.Update(storetest.NewJob("b", -1)), f.AddIfNotPresent(storetest.NewJob("b", -1)), f.Delete(storetest.NewJob("a", -1)), replaced} {
+		if !errors.Is(err, storetest.ErrJob) || !strings.Contains(err.Error(), "storetest.Job") {
 			t.Errorf("the error is %v", err)
 		}
 	}
 	if !strings.Contains(replaced.Error(), "object 2 of 2") {
 		t.Errorf("the error is %v", replaced)
 	}
-	if err := f.Add(job{}); err == nil {
+	if err := f.Add(storetest.Job{}); err == nil {
 		t.Error("an object without a name was queued")
 	}
 	wantJobs(t, f.List(), "a1")
@@ -115,9 +86,9 @@ func TestFIFOBadKey(t *testing.T) {
 
 func TestFIFOReplace(t *testing.T) {
 	f := newFIFO(t)
-	must(t, f.Add(job{"a", 1}), f.Add(job{"b", 1}), f.Add(job{"c", 1}), f.Add(job{"d", 1}))
-	dropped, err := f.Replace([]job{{"e", 2}, {"c", 2}, {"b", 2}, {"e", 3}})
-	must(t, err)
+	storetest.Must(t, f.Add(storetest.NewJob("a", 1)), f.Add(storetest.NewJob("b", 1)), f.Add(storetest.NewJob("c", 1)), f.Add(storetest.NewJob("d", 1)))
+	dropped, err := f.Replace([]storetest.Job{storetest.NewJob("e", 2), storetest.NewJob("c", 2), storetest.NewJob("b", 2), storetest.NewJob("e", 3)})
+	storetest.Must(t, err)
 	wantJobs(t, dropped, "a1", "d1")
 	wantJobs(t, f.List(), "e3", "c2", "b2")
 }
@@ -125,19 +96,19 @@ func TestFIFOReplace(t *testing.T) {
 func TestFIFOLeaseExcludesItsKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFIFO(t)
-		must(t, f.Add(job{"a", 1}))
+		storetest.Must(t, f.Add(storetest.NewJob("a", 1)))
 		first := pop(t, f)
 		if _, queued := f.Get(first.Key()); queued || f.Len() != 0 {
 			t.Error("what is leased is queued as well")
 		}
-		must(t, f.Add(job{"a", 2}), f.Add(job{"b", 1}))
+		storetest.Must(t, f.Add(storetest.NewJob("a", 2)), f.Add(storetest.NewJob("b", 1)))
 		if l := pop(t, f); l.Key().Name != "b" {
 			t.Fatalf("popped %v while its key was leased", l.Object())
 		}
-		got := make(chan job)
+		got := make(chan storetest.Job)
 		go func() { got <- pop(t, f).Object() }()
 		synctest.Wait()
-		must(t, f.Add(job{"a", 3}))
+		storetest.Must(t, f.Add(storetest.NewJob("a", 3)))
 		synctest.Wait()
 		select {
 		case j := <-got:
@@ -145,10 +116,10 @@ func TestFIFOLeaseExcludesItsKey(t *testing.T) {
 		default:
 		}
 		first.Done()
-		if j := <-got; j != (job{"a", 3}) {
+		if j := <-got; j != (storetest.NewJob("a", 3)) {
 			t.Errorf("popped %v", j)
 		}
-		if first.Object() != (job{"a", 1}) {
+		if first.Object() != (storetest.NewJob("a", 1)) {
 			t.Errorf("the first lease became %v", first.Object())
 		}
 	})
@@ -156,7 +127,7 @@ func TestFIFOLeaseExcludesItsKey(t *testing.T) {
 
 func TestFIFOLeaseTwice(t *testing.T) {
 	f := newFIFO(t)
-	must(t, f.Add(job{"a", 1}))
+	storetest.Must(t, f.Add(storetest.NewJob("a", 1)))
 	first := pop(t, f)
 	first.Retry(0)
 	second := pop(t, f)
@@ -170,7 +141,7 @@ func TestFIFOLeaseTwice(t *testing.T) {
 	}
 	second.Done()
 	second.Retry(0)
-	var zero store.Lease[job]
+	var zero fifo.Lease[storetest.Job]
 	zero.Done()
 	zero.Retry(0)
 	if s := f.Stats(); s.Leased != 0 || s.Queued != 0 {
@@ -182,7 +153,7 @@ func TestFIFORetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFIFO(t)
 		start := time.Now()
-		must(t, f.Add(job{"a", 1}), f.Add(job{"b", 1}), f.Add(job{"c", 1}))
+		storetest.Must(t, f.Add(storetest.NewJob("a", 1)), f.Add(storetest.NewJob("b", 1)), f.Add(storetest.NewJob("c", 1)))
 		pop(t, f).Retry(2 * time.Second)
 		pop(t, f).Retry(time.Second)
 		if s := f.Stats(); s.Delayed != 2 || s.Queued != 3 {
@@ -203,8 +174,8 @@ func TestFIFORetry(t *testing.T) {
 func TestFIFORetryInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFIFO(t)
-		for _, name := range jobNames {
-			must(t, f.Add(job{name, 1}))
+		for _, name := range storetest.JobNames {
+			storetest.Must(t, f.Add(storetest.NewJob(name, 1)))
 			pop(t, f).Retry(time.Second)
 		}
 		wantJobs(t, f.List(), "a1", "b1", "c1", "d1")
@@ -218,14 +189,14 @@ func TestFIFORetryInOrder(t *testing.T) {
 func TestFIFORetryUnattended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFIFO(t)
-		must(t, f.Add(job{"a", 1}))
+		storetest.Must(t, f.Add(storetest.NewJob("a", 1)))
 		pop(t, f).Retry(time.Second)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if s := f.Stats(); s.Delayed != 0 || s.Queued != 1 {
 			t.Errorf("stats %+v", s)
 		}
-		must(t, f.Add(job{"b", 1}))
+		storetest.Must(t, f.Add(storetest.NewJob("b", 1)))
 		wantJobs(t, f.List(), "a1", "b1")
 	})
 }
@@ -233,30 +204,30 @@ func TestFIFORetryUnattended(t *testing.T) {
 func TestFIFOLaterWinsOverRetry(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
-		later func(f *store.FIFO[job]) error
+		later func(f *fifo.FIFO[storetest.Job]) error
 		want  []string // what is queued at once, if the Retry has a delay
 	}{
-		{"add", func(f *store.FIFO[job]) error { return f.Add(job{"a", 2}) }, []string{"a2"}},
-		{"delete", func(f *store.FIFO[job]) error { return f.Delete(job{"a", 2}) }, nil},
-		{"add and delete", func(f *store.FIFO[job]) error {
-			return errors.Join(f.Add(job{"a", 2}), f.Delete(job{"a", 2}))
+		{"add", func(f *fifo.FIFO[storetest.Job]) error { return f.Add(storetest.NewJob("a", 2)) }, []string{"a2"}},
+		{"delete", func(f *fifo.FIFO[storetest.Job]) error { return f.Delete(storetest.NewJob("a", 2)) }, nil},
+		{"add and delete", func(f *fifo.FIFO[storetest.Job]) error {
+			return errors.Join(f.Add(storetest.NewJob("a", 2)), f.Delete(storetest.NewJob("a", 2)))
 		}, nil},
-		{"delete and add", func(f *store.FIFO[job]) error {
-			return errors.Join(f.Delete(job{"a", 2}), f.Add(job{"a", 2}))
+		{"delete and add", func(f *fifo.FIFO[storetest.Job]) error {
+			return errors.Join(f.Delete(storetest.NewJob("a", 2)), f.Add(storetest.NewJob("a", 2)))
 		}, []string{"a2"}},
-		{"replace", func(f *store.FIFO[job]) error { _, err := f.Replace(nil); return err }, nil},
+		{"replace", func(f *fifo.FIFO[storetest.Job]) error { _, err := f.Replace(nil); return err }, nil},
 	} {
 		for _, before := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/before=%t", tt.name, before), func(t *testing.T) {
 				f := newFIFO(t)
-				must(t, f.Add(job{"a", 1}))
+				storetest.Must(t, f.Add(storetest.NewJob("a", 1)))
 				l := pop(t, f)
 				if before {
-					must(t, tt.later(f))
+					storetest.Must(t, tt.later(f))
 				}
 				l.Retry(time.Hour)
 				if !before {
-					must(t, tt.later(f))
+					storetest.Must(t, tt.later(f))
 				}
 				wantJobs(t, f.List(), tt.want...)
 				if s := f.Stats(); s.Delayed != 0 || s.Leased != 0 || s.Merged+s.Dropped == 0 {
@@ -282,7 +253,7 @@ func TestFIFOPopEndsWithContext(t *testing.T) {
 		if err := <-failed; !errors.Is(err, errWhy) {
 			t.Errorf("the error is %v", err)
 		}
-		must(t, f.Add(job{"a", 1}))
+		storetest.Must(t, f.Add(storetest.NewJob("a", 1)))
 		if _, err := f.Pop(ctx); !errors.Is(err, errWhy) {
 			t.Errorf("the error is %v", err)
 		}
@@ -294,15 +265,15 @@ func TestFIFOClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFIFO(t)
 		start := time.Now()
-		must(t, f.Add(job{"a", 1}), f.Add(job{"b", 1}), f.Add(job{"c", 1}))
+		storetest.Must(t, f.Add(storetest.NewJob("a", 1)), f.Add(storetest.NewJob("b", 1)), f.Add(storetest.NewJob("c", 1)))
 		pop(t, f).Retry(time.Hour)
 		b := pop(t, f)
-		must(t, f.Add(job{"b", 2}))
+		storetest.Must(t, f.Add(storetest.NewJob("b", 2)))
 		f.Close()
 		f.Close()
 		_, err := f.Replace(nil)
-		for _, err := range []error{f.Add(job{"d", 1}), f.Update(job{"a", 2}), f.AddIfNotPresent(job{"a", 2}), err} {
-			if !errors.Is(err, store.ErrClosed) {
+		for _, err := range []error{f.Add(storetest.NewJob("d", 1)), f.Update(storetest.NewJob("a", 2)), f.AddIfNotPresent(storetest.NewJob("a", 2)), err} {
+			if !errors.Is(err, fifo.ErrClosed) {
 				t.Errorf("after Close: %v", err)
 			}
 		}
@@ -329,14 +300,14 @@ func TestFIFOClose(t *testing.T) {
 		}
 		b.Done()
 		for range 3 {
-			if err := <-ended; !errors.Is(err, store.ErrClosed) {
+			if err := <-ended; !errors.Is(err, fifo.ErrClosed) {
 				t.Errorf("at the end: %v", err)
 			}
 		}
 		if s := f.Stats(); s.Popped != 6 || s.Queued != 0 || time.Since(start) != 0 {
 			t.Errorf("stats %+v after %v", s, time.Since(start))
 		}
-		must(t, f.Delete(job{"a", 0}))
+		storetest.Must(t, f.Delete(storetest.NewJob("a", 0)))
 	})
 }
 
@@ -344,7 +315,7 @@ func TestFIFOClose(t *testing.T) {
 func TestFIFOLastDoneEndsPops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFIFO(t)
-		must(t, f.Add(job{"a", 1}))
+		storetest.Must(t, f.Add(storetest.NewJob("a", 1)))
 		l := pop(t, f)
 		f.Close()
 		ended := make(chan error)
@@ -357,7 +328,7 @@ func TestFIFOLastDoneEndsPops(t *testing.T) {
 		synctest.Wait()
 		l.Done()
 		for range 2 {
-			if err := <-ended; !errors.Is(err, store.ErrClosed) {
+			if err := <-ended; !errors.Is(err, fifo.ErrClosed) {
 				t.Errorf("the error is %v", err)
 			}
 		}
@@ -366,13 +337,13 @@ func TestFIFOLastDoneEndsPops(t *testing.T) {
 
 func TestFIFOHasSynced(t *testing.T) {
 	f := newFIFO(t)
-	must(t, f.Add(job{"z", 1}))
+	storetest.Must(t, f.Add(storetest.NewJob("z", 1)))
 	pop(t, f).Done()
 	if f.HasSynced() {
 		t.Error("synced without a pass")
 	}
-	_, err := f.Replace([]job{{"a", 1}, {"b", 1}, {"c", 1}})
-	must(t, err, f.Add(job{"a", 2}), f.Add(job{"later", 1}), f.Delete(job{"b", 1}))
+	_, err := f.Replace([]storetest.Job{storetest.NewJob("a", 1), storetest.NewJob("b", 1), storetest.NewJob("c", 1)})
+	storetest.Must(t, err, f.Add(storetest.NewJob("a", 2)), f.Add(storetest.NewJob("later", 1)), f.Delete(storetest.NewJob("b", 1)))
 	pop(t, f)
 	if f.HasSynced() {
 		t.Error("synced before c was handed out")
@@ -381,14 +352,14 @@ func TestFIFOHasSynced(t *testing.T) {
 	if !f.HasSynced() {
 		t.Error("not synced")
 	}
-	_, err = f.Replace([]job{{"a", 3}})
-	must(t, err)
+	_, err = f.Replace([]storetest.Job{storetest.NewJob("a", 3)})
+	storetest.Must(t, err)
 	if !f.HasSynced() {
 		t.Error("no longer synced")
 	}
 	empty := newFIFO(t)
 	_, err = empty.Replace(nil)
-	if must(t, err); !empty.HasSynced() {
+	if storetest.Must(t, err); !empty.HasSynced() {
 		t.Error("not synced after an empty Replace")
 	}
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store
+package fifo
 
 import (
 	"context"
@@ -11,12 +11,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/apiary-go/apiary/store"
 )
 
-func nameKey(name string) (Key, error) { return Key{Name: name}, nil }
+func nameKey(name string) (store.Key, error) { return store.Key{Name: name}, nil }
 
 func newNames(t *testing.T) *FIFO[string] {
-	f, err := NewFIFO(nameKey)
+	f, err := New(nameKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,9 +136,9 @@ func TestFIFOWakesOne(t *testing.T) {
 		}
 		synctest.Wait()
 		f.mu.Lock()
-		f.put(Meta{Key: Key{Name: "a"}}, "a")
-		f.put(Meta{Key: Key{Name: "a"}}, "a")
-		f.put(Meta{Key: Key{Name: "b"}}, "b")
+		f.put(store.Meta{Key: store.Key{Name: "a"}}, "a")
+		f.put(store.Meta{Key: store.Key{Name: "a"}}, "a")
+		f.put(store.Meta{Key: store.Key{Name: "b"}}, "b")
 		if len(f.waiting) != 3 {
 			t.Errorf("%d still wait for 2 objects", len(f.waiting))
 		}
@@ -160,7 +162,7 @@ func TestFIFOWakingIsPassedOn(t *testing.T) {
 		synctest.Wait()
 		f.mu.Lock()
 		cancel() // decides what the select of the first does
-		f.put(Meta{Key: Key{Name: "a"}}, "a")
+		f.put(store.Meta{Key: store.Key{Name: "a"}}, "a")
 		f.mu.Unlock()
 		synctest.Wait()
 		if s := f.Stats(); s.Leased != 1 {

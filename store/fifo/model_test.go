@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store_test
+package fifo_test
 
 import (
 	"cmp"
 	"slices"
 	"time"
 
-	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/fifo"
+	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
 // fifoModel is what a FIFO must be like, said as simply as possible: everything
@@ -20,12 +21,12 @@ type fifoModel struct {
 	open   bool
 	whole  bool
 	closed bool
-	stats  store.FIFOStats
+	stats  fifo.Stats
 	nth    int
 }
 
 type fifoEntry struct {
-	job
+	storetest.Job
 	version string
 	pass    int       // in which it was added
 	due     time.Time // zero: not delayed
@@ -34,28 +35,28 @@ type fifoEntry struct {
 }
 
 type fifoLease struct {
-	store.Lease[job]
+	fifo.Lease[storetest.Job]
 	fifoEntry
 	over, gone bool
 }
 
 func (m *fifoModel) find(name string) int {
-	return slices.IndexFunc(m.queue, func(e fifoEntry) bool { return e.name == name })
+	return slices.IndexFunc(m.queue, func(e fifoEntry) bool { return e.Name == name })
 }
 
 func (m *fifoModel) lease(name string) *fifoLease {
 	for _, l := range m.leases {
-		if l.name == name && !l.over {
+		if l.Name == name && !l.over {
 			return l
 		}
 	}
 	return nil
 }
 
-func (m *fifoModel) add(j job, version string, replace bool) {
-	i := m.find(j.name)
+func (m *fifoModel) add(j storetest.Job, version string, replace bool) {
+	i := m.find(j.Name)
 	if i < 0 {
-		m.queue = append(m.queue, fifoEntry{job: j, version: version, pass: m.pass})
+		m.queue = append(m.queue, fifoEntry{Job: j, version: version, pass: m.pass})
 		return
 	}
 	m.stats.Merged++
@@ -63,7 +64,7 @@ func (m *fifoModel) add(j job, version string, replace bool) {
 		return
 	}
 	e := &m.queue[i]
-	e.job, e.version, e.pass = j, version, m.pass
+	e.Job, e.version, e.pass = j, version, m.pass
 	if !e.due.IsZero() {
 		m.arrive(i)
 	}
@@ -86,26 +87,26 @@ func (m *fifoModel) delete(name string) {
 	}
 }
 
-func (m *fifoModel) replace(jobs []job) (dropped []job) {
+func (m *fifoModel) replace(jobs []storetest.Job) (dropped []storetest.Job) {
 	isIn := func(name string) bool {
-		return slices.ContainsFunc(jobs, func(j job) bool { return j.name == name })
+		return slices.ContainsFunc(jobs, func(j storetest.Job) bool { return j.Name == name })
 	}
 	for _, j := range m.list() {
-		if !isIn(j.name) {
+		if !isIn(j.Name) {
 			dropped = append(dropped, j)
-			m.delete(j.name)
+			m.delete(j.Name)
 		}
 	}
 	for _, l := range m.leases {
-		l.gone = l.gone || !isIn(l.name)
+		l.gone = l.gone || !isIn(l.Name)
 	}
 	old := m.queue
 	m.queue = nil
 	for _, j := range jobs {
 		m.add(j, "", true)
-		if i := slices.IndexFunc(old, func(e fifoEntry) bool { return e.name == j.name }); i >= 0 {
+		if i := slices.IndexFunc(old, func(e fifoEntry) bool { return e.Name == j.Name }); i >= 0 {
 			m.stats.Merged++
-			m.queue[m.find(j.name)].initial = old[i].initial
+			m.queue[m.find(j.Name)].initial = old[i].initial
 			old = slices.Delete(old, i, i+1)
 		}
 	}
@@ -124,7 +125,7 @@ func (m *fifoModel) passed() {
 
 func (m *fifoModel) end(l *fifoLease) {
 	l.over = true
-	if i := m.find(l.name); i >= 0 {
+	if i := m.find(l.Name); i >= 0 {
 		m.arrive(i)
 	}
 }
@@ -133,7 +134,7 @@ func (m *fifoModel) retry(l *fifoLease, after time.Duration) {
 	switch {
 	case l.over:
 		return
-	case m.find(l.name) >= 0:
+	case m.find(l.Name) >= 0:
 		m.stats.Merged++
 		m.end(l)
 	case l.gone:
@@ -155,7 +156,7 @@ func (m *fifoModel) retry(l *fifoLease, after time.Duration) {
 func (m *fifoModel) arrivals() {
 	for _, e := range m.delayed() {
 		if m.closed || !e.due.After(time.Now()) {
-			m.arrive(m.find(e.name))
+			m.arrive(m.find(e.Name))
 		}
 	}
 }
@@ -173,26 +174,26 @@ func (m *fifoModel) delayed() []fifoEntry {
 
 // ready returns the first entry that can be handed out.
 func (m *fifoModel) ready() int {
-	return slices.IndexFunc(m.queue, func(e fifoEntry) bool { return e.due.IsZero() && m.lease(e.name) == nil })
+	return slices.IndexFunc(m.queue, func(e fifoEntry) bool { return e.due.IsZero() && m.lease(e.Name) == nil })
 }
 
-func (m *fifoModel) list() []job {
-	var ready, kept []job
+func (m *fifoModel) list() []storetest.Job {
+	var ready, kept []storetest.Job
 	for _, e := range m.queue {
-		if l := m.lease(e.name); e.due.IsZero() && l == nil {
-			ready = append(ready, e.job)
+		if l := m.lease(e.Name); e.due.IsZero() && l == nil {
+			ready = append(ready, e.Job)
 		} else if e.due.IsZero() {
-			kept = append(kept, e.job)
+			kept = append(kept, e.Job)
 		}
 	}
 	for _, e := range m.delayed() {
-		kept = append(kept, e.job)
+		kept = append(kept, e.Job)
 	}
 	return append(ready, kept...)
 }
 
 func (m *fifoModel) commit() {
-	for _, name := range jobNames {
+	for _, name := range storetest.JobNames {
 		i, l := m.find(name), m.lease(name)
 		if i >= 0 && m.queue[i].pass < m.pass || i < 0 && l != nil && l.pass < m.pass {
 			m.delete(name)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store_test
+package poller_test
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/internal/storetest"
+	"github.com/apiary-go/apiary/store/poller"
 )
 
 // pollRound is one poll of a history: the collection as it is then, and what goes
@@ -30,8 +32,8 @@ type pollRound struct {
 // pollHistory plays rounds to a Poller, each time that it polls. Everything runs on
 // one goroutine.
 type pollHistory struct {
-	*store.Store[job]
-	*store.Poller[job]
+	*store.Store[storetest.Job]
+	*poller.Poller[storetest.Job]
 	t        *rapid.T
 	rounds   []pollRound
 	polled   int
@@ -43,51 +45,51 @@ type pollHistory struct {
 }
 
 // get checks what became of the poll before, and plays the next one.
-func (h *pollHistory) get(ctx context.Context) (store.Enumerator[job], error) {
+func (h *pollHistory) get(ctx context.Context) (poller.Enumerator[storetest.Job], error) {
 	if h.now != nil {
 		h.check()
 	}
 	if h.polled == len(h.rounds) {
 		h.stop()
-		return store.Enumerator[job]{}, ctx.Err()
+		return poller.Enumerator[storetest.Job]{}, ctx.Err()
 	}
 	h.now = &h.rounds[h.polled]
 	h.polled++
 	h.broken = h.now.get
 	if h.now.get {
-		return store.Enumerator[job]{}, errJob
+		return poller.Enumerator[storetest.Job]{}, storetest.ErrJob
 	}
-	return store.Enumerator[job]{Version: h.now.version, Objects: h.objects}, nil
+	return poller.Enumerator[storetest.Job]{Version: h.now.version, Objects: h.objects}, nil
 }
 
-func (h *pollHistory) objects(yield func(job, error) bool) {
+func (h *pollHistory) objects(yield func(storetest.Job, error) bool) {
 	n := 0
 	for name, state := range h.now.jobs {
 		if n == h.now.after {
 			break
 		}
-		if n++; !yield(job{name, state}, nil) {
+		if n++; !yield(storetest.NewJob(name, state), nil) {
 			return
 		}
 	}
 	if h.now.after >= 0 {
 		h.broken = true
-		yield(job{}, errJob)
+		yield(storetest.Job{}, storetest.ErrJob)
 	}
 }
 
 // Apply fails at times.
-func (h *pollHistory) Apply(ctx context.Context, meta store.Meta, j job) error {
+func (h *pollHistory) Apply(ctx context.Context, meta store.Meta, j storetest.Job) error {
 	if h.now.sink == 0 {
 		h.broken = true
-		return errJob
+		return storetest.ErrJob
 	}
 	h.now.sink--
 	return h.Store.Apply(ctx, meta, j)
 }
 
 // change checks that each change is one, and is told once.
-func (h *pollHistory) change(c store.Change[job]) {
+func (h *pollHistory) change(c store.Change[storetest.Job]) {
 	name := c.Meta.Key.Name
 	state, there := h.now.jobs[name]
 	switch {
@@ -96,10 +98,10 @@ func (h *pollHistory) change(c store.Change[job]) {
 			h.t.Fatalf("deleted %s in round %+v", name, *h.now)
 		}
 		delete(h.told, name)
-	case h.told[name] == c.New.n || c.New.n != state:
+	case h.told[name] == c.New.N || c.New.N != state:
 		h.t.Fatalf("%s %v in round %+v, after %d was told", c.Kind, c.New, *h.now, h.told[name])
 	default:
-		h.told[name] = c.New.n
+		h.told[name] = c.New.N
 	}
 }
 
@@ -117,7 +119,7 @@ func (h *pollHistory) check() {
 	}
 	states := map[string]int{}
 	for _, j := range h.List() {
-		states[j.name] = j.n
+		states[j.Name] = j.N
 	}
 	if !maps.Equal(states, h.told) {
 		h.t.Fatalf("the store has %v, and told %v", states, h.told)
@@ -143,10 +145,10 @@ func playPolls(t *rapid.T) {
 	defer cancel()
 	h := &pollHistory{t: t, rounds: drawRounds(t), told: map[string]int{}, stop: cancel}
 	var err error
-	if h.Store, err = store.New(store.Config[job]{OnChange: h.change}); err != nil {
+	if h.Store, err = store.New(store.Config[storetest.Job]{OnChange: h.change}); err != nil {
 		t.Fatal(err)
 	}
-	if h.Poller, err = store.NewPoller(store.PollerConfig[job]{Get: h.get, Key: jobKey, Sink: h}); err != nil {
+	if h.Poller, err = poller.New(poller.Config[storetest.Job]{Get: h.get, Key: storetest.JobKey, Sink: h}); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.Run(ctx); !errors.Is(err, context.Canceled) || h.polled != len(h.rounds) {
@@ -162,7 +164,7 @@ func drawRounds(t *rapid.T) []pollRound {
 	jobs := map[string]int{}
 	for i := range rounds {
 		for range rapid.IntRange(0, 2).Draw(t, "changes") {
-			name := rapid.SampledFrom(jobNames).Draw(t, "name")
+			name := rapid.SampledFrom(storetest.JobNames).Draw(t, "name")
 			if state := rapid.IntRange(0, 3).Draw(t, "state"); state == 0 {
 				delete(jobs, name)
 			} else {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package store
+// Package poller drives a [store.Sink] by polling: it gets the whole state of a collection
+// again and again, and the sink receives what changed. It is for sources without a watch.
+package poller
 
 import (
 	"context"
@@ -12,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // GetFunc gets the present state of a collection. It, and the iterator that it
@@ -29,7 +33,7 @@ type Enumerator[T any] struct {
 	// Objects yields each object once, with a nil error. An error ends the poll,
 	// which then has failed: what was not yielded is not taken for gone. The
 	// iterator is run once, at most. It is not run, and may be nil, if the version
-	// is the one that the sink is at: see [PollerInfo].
+	// is the one that the sink is at: see [Info].
 	//
 	// Objects are handed over to the sink.
 	Objects iter.Seq2[T, error]
@@ -46,20 +50,20 @@ func Enumerate[T any](version string, objs []T) Enumerator[T] {
 	}}
 }
 
-// PollerConfig configures a [Poller]. Get and Sink are required; the zero value of
+// Config configures a [Poller]. Get and Sink are required; the zero value of
 // everything else is a useful default.
-type PollerConfig[T any] struct {
+type Config[T any] struct {
 	// Name stands in errors. Default: the name of T.
 	Name string
 
 	// Get is what is polled.
 	Get GetFunc[T]
 
-	// Key tells the key of an object. Default: [MetaNamespaceKeyFunc].
-	Key KeyFunc[T]
+	// Key tells the key of an object. Default: [store.MetaNamespaceKeyFunc].
+	Key store.KeyFunc[T]
 
-	// Sink is told what Get got, such as a [Store] or the sink of a [FIFO].
-	Sink Sink[T]
+	// Sink is told what Get got, such as a [store.Store] or the sink of a [fifo.FIFO].
+	Sink store.Sink[T]
 
 	// Period is the pause between polls, from the end of one to the start of the
 	// next. Default 30 s.
@@ -82,13 +86,13 @@ type PollerConfig[T any] struct {
 
 	// OnError is told of each failure, before the pause. It is called by the
 	// goroutine that runs the Poller, with no lock held. Default: failures are only
-	// to be seen in [PollerInfo].
+	// to be seen in [Info].
 	OnError func(error)
 }
 
-// PollerInfo describes a [Poller] at some moment. Counters count from its
+// Info describes a [Poller] at some moment. Counters count from its
 // construction.
-type PollerInfo struct {
+type Info struct {
 	Name string
 
 	// Version is that of the state that the sink accepted. It is empty from the
@@ -113,58 +117,58 @@ type PollerInfo struct {
 }
 
 // Poller keeps a sink in step with what a function gets, for what cannot be
-// watched. Each poll is a pass: a [Sink] is told of what is gone at the end of the
+// watched. Each poll is a pass: a [store.Sink] is told of what is gone at the end of the
 // pass, and not at all if the poll failed midway.
 //
 //   - The first poll is made at once, the next one Period after the end of it.
 //   - A state whose version the sink is at is not told at all. Of any other, the
 //     sink is asked for each object whether it holds it, and is not told those that
-//     are unchanged. An object without a resource version gets the [ContentVersion]
+//     are unchanged. An object without a resource version gets the [store.ContentVersion]
 //     as its version for that, so what does not show in its JSON does not count.
 //   - A poll fails if Get does or takes too long, or if the sink does, if an object
 //     has no key, or if two have the same. Then nothing is taken for gone, and the
 //     next poll is made after a backoff.
-//   - [ErrResync] and [FullError] of the sink are no failures. The next poll is made
+//   - [store.ErrResync] and [store.FullError] of the sink are no failures. The next poll is made
 //     at once, after a FullError when Drained is closed, and becomes a pass. If the
 //     sink does the same again the backoff comes before it.
 //
-// A sink that is told everything in each pass, as that of a [FIFO] is, is told
+// A sink that is told everything in each pass, as that of a [fifo.FIFO] is, is told
 // everything in each poll, but for those with an equal version.
 type Poller[T any] struct {
-	cfg       PollerConfig[T]
+	cfg       Config[T]
 	asked     chan struct{}
 	started   atomic.Bool
 	detecting func(run func()) // of DetectMutations
 
 	mu   sync.Mutex
-	info PollerInfo
+	info Info
 }
 
-// NewPoller returns a Poller that does nothing until Run. It fails if the Get or
+// New returns a Poller that does nothing until Run. It fails if the Get or
 // the Sink is missing, or a setting makes no sense.
-func NewPoller[T any](cfg PollerConfig[T]) (*Poller[T], error) {
+func New[T any](cfg Config[T]) (*Poller[T], error) {
 	if cfg.Name == "" {
 		cfg.Name = reflect.TypeFor[T]().String()
 	}
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("poller of %s: %w", cfg.Name, err)
 	}
-	p := &Poller[T]{asked: make(chan struct{}, 1), info: PollerInfo{Name: cfg.Name}}
-	cfg.Sink, p.detecting = DetectMutations(cfg.Name, cfg.Sink)
+	p := &Poller[T]{asked: make(chan struct{}, 1), info: Info{Name: cfg.Name}}
+	cfg.Sink, p.detecting = store.DetectMutations(cfg.Name, cfg.Sink)
 	p.cfg = cfg
 	return p, nil
 }
 
 // complete checks the configuration and fills in the defaults.
-func (c *PollerConfig[T]) complete() error {
+func (c *Config[T]) complete() error {
 	if c.Get == nil {
-		return errors.New("PollerConfig.Get is nil: give the function that is to be polled")
+		return errors.New("Config.Get is nil: give the function that is to be polled")
 	}
 	if c.Sink == nil {
-		return errors.New("PollerConfig.Sink is nil: give what is to be told, for example a Store")
+		return errors.New("Config.Sink is nil: give what is to be told, for example a Store")
 	}
 	if c.Key == nil {
-		c.Key = MetaNamespaceKeyFunc[T]
+		c.Key = store.MetaNamespaceKeyFunc[T]
 	}
 	for _, d := range []struct {
 		name  string
@@ -176,14 +180,14 @@ func (c *PollerConfig[T]) complete() error {
 		{"MaxBackoff", &c.MaxBackoff, max(c.Period, time.Minute)},
 	} {
 		if *d.value < 0 {
-			return fmt.Errorf("PollerConfig.%s is %v: give a positive duration, or 0 for the default of %v", d.name, *d.value, d.def)
+			return fmt.Errorf("Config.%s is %v: give a positive duration, or 0 for the default of %v", d.name, *d.value, d.def)
 		}
 		if *d.value == 0 {
 			*d.value = d.def
 		}
 	}
 	if c.Jitter != c.Jitter || c.Jitter > 100 {
-		return fmt.Errorf("PollerConfig.Jitter is %v: give a share of the pause, such as 0.5, or a negative one for none", c.Jitter)
+		return fmt.Errorf("Config.Jitter is %v: give a share of the pause, such as 0.5, or a negative one for none", c.Jitter)
 	}
 	switch {
 	case c.Jitter == 0:
@@ -206,13 +210,13 @@ func (p *Poller[T]) Poll() {
 }
 
 // Info says how the Poller is doing. It may be called from anywhere at any time.
-func (p *Poller[T]) Info() PollerInfo {
+func (p *Poller[T]) Info() Info {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.info
 }
 
-func (p *Poller[T]) update(change func(*PollerInfo)) {
+func (p *Poller[T]) update(change func(*Info)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change(&p.info)
