@@ -55,8 +55,9 @@ var rooms = map[string][]string{
 	"store/fifo":               {"store"},
 	"store/poller":             {"store"},
 	"store/internal/storetest": {"store"},
+	"store/cacheview":          {"store"},
 
-	"informer":               {"store", "informer/internal/wire"},
+	"informer":               {"store", "store/cacheview", "informer/internal/wire"},
 	"informer/internal/wire": nil,
 
 	"resource":              {"store/...", "informer/..."},
@@ -69,11 +70,12 @@ var rooms = map[string][]string{
 // testsImport lists what the tests of a room import besides. They are in a package of
 // their own there (informer_test), so that no import goes in a circle.
 var testsImport = map[string][]string{
-	"store":        {"store/internal/storetest"},
-	"store/fifo":   {"store/internal/storetest"},
-	"store/poller": {"store/internal/storetest"},
-	"informer":     {"store/fifo", "store/poller"},
-	"resource":     {"resource/resourcetest"},
+	"store":           {"store/internal/storetest"},
+	"store/fifo":      {"store/internal/storetest"},
+	"store/poller":    {"store/internal/storetest"},
+	"store/cacheview": nil,
+	"informer":        {"store/fifo", "store/poller"},
+	"resource":        {"resource/resourcetest"},
 }
 
 // TestRooms fails on an import that does not stand above: imports point down only.

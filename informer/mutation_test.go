@@ -18,6 +18,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/cacheview"
 	"github.com/apiary-go/apiary/store/fifo"
 	"github.com/apiary-go/apiary/store/poller"
 )
@@ -61,7 +62,7 @@ var keepers = map[string]struct {
 	}, true},
 	"CacheIndexer": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
 		x, _ := store.NewIndexer(store.MetaNamespaceKeyFunc[object], nil)
-		indexer := informer.CacheIndexer(x)
+		indexer := cacheview.CacheIndexer(x)
 		r, err := informer.NewNamedReflector[object]("", lw, indexer)
 		time.AfterFunc(time.Second, func() { use(indexer.List()[0]) })
 		running(t, r, err, ctx)

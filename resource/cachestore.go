@@ -9,15 +9,15 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/cacheview"
 )
 
 // cacheStore is a Store as client-go knows it.
-type cacheStore[T runtime.Object] struct{ informer.CacheReader[T] }
+type cacheStore[T runtime.Object] struct{ cacheview.CacheReader[T] }
 
 func newCacheStore[T runtime.Object](view storeView[T]) cache.Indexer {
-	return cacheStore[T]{informer.NewCacheReader(readable[T]{view}, store.MetaNamespaceKeyFunc[T])}
+	return cacheStore[T]{cacheview.NewCacheReader(readable[T]{view}, store.MetaNamespaceKeyFunc[T])}
 }
 
 // The writing methods of cache.Indexer fail.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/cacheview"
 )
 
 // New makes a resource of what lw lists and watches, and appends its hook to lc.
@@ -106,7 +107,7 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 	var err error
 	r.store, err = store.New(store.Config[T]{
 		Name:     o.name,
-		Indexers: informer.TypedIndexers[T](o.indexers),
+		Indexers: cacheview.TypedIndexers[T](o.indexers),
 		OnChange: r.hub.change,
 		OnIndexError: func(err error) {
 			o.log.Error("Index function failed, the object is missing from the index",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package cacheview_test
 
 import (
 	"errors"
@@ -17,8 +17,8 @@ import (
 	listers "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/cacheview"
 )
 
 func newIndexer(t testing.TB) *store.Indexer[*corev1.Pod] {
@@ -174,7 +174,7 @@ func TestCacheIndexerConforms(t *testing.T) {
 		replace("6"),
 	}
 	theirs := cache.NewIndexer(cache.DeletionHandlingMetaNamespaceKeyFunc, ixIndexers)
-	ours := informer.CacheIndexer(newIndexer(t))
+	ours := cacheview.CacheIndexer(newIndexer(t))
 	if err := ours.AddIndexers(ixIndexers); err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestCacheIndexerConforms(t *testing.T) {
 // TestCacheIndexerDiffers has what ours does otherwise than client-go's.
 func TestCacheIndexerDiffers(t *testing.T) {
 	x := newIndexer(t)
-	c := informer.CacheIndexer(x)
+	c := cacheview.CacheIndexer(x)
 	var keyErr cache.KeyError
 	for name, err := range map[string]error{
 		"without a name":      c.Add(ixPod("", "")),
@@ -238,7 +238,7 @@ func TestCacheIndexerDiffers(t *testing.T) {
 
 // TestCacheIndexerLister has a lister of client-go read an indexer of ours.
 func TestCacheIndexerLister(t *testing.T) {
-	c := informer.CacheIndexer(newIndexer(t))
+	c := cacheview.CacheIndexer(newIndexer(t))
 	if err := c.AddIndexers(cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}); err != nil {
 		t.Fatal(err)
 	}

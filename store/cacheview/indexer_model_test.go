@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package cacheview_test
 
 import (
 	"context"
@@ -19,8 +19,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"pgregory.net/rapid"
 
-	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/store/cacheview"
 )
 
 // TestCacheIndexerModel does the same at random to an indexer of client-go and to
@@ -30,7 +30,7 @@ func TestCacheIndexerModel(t *testing.T) {
 	node := rapid.SampledFrom([]string{"", "n1", "n2"})
 	rapid.Check(t, func(rt *rapid.T) {
 		theirs := cache.NewIndexer(cache.DeletionHandlingMetaNamespaceKeyFunc, cache.Indexers{})
-		ours := informer.CacheIndexer(newIndexer(t))
+		ours := cacheview.CacheIndexer(newIndexer(t))
 		version := 0
 		draw := func(rt *rapid.T) *corev1.Pod {
 			version++
@@ -94,7 +94,7 @@ func TestCacheIndexerReflector(t *testing.T) {
 			},
 			WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return w, nil },
 		}
-		c := informer.CacheIndexer(x)
+		c := cacheview.CacheIndexer(x)
 		_ = c.Add(ixPod("a/old@1", ""))
 		r := cache.NewReflector(cache.ToListWatcherWithWatchListSemantics(lw, noWatchList{}), &corev1.Pod{}, c, 0)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -131,7 +131,7 @@ func ExampleCacheIndexer() {
 		fmt.Println(err)
 		return
 	}
-	indexer := informer.CacheIndexer(pods)
+	indexer := cacheview.CacheIndexer(pods)
 	_ = indexer.Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", ResourceVersion: "5"}})
 
 	web, err := listers.NewPodLister(indexer).Pods("default").List(labels.Everything())

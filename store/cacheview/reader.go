@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer
+// Package cacheview shows a store of ours as client-go knows stores: [CacheIndexer] is a
+// cache.Indexer on which client-go's listers and informers work, [CacheReader] the part
+// of it that reads.
+package cacheview
 
 import (
 	"errors"
