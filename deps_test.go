@@ -57,8 +57,9 @@ var rooms = map[string][]string{
 	"store/internal/storetest": {"store"},
 	"store/cacheview":          {"store"},
 
-	"informer":               {"store", "store/cacheview", "informer/internal/wire"},
-	"informer/internal/wire": nil,
+	"informer":                       {"store", "store/cacheview", "informer/internal/wire"},
+	"informer/internal/wire":         nil,
+	"informer/internal/informertest": {"store", "informer"},
 
 	"resource":              {"store/...", "informer/..."},
 	"resource/resourcetest": {"store/...", "informer/...", "resource"},
@@ -74,7 +75,7 @@ var testsImport = map[string][]string{
 	"store/fifo":      {"store/internal/storetest"},
 	"store/poller":    {"store/internal/storetest"},
 	"store/cacheview": nil,
-	"informer":        {"store/fifo", "store/poller"},
+	"informer":        {"store/cacheview", "store/fifo", "store/poller", "informer/internal/informertest"},
 	"resource":        {"resource/resourcetest"},
 }
 

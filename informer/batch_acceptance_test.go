@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // The acceptance checks of a Batcher, by number.
@@ -140,7 +141,7 @@ stop 1m`)
 // after that is refused.
 func TestBatchAcceptance05Stop(t *testing.T) {
 	const script = "list rv=100 a@1\nwatch\n  after 10s\n  ~a@101\n"
-	slow := func(cfg *informer.BatcherConfig[object]) {
+	slow := func(cfg *informer.BatcherConfig[informertest.Object]) {
 		cfg.Merger.Quiet, cfg.Merger.MaxDelay = time.Hour, time.Hour
 	}
 	p := playBatches(t, script+"stop 15s", slow)
@@ -162,16 +163,16 @@ func TestBatchAcceptance05Stop(t *testing.T) {
 	}
 
 	synctest.Test(t, func(t *testing.T) {
-		m, err := informer.NewEventMerger("m", informer.MergerConfig[object]{},
-			func(context.Context, informer.Batch[object]) error { return nil })
+		m, err := informer.NewEventMerger("m", informer.MergerConfig[informertest.Object]{},
+			func(context.Context, informer.Batch[informertest.Object]) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		_ = m.Run(ctx)
-		obj := parseObject("a@1")
-		if err := m.Add(t.Context(), watch.Added, metaOf(obj), obj); !errors.Is(err, informer.ErrMergerStopped) {
+		obj := informertest.ParseObject("a@1")
+		if err := m.Add(t.Context(), watch.Added, informertest.MetaOf(obj), obj); !errors.Is(err, informer.ErrMergerStopped) {
 			t.Errorf("Add after the stop: %v", err)
 		}
 		if err := m.Flush(t.Context()); !errors.Is(err, informer.ErrMergerStopped) {
@@ -212,7 +213,7 @@ func TestBatchAcceptance06Merging(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var got []string
-			m, err := informer.NewEventMerger("m", informer.MergerConfig[object]{}, func(_ context.Context, b informer.Batch[object]) error {
+			m, err := informer.NewEventMerger("m", informer.MergerConfig[informertest.Object]{}, func(_ context.Context, b informer.Batch[informertest.Object]) error {
 				got = append(got, strings.TrimSuffix(describeBatch(b), " to "))
 				return nil
 			})
@@ -226,8 +227,8 @@ func TestBatchAcceptance06Merging(t *testing.T) {
 				got = nil
 				for _, w := range strings.Fields(words) {
 					kinds := map[byte]watch.EventType{'+': watch.Added, '~': watch.Modified, '-': watch.Deleted}
-					obj := parseObject(w[1:])
-					if err := m.Add(ctx, kinds[w[0]], metaOf(obj), obj); err != nil {
+					obj := informertest.ParseObject(w[1:])
+					if err := m.Add(ctx, kinds[w[0]], informertest.MetaOf(obj), obj); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -247,13 +248,13 @@ func TestBatchAcceptance06Merging(t *testing.T) {
 func TestBatchAcceptance07Pages(t *testing.T) {
 	const n = 100_000
 	synctest.Test(t, func(t *testing.T) {
-		server := &bulkServer{n: n}
+		server := &informertest.BulkServer{N: n}
 		c := &countingConsumer{server: server}
-		b, err := informer.NewBatcher("bulk", informer.BatcherConfig[object]{ListerWatcher: server, Consumer: c})
+		b, err := informer.NewBatcher("bulk", informer.BatcherConfig[informertest.Object]{ListerWatcher: server, Consumer: c})
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.before = heapInUse()
+		c.before = informertest.HeapInUse()
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = b.Run(ctx) })
@@ -288,7 +289,7 @@ stop 10s`)
 
 // countingConsumer counts, and looks at the heap in the middle.
 type countingConsumer struct {
-	server      *bulkServer
+	server      *informertest.BulkServer
 	before      uint64
 	grown       int64
 	objects     int
@@ -296,18 +297,20 @@ type countingConsumer struct {
 }
 
 func (c *countingConsumer) BeginSnapshot(context.Context, informer.Snapshot) error { return nil }
-func (c *countingConsumer) SnapshotPage(_ context.Context, _ informer.Snapshot, page []informer.Object[object]) error {
+func (c *countingConsumer) SnapshotPage(_ context.Context, _ informer.Snapshot, page []informer.Object[informertest.Object]) error {
 	if c.objects == 0 {
-		c.firstPageAt = c.server.pages.Load()
+		c.firstPageAt = c.server.Pages.Load()
 	}
-	if c.objects += len(page); c.objects > c.server.n-1000 && c.grown == 0 {
-		c.grown = int64(heapInUse()) - int64(c.before)
+	if c.objects += len(page); c.objects > c.server.N-1000 && c.grown == 0 {
+		c.grown = int64(informertest.HeapInUse()) - int64(c.before)
 	}
 	return nil
 }
-func (c *countingConsumer) EndSnapshot(context.Context, informer.Snapshot) error  { return nil }
-func (c *countingConsumer) AbortSnapshot(informer.Snapshot, error)                {}
-func (c *countingConsumer) OnBatch(context.Context, informer.Batch[object]) error { return nil }
+func (c *countingConsumer) EndSnapshot(context.Context, informer.Snapshot) error { return nil }
+func (c *countingConsumer) AbortSnapshot(informer.Snapshot, error)               {}
+func (c *countingConsumer) OnBatch(context.Context, informer.Batch[informertest.Object]) error {
+	return nil
+}
 
 // A slow consumer is called one call at a time, with batches that are bounded; what
 // is pending is bounded by the keys, and by MaxPending.
@@ -318,7 +321,7 @@ func TestBatchAcceptance08SlowConsumer(t *testing.T) {
 		fmt.Fprintf(&script, "  ~k%d@%d\n", i%10, 101+i)
 	}
 	script.WriteString("consumer slow 10s batch\nstop 30s")
-	p := playBatches(t, script.String(), func(cfg *informer.BatcherConfig[object]) {
+	p := playBatches(t, script.String(), func(cfg *informer.BatcherConfig[informertest.Object]) {
 		cfg.Merger.MaxItems, cfg.Merger.MaxPending = 4, 12
 	})
 	for _, call := range p.calls[3:] {
@@ -364,11 +367,11 @@ func TestBatchAcceptance09Cancel(t *testing.T) {
 func TestBatchAcceptance10Concurrent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 400
-		server := &bulkServer{n: n}
+		server := &informertest.BulkServer{N: n}
 		consumer := &countingConsumer{server: server}
-		b, err := informer.NewBatcher("bulk", informer.BatcherConfig[object]{
+		b, err := informer.NewBatcher("bulk", informer.BatcherConfig[informertest.Object]{
 			ListerWatcher: server, Consumer: consumer, PageSize: 20, MinSnapshotInterval: time.Second,
-			Merger: informer.MergerConfig[object]{MaxItems: 7, MaxPending: 50, Quiet: time.Millisecond},
+			Merger: informer.MergerConfig[informertest.Object]{MaxItems: 7, MaxPending: 50, Quiet: time.Millisecond},
 		})
 		if err != nil {
 			t.Fatal(err)

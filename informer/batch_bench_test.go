@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -29,7 +30,7 @@ func BenchmarkMerging(b *testing.B) {
 		objects[i].Namespace, objects[i].Name = fmt.Sprintf("namespace-%02d", i%50), fmt.Sprintf("a-name-of-some-length-%09d", i)
 		objects[i].UID = types.UID(fmt.Sprintf("0f8fad5b-d9cb-469f-a165-%012d", i))
 	}
-	add := func(m *informer.EventMerger[object]) {
+	add := func(m *informer.EventMerger[informertest.Object]) {
 		for i := range changes {
 			obj := &objects[i%keys]
 			meta := store.Meta{Key: store.Key{Name: obj.Name, Namespace: obj.Namespace}, UID: obj.UID, Version: strconv.Itoa(i + 1)}
@@ -38,11 +39,11 @@ func BenchmarkMerging(b *testing.B) {
 			}
 		}
 	}
-	cfg := informer.MergerConfig[object]{MaxPending: keys, SizeOf: func(object) int { return 1 }}
+	cfg := informer.MergerConfig[informertest.Object]{MaxPending: keys, SizeOf: func(informertest.Object) int { return 1 }}
 	b.Run("delivered", func(b *testing.B) {
 		told := 0
 		for b.Loop() {
-			m, err := informer.NewEventMerger("bench", cfg, func(_ context.Context, batch informer.Batch[object]) error {
+			m, err := informer.NewEventMerger("bench", cfg, func(_ context.Context, batch informer.Batch[informertest.Object]) error {
 				told += len(batch.Changes)
 				return nil
 			})
@@ -67,13 +68,13 @@ func BenchmarkMerging(b *testing.B) {
 		held.Quiet, held.MaxDelay, held.MaxItems = time.Hour, time.Hour, 2*keys
 		var bytes float64
 		for b.Loop() {
-			m, err := informer.NewEventMerger("bench", held, func(context.Context, informer.Batch[object]) error { return nil })
+			m, err := informer.NewEventMerger("bench", held, func(context.Context, informer.Batch[informertest.Object]) error { return nil })
 			if err != nil {
 				b.Fatal(err)
 			}
-			before := heapInUse()
+			before := informertest.HeapInUse()
 			add(m)
-			bytes += float64(heapInUse()-before) / keys
+			bytes += float64(informertest.HeapInUse()-before) / keys
 			if s := m.Stats(); s.Pending != keys {
 				b.Fatalf("%+v", s)
 			}

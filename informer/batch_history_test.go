@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -23,7 +24,7 @@ import (
 // service that fails, hangs, loses answers, and restarts empty. The rules are checked
 // at every call, see remote.
 func TestBatchHistory(t *testing.T) {
-	playRounds(t, batchRound,
+	informertest.PlayRounds(t, batchRound,
 		"added", "modified", "replaced", "deleted", "snapshot", "aborted", "failed", "failed after applying", "restarted empty", "tried again")
 }
 
@@ -31,7 +32,7 @@ func TestBatchHistory(t *testing.T) {
 // they come, or all at its end.
 type remote struct {
 	t       *testing.T
-	m       *model
+	m       *informertest.Model
 	counts  map[string]int
 	staged  bool
 	streams bool
@@ -40,11 +41,11 @@ type remote struct {
 	rng      *rand.Rand
 	chaos    bool
 	busy     bool
-	rows     state
+	rows     informertest.State
 	empty    bool             // restarted, and had no snapshot since
 	accepted map[string]int64 // the version that it accepted last
 	within   bool             // a snapshot
-	stage    state
+	stage    informertest.State
 	epoch    uint64
 }
 
@@ -73,7 +74,7 @@ func (r *remote) call(ctx context.Context, what string, f func() error) error {
 	}
 	if r.chaos && r.rng.IntN(40) == 0 {
 		r.counts["restarted empty"]++
-		r.rows, r.stage, r.accepted, r.empty = state{}, state{}, map[string]int64{}, true
+		r.rows, r.stage, r.accepted, r.empty = informertest.State{}, informertest.State{}, map[string]int64{}, true
 		if r.within {
 			return errors.New("it restarts")
 		}
@@ -94,19 +95,19 @@ func (r *remote) call(ctx context.Context, what string, f func() error) error {
 
 func (r *remote) BeginSnapshot(ctx context.Context, s informer.Snapshot) error {
 	return r.call(ctx, "begin", func() error {
-		r.within, r.stage = true, state{}
+		r.within, r.stage = true, informertest.State{}
 		return nil
 	})
 }
 
-func (r *remote) SnapshotPage(ctx context.Context, s informer.Snapshot, page []informer.Object[object]) error {
+func (r *remote) SnapshotPage(ctx context.Context, s informer.Snapshot, page []informer.Object[informertest.Object]) error {
 	return r.call(ctx, "page", func() error {
 		for _, obj := range page {
 			r.check("page", obj)
-			r.stage[obj.Key.Name] = rowOf(obj.Meta)
+			r.stage[obj.Key.Name] = informertest.RowOf(obj.Meta)
 			if !r.staged {
-				r.rows[obj.Key.Name] = rowOf(obj.Meta)
-				r.accepted[obj.Key.Name] = parseVersion(obj.Version)
+				r.rows[obj.Key.Name] = informertest.RowOf(obj.Meta)
+				r.accepted[obj.Key.Name] = informertest.ParseVersion(obj.Version)
 			}
 		}
 		return nil
@@ -116,12 +117,12 @@ func (r *remote) SnapshotPage(ctx context.Context, s informer.Snapshot, page []i
 func (r *remote) EndSnapshot(ctx context.Context, s informer.Snapshot) error {
 	return r.call(ctx, "end", func() error {
 		r.counts["snapshot"]++
-		want, got := r.m.at(parseVersion(s.Version)), maps.Clone(r.stage)
+		want, got := r.m.At(informertest.ParseVersion(s.Version)), maps.Clone(r.stage)
 		maps.DeleteFunc(got, func(name, row string) bool {
 			// Deleted after it was told: that is in a batch.
 			_, v, _ := strings.Cut(row, "@")
 			_, alive := want[name]
-			return !alive && r.streams && r.m.deletedAfter(name, parseVersion(v))
+			return !alive && r.streams && r.m.DeletedAfter(name, informertest.ParseVersion(v))
 		})
 		if !maps.Equal(got, want) {
 			r.t.Errorf("snapshot at %s:\n%v\nthe server had\n%v", s.Version, r.stage, want)
@@ -129,7 +130,7 @@ func (r *remote) EndSnapshot(ctx context.Context, s informer.Snapshot) error {
 		r.rows, r.within, r.empty, r.epoch = maps.Clone(r.stage), false, false, s.Epoch
 		for name, row := range r.rows {
 			_, v, _ := strings.Cut(row, "@")
-			r.accepted[name] = parseVersion(v)
+			r.accepted[name] = informertest.ParseVersion(v)
 		}
 		return nil
 	})
@@ -141,7 +142,7 @@ func (r *remote) AbortSnapshot(informer.Snapshot, error) {
 	r.counts["aborted"]++
 }
 
-func (r *remote) OnBatch(ctx context.Context, batch informer.Batch[object]) error {
+func (r *remote) OnBatch(ctx context.Context, batch informer.Batch[informertest.Object]) error {
 	return r.call(ctx, "batch", func() error {
 		if r.empty {
 			return errEmpty
@@ -164,7 +165,7 @@ func (r *remote) OnBatch(ctx context.Context, batch informer.Batch[object]) erro
 			}
 			seen[name] = true
 			if c.Kind == informer.BatchDeleted {
-				_, now := r.m.now()
+				_, now := r.m.Now()
 				if is := now[name]; strings.HasPrefix(is, string(c.UID)+"@") {
 					r.t.Errorf("deleted %v, but it is alive as %s", c.Meta, is)
 				}
@@ -172,19 +173,19 @@ func (r *remote) OnBatch(ctx context.Context, batch informer.Batch[object]) erro
 				continue
 			}
 			r.check(c.Kind.String(), c.Object)
-			r.rows[name] = rowOf(c.Meta)
-			r.accepted[name] = parseVersion(c.Version)
+			r.rows[name] = informertest.RowOf(c.Meta)
+			r.accepted[name] = informertest.ParseVersion(c.Version)
 		}
 		return nil
 	})
 }
 
 // check checks that an object is of the server, and not older than what was accepted.
-func (r *remote) check(what string, obj informer.Object[object]) {
-	if obj.Meta != metaOf(obj.Object) || !r.m.was(obj.Meta) {
+func (r *remote) check(what string, obj informer.Object[informertest.Object]) {
+	if obj.Meta != informertest.MetaOf(obj.Object) || !r.m.Was(obj.Meta) {
 		r.t.Errorf("%s %v: there never was such an object", what, obj.Meta)
 	}
-	if v := parseVersion(obj.Version); v < r.accepted[obj.Key.Name] {
+	if v := informertest.ParseVersion(obj.Version); v < r.accepted[obj.Key.Name] {
 		r.t.Errorf("%s %v: accepted was version %d", what, obj.Meta, r.accepted[obj.Key.Name])
 	}
 }
@@ -192,19 +193,19 @@ func (r *remote) check(what string, obj informer.Object[object]) {
 func batchRound(t *testing.T, number uint64, counts map[string]int) {
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(number, 1))
-		m := newModel()
+		m := informertest.NewModel()
 		for range rng.IntN(20) {
-			m.mutate(rng)
+			m.Mutate(rng)
 		}
-		client := &modelClient{m: m, rng: rand.New(rand.NewPCG(number, 2)), chaos: true, streams: rng.IntN(2) == 0}
+		client := &informertest.ModelClient{M: m, Rng: rand.New(rand.NewPCG(number, 2)), Chaos: true, Streams: rng.IntN(2) == 0}
 		r := &remote{
-			t: t, m: m, counts: counts, rng: rand.New(rand.NewPCG(number, 3)), chaos: true, staged: rng.IntN(2) == 0, streams: client.streams,
-			rows: state{}, accepted: map[string]int64{},
+			t: t, m: m, counts: counts, rng: rand.New(rand.NewPCG(number, 3)), chaos: true, staged: rng.IntN(2) == 0, streams: client.Streams,
+			rows: informertest.State{}, accepted: map[string]int64{},
 		}
-		b, err := informer.NewBatcher("remote", informer.BatcherConfig[object]{
+		b, err := informer.NewBatcher("remote", informer.BatcherConfig[informertest.Object]{
 			ListerWatcher: client, Consumer: r, PageSize: 1 + rng.Int64N(5), Lists: informer.ListMode(rng.IntN(3)),
-			ListBudget: budget(t, 1, 0), ErrorHandler: func(informer.ReflectorInfo, error) {},
-			Merger: informer.MergerConfig[object]{
+			ListBudget: informertest.Budget(t, 1, 0), ErrorHandler: func(informer.ReflectorInfo, error) {},
+			Merger: informer.MergerConfig[informertest.Object]{
 				MaxItems: 1 + rng.IntN(5), MaxPending: 1 + rng.IntN(12), ErrorHandler: func(error) {},
 				Quiet: time.Duration(rng.IntN(2000)) * time.Millisecond,
 			},
@@ -220,7 +221,7 @@ func batchRound(t *testing.T, number uint64, counts map[string]int) {
 			case 0:
 				time.Sleep(time.Duration(rng.IntN(100)) * time.Second)
 			case 1:
-				m.compact()
+				m.Compact()
 			case 2:
 				if rng.IntN(5) == 0 {
 					b.Resync(errors.New("asked"))
@@ -232,14 +233,14 @@ func batchRound(t *testing.T, number uint64, counts map[string]int) {
 				_ = b.Flush(soon)
 				end()
 			default:
-				m.mutate(rng)
+				m.Mutate(rng)
 			}
 		}
-		client.calm()
+		client.Calm()
 		r.mu.Lock()
 		r.chaos = false
 		r.mu.Unlock()
-		m.mutate(rng) // for a service that restarted empty to say so
+		m.Mutate(rng) // for a service that restarted empty to say so
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		if err := b.Flush(ctx); err != nil {
@@ -248,27 +249,15 @@ func batchRound(t *testing.T, number uint64, counts map[string]int) {
 		stats := b.Stats()
 		cancel()
 		wg.Wait()
-		version, want := m.now()
+		version, want := m.Now()
 		if !maps.Equal(r.rows, want) {
 			t.Errorf("the remote service has\n%v\nthe server has, at %d\n%v\n%+v", r.rows, version, want, stats)
 		}
 		if stats.Pending != 0 || stats.Accepted != len(want) || !stats.Synced {
 			t.Errorf("all is well, but %+v", stats)
 		}
-		if len(client.unlimited) > 0 {
-			t.Errorf("lists without a limit: %q", client.unlimited)
+		if len(client.Unlimited) > 0 {
+			t.Errorf("lists without a limit: %q", client.Unlimited)
 		}
 	})
-}
-
-// deletedAfter reports whether name was deleted after version.
-func (m *model) deletedAfter(name string, version int64) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, e := range m.events {
-		if e.version > version && e.name == name && e.kind == "DELETED" {
-			return true
-		}
-	}
-	return false
 }

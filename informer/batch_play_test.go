@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -30,7 +31,7 @@ type batchPlay struct {
 	errors   []error
 	stats    informer.BatcherStats
 	err      error // of Run
-	batcher  *informer.Batcher[object]
+	batcher  *informer.Batcher[informertest.Object]
 }
 
 func (p *batchPlay) want(t *testing.T, calls ...string) {
@@ -59,20 +60,20 @@ type scriptedConsumer struct {
 	busy  bool
 }
 
-func playBatches(t *testing.T, script string, adapt ...func(*informer.BatcherConfig[object])) *batchPlay {
+func playBatches(t *testing.T, script string, adapt ...func(*informer.BatcherConfig[informertest.Object])) *batchPlay {
 	t.Helper()
 	p := &batchPlay{}
 	synctest.Test(t, func(t *testing.T) {
 		c := &scriptedConsumer{play: p, start: time.Now()}
-		server := &scriptedServer{log: c.log, marker: true}
+		server := &informertest.ScriptedServer{Log: c.log, Marker: true}
 		failed := func(err error) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			p.errors = append(p.errors, err)
 		}
-		cfg := informer.BatcherConfig[object]{
-			ListerWatcher: server, Consumer: c, ListBudget: budget(t, 1, 0), Backoff: informer.Backoff{Jitter: -1},
-			Merger: informer.MergerConfig[object]{
+		cfg := informer.BatcherConfig[informertest.Object]{
+			ListerWatcher: server, Consumer: c, ListBudget: informertest.Budget(t, 1, 0), Backoff: informer.Backoff{Jitter: -1},
+			Merger: informer.MergerConfig[informertest.Object]{
 				Quiet: 100 * time.Millisecond, MaxDelay: time.Second, Backoff: informer.Backoff{Jitter: -1}, ErrorHandler: failed,
 			},
 			ErrorHandler: func(_ informer.ReflectorInfo, err error) { failed(err) },
@@ -81,17 +82,17 @@ func playBatches(t *testing.T, script string, adapt ...func(*informer.BatcherCon
 		for _, line := range strings.Split(script, "\n") {
 			words := strings.Fields(line)
 			switch {
-			case server.read(line):
+			case server.Read(line):
 			case words[0] == "stop":
-				stop = duration(words[1])
+				stop = informertest.Duration(words[1])
 			case words[0] == "page":
-				cfg.PageSize = number(words[1])
+				cfg.PageSize = informertest.Number(words[1])
 			case words[0] == "streamed":
-				cfg.Lists, server.marker = informer.ListStreamed, false
+				cfg.Lists, server.Marker = informer.ListStreamed, false
 			case words[0] == "consumer":
 				c.rules = append(c.rules, words[1:])
 			case words[0] == "resync":
-				time.AfterFunc(duration(words[1]), func() { p.batcher.Resync(errors.New("a user asks")) })
+				time.AfterFunc(informertest.Duration(words[1]), func() { p.batcher.Resync(errors.New("a user asks")) })
 			default:
 				t.Fatalf("cannot read %q", line)
 			}
@@ -155,7 +156,7 @@ func (c *scriptedConsumer) call(ctx context.Context, text string) (err error) {
 		case "slow":
 			c.mu.Unlock()
 			select {
-			case <-time.After(duration(words[1])):
+			case <-time.After(informertest.Duration(words[1])):
 			case <-ctx.Done():
 				err = context.Cause(ctx)
 			}
@@ -179,10 +180,10 @@ func (c *scriptedConsumer) BeginSnapshot(ctx context.Context, s informer.Snapsho
 	return c.call(ctx, fmt.Sprintf("begin %d %s", s.Epoch, s.Reason))
 }
 
-func (c *scriptedConsumer) SnapshotPage(ctx context.Context, _ informer.Snapshot, page []informer.Object[object]) error {
+func (c *scriptedConsumer) SnapshotPage(ctx context.Context, _ informer.Snapshot, page []informer.Object[informertest.Object]) error {
 	text := "page"
 	for _, obj := range page {
-		text += " " + stateOf(obj.Meta)
+		text += " " + informertest.StateOf(obj.Meta)
 	}
 	return c.call(ctx, text)
 }
@@ -195,24 +196,24 @@ func (c *scriptedConsumer) AbortSnapshot(s informer.Snapshot, _ error) {
 	_ = c.call(context.Background(), fmt.Sprintf("abort %d", s.Epoch))
 }
 
-func (c *scriptedConsumer) OnBatch(ctx context.Context, batch informer.Batch[object]) error {
+func (c *scriptedConsumer) OnBatch(ctx context.Context, batch informer.Batch[informertest.Object]) error {
 	return c.call(ctx, "batch "+describeBatch(batch))
 }
 
 // describeBatch renders a batch: +a@1 is added, ~a@1 modified, -a@1 deleted, and
 // a@1=b@2 replaced; then the version.
-func describeBatch(batch informer.Batch[object]) string {
+func describeBatch(batch informer.Batch[informertest.Object]) string {
 	var words []string
 	for _, c := range batch.Changes {
 		switch c.Kind {
 		case informer.BatchAdded:
-			words = append(words, "+"+stateOf(c.Meta))
+			words = append(words, "+"+informertest.StateOf(c.Meta))
 		case informer.BatchModified:
-			words = append(words, "~"+stateOf(c.Meta))
+			words = append(words, "~"+informertest.StateOf(c.Meta))
 		case informer.BatchReplaced:
-			words = append(words, stateOf(c.Old)+"="+stateOf(c.Meta))
+			words = append(words, informertest.StateOf(c.Old)+"="+informertest.StateOf(c.Meta))
 		case informer.BatchDeleted:
-			words = append(words, "-"+stateOf(c.Meta))
+			words = append(words, "-"+informertest.StateOf(c.Meta))
 		}
 	}
 	return strings.Join(append(words, "to", batch.Version), " ")

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -29,7 +30,7 @@ func TestListBudgetHistory(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			concurrent := 1 + rng.IntN(4)
 			c := newCrew(t, concurrent, time.Duration(rng.IntN(3))*time.Second)
-			var reflectors []*informer.Reflector[object]
+			var reflectors []*informer.Reflector[informertest.Object]
 			for i := range 15 {
 				own := rand.New(rand.NewPCG(seed, uint64(i)))
 				ctx, cancel := context.WithCancel(c.ctx)
@@ -39,10 +40,10 @@ func TestListBudgetHistory(t *testing.T) {
 					if err := takes(time.Duration(own.IntN(3000)) * time.Millisecond)(ctx); err != nil {
 						return err
 					}
-					return []error{nil, nil, nil, parseError([]string{"500"}), parseError([]string{"410"})}[own.IntN(5)]
+					return []error{nil, nil, nil, informertest.ParseError([]string{"500"}), informertest.ParseError([]string{"410"})}[own.IntN(5)]
 				}
 				time.Sleep(time.Duration(rng.IntN(2)) * time.Second)
-				r := c.starts(ctx, source, func(cfg *informer.Config[object]) { cfg.InitialSilence = time.Minute })
+				r := c.starts(ctx, source, func(cfg *informer.Config[informertest.Object]) { cfg.InitialSilence = time.Minute })
 				reflectors = append(reflectors, r)
 				life := time.NewTimer(time.Duration(1+rng.IntN(100)) * time.Second)
 				die := rng.IntN(3) == 0
@@ -145,7 +146,7 @@ type stuckSink struct {
 }
 
 func (s stuckSink) MayBlock() bool { return s.blocks }
-func (s stuckSink) Apply(ctx context.Context, _ store.Meta, _ object) error {
+func (s stuckSink) Apply(ctx context.Context, _ store.Meta, _ informertest.Object) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -159,7 +160,7 @@ func TestListBudgetStuckSink(t *testing.T) {
 			t.Run(fmt.Sprintf("streamed=%v,blocks=%v", streamed, blocks), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					c := newCrew(t, 1, 0)
-					c.starts(c.ctx, &slowSource{name: "stuck", streams: streamed}, func(cfg *informer.Config[object]) {
+					c.starts(c.ctx, &slowSource{name: "stuck", streams: streamed}, func(cfg *informer.Config[informertest.Object]) {
 						cfg.Sink, cfg.Lists = stuckSink{blocks: blocks}, informer.ListStreamed
 					})
 					synctest.Wait()
@@ -196,7 +197,7 @@ func TestListBudgetCommit(t *testing.T) {
 	for _, streamed := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCrew(t, 1, 0)
-			c.starts(c.ctx, &slowSource{name: "commits", streams: streamed}, func(cfg *informer.Config[object]) { cfg.Sink = slowCommits{} })
+			c.starts(c.ctx, &slowSource{name: "commits", streams: streamed}, func(cfg *informer.Config[informertest.Object]) { cfg.Sink = slowCommits{} })
 			c.uses(0, 0)
 		})
 	}
@@ -209,7 +210,7 @@ func TestListBudgetUnanswered(t *testing.T) {
 		c := newCrew(t, 1, 0)
 		c.starts(c.ctx, &slowSource{name: "dead", work: takes(24 * time.Hour)}, nil)
 		synctest.Wait()
-		quick := func(cfg *informer.Config[object]) {
+		quick := func(cfg *informer.Config[informertest.Object]) {
 			cfg.Silence, cfg.InitialSilence = 5*time.Second, 5*time.Second
 			cfg.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				if o, ok := o.(informer.ListFailed); ok && o.Cause != informer.CauseCanceled {
@@ -243,12 +244,12 @@ func TestListBudgetJitter(t *testing.T) {
 			tries := 0
 			source := &slowSource{name: fmt.Sprint(i), streams: i%2 == 0, lost: lost, work: func(context.Context) error {
 				if tries++; tries == 2 {
-					return parseError([]string{"422"}) // pages follow, or another attempt
+					return informertest.ParseError([]string{"422"}) // pages follow, or another attempt
 				}
 				return nil
 			}}
 			since := time.Now()
-			c.starts(c.ctx, source, func(cfg *informer.Config[object]) {
+			c.starts(c.ctx, source, func(cfg *informer.Config[informertest.Object]) {
 				cfg.Backoff.Initial = time.Second
 				if i%3 == 0 {
 					cfg.ResumeFrom = "1"
@@ -306,7 +307,7 @@ func TestListBudgetJitterEnds(t *testing.T) {
 		c := newCrew(t, 1, 10*time.Hour)
 		ctx, cancel := context.WithCancel(c.ctx)
 		var passes []store.Reason
-		r := c.starts(ctx, &slowSource{name: "x"}, func(cfg *informer.Config[object]) {
+		r := c.starts(ctx, &slowSource{name: "x"}, func(cfg *informer.Config[informertest.Object]) {
 			cfg.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				if o, ok := o.(informer.ListStarted); ok {
 					passes = append(passes, o.Pass.Reason)
@@ -348,7 +349,7 @@ func TestListBudgetIsChecked(t *testing.T) {
 			t.Errorf("NewListBudget(%d, %v): %v", c.concurrent, c.jitter, err)
 		}
 	}
-	_, err := informer.NewReflector(informer.Config[object]{
+	_, err := informer.NewReflector(informer.Config[informertest.Object]{
 		Source: &slowSource{}, Sink: silentSink{}, ListBudget: &informer.ListBudget{},
 	})
 	if err == nil || !strings.Contains(err.Error(), "Config.ListBudget: it allows no list") {

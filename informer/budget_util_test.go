@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -67,7 +68,7 @@ func (s *slowSource) wait(ctx context.Context) error {
 	return s.work(ctx)
 }
 
-func (s *slowSource) List(ctx context.Context, opts metav1.ListOptions, yield func(informer.Item[object]) error) (informer.Page, error) {
+func (s *slowSource) List(ctx context.Context, opts metav1.ListOptions, yield func(informer.Item[informertest.Object]) error) (informer.Page, error) {
 	s.traffic.begin(s.name)
 	done := sync.OnceFunc(s.traffic.end)
 	defer done()
@@ -76,7 +77,7 @@ func (s *slowSource) List(ctx context.Context, opts metav1.ListOptions, yield fu
 	}
 	for _, name := range []string{"a", "b"} {
 		done() // a sink that may block is not counted
-		if err := yield(plainItem{parseObject(name + opts.Continue + "@1")}); err != nil {
+		if err := yield(plainItem{informertest.ParseObject(name + opts.Continue + "@1")}); err != nil {
 			return informer.Page{}, err
 		}
 	}
@@ -87,7 +88,7 @@ func (s *slowSource) List(ctx context.Context, opts metav1.ListOptions, yield fu
 	return page, nil
 }
 
-func (s *slowSource) Watch(ctx context.Context, opts metav1.ListOptions) (informer.Stream[object], error) {
+func (s *slowSource) Watch(ctx context.Context, opts metav1.ListOptions) (informer.Stream[informertest.Object], error) {
 	stream := &slowStream{s: s, ctx: ctx, stopped: make(chan struct{}), done: func() {}}
 	if opts.SendInitialEvents != nil {
 		s.traffic.begin(s.name)
@@ -111,26 +112,26 @@ func (w *slowStream) Stop() {
 	w.done()
 }
 
-func (w *slowStream) Next() (informer.Event[object], error) {
+func (w *slowStream) Next() (informer.Event[informertest.Object], error) {
 	if len(w.initial) > 0 {
 		name := w.initial[0]
 		w.initial = w.initial[1:]
 		if name == "" {
 			w.done()
-			return informer.Event[object]{Type: watch.Bookmark, Version: "1", InitialEventsEnd: true}, nil
+			return informer.Event[informertest.Object]{Type: watch.Bookmark, Version: "1", InitialEventsEnd: true}, nil
 		}
 		if err := w.s.wait(w.ctx); err != nil {
-			return informer.Event[object]{}, err
+			return informer.Event[informertest.Object]{}, err
 		}
-		return informer.Event[object]{Type: watch.Added, Item: plainItem{parseObject(name + "@1")}, Version: "1"}, nil
+		return informer.Event[informertest.Object]{Type: watch.Added, Item: plainItem{informertest.ParseObject(name + "@1")}, Version: "1"}, nil
 	}
 	select {
 	case <-w.s.lost:
-		return informer.Event[object]{}, parseError([]string{"410"})
+		return informer.Event[informertest.Object]{}, informertest.ParseError([]string{"410"})
 	case <-w.stopped:
-		return informer.Event[object]{}, io.EOF
+		return informer.Event[informertest.Object]{}, io.EOF
 	case <-w.ctx.Done():
-		return informer.Event[object]{}, context.Cause(w.ctx)
+		return informer.Event[informertest.Object]{}, context.Cause(w.ctx)
 	}
 }
 
@@ -149,11 +150,11 @@ func takes(d time.Duration) func(context.Context) error {
 // silentSink accepts everything and holds nothing.
 type silentSink struct{ store.SinkDefaults }
 
-func (silentSink) Begin(context.Context, store.Pass) error                { return nil }
-func (silentSink) Apply(context.Context, store.Meta, object) error        { return nil }
-func (silentSink) Delete(context.Context, store.Meta, object, bool) error { return nil }
-func (silentSink) Commit(context.Context, string) error                   { return nil }
-func (silentSink) Abort(store.Pass, error)                                {}
+func (silentSink) Begin(context.Context, store.Pass) error                             { return nil }
+func (silentSink) Apply(context.Context, store.Meta, informertest.Object) error        { return nil }
+func (silentSink) Delete(context.Context, store.Meta, informertest.Object, bool) error { return nil }
+func (silentSink) Commit(context.Context, string) error                                { return nil }
+func (silentSink) Abort(store.Pass, error)                                             {}
 
 // crew is a number of reflectors with one budget, in the bubble of a test.
 type crew struct {
@@ -184,10 +185,10 @@ func newCrew(t *testing.T, concurrent int, jitter time.Duration) *crew {
 }
 
 // starts makes a reflector and runs it.
-func (c *crew) starts(ctx context.Context, source *slowSource, set func(*informer.Config[object])) *informer.Reflector[object] {
+func (c *crew) starts(ctx context.Context, source *slowSource, set func(*informer.Config[informertest.Object])) *informer.Reflector[informertest.Object] {
 	c.t.Helper()
 	source.traffic = &c.traffic
-	cfg := informer.Config[object]{
+	cfg := informer.Config[informertest.Object]{
 		Name: source.name, Source: source, Sink: silentSink{}, ListBudget: c.budget, Backoff: informer.Backoff{Jitter: -1},
 	}
 	if set != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // TestRetryOnError: an item for which Process fails is processed again until that
@@ -25,10 +26,10 @@ func TestRetryOnError(t *testing.T) {
 				var got []string
 				var failed []error
 				why := errors.New("why")
-				c := start(t, informer.ControllerConfig[object]{
+				c := start(t, informer.ControllerConfig[informertest.Object]{
 					// No watch opens: virtual time does not pass while the reflector
 					// waits for the lock of the queue.
-					Queue: queue(nil), ListerWatcher: scripted(t, listed("rv=5 a@1 b@2")),
+					Queue: queue(nil), ListerWatcher: informertest.Scripted(t, informertest.Listed("rv=5 a@1 b@2")),
 					RetryOnError: true, Backoff: informer.Backoff{Initial: time.Second, Max: 2 * time.Second, Jitter: -1},
 					Process: func(item any, initial bool) error {
 						got = append(got, fmt.Sprint(time.Since(begin), " ", text(item), " ", initial))
@@ -77,15 +78,15 @@ func TestRetryEndsWithRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			failed := make(chan struct{}, 9)
 			applied := make(chan struct{}, 9)
-			source := informer.FromListerWatcher[object](scripted(t, listed("rv=5 a@1 b@2"), watched("+c@6", "+d@7")), nil)
-			c := start(t, informer.ControllerConfig[object]{
+			source := informer.FromListerWatcher[informertest.Object](informertest.Scripted(t, informertest.Listed("rv=5 a@1 b@2"), informertest.Watched("+c@6", "+d@7")), nil)
+			c := start(t, informer.ControllerConfig[informertest.Object]{
 				Queue: notingQueue{Queue: queue(nil), updates: applied}, Source: source,
 				RetryOnError: true, Backoff: informer.Backoff{Initial: time.Hour, Max: time.Hour},
 				Process:      func(any, bool) error { return errors.New("no") },
 				ErrorHandler: func(error) { failed <- struct{}{} },
 			})
-			await(t, "failure", failed)
-			await(t, "change", applied)
+			informertest.Await(t, "failure", failed)
+			informertest.Await(t, "change", applied)
 			c.stop(t)
 			if stats := c.Stats(); stats.Failures != 1 {
 				t.Errorf("%+v", stats)
@@ -104,8 +105,8 @@ func TestDroppedItems(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			why := errors.New("why")
 			failed, processed := make(chan error, 9), make(chan string, 9)
-			c := start(t, informer.ControllerConfig[object]{
-				Queue: queue(nil), ListerWatcher: scripted(t, listed("rv=5 a@1 b@2")),
+			c := start(t, informer.ControllerConfig[informertest.Object]{
+				Queue: queue(nil), ListerWatcher: informertest.Scripted(t, informertest.Listed("rv=5 a@1 b@2")),
 				Process: func(item any, _ bool) error {
 					processed <- text(item)
 					if text(item) == "Replaced a@1" {
@@ -115,11 +116,11 @@ func TestDroppedItems(t *testing.T) {
 				},
 				ErrorHandler: func(err error) { failed <- err },
 			})
-			if a, b := await(t, "item", processed), await(t, "item", processed); a != "Replaced a@1" || b != "Replaced b@2" {
+			if a, b := informertest.Await(t, "item", processed), informertest.Await(t, "item", processed); a != "Replaced a@1" || b != "Replaced b@2" {
 				t.Errorf("processed %s, %s", a, b)
 			}
 			var e *informer.ProcessError
-			err := await(t, "failure", failed)
+			err := informertest.Await(t, "failure", failed)
 			if !errors.As(err, &e) || !errors.Is(err, why) || e.Controller != "pods" || text(e.Item) != "Replaced a@1" || e.Failures != 1 || e.RetryIn != 0 {
 				t.Errorf("told of %v", err)
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // TestControllerHasSynced: that is when the last item of the first list has been
@@ -22,8 +23,8 @@ func TestControllerHasSynced(t *testing.T) {
 					items = 1 // has all
 				}
 				begun, proceed := make(chan bool), make(chan struct{})
-				c := start(t, informer.ControllerConfig[object]{
-					Queue: queue(nil), ListerWatcher: scripted(t, listed(list), watched("+d@6")),
+				c := start(t, informer.ControllerConfig[informertest.Object]{
+					Queue: queue(nil), ListerWatcher: informertest.Scripted(t, informertest.Listed(list), informertest.Watched("+d@6")),
 					Process: func(_ any, initial bool) error {
 						begun <- initial
 						<-proceed
@@ -31,12 +32,12 @@ func TestControllerHasSynced(t *testing.T) {
 					},
 				})
 				for i := range items {
-					if initial := await(t, "item", begun); !initial || c.HasSynced() {
+					if initial := informertest.Await(t, "item", begun); !initial || c.HasSynced() {
 						t.Errorf("%s: item %d: initial %v, synced %v", list, i, initial, c.HasSynced())
 					}
 					proceed <- struct{}{}
 				}
-				if initial := await(t, "item", begun); initial || !c.HasSynced() {
+				if initial := informertest.Await(t, "item", begun); initial || !c.HasSynced() {
 					t.Errorf("%s: after the initial items: initial %v, synced %v", list, initial, c.HasSynced())
 				}
 				proceed <- struct{}{}
@@ -50,7 +51,7 @@ func TestControllerHasSynced(t *testing.T) {
 func TestControllerHasSyncedAfterRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		refuse := true
-		c := start(t, informer.ControllerConfig[object]{
+		c := start(t, informer.ControllerConfig[informertest.Object]{
 			Queue: notingQueue{Queue: deltaFIFO(nil), replace: func() error {
 				if refuse {
 					refuse = false
@@ -58,7 +59,7 @@ func TestControllerHasSyncedAfterRefusal(t *testing.T) {
 				}
 				return nil
 			}},
-			ListerWatcher: scripted(t, listed("rv=5"), listed("rv=5")),
+			ListerWatcher: informertest.Scripted(t, informertest.Listed("rv=5"), informertest.Listed("rv=5")),
 			Process:       func(any, bool) error { return nil },
 		})
 		synctest.Wait()
@@ -78,8 +79,8 @@ func TestControllerHasSyncedAfterRefusal(t *testing.T) {
 func TestRunWaitsForProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun, proceed := make(chan struct{}), make(chan struct{})
-		c := start(t, informer.ControllerConfig[object]{
-			Queue: atomicFIFO(nil), ListerWatcher: scripted(t, listed("rv=5 a@1"), watched("+b@6")),
+		c := start(t, informer.ControllerConfig[informertest.Object]{
+			Queue: atomicFIFO(nil), ListerWatcher: informertest.Scripted(t, informertest.Listed("rv=5 a@1"), informertest.Watched("+b@6")),
 			Process: func(any, bool) error {
 				begun <- struct{}{}
 				<-proceed
@@ -109,11 +110,11 @@ func TestControllerIsNotSyncedByStop(t *testing.T) {
 	for name, queue := range queues {
 		t.Run(name, func(t *testing.T) {
 			asked := make(chan struct{})
-			c := start(t, informer.ControllerConfig[object]{
-				Queue: queue(nil), ListerWatcher: &scriptedServer{log: func(string, ...any) { close(asked) }, marker: true},
+			c := start(t, informer.ControllerConfig[informertest.Object]{
+				Queue: queue(nil), ListerWatcher: &informertest.ScriptedServer{Log: func(string, ...any) { close(asked) }, Marker: true},
 				Process: func(item any, _ bool) error { t.Errorf("process %v", item); return nil },
 			})
-			await(t, "list", asked)
+			informertest.Await(t, "list", asked)
 			c.stop(t)
 			if c.HasSynced() || c.LastSyncResourceVersion() != "" {
 				t.Errorf("synced %v at %q without a list", c.HasSynced(), c.LastSyncResourceVersion())
@@ -121,13 +122,13 @@ func TestControllerIsNotSyncedByStop(t *testing.T) {
 
 			for _, list := range []string{"rv=5 a@1", "rv=5 a@1 b@2"} {
 				failed := make(chan struct{}, 9)
-				c = start(t, informer.ControllerConfig[object]{
-					Queue: queue(nil), ListerWatcher: scripted(t, listed(list)),
+				c = start(t, informer.ControllerConfig[informertest.Object]{
+					Queue: queue(nil), ListerWatcher: informertest.Scripted(t, informertest.Listed(list)),
 					RetryOnError: true, Backoff: informer.Backoff{Initial: time.Hour, Max: time.Hour},
 					Process:      func(any, bool) error { return errors.New("no") },
 					ErrorHandler: func(error) { failed <- struct{}{} },
 				})
-				await(t, "failure", failed)
+				informertest.Await(t, "failure", failed)
 				c.stop(t)
 				if stats := c.Stats(); c.HasSynced() || stats.Processed != 0 || stats.Failures != 1 {
 					t.Errorf("%s: synced %v, %+v", list, c.HasSynced(), stats)
@@ -143,16 +144,16 @@ func TestNothingIsProcessedAfterTheEnd(t *testing.T) {
 	for name, queue := range queues {
 		t.Run(name, func(t *testing.T) {
 			popping, proceed := make(chan struct{}), make(chan struct{})
-			c := start(t, informer.ControllerConfig[object]{
+			c := start(t, informer.ControllerConfig[informertest.Object]{
 				Queue: notingQueue{Queue: queue(nil), pop: func() error {
 					popping <- struct{}{}
 					<-proceed
 					return nil
 				}},
-				ListerWatcher: scripted(t, listed("rv=5 a@1")),
+				ListerWatcher: informertest.Scripted(t, informertest.Listed("rv=5 a@1")),
 				Process:       func(item any, _ bool) error { t.Errorf("process %v", item); return nil },
 			})
-			await(t, "Pop", popping)
+			informertest.Await(t, "Pop", popping)
 			c.cancel(errTestOver)
 			close(proceed)
 			c.stop(t)

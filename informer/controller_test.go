@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 func deltaFIFO(known cache.KeyListerGetter) cache.Queue {
@@ -39,15 +40,6 @@ func atomicFIFO(cache.KeyListerGetter) cache.Queue {
 var queues = map[string]func(known cache.KeyListerGetter) cache.Queue{
 	"DeltaFIFO": deltaFIFO, "RealFIFO": realFIFO, "RealFIFO, atomic": atomicFIFO,
 }
-
-// scripted makes a server of its replies.
-func scripted(t *testing.T, replies ...reply) *scriptedServer {
-	return &scriptedServer{log: t.Logf, marker: true, replies: replies}
-}
-
-func listed(words string) reply { return reply{verb: "list", words: strings.Fields(words)} }
-
-func watched(lines ...string) reply { return reply{verb: "watch", lines: lines} }
 
 // notingQueue notes calls, and fails those it is told to fail.
 type notingQueue struct {
@@ -94,7 +86,7 @@ func (q notingQueue) Pop(process cache.PopProcessFunc) (any, error) {
 
 // controller is a Controller that runs.
 type controller struct {
-	*informer.Controller[object]
+	*informer.Controller[informertest.Object]
 	cancel context.CancelCauseFunc
 	ended  chan error
 }
@@ -102,7 +94,7 @@ type controller struct {
 var errTestOver = errors.New("the test is over")
 
 // start runs a controller, which is stopped at the end of the test at the latest.
-func start(t *testing.T, cfg informer.ControllerConfig[object]) *controller {
+func start(t *testing.T, cfg informer.ControllerConfig[informertest.Object]) *controller {
 	t.Helper()
 	if cfg.Observer == nil {
 		cfg.Observer = informer.ObserverFunc(func(informer.ReflectorInfo, informer.Occurrence) {})
@@ -121,7 +113,7 @@ func start(t *testing.T, cfg informer.ControllerConfig[object]) *controller {
 func (c *controller) stop(t *testing.T) {
 	t.Helper()
 	c.cancel(errTestOver)
-	if err := await(t, "end of Run", c.ended); err != errTestOver {
+	if err := informertest.Await(t, "end of Run", c.ended); err != errTestOver {
 		t.Errorf("Run returned %v", err)
 	}
 }
@@ -129,25 +121,25 @@ func (c *controller) stop(t *testing.T) {
 // TestControllerConfigIsChecked: every setting that makes no sense is an error that
 // names it.
 func TestControllerConfigIsChecked(t *testing.T) {
-	good := func() informer.ControllerConfig[object] {
-		return informer.ControllerConfig[object]{
-			Queue: deltaFIFO(nil), ListerWatcher: &scriptedServer{}, Process: func(any, bool) error { return nil },
+	good := func() informer.ControllerConfig[informertest.Object] {
+		return informer.ControllerConfig[informertest.Object]{
+			Queue: deltaFIFO(nil), ListerWatcher: &informertest.ScriptedServer{}, Process: func(any, bool) error { return nil },
 		}
 	}
 	if _, err := informer.NewNamedController("", good()); err != nil {
 		t.Errorf("defaults: %v", err)
 	}
-	for want, spoil := range map[string]func(*informer.ControllerConfig[object]){
-		"Queue is nil":            func(c *informer.ControllerConfig[object]) { c.Queue = (*cache.DeltaFIFO)(nil) },
-		"Process is nil":          func(c *informer.ControllerConfig[object]) { c.Process = nil },
-		"ListerWatcher is nil":    func(c *informer.ControllerConfig[object]) { c.ListerWatcher = (*cache.ListWatch)(nil) },
-		"a Source and a Lister":   func(c *informer.ControllerConfig[object]) { c.Source = carelessSource{} },
-		"FullResyncPeriod is -1s": func(c *informer.ControllerConfig[object]) { c.FullResyncPeriod = -time.Second },
-		"Config.PageSize is -1":   func(c *informer.ControllerConfig[object]) { c.PageSize = -1 },
-		"Backoff.Initial is -1ns": func(c *informer.ControllerConfig[object]) { c.Backoff.Initial = -1 },
-		"Config.Lists is 7":       func(c *informer.ControllerConfig[object]) { c.Lists = 7 },
-		"was given no Lister": func(c *informer.ControllerConfig[object]) {
-			c.ListerWatcher, c.Source = nil, informer.FromListerWatcher[object](nil, nil)
+	for want, spoil := range map[string]func(*informer.ControllerConfig[informertest.Object]){
+		"Queue is nil":            func(c *informer.ControllerConfig[informertest.Object]) { c.Queue = (*cache.DeltaFIFO)(nil) },
+		"Process is nil":          func(c *informer.ControllerConfig[informertest.Object]) { c.Process = nil },
+		"ListerWatcher is nil":    func(c *informer.ControllerConfig[informertest.Object]) { c.ListerWatcher = (*cache.ListWatch)(nil) },
+		"a Source and a Lister":   func(c *informer.ControllerConfig[informertest.Object]) { c.Source = informertest.CarelessSource{} },
+		"FullResyncPeriod is -1s": func(c *informer.ControllerConfig[informertest.Object]) { c.FullResyncPeriod = -time.Second },
+		"Config.PageSize is -1":   func(c *informer.ControllerConfig[informertest.Object]) { c.PageSize = -1 },
+		"Backoff.Initial is -1ns": func(c *informer.ControllerConfig[informertest.Object]) { c.Backoff.Initial = -1 },
+		"Config.Lists is 7":       func(c *informer.ControllerConfig[informertest.Object]) { c.Lists = 7 },
+		"was given no Lister": func(c *informer.ControllerConfig[informertest.Object]) {
+			c.ListerWatcher, c.Source = nil, informer.FromListerWatcher[informertest.Object](nil, nil)
 		},
 	} {
 		cfg := good()
@@ -166,10 +158,10 @@ func TestController(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var got []string
-				c := start(t, informer.ControllerConfig[object]{
+				c := start(t, informer.ControllerConfig[informertest.Object]{
 					Queue: queue(nil),
-					ListerWatcher: scripted(t, listed("rv=5 a@1"),
-						watched("after 10s", "+b@6", "after 10s", "~a@7", "after 10s", "-b@8", "after 10s", "bookmark 9")),
+					ListerWatcher: informertest.Scripted(t, informertest.Listed("rv=5 a@1"),
+						informertest.Watched("after 10s", "+b@6", "after 10s", "~a@7", "after 10s", "-b@8", "after 10s", "bookmark 9")),
 					Process: func(item any, initial bool) error {
 						got = append(got, fmt.Sprintf("%s %v", text(item), initial))
 						return nil
@@ -214,9 +206,9 @@ func TestControllerLogs(t *testing.T) {
 	logTo(t, slog.NewTextHandler(&out, nil))
 	synctest.Test(t, func(t *testing.T) {
 		failures := 0
-		c, err := informer.NewNamedController("pods", informer.ControllerConfig[object]{
+		c, err := informer.NewNamedController("pods", informer.ControllerConfig[informertest.Object]{
 			Queue:         notingQueue{Queue: deltaFIFO(nil), resync: errors.New("does not resync")},
-			ListerWatcher: scripted(t, listed("error 403"), listed("rv=5 a@1")),
+			ListerWatcher: informertest.Scripted(t, informertest.Listed("error 403"), informertest.Listed("rv=5 a@1")),
 			RetryOnError:  true, FullResyncPeriod: 2 * time.Hour,
 			Process: func(any, bool) error {
 				if failures++; failures > 40 {
@@ -251,14 +243,14 @@ func TestResync(t *testing.T) {
 	for _, should := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			known := cache.NewStore(cache.MetaNamespaceKeyFunc)
-			_ = known.Add(parseObject("a@1"))
+			_ = known.Add(informertest.ParseObject("a@1"))
 			begin := time.Now()
 			var got []string
 			var asked, told int
-			c := start(t, informer.ControllerConfig[object]{
+			c := start(t, informer.ControllerConfig[informertest.Object]{
 				Queue: notingQueue{Queue: deltaFIFO(known), resync: errors.New("no")},
 				// Nothing is known to be complete for the first 40 s.
-				ListerWatcher: scripted(t, listed("error 500 retry=40"), listed("rv=5 a@1")),
+				ListerWatcher: informertest.Scripted(t, informertest.Listed("error 500 retry=40"), informertest.Listed("rv=5 a@1")),
 				Process: func(item any, _ bool) error {
 					got = append(got, fmt.Sprint(time.Since(begin), " ", text(item)))
 					return nil
@@ -288,13 +280,13 @@ func TestQueueClosedByOthers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			processed := make(chan any, 9)
 			q := queue(nil)
-			c := start(t, informer.ControllerConfig[object]{
-				Queue: q, ListerWatcher: scripted(t, listed("rv=5 a@1")),
+			c := start(t, informer.ControllerConfig[informertest.Object]{
+				Queue: q, ListerWatcher: informertest.Scripted(t, informertest.Listed("rv=5 a@1")),
 				Process: func(item any, _ bool) error { processed <- item; return nil },
 			})
-			await(t, "item", processed)
+			informertest.Await(t, "item", processed)
 			q.Close()
-			if err := await(t, "end of Run", c.ended); !errors.Is(err, cache.ErrFIFOClosed) || !strings.HasPrefix(err.Error(), "controller pods: ") {
+			if err := informertest.Await(t, "end of Run", c.ended); !errors.Is(err, cache.ErrFIFOClosed) || !strings.HasPrefix(err.Error(), "controller pods: ") {
 				t.Errorf("Run returned %v", err)
 			}
 		})
@@ -308,14 +300,14 @@ func TestStrangeQueue(t *testing.T) {
 		begin := time.Now()
 		var pops []time.Duration
 		var told []error
-		c := start(t, informer.ControllerConfig[object]{
+		c := start(t, informer.ControllerConfig[informertest.Object]{
 			Queue: notingQueue{Queue: deltaFIFO(nil), pop: func() error {
 				if pops = append(pops, time.Since(begin)); len(pops) <= 3 {
 					return errors.New("out of order")
 				}
 				return nil
 			}},
-			ListerWatcher: scripted(t, listed("rv=5 a@1")),
+			ListerWatcher: informertest.Scripted(t, informertest.Listed("rv=5 a@1")),
 			Process:       func(any, bool) error { return nil },
 			ErrorHandler:  func(err error) { told = append(told, err) },
 			Backoff:       informer.Backoff{Initial: time.Second, Jitter: -1},

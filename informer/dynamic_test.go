@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 var (
@@ -216,12 +217,12 @@ func TestDynamicCancel(t *testing.T) {
 		_, err := lw.ListWithContext(ctx, metav1.ListOptions{Limit: 5})
 		failed <- err
 	}()
-	await(t, "request", arrived)
+	informertest.Await(t, "request", arrived)
 	cancel()
-	if err := await(t, "end of the list", failed); !errors.Is(err, context.Canceled) {
+	if err := informertest.Await(t, "end of the list", failed); !errors.Is(err, context.Canceled) {
 		t.Errorf("the list failed with %v", err)
 	}
-	await(t, "end of the request", ended)
+	informertest.Await(t, "end of the request", ended)
 }
 
 // TestDynamicShares: all that a factory makes is one client: one transport, one rate
@@ -287,7 +288,7 @@ func TestDynamicIsChecked(t *testing.T) {
 		}
 		_, err := informer.NewReflector(informer.Config[*unstructured.Unstructured]{
 			Source: informer.FromListerWatcher[*unstructured.Unstructured](newFactory(t, config).ForResource("", gvr), nil),
-			Sink:   newChanSink[*unstructured.Unstructured](),
+			Sink:   informertest.NewChanSink[*unstructured.Unstructured](),
 		})
 		if err == nil || !strings.Contains(err.Error(), "Config.Source: "+want) {
 			t.Errorf("a Reflector of %q: %v", gvr, err)
@@ -325,7 +326,7 @@ func TestDynamicReflector(t *testing.T) {
 	})
 	lw := newFactory(t, config).ForResourceWithOptions("ns", schema.GroupVersionResource{Group: "test.io", Version: "v1", Resource: "things"},
 		func(o *metav1.ListOptions) { o.LabelSelector, o.Limit = "app=x", 0 })
-	sink := newChanSink[*unstructured.Unstructured]()
+	sink := informertest.NewChanSink[*unstructured.Unstructured]()
 	r, err := informer.NewReflector(informer.Config[*unstructured.Unstructured]{
 		Source: informer.FromListerWatcher[*unstructured.Unstructured](lw, nil), Sink: sink, PageSize: 1, Lists: informer.ListPaged,
 	})
@@ -335,10 +336,10 @@ func TestDynamicReflector(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
 	go func() { ran <- r.Run(ctx) }()
-	got := []string{await(t, "first", sink.applied), await(t, "second", sink.applied), await(t, "pass", sink.commits), await(t, "deletion", sink.deleted)}
+	got := []string{informertest.Await(t, "first", sink.Applied), informertest.Await(t, "second", sink.Applied), informertest.Await(t, "pass", sink.Commits), informertest.Await(t, "deletion", sink.Deleted)}
 	if want := []string{"ns/a", "ns/b", "10", "ns/b"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	cancel()
-	await(t, "end of Run", ran)
+	informertest.Await(t, "end of Run", ran)
 }

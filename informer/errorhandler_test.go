@@ -17,13 +17,14 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
 // TestErrorObserver: the handler is told of failures, with the error as it is, and
 // of nothing else.
 func TestErrorObserver(t *testing.T) {
-	broken, expired := parseError([]string{"500"}), parseError([]string{"410"})
+	broken, expired := informertest.ParseError([]string{"500"}), informertest.ParseError([]string{"410"})
 	full := &store.FullError{Drained: make(chan struct{})}
 	for _, c := range []struct {
 		o    informer.Occurrence
@@ -66,19 +67,19 @@ func TestErrorObserver(t *testing.T) {
 // Reflector backs off, and the Reflector goes on.
 func TestErrorHandlerInARun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &scriptedServer{log: func(string, ...any) {}, marker: true, replies: []reply{
-			{verb: "list", words: []string{"error", "403"}},
-			{verb: "list", words: []string{"rv=5", "a@1"}},
-			{verb: "watch", words: []string{"error", "refused"}},
-			{verb: "watch", lines: []string{"after 30s", "close"}},
-			{verb: "watch", lines: []string{"after 30s", "error 500"}},
-			{verb: "watch", lines: []string{"after 30s", "error 410"}},
-			{verb: "list", words: []string{"rv=9", "a@1"}},
-			{verb: "watch"},
+		server := &informertest.ScriptedServer{Log: func(string, ...any) {}, Marker: true, Replies: []informertest.Reply{
+			{Verb: "list", Words: []string{"error", "403"}},
+			{Verb: "list", Words: []string{"rv=5", "a@1"}},
+			{Verb: "watch", Words: []string{"error", "refused"}},
+			{Verb: "watch", Lines: []string{"after 30s", "close"}},
+			{Verb: "watch", Lines: []string{"after 30s", "error 500"}},
+			{Verb: "watch", Lines: []string{"after 30s", "error 410"}},
+			{Verb: "list", Words: []string{"rv=9", "a@1"}},
+			{Verb: "watch"},
 		}}
 		var told []string
-		r, err := informer.NewReflector(informer.Config[object]{
-			Name: "pods", Source: informer.FromListerWatcher[object](server, nil), Sink: newChanSink[object](),
+		r, err := informer.NewReflector(informer.Config[informertest.Object]{
+			Name: "pods", Source: informer.FromListerWatcher[informertest.Object](server, nil), Sink: informertest.NewChanSink[informertest.Object](),
 			Observer: informer.ErrorObserver(func(info informer.ReflectorInfo, err error) {
 				told = append(told, string(informer.CauseOf(err)))
 				if info.State == informer.StateBackingOff || !strings.Contains(err.Error(), "pods: ") {
@@ -117,15 +118,15 @@ func TestDefaultWatchErrorHandler(t *testing.T) {
 		want []string // the line has
 	}{
 		{nil, nil},
-		{parseError([]string{"403"}), []string{"level=WARN", `cause=forbidden`, "allow the client's identity to list and watch", "reflector=pods"}},
-		{parseError([]string{"500"}), []string{"level=WARN", "cause=server"}},
-		{parseError([]string{"410"}), []string{"level=DEBUG", "cause=expired"}},
+		{informertest.ParseError([]string{"403"}), []string{"level=WARN", `cause=forbidden`, "allow the client's identity to list and watch", "reflector=pods"}},
+		{informertest.ParseError([]string{"500"}), []string{"level=WARN", "cause=server"}},
+		{informertest.ParseError([]string{"410"}), []string{"level=DEBUG", "cause=expired"}},
 		{context.Canceled, []string{"level=DEBUG"}},
 		{&informer.SinkError{Call: "Apply", Err: store.ErrResync}, []string{"level=DEBUG"}},
 		{&informer.SinkError{Call: "Apply", Err: &store.FullError{Drained: make(chan struct{})}}, []string{"level=DEBUG"}},
 		{&informer.SinkError{Call: "Apply", Err: errors.New("no room")}, []string{"level=WARN", "no room"}},
 		// The network of a handler is not that of the API server.
-		{&informer.HandlerError{Call: "OnAdd", Err: parseError([]string{"refused"})}, []string{"level=WARN", "A change could not be handled", `connection refused"`}},
+		{&informer.HandlerError{Call: "OnAdd", Err: informertest.ParseError([]string{"refused"})}, []string{"level=WARN", "A change could not be handled", `connection refused"`}},
 	} {
 		out.Reset()
 		informer.DefaultWatchErrorHandler(informer.ReflectorInfo{Name: "pods"}, c.err)
@@ -140,7 +141,7 @@ func TestDefaultWatchErrorHandler(t *testing.T) {
 		}
 	}
 	out.Reset()
-	informer.ErrorObserver(nil).Observe(informer.ReflectorInfo{}, informer.ListFailed{Cause: informer.CauseServer, Err: parseError([]string{"500"})})
+	informer.ErrorObserver(nil).Observe(informer.ReflectorInfo{}, informer.ListFailed{Cause: informer.CauseServer, Err: informertest.ParseError([]string{"500"})})
 	if !strings.Contains(out.String(), "level=WARN") {
 		t.Errorf("the handler that nil stands for: %q", out.String())
 	}

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // compressed answers as API servers do to who accepts it.
@@ -38,7 +39,7 @@ func TestGzip(t *testing.T) {
 	for _, format := range formats {
 		var body bytes.Buffer
 		zip := gzip.NewWriter(&body)
-		_, _ = zip.Write(encode(t, format, wirePods(pods)))
+		_, _ = zip.Write(informertest.Encode(t, format, informertest.WirePods(pods)))
 		_ = zip.Close()
 		read := func(body []byte) ([]*corev1.Pod, error) {
 			lw := listWatchOf(t, format, compressed{format, body})

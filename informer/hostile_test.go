@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 const (
@@ -149,7 +150,7 @@ func TestHostileBytes(t *testing.T) {
 		for _, contentType := range []string{"application/json", "application/vnd.kubernetes.protobuf"} {
 			t.Run(name+" as "+contentType, func(t *testing.T) {
 				transport := &hostileTransport{good: true, body: body, contentType: contentType, watched: make(chan struct{}, 1)}
-				sink := newChanSink[*corev1.Pod]()
+				sink := informertest.NewChanSink[*corev1.Pod]()
 				r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
 					Source: podSource(hostileClient(t, transport)), Sink: sink, Lists: informer.ListPaged,
 					Backoff: informer.Backoff{Initial: time.Millisecond, Max: 2 * time.Millisecond, Denied: time.Millisecond},
@@ -160,15 +161,15 @@ func TestHostileBytes(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				ran := make(chan error, 1)
 				go func() { ran <- r.Run(ctx) }()
-				await(t, "first list", sink.commits)
-				await(t, "first watch", transport.watched)
+				informertest.Await(t, "first list", sink.Commits)
+				informertest.Await(t, "first watch", transport.watched)
 
 				transport.set(false)
 				r.Resync(errors.New("to get a hostile list"))
 				deadline := time.After(30 * time.Second)
 				for transport.answered() < 10 {
 					select {
-					case version := <-sink.commits:
+					case version := <-sink.Commits:
 						// An empty watch is nothing out of the way; an empty list is.
 						t.Fatalf("%q was taken for a list, of version %q", body, version)
 					case <-deadline:
@@ -180,16 +181,16 @@ func TestHostileBytes(t *testing.T) {
 					t.Errorf("Info has cause %q, error %v", info.Cause, info.Err)
 				}
 				transport.set(true)
-				await(t, "list of a server that is well again", sink.commits)
-				for name := range sink.applied {
+				informertest.Await(t, "list of a server that is well again", sink.Commits)
+				for name := range sink.Applied {
 					if name == "d" {
 						break
 					}
 				}
 				cancel()
-				await(t, "end of Run", ran)
-				if len(sink.deleted) > 0 {
-					t.Errorf("%q deleted %s", body, <-sink.deleted)
+				informertest.Await(t, "end of Run", ran)
+				if len(sink.Deleted) > 0 {
+					t.Errorf("%q deleted %s", body, <-sink.Deleted)
 				}
 			})
 		}

@@ -28,7 +28,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
-	"github.com/apiary-go/apiary/store"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 var scheme = func() *runtime.Scheme {
@@ -243,44 +243,6 @@ func (b *blackHole) connections() int {
 	return len(b.pairs)
 }
 
-// chanSink sends the names of what is applied.
-type chanSink[T any] struct {
-	store.SinkDefaults
-	applied chan string
-	commits chan string
-	deleted chan string
-}
-
-func newChanSink[T any]() *chanSink[T] {
-	return &chanSink[T]{applied: make(chan string, 1000), commits: make(chan string, 1000), deleted: make(chan string, 1000)}
-}
-
-func (s *chanSink[T]) Begin(context.Context, store.Pass) error { return nil }
-func (s *chanSink[T]) Apply(_ context.Context, m store.Meta, _ T) error {
-	s.applied <- m.Key.String()
-	return nil
-}
-func (s *chanSink[T]) Delete(_ context.Context, m store.Meta, _ T, _ bool) error {
-	s.deleted <- m.Key.String()
-	return nil
-}
-func (s *chanSink[T]) Commit(_ context.Context, version string) error {
-	s.commits <- version
-	return nil
-}
-func (s *chanSink[T]) Abort(store.Pass, error) {}
-
-func await[T any](t *testing.T, what string, c <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(60 * time.Second):
-		t.Fatalf("no %s", what)
-		panic("unreachable")
-	}
-}
-
 func tlsServer(t *testing.T, handler http.Handler, http2 bool) (*httptest.Server, []byte) {
 	srv := httptest.NewUnstartedServer(handler)
 	srv.EnableHTTP2 = http2
@@ -308,7 +270,7 @@ func TestDeadConnection(t *testing.T) {
 			client := restClient(t, "https://"+hole.listener.Addr().String(), ca)
 
 			ends := make(chan informer.WatchEnded, 100)
-			sink := newChanSink[*corev1.Pod]()
+			sink := informertest.NewChanSink[*corev1.Pod]()
 			r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
 				Source: podSource(client), Sink: sink, Silence: 2 * time.Second, Lists: informer.ListPaged,
 				Backoff: informer.Backoff{Initial: 10 * time.Millisecond, Max: 50 * time.Millisecond},
@@ -329,21 +291,21 @@ func TestDeadConnection(t *testing.T) {
 			go func() { ran <- r.Run(ctx) }()
 			defer func() {
 				cancel(errors.New("end of test"))
-				await(t, "end of Run", ran)
+				informertest.Await(t, "end of Run", ran)
 			}()
 
-			await(t, "first pod", sink.applied)
+			informertest.Await(t, "first pod", sink.Applied)
 			pods.add()
-			await(t, "second pod", sink.applied)
+			informertest.Await(t, "second pod", sink.Applied)
 
 			before := hole.die(false)
 			start := time.Now()
 			pods.add()
-			if name := await(t, "third pod", sink.applied); name != "default/pod-3" {
+			if name := informertest.Await(t, "third pod", sink.Applied); name != "default/pod-3" {
 				t.Errorf("got %s", name)
 			}
 			took := time.Since(start)
-			end := await(t, "end of the watch", ends)
+			end := informertest.Await(t, "end of the watch", ends)
 			if end.Cause != informer.CauseSilent || end.Version != "2" {
 				t.Errorf("the watch ended so: %+v", end)
 			}
@@ -362,7 +324,7 @@ func TestDeadConnection(t *testing.T) {
 			// A connection that is silent but alive is kept, by HTTP/2.
 			alive := hole.connections()
 			for range 2 {
-				if end := await(t, "end of a silent watch", ends); end.Cause != informer.CauseSilent {
+				if end := informertest.Await(t, "end of a silent watch", ends); end.Cause != informer.CauseSilent {
 					t.Errorf("the watch ended so: %+v", end)
 				}
 			}
@@ -373,11 +335,11 @@ func TestDeadConnection(t *testing.T) {
 			// The whole network dies, for new connections too, and comes back.
 			hole.die(true)
 			for range 3 {
-				await(t, "attempt over a dead network", ends)
+				informertest.Await(t, "attempt over a dead network", ends)
 			}
 			hole.die(false)
 			pods.add()
-			await(t, "fourth pod", sink.applied)
+			informertest.Await(t, "fourth pod", sink.Applied)
 			if lists, _ := pods.requests(); lists != 1 {
 				t.Errorf("%d lists, want the first one only", lists)
 			}

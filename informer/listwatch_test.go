@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -68,11 +69,13 @@ func TestNewListWatchFromClient(t *testing.T) {
 	}()
 	<-requests
 	cancel()
-	if err := await(t, "end of the list", ended); !errors.Is(err, context.Canceled) {
+	if err := informertest.Await(t, "end of the list", ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("the list ended with %v", err)
 	}
-	_, err = informer.NewReflector(informer.Config[object]{
-		Source: informer.FromListerWatcher[object](&informer.ListWatch{}, nil), Sink: struct{ store.Sink[object] }{},
+	_, err = informer.NewReflector(informer.Config[informertest.Object]{
+		Source: informer.FromListerWatcher[informertest.Object](&informer.ListWatch{}, nil), Sink: struct {
+			store.Sink[informertest.Object]
+		}{},
 	})
 	if err == nil || !strings.Contains(err.Error(), "NewListWatchFromClient") {
 		t.Errorf("without functions: %v", err)
@@ -83,20 +86,20 @@ func TestNewListWatchFromClient(t *testing.T) {
 // fails for good.
 func TestListWatchHelper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &scriptedServer{log: func(string, ...any) {}, marker: true}
+		server := &informertest.ScriptedServer{Log: func(string, ...any) {}, Marker: true}
 		for _, line := range []string{
 			"list rv=100 a@1 b@2", "watch", "  after 10s", "  ~a@101", "  +c@102", "  -b@103",
 			"list rv=110 a@101 c@102", "watch", "  after 100s", "  ~c@111", "list rv=120 c@111", "watch",
 		} {
-			if !server.read(line) {
+			if !server.Read(line) {
 				t.Fatal(line)
 			}
 		}
 		var mu sync.Mutex
 		var calls []string
 		failures := 0
-		helper, err := informer.NewListWatchHelper(server, informer.ListWatchCallback[object]{
-			OnList: func(_ context.Context, objects []informer.Object[object]) error {
+		helper, err := informer.NewListWatchHelper(server, informer.ListWatchCallback[informertest.Object]{
+			OnList: func(_ context.Context, objects []informer.Object[informertest.Object]) error {
 				mu.Lock()
 				defer mu.Unlock()
 				text := "list"
@@ -106,7 +109,7 @@ func TestListWatchHelper(t *testing.T) {
 				calls = append(calls, text)
 				return nil
 			},
-			OnEvent: func(_ context.Context, change informer.BatchChange[object]) error {
+			OnEvent: func(_ context.Context, change informer.BatchChange[informertest.Object]) error {
 				mu.Lock()
 				defer mu.Unlock()
 				if change.Version == "111" {
@@ -136,23 +139,23 @@ func TestListWatchHelper(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
-	if _, err := informer.NewListWatchHelper(&scriptedServer{}, informer.ListWatchCallback[object]{}); err == nil {
+	if _, err := informer.NewListWatchHelper(&informertest.ScriptedServer{}, informer.ListWatchCallback[informertest.Object]{}); err == nil {
 		t.Error("without functions")
 	}
 }
 
 // What is missing or makes no sense is an error of the constructor.
 func TestBatcherConfigIsChecked(t *testing.T) {
-	server, consumer := &scriptedServer{}, &scriptedConsumer{}
-	onBatch := func(context.Context, informer.Batch[object]) error { return nil }
-	for want, cfg := range map[string]informer.BatcherConfig[object]{
+	server, consumer := &informertest.ScriptedServer{}, &scriptedConsumer{}
+	onBatch := func(context.Context, informer.Batch[informertest.Object]) error { return nil }
+	for want, cfg := range map[string]informer.BatcherConfig[informertest.Object]{
 		"Consumer is nil":    {ListerWatcher: server},
 		"Source are nil":     {Consumer: consumer},
-		"both set":           {Consumer: consumer, ListerWatcher: server, Source: carelessSource{}},
+		"both set":           {Consumer: consumer, ListerWatcher: server, Source: informertest.CarelessSource{}},
 		"nil function":       {Consumer: informer.WholeSnapshots(nil, onBatch), ListerWatcher: server},
-		"MaxItems":           {Consumer: consumer, ListerWatcher: server, Merger: informer.MergerConfig[object]{MaxItems: -1}},
-		"MaxPendingBytes":    {Consumer: consumer, ListerWatcher: server, Merger: informer.MergerConfig[object]{MaxPendingBytes: -1}},
-		"Backoff.Initial":    {Consumer: consumer, ListerWatcher: server, Merger: informer.MergerConfig[object]{Backoff: informer.Backoff{Initial: -1}}},
+		"MaxItems":           {Consumer: consumer, ListerWatcher: server, Merger: informer.MergerConfig[informertest.Object]{MaxItems: -1}},
+		"MaxPendingBytes":    {Consumer: consumer, ListerWatcher: server, Merger: informer.MergerConfig[informertest.Object]{MaxPendingBytes: -1}},
+		"Backoff.Initial":    {Consumer: consumer, ListerWatcher: server, Merger: informer.MergerConfig[informertest.Object]{Backoff: informer.Backoff{Initial: -1}}},
 		"PageSize is -1":     {Consumer: consumer, ListerWatcher: server, PageSize: -1},
 		"give ListAuto, Lis": {Consumer: consumer, ListerWatcher: server, Lists: 17},
 	} {
@@ -160,10 +163,10 @@ func TestBatcherConfigIsChecked(t *testing.T) {
 			t.Errorf("error %v, want one with %q and the name", err, want)
 		}
 	}
-	if _, err := informer.NewBatcher("", informer.BatcherConfig[object]{ListerWatcher: server, Consumer: consumer}); err == nil {
+	if _, err := informer.NewBatcher("", informer.BatcherConfig[informertest.Object]{ListerWatcher: server, Consumer: consumer}); err == nil {
 		t.Error("without a name")
 	}
-	if _, err := informer.NewEventMerger[object]("m", informer.MergerConfig[object]{}, nil); err == nil {
+	if _, err := informer.NewEventMerger[informertest.Object]("m", informer.MergerConfig[informertest.Object]{}, nil); err == nil {
 		t.Error("a merger without a consumer")
 	}
 }
@@ -178,7 +181,7 @@ func (c throttled) Get() *rest.Request {
 // Lists wait for the limit of the client, and watches, streamed or not, do not, as in
 // client-go.
 func TestListWatchThrottles(t *testing.T) {
-	pods := answers{format: runtime.ContentTypeJSON, list: encode(t, runtime.ContentTypeJSON, wirePods(1))}
+	pods := answers{format: runtime.ContentTypeJSON, list: informertest.Encode(t, runtime.ContentTypeJSON, informertest.WirePods(1))}
 	srv := httptest.NewServer(pods)
 	t.Cleanup(srv.Close)
 	for _, limited := range []bool{false, true} {

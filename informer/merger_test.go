@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // What was refused may have been taken all the same. So until something is accepted an
@@ -37,8 +38,8 @@ func TestMergingAfterRefusals(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var got []string
 			var answer error
-			m, err := informer.NewEventMerger("m", informer.MergerConfig[object]{ErrorHandler: func(error) {}},
-				func(_ context.Context, b informer.Batch[object]) error {
+			m, err := informer.NewEventMerger("m", informer.MergerConfig[informertest.Object]{ErrorHandler: func(error) {}},
+				func(_ context.Context, b informer.Batch[informertest.Object]) error {
 					got = append(got, strings.TrimSuffix(describeBatch(b), " to "))
 					return answer
 				})
@@ -60,8 +61,8 @@ func TestMergingAfterRefusals(t *testing.T) {
 					}
 				default:
 					kinds := map[byte]watch.EventType{'+': watch.Added, '~': watch.Modified, '-': watch.Deleted}
-					obj := parseObject(w[1:])
-					if err := m.Add(ctx, kinds[w[0]], metaOf(obj), obj); err != nil {
+					obj := informertest.ParseObject(w[1:])
+					if err := m.Add(ctx, kinds[w[0]], informertest.MetaOf(obj), obj); err != nil {
 						t.Fatal(err)
 					}
 				}

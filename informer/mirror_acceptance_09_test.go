@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // Versions that are no numbers are equal or not; those of 30 digits are numbers; a
@@ -178,7 +179,7 @@ stop 10s`)
 func TestAcceptance13Concurrent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 400
-		var i *informer.ResourceVersionInformer[object]
+		var i *informer.ResourceVersionInformer[informertest.Object]
 		look := func() {
 			if s := i.Stats(); s.Recorded > n {
 				t.Errorf("%+v", s)
@@ -198,8 +199,8 @@ func TestAcceptance13Concurrent(t *testing.T) {
 			look()
 			return nil
 		}
-		i = mustInformer(t, informer.InformerConfig[object]{
-			ListerWatcher: &bulkServer{n: n}, Handler: h, Workers: 8, MaxPending: 50, PageSize: 20, ResyncPeriod: time.Second,
+		i = mustInformer(t, informer.InformerConfig[informertest.Object]{
+			ListerWatcher: &informertest.BulkServer{N: n}, Handler: h, Workers: 8, MaxPending: 50, PageSize: 20, ResyncPeriod: time.Second,
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup

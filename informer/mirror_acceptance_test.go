@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // The acceptance checks of a mirror, by number. Scripts are explained in
@@ -34,7 +35,7 @@ func (p *mirrorPlay) wantRecorded(t *testing.T, versions ...string) {
 	t.Helper()
 	want := map[string]string{}
 	for _, v := range versions {
-		obj := parseObject(v)
+		obj := informertest.ParseObject(v)
 		want[obj.Name] = obj.ResourceVersion
 	}
 	if !maps.Equal(p.recorded, want) {
@@ -82,12 +83,12 @@ stop 5s`)
 func TestAcceptance02ChangesAtOnce(t *testing.T) {
 	const n = 5000
 	synctest.Test(t, func(t *testing.T) {
-		server := &bulkServer{n: n}
+		server := &informertest.BulkServer{N: n}
 		h := &lastVersions{version: map[string]string{}, before: func(context.Context) error {
 			time.Sleep(50 * time.Microsecond)
 			return nil
 		}}
-		i := mustInformer(t, informer.InformerConfig[object]{ListerWatcher: server, Handler: h, MaxPending: 100})
+		i := mustInformer(t, informer.InformerConfig[informertest.Object]{ListerWatcher: server, Handler: h, MaxPending: 100})
 		h.stats = i.Stats
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -109,7 +110,7 @@ func TestAcceptance02ChangesAtOnce(t *testing.T) {
 		if h.highest > 100+4 {
 			t.Errorf("%d changes were pending at a time, the bound is 100", h.highest)
 		}
-		t.Logf("%d calls, %d watches, %d pending at most", h.calls, server.watches.Load(), h.highest)
+		t.Logf("%d calls, %d watches, %d pending at most", h.calls, server.Watches.Load(), h.highest)
 		cancel()
 		wg.Wait()
 	})
@@ -120,23 +121,23 @@ func TestAcceptance02ChangesAtOnce(t *testing.T) {
 func TestAcceptance03StuckHandler(t *testing.T) {
 	const n, bound, page = 100_000, 1000, 500
 	synctest.Test(t, func(t *testing.T) {
-		server := &bulkServer{n: n}
+		server := &informertest.BulkServer{N: n}
 		h := &lastVersions{before: func(ctx context.Context) error {
 			<-ctx.Done()
 			return context.Cause(ctx)
 		}}
-		i := mustInformer(t, informer.InformerConfig[object]{
+		i := mustInformer(t, informer.InformerConfig[informertest.Object]{
 			ListerWatcher: server, Handler: h, ErrorHandler: func(informer.ReflectorInfo, error) {},
 		})
-		before := heapInUse()
+		before := informertest.HeapInUse()
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = i.Run(ctx) })
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		grown := int64(heapInUse()) - int64(before)
-		t.Logf("%d pages of %d were fetched, the heap grew by %d KiB", server.pages.Load(), n/page, grown>>10)
-		if pages := server.pages.Load(); pages > bound/page+1 {
+		grown := int64(informertest.HeapInUse()) - int64(before)
+		t.Logf("%d pages of %d were fetched, the heap grew by %d KiB", server.Pages.Load(), n/page, grown>>10)
+		if pages := server.Pages.Load(); pages > bound/page+1 {
 			t.Errorf("%d pages were fetched, want at most %d", pages, bound/page+1)
 		}
 		if grown > 8<<20 {
@@ -310,7 +311,7 @@ stop 5s`)
 	}
 }
 
-func mustInformer(t *testing.T, cfg informer.InformerConfig[object]) *informer.ResourceVersionInformer[object] {
+func mustInformer(t *testing.T, cfg informer.InformerConfig[informertest.Object]) *informer.ResourceVersionInformer[informertest.Object] {
 	t.Helper()
 	i, err := informer.NewResourceVersionInformer("mirror", cfg)
 	if err != nil {

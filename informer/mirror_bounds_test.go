@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // The bound counts bytes as well, but lets an object of any size through alone.
@@ -34,16 +35,16 @@ watch
   +f@103
 watch
   +f@103
-stop 1m`, func(cfg *informer.InformerConfig[object]) {
+stop 1m`, func(cfg *informer.InformerConfig[informertest.Object]) {
 		cfg.MaxPendingBytes = 100
-		cfg.SizeOf = func(obj object) int {
+		cfg.SizeOf = func(obj informertest.Object) int {
 			if strings.HasPrefix(obj.Name, "huge") {
 				return 1000
 			}
 			return 40
 		}
 		h := cfg.Handler.(*scriptedHandler)
-		cfg.Handler = informer.FilteringResourceEventHandler[object]{Handler: h, FilterFunc: func(object) bool {
+		cfg.Handler = informer.FilteringResourceEventHandler[informertest.Object]{Handler: h, FilterFunc: func(informertest.Object) bool {
 			mu.Lock()
 			defer mu.Unlock()
 			pending = max(pending, h.play.informer.Stats().PendingBytes)
@@ -79,16 +80,16 @@ watch
 watch
 handler slow 1s add a
 handler slow 1s add b@102
-stop 1m`, func(cfg *informer.InformerConfig[object]) {
+stop 1m`, func(cfg *informer.InformerConfig[informertest.Object]) {
 		cfg.MaxPendingBytes = 100
-		cfg.SizeOf = func(obj object) int {
+		cfg.SizeOf = func(obj informertest.Object) int {
 			if len(obj.ResourceVersion) > 3 {
 				return 90
 			}
 			return 30
 		}
 		h := cfg.Handler.(*scriptedHandler)
-		cfg.Handler = informer.FilteringResourceEventHandler[object]{Handler: h, FilterFunc: func(object) bool {
+		cfg.Handler = informer.FilteringResourceEventHandler[informertest.Object]{Handler: h, FilterFunc: func(informertest.Object) bool {
 			time.Sleep(time.Millisecond) // what comes at the same moment is pending by then
 			mu.Lock()
 			defer mu.Unlock()
@@ -134,8 +135,8 @@ func TestDefaultSizeOf(t *testing.T) {
 func pendingBytes[T any](t *testing.T, obj T) func() int64 {
 	return func() (size int64) {
 		synctest.Test(t, func(t *testing.T) {
-			server := &scriptedServer{log: func(string, ...any) {}, marker: true}
-			server.read("list rv=1 a@1")
+			server := &informertest.ScriptedServer{Log: func(string, ...any) {}, Marker: true}
+			server.Read("list rv=1 a@1")
 			i, err := informer.NewResourceVersionInformer("sizes", informer.InformerConfig[T]{
 				ListerWatcher: server,
 				Transform:     func(runtime.Object) (T, error) { return obj, nil },

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -24,7 +25,7 @@ import (
 // another informer goes on with what the database has. The rules are checked at
 // every call, see database.
 func TestMirrorHistory(t *testing.T) {
-	playRounds(t, mirrorRound,
+	informertest.PlayRounds(t, mirrorRound,
 		"add", "update", "delete", "sync", "delete known", "recreated", "failed", "failed after writing", "crash", "resumed",
 		"paused", "swept", "resume version gone", "held back", "not kept")
 }
@@ -33,7 +34,7 @@ func TestMirrorHistory(t *testing.T) {
 // same transaction as each, survive a crash; the rest does not.
 type database struct {
 	t      *testing.T
-	m      *model
+	m      *informertest.Model
 	counts map[string]int
 	max    int
 
@@ -43,31 +44,31 @@ type database struct {
 	mu     sync.Mutex
 	rng    *rand.Rand
 	chaos  bool
-	rows   state
+	rows   informertest.State
 	resume string
 
-	informer *informer.ResourceVersionInformer[object]
-	acked    state
+	informer *informer.ResourceVersionInformer[informertest.Object]
+	acked    informertest.State
 	tried    map[string]string // uid of an OnAdd that failed
 	busy     map[string]bool
 }
 
 // restart makes an informer that goes on with what the database has.
-func (d *database) restart(cfg informer.InformerConfig[object]) *informer.ResourceVersionInformer[object] {
+func (d *database) restart(cfg informer.InformerConfig[informertest.Object]) *informer.ResourceVersionInformer[informertest.Object] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	versions := informer.NewResourceVersionStorage()
 	for name, row := range d.rows {
 		uid, version, _ := strings.Cut(row, "@")
-		obj := modelObject(name, uid, parseVersion(version))
-		if err := versions.Set(metaOf(&obj), 0); err != nil {
+		obj := informertest.ModelObject(name, uid, informertest.ParseVersion(version))
+		if err := versions.Set(informertest.MetaOf(&obj), 0); err != nil {
 			d.t.Fatal(err)
 		}
 	}
 	cfg.Handler, cfg.Storage, cfg.ResumeVersion = d, versions, d.resume
 	if d.keeps != nil {
-		cfg.Handler = informer.FilteringResourceEventHandler[object]{Handler: d, FilterFunc: func(obj object) bool {
-			return d.keeps(string(obj.UID), parseVersion(obj.ResourceVersion))
+		cfg.Handler = informer.FilteringResourceEventHandler[informertest.Object]{Handler: d, FilterFunc: func(obj informertest.Object) bool {
+			return d.keeps(string(obj.UID), informertest.ParseVersion(obj.ResourceVersion))
 		}}
 	}
 	if d.resume != "" {
@@ -131,8 +132,8 @@ func (d *database) save() {
 	if d.resume == "" {
 		return
 	}
-	version := parseVersion(d.resume)
-	then := d.m.at(version)
+	version := informertest.ParseVersion(d.resume)
+	then := d.m.At(version)
 	for name, is := range then {
 		uid, v, _ := strings.Cut(is, "@")
 		row, ok := d.rows[name]
@@ -140,17 +141,17 @@ func (d *database) save() {
 		switch {
 		case !ok && !d.goneSince(name, version):
 			d.t.Errorf("resume version %d: %s=%s has no row", version, name, is)
-		case ok && parseVersion(rowVersion) < parseVersion(v):
+		case ok && informertest.ParseVersion(rowVersion) < informertest.ParseVersion(v):
 			d.t.Errorf("resume version %d: %s=%s, the row is %s", version, name, is, row)
-		case ok && !d.kept(is) && parseVersion(rowVersion) <= version:
+		case ok && !d.kept(is) && informertest.ParseVersion(rowVersion) <= version:
 			d.t.Errorf("resume version %d: %s=%s is not kept, but there is the row %s", version, name, is, row)
-		case ok && rowUID != uid && parseVersion(rowVersion) <= version:
+		case ok && rowUID != uid && informertest.ParseVersion(rowVersion) <= version:
 			d.t.Errorf("resume version %d: %s=%s, the row is of another object, %s", version, name, is, row)
 		}
 	}
 	for name, row := range d.rows {
 		_, v, _ := strings.Cut(row, "@")
-		if _, ok := then[name]; !ok && parseVersion(v) <= version {
+		if _, ok := then[name]; !ok && informertest.ParseVersion(v) <= version {
 			d.t.Errorf("resume version %d: %s is deleted, but there is the row %s", version, name, row)
 		}
 	}
@@ -159,42 +160,28 @@ func (d *database) save() {
 // kept reports whether an object in this state, such as uid@1, is kept.
 func (d *database) kept(row string) bool {
 	uid, version, _ := strings.Cut(row, "@")
-	return d.keeps == nil || d.keeps(uid, parseVersion(version))
+	return d.keeps == nil || d.keeps(uid, informertest.ParseVersion(version))
 }
 
 // goneSince reports whether name is one that is not kept, at version or later, or
 // that was deleted after it.
 func (d *database) goneSince(name string, version int64) bool {
-	if !d.kept(d.m.at(version)[name]) {
+	if !d.kept(d.m.At(version)[name]) {
 		return true
 	}
-	d.m.mu.Lock()
-	defer d.m.mu.Unlock()
-	for _, e := range d.m.events {
-		if e.version > version && e.name == name && (e.kind == "DELETED" || !d.kept(e.uid+"@"+strconv.FormatInt(e.version, 10))) {
+	d.m.Mu.Lock()
+	defer d.m.Mu.Unlock()
+	for _, e := range d.m.Events {
+		if e.Version > version && e.Name == name && (e.Kind == "DELETED" || !d.kept(e.UID+"@"+strconv.FormatInt(e.Version, 10))) {
 			return true
 		}
 	}
 	return false
 }
 
-// was reports whether the object was ever in this state.
-func (m *model) was(meta store.Meta) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, e := range m.events {
-		if e.name == meta.Key.Name && e.uid == string(meta.UID) && strconv.FormatInt(e.version, 10) == meta.Version && e.kind != "DELETED" {
-			return true
-		}
-	}
-	return false
-}
-
-func rowOf(meta store.Meta) string { return string(meta.UID) + "@" + meta.Version }
-
-func (d *database) put(ctx context.Context, what string, obj informer.Object[object], check func(acked string, ok bool)) error {
+func (d *database) put(ctx context.Context, what string, obj informer.Object[informertest.Object], check func(acked string, ok bool)) error {
 	return d.call(ctx, what, obj.Meta, func(name string) {
-		if obj.Meta != metaOf(obj.Object) || !d.m.was(obj.Meta) {
+		if obj.Meta != informertest.MetaOf(obj.Object) || !d.m.Was(obj.Meta) {
 			d.t.Errorf("%s %v: there never was such an object", what, obj.Meta)
 		}
 		acked, ok := d.acked[name]
@@ -203,14 +190,14 @@ func (d *database) put(ctx context.Context, what string, obj informer.Object[obj
 			d.tried[name] = string(obj.UID)
 		}
 	}, func() {
-		d.rows[obj.Key.Name] = rowOf(obj.Meta)
+		d.rows[obj.Key.Name] = informertest.RowOf(obj.Meta)
 	}, func() {
-		d.acked[obj.Key.Name] = rowOf(obj.Meta)
+		d.acked[obj.Key.Name] = informertest.RowOf(obj.Meta)
 		delete(d.tried, obj.Key.Name)
 	})
 }
 
-func (d *database) OnAdd(ctx context.Context, obj informer.Object[object]) error {
+func (d *database) OnAdd(ctx context.Context, obj informer.Object[informertest.Object]) error {
 	return d.put(ctx, "add", obj, func(acked string, ok bool) {
 		if ok {
 			d.t.Errorf("add %v, but %s is acknowledged", obj.Meta, acked)
@@ -221,38 +208,38 @@ func (d *database) OnAdd(ctx context.Context, obj informer.Object[object]) error
 	})
 }
 
-func (d *database) OnUpdate(ctx context.Context, old store.Meta, obj informer.Object[object]) error {
+func (d *database) OnUpdate(ctx context.Context, old store.Meta, obj informer.Object[informertest.Object]) error {
 	return d.put(ctx, "update", obj, func(acked string, ok bool) {
-		if !ok || rowOf(old) != acked || old.UID != obj.UID || old.Version == obj.Version {
+		if !ok || informertest.RowOf(old) != acked || old.UID != obj.UID || old.Version == obj.Version {
 			d.t.Errorf("update %v to %v, acknowledged is %q", old, obj.Meta, acked)
 		}
 	})
 }
 
-func (d *database) OnSync(ctx context.Context, obj informer.Object[object]) error {
+func (d *database) OnSync(ctx context.Context, obj informer.Object[informertest.Object]) error {
 	return d.put(ctx, "sync", obj, func(acked string, ok bool) {
-		if acked != rowOf(obj.Meta) {
+		if acked != informertest.RowOf(obj.Meta) {
 			d.t.Errorf("sync %v, acknowledged is %q", obj.Meta, acked)
 		}
 	})
 }
 
-func (d *database) OnDelete(ctx context.Context, gone informer.Deletion[object]) error {
+func (d *database) OnDelete(ctx context.Context, gone informer.Deletion[informertest.Object]) error {
 	name := gone.Key.Name
 	return d.call(ctx, "delete", gone.Meta, func(string) {
 		acked, ok := d.acked[name]
 		uid, _, _ := strings.Cut(acked, "@")
 		if !ok {
 			uid = d.tried[name]
-		} else if acked != rowOf(gone.Meta) {
+		} else if acked != informertest.RowOf(gone.Meta) {
 			d.t.Errorf("delete %v, acknowledged is %s", gone.Meta, acked)
 		}
 		if uid != string(gone.UID) {
 			d.t.Errorf("delete %v, what is known is %q", gone.Meta, uid)
 		}
-		_, now := d.m.now()
+		_, now := d.m.Now()
 		if is, ok := now[name]; ok {
-			if d.counts["recreated"]++; strings.HasPrefix(is, string(gone.UID)+"@") && !d.goneSince(name, parseVersion(gone.Version)) {
+			if d.counts["recreated"]++; strings.HasPrefix(is, string(gone.UID)+"@") && !d.goneSince(name, informertest.ParseVersion(gone.Version)) {
 				d.t.Errorf("delete %v, but it is alive as %s", gone.Meta, is)
 			}
 		}
@@ -286,19 +273,19 @@ func (d *database) UpdateResourceVersion(_ context.Context, version string) erro
 func mirrorRound(t *testing.T, number uint64, counts map[string]int) {
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(number, 1))
-		m := newModel()
+		m := informertest.NewModel()
 		for range rng.IntN(20) {
-			m.mutate(rng)
+			m.Mutate(rng)
 		}
-		client := &modelClient{m: m, rng: rand.New(rand.NewPCG(number, 2)), chaos: true, streams: rng.IntN(2) == 0}
-		db := &database{t: t, m: m, counts: counts, rng: rand.New(rand.NewPCG(number, 3)), chaos: true, rows: state{}}
+		client := &informertest.ModelClient{M: m, Rng: rand.New(rand.NewPCG(number, 2)), Chaos: true, Streams: rng.IntN(2) == 0}
+		db := &database{t: t, m: m, counts: counts, rng: rand.New(rand.NewPCG(number, 3)), chaos: true, rows: informertest.State{}}
 		if rng.IntN(3) == 0 {
 			db.keeps = func(_ string, version int64) bool { return version%3 != 0 }
 		}
-		cfg := informer.InformerConfig[object]{
+		cfg := informer.InformerConfig[informertest.Object]{
 			ListerWatcher: client, PageSize: 1 + rng.Int64N(5), Lists: informer.ListMode(rng.IntN(3)),
 			Workers: 1 + rng.IntN(3), MaxPending: 1 + rng.IntN(8), SkipSync: rng.IntN(2) == 0,
-			ListBudget:   budget(t, 1, time.Duration(rng.IntN(3000))*time.Millisecond),
+			ListBudget:   informertest.Budget(t, 1, time.Duration(rng.IntN(3000))*time.Millisecond),
 			ErrorHandler: func(informer.ReflectorInfo, error) {},
 			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				db.mu.Lock()
@@ -317,7 +304,7 @@ func mirrorRound(t *testing.T, number uint64, counts map[string]int) {
 		}
 
 		var (
-			i      *informer.ResourceVersionInformer[object]
+			i      *informer.ResourceVersionInformer[informertest.Object]
 			cancel context.CancelFunc
 			ended  chan struct{}
 		)
@@ -346,7 +333,7 @@ func mirrorRound(t *testing.T, number uint64, counts map[string]int) {
 			case 0:
 				time.Sleep(time.Duration(rng.IntN(100)) * time.Second)
 			case 1:
-				m.compact()
+				m.Compact()
 			case 2:
 				if rng.IntN(5) == 0 {
 					i.Resync(errors.New("asked"))
@@ -362,27 +349,27 @@ func mirrorRound(t *testing.T, number uint64, counts map[string]int) {
 					start()
 				}
 			default:
-				m.mutate(rng)
+				m.Mutate(rng)
 			}
 		}
-		client.calm()
+		client.Calm()
 		db.mu.Lock()
 		db.chaos = false
 		db.mu.Unlock()
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 
-		version, want := m.now()
+		version, want := m.Now()
 		want = maps.Clone(want)
 		maps.DeleteFunc(want, func(_, is string) bool { return !db.kept(is) })
 		stats := i.Stats()
-		recorded := state{}
+		recorded := informertest.State{}
 		resume, versions := i.Snapshot()
 		for meta, err := range versions {
 			if err != nil {
 				t.Error(err)
 			}
-			recorded[meta.Key.Name] = rowOf(meta)
+			recorded[meta.Key.Name] = informertest.RowOf(meta)
 		}
 		crash()
 		if !maps.Equal(db.rows, want) || !maps.Equal(recorded, want) {
@@ -391,15 +378,11 @@ func mirrorRound(t *testing.T, number uint64, counts map[string]int) {
 		if !stats.Synced || stats.Pending != 0 || stats.Failing != 0 || stats.HeldBack != nil || stats.PendingBytes != 0 {
 			t.Errorf("all is well, but %+v", stats)
 		}
-		if parseVersion(resume) < version-1 || resume != db.resume {
+		if informertest.ParseVersion(resume) < version-1 || resume != db.resume {
 			t.Errorf("the resume version is %q, saved is %q, the server is at %d", resume, db.resume, version)
 		}
-		if len(client.unlimited) > 0 {
-			t.Errorf("lists without a limit: %q", client.unlimited)
+		if len(client.Unlimited) > 0 {
+			t.Errorf("lists without a limit: %q", client.Unlimited)
 		}
 	})
-}
-
-func metaOf(obj object) store.Meta {
-	return store.Meta{Key: store.Key{Name: obj.Name, Namespace: obj.Namespace}, UID: obj.UID, Version: obj.ResourceVersion}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -28,7 +29,7 @@ type mirrorPlay struct {
 	resumes  []string // versions that the handler was told to save
 	stats    informer.InformerStats
 	recorded map[string]string // version by name
-	informer *informer.ResourceVersionInformer[object]
+	informer *informer.ResourceVersionInformer[informertest.Object]
 }
 
 // count returns how many calls begin so.
@@ -42,15 +43,15 @@ func (p *mirrorPlay) count(prefix string) (n int) {
 }
 
 // playMirror plays a script. Adapt may change the configuration.
-func playMirror(t *testing.T, script string, adapt ...func(*informer.InformerConfig[object])) *mirrorPlay {
+func playMirror(t *testing.T, script string, adapt ...func(*informer.InformerConfig[informertest.Object])) *mirrorPlay {
 	t.Helper()
 	p := &mirrorPlay{recorded: map[string]string{}}
 	synctest.Test(t, func(t *testing.T) {
 		h := &scriptedHandler{play: p, start: time.Now()}
-		server := &scriptedServer{log: h.log, marker: true}
-		cfg := informer.InformerConfig[object]{
+		server := &informertest.ScriptedServer{Log: h.log, Marker: true}
+		cfg := informer.InformerConfig[informertest.Object]{
 			ListerWatcher: server, Handler: h, Workers: 1, SkipSync: true, Backoff: informer.Backoff{Jitter: -1},
-			Storage: informer.NewResourceVersionStorage(), ResumeInterval: 100 * time.Millisecond, ListBudget: budget(t, 1, 0),
+			Storage: informer.NewResourceVersionStorage(), ResumeInterval: 100 * time.Millisecond, ListBudget: informertest.Budget(t, 1, 0),
 			ErrorHandler: func(_ informer.ReflectorInfo, err error) {
 				h.mu.Lock()
 				defer h.mu.Unlock()
@@ -59,7 +60,7 @@ func playMirror(t *testing.T, script string, adapt ...func(*informer.InformerCon
 			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				switch o.(type) {
 				case informer.ListFailed, informer.RelistNeeded, informer.BackingOff, informer.Draining, informer.WentBackwards:
-					h.log("* %s", occurrence(h.start, o))
+					h.log("* %s", informertest.Occurrence(h.start, o))
 				}
 			}),
 		}
@@ -83,7 +84,7 @@ func playMirror(t *testing.T, script string, adapt ...func(*informer.InformerCon
 		})
 		err = i.Run(ctx)
 		h.log("Run returns: %v", err)
-		if left := len(server.replies); left > 0 {
+		if left := len(server.Replies); left > 0 {
 			h.log("!! %d answers of the script were not asked for", left)
 		}
 		synctest.Wait()
@@ -127,25 +128,25 @@ func (h *scriptedHandler) log(format string, args ...any) {
 }
 
 // read reads a script, and returns when it stops.
-func (h *scriptedHandler) read(t *testing.T, script string, server *scriptedServer, cfg *informer.InformerConfig[object]) (stop time.Duration) {
+func (h *scriptedHandler) read(t *testing.T, script string, server *informertest.ScriptedServer, cfg *informer.InformerConfig[informertest.Object]) (stop time.Duration) {
 	stop = time.Minute
 	h.acts = map[time.Duration]func(){}
 	for _, line := range strings.Split(script, "\n") {
 		words := strings.Fields(line)
 		switch {
-		case server.read(line):
+		case server.Read(line):
 		case words[0] == "stop":
-			stop = duration(words[1])
+			stop = informertest.Duration(words[1])
 		case words[0] == "resync":
-			h.acts[duration(words[1])] = func() {
+			h.acts[informertest.Duration(words[1])] = func() {
 				h.log("Resync")
 				h.play.informer.Resync(errors.New("a user asks"))
 			}
 		case words[0] == "stats":
-			h.acts[duration(words[1])] = func() { h.logStats(h.play.informer.Stats()) }
+			h.acts[informertest.Duration(words[1])] = func() { h.logStats(h.play.informer.Stats()) }
 		case words[0] == "seed":
 			for _, w := range words[1:] {
-				if err := cfg.Storage.Set(metaOf(parseObject(w)), 0); err != nil {
+				if err := cfg.Storage.Set(informertest.MetaOf(informertest.ParseObject(w)), 0); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -156,23 +157,23 @@ func (h *scriptedHandler) read(t *testing.T, script string, server *scriptedServ
 				key, value, _ := strings.Cut(w, "=")
 				switch key {
 				case "page":
-					cfg.PageSize = number(value)
+					cfg.PageSize = informertest.Number(value)
 				case "nosave":
 					h.quiet = true
 				case "streamed":
-					cfg.Lists, server.marker = informer.ListStreamed, false
+					cfg.Lists, server.Marker = informer.ListStreamed, false
 				case "sync":
 					cfg.SkipSync = false
 				case "resume":
 					cfg.ResumeVersion = value
 				case "pending":
-					cfg.MaxPending = int(number(value))
+					cfg.MaxPending = int(informertest.Number(value))
 				case "workers":
-					cfg.Workers = int(number(value))
+					cfg.Workers = int(informertest.Number(value))
 				case "filter":
-					cfg.Handler = informer.FilteringResourceEventHandler[object]{
+					cfg.Handler = informer.FilteringResourceEventHandler[informertest.Object]{
 						Handler:    h,
-						FilterFunc: func(obj object) bool { return strings.Contains(string(obj.UID), value) },
+						FilterFunc: func(obj informertest.Object) bool { return strings.Contains(string(obj.UID), value) },
 					}
 				default:
 					t.Fatalf("unknown setting %q", w)
@@ -215,7 +216,7 @@ func (h *scriptedHandler) call(ctx context.Context, text string, initial bool) (
 			h.mu.Unlock()
 			h.log("    %s ...", text)
 			select {
-			case <-time.After(duration(words[1])):
+			case <-time.After(informertest.Duration(words[1])):
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
@@ -239,32 +240,24 @@ func (h *scriptedHandler) call(ctx context.Context, text string, initial bool) (
 	return err
 }
 
-// stateOf is what parseObject reads.
-func stateOf(m store.Meta) string {
-	if m.UID == "" {
-		return m.String()
-	}
-	return m.Key.String() + "#" + string(m.UID) + "@" + m.Version
+func (h *scriptedHandler) OnAdd(ctx context.Context, obj informer.Object[informertest.Object]) error {
+	return h.call(ctx, "add "+informertest.StateOf(obj.Meta), obj.IsInInitialList)
 }
 
-func (h *scriptedHandler) OnAdd(ctx context.Context, obj informer.Object[object]) error {
-	return h.call(ctx, "add "+stateOf(obj.Meta), obj.IsInInitialList)
+func (h *scriptedHandler) OnUpdate(ctx context.Context, old store.Meta, obj informer.Object[informertest.Object]) error {
+	return h.call(ctx, "update "+informertest.StateOf(obj.Meta)+" was "+informertest.StateOf(old), obj.IsInInitialList)
 }
 
-func (h *scriptedHandler) OnUpdate(ctx context.Context, old store.Meta, obj informer.Object[object]) error {
-	return h.call(ctx, "update "+stateOf(obj.Meta)+" was "+stateOf(old), obj.IsInInitialList)
-}
-
-func (h *scriptedHandler) OnDelete(ctx context.Context, gone informer.Deletion[object]) error {
-	text := "delete " + stateOf(gone.Meta)
+func (h *scriptedHandler) OnDelete(ctx context.Context, gone informer.Deletion[informertest.Object]) error {
+	text := "delete " + informertest.StateOf(gone.Meta)
 	if gone.Known {
-		text += " last " + stateOf(metaOf(gone.Object))
+		text += " last " + informertest.StateOf(informertest.MetaOf(gone.Object))
 	}
 	return h.call(ctx, text, gone.IsInInitialList)
 }
 
-func (h *scriptedHandler) OnSync(ctx context.Context, obj informer.Object[object]) error {
-	return h.call(ctx, "sync "+stateOf(obj.Meta), obj.IsInInitialList)
+func (h *scriptedHandler) OnSync(ctx context.Context, obj informer.Object[informertest.Object]) error {
+	return h.call(ctx, "sync "+informertest.StateOf(obj.Meta), obj.IsInInitialList)
 }
 
 // UpdateResourceVersion takes its time, so that the log has an order.
@@ -277,13 +270,4 @@ func (h *scriptedHandler) UpdateResourceVersion(_ context.Context, version strin
 		h.log("    save resume version %q", version)
 	}
 	return nil
-}
-
-func budget(t *testing.T, concurrent int, jitter time.Duration) *informer.ListBudget {
-	t.Helper()
-	b, err := informer.NewListBudget(concurrent, jitter)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -30,7 +31,7 @@ watch
 watch
   ~a#u@101
   -b#v@102
-stop 1m`, func(cfg *informer.InformerConfig[object]) {
+stop 1m`, func(cfg *informer.InformerConfig[informertest.Object]) {
 		cfg.Storage = &failingStorage{ResourceVersionStorage: cfg.Storage, left: map[string]int{
 			"begin": 1, "mark": 2, "unmarked": 1, "get": 2, "set": 2, "delete": 2,
 		}}
@@ -119,7 +120,7 @@ watch
 list rv=110 a#u@1 b#v@101
 watch
 resync 5500ms
-stop 20s`, func(cfg *informer.InformerConfig[object]) {
+stop 20s`, func(cfg *informer.InformerConfig[informertest.Object]) {
 		cfg.Storage = &slowStorage{ResourceVersionStorage: cfg.Storage, slow: "101"}
 	})
 	p.want(t, "add a#u@1 (initial)", "add b#v@101")
@@ -134,7 +135,7 @@ list rv=160 a#u@150
 watch
 handler slow 3s update a
 resync 5500ms
-stop 20s`, func(cfg *informer.InformerConfig[object]) {
+stop 20s`, func(cfg *informer.InformerConfig[informertest.Object]) {
 		cfg.Storage = &slowStorage{ResourceVersionStorage: cfg.Storage}
 	})
 	p.want(t, "add a#u@1 (initial)", "update a#u@101 was a#u@1", "update a#u@150 was a#u@101")
@@ -150,7 +151,7 @@ list rv=160
 watch
 handler slow 6s update a
 resync 5500ms
-stop 20s`, func(cfg *informer.InformerConfig[object]) {
+stop 20s`, func(cfg *informer.InformerConfig[informertest.Object]) {
 		cfg.Storage = &slowStorage{ResourceVersionStorage: cfg.Storage}
 	})
 	p.want(t, "add a#u@1 (initial)", "add b#v@2 (initial)", "update a#u@101 was a#u@1", "delete a#u@101", "delete b#v@2")

@@ -17,32 +17,33 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
 // What is missing or makes no sense is an error of the constructor that says what
 // to do.
 func TestInformerConfigIsChecked(t *testing.T) {
-	handler := informer.ResourceEventHandlerFuncs[object]{}
-	server := &scriptedServer{}
-	keep := func(object) bool { return true }
+	handler := informer.ResourceEventHandlerFuncs[informertest.Object]{}
+	server := &informertest.ScriptedServer{}
+	keep := func(informertest.Object) bool { return true }
 	for name, test := range map[string]struct {
-		cfg  informer.InformerConfig[object]
+		cfg  informer.InformerConfig[informertest.Object]
 		want string
 	}{
-		"no handler":        {informer.InformerConfig[object]{ListerWatcher: server}, "Handler is nil"},
-		"no source":         {informer.InformerConfig[object]{Handler: handler}, "ListerWatcher and Source are nil"},
-		"a nil source":      {informer.InformerConfig[object]{Handler: handler, ListerWatcher: (*scriptedServer)(nil)}, "ListerWatcher and Source are nil"},
-		"two sources":       {informer.InformerConfig[object]{Handler: handler, ListerWatcher: server, Source: carelessSource{}}, "both set"},
-		"a useless change":  {informer.InformerConfig[object]{Handler: handler, Source: carelessSource{}, Transform: func(runtime.Object) (object, error) { return nil, nil }}, "Transform"},
-		"negative workers":  {informer.InformerConfig[object]{Handler: handler, ListerWatcher: server, Workers: -1}, "Workers is negative"},
-		"negative pending":  {informer.InformerConfig[object]{Handler: handler, ListerWatcher: server, MaxPending: -1}, "MaxPending is negative"},
-		"negative bytes":    {informer.InformerConfig[object]{Handler: handler, ListerWatcher: server, MaxPendingBytes: -1}, "MaxPendingBytes is negative"},
-		"negative resync":   {informer.InformerConfig[object]{Handler: handler, ListerWatcher: server, ResyncPeriod: -1}, "ResyncPeriod is negative"},
-		"negative page":     {informer.InformerConfig[object]{Handler: handler, ListerWatcher: server, PageSize: -1}, "PageSize is -1"},
-		"a filter of none":  {informer.InformerConfig[object]{Handler: informer.FilteringResourceEventHandler[object]{FilterFunc: keep}, ListerWatcher: server}, "give what the filtered objects go to"},
-		"no filter":         {informer.InformerConfig[object]{Handler: informer.FilteringResourceEventHandler[object]{Handler: handler}, ListerWatcher: server}, "FilterFunc is nil"},
-		"no filter, deeper": {informer.InformerConfig[object]{Handler: informer.FilteringResourceEventHandler[object]{FilterFunc: keep, Handler: informer.FilteringResourceEventHandler[object]{Handler: handler}}, ListerWatcher: server}, "FilterFunc is nil"},
+		"no handler":        {informer.InformerConfig[informertest.Object]{ListerWatcher: server}, "Handler is nil"},
+		"no source":         {informer.InformerConfig[informertest.Object]{Handler: handler}, "ListerWatcher and Source are nil"},
+		"a nil source":      {informer.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: (*informertest.ScriptedServer)(nil)}, "ListerWatcher and Source are nil"},
+		"two sources":       {informer.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, Source: informertest.CarelessSource{}}, "both set"},
+		"a useless change":  {informer.InformerConfig[informertest.Object]{Handler: handler, Source: informertest.CarelessSource{}, Transform: func(runtime.Object) (informertest.Object, error) { return nil, nil }}, "Transform"},
+		"negative workers":  {informer.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, Workers: -1}, "Workers is negative"},
+		"negative pending":  {informer.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, MaxPending: -1}, "MaxPending is negative"},
+		"negative bytes":    {informer.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, MaxPendingBytes: -1}, "MaxPendingBytes is negative"},
+		"negative resync":   {informer.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, ResyncPeriod: -1}, "ResyncPeriod is negative"},
+		"negative page":     {informer.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, PageSize: -1}, "PageSize is -1"},
+		"a filter of none":  {informer.InformerConfig[informertest.Object]{Handler: informer.FilteringResourceEventHandler[informertest.Object]{FilterFunc: keep}, ListerWatcher: server}, "give what the filtered objects go to"},
+		"no filter":         {informer.InformerConfig[informertest.Object]{Handler: informer.FilteringResourceEventHandler[informertest.Object]{Handler: handler}, ListerWatcher: server}, "FilterFunc is nil"},
+		"no filter, deeper": {informer.InformerConfig[informertest.Object]{Handler: informer.FilteringResourceEventHandler[informertest.Object]{FilterFunc: keep, Handler: informer.FilteringResourceEventHandler[informertest.Object]{Handler: handler}}, ListerWatcher: server}, "FilterFunc is nil"},
 	} {
 		if _, err := informer.NewResourceVersionInformer("pods", test.cfg); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, test.want)
@@ -50,7 +51,7 @@ func TestInformerConfigIsChecked(t *testing.T) {
 			t.Errorf("%s: error %v does not name the informer", name, err)
 		}
 	}
-	cfg := informer.InformerConfig[object]{Handler: handler, ListerWatcher: server}
+	cfg := informer.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server}
 	if _, err := informer.NewResourceVersionInformer("", cfg); err == nil || !strings.Contains(err.Error(), "name is empty") {
 		t.Errorf("without a name: %v", err)
 	}
@@ -61,10 +62,10 @@ func TestInformerConfigIsChecked(t *testing.T) {
 
 // The helper types are what they help with.
 var (
-	_ informer.ResourceEventHandler[object] = informer.ResourceEventHandlerFuncs[object]{}
-	_ informer.ResourceEventHandler[object] = informer.FilteringResourceEventHandler[object]{}
-	_ informer.ResourceVersionUpdater       = informer.FilteringResourceEventHandler[object]{}
-	_ informer.ResourceVersionStorage       = informer.NewResourceVersionStorage()
+	_ informer.ResourceEventHandler[informertest.Object] = informer.ResourceEventHandlerFuncs[informertest.Object]{}
+	_ informer.ResourceEventHandler[informertest.Object] = informer.FilteringResourceEventHandler[informertest.Object]{}
+	_ informer.ResourceVersionUpdater                    = informer.FilteringResourceEventHandler[informertest.Object]{}
+	_ informer.ResourceVersionStorage                    = informer.NewResourceVersionStorage()
 )
 
 // Functions that are nil do nothing; without a SyncFunc nothing is queued for it.
@@ -74,26 +75,32 @@ func TestResourceEventHandlerFuncs(t *testing.T) {
 		got = append(got, what+" "+m.Key.Name)
 		return nil
 	}
-	funcs := informer.ResourceEventHandlerFuncs[object]{
-		AddFunc: func(_ context.Context, obj informer.Object[object]) error { return record("add", obj.Meta) },
-		UpdateFunc: func(_ context.Context, _ store.Meta, obj informer.Object[object]) error {
+	funcs := informer.ResourceEventHandlerFuncs[informertest.Object]{
+		AddFunc: func(_ context.Context, obj informer.Object[informertest.Object]) error {
+			return record("add", obj.Meta)
+		},
+		UpdateFunc: func(_ context.Context, _ store.Meta, obj informer.Object[informertest.Object]) error {
 			return record("update", obj.Meta)
 		},
-		DeleteFunc: func(_ context.Context, gone informer.Deletion[object]) error { return record("delete", gone.Meta) },
-		SyncFunc:   func(_ context.Context, obj informer.Object[object]) error { return record("sync", obj.Meta) },
+		DeleteFunc: func(_ context.Context, gone informer.Deletion[informertest.Object]) error {
+			return record("delete", gone.Meta)
+		},
+		SyncFunc: func(_ context.Context, obj informer.Object[informertest.Object]) error {
+			return record("sync", obj.Meta)
+		},
 	}
 	const script = "config sync\nseed a@1 b@2 c@3\nlist rv=100 a@1 b@50 d@60\nwatch\nstop 5s"
-	playMirror(t, script, func(cfg *informer.InformerConfig[object]) { cfg.Handler = funcs })
+	playMirror(t, script, func(cfg *informer.InformerConfig[informertest.Object]) { cfg.Handler = funcs })
 	if want := []string{"sync a", "update b", "add d", "delete c"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("called %q, want %q", got, want)
 	}
 	funcs.SyncFunc = nil
-	p := playMirror(t, script, func(cfg *informer.InformerConfig[object]) { cfg.Handler = funcs })
+	p := playMirror(t, script, func(cfg *informer.InformerConfig[informertest.Object]) { cfg.Handler = funcs })
 	if p.stats.Shown != 0 || p.stats.Unchanged != 1 {
 		t.Errorf("%+v", p.stats)
 	}
-	p = playMirror(t, script, func(cfg *informer.InformerConfig[object]) {
-		cfg.Handler = informer.ResourceEventHandlerFuncs[object]{}
+	p = playMirror(t, script, func(cfg *informer.InformerConfig[informertest.Object]) {
+		cfg.Handler = informer.ResourceEventHandlerFuncs[informertest.Object]{}
 	})
 	p.wantRecorded(t, "a@1", "b@50", "d@60")
 }
@@ -101,7 +108,7 @@ func TestResourceEventHandlerFuncs(t *testing.T) {
 // The extra store is told everything, unchanged objects and whole passes included,
 // and what it refuses is not queued.
 func TestExtraStore(t *testing.T) {
-	extra, err := store.New(store.Config[object]{})
+	extra, err := store.New(store.Config[informertest.Object]{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +126,7 @@ watch
   error 500
 watch
   ~c#w@151
-stop 20s`, func(cfg *informer.InformerConfig[object]) {
+stop 20s`, func(cfg *informer.InformerConfig[informertest.Object]) {
 		cfg.ExtraStore = refusing{extra, func(m store.Meta) error {
 			if m.Version == "151" && refuse {
 				refuse = false
@@ -138,11 +145,11 @@ stop 20s`, func(cfg *informer.InformerConfig[object]) {
 }
 
 type refusing struct {
-	store.Sink[object]
+	store.Sink[informertest.Object]
 	refuse func(store.Meta) error
 }
 
-func (r refusing) Apply(ctx context.Context, m store.Meta, obj object) error {
+func (r refusing) Apply(ctx context.Context, m store.Meta, obj informertest.Object) error {
 	if err := r.refuse(m); err != nil {
 		return err
 	}
@@ -163,7 +170,7 @@ watch
 list rv=140 a@1
 watch
 resync 150s
-stop 249s`, func(cfg *informer.InformerConfig[object]) {
+stop 249s`, func(cfg *informer.InformerConfig[informertest.Object]) {
 		cfg.ResyncPeriod = 100 * time.Second
 		start = time.Now()
 		cfg.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
@@ -190,7 +197,7 @@ func TestMirrorProgress(t *testing.T) {
 			}
 			return context.Cause(ctx)
 		}}
-		i := mustInformer(t, informer.InformerConfig[object]{ListerWatcher: &bulkServer{n: 30}, Handler: h, PageSize: 10, MaxPending: 15})
+		i := mustInformer(t, informer.InformerConfig[informertest.Object]{ListerWatcher: &informertest.BulkServer{N: 30}, Handler: h, PageSize: 10, MaxPending: 15})
 		if got, want := i.Stats().Pass, (informer.Progress{Remaining: -1}); got != want {
 			t.Errorf("before the list: %+v, want %+v", got, want)
 		}
@@ -219,7 +226,7 @@ list rv=100 a@1
 watch
   after 10s
   bookmark 150
-stop 20s`, func(cfg *informer.InformerConfig[object]) {
+stop 20s`, func(cfg *informer.InformerConfig[informertest.Object]) {
 		cfg.Handler = &failingUpdater{ResourceEventHandler: cfg.Handler, fail: func() bool { failures++; return failures < 3 }}
 	})
 	if failures != 4 || len(p.errors) != 2 || !strings.Contains(p.errors[0].Error(), "UpdateResourceVersion") {
@@ -228,7 +235,7 @@ stop 20s`, func(cfg *informer.InformerConfig[object]) {
 }
 
 type failingUpdater struct {
-	informer.ResourceEventHandler[object]
+	informer.ResourceEventHandler[informertest.Object]
 	fail func() bool
 }
 
@@ -243,11 +250,11 @@ func (u *failingUpdater) UpdateResourceVersion(context.Context, string) error {
 func TestLastContact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		server := &scriptedServer{log: func(string, ...any) {}, marker: true}
+		server := &informertest.ScriptedServer{Log: func(string, ...any) {}, Marker: true}
 		for _, line := range []string{"list rv=100 a@1", "watch", "  after 10s", "  bookmark 150", "  after 10s", "  ~a@151"} {
-			server.read(line)
+			server.Read(line)
 		}
-		i := mustInformer(t, informer.InformerConfig[object]{ListerWatcher: server, Handler: informer.ResourceEventHandlerFuncs[object]{}})
+		i := mustInformer(t, informer.InformerConfig[informertest.Object]{ListerWatcher: server, Handler: informer.ResourceEventHandlerFuncs[informertest.Object]{}})
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { _ = i.Run(ctx) }()
 		for _, test := range []struct{ at, want time.Duration }{{5 * time.Second, 0}, {15 * time.Second, 10 * time.Second}, {time.Minute, 20 * time.Second}} {

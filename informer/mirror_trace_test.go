@@ -3,9 +3,13 @@
 
 package informer_test
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/apiary-go/apiary/informer/internal/informertest"
+)
 
 // TestMirrorTraces is [informer.TestTraces] for the ResourceVersionInformer.
 func TestMirrorTraces(t *testing.T) {
-	testTraces(t, "testdata/mirror/*.txt", func(t *testing.T, script string) string { return playMirror(t, script).text })
+	informertest.PlayTraces(t, "testdata/mirror/*.txt", func(t *testing.T, script string) string { return playMirror(t, script).text })
 }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 	"github.com/apiary-go/apiary/store/cacheview"
 	"github.com/apiary-go/apiary/store/fifo"
@@ -31,24 +32,24 @@ var keepers = map[string]struct {
 	shared bool
 }{
 	"NewInformer": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		c, err := informer.NewInformer[object](lw, cache.NewStore(cache.MetaNamespaceKeyFunc), 0,
+		c, err := informer.NewInformer[informertest.Object](lw, cache.NewStore(cache.MetaNamespaceKeyFunc), 0,
 			cache.ResourceEventHandlerFuncs{AddFunc: use}, nil)
 		running(t, c, err, ctx)
 	}, true},
 	"NewInformer, deletions": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		c, err := informer.NewInformer[object](lw, cache.NewStore(cache.MetaNamespaceKeyFunc), 0,
+		c, err := informer.NewInformer[informertest.Object](lw, cache.NewStore(cache.MetaNamespaceKeyFunc), 0,
 			cache.ResourceEventHandlerFuncs{DeleteFunc: use}, nil)
 		running(t, c, err, ctx)
 	}, true},
 	"Controller": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		c, err := informer.NewNamedController("things", informer.ControllerConfig[object]{
+		c, err := informer.NewNamedController("things", informer.ControllerConfig[informertest.Object]{
 			Queue: deltaFIFO(nil), ListerWatcher: lw,
 			Process: func(item any, _ bool) error { use(item.(cache.Deltas).Newest().Object); return nil },
 		})
 		running(t, c, err, ctx)
 	}, true},
 	"Controller of a queue that transforms": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		c, err := informer.NewNamedController("things", informer.ControllerConfig[object]{
+		c, err := informer.NewNamedController("things", informer.ControllerConfig[informertest.Object]{
 			Queue:         transforming["DeltaFIFO"](func(obj any) (any, error) { use(obj); return obj, nil }),
 			ListerWatcher: lw,
 			Process:       func(any, bool) error { return nil },
@@ -56,31 +57,31 @@ var keepers = map[string]struct {
 		running(t, c, err, ctx)
 	}, false},
 	"NewNamespaceKeyedIndexerAndReflector": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		indexer, r, err := informer.NewNamespaceKeyedIndexerAndReflector[object](lw)
+		indexer, r, err := informer.NewNamespaceKeyedIndexerAndReflector[informertest.Object](lw)
 		time.AfterFunc(time.Second, func() { use(indexer.List()[0]) })
 		running(t, r, err, ctx)
 	}, true},
 	"CacheIndexer": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		x, _ := store.NewIndexer(store.MetaNamespaceKeyFunc[object], nil)
+		x, _ := store.NewIndexer(store.MetaNamespaceKeyFunc[informertest.Object], nil)
 		indexer := cacheview.CacheIndexer(x)
-		r, err := informer.NewNamedReflector[object]("", lw, indexer)
+		r, err := informer.NewNamedReflector[informertest.Object]("", lw, indexer)
 		time.AfterFunc(time.Second, func() { use(indexer.List()[0]) })
 		running(t, r, err, ctx)
 	}, true},
 	"Store": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		s, _ := store.New(store.Config[object]{OnChange: func(c store.Change[object]) { use(c.New) }})
+		s, _ := store.New(store.Config[informertest.Object]{OnChange: func(c store.Change[informertest.Object]) { use(c.New) }})
 		reflected(t, ctx, lw, s)
 	}, true},
 	"UndeltaStore": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		s, _ := store.NewUndeltaStore(func(s store.Snapshot[object]) {
+		s, _ := store.NewUndeltaStore(func(s store.Snapshot[informertest.Object]) {
 			for _, obj := range s.List() {
 				use(obj)
 			}
-		}, store.MetaNamespaceKeyFunc[object])
+		}, store.MetaNamespaceKeyFunc[informertest.Object])
 		reflected(t, ctx, lw, s.Store)
 	}, true},
 	"FIFO": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		queue, _ := fifo.New(store.MetaNamespaceKeyFunc[object])
+		queue, _ := fifo.New(store.MetaNamespaceKeyFunc[informertest.Object])
 		var wg sync.WaitGroup
 		defer wg.Wait()
 		wg.Go(func() {
@@ -92,23 +93,26 @@ var keepers = map[string]struct {
 		reflected(t, ctx, lw, queue.Sink())
 	}, true},
 	"Poller": {func(t *testing.T, ctx context.Context, _ cache.ListerWatcher, use func(any)) {
-		s, _ := store.New(store.Config[object]{OnChange: func(c store.Change[object]) { use(c.New) }})
-		p, err := poller.New(poller.Config[object]{Sink: s, Get: func(context.Context) (poller.Enumerator[object], error) {
-			return poller.Enumerate("1", []object{parseObject("a@1")}), nil
+		s, _ := store.New(store.Config[informertest.Object]{OnChange: func(c store.Change[informertest.Object]) { use(c.New) }})
+		p, err := poller.New(poller.Config[informertest.Object]{Sink: s, Get: func(context.Context) (poller.Enumerator[informertest.Object], error) {
+			return poller.Enumerate("1", []informertest.Object{informertest.ParseObject("a@1")}), nil
 		}})
 		running(t, p, err, ctx)
 	}, true},
 	"mirror": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		mirrored(t, ctx, informer.InformerConfig[object]{ListerWatcher: lw}, use)
+		mirrored(t, ctx, informer.InformerConfig[informertest.Object]{ListerWatcher: lw}, use)
 	}, false},
 	"mirror with an ExtraStore": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		extra := informer.StoreSink[object](cache.NewStore(cache.MetaNamespaceKeyFunc))
-		mirrored(t, ctx, informer.InformerConfig[object]{ListerWatcher: lw, ExtraStore: extra}, use)
+		extra := informer.StoreSink[informertest.Object](cache.NewStore(cache.MetaNamespaceKeyFunc))
+		mirrored(t, ctx, informer.InformerConfig[informertest.Object]{ListerWatcher: lw, ExtraStore: extra}, use)
 	}, true},
 	"ListWatchHelper": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		h, err := informer.NewListWatchHelper(lw, informer.ListWatchCallback[object]{
-			OnList: func(_ context.Context, objects []informer.Object[object]) error { use(objects[0].Object); return nil },
-			OnEvent: func(_ context.Context, change informer.BatchChange[object]) error {
+		h, err := informer.NewListWatchHelper(lw, informer.ListWatchCallback[informertest.Object]{
+			OnList: func(_ context.Context, objects []informer.Object[informertest.Object]) error {
+				use(objects[0].Object)
+				return nil
+			},
+			OnEvent: func(_ context.Context, change informer.BatchChange[informertest.Object]) error {
 				use(change.Object.Object)
 				return nil
 			},
@@ -126,14 +130,14 @@ func running(t *testing.T, r interface{ Run(context.Context) error }, err error,
 	}
 }
 
-func reflected(t *testing.T, ctx context.Context, lw cache.ListerWatcher, sink store.Sink[object]) {
-	r, err := informer.NewReflector(informer.Config[object]{Source: informer.FromListerWatcher[object](lw, nil), Sink: sink})
+func reflected(t *testing.T, ctx context.Context, lw cache.ListerWatcher, sink store.Sink[informertest.Object]) {
+	r, err := informer.NewReflector(informer.Config[informertest.Object]{Source: informer.FromListerWatcher[informertest.Object](lw, nil), Sink: sink})
 	running(t, r, err, ctx)
 }
 
-func mirrored(t *testing.T, ctx context.Context, cfg informer.InformerConfig[object], use func(any)) {
-	cfg.Handler = informer.ResourceEventHandlerFuncs[object]{
-		AddFunc: func(_ context.Context, obj informer.Object[object]) error { use(obj.Object); return nil },
+func mirrored(t *testing.T, ctx context.Context, cfg informer.InformerConfig[informertest.Object], use func(any)) {
+	cfg.Handler = informer.ResourceEventHandlerFuncs[informertest.Object]{
+		AddFunc: func(_ context.Context, obj informer.Object[informertest.Object]) error { use(obj.Object); return nil },
 	}
 	i, err := informer.NewResourceVersionInformer("things", cfg)
 	running(t, i, err, ctx)
@@ -173,9 +177,9 @@ func keepAndUse(t *testing.T, name string, modify bool) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		server := scripted(t, listed("rv=5 a@1"), watched("after 2s", "-a@6"))
+		server := informertest.Scripted(t, informertest.Listed("rv=5 a@1"), informertest.Watched("after 2s", "-a@6"))
 		keepers[name].run(t, ctx, server, func(obj any) {
-			o, ok := obj.(object)
+			o, ok := obj.(informertest.Object)
 			if !ok || o == nil {
 				return
 			}

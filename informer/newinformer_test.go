@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // notingHandler notes what it is told.
@@ -44,10 +45,10 @@ func (h *notingHandler) OnDelete(obj any)      { h.note("delete %s", text(obj)) 
 
 // informed runs an informer over st and a server of the replies for d of virtual
 // time, and returns what its handler was told.
-func informed(t *testing.T, st cache.Store, resync, d time.Duration, replies ...reply) (log []string) {
+func informed(t *testing.T, st cache.Store, resync, d time.Duration, replies ...informertest.Reply) (log []string) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &notingHandler{}
-		c, err := informer.NewInformer[object](scripted(t, replies...), st, resync, h, nil)
+		c, err := informer.NewInformer[informertest.Object](informertest.Scripted(t, replies...), st, resync, h, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,10 +80,10 @@ func TestNewInformer(t *testing.T) {
 	for _, key := range []cache.KeyFunc{cache.MetaNamespaceKeyFunc, cache.DeletionHandlingMetaNamespaceKeyFunc} {
 		st := cache.NewStore(key)
 		got := informed(t, st, 0, time.Minute,
-			listed("rv=5 a@1 b@2"),
-			watched("after 1s", "~a@6", "-b@7", "+c@8", "after 10s", "error 410"),
-			listed("rv=20 a@6 d@9"),
-			watched("after 1s", "~d@21"),
+			informertest.Listed("rv=5 a@1 b@2"),
+			informertest.Watched("after 1s", "~a@6", "-b@7", "+c@8", "after 10s", "error 410"),
+			informertest.Listed("rv=20 a@6 d@9"),
+			informertest.Watched("after 1s", "~d@21"),
 		)
 		expectLog(t, got, "add a@1 true", "add b@2 true", "update a@1 a@6", "delete b@7", "add c@8 false",
 			"update a@6 a@6", "add d@9 false", "delete unknown(c, c@8)", "update d@9 d@21")
@@ -96,17 +97,17 @@ func TestNewInformer(t *testing.T) {
 func TestNewInformerGoesOn(t *testing.T) {
 	logTo(t, slog.DiscardHandler)
 	st := cache.NewStore(cache.MetaNamespaceKeyFunc)
-	_, _ = st.Add(parseObject("a@1")), st.Add(parseObject("b@2"))
-	got := informed(t, st, 0, time.Minute, listed("rv=5 a@3"))
+	_, _ = st.Add(informertest.ParseObject("a@1")), st.Add(informertest.ParseObject("b@2"))
+	got := informed(t, st, 0, time.Minute, informertest.Listed("rv=5 a@3"))
 	expectLog(t, got, "update a@1 a@3", "delete unknown(b, b@2)")
-	got = informed(t, st, 0, time.Minute, listed("rv=5"))
+	got = informed(t, st, 0, time.Minute, informertest.Listed("rv=5"))
 	expectLog(t, got, "delete unknown(a, a@3)")
 }
 
 // TestNewInformerResyncs: the handler is told of everything again, by and by.
 func TestNewInformerResyncs(t *testing.T) {
 	logTo(t, slog.DiscardHandler)
-	got := informed(t, cache.NewStore(cache.MetaNamespaceKeyFunc), 10*time.Second, 25*time.Second, listed("rv=5 a@1"))
+	got := informed(t, cache.NewStore(cache.MetaNamespaceKeyFunc), 10*time.Second, 25*time.Second, informertest.Listed("rv=5 a@1"))
 	expectLog(t, got, "add a@1 true", "update a@1 a@1", "update a@1 a@1")
 }
 
@@ -118,7 +119,7 @@ func TestNewInformerReadsStore(t *testing.T) {
 		st := cache.NewStore(cache.MetaNamespaceKeyFunc)
 		h := &notingHandler{}
 		h.each = func() { h.log = append(h.log, contentOf(st)) }
-		c, err := informer.NewInformer[object](scripted(t, listed("rv=5 a@1"), watched("~a@6", "-a@7")), st, 0, h, nil)
+		c, err := informer.NewInformer[informertest.Object](informertest.Scripted(t, informertest.Listed("rv=5 a@1"), informertest.Watched("~a@6", "-a@7")), st, 0, h, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,9 +166,9 @@ func TestNewInformerTellsErrors(t *testing.T) {
 		"get x@0": 1, "add b@2": 1, "update a@7": 1, "delete a@8": 1,
 	}}
 	got := informed(t, st, 0, time.Minute,
-		listed("rv=5 a@1 b@2 x@0"),
-		watched("~a@6", "after 1s", "~a@7", "after 1s", "-a@8", "after 1s", "error 410"),
-		listed("rv=20 b@2"),
+		informertest.Listed("rv=5 a@1 b@2 x@0"),
+		informertest.Watched("~a@6", "after 1s", "~a@7", "after 1s", "-a@8", "after 1s", "error 410"),
+		informertest.Listed("rv=20 b@2"),
 	)
 	expectLog(t, got, "add a@1 true", "update a@1 a@6", "add b@2 false", "delete unknown(a, a@6)")
 	for _, want := range []string{"will not get x@0", "will not add b@2", "will not update a@7", "will not delete a@8"} {
@@ -185,7 +186,7 @@ func TestNewInformerTransforms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		transform := func(obj runtime.Object) (*corev1.Pod, error) {
-			raw := obj.(object)
+			raw := obj.(informertest.Object)
 			if calls++; calls == 2 {
 				return nil, errors.New("will not be transformed")
 			}
@@ -202,8 +203,8 @@ func TestNewInformerTransforms(t *testing.T) {
 			log = append(log, what)
 		}
 		st := cache.NewStore(cache.MetaNamespaceKeyFunc)
-		server := scripted(t, listed("rv=5 a@1 b@2"), listed("rv=5 a@1 b@2"),
-			watched("after 1s", "~a@6", "-b@7", "after 1s", "error 410"), listed("rv=20"))
+		server := informertest.Scripted(t, informertest.Listed("rv=5 a@1 b@2"), informertest.Listed("rv=5 a@1 b@2"),
+			informertest.Watched("after 1s", "~a@6", "-b@7", "after 1s", "error 410"), informertest.Listed("rv=20"))
 		c, err := informer.NewInformer(server, st, 0, cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(obj any) { note("add", obj) },
 			UpdateFunc: func(old, obj any) { note("update", old, obj) },
@@ -228,16 +229,18 @@ func TestNewInformerTransforms(t *testing.T) {
 // TestNewInformerIsChecked: what is missing is an error.
 func TestNewInformerIsChecked(t *testing.T) {
 	st, h := cache.NewStore(cache.MetaNamespaceKeyFunc), cache.ResourceEventHandlerFuncs{}
-	for want, make := range map[string]func() (*informer.Controller[object], error){
-		"no ListerWatcher": func() (*informer.Controller[object], error) { return informer.NewInformer[object](nil, st, 0, h, nil) },
-		"store is nil": func() (*informer.Controller[object], error) {
-			return informer.NewInformer[object](scripted(t), nil, 0, h, nil)
+	for want, make := range map[string]func() (*informer.Controller[informertest.Object], error){
+		"no ListerWatcher": func() (*informer.Controller[informertest.Object], error) {
+			return informer.NewInformer[informertest.Object](nil, st, 0, h, nil)
 		},
-		"handler is nil": func() (*informer.Controller[object], error) {
-			return informer.NewInformer[object](scripted(t), st, 0, nil, nil)
+		"store is nil": func() (*informer.Controller[informertest.Object], error) {
+			return informer.NewInformer[informertest.Object](informertest.Scripted(t), nil, 0, h, nil)
 		},
-		"Period is -1s": func() (*informer.Controller[object], error) {
-			return informer.NewInformer[object](scripted(t), st, -time.Second, h, nil)
+		"handler is nil": func() (*informer.Controller[informertest.Object], error) {
+			return informer.NewInformer[informertest.Object](informertest.Scripted(t), st, 0, nil, nil)
+		},
+		"Period is -1s": func() (*informer.Controller[informertest.Object], error) {
+			return informer.NewInformer[informertest.Object](informertest.Scripted(t), st, -time.Second, h, nil)
 		},
 	} {
 		if _, err := make(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "PartialObjectMetadata") {

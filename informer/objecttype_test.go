@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 func widget(apiVersion, kind string) *unstructured.Unstructured {
@@ -162,8 +163,8 @@ func toSmall(obj runtime.Object) (smallPod, error) {
 // With WithObjectType what a client lists is read as a stream although it is converted.
 func TestWithObjectType(t *testing.T) {
 	for _, format := range formats {
-		pods := wirePods(3)
-		lw := answers{format: format, list: encode(t, format, pods), watch: event(t, format, "ADDED", &pods.Items[0])}.listWatch(t)
+		pods := informertest.WirePods(3)
+		lw := answers{format: format, list: informertest.Encode(t, format, pods), watch: event(t, format, "ADDED", &pods.Items[0])}.listWatch(t)
 		want, _, err := listedBy(t, informer.FromListerWatcher(lw, toSmall))
 		if err != nil {
 			t.Fatal("the oracle:", err)
@@ -194,7 +195,7 @@ func TestWithObjectType(t *testing.T) {
 // That it is a stream shows in what comes before the body breaks off.
 func TestWithObjectTypeStreams(t *testing.T) {
 	for _, format := range formats {
-		body := encode(t, format, wirePods(100))
+		body := informertest.Encode(t, format, informertest.WirePods(100))
 		lw := answers{format: format, list: body[:len(body)/2]}.listWatch(t)
 		for _, streams := range []bool{false, true} {
 			var opts []informer.SourceOption
@@ -231,13 +232,13 @@ func TestWithObjectTypeErrors(t *testing.T) {
 		"a group alone":      {made, convert, widget("example.org/", "Gadget"), "version"},
 		"another than T":     {made, nil, &corev1.Service{}, "*v1.Service"},
 		"functions replaced": {replaced, convert, pod, "NewListWatchFromClient"},
-		"some ListerWatcher": {hidden{made}, convert, pod, "NewListWatchFromClient"},
+		"some ListerWatcher": {informertest.Hidden{ListerWatcherWithContext: made}, convert, pod, "NewListWatchFromClient"},
 		"a Streamer":         {streamer, convert, pod, "ObjectType"},
 		"nil":                {made, convert, nil, "WithObjectType(<nil>)"},
 		"nil pointer":        {made, convert, (*corev1.Pod)(nil), "WithObjectType"},
 	} {
 		_, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-			Source: informer.FromListerWatcher(test.lw, test.convert, informer.WithObjectType(test.obj)), Sink: newChanSink[*corev1.Pod](),
+			Source: informer.FromListerWatcher(test.lw, test.convert, informer.WithObjectType(test.obj)), Sink: informertest.NewChanSink[*corev1.Pod](),
 		})
 		if (err == nil) != (test.want == "") || err != nil && (!strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "WithObjectType")) {
 			t.Errorf("%s: %v", name, err)

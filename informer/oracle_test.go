@@ -6,7 +6,6 @@ package informer_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -22,12 +21,8 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
-)
-
-var (
-	rounds = flag.Int("rounds", 150, "histories to play against client-go's Reflector")
-	seed   = flag.Uint64("seed", 0, "the only history to play, if not 0")
 )
 
 // TestOracle plays random histories of a server, over a network that fails in
@@ -45,19 +40,19 @@ func TestOracle(t *testing.T) {
 		klog.LogToStderr(true)
 		utilruntime.ErrorHandlers = handlers
 	}()
-	playRounds(t, oracleRound,
+	informertest.PlayRounds(t, oracleRound,
 		"list streamed", "list paged", "relist", "abort", "watch expired", "watch closed", "watch silent", "sink refused")
 }
 
 func oracleRound(t *testing.T, seed uint64, counts map[string]int) {
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		m := newModel()
+		m := informertest.NewModel()
 		for range rng.IntN(20) {
-			m.mutate(rng)
+			m.Mutate(rng)
 		}
-		ours := &modelClient{m: m, rng: rand.New(rand.NewPCG(seed, 2)), chaos: true, streams: rng.IntN(2) == 0}
-		theirs := &modelClient{m: m, rng: rand.New(rand.NewPCG(seed, 3)), chaos: true, streams: ours.streams}
+		ours := &informertest.ModelClient{M: m, Rng: rand.New(rand.NewPCG(seed, 2)), Chaos: true, Streams: rng.IntN(2) == 0}
+		theirs := &informertest.ModelClient{M: m, Rng: rand.New(rand.NewPCG(seed, 3)), Chaos: true, Streams: ours.Streams}
 
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -67,13 +62,13 @@ func oracleRound(t *testing.T, seed uint64, counts map[string]int) {
 			cache.ReflectorOptions{Name: "oracle"})
 		wg.Go(func() { oracle.RunWithContext(ctx) })
 
-		kept, err := store.New(store.Config[object]{})
+		kept, err := store.New(store.Config[informertest.Object]{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		sink := &strictSink{t: t, m: m, kept: kept, rng: rand.New(rand.NewPCG(seed, 4)), chaos: true, held: state{}, counts: counts}
-		r, err := informer.NewReflector(informer.Config[object]{
-			Name: "ours", Source: informer.FromListerWatcher[object](ours, nil), Sink: sink,
+		sink := &strictSink{t: t, m: m, kept: kept, rng: rand.New(rand.NewPCG(seed, 4)), chaos: true, held: informertest.State{}, counts: counts}
+		r, err := informer.NewReflector(informer.Config[informertest.Object]{
+			Name: "ours", Source: informer.FromListerWatcher[informertest.Object](ours, nil), Sink: sink,
 			PageSize: 1 + rng.Int64N(5),
 			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				switch o := o.(type) {
@@ -107,7 +102,7 @@ func oracleRound(t *testing.T, seed uint64, counts map[string]int) {
 			case 0:
 				time.Sleep(time.Duration(rng.IntN(100)) * time.Second)
 			case 1:
-				m.compact()
+				m.Compact()
 			case 2:
 				if rng.IntN(5) == 0 {
 					r.Resync(errors.New("asked"))
@@ -115,20 +110,20 @@ func oracleRound(t *testing.T, seed uint64, counts map[string]int) {
 			case 3:
 				time.Sleep(time.Duration(rng.IntN(1000)) * time.Millisecond)
 			default:
-				m.mutate(rng)
+				m.Mutate(rng)
 			}
 		}
-		ours.calm()
-		theirs.calm()
+		ours.Calm()
+		theirs.Calm()
 		sink.calm()
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 
-		version, want := m.now()
+		version, want := m.Now()
 		got := sink.content()
-		oracleHas := state{}
+		oracleHas := informertest.State{}
 		for _, obj := range theirStore.List() {
-			o := obj.(object)
+			o := obj.(informertest.Object)
 			oracleHas[o.Name] = string(o.UID) + "@" + o.ResourceVersion
 		}
 		cancel()
@@ -139,8 +134,8 @@ func oracleRound(t *testing.T, seed uint64, counts map[string]int) {
 		if !maps.Equal(oracleHas, want) {
 			t.Errorf("client-go's Reflector has\n%v\nthe server has\n%v", oracleHas, want)
 		}
-		if len(ours.unlimited) > 0 {
-			t.Errorf("lists without a limit: %q", ours.unlimited)
+		if len(ours.Unlimited) > 0 {
+			t.Errorf("lists without a limit: %q", ours.Unlimited)
 		}
 		if info := r.Info(); info.Err != nil {
 			t.Errorf("all is well, but Info has %v", info.Err)
@@ -154,14 +149,14 @@ func oracleRound(t *testing.T, seed uint64, counts map[string]int) {
 type strictSink struct {
 	store.SinkDefaults
 	t      *testing.T
-	m      *model
+	m      *informertest.Model
 	counts map[string]int
-	kept   *store.Store[object]
+	kept   *store.Store[informertest.Object]
 
 	mu      sync.Mutex
 	rng     *rand.Rand
 	chaos   bool
-	held    state
+	held    informertest.State
 	seen    map[string]bool
 	version int64
 	told    int64 // the newest version of an object, and of its deletion
@@ -173,7 +168,7 @@ func (s *strictSink) calm() {
 	s.chaos = false
 }
 
-func (s *strictSink) content() state {
+func (s *strictSink) content() informertest.State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.held)
@@ -201,10 +196,10 @@ func (s *strictSink) accept(what string, version int64) {
 		s.t.Errorf("%s: version %d after %d", what, version, s.version)
 	}
 	s.version = version
-	if want := s.m.at(version); !maps.Equal(s.held, want) {
+	if want := s.m.At(version); !maps.Equal(s.held, want) {
 		s.t.Errorf("%s at %d: the sink has\n%v\nthe server had\n%v", what, version, s.held, want)
 	}
-	kept := state{}
+	kept := informertest.State{}
 	for m := range s.kept.Entries() {
 		kept[m.Key.Name] = string(m.UID) + "@" + m.Version
 	}
@@ -240,7 +235,7 @@ func (s *strictSink) Holds(m store.Meta) bool {
 	return true
 }
 
-func (s *strictSink) Apply(ctx context.Context, m store.Meta, obj object) error {
+func (s *strictSink) Apply(ctx context.Context, m store.Meta, obj informertest.Object) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if store.MetaOf(obj) != m {
@@ -249,7 +244,7 @@ func (s *strictSink) Apply(ctx context.Context, m store.Meta, obj object) error 
 	if err := s.refuse(); err != nil {
 		return err
 	}
-	s.told = max(s.told, number(m.Version))
+	s.told = max(s.told, informertest.Number(m.Version))
 	s.held[m.Key.Name] = string(m.UID) + "@" + m.Version
 	if err := s.kept.Apply(ctx, m, obj); err != nil {
 		s.t.Error(err)
@@ -258,23 +253,23 @@ func (s *strictSink) Apply(ctx context.Context, m store.Meta, obj object) error 
 		s.seen[m.Key.Name] = true
 		return nil
 	}
-	s.accept("Apply", number(m.Version))
+	s.accept("Apply", informertest.Number(m.Version))
 	return nil
 }
 
-func (s *strictSink) Delete(ctx context.Context, m store.Meta, last object, known bool) error {
+func (s *strictSink) Delete(ctx context.Context, m store.Meta, last informertest.Object, known bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.refuse(); err != nil {
 		return err
 	}
-	s.told = max(s.told, number(m.Version))
+	s.told = max(s.told, informertest.Number(m.Version))
 	delete(s.held, m.Key.Name)
 	if err := s.kept.Delete(ctx, m, last, known); err != nil {
 		s.t.Error(err)
 	}
 	if s.seen == nil {
-		s.accept("Delete", number(m.Version))
+		s.accept("Delete", informertest.Number(m.Version))
 	} else {
 		delete(s.seen, m.Key.Name)
 	}
@@ -293,7 +288,7 @@ func (s *strictSink) Commit(ctx context.Context, version string) error {
 	if err := s.refuse(); err != nil {
 		return err
 	}
-	if number(version) < s.told {
+	if informertest.Number(version) < s.told {
 		s.t.Errorf("a pass at version %s after what is as new as %d", version, s.told)
 	}
 	for name := range s.held {
@@ -305,7 +300,7 @@ func (s *strictSink) Commit(ctx context.Context, version string) error {
 	if err := s.kept.Commit(ctx, version); err != nil {
 		s.t.Error(err)
 	}
-	s.accept("Commit", number(version))
+	s.accept("Commit", informertest.Number(version))
 	return nil
 }
 
@@ -328,32 +323,6 @@ func (s *strictSink) Progress(ctx context.Context, version string) error {
 	if err := s.kept.Progress(ctx, version); err != nil {
 		s.t.Error(err)
 	}
-	s.accept("Progress", number(version))
+	s.accept("Progress", informertest.Number(version))
 	return nil
-}
-
-// playRounds plays as many histories as the flags say, each with a number of its own,
-// and then looks whether what must happen did, by the counts of all.
-func playRounds(t *testing.T, round func(t *testing.T, number uint64, counts map[string]int), must ...string) {
-	t.Helper()
-	n := uint64(*rounds)
-	if testing.Short() {
-		n = 20
-	}
-	counts := map[string]int{}
-	for s := uint64(1); s <= n; s++ {
-		if *seed != 0 {
-			s, n = *seed, *seed
-		}
-		t.Run(fmt.Sprint(s), func(t *testing.T) { round(t, s, counts) })
-		if t.Failed() {
-			return
-		}
-	}
-	t.Logf("%v", counts)
-	for _, what := range must {
-		if counts[what] == 0 && *seed == 0 {
-			t.Errorf("never happened: %s", what)
-		}
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -30,11 +31,11 @@ stop 12s
 // TestPollIntervalIsPassedOn: what stands on a Reflector polls as often as it is
 // told to.
 func TestPollIntervalIsPassedOn(t *testing.T) {
-	m := playMirror(t, polled, func(c *informer.InformerConfig[object]) { c.PollInterval = 10 * time.Second })
+	m := playMirror(t, polled, func(c *informer.InformerConfig[informertest.Object]) { c.PollInterval = 10 * time.Second })
 	if want := []string{"add a@1 (initial)", "add b@2 (initial)", "update b@105 was b@2"}; !slices.Equal(m.calls, want) {
 		t.Errorf("the mirror's handler: %q, want %q", m.calls, want)
 	}
-	b := playBatches(t, polled, func(c *informer.BatcherConfig[object]) { c.PollInterval = 10 * time.Second })
+	b := playBatches(t, polled, func(c *informer.BatcherConfig[informertest.Object]) { c.PollInterval = 10 * time.Second })
 	if b.lists() != 2 || b.stats.Snapshots != 2 || b.stats.Reflector.Polling == nil {
 		t.Errorf("the Batcher: %d lists, %+v", b.lists(), b.stats)
 	}

@@ -19,13 +19,14 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
 // moodyClient reads a model, as far as it is allowed to: lists and watches fail as
 // told, nil being well.
 type moodyClient struct {
-	*modelClient
+	*informertest.ModelClient
 
 	mu                sync.Mutex
 	listErr, watchErr error
@@ -43,7 +44,7 @@ func (c *moodyClient) ListWithContext(ctx context.Context, opts metav1.ListOptio
 	if err != nil {
 		return nil, err
 	}
-	return c.modelClient.ListWithContext(ctx, opts)
+	return c.ModelClient.ListWithContext(ctx, opts)
 }
 
 func (c *moodyClient) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
@@ -53,7 +54,7 @@ func (c *moodyClient) WatchWithContext(ctx context.Context, opts metav1.ListOpti
 	if c.watchErr != nil {
 		return nil, c.watchErr
 	}
-	w, err := c.modelClient.WatchWithContext(ctx, opts)
+	w, err := c.ModelClient.WatchWithContext(ctx, opts)
 	if err == nil {
 		c.cut = w.Stop
 	}
@@ -102,13 +103,13 @@ func TestPollModel(t *testing.T) {
 // playMoods plays the steps, and settles after them.
 func playMoods(seed uint64, steps []int) (failed error) {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	c := &moodyClient{modelClient: &modelClient{m: newModel(), streams: true}}
-	s, err := store.New(store.Config[object]{})
+	c := &moodyClient{ModelClient: &informertest.ModelClient{M: informertest.NewModel(), Streams: true}}
+	s, err := store.New(store.Config[informertest.Object]{})
 	if err != nil {
 		return err
 	}
-	r, err := informer.NewReflector(informer.Config[object]{
-		Source: informer.FromListerWatcher[object](c, nil), Sink: s, PageSize: 3, Backoff: informer.Backoff{Jitter: -1},
+	r, err := informer.NewReflector(informer.Config[informertest.Object]{
+		Source: informer.FromListerWatcher[informertest.Object](c, nil), Sink: s, PageSize: 3, Backoff: informer.Backoff{Jitter: -1},
 	})
 	if err != nil {
 		return err
@@ -122,8 +123,8 @@ func playMoods(seed uint64, steps []int) (failed error) {
 	defer func() {
 		cancel()
 		<-ended
-		if failed == nil && len(c.unlimited) > 0 {
-			failed = fmt.Errorf("lists without a limit: %v", c.unlimited)
+		if failed == nil && len(c.Unlimited) > 0 {
+			failed = fmt.Errorf("lists without a limit: %v", c.Unlimited)
 		}
 	}()
 	w := &moodyWorld{rng: rng, client: c, store: s, r: r}
@@ -139,8 +140,8 @@ func playMoods(seed uint64, steps []int) (failed error) {
 type moodyWorld struct {
 	rng               *rand.Rand
 	client            *moodyClient
-	store             *store.Store[object]
-	r                 *informer.Reflector[object]
+	store             *store.Store[informertest.Object]
+	r                 *informer.Reflector[informertest.Object]
 	listErr, watchErr error
 }
 
@@ -149,13 +150,13 @@ const settle = 9
 func (w *moodyWorld) step(step int) error {
 	oneOf := func(kinds ...string) error {
 		if i := w.rng.IntN(len(kinds) + 1); i < len(kinds) {
-			return parseError(kinds[i : i+1])
+			return informertest.ParseError(kinds[i : i+1])
 		}
 		return nil
 	}
 	switch step {
 	case 0, 1:
-		w.client.m.mutate(w.rng)
+		w.client.M.Mutate(w.rng)
 	case 2, 3:
 		w.watchErr = oneOf("403", "404", "405", "500")
 	case 4:
@@ -167,7 +168,7 @@ func (w *moodyWorld) step(step int) error {
 	case 7:
 		time.Sleep(time.Duration(w.rng.IntN(90)) * time.Second)
 	case 8:
-		w.client.m.compact()
+		w.client.M.Compact()
 	case settle:
 		w.listErr = nil
 		if w.watchErr != nil && informer.CauseOf(w.watchErr) == informer.CauseServer {
@@ -197,7 +198,7 @@ func (w *moodyWorld) settled() error {
 			return fmt.Errorf("the watch is allowed: %d lists, %d watches", lists, tries)
 		}
 	}
-	w.client.m.mutate(w.rng)
+	w.client.M.Mutate(w.rng)
 	synctest.Wait()
 	return w.is(informer.StateWatching, false)
 }
@@ -209,7 +210,7 @@ func (w *moodyWorld) polls() error {
 	}
 	w.client.counts()
 	for range 10 {
-		w.client.m.mutate(w.rng)
+		w.client.M.Mutate(w.rng)
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		if err := w.is(informer.StatePolling, true); err != nil {
@@ -228,11 +229,11 @@ func (w *moodyWorld) is(want informer.State, polls bool) error {
 	if info.State != want || info.Err != nil || (info.Polling != nil) != polls {
 		return fmt.Errorf("want it %s, it is %+v", want, info)
 	}
-	got := state{}
+	got := informertest.State{}
 	for _, obj := range w.store.List() {
 		got[obj.Name] = fmt.Sprintf("%s@%s", obj.UID, obj.ResourceVersion)
 	}
-	if _, there := w.client.m.now(); !maps.Equal(got, there) {
+	if _, there := w.client.M.Now(); !maps.Equal(got, there) {
 		return fmt.Errorf("%s: the store has %v, the server %v", want, got, there)
 	}
 	return nil

@@ -14,28 +14,29 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
 // script makes replies of lines as they stand in testdata/trace.
-func script(text string) *scriptedServer {
-	s := &scriptedServer{log: func(string, ...any) {}, marker: true}
+func script(text string) *informertest.ScriptedServer {
+	s := &informertest.ScriptedServer{Log: func(string, ...any) {}, Marker: true}
 	for line := range strings.Lines(text) {
-		s.read(line)
+		s.Read(line)
 	}
 	return s
 }
 
 // follow runs a Reflector of server into a store until the end of the bubble.
 // Delays have no jitter.
-func follow(t *testing.T, server *scriptedServer, change ...func(*informer.Config[object])) (*informer.Reflector[object], *store.Store[object]) {
+func follow(t *testing.T, server *informertest.ScriptedServer, change ...func(*informer.Config[informertest.Object])) (*informer.Reflector[informertest.Object], *store.Store[informertest.Object]) {
 	t.Helper()
-	s, err := store.New(store.Config[object]{})
+	s, err := store.New(store.Config[informertest.Object]{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := informer.Config[object]{
-		Name: "pods", Source: informer.FromListerWatcher[object](server, nil), Sink: s,
+	cfg := informer.Config[informertest.Object]{
+		Name: "pods", Source: informer.FromListerWatcher[informertest.Object](server, nil), Sink: s,
 		Backoff: informer.Backoff{Jitter: -1},
 	}
 	for _, f := range change {
@@ -77,7 +78,7 @@ list error 500
 list rv=110 a@1
 watch error 403
 watch
-`), func(c *informer.Config[object]) {
+`), func(c *informer.Config[informertest.Object]) {
 			c.Observer = informer.ObserverFunc(func(info informer.ReflectorInfo, o informer.Occurrence) {
 				if _, ok := o.(informer.WatchOpened); ok {
 					seen = info.Polling
@@ -112,8 +113,8 @@ func TestPollEndsWithRun(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		server := script("list rv=100 a@1\nwatch error 405\n")
-		r, err := informer.NewReflector(informer.Config[object]{
-			Source: informer.FromListerWatcher[object](server, nil), Sink: newChanSink[object]()})
+		r, err := informer.NewReflector(informer.Config[informertest.Object]{
+			Source: informer.FromListerWatcher[informertest.Object](server, nil), Sink: informertest.NewChanSink[informertest.Object]()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +128,7 @@ func TestPollEndsWithRun(t *testing.T) {
 // TestRefusalIsContact: a server that refuses has been heard of.
 func TestRefusalIsContact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, _ := follow(t, script("watch error 405\nlist hang\n"), func(c *informer.Config[object]) { c.ResumeFrom = "90" })
+		r, _ := follow(t, script("watch error 405\nlist hang\n"), func(c *informer.Config[informertest.Object]) { c.ResumeFrom = "90" })
 		synctest.Wait()
 		if info := r.Info(); !info.Contact.Equal(time.Now()) {
 			t.Errorf("%+v", info)
@@ -136,7 +137,7 @@ func TestRefusalIsContact(t *testing.T) {
 }
 
 // always answers lists and refuses watches, for that many minutes at least.
-func always(minutes int) *scriptedServer {
+func always(minutes int) *informertest.ScriptedServer {
 	return script("list rv=100 a@1\nwatch error 405\n" + strings.Repeat("watch error 405\nlist rv=100 a@1\n", 2*minutes))
 }
 
@@ -146,13 +147,13 @@ func TestPollRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := always(100)
 		requests := 0
-		server.log = func(format string, _ ...any) {
+		server.Log = func(format string, _ ...any) {
 			if strings.HasPrefix(format, "> ") {
 				requests++
 			}
 		}
 		var begun []time.Time
-		_, s := follow(t, server, func(c *informer.Config[object]) {
+		_, s := follow(t, server, func(c *informer.Config[informertest.Object]) {
 			c.Backoff.Jitter = 0 // the default
 			c.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				if _, ok := o.(informer.ListStarted); ok {
@@ -191,7 +192,7 @@ func TestPollIsToldOnce(t *testing.T) {
 		text := "list rv=100 a@1\nwatch error 403\nwatch error 403\n" +
 			strings.Repeat("watch error 403\nlist rv=110 a@1\n", 10) +
 			"watch error 405\nlist rv=120 a@1\nwatch error 405\nlist error 500\nlist rv=130 a@1\nwatch\n"
-		follow(t, script(text), func(c *informer.Config[object]) {
+		follow(t, script(text), func(c *informer.Config[informertest.Object]) {
 			c.Observer = informer.Observers(informer.LogObserver(log),
 				informer.ErrorObserver(func(_ informer.ReflectorInfo, err error) { told = append(told, informer.CauseOf(err)) }))
 		})
@@ -231,7 +232,7 @@ func TestPollingString(t *testing.T) {
 		"404": `pods "" not found; polling every 30s; have the server`,
 		"405": `watch is not supported on resources of kind "pods"; polling every 30s; the server does not offer a watch`,
 	} {
-		err := parseError([]string{kind})
+		err := informertest.ParseError([]string{kind})
 		got := informer.Polling{Every: 30 * time.Second, Cause: informer.CauseOf(err), Err: err}.String()
 		if !strings.HasPrefix(got, want) {
 			t.Errorf("got %s", got)
@@ -246,7 +247,7 @@ func TestPollHoldsToTheBudget(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		with := func(c *informer.Config[object]) { c.ListBudget = budget }
+		with := func(c *informer.Config[informertest.Object]) { c.ListBudget = budget }
 		r, _ := follow(t, always(10), with)
 		time.Sleep(20 * time.Second)
 		follow(t, script("list hang\n"), with) // has the slot for a minute

@@ -20,35 +20,42 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
 // TestConfigIsChecked: every setting that makes no sense is an error that names
 // it; defaults are useful.
 func TestConfigIsChecked(t *testing.T) {
-	good := func() informer.Config[object] {
-		return informer.Config[object]{
-			Source: informer.FromListerWatcher[object](&scriptedServer{}, nil),
-			Sink:   newChanSink[object](),
+	good := func() informer.Config[informertest.Object] {
+		return informer.Config[informertest.Object]{
+			Source: informer.FromListerWatcher[informertest.Object](&informertest.ScriptedServer{}, nil),
+			Sink:   informertest.NewChanSink[informertest.Object](),
 		}
 	}
 	if _, err := informer.NewReflector(good()); err != nil {
 		t.Errorf("defaults: %v", err)
 	}
-	for want, spoil := range map[string]func(*informer.Config[object]){
-		"Config.Source is nil": func(c *informer.Config[object]) { c.Source = nil },
-		"no ListerWatcher":     func(c *informer.Config[object]) { c.Source = informer.FromListerWatcher[object](nil, nil) },
-		"was given no ListerWatcher": func(c *informer.Config[object]) {
-			c.Source = informer.FromListerWatcher[object]((*cache.ListWatch)(nil), nil)
+	for want, spoil := range map[string]func(*informer.Config[informertest.Object]){
+		"Config.Source is nil": func(c *informer.Config[informertest.Object]) { c.Source = nil },
+		"no ListerWatcher": func(c *informer.Config[informertest.Object]) {
+			c.Source = informer.FromListerWatcher[informertest.Object](nil, nil)
 		},
-		"Config.Sink is nil":          func(c *informer.Config[object]) { c.Sink = (*chanSink[object])(nil) },
-		"Config.PageSize is -1":       func(c *informer.Config[object]) { c.PageSize = -1 },
-		"Config.Lists is 7":           func(c *informer.Config[object]) { c.Lists = 7 },
-		"Config.InitialSilence is":    func(c *informer.Config[object]) { c.InitialSilence = -time.Second },
-		"Config.Backoff.Initial is":   func(c *informer.Config[object]) { c.Backoff.Initial = -1 },
-		"Config.Backoff.Max (1s) is":  func(c *informer.Config[object]) { c.Backoff = informer.Backoff{Initial: time.Minute, Max: time.Second} },
-		"Config.Backoff.Jitter must":  func(c *informer.Config[object]) { c.Backoff.Jitter = math.NaN() },
-		"Config.Backoff.Denied is -1": func(c *informer.Config[object]) { c.Backoff.Denied = -1 },
+		"was given no ListerWatcher": func(c *informer.Config[informertest.Object]) {
+			c.Source = informer.FromListerWatcher[informertest.Object]((*cache.ListWatch)(nil), nil)
+		},
+		"Config.Sink is nil": func(c *informer.Config[informertest.Object]) {
+			c.Sink = (*informertest.ChanSink[informertest.Object])(nil)
+		},
+		"Config.PageSize is -1":     func(c *informer.Config[informertest.Object]) { c.PageSize = -1 },
+		"Config.Lists is 7":         func(c *informer.Config[informertest.Object]) { c.Lists = 7 },
+		"Config.InitialSilence is":  func(c *informer.Config[informertest.Object]) { c.InitialSilence = -time.Second },
+		"Config.Backoff.Initial is": func(c *informer.Config[informertest.Object]) { c.Backoff.Initial = -1 },
+		"Config.Backoff.Max (1s) is": func(c *informer.Config[informertest.Object]) {
+			c.Backoff = informer.Backoff{Initial: time.Minute, Max: time.Second}
+		},
+		"Config.Backoff.Jitter must":  func(c *informer.Config[informertest.Object]) { c.Backoff.Jitter = math.NaN() },
+		"Config.Backoff.Denied is -1": func(c *informer.Config[informertest.Object]) { c.Backoff.Denied = -1 },
 	} {
 		cfg := good()
 		spoil(&cfg)
@@ -64,8 +71,8 @@ func TestConfigIsChecked(t *testing.T) {
 
 // TestRunIsOnce: a second Run is an error and does nothing.
 func TestRunIsOnce(t *testing.T) {
-	r, err := informer.NewReflector(informer.Config[object]{
-		Source: informer.FromListerWatcher[object](&scriptedServer{log: t.Logf}, nil), Sink: newChanSink[object](),
+	r, err := informer.NewReflector(informer.Config[informertest.Object]{
+		Source: informer.FromListerWatcher[informertest.Object](&informertest.ScriptedServer{Log: t.Logf}, nil), Sink: informertest.NewChanSink[informertest.Object](),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -109,8 +116,8 @@ func TestStubbornLister(t *testing.T) {
 	for _, lists := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			lw := &stubbornLister{release: make(chan struct{}), watch: watch.NewFake(), lists: lists}
-			r, err := informer.NewReflector(informer.Config[object]{
-				Source: informer.FromListerWatcher[object](lw, nil), Sink: newChanSink[object](),
+			r, err := informer.NewReflector(informer.Config[informertest.Object]{
+				Source: informer.FromListerWatcher[informertest.Object](lw, nil), Sink: informertest.NewChanSink[informertest.Object](),
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -141,7 +148,7 @@ func (d deafWatch) ResultChan() <-chan watch.Event { return d.events }
 // hold up Stop for long, and Next returns although nothing comes.
 func TestDeafWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		source := informer.FromListerWatcher[object](&cache.ListWatch{
+		source := informer.FromListerWatcher[informertest.Object](&cache.ListWatch{
 			WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) {
 				return deafWatch{make(chan watch.Event)}, nil
 			},
@@ -170,13 +177,13 @@ func TestDeafWatch(t *testing.T) {
 // TestInfo follows what Info says through a failure and back.
 func TestInfo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &scriptedServer{log: func(string, ...any) {}, marker: true, replies: []reply{
-			{verb: "list", words: []string{"error", "403"}},
-			{verb: "list", words: []string{"rv=5", "a@1"}},
-			{verb: "watch", lines: []string{"after 1m", "bookmark 9"}},
+		server := &informertest.ScriptedServer{Log: func(string, ...any) {}, Marker: true, Replies: []informertest.Reply{
+			{Verb: "list", Words: []string{"error", "403"}},
+			{Verb: "list", Words: []string{"rv=5", "a@1"}},
+			{Verb: "watch", Lines: []string{"after 1m", "bookmark 9"}},
 		}}
-		r, err := informer.NewReflector(informer.Config[object]{
-			Name: "pods", Source: informer.FromListerWatcher[object](server, nil), Sink: newChanSink[object](),
+		r, err := informer.NewReflector(informer.Config[informertest.Object]{
+			Name: "pods", Source: informer.FromListerWatcher[informertest.Object](server, nil), Sink: informertest.NewChanSink[informertest.Object](),
 			Backoff: informer.Backoff{Jitter: -1},
 		})
 		if err != nil {
@@ -212,11 +219,11 @@ func TestInfo(t *testing.T) {
 // TestResyncInABurst: many requests before the pass begins are one pass.
 func TestResyncInABurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newModel()
-		c := &modelClient{m: m, streams: true}
+		m := informertest.NewModel()
+		c := &informertest.ModelClient{M: m, Streams: true}
 		var reasons []store.Reason
-		r, err := informer.NewReflector(informer.Config[object]{
-			Source: informer.FromListerWatcher[object](c, nil), Sink: newChanSink[object](),
+		r, err := informer.NewReflector(informer.Config[informertest.Object]{
+			Source: informer.FromListerWatcher[informertest.Object](c, nil), Sink: informertest.NewChanSink[informertest.Object](),
 			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				if o, ok := o.(informer.ListStarted); ok {
 					reasons = append(reasons, o.Pass.Reason)
@@ -247,7 +254,7 @@ func TestResyncInABurst(t *testing.T) {
 func TestLogObserver(t *testing.T) {
 	var out bytes.Buffer
 	log := informer.LogObserver(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo})))
-	forbidden := parseError([]string{"403"})
+	forbidden := informertest.ParseError([]string{"403"})
 	for i := 1; i <= 100; i++ {
 		log.Observe(informer.ReflectorInfo{Name: "pods"}, informer.ListFailed{Cause: informer.CauseForbidden, Err: forbidden})
 		log.Observe(informer.ReflectorInfo{Name: "pods"}, informer.BackingOff{Failure: i, Cause: informer.CauseForbidden, Err: forbidden})
@@ -267,34 +274,19 @@ func TestLogObserver(t *testing.T) {
 	informer.LogObserver(nil).Observe(informer.ReflectorInfo{}, informer.ListStarted{})
 }
 
-// carelessSource goes on with a list, and calls it whole, whatever yield says.
-type carelessSource struct {
-	informer.Source[object]
-	items func() []informer.Item[object]
-}
+type plainItem struct{ obj informertest.Object }
 
-func (s carelessSource) WatchList() bool { return false }
-
-func (s carelessSource) List(_ context.Context, _ metav1.ListOptions, yield func(informer.Item[object]) error) (informer.Page, error) {
-	for _, item := range s.items() {
-		_ = yield(item)
-	}
-	return informer.Page{Version: "1"}, nil
-}
-
-type plainItem struct{ obj object }
-
-func (i plainItem) Meta() store.Meta        { return store.MetaOf(i.obj) }
-func (i plainItem) Decode() (object, error) { return i.obj, nil }
+func (i plainItem) Meta() store.Meta                     { return store.MetaOf(i.obj) }
+func (i plainItem) Decode() (informertest.Object, error) { return i.obj, nil }
 
 // endingSink ends a context at the first object.
 type endingSink struct {
-	*store.Store[object]
+	*store.Store[informertest.Object]
 	end       func()
 	committed bool
 }
 
-func (s *endingSink) Apply(ctx context.Context, m store.Meta, obj object) error {
+func (s *endingSink) Apply(ctx context.Context, m store.Meta, obj informertest.Object) error {
 	defer s.end()
 	return s.Store.Apply(ctx, m, obj)
 }
@@ -307,7 +299,7 @@ func (s *endingSink) Commit(ctx context.Context, version string) error {
 // TestEndWithinCarelessList: a pass in the middle of which the context ended is
 // not committed, even if the source makes a whole page of it.
 func TestEndWithinCarelessList(t *testing.T) {
-	objects, err := store.New(store.Config[object]{})
+	objects, err := store.New(store.Config[informertest.Object]{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,9 +307,9 @@ func TestEndWithinCarelessList(t *testing.T) {
 	why := errors.New("why")
 	sink := &endingSink{Store: objects, end: func() { cancel(why) }}
 	var failed error
-	r, err := informer.NewReflector(informer.Config[object]{
-		Source: carelessSource{items: func() []informer.Item[object] {
-			return []informer.Item[object]{plainItem{parseObject("a@1")}, plainItem{parseObject("b@1")}}
+	r, err := informer.NewReflector(informer.Config[informertest.Object]{
+		Source: informertest.CarelessSource{Items: func() []informer.Item[informertest.Object] {
+			return []informer.Item[informertest.Object]{plainItem{informertest.ParseObject("a@1")}, plainItem{informertest.ParseObject("b@1")}}
 		}},
 		Sink: sink,
 		Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {

@@ -14,19 +14,20 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
 // seededSink has content from the start, and wants no pass older than that.
 type seededSink struct {
-	*store.Store[object]
+	*store.Store[informertest.Object]
 	t      *testing.T
 	newest int64 // version of what it has
 	passes int
 }
 
 func (s *seededSink) Commit(ctx context.Context, version string) error {
-	if number(version) < s.newest {
+	if informertest.Number(version) < s.newest {
 		s.t.Errorf("a pass at version %s, but the sink was seeded with what is as new as %d", version, s.newest)
 	}
 	s.passes++
@@ -42,36 +43,36 @@ func TestResumeAhead(t *testing.T) {
 	for seed := range uint64(100) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
-			m := newModel()
+			m := informertest.NewModel()
 			mutate := func(n int) {
 				for range n {
-					m.mutate(rng)
+					m.Mutate(rng)
 				}
 			}
 			mutate(10 + rng.IntN(10))
-			saved, _ := m.now()
+			saved, _ := m.Now()
 			mutate(1 + rng.IntN(10))
-			newest, content := m.now()
-			kept, err := store.New(store.Config[object]{})
+			newest, content := m.Now()
+			kept, err := store.New(store.Config[informertest.Object]{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			sink := &seededSink{Store: kept, t: t, newest: newest}
 			for name, is := range content {
 				uid, version, _ := strings.Cut(is, "@")
-				obj := modelObject(name, uid, parseVersion(version))
+				obj := informertest.ModelObject(name, uid, informertest.ParseVersion(version))
 				if err := kept.Apply(t.Context(), store.MetaOf(&obj), &obj); err != nil {
 					t.Fatal(err)
 				}
 			}
 			mutate(rng.IntN(5))
 			if rng.IntN(2) == 0 {
-				m.compact()
+				m.Compact()
 				mutate(rng.IntN(5))
 			}
-			client := &modelClient{m: m, rng: rand.New(rand.NewPCG(seed, 2)), chaos: true, streams: rng.IntN(2) == 0}
-			r, err := informer.NewReflector(informer.Config[object]{
-				Source: informer.FromListerWatcher[object](client, nil), Sink: sink,
+			client := &informertest.ModelClient{M: m, Rng: rand.New(rand.NewPCG(seed, 2)), Chaos: true, Streams: rng.IntN(2) == 0}
+			r, err := informer.NewReflector(informer.Config[informertest.Object]{
+				Source: informer.FromListerWatcher[informertest.Object](client, nil), Sink: sink,
 				PageSize: 1 + rng.Int64N(5), ResumeFrom: strconv.FormatInt(saved, 10),
 			})
 			if err != nil {
@@ -81,15 +82,15 @@ func TestResumeAhead(t *testing.T) {
 			ended := make(chan error)
 			go func() { ended <- r.Run(ctx) }()
 			time.Sleep(time.Duration(rng.IntN(600)) * time.Second)
-			client.calm()
+			client.Calm()
 			time.Sleep(2 * time.Hour)
 			cancel()
 			<-ended
-			got := state{}
+			got := informertest.State{}
 			for m := range kept.Entries() {
 				got[m.Key.Name] = string(m.UID) + "@" + m.Version
 			}
-			if _, want := m.now(); !maps.Equal(got, want) {
+			if _, want := m.Now(); !maps.Equal(got, want) {
 				t.Errorf("the sink has\n%v\nthe server has\n%v", got, want)
 			}
 			passes += sink.passes

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // podReader makes something that reads a ListerWatcher with SourceOptions, or a Source.
@@ -72,7 +73,7 @@ var podReaders = map[string]podReader{
 func TestSourceOptions(t *testing.T) {
 	for name, construct := range podReaders {
 		t.Run(name, func(t *testing.T) {
-			lw := answers{format: runtime.ContentTypeProtobuf, list: encode(t, runtime.ContentTypeProtobuf, wirePods(2))}.listWatch(t)
+			lw := answers{format: runtime.ContentTypeProtobuf, list: informertest.Encode(t, runtime.ContentTypeProtobuf, informertest.WirePods(2))}.listWatch(t)
 			run, pods, err := construct(lw, nil, informer.WithFields("metadata.labels"), informer.WithFields("status.podIP"))
 			if err != nil {
 				t.Fatal(err)

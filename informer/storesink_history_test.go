@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // TestStoreHistories plays random histories of a server over a bad network into
@@ -24,7 +25,7 @@ import (
 // server has.
 func TestStoreHistories(t *testing.T) {
 	logTo(t, slog.DiscardHandler)
-	n := uint64(*rounds) / 3
+	n := uint64(*informertest.Rounds) / 3
 	if testing.Short() {
 		n = 5
 	}
@@ -41,7 +42,7 @@ func TestStoreHistories(t *testing.T) {
 
 // filler returns what fills st from c. What it makes of the history is checked
 // on the way.
-type filler func(t *testing.T, rng *rand.Rand, m *model, c *modelClient, st cache.Store) runner
+type filler func(t *testing.T, rng *rand.Rand, m *informertest.Model, c *informertest.ModelClient, st cache.Store) runner
 
 type runner interface {
 	Run(context.Context) error
@@ -51,13 +52,13 @@ type runner interface {
 func storeRound(t *testing.T, seed uint64, fill filler) {
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 5))
-		m := newModel()
+		m := informertest.NewModel()
 		for range rng.IntN(20) {
-			m.mutate(rng)
+			m.Mutate(rng)
 		}
-		c := &modelClient{m: m, rng: rand.New(rand.NewPCG(seed, 6)), chaos: true, streams: rng.IntN(2) == 0}
+		c := &informertest.ModelClient{M: m, Rng: rand.New(rand.NewPCG(seed, 6)), Chaos: true, Streams: rng.IntN(2) == 0}
 		st := cache.NewStore(cache.MetaNamespaceKeyFunc)
-		_ = st.Add(parseObject("gone#u0@1"))
+		_ = st.Add(informertest.ParseObject("gone#u0@1"))
 		running := fill(t, rand.New(rand.NewPCG(seed, 7)), m, c, st)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		ended := make(chan error)
@@ -68,36 +69,36 @@ func storeRound(t *testing.T, seed uint64, fill filler) {
 			case 0:
 				time.Sleep(time.Duration(rng.IntN(100)) * time.Second)
 			case 1:
-				m.compact()
+				m.Compact()
 			case 2:
 				time.Sleep(time.Duration(rng.IntN(1000)) * time.Millisecond)
 			default:
-				m.mutate(rng)
+				m.Mutate(rng)
 			}
 		}
-		c.calm()
+		c.Calm()
 		time.Sleep(2 * time.Hour)
 		cancel(errTestOver)
 		if err := <-ended; err != errTestOver {
 			t.Errorf("Run returned %v", err)
 		}
-		version, want := m.now()
+		version, want := m.Now()
 		if got := keptBy(st); !maps.Equal(got, want) {
 			t.Errorf("round %d: the store has\n%v\nthe server has, at %d\n%v", seed, got, version, want)
 		}
 		if got := running.LastSyncResourceVersion(); got != fmt.Sprint(version) {
 			t.Errorf("round %d: at version %s, the server is at %d", seed, got, version)
 		}
-		if len(c.unlimited) > 0 {
-			t.Errorf("round %d: lists without a limit: %q", seed, c.unlimited)
+		if len(c.Unlimited) > 0 {
+			t.Errorf("round %d: lists without a limit: %q", seed, c.Unlimited)
 		}
 	})
 }
 
-func keptBy(st cache.Store) state {
-	is := state{}
+func keptBy(st cache.Store) informertest.State {
+	is := informertest.State{}
 	for _, obj := range st.List() {
-		o := obj.(object)
+		o := obj.(informertest.Object)
 		is[o.Name] = string(o.UID) + "@" + o.ResourceVersion
 	}
 	return is
@@ -108,20 +109,20 @@ func keptBy(st cache.Store) state {
 type versionedStore struct {
 	cache.Store
 	t *testing.T
-	m *model
+	m *informertest.Model
 }
 
 func (s versionedStore) UpdateResourceVersion(version string) {
-	if got, want := keptBy(s.Store), s.m.at(number(version)); !maps.Equal(got, want) {
+	if got, want := keptBy(s.Store), s.m.At(informertest.Number(version)); !maps.Equal(got, want) {
 		s.t.Errorf("at %s the store has\n%v\nthe server had\n%v", version, got, want)
 	}
 }
 
-func fillByReflector(t *testing.T, rng *rand.Rand, m *model, c *modelClient, st cache.Store) runner {
+func fillByReflector(t *testing.T, rng *rand.Rand, m *informertest.Model, c *informertest.ModelClient, st cache.Store) runner {
 	versioned := versionedStore{st, t, m}
 	before := keptBy(st)
-	r, err := informer.NewReflector(informer.Config[object]{
-		Source: informer.FromListerWatcher[object](c, nil), Sink: informer.StoreSink[object](versioned), PageSize: 1 + rng.Int64N(5),
+	r, err := informer.NewReflector(informer.Config[informertest.Object]{
+		Source: informer.FromListerWatcher[informertest.Object](c, nil), Sink: informer.StoreSink[informertest.Object](versioned), PageSize: 1 + rng.Int64N(5),
 		Observer: informer.ObserverFunc(func(info informer.ReflectorInfo, o informer.Occurrence) {
 			switch o.(type) {
 			case informer.ListStarted:
@@ -144,11 +145,11 @@ func fillByReflector(t *testing.T, rng *rand.Rand, m *model, c *modelClient, st 
 // strictHandler checks that what it is told of follows from what it was told of.
 type strictHandler struct {
 	t  *testing.T
-	is map[string]object
+	is map[string]informertest.Object
 }
 
 func (h strictHandler) OnAdd(obj any, _ bool) {
-	o := obj.(object)
+	o := obj.(informertest.Object)
 	if held, ok := h.is[o.Name]; ok {
 		h.t.Errorf("add %s, known as %s", text(o), text(held))
 	}
@@ -156,7 +157,7 @@ func (h strictHandler) OnAdd(obj any, _ bool) {
 }
 
 func (h strictHandler) OnUpdate(old, obj any) {
-	o := obj.(object)
+	o := obj.(informertest.Object)
 	if held := h.is[o.Name]; held != old {
 		h.t.Errorf("update of %s to %s, known as %s", text(old), text(o), text(held))
 	}
@@ -170,19 +171,19 @@ func (h strictHandler) OnDelete(obj any) {
 		}
 		obj = unknown.Obj
 	}
-	o := obj.(object)
+	o := obj.(informertest.Object)
 	if _, ok := h.is[o.Name]; !ok {
 		h.t.Errorf("delete %s, which is not known", text(o))
 	}
 	delete(h.is, o.Name)
 }
 
-func fillByInformer(t *testing.T, _ *rand.Rand, _ *model, c *modelClient, st cache.Store) runner {
-	h := strictHandler{t, map[string]object{}}
+func fillByInformer(t *testing.T, _ *rand.Rand, _ *informertest.Model, c *informertest.ModelClient, st cache.Store) runner {
+	h := strictHandler{t, map[string]informertest.Object{}}
 	for _, obj := range st.List() {
-		h.is[obj.(object).Name] = obj.(object)
+		h.is[obj.(informertest.Object).Name] = obj.(informertest.Object)
 	}
-	running, err := informer.NewInformer[object](c, st, 10*time.Minute, h, nil)
+	running, err := informer.NewInformer[informertest.Object](c, st, 10*time.Minute, h, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,8 +192,8 @@ func fillByInformer(t *testing.T, _ *rand.Rand, _ *model, c *modelClient, st cac
 
 // fillByController has a queue and a Process that fails now and then. The queue is
 // not locked meanwhile, so that virtual time goes on.
-func fillByController(t *testing.T, rng *rand.Rand, _ *model, c *modelClient, st cache.Store) runner {
-	running, err := informer.NewNamedController("pods", informer.ControllerConfig[object]{
+func fillByController(t *testing.T, rng *rand.Rand, _ *informertest.Model, c *informertest.ModelClient, st cache.Store) runner {
+	running, err := informer.NewNamedController("pods", informer.ControllerConfig[informertest.Object]{
 		Queue: atomicFIFO(nil), ListerWatcher: c, RetryOnError: true, PageSize: 1 + rng.Int64N(5),
 		Process: func(item any, _ bool) error {
 			for _, d := range item.(cache.Deltas) {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // TestNamedReflector fills an indexer from a server: what the indexer had stays
@@ -23,22 +24,22 @@ import (
 func TestNamedReflector(t *testing.T) {
 	logTo(t, slog.DiscardHandler)
 	synctest.Test(t, func(t *testing.T) {
-		server := &scriptedServer{log: t.Logf, marker: true, replies: []reply{
-			{verb: "list", words: []string{"rv=5", "continue=p2", "a@1"}},
-			{verb: "list", words: []string{"error", "reset"}},
-			{verb: "list", words: []string{"rv=6", "a@1", "b@2"}},
-			{verb: "watch", lines: []string{"after 10s", "+c@7", "-b@8", "after 10s", "error 410"}},
-			{verb: "list", words: []string{"rv=20", "c@7", "d@9"}},
-			{verb: "watch", lines: []string{"after 10s", "bookmark 30"}},
+		server := &informertest.ScriptedServer{Log: t.Logf, Marker: true, Replies: []informertest.Reply{
+			{Verb: "list", Words: []string{"rv=5", "continue=p2", "a@1"}},
+			{Verb: "list", Words: []string{"error", "reset"}},
+			{Verb: "list", Words: []string{"rv=6", "a@1", "b@2"}},
+			{Verb: "watch", Lines: []string{"after 10s", "+c@7", "-b@8", "after 10s", "error 410"}},
+			{Verb: "list", Words: []string{"rv=20", "c@7", "d@9"}},
+			{Verb: "watch", Lines: []string{"after 10s", "bookmark 30"}},
 		}}
-		indexer, r, err := informer.NewNamespaceKeyedIndexerAndReflector[object](server)
+		indexer, r, err := informer.NewNamespaceKeyedIndexerAndReflector[informertest.Object](server)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, ok := indexer.GetIndexers()[cache.NamespaceIndex]; !ok {
 			t.Errorf("indexers: %v", indexer.GetIndexers())
 		}
-		_ = indexer.Add(parseObject("old@1"))
+		_ = indexer.Add(informertest.ParseObject("old@1"))
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- r.Run(ctx) }()
@@ -69,18 +70,18 @@ func TestNamedReflector(t *testing.T) {
 // TestNotInitializedByStop: a stop within the first list does not make it complete.
 func TestNotInitializedByStop(t *testing.T) {
 	logTo(t, slog.DiscardHandler)
-	server := &scriptedServer{log: t.Logf, marker: true, replies: []reply{
-		{verb: "list", words: []string{"rv=5", "continue=p2", "a@1"}},
-		{verb: "list", words: []string{"hang"}},
+	server := &informertest.ScriptedServer{Log: t.Logf, Marker: true, Replies: []informertest.Reply{
+		{Verb: "list", Words: []string{"rv=5", "continue=p2", "a@1"}},
+		{Verb: "list", Words: []string{"hang"}},
 	}}
 	st := cache.NewStore(cache.MetaNamespaceKeyFunc)
 	ctx, cancel := context.WithCancel(t.Context())
-	server.log = func(format string, args ...any) {
+	server.Log = func(format string, args ...any) {
 		if strings.Contains(fmt.Sprintf(format, args...), "continue=p2") {
 			cancel()
 		}
 	}
-	r, err := informer.NewNamedReflector[object]("pods", server, st)
+	r, err := informer.NewNamedReflector[informertest.Object]("pods", server, st)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,15 +94,15 @@ func TestNotInitializedByStop(t *testing.T) {
 // TestRefusedByStore: what a store refuses is offered again.
 func TestRefusedByStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &scriptedServer{log: t.Logf, marker: true, replies: []reply{
-			{verb: "list", words: []string{"rv=5", "a@1"}},
-			{verb: "watch", lines: []string{"~a@6"}},
-			{verb: "watch", lines: []string{"~a@6"}},
+		server := &informertest.ScriptedServer{Log: t.Logf, Marker: true, Replies: []informertest.Reply{
+			{Verb: "list", Words: []string{"rv=5", "a@1"}},
+			{Verb: "watch", Lines: []string{"~a@6"}},
+			{Verb: "watch", Lines: []string{"~a@6"}},
 		}}
 		c := &calls{fail: "update a@6"}
 		var failed error
-		r, err := informer.NewReflector(informer.Config[object]{
-			Source: informer.FromListerWatcher[object](server, nil), Sink: informer.StoreSink[object](c),
+		r, err := informer.NewReflector(informer.Config[informertest.Object]{
+			Source: informer.FromListerWatcher[informertest.Object](server, nil), Sink: informer.StoreSink[informertest.Object](c),
 			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				if o, ok := o.(informer.WatchEnded); ok && failed == nil {
 					failed, c.fail = o.Err, ""

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -33,7 +34,7 @@ func logTo(t *testing.T, h slog.Handler) {
 // text renders what a store of client-go is given.
 func text(obj any) string {
 	switch obj := obj.(type) {
-	case object:
+	case informertest.Object:
 		return obj.Name + "@" + obj.ResourceVersion
 	case cache.DeletedFinalStateUnknown:
 		return fmt.Sprintf("unknown(%s, %s)", obj.Key, text(obj.Obj))
@@ -117,7 +118,7 @@ func (c keyedCalls) Bookmark(version string) { _ = c.call("bookmark %s", version
 // drive makes the calls of script on sink: "begin", "+a#u@1" applies, "-a@1"
 // deletes, "-?a@1" does so without a last state, "commit 5", "progress 5", "abort".
 // It returns the first error.
-func drive(sink store.Sink[object], script string) (first error) {
+func drive(sink store.Sink[informertest.Object], script string) (first error) {
 	ctx := context.Background()
 	for _, step := range strings.Split(script, ", ") {
 		verb, arg, _ := strings.Cut(step, " ")
@@ -132,10 +133,10 @@ func drive(sink store.Sink[object], script string) (first error) {
 		case verb == "abort":
 			sink.Abort(store.Pass{}, errors.New("broke off"))
 		case strings.HasPrefix(step, "-?"):
-			obj := parseObject(step[2:])
+			obj := informertest.ParseObject(step[2:])
 			err = sink.Delete(ctx, store.MetaOf(obj), nil, false)
 		default:
-			obj := parseObject(step[1:])
+			obj := informertest.ParseObject(step[1:])
 			if step[0] == '+' {
 				err = sink.Apply(ctx, store.MetaOf(obj), obj)
 			} else {
@@ -154,7 +155,7 @@ func TestStoreSinkCalls(t *testing.T) {
 	plain := func(c *calls) informer.ExtraStore { return c }
 	versioned := func(c *calls) informer.ExtraStore { return versionedCalls{c} }
 	keyed := func(c *calls) informer.ExtraStore {
-		return keyedCalls{c, map[string]any{"a": parseObject("a#u@5"), "bare": 7, "other": parseObject("x#u@9")}}
+		return keyedCalls{c, map[string]any{"a": informertest.ParseObject("a#u@5"), "bare": 7, "other": informertest.ParseObject("x#u@9")}}
 	}
 	for _, test := range []struct {
 		name   string
@@ -181,7 +182,7 @@ func TestStoreSinkCalls(t *testing.T) {
 		{"bookmarks of a store", keyed, "progress 12", "bookmark 12"},
 	} {
 		c := &calls{}
-		if err := drive(informer.StoreSink[object](test.store(c)), test.script); err != nil {
+		if err := drive(informer.StoreSink[informertest.Object](test.store(c)), test.script); err != nil {
 			t.Errorf("%s: %v", test.name, err)
 		}
 		if got := strings.Join(c.log, "; "); got != test.want {
@@ -201,7 +202,7 @@ func TestStoreSinkErrors(t *testing.T) {
 		"bookmark 20":              "progress 20",
 	} {
 		c := &calls{fail: fail}
-		if err := drive(informer.StoreSink[object](versionedCalls{c}), script); err == nil {
+		if err := drive(informer.StoreSink[informertest.Object](versionedCalls{c}), script); err == nil {
 			t.Errorf("%s: no error", script)
 		}
 		if len(c.log) != 1 || c.log[0] != fail {
@@ -209,11 +210,11 @@ func TestStoreSinkErrors(t *testing.T) {
 		}
 	}
 	for fail, script := range map[string]string{"add a@11": "+a@11", "": "+broken@1", " ": "-broken@1"} {
-		if err := drive(informer.StoreSink[object](keyedCalls{calls: &calls{fail: fail}}), script); err == nil {
+		if err := drive(informer.StoreSink[informertest.Object](keyedCalls{calls: &calls{fail: fail}}), script); err == nil {
 			t.Errorf("%s: no error", script)
 		}
 	}
-	sink := informer.StoreSink[object](&calls{})
+	sink := informer.StoreSink[informertest.Object](&calls{})
 	for _, script := range []string{"commit 10", "begin, commit 10, commit 11", "begin, abort, commit 10"} {
 		if err := drive(sink, script); !errors.Is(err, store.ErrNoPass) {
 			t.Errorf("%s: %v", script, err)
@@ -225,17 +226,17 @@ func TestStoreSinkErrors(t *testing.T) {
 // and is an error in any case.
 func TestStoreSinkOfNothing(t *testing.T) {
 	for _, s := range []informer.ExtraStore{nil, (*cache.DeltaFIFO)(nil)} {
-		_, err := informer.NewNamedReflector[object]("pods", &scriptedServer{}, s)
+		_, err := informer.NewNamedReflector[informertest.Object]("pods", &informertest.ScriptedServer{}, s)
 		if err == nil || !strings.Contains(err.Error(), "reflector of pods: Config.Sink: StoreSink was given no store") {
 			t.Errorf("%v", err)
 		}
 		for _, script := range []string{"begin, commit 1", "+a@1", "-a@1"} {
-			if err := drive(informer.StoreSink[object](s), script); err == nil {
+			if err := drive(informer.StoreSink[informertest.Object](s), script); err == nil {
 				t.Errorf("%s: no error", script)
 			}
 		}
 	}
-	if _, _, err := informer.NewNamespaceKeyedIndexerAndReflector[object](nil); err == nil {
+	if _, _, err := informer.NewNamespaceKeyedIndexerAndReflector[informertest.Object](nil); err == nil {
 		t.Error("no error without a ListerWatcher")
 	}
 }
@@ -246,7 +247,7 @@ func TestStoreSinkOfStores(t *testing.T) {
 		"store":   cache.NewStore(cache.MetaNamespaceKeyFunc),
 		"indexer": cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{}),
 	} {
-		sink := informer.StoreSink[object](st)
+		sink := informer.StoreSink[informertest.Object](st)
 		for _, step := range []struct{ script, want string }{
 			{"begin, +a@1, +b@2", ""},
 			{"commit 10", "a@1 b@2"},
@@ -274,7 +275,7 @@ func TestStoreSinkOfStores(t *testing.T) {
 func TestStoreSinkOfQueues(t *testing.T) {
 	known := func() cache.KeyListerGetter {
 		st := cache.NewStore(cache.MetaNamespaceKeyFunc)
-		_ = st.Add(parseObject("gone@1"))
+		_ = st.Add(informertest.ParseObject("gone@1"))
 		return st
 	}
 	const script = "begin, +a@1, +b@2, commit 10, +a@11, +c@12, -b@13, progress 14, begin, +x@1, abort, begin, +a@11, commit 20"
@@ -297,7 +298,7 @@ func TestStoreSinkOfQueues(t *testing.T) {
 			"ReplacedAll 10 a@1 b@2", "Updated a@11", "Updated c@12", "Deleted b@13", "Bookmark 14", "ReplacedAll 20 a@11",
 		}},
 	} {
-		if err := drive(informer.StoreSink[object](test.queue), script); err != nil {
+		if err := drive(informer.StoreSink[informertest.Object](test.queue), script); err != nil {
 			t.Errorf("%s: %v", test.name, err)
 		}
 		test.queue.Close()

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // TestNoConnection: a network that lets no connection through says nothing of
@@ -43,7 +44,7 @@ func TestNoConnection(t *testing.T) {
 	}
 	failures := make(chan informer.ListFailed, 100)
 	r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-		Source: podSource(client), Sink: newChanSink[*corev1.Pod](), InitialSilence: 20 * time.Millisecond,
+		Source: podSource(client), Sink: informertest.NewChanSink[*corev1.Pod](), InitialSilence: 20 * time.Millisecond,
 		Backoff: informer.Backoff{Initial: time.Millisecond, Max: time.Millisecond},
 		Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 			switch o := o.(type) {
@@ -64,14 +65,14 @@ func TestNoConnection(t *testing.T) {
 	ran := make(chan error, 1)
 	go func() { ran <- r.Run(ctx) }()
 	for range 3 {
-		failed := await(t, "failure", failures)
+		failed := informertest.Await(t, "failure", failures)
 		var silence *informer.SilenceError
 		if failed.Cause != informer.CauseSilent || !errors.As(failed.Err, &silence) || silence.Unanswered {
 			t.Errorf("%v: %v", failed.Cause, failed.Err)
 		}
 	}
 	cancel()
-	await(t, "end of Run", ran)
+	informertest.Await(t, "end of Run", ran)
 }
 
 // TestRetryAfterWithinClient: client-go itself waits as long as a busy server
@@ -96,7 +97,7 @@ func TestRetryAfterWithinClient(t *testing.T) {
 		<-req.Context().Done()
 	}))
 	t.Cleanup(srv.Close)
-	sink := newChanSink[*corev1.Pod]()
+	sink := informertest.NewChanSink[*corev1.Pod]()
 	r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
 		Source: podSource(restClient(t, srv.URL, nil)), Sink: sink, InitialSilence: 300 * time.Millisecond,
 		Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
@@ -111,9 +112,9 @@ func TestRetryAfterWithinClient(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
 	go func() { ran <- r.Run(ctx) }()
-	if version := await(t, "pass", sink.commits); version != "2" {
+	if version := informertest.Await(t, "pass", sink.Commits); version != "2" {
 		t.Errorf("committed at %s", version)
 	}
 	cancel()
-	await(t, "end of Run", ran)
+	informertest.Await(t, "end of Run", ran)
 }

@@ -6,10 +6,7 @@ package informer_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,53 +15,14 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
-
-var update = flag.Bool("update", false, "write what was observed into the traces of testdata")
-
-const divider = "-- what happens --\n"
 
 // TestTraces plays each script of testdata/trace in virtual time and compares
 // what happens with what the file says. testdata/trace/README.md explains the
 // format; -update writes it.
-func TestTraces(t *testing.T) { testTraces(t, "testdata/trace/*.txt", play) }
-
-func testTraces(t *testing.T, pattern string, play func(*testing.T, string) string) {
-	files, err := filepath.Glob(pattern)
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no traces: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			script, want, _ := strings.Cut(string(data), divider)
-			got := play(t, script)
-			if *update {
-				if err := os.WriteFile(file, []byte(script+divider+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != want {
-				t.Errorf("%s: got\n%s\nwant\n%s\n%s", file, got, want, firstDifference(got, want))
-			}
-		})
-	}
-}
-
-func firstDifference(got, want string) string {
-	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
-	for i := range min(len(g), len(w)) {
-		if g[i] != w[i] {
-			return fmt.Sprintf("first difference in line %d:\n got  %s\n want %s", i+1, g[i], w[i])
-		}
-	}
-	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
-}
+func TestTraces(t *testing.T) { informertest.PlayTraces(t, "testdata/trace/*.txt", play) }
 
 func play(t *testing.T, script string) string {
 	var out strings.Builder
@@ -77,32 +35,32 @@ func play(t *testing.T, script string) string {
 			at := fmt.Sprintf("%.1fs", time.Since(start).Seconds())
 			fmt.Fprintf(&out, "%-8s"+format+"\n", append([]any{at}, args...)...)
 		}
-		server := &scriptedServer{log: log}
+		server := &informertest.ScriptedServer{Log: log}
 		sink := &tracingSink{log: log, held: map[store.Key]store.Meta{}}
-		cfg := informer.Config[object]{
+		cfg := informer.Config[informertest.Object]{
 			Name: "pods", Sink: sink, Backoff: informer.Backoff{Jitter: -1},
-			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) { log("* %s", occurrence(start, o)) }),
+			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) { log("* %s", informertest.Occurrence(start, o)) }),
 		}
 		type act struct {
 			at time.Duration
-			do func(r *informer.Reflector[object])
+			do func(r *informer.Reflector[informertest.Object])
 		}
 		var acts []act
 		stop := time.Minute
 		for _, line := range strings.Split(script, "\n") {
 			words := strings.Fields(line)
 			switch {
-			case server.read(line):
+			case server.Read(line):
 			case words[0] == "stop":
-				stop = duration(words[1])
+				stop = informertest.Duration(words[1])
 			case words[0] == "resync":
-				acts = append(acts, act{duration(words[1]), func(r *informer.Reflector[object]) {
+				acts = append(acts, act{informertest.Duration(words[1]), func(r *informer.Reflector[informertest.Object]) {
 					log("Resync")
 					r.Resync(errors.New("a user asks"))
 				}})
 			case words[0] == "sink" && words[1] == "holds":
 				for _, w := range words[2:] {
-					m := store.MetaOf(parseObject(w))
+					m := store.MetaOf(informertest.ParseObject(w))
 					sink.held[m.Key] = m
 				}
 			case words[0] == "sink":
@@ -112,19 +70,19 @@ func play(t *testing.T, script string) string {
 					key, value, _ := strings.Cut(w, "=")
 					switch key {
 					case "page":
-						cfg.PageSize = number(value)
+						cfg.PageSize = informertest.Number(value)
 					case "paged":
 						cfg.Lists = informer.ListPaged
 					case "marker":
-						server.marker = true
+						server.Marker = true
 					case "blocks":
 						sink.blocks = true
 					case "resume":
 						cfg.ResumeFrom = value
 					case "retry":
-						cfg.MaxInternalErrorRetryDuration = duration(value)
+						cfg.MaxInternalErrorRetryDuration = informertest.Duration(value)
 					case "poll":
-						cfg.PollInterval = duration(value)
+						cfg.PollInterval = informertest.Duration(value)
 					default:
 						t.Fatalf("unknown setting %q", w)
 					}
@@ -133,7 +91,7 @@ func play(t *testing.T, script string) string {
 				t.Fatalf("cannot read %q", line)
 			}
 		}
-		cfg.Source = informer.FromListerWatcher[object](server, nil)
+		cfg.Source = informer.FromListerWatcher[informertest.Object](server, nil)
 		r, err := informer.NewReflector(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -148,7 +106,7 @@ func play(t *testing.T, script string) string {
 		})
 		err = r.Run(ctx)
 		log("Run returns: %v, at version %q", err, r.Info().Version)
-		if left := len(server.replies); left > 0 {
+		if left := len(server.Replies); left > 0 {
 			log("!! %d answers of the script were not asked for", left)
 		}
 		synctest.Wait()
@@ -179,7 +137,7 @@ func (s *tracingSink) rule(call string) error {
 			return fmt.Errorf("confused: %w", store.ErrResync)
 		case "full":
 			drained := make(chan struct{})
-			time.AfterFunc(duration(words[1]), func() {
+			time.AfterFunc(informertest.Duration(words[1]), func() {
 				s.log("drained")
 				close(drained)
 			})
@@ -217,7 +175,7 @@ func (s *tracingSink) Holds(m store.Meta) bool {
 	return held
 }
 
-func (s *tracingSink) Apply(_ context.Context, m store.Meta, _ object) error {
+func (s *tracingSink) Apply(_ context.Context, m store.Meta, _ informertest.Object) error {
 	if err := s.call("apply %v", m); err != nil {
 		return err
 	}
@@ -228,7 +186,7 @@ func (s *tracingSink) Apply(_ context.Context, m store.Meta, _ object) error {
 	return nil
 }
 
-func (s *tracingSink) Delete(_ context.Context, m store.Meta, _ object, _ bool) error {
+func (s *tracingSink) Delete(_ context.Context, m store.Meta, _ informertest.Object, _ bool) error {
 	if err := s.call("delete %v", m); err != nil {
 		return err
 	}
@@ -271,40 +229,4 @@ func (s *tracingSink) Abort(p store.Pass, cause error) {
 
 func (s *tracingSink) Progress(_ context.Context, version string) error {
 	return s.call("progress %s", version)
-}
-
-// occurrence renders o for a reader.
-func occurrence(start time.Time, o informer.Occurrence) string {
-	how := map[bool]string{true: "streamed", false: "paged"}
-	switch o := o.(type) {
-	case informer.ListStarted:
-		return "list started, " + how[o.Streamed]
-	case informer.PageRead:
-		return fmt.Sprintf("page %d read, %d objects, %d remain", o.Number, o.Objects, o.Remaining)
-	case informer.ListDone:
-		return fmt.Sprintf("list done, %s, version %q, %d objects, %d decoded", how[o.Streamed], o.Version, o.Objects, o.Decoded)
-	case informer.ListFailed:
-		return fmt.Sprintf("list failed (%s)", o.Cause)
-	case informer.WatchOpened:
-		return fmt.Sprintf("watch opened at %q", o.Version)
-	case informer.WatchEnded:
-		text := fmt.Sprintf("watch ended (%s) at %q after %v, %d events", o.Cause, o.Version, o.Lived, o.Events)
-		if o.Err != nil {
-			text += ": " + o.Err.Error()
-		}
-		return text
-	case informer.RelistNeeded:
-		return fmt.Sprintf("relist needed (%s)", o.Reason)
-	case informer.WatchListUnavailable:
-		return fmt.Sprintf("watch-list unavailable until %v: %v", o.Retry.Sub(start), o.Err)
-	case informer.BackingOff:
-		return fmt.Sprintf("backing off for %v, failure %d (%s)", o.For, o.Failure, o.Cause)
-	case informer.Polling:
-		return fmt.Sprintf("polling every %v (%s)", o.Every, o.Cause)
-	case informer.Draining:
-		return "draining"
-	case informer.WentBackwards:
-		return fmt.Sprintf("went backwards from %s to %s", o.From, o.To)
-	}
-	return fmt.Sprintf("%#v", o)
 }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // transforming are the queues of client-go that transform, which may be in place.
@@ -30,7 +31,7 @@ var transforming = map[string]func(cache.TransformFunc) cache.Queue{
 }
 
 // pagedBodies are read by lists.
-type pagedBodies struct{ bodies }
+type pagedBodies struct{ informertest.Bodies }
 
 func (pagedBodies) IsWatchListSemanticsUnSupported() bool { return true }
 
@@ -76,8 +77,8 @@ func TestQueueTransforms(t *testing.T) {
 				tiers := map[string]string{}
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				defer cancel()
-				list := encode(t, runtime.ContentTypeProtobuf, wirePods(pods))
-				err := fill(ctx, pagedBodies{bodies{list: &[][]byte{list}}}, func(item any, _ bool) error {
+				list := informertest.Encode(t, runtime.ContentTypeProtobuf, informertest.WirePods(pods))
+				err := fill(ctx, pagedBodies{informertest.Bodies{Left: &[][]byte{list}}}, func(item any, _ bool) error {
 					p := item.(cache.Deltas).Newest().Object.(*corev1.Pod)
 					tiers[p.Name] = p.Labels["tier"]
 					return nil

@@ -29,11 +29,12 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // oddStreamer is a Streamer as that of cells.
 type oddStreamer struct {
-	hidden
+	informertest.Hidden
 	body func(ctx context.Context) io.ReadCloser
 	obj  runtime.Object
 }
@@ -50,7 +51,7 @@ func oddof(data []byte, obj runtime.Object) oddStreamer {
 // A transform, which by resource.WithTransform may modify and return what it is given,
 // must not change other objects.
 func TestTransformModifies(t *testing.T) {
-	data := encode(t, runtime.ContentTypeProtobuf, wirePods(6))
+	data := informertest.Encode(t, runtime.ContentTypeProtobuf, informertest.WirePods(6))
 	source := informer.FromListerWatcher(oddof(data, &corev1.Pod{}), func(obj runtime.Object) (*corev1.Pod, error) {
 		pod := obj.(*corev1.Pod)
 		pod.Labels["name"] = pod.Name                  // in its own map, as it seems
@@ -70,7 +71,7 @@ func TestTransformModifies(t *testing.T) {
 
 // Nor may it race with those who read them.
 func TestTransformRaces(t *testing.T) {
-	data := encode(t, runtime.ContentTypeProtobuf, wirePods(2000))
+	data := informertest.Encode(t, runtime.ContentTypeProtobuf, informertest.WirePods(2000))
 	source := informer.FromListerWatcher(oddof(data, &corev1.Pod{}), func(obj runtime.Object) (*corev1.Pod, error) {
 		delete(obj.(*corev1.Pod).Labels, "tier") // to have less in memory
 		return obj.(*corev1.Pod), nil
@@ -99,7 +100,7 @@ func TestTransformRaces(t *testing.T) {
 
 // What a BatchConsumer is told is its own, to the last map.
 func TestBatchesModified(t *testing.T) {
-	lw := answers{format: runtime.ContentTypeProtobuf, list: encode(t, runtime.ContentTypeProtobuf, wirePods(6))}.listWatch(t)
+	lw := answers{format: runtime.ContentTypeProtobuf, list: informertest.Encode(t, runtime.ContentTypeProtobuf, informertest.WirePods(6))}.listWatch(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var pods []informer.Object[*corev1.Pod]
@@ -133,7 +134,7 @@ func TestOtherVersion(t *testing.T) {
 	raw := []byte(`{"kind":"HorizontalPodAutoscalerList","apiVersion":"autoscaling/v1","metadata":{"resourceVersion":"5"},` +
 		`"items":[{"metadata":{"name":"a","resourceVersion":"1"},"spec":{"maxReplicas":3,"targetCPUUtilizationPercentage":50}}]}`)
 	lw := answers{format: runtime.ContentTypeJSON, list: raw}.listWatch(t)
-	_, _, err := listedBy(t, informer.FromListerWatcher[*autoscalingv2.HorizontalPodAutoscaler](hidden{lw}, nil))
+	_, _, err := listedBy(t, informer.FromListerWatcher[*autoscalingv2.HorizontalPodAutoscaler](informertest.Hidden{ListerWatcherWithContext: lw}, nil))
 	if err == nil {
 		t.Fatal("the oracle accepts it")
 	}
@@ -143,15 +144,15 @@ func TestOtherVersion(t *testing.T) {
 	}
 	// In protobuf the numbers of the fields differ too.
 	list := &corev1.EventList{Items: []corev1.Event{{ObjectMeta: metav1.ObjectMeta{Name: "a", ResourceVersion: "1"}, Reason: "Killed", Message: "gone", Count: 3}}}
-	lw = answers{format: runtime.ContentTypeProtobuf, list: encode(t, runtime.ContentTypeProtobuf, list)}.listWatch(t)
+	lw = answers{format: runtime.ContentTypeProtobuf, list: informertest.Encode(t, runtime.ContentTypeProtobuf, list)}.listWatch(t)
 	if got, _, err := listedBy(t, informer.FromListerWatcher[*eventsv1.Event](lw, nil)); err == nil {
 		t.Errorf("v1 Event as events.k8s.io/v1: no error, %+v", got[0])
 	} else {
 		t.Log(err)
 	}
 	// An empty one deletes everything.
-	lw = answers{format: runtime.ContentTypeProtobuf, list: encode(t, runtime.ContentTypeProtobuf, &corev1.EventList{ListMeta: metav1.ListMeta{ResourceVersion: "5"}})}.listWatch(t)
-	_, _, err = listedBy(t, informer.FromListerWatcher[*eventsv1.Event](hidden{lw}, nil))
+	lw = answers{format: runtime.ContentTypeProtobuf, list: informertest.Encode(t, runtime.ContentTypeProtobuf, &corev1.EventList{ListMeta: metav1.ListMeta{ResourceVersion: "5"}})}.listWatch(t)
+	_, _, err = listedBy(t, informer.FromListerWatcher[*eventsv1.Event](informertest.Hidden{ListerWatcherWithContext: lw}, nil))
 	t.Log("client-go:", err)
 	if _, _, err := listedBy(t, informer.FromListerWatcher[*eventsv1.Event](lw, nil)); err == nil {
 		t.Error("an empty list of v1 Events is one of events.k8s.io/v1")
@@ -173,7 +174,7 @@ func TestMaskOfProtobuf(t *testing.T) {
 		{"spec[nodeName]"},
 	} {
 		source := informer.FromListerWatcher[*resourcev1.ResourceSlice](oddof(data, &resourcev1.ResourceSlice{}), nil, informer.WithFields(paths...))
-		if _, err := informer.NewReflector(informer.Config[*resourcev1.ResourceSlice]{Source: source, Sink: newChanSink[*resourcev1.ResourceSlice]()}); err != nil {
+		if _, err := informer.NewReflector(informer.Config[*resourcev1.ResourceSlice]{Source: source, Sink: informertest.NewChanSink[*resourcev1.ResourceSlice]()}); err != nil {
 			continue
 		}
 		if _, _, err := listedBy(t, source); err != nil {
@@ -257,7 +258,7 @@ func (endsWithContext) Close() error { return nil }
 
 // List returns when yield fails.
 func TestYieldFails(t *testing.T) {
-	data := encode(t, runtime.ContentTypeProtobuf, wirePods(3))
+	data := informertest.Encode(t, runtime.ContentTypeProtobuf, informertest.WirePods(3))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	s := oddStreamer{obj: &corev1.Pod{}, body: func(ctx context.Context) io.ReadCloser {
@@ -310,7 +311,7 @@ func TestWithKind(t *testing.T) {
 		t.Fatal(err)
 	}
 	lw := informer.NewListWatchFromClient(c, "gadgets", "")
-	if _, _, err := listedBy(t, informer.FromListerWatcher[*OddGadget](hidden{lw}, nil)); err != nil {
+	if _, _, err := listedBy(t, informer.FromListerWatcher[*OddGadget](informertest.Hidden{ListerWatcherWithContext: lw}, nil)); err != nil {
 		t.Fatal("the oracle:", err)
 	}
 	if _, _, err := listedBy(t, informer.FromListerWatcher[*OddGadget](lw, nil)); err == nil || !strings.Contains(err.Error(), "WithKind") {

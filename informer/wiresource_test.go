@@ -24,49 +24,19 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/apimachinery/pkg/watch"
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
-
-// pods that have much in common.
-func wirePods(n int) *corev1.PodList {
-	list := &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "100"}}
-	for i := range n {
-		list.Items = append(list.Items, corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{
-				Namespace: "shop", Name: fmt.Sprint("web-", i), UID: "u", ResourceVersion: fmt.Sprint(i + 1),
-				Labels: map[string]string{"app": "web", "tier": "front"}, Annotations: map[string]string{"i": fmt.Sprint(i)},
-			},
-			Spec:   corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{{Name: "c", Image: "registry.example.com/web:1", Args: []string{"-v"}}}},
-			Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: fmt.Sprint("10.0.0.", i)},
-		})
-	}
-	return list
-}
-
-// encode is obj as a server sends it.
-func encode(t testing.TB, format string, obj runtime.Object) []byte {
-	t.Helper()
-	info, ok := runtime.SerializerInfoForMediaType(clientscheme.Codecs.SupportedMediaTypes(), format)
-	if !ok {
-		t.Fatal(format)
-	}
-	data, err := runtime.Encode(clientscheme.Codecs.EncoderForVersion(info.Serializer, corev1.SchemeGroupVersion), obj)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
 
 // event is an event as a server sends it.
 func event(t testing.TB, format, kind string, obj runtime.Object) []byte {
 	t.Helper()
-	raw := encode(t, format, obj)
+	raw := informertest.Encode(t, format, obj)
 	e := metav1.WatchEvent{Type: kind, Object: runtime.RawExtension{Raw: raw}}
 	if format == runtime.ContentTypeJSON {
 		data, err := json.Marshal(e)
@@ -120,17 +90,6 @@ func listWatchOf(t testing.TB, format string, answers http.Handler) *informer.Li
 	return informer.NewListWatchFromClient(c, "pods", "")
 }
 
-// hidden is a ListerWatcher of which nothing else is known.
-type hidden struct{ cache.ListerWatcherWithContext }
-
-func (h hidden) List(opts metav1.ListOptions) (runtime.Object, error) {
-	return h.ListWithContext(context.Background(), opts)
-}
-
-func (h hidden) Watch(opts metav1.ListOptions) (watch.Interface, error) {
-	return h.WatchWithContext(context.Background(), opts)
-}
-
 var formats = []string{runtime.ContentTypeProtobuf, runtime.ContentTypeJSON}
 
 // listedBy reads a list with a source.
@@ -149,12 +108,12 @@ func listedBy[T any](t testing.TB, s informer.Source[T]) ([]T, informer.Page, er
 func TestWireList(t *testing.T) {
 	for _, format := range formats {
 		for _, n := range []int{0, 1, 1000} {
-			lw := answers{format: format, list: encode(t, format, wirePods(n))}.listWatch(t)
+			lw := answers{format: format, list: informertest.Encode(t, format, informertest.WirePods(n))}.listWatch(t)
 			got, page, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](lw, nil))
 			if err != nil {
 				t.Fatal(err)
 			}
-			want, wantPage, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](hidden{lw}, nil))
+			want, wantPage, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](informertest.Hidden{ListerWatcherWithContext: lw}, nil))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -166,7 +125,7 @@ func TestWireList(t *testing.T) {
 }
 
 func TestWireWatch(t *testing.T) {
-	pod := &wirePods(1).Items[0]
+	pod := &informertest.WirePods(1).Items[0]
 	bookmark := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "9", Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"}}}
 	for _, format := range formats {
 		var body []byte
@@ -211,13 +170,13 @@ func TestWireOther(t *testing.T) {
 	table := []byte(`{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"1"},"rows":[]}`)
 	for _, format := range formats {
 		for name, list := range map[string][]byte{
-			"services": encode(t, format, &corev1.ServiceList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}),
-			"a pod":    encode(t, format, &corev1.Pod{}),
-			"a status": encode(t, format, &metav1.Status{}),
+			"services": informertest.Encode(t, format, &corev1.ServiceList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}),
+			"a pod":    informertest.Encode(t, format, &corev1.Pod{}),
+			"a status": informertest.Encode(t, format, &metav1.Status{}),
 			"a table":  table,
 			"nothing":  nil,
-			"half":     encode(t, format, wirePods(3))[:500],
-			"no names": encode(t, format, &corev1.PodList{Items: make([]corev1.Pod, 1)}),
+			"half":     informertest.Encode(t, format, informertest.WirePods(3))[:500],
+			"no names": informertest.Encode(t, format, &corev1.PodList{Items: make([]corev1.Pod, 1)}),
 		} {
 			pods, _, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](answers{format: format, list: list}.listWatch(t), nil))
 			if err == nil {
@@ -234,9 +193,11 @@ func TestWireOther(t *testing.T) {
 
 // Replaced functions are called.
 func TestWireReplaced(t *testing.T) {
-	a := answers{format: runtime.ContentTypeJSON, list: encode(t, runtime.ContentTypeJSON, wirePods(3))}
+	a := answers{format: runtime.ContentTypeJSON, list: informertest.Encode(t, runtime.ContentTypeJSON, informertest.WirePods(3))}
 	lw, other := a.listWatch(t), a.listWatch(t)
-	lw.ListFunc = func(context.Context, metav1.ListOptions) (runtime.Object, error) { return wirePods(1), nil }
+	lw.ListFunc = func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+		return informertest.WirePods(1), nil
+	}
 	if pods, _, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](lw, nil)); len(pods) != 1 || err != nil {
 		t.Errorf("%d pods, %v", len(pods), err)
 	}
@@ -276,10 +237,10 @@ func TestWithFields(t *testing.T) {
 		Status: corev1.PodStatus{PodIP: "10.0.0.0"},
 	}
 	for _, format := range formats {
-		lw := answers{format: format, list: encode(t, format, wirePods(2))}.listWatch(t)
+		lw := answers{format: format, list: informertest.Encode(t, format, informertest.WirePods(2))}.listWatch(t)
 		for name, source := range map[string]informer.Source[*corev1.Pod]{
 			"stream":     informer.FromListerWatcher[*corev1.Pod](lw, nil, informer.WithFields(names[:2]...), informer.WithFields(names[2:]...)),
-			"not":        informer.FromListerWatcher[*corev1.Pod](hidden{lw}, nil, informer.WithFields(names...)),
+			"not":        informer.FromListerWatcher[*corev1.Pod](informertest.Hidden{ListerWatcherWithContext: lw}, nil, informer.WithFields(names...)),
 			"unshared":   informer.FromListerWatcher[*corev1.Pod](lw, nil, informer.WithFields(names...), informer.WithoutSharing()),
 			"converting": informer.FromListerWatcher(lw, func(obj runtime.Object) (*corev1.Pod, error) { return obj.(*corev1.Pod), nil }, informer.WithFields(names...)),
 		} {
@@ -307,9 +268,9 @@ func TestSourceOptionErrors(t *testing.T) {
 		`"status.conditions.0"`: {informer.WithFields("status.conditions[0]")},
 		"leave out one of them": {informer.WithoutSharing(), informer.WithSharing()},
 	} {
-		for name, lw := range map[string]cache.ListerWatcher{"stream": lw, "not": hidden{lw}} {
+		for name, lw := range map[string]cache.ListerWatcher{"stream": lw, "not": informertest.Hidden{ListerWatcherWithContext: lw}} {
 			_, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-				Source: informer.FromListerWatcher[*corev1.Pod](lw, nil, opts...), Sink: newChanSink[*corev1.Pod](),
+				Source: informer.FromListerWatcher[*corev1.Pod](lw, nil, opts...), Sink: informertest.NewChanSink[*corev1.Pod](),
 			})
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s, %s: %v", want, name, err)
@@ -321,7 +282,7 @@ func TestSourceOptionErrors(t *testing.T) {
 // An object that is larger than the limit is an error that says so.
 func TestWithObjectLimit(t *testing.T) {
 	for _, format := range formats {
-		lw := answers{format: format, list: encode(t, format, wirePods(2)), watch: event(t, format, "ADDED", &wirePods(1).Items[0])}.listWatch(t)
+		lw := answers{format: format, list: informertest.Encode(t, format, informertest.WirePods(2)), watch: event(t, format, "ADDED", &informertest.WirePods(1).Items[0])}.listWatch(t)
 		source := informer.FromListerWatcher[*corev1.Pod](lw, nil, informer.WithObjectLimit(50))
 		if _, _, err := listedBy(t, source); informer.CauseOf(err) != informer.CauseDecoding || !strings.Contains(err.Error(), "50") {
 			t.Errorf("%s: %v", format, err)
@@ -383,7 +344,7 @@ func TestSharing(t *testing.T) {
 		"JSON":         {runtime.ContentTypeJSON, &corev1.Pod{}, typed},
 		"unstructured": {runtime.ContentTypeJSON, &unstructured.Unstructured{}, untyped},
 	} {
-		lw := answers{format: test.format, list: encode(t, test.format, wirePods(10))}.listWatch(t)
+		lw := answers{format: test.format, list: informertest.Encode(t, test.format, informertest.WirePods(10))}.listWatch(t)
 		sent := informer.WithObjectType(test.sent)
 		for _, how := range []struct {
 			convert, shared bool

@@ -4,11 +4,9 @@
 package informer_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -22,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -37,11 +36,11 @@ func TestStatusForList(t *testing.T) {
 		informer.CauseNotInstalled: apierrors.NewNotFound(gr, ""),
 	} {
 		for _, format := range formats {
-			source := informer.FromListerWatcher[*corev1.Pod](answers{format: format, list: encode(t, format, &e.ErrStatus)}.listWatch(t), nil)
+			source := informer.FromListerWatcher[*corev1.Pod](answers{format: format, list: informertest.Encode(t, format, &e.ErrStatus)}.listWatch(t), nil)
 			isFailure(t, source, cause, e)
 		}
 		var backwards map[string]any // as members in the order of the alphabet are: the kind is not the first
-		if err := json.Unmarshal(encode(t, runtime.ContentTypeJSON, &e.ErrStatus), &backwards); err != nil {
+		if err := json.Unmarshal(informertest.Encode(t, runtime.ContentTypeJSON, &e.ErrStatus), &backwards); err != nil {
 			t.Fatal(err)
 		}
 		sorted, err := json.Marshal(backwards)
@@ -76,35 +75,17 @@ func isStatus(err error, want *apierrors.StatusError) bool {
 		got.ErrStatus.Message == want.ErrStatus.Message && got.ErrStatus.Reason == want.ErrStatus.Reason && got.ErrStatus.Code == want.ErrStatus.Code
 }
 
-// bodies is a Streamer that answers each list with the next of its bodies, and no watch.
-type bodies struct {
-	hidden
-	list *[][]byte
-}
-
-func (bodies) ObjectType() runtime.Object { return &corev1.Pod{} }
-
-func (b bodies) Stream(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
-	if opts.Watch || len(*b.list) == 0 {
-		<-ctx.Done()
-		return nil, context.Cause(ctx)
-	}
-	next := (*b.list)[0]
-	*b.list = (*b.list)[1:]
-	return io.NopCloser(bytes.NewReader(next)), nil
-}
-
 // A page that is a Status which says that the token expired is followed by another pass,
 // at once, and what was read stays.
 func TestStatusForPage(t *testing.T) {
 	for _, format := range formats {
 		synctest.Test(t, func(t *testing.T) {
-			first := wirePods(4)
+			first := informertest.WirePods(4)
 			first.Continue = "token"
 			left := [][]byte{
-				encode(t, format, first),
-				encode(t, format, &apierrors.NewResourceExpired("too old").ErrStatus),
-				encode(t, format, wirePods(6)),
+				informertest.Encode(t, format, first),
+				informertest.Encode(t, format, &apierrors.NewResourceExpired("too old").ErrStatus),
+				informertest.Encode(t, format, informertest.WirePods(6)),
 			}
 			s, err := store.New(store.Config[*corev1.Pod]{})
 			if err != nil {
@@ -112,7 +93,7 @@ func TestStatusForPage(t *testing.T) {
 			}
 			var aborted []informer.Cause
 			r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-				Source: informer.FromListerWatcher[*corev1.Pod](bodies{list: &left}, nil), Sink: s, Lists: informer.ListPaged,
+				Source: informer.FromListerWatcher[*corev1.Pod](informertest.Bodies{Left: &left}, nil), Sink: s, Lists: informer.ListPaged,
 				Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 					if failed, ok := o.(informer.ListFailed); ok {
 						aborted = append(aborted, informer.CauseOf(failed.Err))

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+// Package informertest has what the tests of informer and of the sinks on it share: API
+// servers in memory, of a script or of a random history, and sinks that record.
+package informertest
 
 import (
 	"context"
@@ -14,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,10 +27,11 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-type object = *metav1.PartialObjectMetadata
+// Object is the type of the objects.
+type Object = *metav1.PartialObjectMetadata
 
-// parseObject reads "name@version" or "name#uid@version".
-func parseObject(text string) object {
+// ParseObject reads "name@version" or "name#uid@version".
+func ParseObject(text string) Object {
 	name, version, _ := strings.Cut(text, "@")
 	name, uid, _ := strings.Cut(name, "#")
 	obj := &metav1.PartialObjectMetadata{}
@@ -35,8 +39,8 @@ func parseObject(text string) object {
 	return obj
 }
 
-// parseError reads what a scripted server or network fails with.
-func parseError(words []string) error {
+// ParseError reads what a scripted server or network fails with.
+func ParseError(words []string) error {
 	pods := schema.GroupResource{Resource: "pods"}
 	var err *apierrors.StatusError
 	switch words[0] {
@@ -70,13 +74,14 @@ func parseError(words []string) error {
 	}
 	for _, w := range words[1:] {
 		if s, ok := strings.CutPrefix(w, "retry="); ok {
-			err.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: int32(number(s))}
+			err.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: int32(Number(s))}
 		}
 	}
 	return err
 }
 
-func number(s string) int64 {
+// Number reads a number of a script.
+func Number(s string) int64 {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
 		panic(err)
@@ -84,7 +89,8 @@ func number(s string) int64 {
 	return n
 }
 
-func duration(s string) time.Duration {
+// Duration reads a duration of a script.
+func Duration(s string) time.Duration {
 	d, err := time.ParseDuration(s)
 	if err != nil {
 		panic(err)
@@ -92,53 +98,53 @@ func duration(s string) time.Duration {
 	return d
 }
 
-// reply is a scripted answer to one request.
-type reply struct {
-	verb  string
-	words []string // of the line, after the verb
-	lines []string // what a watch does
+// Reply is a scripted answer to one request.
+type Reply struct {
+	Verb  string
+	Words []string // of the line, after the verb
+	Lines []string // what a watch does
 }
 
-// scriptedServer answers requests in the order of its replies, and leaves
+// ScriptedServer answers requests in the order of its replies, and leaves
 // further requests unanswered.
-type scriptedServer struct {
-	log func(format string, args ...any)
+type ScriptedServer struct {
+	Log func(format string, args ...any)
 
 	mu      sync.Mutex
-	replies []reply
-	marker  bool
+	Replies []Reply
+	Marker  bool
 }
 
-// read takes a line of a script if it is one for the server.
-func (s *scriptedServer) read(line string) bool {
+// Read takes a line of a script if it is one for the server.
+func (s *ScriptedServer) Read(line string) bool {
 	words := strings.Fields(line)
 	switch {
 	case len(words) == 0 || words[0] == "#":
 	case line[0] == ' ' || line[0] == '\t':
-		last := &s.replies[len(s.replies)-1]
-		last.lines = append(last.lines, strings.TrimSpace(line))
+		last := &s.Replies[len(s.Replies)-1]
+		last.Lines = append(last.Lines, strings.TrimSpace(line))
 	case words[0] == "list" || words[0] == "watch":
-		s.replies = append(s.replies, reply{verb: words[0], words: words[1:]})
+		s.Replies = append(s.Replies, Reply{Verb: words[0], Words: words[1:]})
 	default:
 		return false
 	}
 	return true
 }
 
-func (s *scriptedServer) IsWatchListSemanticsUnSupported() bool { return s.marker }
+func (s *ScriptedServer) IsWatchListSemanticsUnSupported() bool { return s.Marker }
 
-func (s *scriptedServer) take(verb string) (reply, error) {
+func (s *ScriptedServer) take(verb string) (Reply, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.replies) == 0 {
-		return reply{words: []string{"hang"}}, nil
+	if len(s.Replies) == 0 {
+		return Reply{Words: []string{"hang"}}, nil
 	}
-	r := s.replies[0]
-	if r.verb != verb {
-		s.log("  !! the script has a %s here", r.verb)
-		return reply{}, errors.New("not in the script")
+	r := s.Replies[0]
+	if r.Verb != verb {
+		s.Log("  !! the script has a %s here", r.Verb)
+		return Reply{}, errors.New("not in the script")
 	}
-	s.replies = s.replies[1:]
+	s.Replies = s.Replies[1:]
 	return r, nil
 }
 
@@ -168,62 +174,62 @@ func describe(opts metav1.ListOptions) string {
 	return b.String()
 }
 
-func (s *scriptedServer) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-	s.log("> list%s", describe(opts))
+func (s *ScriptedServer) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+	s.Log("> list%s", describe(opts))
 	r, err := s.take("list")
 	if err != nil {
 		return nil, err
 	}
 	list := &metav1.PartialObjectMetadataList{}
-	for i, w := range r.words {
+	for i, w := range r.Words {
 		key, value, _ := strings.Cut(w, "=")
 		switch key {
 		case "hang":
 			<-ctx.Done()
 			return nil, ctx.Err()
 		case "error":
-			return nil, parseError(r.words[i+1:])
+			return nil, ParseError(r.Words[i+1:])
 		case "rv":
 			list.ResourceVersion = value
 		case "continue":
 			list.Continue = value
 		case "remaining":
-			n := number(value)
+			n := Number(value)
 			list.RemainingItemCount = &n
 		case "nameless":
 			list.Items = append(list.Items, metav1.PartialObjectMetadata{})
 		default:
-			list.Items = append(list.Items, *parseObject(w))
+			list.Items = append(list.Items, *ParseObject(w))
 		}
 	}
 	return list, nil
 }
 
-func (s *scriptedServer) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-	s.log("> watch%s", describe(opts))
+func (s *ScriptedServer) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	s.Log("> watch%s", describe(opts))
 	r, err := s.take("watch")
 	if err != nil {
 		return nil, err
 	}
-	if len(r.words) > 0 {
-		switch r.words[0] {
+	if len(r.Words) > 0 {
+		switch r.Words[0] {
 		case "error":
-			return nil, parseError(r.words[1:])
+			return nil, ParseError(r.Words[1:])
 		case "hang":
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
 	}
 	w := &scriptedWatch{events: make(chan watch.Event), done: make(chan struct{})}
-	go w.play(r.lines)
+	go w.play(r.Lines)
 	return w, nil
 }
 
-func (s *scriptedServer) List(metav1.ListOptions) (runtime.Object, error) {
+func (s *ScriptedServer) List(metav1.ListOptions) (runtime.Object, error) {
 	return nil, errors.New("List without a context")
 }
 
-func (s *scriptedServer) Watch(metav1.ListOptions) (watch.Interface, error) {
+func (s *ScriptedServer) Watch(metav1.ListOptions) (watch.Interface, error) {
 	return nil, errors.New("Watch without a context")
 }
 
@@ -246,16 +252,16 @@ func (w *scriptedWatch) play(lines []string) {
 			return
 		case "after":
 			select {
-			case <-time.After(duration(words[1])):
+			case <-time.After(Duration(words[1])):
 			case <-w.done:
 				return
 			}
 			continue
 		case "error":
-			err := parseError(words[1:]).(apierrors.APIStatus).Status()
+			err := ParseError(words[1:]).(apierrors.APIStatus).Status()
 			e = watch.Event{Type: watch.Error, Object: &err}
 		case "bookmark", "end":
-			obj := parseObject("@" + words[1])
+			obj := ParseObject("@" + words[1])
 			if words[0] == "end" {
 				obj.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
 			}
@@ -264,7 +270,7 @@ func (w *scriptedWatch) play(lines []string) {
 			e = watch.Event{Type: watch.Modified, Object: &metav1.PartialObjectMetadata{}}
 		default:
 			kinds := map[byte]watch.EventType{'+': watch.Added, '~': watch.Modified, '-': watch.Deleted}
-			e = watch.Event{Type: kinds[line[0]], Object: parseObject(line[1:])}
+			e = watch.Event{Type: kinds[line[0]], Object: ParseObject(line[1:])}
 		}
 		select {
 		case w.events <- e:
@@ -274,3 +280,13 @@ func (w *scriptedWatch) play(lines []string) {
 	}
 	<-w.done
 }
+
+// Scripted makes a server of its replies.
+func Scripted(t *testing.T, replies ...Reply) *ScriptedServer {
+	return &ScriptedServer{Log: t.Logf, Marker: true, Replies: replies}
+}
+
+// Listed is the reply to a list, Watched that to a watch.
+func Listed(words string) Reply { return Reply{Verb: "list", Words: strings.Fields(words)} }
+
+func Watched(lines ...string) Reply { return Reply{Verb: "watch", Lines: lines} }

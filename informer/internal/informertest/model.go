@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package informertest
 
 import (
 	"context"
@@ -20,179 +20,186 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/apiary-go/apiary/store"
 )
 
-// state is a collection: "uid@version" by name.
-type state map[string]string
+// State is a collection: "uid@version" by name.
+type State map[string]string
 
-// model is an API server for one collection that remembers all of its history,
+// Model is an API server for one collection that remembers all of its history,
 // but gives out only what is newer than its horizon.
-type model struct {
-	mu      sync.Mutex
+type Model struct {
+	Mu      sync.Mutex
 	version int64
 	horizon int64
-	events  []modelEvent // ascending
-	states  map[int64]state
+	Events  []modelEvent // ascending
+	states  map[int64]State
 	changed chan struct{}
 }
 
 type modelEvent struct {
-	kind    watch.EventType
-	version int64
-	name    string
-	uid     string
+	Kind    watch.EventType
+	Version int64
+	Name    string
+	UID     string
 }
 
-func newModel() *model {
-	return &model{version: 1, states: map[int64]state{1: {}}, changed: make(chan struct{})}
+// NewModel returns a Model without objects.
+func NewModel() *Model {
+	return &Model{version: 1, states: map[int64]State{1: {}}, changed: make(chan struct{})}
 }
 
-// mutate creates, updates, deletes or recreates an object at random.
-func (m *model) mutate(rng *rand.Rand) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// Mutate creates, updates, deletes or recreates an object at random.
+func (m *Model) Mutate(rng *rand.Rand) {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
 	next := maps.Clone(m.states[m.version])
 	name := string(rune('a' + rng.IntN(12)))
-	e := modelEvent{version: m.version + 1 + rng.Int64N(2), name: name}
+	e := modelEvent{Version: m.version + 1 + rng.Int64N(2), Name: name}
 	old, exists := next[name]
 	switch {
 	case !exists:
-		e.kind, e.uid = watch.Added, "u"+strconv.FormatInt(e.version, 10)
+		e.Kind, e.UID = watch.Added, "u"+strconv.FormatInt(e.Version, 10)
 	case rng.IntN(3) == 0:
-		e.kind, e.uid = watch.Deleted, old[:strings.Index(old, "@")]
+		e.Kind, e.UID = watch.Deleted, old[:strings.Index(old, "@")]
 	default:
-		e.kind, e.uid = watch.Modified, old[:strings.Index(old, "@")]
+		e.Kind, e.UID = watch.Modified, old[:strings.Index(old, "@")]
 	}
-	if e.kind == watch.Deleted {
+	if e.Kind == watch.Deleted {
 		delete(next, name)
 	} else {
-		next[name] = fmt.Sprintf("%s@%d", e.uid, e.version)
+		next[name] = fmt.Sprintf("%s@%d", e.UID, e.Version)
 	}
-	for v := m.version + 1; v < e.version; v++ {
+	for v := m.version + 1; v < e.Version; v++ {
 		m.states[v] = m.states[m.version]
 	}
-	m.version, m.states[e.version] = e.version, next
-	m.events = append(m.events, e)
+	m.version, m.states[e.Version] = e.Version, next
+	m.Events = append(m.Events, e)
 	close(m.changed)
 	m.changed = make(chan struct{})
 }
 
-func (m *model) compact() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// Compact forgets the history up to now.
+func (m *Model) Compact() {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
 	m.horizon = m.version
 }
 
-func (m *model) at(version int64) state {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// At returns the state at a version, Now the newest with its version.
+func (m *Model) At(version int64) State {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
 	return m.states[version]
 }
 
-func (m *model) now() (int64, state) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (m *Model) Now() (int64, State) {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
 	return m.version, m.states[m.version]
 }
 
-func modelObject(name, uid string, version int64) metav1.PartialObjectMetadata {
+// ModelObject returns the object of a name, a UID and a version.
+func ModelObject(name, uid string, version int64) metav1.PartialObjectMetadata {
 	return metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
 		Name: name, UID: types.UID(uid), ResourceVersion: strconv.FormatInt(version, 10),
 	}}
 }
 
-func parseVersion(s string) int64 {
+// ParseVersion returns the number of a version; 0 if there is none.
+func ParseVersion(s string) int64 {
 	if s == "" || s == "0" {
 		return 0
 	}
-	return number(s)
+	return Number(s)
 }
 
-// modelClient reads a model over a bad network, as long as there is chaos.
-type modelClient struct {
-	m       *model
+// ModelClient reads a model over a bad network, as long as there is chaos.
+type ModelClient struct {
+	M       *Model
 	mu      sync.Mutex
-	rng     *rand.Rand
-	chaos   bool
-	streams bool // WatchList is served
+	Rng     *rand.Rand
+	Chaos   bool
+	Streams bool // WatchList is served
 
-	unlimited []string // list requests that had no limit
+	Unlimited []string // list requests that had no limit
 }
 
-func (c *modelClient) IsWatchListSemanticsUnSupported() bool { return false }
+func (c *ModelClient) IsWatchListSemanticsUnSupported() bool { return false }
 
 // chance is true once in n times while there is chaos.
-func (c *modelClient) chance(n int) bool {
+func (c *ModelClient) chance(n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.chaos && c.rng.IntN(n) == 0
+	return c.Chaos && c.Rng.IntN(n) == 0
 }
 
-func (c *modelClient) roll(n int) int {
+func (c *ModelClient) roll(n int) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.rng.IntN(n)
+	return c.Rng.IntN(n)
 }
 
-func (c *modelClient) calm() {
+func (c *ModelClient) Calm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.chaos = false
+	c.Chaos = false
 }
 
-func (c *modelClient) fault(ctx context.Context) error {
+func (c *ModelClient) fault(ctx context.Context) error {
 	if !c.chance(5) {
 		return nil
 	}
 	kinds := []string{"refused", "reset", "500", "429", "410", "toolarge"}
 	if i := c.roll(len(kinds) + 1); i < len(kinds) {
-		return parseError([]string{kinds[i]})
+		return ParseError([]string{kinds[i]})
 	}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(time.Duration(c.roll(400)) * time.Second):
-		return parseError([]string{"reset"})
+		return ParseError([]string{"reset"})
 	}
 }
 
 // serves returns the version of the state that a request for one not older than
 // from is answered with: the newest, or that of a server which lags behind.
-func (c *modelClient) serves(from int64) int64 {
-	version, _ := c.m.now()
+func (c *ModelClient) serves(from int64) int64 {
+	version, _ := c.M.Now()
 	if from > 0 && from < version && c.chance(2) {
 		return from + int64(c.roll(int(version-from)))
 	}
 	return version
 }
 
-func (c *modelClient) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+func (c *ModelClient) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 	if opts.Limit == 0 {
 		c.mu.Lock()
-		c.unlimited = append(c.unlimited, describe(opts))
+		c.Unlimited = append(c.Unlimited, describe(opts))
 		c.mu.Unlock()
 	}
 	if err := c.fault(ctx); err != nil {
 		return nil, err
 	}
-	version, _ := c.m.now()
-	var content state
+	version, _ := c.M.Now()
+	var content State
 	after := ""
 	if opts.Continue != "" {
 		v, name, _ := strings.Cut(opts.Continue, "/")
-		version, after = parseVersion(v), name
-		c.m.mu.Lock()
-		expired := version < c.m.horizon
-		content = c.m.states[version]
-		c.m.mu.Unlock()
+		version, after = ParseVersion(v), name
+		c.M.Mu.Lock()
+		expired := version < c.M.horizon
+		content = c.M.states[version]
+		c.M.Mu.Unlock()
 		if expired {
 			return nil, apierrors.NewResourceExpired("continue token too old")
 		}
-	} else if from := parseVersion(opts.ResourceVersion); from > version {
-		return nil, parseError([]string{"toolarge"})
+	} else if from := ParseVersion(opts.ResourceVersion); from > version {
+		return nil, ParseError([]string{"toolarge"})
 	} else {
 		version = c.serves(from)
-		content = c.m.at(version)
+		content = c.M.At(version)
 	}
 	list := &metav1.PartialObjectMetadataList{}
 	list.ResourceVersion = strconv.FormatInt(version, 10)
@@ -205,29 +212,29 @@ func (c *modelClient) ListWithContext(ctx context.Context, opts metav1.ListOptio
 			break
 		}
 		uid, v, _ := strings.Cut(content[name], "@")
-		list.Items = append(list.Items, modelObject(name, uid, parseVersion(v)))
+		list.Items = append(list.Items, ModelObject(name, uid, ParseVersion(v)))
 	}
 	return list, nil
 }
 
-func (c *modelClient) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-	if opts.SendInitialEvents != nil && !c.streams {
-		return nil, parseError([]string{"422"})
+func (c *ModelClient) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	if opts.SendInitialEvents != nil && !c.Streams {
+		return nil, ParseError([]string{"422"})
 	}
 	if err := c.fault(ctx); err != nil {
 		return nil, err
 	}
-	from := parseVersion(opts.ResourceVersion)
-	version, _ := c.m.now()
-	c.m.mu.Lock()
-	horizon := c.m.horizon
-	c.m.mu.Unlock()
+	from := ParseVersion(opts.ResourceVersion)
+	version, _ := c.M.Now()
+	c.M.Mu.Lock()
+	horizon := c.M.horizon
+	c.M.Mu.Unlock()
 	w := &modelWatch{c: c, events: make(chan watch.Event), done: make(chan struct{})}
 	timeout := time.Duration(*opts.TimeoutSeconds) * time.Second
 	switch {
 	case opts.SendInitialEvents != nil:
 		if from > version {
-			return nil, parseError([]string{"toolarge"})
+			return nil, ParseError([]string{"toolarge"})
 		}
 		go w.play(ctx, c.serves(from), timeout, true, false)
 	case from < horizon:
@@ -238,15 +245,15 @@ func (c *modelClient) WatchWithContext(ctx context.Context, opts metav1.ListOpti
 	return w, nil
 }
 
-func (c *modelClient) List(metav1.ListOptions) (runtime.Object, error) {
+func (c *ModelClient) List(metav1.ListOptions) (runtime.Object, error) {
 	return nil, errors.New("List")
 }
-func (c *modelClient) Watch(metav1.ListOptions) (watch.Interface, error) {
+func (c *ModelClient) Watch(metav1.ListOptions) (watch.Interface, error) {
 	return nil, errors.New("Watch")
 }
 
 type modelWatch struct {
-	c      *modelClient
+	c      *ModelClient
 	events chan watch.Event
 	done   chan struct{}
 	once   sync.Once
@@ -265,7 +272,7 @@ func (w *modelWatch) send(kind watch.EventType, obj runtime.Object) bool {
 }
 
 func (w *modelWatch) status(name string) {
-	status := parseError([]string{name}).(apierrors.APIStatus).Status()
+	status := ParseError([]string{name}).(apierrors.APIStatus).Status()
 	w.send(watch.Error, &status)
 }
 
@@ -279,10 +286,10 @@ func (w *modelWatch) play(ctx context.Context, from int64, timeout time.Duration
 	end := time.After(timeout)
 	marked := !initial
 	if initial {
-		content := c.m.at(from)
+		content := c.M.At(from)
 		for name, is := range content { // in no order
 			uid, v, _ := strings.Cut(is, "@")
-			obj := modelObject(name, uid, parseVersion(v))
+			obj := ModelObject(name, uid, ParseVersion(v))
 			if !w.send(watch.Added, &obj) {
 				return
 			}
@@ -309,16 +316,16 @@ func (w *modelWatch) play(ctx context.Context, from int64, timeout time.Duration
 		return w.send(watch.Bookmark, &obj)
 	}
 	for {
-		c.m.mu.Lock()
-		i, _ := slices.BinarySearchFunc(c.m.events, from+1, func(e modelEvent, v int64) int { return int(e.version - v) })
-		news, changed, newest := slices.Clone(c.m.events[i:]), c.m.changed, c.m.version
-		c.m.mu.Unlock()
+		c.M.Mu.Lock()
+		i, _ := slices.BinarySearchFunc(c.M.Events, from+1, func(e modelEvent, v int64) int { return int(e.Version - v) })
+		news, changed, newest := slices.Clone(c.M.Events[i:]), c.M.changed, c.M.version
+		c.M.Mu.Unlock()
 		for _, e := range news {
-			obj := modelObject(e.name, e.uid, e.version)
-			if !w.send(e.kind, &obj) {
+			obj := ModelObject(e.Name, e.UID, e.Version)
+			if !w.send(e.Kind, &obj) {
 				return
 			}
-			from = e.version
+			from = e.Version
 			switch {
 			case c.chance(30):
 				return
@@ -340,7 +347,7 @@ func (w *modelWatch) play(ctx context.Context, from int64, timeout time.Duration
 		if !marked || c.chance(4) {
 			from = newest
 			if len(news) > 0 {
-				from = news[len(news)-1].version
+				from = news[len(news)-1].Version
 			}
 			if !bookmark() {
 				return
@@ -360,4 +367,28 @@ func (w *modelWatch) play(ctx context.Context, from int64, timeout time.Duration
 			return
 		}
 	}
+}
+
+// DeletedAfter reports whether name was deleted after version.
+func (m *Model) DeletedAfter(name string, version int64) bool {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
+	for _, e := range m.Events {
+		if e.Version > version && e.Name == name && e.Kind == "DELETED" {
+			return true
+		}
+	}
+	return false
+}
+
+// Was reports whether the object was ever in this state.
+func (m *Model) Was(meta store.Meta) bool {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
+	for _, e := range m.Events {
+		if e.Name == meta.Key.Name && e.UID == string(meta.UID) && strconv.FormatInt(e.Version, 10) == meta.Version && e.Kind != "DELETED" {
+			return true
+		}
+	}
+	return false
 }
