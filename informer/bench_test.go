@@ -106,10 +106,10 @@ func (s *countingStore) Update(obj any) error {
 	return nil
 }
 
-func runOurs(b *testing.B, source *benchSource, n int) time.Duration {
+func runOurs(b *testing.B, src *benchSource, n int) time.Duration {
 	sink := &countingSink{left: n, done: make(chan struct{})}
 	r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-		Source: informer.FromListerWatcher[*corev1.Pod](source.lw(), nil), Sink: sink,
+		Source: informer.FromListerWatcher[*corev1.Pod](src.lw(), nil), Sink: sink,
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -125,8 +125,8 @@ func runOurs(b *testing.B, source *benchSource, n int) time.Duration {
 	return took
 }
 
-func runTheirs(source *benchSource, st cache.ReflectorStore, done chan struct{}) time.Duration {
-	r := cache.NewReflectorWithOptions(source.lw(), &corev1.Pod{}, st, cache.ReflectorOptions{Name: "bench"})
+func runTheirs(src *benchSource, st cache.ReflectorStore, done chan struct{}) time.Duration {
+	r := cache.NewReflectorWithOptions(src.lw(), &corev1.Pod{}, st, cache.ReflectorOptions{Name: "bench"})
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan struct{})
 	start := time.Now()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -266,4 +267,18 @@ func TestLastContact(t *testing.T) {
 		cancel()
 		synctest.Wait()
 	})
+}
+
+// TestPollIntervalIsPassedOn: a mirror polls at the interval of its configuration.
+func TestPollIntervalIsPassedOn(t *testing.T) {
+	m := playMirror(t, `
+list rv=100 a@1 b@2
+watch error 405
+watch error 405
+list rv=110 a@1 b@105
+stop 12s
+`, func(c *informer.InformerConfig[informertest.Object]) { c.PollInterval = 10 * time.Second })
+	if want := []string{"add a@1 (initial)", "add b@2 (initial)", "update b@105 was b@2"}; !slices.Equal(m.calls, want) {
+		t.Errorf("the mirror's handler: %q, want %q", m.calls, want)
+	}
 }

@@ -43,14 +43,16 @@ var keepers = map[string]struct {
 	}, true},
 	"Controller": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
 		c, err := informer.NewNamedController("things", informer.ControllerConfig[informertest.Object]{
-			Queue: deltaFIFO(nil), ListerWatcher: lw,
+			Queue: cache.NewDeltaFIFOWithOptions(cache.DeltaFIFOOptions{EmitDeltaTypeReplaced: true}), ListerWatcher: lw,
 			Process: func(item any, _ bool) error { use(item.(cache.Deltas).Newest().Object); return nil },
 		})
 		running(t, c, err, ctx)
 	}, true},
 	"Controller of a queue that transforms": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
 		c, err := informer.NewNamedController("things", informer.ControllerConfig[informertest.Object]{
-			Queue:         transforming["DeltaFIFO"](func(obj any) (any, error) { use(obj); return obj, nil }),
+			Queue: cache.NewDeltaFIFOWithOptions(cache.DeltaFIFOOptions{
+				EmitDeltaTypeReplaced: true, Transformer: func(obj any) (any, error) { use(obj); return obj, nil },
+			}),
 			ListerWatcher: lw,
 			Process:       func(any, bool) error { return nil },
 		})

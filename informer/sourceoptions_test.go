@@ -90,10 +90,10 @@ func TestSourceOptions(t *testing.T) {
 			cancel()
 			<-ran
 
-			source := informer.FromListerWatcher[*corev1.Pod](lw, nil)
+			src := informer.FromListerWatcher[*corev1.Pod](lw, nil)
 			errs := map[string]error{
 				`"spec.nodeNam"`: failure(construct(lw, nil, informer.WithFields("spec.nodeNam"))),
-				"SourceOptions":  failure(construct(nil, source, informer.WithFields("spec"))),
+				"SourceOptions":  failure(construct(nil, src, informer.WithFields("spec"))),
 			}
 			if name == "mirror" {
 				errs["WithSharing"] = failure(construct(lw, nil, informer.WithSharing()))
