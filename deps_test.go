@@ -57,9 +57,10 @@ var rooms = map[string][]string{
 	"store/internal/storetest": {"store"},
 	"store/cacheview":          {"store"},
 
-	"informer":                       {"store", "store/cacheview", "informer/internal/wire"},
+	"informer":                       {"store", "store/cacheview", "informer/internal/wire", "informer/internal/pending"},
 	"informer/internal/wire":         nil,
 	"informer/internal/informertest": {"store", "informer"},
+	"informer/internal/pending":      {"store"},
 
 	"resource":              {"store/...", "informer/..."},
 	"resource/resourcetest": {"store/...", "informer/...", "resource"},

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/apiary-go/apiary/informer/internal/pending"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -257,7 +258,7 @@ func (c *MergerConfig[T]) complete() error {
 	orDefault(&c.StopTimeout, defaultStopTimeout)
 	orDefault(&c.Backoff.Initial, defaultDeliveryInitial)
 	if c.SizeOf == nil {
-		c.SizeOf = defaultSizeOf[T]
+		c.SizeOf = pending.SizeOf[T]
 	}
 	if c.ErrorHandler == nil {
 		c.ErrorHandler = func(err error) { DefaultWatchErrorHandler(ReflectorInfo{}, err) }

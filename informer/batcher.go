@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/apiary-go/apiary/informer/internal/pending"
 	"github.com/apiary-go/apiary/internal/check"
 )
 
@@ -182,7 +183,7 @@ func (b *Batcher[T]) Resync(reason error) {
 	if !b.wanted {
 		b.wanted, b.cause = true, reason
 	}
-	token(b.wake)
+	pending.Notify(b.wake)
 }
 
 // Flush is that of [EventMerger].

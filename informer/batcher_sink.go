@@ -6,6 +6,7 @@ package informer
 import (
 	"context"
 
+	"github.com/apiary-go/apiary/informer/internal/pending"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -22,8 +23,8 @@ type batchSink[T any] struct {
 
 	page  []Object[T] // not told yet
 	bytes int64
-	told  *ResourceVersions        // what the pass has, told or not
-	late  map[store.Key]*change[T] // what was deleted after it was told
+	told  *ResourceVersions                // what the pass has, told or not
+	late  map[store.Key]*pending.Change[T] // what was deleted after it was told
 }
 
 // MayBlock implements [store.Sink].
@@ -42,7 +43,7 @@ func (s *batchSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 	m.fenced.Store(true)
 	s.Batcher.begun()
 	s.snapshot = Snapshot{Epoch: pass.Epoch, Reason: pass.Reason, Cause: pass.Cause, First: !s.completed}
-	s.page, s.bytes, s.told, s.late = nil, 0, NewResourceVersionStorage(), map[store.Key]*change[T]{}
+	s.page, s.bytes, s.told, s.late = nil, 0, NewResourceVersionStorage(), map[store.Key]*pending.Change[T]{}
 	s.begun = true
 	return s.cfg.Consumer.BeginSnapshot(ctx, s.snapshot)
 }
@@ -51,7 +52,7 @@ func (s *batchSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 func (s *batchSink[T]) Apply(ctx context.Context, meta store.Meta, obj T) error {
 	size := int64(s.merger.cfg.SizeOf(obj))
 	if !s.hasTurn {
-		c := &change[T]{meta: meta, obj: obj, size: size}
+		c := &pending.Change[T]{Meta: meta, Obj: obj, Size: size}
 		return s.change(c)
 	}
 	limits := &s.merger.cfg
@@ -71,9 +72,9 @@ func (s *batchSink[T]) Apply(ctx context.Context, meta store.Meta, obj T) error 
 
 // Delete implements [store.Sink].
 func (s *batchSink[T]) Delete(_ context.Context, meta store.Meta, last T, known bool) error {
-	c := &change[T]{meta: meta, gone: true, known: known}
+	c := &pending.Change[T]{Meta: meta, Gone: true, Known: known}
 	if known {
-		c.obj, c.size = last, int64(s.merger.cfg.SizeOf(last))
+		c.Obj, c.Size = last, int64(s.merger.cfg.SizeOf(last))
 	}
 	if !s.hasTurn {
 		return s.change(c)
@@ -86,18 +87,18 @@ func (s *batchSink[T]) Delete(_ context.Context, meta store.Meta, last T, known 
 }
 
 // change takes a change outside of a pass.
-func (s *batchSink[T]) change(c *change[T]) error {
+func (s *batchSink[T]) change(c *pending.Change[T]) error {
 	m := s.merger
 	switch {
 	case m.fenced.Load():
 		m.givenUp.Add(1) // the snapshot that is wanted will have it
 	case !m.isStale(c):
-		if !m.pending.admits(c.meta.Key, c.size) {
-			return m.pending.full(c.size)
+		if !m.pending.Admits(c.Meta.Key, c.Size) {
+			return m.pending.Full(c.Size)
 		}
 		m.put(c)
 	}
-	m.pending.advance(c.meta.Version)
+	m.pending.Advance(c.Meta.Version)
 	return nil
 }
 
@@ -129,12 +130,12 @@ func (s *batchSink[T]) Commit(ctx context.Context, version string) error {
 	m.count.fenced.Add(uint64(m.givenUp.Swap(0)))
 	m.versions.Store(s.told)
 	m.epoch, m.failures = s.snapshot.Epoch, 0
-	m.pending.committed(version)
+	m.pending.Committed(version)
 	for _, c := range s.late {
 		m.put(c)
 	}
 	m.fenced.Store(false)
-	token(m.added)
+	pending.Notify(m.added)
 	s.snapshots.Add(1)
 	if !s.completed {
 		s.completed = true
@@ -163,6 +164,6 @@ func (s *batchSink[T]) end() {
 
 // Progress implements [store.Sink].
 func (s *batchSink[T]) Progress(_ context.Context, version string) error {
-	s.merger.pending.progress(version)
+	s.merger.pending.Progress(version)
 	return nil
 }

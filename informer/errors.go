@@ -101,3 +101,30 @@ var (
 	errClosedEarly  = errors.New("the server closed the watch before the end of the initial events")
 	errNoDrained    = errors.New("the sink returned a FullError without Drained: set it to a channel that is closed once there is room")
 )
+
+// HandlerError says that a handler failed. It is what the
+// [InformerConfig.ErrorHandler] is told.
+type HandlerError struct {
+	// Call is the method that failed, Meta the state that it was told of.
+	Call string
+	Meta store.Meta
+
+	// Failures is how often this key failed in a row, RetryIn is after what time
+	// it is tried again.
+	Failures int
+	RetryIn  time.Duration
+
+	// Err is what the handler returned.
+	Err error
+}
+
+// Error implements error.
+func (e *HandlerError) Error() string {
+	if e.Meta.Key == (store.Key{}) {
+		return fmt.Sprintf("handler: %s: %v", e.Call, e.Err)
+	}
+	return fmt.Sprintf("handler: %s %s: %v", e.Call, e.Meta, e.Err)
+}
+
+// Unwrap returns what the handler returned.
+func (e *HandlerError) Unwrap() error { return e.Err }

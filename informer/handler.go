@@ -6,8 +6,6 @@ package informer
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
 
 	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
@@ -64,20 +62,6 @@ type ResourceEventHandler[T any] interface {
 // Objects that are not kept are shown again by every list.
 var ErrNotKept = errors.New("the handler does not keep this object")
 
-// Object is an object that a [ResourceEventHandler] is told of.
-type Object[T any] struct {
-	// Meta is the key, the UID and the resource version.
-	store.Meta
-
-	// Object is the object, transformed. It belongs to the handler.
-	Object T
-
-	// IsInInitialList is set for what the first complete list had, in a newer
-	// state if it changed before it was delivered, and for nothing else; see
-	// [ResourceVersionInformer.HasSynced].
-	IsInInitialList bool
-}
-
 // Deletion is the deletion of an object that was recorded.
 type Deletion[T any] struct {
 	// Meta is the key, the UID, and the last version that was recorded or tried
@@ -111,33 +95,6 @@ type ResourceVersionUpdater interface {
 	// others may have saved a newer one by the time that this one comes to it.
 	UpdateResourceVersion(ctx context.Context, resourceVersion string) error
 }
-
-// HandlerError says that a handler failed. It is what the
-// [InformerConfig.ErrorHandler] is told.
-type HandlerError struct {
-	// Call is the method that failed, Meta the state that it was told of.
-	Call string
-	Meta store.Meta
-
-	// Failures is how often this key failed in a row, RetryIn is after what time
-	// it is tried again.
-	Failures int
-	RetryIn  time.Duration
-
-	// Err is what the handler returned.
-	Err error
-}
-
-// Error implements error.
-func (e *HandlerError) Error() string {
-	if e.Meta.Key == (store.Key{}) {
-		return fmt.Sprintf("handler: %s: %v", e.Call, e.Err)
-	}
-	return fmt.Sprintf("handler: %s %s: %v", e.Call, e.Meta, e.Err)
-}
-
-// Unwrap returns what the handler returned.
-func (e *HandlerError) Unwrap() error { return e.Err }
 
 // ResourceEventHandlerFuncs is a [ResourceEventHandler] made of functions. One that
 // is nil is taken for one that returns nil.

@@ -13,6 +13,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/apiary-go/apiary/informer/internal/pending"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -43,7 +44,7 @@ type EventMerger[T any] struct {
 	name     string
 	cfg      MergerConfig[T]
 	consumer BatchEventConsumer[T]
-	pending  *pending[T]
+	pending  *pending.Queue[T]
 	started  atomic.Bool
 	stopped  chan struct{}
 
@@ -113,7 +114,7 @@ func NewEventMerger[T any](name string, cfg MergerConfig[T], consumer BatchEvent
 	}
 	m := &EventMerger[T]{
 		name: name, cfg: cfg, consumer: consumer,
-		pending: newPending[T](cfg.MaxPending, cfg.MaxPendingBytes, ""),
+		pending: pending.New[T](cfg.MaxPending, cfg.MaxPendingBytes, ""),
 		stopped: make(chan struct{}),
 		base:    time.Now(),
 		added:   make(chan struct{}, 1),
@@ -121,7 +122,7 @@ func NewEventMerger[T any](name string, cfg MergerConfig[T], consumer BatchEvent
 		turn:    make(chan struct{}, 1),
 	}
 	m.versions.Store(NewResourceVersionStorage())
-	m.pending.batches = true
+	m.pending.Batches = true
 	return m, nil
 }
 
@@ -135,13 +136,13 @@ func (m *EventMerger[T]) Add(ctx context.Context, kind watch.EventType, meta sto
 	if meta.Key.Name == "" {
 		return fmt.Errorf("merger %s: a change of an object without a name (%v): fill in Meta.Key, as store.MetaOf does", m.name, meta)
 	}
-	c := &change[T]{meta: meta, obj: obj, size: int64(m.cfg.SizeOf(obj))}
+	c := &pending.Change[T]{Meta: meta, Obj: obj, Size: int64(m.cfg.SizeOf(obj))}
 	switch kind {
 	case watch.Added:
 	case watch.Modified:
-		c.unknown = true
+		c.Unknown = true
 	case watch.Deleted:
-		c.gone, c.known, c.unknown = true, true, true
+		c.Gone, c.Known, c.Unknown = true, true, true
 	default:
 		return fmt.Errorf("merger %s: a change of type %q: want Added, Modified or Deleted", m.name, kind)
 	}
@@ -153,9 +154,9 @@ func (m *EventMerger[T]) Add(ctx context.Context, kind watch.EventType, meta sto
 	if m.isStale(c) {
 		return nil
 	}
-	for !m.hasStopped() && !m.pending.admits(meta.Key, c.size) {
+	for !m.hasStopped() && !m.pending.Admits(meta.Key, c.Size) {
 		select {
-		case <-m.pending.room:
+		case <-m.pending.Room:
 		case <-m.stopped:
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -164,8 +165,8 @@ func (m *EventMerger[T]) Add(ctx context.Context, kind watch.EventType, meta sto
 	if m.hasStopped() {
 		return m.errStopped()
 	}
-	if _, _, ok := m.pending.latest(meta.Key); ok {
-		c.unknown = false // it is known what came first
+	if _, _, ok := m.pending.Latest(meta.Key); ok {
+		c.Unknown = false // it is known what came first
 	}
 	m.put(c)
 	return nil
@@ -185,23 +186,23 @@ func (m *EventMerger[T]) errStopped() error {
 }
 
 // put adds a change that is news.
-func (m *EventMerger[T]) put(c *change[T]) {
-	m.pending.put(c)
+func (m *EventMerger[T]) put(c *pending.Change[T]) {
+	m.pending.Put(c)
 	m.last.Store(int64(time.Since(m.base)))
-	token(m.added)
+	pending.Notify(m.added)
 }
 
 // isStale reports whether c is old news, and counts it.
-func (m *EventMerger[T]) isStale(c *change[T]) bool {
-	held, _, ok := m.pending.latest(c.meta.Key)
+func (m *EventMerger[T]) isStale(c *pending.Change[T]) bool {
+	held, _, ok := m.pending.Latest(c.Meta.Key)
 	if !ok {
-		held, ok, _ = m.versions.Load().Get(c.meta.Key) // in memory: no error
+		held, ok, _ = m.versions.Load().Get(c.Meta.Key) // in memory: no error
 	}
 	old := store.Stale
-	if c.gone {
+	if c.Gone {
 		old = store.Superseded
 	}
-	if !ok || !old(c.meta, held) {
+	if !ok || !old(c.Meta, held) {
 		return false
 	}
 	m.count.stale.Add(1)
@@ -212,7 +213,7 @@ func (m *EventMerger[T]) isStale(c *change[T]) bool {
 // returns when it was accepted, or became part of a snapshot. It fails with the error
 // of the consumer, with that of ctx, or with [ErrMergerStopped].
 func (m *EventMerger[T]) Flush(ctx context.Context) error {
-	_, _, _, last := m.pending.waiting()
+	_, _, _, last := m.pending.Waiting()
 	f := flush{upTo: last, done: make(chan error, 1)}
 	select {
 	case m.flushes <- f:
@@ -231,7 +232,7 @@ func (m *EventMerger[T]) Flush(ctx context.Context) error {
 
 // Stats returns the figures of the moment.
 func (m *EventMerger[T]) Stats() MergerStats {
-	objects, bytes, _, _ := m.pending.waiting()
+	objects, bytes, _, _ := m.pending.Waiting()
 	return MergerStats{
 		Pending: objects, PendingBytes: bytes, Accepted: m.versions.Load().Len(),
 		Batches: m.count.batches.Load(), Changes: m.count.changes.Load(), Failures: m.count.failures.Load(),
@@ -255,6 +256,6 @@ func (m *EventMerger[T]) Run(ctx context.Context) error {
 	for _, f := range waiting {
 		f.done <- m.errStopped()
 	}
-	m.pending.close()
+	m.pending.Close()
 	return err
 }

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/apiary-go/apiary/informer/internal/pending"
 )
 
 // deliver delivers batches until ctx ends. It returns the calls of Flush that wait.
@@ -47,7 +49,7 @@ func (m *EventMerger[T]) deliver(ctx context.Context) (waiting []flush) {
 // answer answers those calls of Flush that have nothing to wait for any more.
 func (m *EventMerger[T]) answer(waiting []flush) (rest []flush) {
 	for _, f := range waiting {
-		if m.pending.deliveredUpTo(f.upTo) {
+		if m.pending.DeliveredUpTo(f.upTo) {
 			f.done <- nil
 		} else {
 			rest = append(rest, f)
@@ -59,7 +61,7 @@ func (m *EventMerger[T]) answer(waiting []flush) (rest []flush) {
 // due returns how long to wait for the next delivery, if there is anything to
 // deliver.
 func (m *EventMerger[T]) due(retry time.Time, asked bool) (wait time.Duration, any bool) {
-	objects, bytes, first, _ := m.pending.waiting()
+	objects, bytes, first, _ := m.pending.Waiting()
 	if objects == 0 || m.fenced.Load() {
 		return 0, false
 	}
@@ -95,8 +97,8 @@ func (m *EventMerger[T]) deliverBatch(ctx context.Context) (delay time.Duration,
 	if m.fenced.Load() {
 		return 0, nil
 	}
-	batch := m.pending.takeBatch(m.cfg.MaxItems, m.cfg.MaxBytes)
-	told := Batch[T]{Epoch: m.epoch, Version: m.pending.versionAfter(batch), Failures: m.failures}
+	batch := m.pending.TakeBatch(m.cfg.MaxItems, m.cfg.MaxBytes)
+	told := Batch[T]{Epoch: m.epoch, Version: m.pending.VersionAfter(batch), Failures: m.failures}
 	for i := range batch {
 		if c, ok := m.changeOf(&batch[i]); ok {
 			told.Changes = append(told.Changes, c)
@@ -114,47 +116,47 @@ func (m *EventMerger[T]) deliverBatch(ctx context.Context) (delay time.Duration,
 	versions := m.versions.Load()
 	for i := range batch {
 		t := &batch[i]
-		if t.change.gone {
-			_ = versions.Delete(t.work.key)
+		if t.Change.Gone {
+			_ = versions.Delete(t.Work.Key)
 		} else {
-			_ = versions.Set(t.change.meta, 0) // it has a name
+			_ = versions.Set(t.Change.Meta, 0) // it has a name
 		}
-		t.work.isTried = false
-		m.pending.acknowledged(t.work, false, 0)
+		t.Work.IsTried = false
+		m.pending.Acknowledged(t.Work, false, 0)
 	}
 	return 0, nil
 }
 
 // changeOf returns what to tell of a change, if anything.
-func (m *EventMerger[T]) changeOf(t *taken[T]) (told BatchChange[T], ok bool) {
-	c, w := &t.change, t.work
-	held, recorded, _ := m.versions.Load().Get(w.key) // in memory: no error
-	told = BatchChange[T]{Object: Object[T]{Meta: c.meta, Object: c.obj}, Known: true}
+func (m *EventMerger[T]) changeOf(t *pending.Taken[T]) (told BatchChange[T], ok bool) {
+	c, w := &t.Change, t.Work
+	held, recorded, _ := m.versions.Load().Get(w.Key) // in memory: no error
+	told = BatchChange[T]{Object: Object[T]{Meta: c.Meta, Object: c.Obj}, Known: true}
 	if recorded {
 		told.Old = held
-	} else if w.isTried {
-		held = w.tried
+	} else if w.IsTried {
+		held = w.Tried
 	}
-	has := recorded || w.isTried
+	has := recorded || w.IsTried
 	switch {
-	case c.gone && !has && !c.unknown:
+	case c.Gone && !has && !c.Unknown:
 		return told, false
-	case c.gone:
-		told.Kind, told.Known = BatchDeleted, c.known && (!has || held.SameObject(c.meta))
+	case c.Gone:
+		told.Kind, told.Known = BatchDeleted, c.Known && (!has || held.SameObject(c.Meta))
 		if has {
 			told.Meta = held
 		}
 		if told.UID == "" {
-			told.UID = c.meta.UID
+			told.UID = c.Meta.UID
 		}
 		if !told.Known {
 			told.Object = Object[T]{Meta: told.Meta}
 		}
-	case has && !held.SameObject(c.meta):
+	case has && !held.SameObject(c.Meta):
 		told.Kind, told.Old = BatchReplaced, held
 	case !recorded:
 		told.Kind = BatchAdded
-	case held == c.meta && c.meta.Version != "":
+	case held == c.Meta && c.Meta.Version != "":
 		return told, false
 	default:
 		told.Kind = BatchModified
@@ -164,13 +166,13 @@ func (m *EventMerger[T]) changeOf(t *taken[T]) (told BatchChange[T], ok bool) {
 
 // refused puts back what the consumer refused, and gives up if that has been so for
 // long. It returns after what time to try again.
-func (m *EventMerger[T]) refused(ctx context.Context, batch []taken[T], err error) (delay time.Duration) {
+func (m *EventMerger[T]) refused(ctx context.Context, batch []pending.Taken[T], err error) (delay time.Duration) {
 	for _, t := range batch {
-		if !t.change.gone && !t.work.isTried { // the first one stands for all
-			t.work.tried, t.work.isTried = t.change.meta, true
+		if !t.Change.Gone && !t.Work.IsTried { // the first one stands for all
+			t.Work.Tried, t.Work.IsTried = t.Change.Meta, true
 		}
 	}
-	m.pending.putBack(batch)
+	m.pending.PutBack(batch)
 	if ctx.Err() != nil {
 		return 0 // it broke off
 	}
@@ -191,7 +193,7 @@ func (m *EventMerger[T]) refused(ctx context.Context, batch []taken[T], err erro
 // calls it has the turn.
 func (m *EventMerger[T]) fence() {
 	m.fenced.Store(true)
-	m.givenUp.Add(int64(m.pending.drop()))
+	m.givenUp.Add(int64(m.pending.Drop()))
 }
 
 // deliverLast delivers what is pending when ctx has ended.
@@ -201,11 +203,11 @@ func (m *EventMerger[T]) deliverLast(ctx context.Context) error {
 	if m.cfg.StopTimeout > 0 {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.StopTimeout)
 		defer cancel()
-		for err == nil && !m.pending.deliveredUpTo(^uint64(0)) && !m.fenced.Load() {
+		for err == nil && !m.pending.DeliveredUpTo(^uint64(0)) && !m.fenced.Load() {
 			_, err = m.deliverBatch(last)
 		}
 	}
-	objects, _, _, _ := m.pending.waiting()
+	objects, _, _, _ := m.pending.Waiting()
 	if objects += int(m.givenUp.Load()); objects == 0 {
 		return cause
 	}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/apiary-go/apiary/informer/internal/pending"
 	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
@@ -41,7 +42,7 @@ type ResourceVersionInformer[T any] struct {
 	extra     store.Sink[T] // nil: none
 	skipSync  bool
 	reflector *Reflector[T]
-	pending   *pending[T]
+	pending   *pending.Queue[T]
 	count     mirrorCounters
 	started   atomic.Bool
 
@@ -64,7 +65,7 @@ func NewResourceVersionInformer[T any](name string, cfg InformerConfig[T]) (*Res
 	}
 	i := &ResourceVersionInformer[T]{
 		name: name, cfg: cfg, storage: cfg.Storage, skipSync: cfg.SkipSync,
-		pending:  newPending[T](cfg.MaxPending, cfg.MaxPendingBytes, cfg.ResumeVersion),
+		pending:  pending.New[T](cfg.MaxPending, cfg.MaxPendingBytes, cfg.ResumeVersion),
 		synced:   make(chan struct{}),
 		watching: make(chan bool, 1),
 		listed:   make(chan struct{}, 1),
@@ -117,7 +118,7 @@ func (i *ResourceVersionInformer[T]) Run(ctx context.Context) error {
 	}
 	err := i.reflector.Run(ctx)
 	cancel(err)
-	i.pending.close()
+	i.pending.Close()
 	wg.Wait()
 	return err
 }
@@ -152,7 +153,7 @@ func (i *ResourceVersionInformer[T]) Synced() <-chan struct{} { return i.synced 
 //
 // To save it along with what was written, call it within the transaction, after
 // the writes. What is saved must not be replaced by what an earlier call returned.
-func (i *ResourceVersionInformer[T]) ResumeVersion() string { return i.pending.resumeVersion() }
+func (i *ResourceVersionInformer[T]) ResumeVersion() string { return i.pending.ResumeVersion() }
 
 // Snapshot returns the resume version and what is recorded, for an owner that saves
 // both at once. The sequence is that of [ResourceVersionStorage], and may be
@@ -183,7 +184,7 @@ func (i *ResourceVersionInformer[T]) begun() {
 
 // checkSynced closes synced once everything initial was acknowledged.
 func (i *ResourceVersionInformer[T]) checkSynced() {
-	if !i.HasSynced() && !i.isInitial() && i.pending.acknowledgedInitial() {
+	if !i.HasSynced() && !i.isInitial() && i.pending.AcknowledgedInitial() {
 		i.closeSync.Do(func() { close(i.synced) })
 	}
 }
@@ -264,7 +265,7 @@ func (i *ResourceVersionInformer[T]) saveResumeVersion(ctx context.Context, upda
 	saved := i.cfg.ResumeVersion
 	for {
 		select {
-		case <-i.pending.moved:
+		case <-i.pending.Moved:
 		case <-ctx.Done():
 			return
 		}
@@ -275,7 +276,7 @@ func (i *ResourceVersionInformer[T]) saveResumeVersion(ctx context.Context, upda
 		if err := updater.UpdateResourceVersion(ctx, version); err == nil {
 			saved = version
 		} else {
-			token(i.pending.moved) // once more
+			pending.Notify(i.pending.Moved) // once more
 			if ctx.Err() == nil {
 				i.report(&HandlerError{Call: "UpdateResourceVersion", Meta: store.Meta{Version: version}, RetryIn: i.cfg.ResumeInterval, Err: err})
 			}

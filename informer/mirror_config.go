@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
+	"github.com/apiary-go/apiary/informer/internal/pending"
 	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
@@ -214,7 +215,7 @@ func (c *InformerConfig[T]) complete() error {
 	c.MaxPendingBytes = cmp.Or(c.MaxPendingBytes, defaultMaxPendingBytes)
 	c.ResumeInterval = cmp.Or(c.ResumeInterval, defaultResumeInterval)
 	if c.SizeOf == nil {
-		c.SizeOf = defaultSizeOf[T]
+		c.SizeOf = pending.SizeOf[T]
 	}
 	if check.IsNil(c.RateLimiter) {
 		c.RateLimiter = workqueue.NewTypedItemExponentialFailureRateLimiter[store.Key](defaultRetryFirst, defaultRetryMost)

@@ -8,13 +8,14 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/apiary-go/apiary/informer/internal/pending"
 	"github.com/apiary-go/apiary/store"
 )
 
 // deliver takes one key after the other until the informer ends.
 func (i *ResourceVersionInformer[T]) deliver(ctx context.Context) {
 	for {
-		w, c := i.pending.take()
+		w, c := i.pending.Take()
 		if w == nil {
 			return
 		}
@@ -26,45 +27,45 @@ func (i *ResourceVersionInformer[T]) deliver(ctx context.Context) {
 		if ctx.Err() != nil {
 			return // what it was told broke off; that is no failure, and it stays pending
 		}
-		delay := i.cfg.RateLimiter.When(w.key)
-		failures := w.failures + 1
+		delay := i.cfg.RateLimiter.When(w.Key)
+		failures := w.Failures + 1
 		i.count.failures.Add(1)
-		i.pending.failed(w, err, delay)
-		i.report(&HandlerError{Call: call, Meta: c.meta, Failures: failures, RetryIn: delay, Err: err})
+		i.pending.Failed(w, err, delay)
+		i.report(&HandlerError{Call: call, Meta: c.Meta, Failures: failures, RetryIn: delay, Err: err})
 	}
 }
 
 // handle tells the handler of c, which is the change of w, and records what it
 // acknowledges. It returns which call failed.
-func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *work[T], c *change[T]) (call string, err error) {
+func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *pending.Work[T], c *pending.Change[T]) (call string, err error) {
 	h := i.cfg.Handler
-	held, recorded, err := i.storage.Get(w.key)
+	held, recorded, err := i.storage.Get(w.Key)
 	if err != nil {
 		return "storage", err
 	}
-	if !recorded && w.isTried {
-		held = w.tried
+	if !recorded && w.IsTried {
+		held = w.Tried
 	}
-	if (recorded || w.isTried) && (c.gone || !held.SameObject(c.meta)) {
+	if (recorded || w.IsTried) && (c.Gone || !held.SameObject(c.Meta)) {
 		if err := i.remove(ctx, w, c, held); err != nil {
 			return "OnDelete", err
 		}
 		recorded = false
 	}
-	if c.gone {
+	if c.Gone {
 		i.settled(w, false, 0)
 		return "", nil
 	}
 
-	obj := Object[T]{Meta: c.meta, Object: c.obj, IsInInitialList: c.initial}
-	counter, isTried := &i.count.shown, w.isTried
+	obj := Object[T]{Meta: c.Meta, Object: c.Obj, IsInInitialList: c.Initial}
+	counter, isTried := &i.count.shown, w.IsTried
 	switch {
 	case !recorded:
-		w.tried, w.isTried = c.meta, true
+		w.Tried, w.IsTried = c.Meta, true
 		call, counter, err = "OnAdd", &i.count.added, h.OnAdd(ctx, obj)
-	case held != c.meta || c.meta.Version == "":
+	case held != c.Meta || c.Meta.Version == "":
 		call, counter, err = "OnUpdate", &i.count.updated, h.OnUpdate(ctx, held, obj)
-	case c.listed && !i.skipSync:
+	case c.Listed && !i.skipSync:
 		call, err = "OnSync", h.OnSync(ctx, obj)
 	default: // another change came and was taken back
 		counter = nil
@@ -79,9 +80,9 @@ func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *work[T], c *
 		counter.Add(1)
 	}
 	for {
-		pass := i.pending.passOf(w)
-		if err := i.storage.Set(c.meta, pass); err != nil {
-			return "storage", fmt.Errorf("record version %s: %w", c.meta.Version, err)
+		pass := i.pending.PassOf(w)
+		if err := i.storage.Set(c.Meta, pass); err != nil {
+			return "storage", fmt.Errorf("record version %s: %w", c.Meta.Version, err)
 		}
 		if i.settled(w, true, pass) {
 			return "", nil
@@ -91,12 +92,12 @@ func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *work[T], c *
 
 // forget records that the handler does not keep the object. If an OnAdd of it was
 // tried before, nobody knows what became of that, and it is told to remove it.
-func (i *ResourceVersionInformer[T]) forget(ctx context.Context, w *work[T], c *change[T], held store.Meta, isTried bool) (call string, err error) {
+func (i *ResourceVersionInformer[T]) forget(ctx context.Context, w *pending.Work[T], c *pending.Change[T], held store.Meta, isTried bool) (call string, err error) {
 	if isTried {
 		if err := i.remove(ctx, w, c, held); err != nil {
 			return "OnDelete", err
 		}
-	} else if err := i.storage.Delete(w.key); err != nil {
+	} else if err := i.storage.Delete(w.Key); err != nil {
 		return "storage", err
 	}
 	i.count.notKept.Add(1)
@@ -105,32 +106,32 @@ func (i *ResourceVersionInformer[T]) forget(ctx context.Context, w *work[T], c *
 }
 
 // remove tells the handler that what is recorded, or was tried to be, is gone.
-func (i *ResourceVersionInformer[T]) remove(ctx context.Context, w *work[T], c *change[T], held store.Meta) error {
-	gone := Deletion[T]{Meta: held, IsInInitialList: c.initial}
-	if c.gone && c.known && held.SameObject(c.meta) {
-		gone.Object, gone.Known = c.obj, true
+func (i *ResourceVersionInformer[T]) remove(ctx context.Context, w *pending.Work[T], c *pending.Change[T], held store.Meta) error {
+	gone := Deletion[T]{Meta: held, IsInInitialList: c.Initial}
+	if c.Gone && c.Known && held.SameObject(c.Meta) {
+		gone.Object, gone.Known = c.Obj, true
 	}
-	if held.UID == "" && c.gone {
-		gone.UID = c.meta.UID
+	if held.UID == "" && c.Gone {
+		gone.UID = c.Meta.UID
 	}
 	if err := i.cfg.Handler.OnDelete(ctx, gone); err != nil {
 		return err
 	}
-	if err := i.storage.Delete(w.key); err != nil {
+	if err := i.storage.Delete(w.Key); err != nil {
 		return fmt.Errorf("storage: %w", err)
 	}
 	i.count.deleted.Add(1)
-	w.tried, w.isTried = store.Meta{}, false
+	w.Tried, w.IsTried = store.Meta{}, false
 	return nil
 }
 
 // settled ends the delivery of w, unless its change was recorded for the given pass
 // and another one has seen it since.
-func (i *ResourceVersionInformer[T]) settled(w *work[T], recorded bool, pass uint64) bool {
-	failed := w.failures > 0
-	w.isTried = false
-	key := w.key
-	if !i.pending.acknowledged(w, recorded, pass) {
+func (i *ResourceVersionInformer[T]) settled(w *pending.Work[T], recorded bool, pass uint64) bool {
+	failed := w.Failures > 0
+	w.IsTried = false
+	key := w.Key
+	if !i.pending.Acknowledged(w, recorded, pass) {
 		return false
 	}
 	if failed {

@@ -7,17 +7,18 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/apiary-go/apiary/informer/internal/pending"
 	"github.com/apiary-go/apiary/store"
 )
 
 // Whoever is refused room, and all is delivered before that is noted, is not told to
 // wait for what will not come.
 func TestMirrorFullAndDrainedAtOnce(t *testing.T) {
-	p := newPending[string](1, 100, "")
-	put := func(name string) *change[string] {
-		c := &change[string]{meta: store.Meta{Key: store.Key{Name: name}, Version: "1"}, size: 10}
-		if p.admits(c.meta.Key, c.size) {
-			p.put(c)
+	p := pending.New[string](1, 100, "")
+	put := func(name string) *pending.Change[string] {
+		c := &pending.Change[string]{Meta: store.Meta{Key: store.Key{Name: name}, Version: "1"}, Size: 10}
+		if p.Admits(c.Meta.Key, c.Size) {
+			p.Put(c)
 			return nil
 		}
 		return c
@@ -27,10 +28,10 @@ func TestMirrorFullAndDrainedAtOnce(t *testing.T) {
 	if refused == nil {
 		t.Fatal("there was room for two")
 	}
-	w, _ := p.take()
-	p.acknowledged(w, false, 0)
+	w, _ := p.Take()
+	p.Acknowledged(w, false, 0)
 	var full *store.FullError
-	if err := p.full(refused.size); !errors.As(err, &full) {
+	if err := p.Full(refused.Size); !errors.As(err, &full) {
 		t.Fatal(err)
 	}
 	select {

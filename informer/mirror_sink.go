@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/apiary-go/apiary/informer/internal/pending"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -41,7 +42,7 @@ func (s *mirrorSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 	case (pass.Reason == store.ReasonFailing || pass.Reason == store.ReasonPoll) && CauseOf(pass.Cause) != CauseNotInstalled:
 		// The version is as good as before.
 	default:
-		s.pending.forget()
+		s.pending.Forget()
 	}
 	s.pass = number
 	s.count.objects.Store(0)
@@ -55,7 +56,7 @@ func (s *mirrorSink[T]) Holds(meta store.Meta) bool {
 	if s.extra != nil || !s.skipSync {
 		return false // the object is wanted
 	}
-	known := s.pending.see(meta, s.pass)
+	known := s.pending.See(meta, s.pass)
 	if !known {
 		var err error
 		if known, err = s.recorded(meta); err != nil || !known {
@@ -69,7 +70,7 @@ func (s *mirrorSink[T]) Holds(meta store.Meta) bool {
 // recorded reports whether exactly meta is recorded and nothing of the key is
 // pending, and marks the record as seen by the pass.
 func (s *mirrorSink[T]) recorded(meta store.Meta) (bool, error) {
-	if _, _, ok := s.pending.latest(meta.Key); ok {
+	if _, _, ok := s.pending.Latest(meta.Key); ok {
 		return false, nil // whatever is recorded is about to change
 	}
 	held, err := s.storage.Mark(meta)
@@ -84,7 +85,7 @@ func (s *mirrorSink[T]) recorded(meta store.Meta) (bool, error) {
 
 // Apply implements [store.Sink].
 func (s *mirrorSink[T]) Apply(ctx context.Context, meta store.Meta, obj T) error {
-	c := &change[T]{meta: meta, obj: obj, size: int64(s.cfg.SizeOf(obj))}
+	c := &pending.Change[T]{Meta: meta, Obj: obj, Size: int64(s.cfg.SizeOf(obj))}
 	if s.pass != 0 {
 		return s.applyListed(ctx, c)
 	}
@@ -93,8 +94,8 @@ func (s *mirrorSink[T]) Apply(ctx context.Context, meta store.Meta, obj T) error
 	if err != nil {
 		return err
 	}
-	if !stale && !s.pending.admits(meta.Key, c.size) {
-		return s.pending.full(c.size)
+	if !stale && !s.pending.Admits(meta.Key, c.Size) {
+		return s.pending.Full(c.Size)
 	}
 	if s.extra != nil {
 		if err := s.extra.Apply(ctx, meta, obj); err != nil {
@@ -102,41 +103,41 @@ func (s *mirrorSink[T]) Apply(ctx context.Context, meta store.Meta, obj T) error
 		}
 	}
 	if !stale {
-		s.pending.put(c)
+		s.pending.Put(c)
 	}
-	s.pending.advance(meta.Version)
+	s.pending.Advance(meta.Version)
 	return nil
 }
 
 // applyListed takes an object of a pass.
-func (s *mirrorSink[T]) applyListed(ctx context.Context, c *change[T]) error {
-	if err := s.pending.wait(ctx, c.meta.Key, c.size); err != nil {
+func (s *mirrorSink[T]) applyListed(ctx context.Context, c *pending.Change[T]) error {
+	if err := s.pending.Wait(ctx, c.Meta.Key, c.Size); err != nil {
 		return err
 	}
 	if s.extra != nil {
-		if err := s.extra.Apply(ctx, c.meta, c.obj); err != nil {
+		if err := s.extra.Apply(ctx, c.Meta, c.Obj); err != nil {
 			return err
 		}
 	}
 	s.count.objects.Add(1)
-	if s.pending.see(c.meta, s.pass) {
+	if s.pending.See(c.Meta, s.pass) {
 		return nil // it is about to be delivered
 	}
-	recorded, err := s.recorded(c.meta)
+	recorded, err := s.recorded(c.Meta)
 	if err != nil {
 		return err
 	}
 	if recorded && s.skipSync {
 		return nil
 	}
-	c.listed, c.pass, c.initial = true, s.pass, s.isInitial()
-	s.pending.put(c)
+	c.Listed, c.Pass, c.Initial = true, s.pass, s.isInitial()
+	s.pending.Put(c)
 	return nil
 }
 
 // stale reports whether news of meta is old news, and counts it.
 func (s *mirrorSink[T]) stale(meta store.Meta, old func(next, held store.Meta) bool) (bool, error) {
-	held, _, ok := s.pending.latest(meta.Key)
+	held, _, ok := s.pending.Latest(meta.Key)
 	if !ok {
 		var err error
 		if held, ok, err = s.storage.Get(meta.Key); err != nil {
@@ -162,18 +163,18 @@ func (s *mirrorSink[T]) Page(ctx context.Context, page store.PageInfo) error {
 
 // Delete implements [store.Sink].
 func (s *mirrorSink[T]) Delete(ctx context.Context, meta store.Meta, last T, known bool) error {
-	c := &change[T]{meta: meta, gone: true, known: known, initial: s.pass != 0 && s.isInitial()}
+	c := &pending.Change[T]{Meta: meta, Gone: true, Known: known, Initial: s.pass != 0 && s.isInitial()}
 	if known {
-		c.obj, c.size = last, int64(s.cfg.SizeOf(last))
+		c.Obj, c.Size = last, int64(s.cfg.SizeOf(last))
 	}
 	stale, err := s.stale(meta, store.Superseded)
 	if err != nil {
 		return err
 	}
 	if s.pass != 0 {
-		err = s.pending.wait(ctx, meta.Key, c.size)
-	} else if s.begun(); !stale && !s.pending.admits(meta.Key, c.size) {
-		err = s.pending.full(c.size)
+		err = s.pending.Wait(ctx, meta.Key, c.Size)
+	} else if s.begun(); !stale && !s.pending.Admits(meta.Key, c.Size) {
+		err = s.pending.Full(c.Size)
 	}
 	if err != nil {
 		return err
@@ -184,10 +185,10 @@ func (s *mirrorSink[T]) Delete(ctx context.Context, meta store.Meta, last T, kno
 		}
 	}
 	if !stale {
-		s.pending.put(c) // if there is nothing to delete, the worker will find out
+		s.pending.Put(c) // if there is nothing to delete, the worker will find out
 	}
 	if s.pass == 0 {
-		s.pending.advance(meta.Version)
+		s.pending.Advance(meta.Version)
 	}
 	return nil
 }
@@ -204,16 +205,16 @@ func (s *mirrorSink[T]) Commit(ctx context.Context, version string) error {
 		}
 	}
 	s.pass = 0
-	s.pending.committed(version)
+	s.pending.Committed(version)
 	s.begun()
-	token(s.listed)
+	pending.Notify(s.listed)
 	return nil
 }
 
 // sweepPending turns what is pending, and was not in the pass, into deletions.
 func (s *mirrorSink[T]) sweepPending() {
-	for _, meta := range s.pending.unseen(s.pass) {
-		s.pending.put(&change[T]{meta: meta, gone: true, initial: s.isInitial()})
+	for _, meta := range s.pending.Unseen(s.pass) {
+		s.pending.Put(&pending.Change[T]{Meta: meta, Gone: true, Initial: s.isInitial()})
 	}
 }
 
@@ -224,10 +225,10 @@ func (s *mirrorSink[T]) sweepRecorded(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("storage: %w", err)
 		}
-		if err := s.pending.wait(ctx, meta.Key, 0); err != nil {
+		if err := s.pending.Wait(ctx, meta.Key, 0); err != nil {
 			return err
 		}
-		if _, _, ok := s.pending.latest(meta.Key); ok {
+		if _, _, ok := s.pending.Latest(meta.Key); ok {
 			continue // it was in the pass, or its deletion is under way
 		}
 		// Nothing is pending, so nobody changes the record from here on. It may
@@ -244,7 +245,7 @@ func (s *mirrorSink[T]) sweepRecorded(ctx context.Context) error {
 			continue
 		}
 		s.count.swept.Add(1)
-		s.pending.put(&change[T]{meta: held, gone: true, initial: s.isInitial()})
+		s.pending.Put(&pending.Change[T]{Meta: held, Gone: true, Initial: s.isInitial()})
 	}
 	return nil
 }
@@ -265,6 +266,6 @@ func (s *mirrorSink[T]) Progress(ctx context.Context, version string) error {
 			return err
 		}
 	}
-	s.pending.progress(version)
+	s.pending.Progress(version)
 	return nil
 }

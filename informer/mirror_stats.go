@@ -104,19 +104,11 @@ func (i *ResourceVersionInformer[T]) Stats() InformerStats {
 		Swept:     i.count.swept.Load(),
 		Stale:     i.count.stale.Load(),
 	}
-	i.pending.stats(&s)
+	state := i.pending.State()
+	s.Pending, s.PendingBytes, s.Failing = state.Objects, state.Bytes, state.Failing
+	if held := state.Oldest; held != nil {
+		s.HeldBack = &HeldBack{Key: held.Key, Since: held.Since, Failures: held.Failures, Err: held.Err}
+	}
 	s.ResumeVersion = i.ResumeVersion()
 	return s
-}
-
-// stats fills in what is known of what is pending.
-func (p *pending[T]) stats(s *InformerStats) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s.Pending, s.PendingBytes, s.Failing = p.objects, p.bytes, p.failing
-	if p.first == nil {
-		return
-	}
-	w := p.works[p.first.meta.Key]
-	s.HeldBack = &HeldBack{Key: w.key, Since: p.first.at, Failures: w.failures, Err: w.err}
 }

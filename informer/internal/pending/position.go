@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer
+package pending
 
 import "github.com/apiary-go/apiary/store"
 
@@ -11,8 +11,8 @@ import "github.com/apiary-go/apiary/store"
 // until it is committed the resume version is the one from before, or none if that
 // is known to be of no use.
 
-// resumeVersion returns the low-water mark.
-func (p *pending[T]) resumeVersion() string {
+// ResumeVersion returns the low-water mark.
+func (p *Queue[T]) ResumeVersion() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.first != nil {
@@ -21,8 +21,8 @@ func (p *pending[T]) resumeVersion() string {
 	return p.position
 }
 
-// advance brings the position to version, if that is known and not older.
-func (p *pending[T]) advance(version string) {
+// Advance brings the position to version, if that is known and not older.
+func (p *Queue[T]) Advance(version string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if version == "" || p.position == "" {
@@ -34,24 +34,24 @@ func (p *pending[T]) advance(version string) {
 	p.settle(version)
 }
 
-// progress brings the position to version.
-func (p *pending[T]) progress(version string) {
+// Progress brings the position to version.
+func (p *Queue[T]) Progress(version string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.settle(version)
 }
 
-// forget is told that the position is of no use any more, as the server has
+// Forget is told that the position is of no use any more, as the server has
 // forgotten it or has begun another history.
-func (p *pending[T]) forget() {
+func (p *Queue[T]) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.invalidate()
 	p.settle("")
 }
 
-// committed brings the position to the version of a pass.
-func (p *pending[T]) committed(version string) {
+// Committed brings the position to the version of a pass.
+func (p *Queue[T]) Committed(version string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if order, ordered := store.CompareVersions(version, p.highest); ordered && order < 0 {
@@ -64,19 +64,19 @@ func (p *pending[T]) committed(version string) {
 }
 
 // settle sets the position. The caller holds mu.
-func (p *pending[T]) settle(version string) {
+func (p *Queue[T]) settle(version string) {
 	p.position = version
 	if order, ordered := store.CompareVersions(version, p.highest); !ordered || order > 0 {
 		if version != "" {
 			p.highest = version
 		}
 	}
-	token(p.moved)
+	Notify(p.Moved)
 }
 
 // invalidate has what is pending leave no version to resume from. The caller holds
 // mu.
-func (p *pending[T]) invalidate() {
+func (p *Queue[T]) invalidate() {
 	for c := p.first; c != nil; c = c.next {
 		c.since = ""
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer
+package pending
 
 import "reflect"
 
@@ -9,8 +9,8 @@ import "reflect"
 // the size: that may be a cycle.
 const mostParts = 100_000
 
-// defaultSizeOf is the SizeOf of a configuration that has none.
-func defaultSizeOf[T any](obj T) int { return sizeOf(reflect.ValueOf(&obj).Elem()) }
+// SizeOf is the SizeOf of a configuration that has none.
+func SizeOf[T any](obj T) int { return sizeOf(reflect.ValueOf(&obj).Elem()) }
 
 // sizeOf estimates how many bytes v takes, with all that it refers to.
 func sizeOf(v reflect.Value) int {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer
+package pending
 
 import (
 	"context"
@@ -10,32 +10,32 @@ import (
 )
 
 // fits reports whether there is room for a new key. The caller holds mu.
-func (p *pending[T]) fits(size int64) bool {
+func (p *Queue[T]) fits(size int64) bool {
 	return p.objects == 0 || p.objects < p.maxObjects && p.bytes+size <= p.maxBytes
 }
 
-// admits reports whether a change of key may be put: there is room, or it merges
+// Admits reports whether a change of key may be put: there is room, or it merges
 // with one that waits, and there is room for what it is larger. What failed takes in
 // any: that may be what puts it right.
-func (p *pending[T]) admits(key store.Key, size int64) bool {
+func (p *Queue[T]) Admits(key store.Key, size int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.works[key]
 	if w == nil {
 		return p.fits(size)
 	}
-	if w.active && w.newer == nil || w.failures > 0 {
+	if w.active && w.newer == nil || w.Failures > 0 {
 		return true
 	}
-	more := size - w.latest().size
+	more := size - w.latest().Size
 	return more <= 0 || p.objects == 1 || p.bytes+more <= p.maxBytes
 }
 
-// wait blocks until admits.
-func (p *pending[T]) wait(ctx context.Context, key store.Key, size int64) error {
-	for !p.admits(key, size) {
+// Wait blocks until admits.
+func (p *Queue[T]) Wait(ctx context.Context, key store.Key, size int64) error {
+	for !p.Admits(key, size) {
 		select {
-		case <-p.room:
+		case <-p.Room:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -43,9 +43,9 @@ func (p *pending[T]) wait(ctx context.Context, key store.Key, size int64) error 
 	return nil
 }
 
-// full returns the error that pauses a watch until there is room again, also for
+// Full returns the error that pauses a watch until there is room again, also for
 // the change of that size that had none.
-func (p *pending[T]) full(size int64) error {
+func (p *Queue[T]) Full(size int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.drained == nil {
@@ -60,16 +60,16 @@ func (p *pending[T]) full(size int64) error {
 // checkDrained lets a watch that was paused go on once half of what can be
 // delivered has been. Keys that keep failing do not count: they must not hold up
 // the others. The caller holds mu.
-func (p *pending[T]) checkDrained() {
+func (p *Queue[T]) checkDrained() {
 	if p.drained == nil || !p.fits(p.refused) {
 		return
 	}
 	room, used := p.maxBytes, p.bytes
 	if p.failing > 0 {
 		for _, w := range p.works {
-			if w.failures > 0 {
-				room -= w.change.size
-				used -= w.change.size
+			if w.Failures > 0 {
+				room -= w.change.Size
+				used -= w.change.Size
 			}
 		}
 	}

@@ -1,39 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer
+package pending
 
 import "time"
 
 // What is pending may be taken in batches, in place of key by key: see
 // pending.batches. There is one batch at a time.
 
-// taken is a change that is being delivered in a batch.
-type taken[T any] struct {
-	work   *work[T]
-	change change[T] // as it was when it was taken
+// Taken is a change that is being delivered in a batch.
+type Taken[T any] struct {
+	Work   *Work[T]
+	Change Change[T] // as it was when it was taken
 }
 
-// takeBatch takes the changes that were accepted first, up to the bounds, but one
+// TakeBatch takes the changes that were accepted first, up to the bounds, but one
 // at least if there is any.
-func (p *pending[T]) takeBatch(maxItems int, maxBytes int64) (batch []taken[T]) {
+func (p *Queue[T]) TakeBatch(maxItems int, maxBytes int64) (batch []Taken[T]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	size := int64(0)
 	for c := p.first; c != nil && len(batch) < maxItems; c = c.next {
-		if size += c.size; size > maxBytes && len(batch) > 0 {
+		if size += c.Size; size > maxBytes && len(batch) > 0 {
 			break
 		}
-		w := p.works[c.meta.Key]
+		w := p.works[c.Meta.Key]
 		w.active = true
-		batch = append(batch, taken[T]{w, *c})
+		batch = append(batch, Taken[T]{w, *c})
 	}
 	return batch
 }
 
-// versionAfter returns the resume version that there will be once batch, which was
+// VersionAfter returns the resume version that there will be once batch, which was
 // taken last, is acknowledged.
-func (p *pending[T]) versionAfter(batch []taken[T]) string {
+func (p *Queue[T]) VersionAfter(batch []Taken[T]) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.first
@@ -46,12 +46,12 @@ func (p *pending[T]) versionAfter(batch []taken[T]) string {
 	return p.position
 }
 
-// putBack ends the delivery of a batch that was not acknowledged.
-func (p *pending[T]) putBack(batch []taken[T]) {
+// PutBack ends the delivery of a batch that was not acknowledged.
+func (p *Queue[T]) PutBack(batch []Taken[T]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, t := range batch {
-		w := t.work
+		w := t.Work
 		w.active = false
 		if newer := w.newer; newer != nil {
 			w.newer = nil
@@ -63,9 +63,9 @@ func (p *pending[T]) putBack(batch []taken[T]) {
 	p.checkDrained()
 }
 
-// drop forgets everything that is pending, and returns how much that was. Nothing
+// Drop forgets everything that is pending, and returns how much that was. Nothing
 // must be being delivered.
-func (p *pending[T]) drop() (changes int) {
+func (p *Queue[T]) Drop() (changes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.first != nil {
@@ -77,8 +77,8 @@ func (p *pending[T]) drop() (changes int) {
 	return changes
 }
 
-// waiting says how much is pending, since when, and which change is the last one.
-func (p *pending[T]) waiting() (objects int, bytes int64, first time.Time, last uint64) {
+// Waiting says how much is pending, since when, and which change is the last one.
+func (p *Queue[T]) Waiting() (objects int, bytes int64, first time.Time, last uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.first != nil {
@@ -87,9 +87,9 @@ func (p *pending[T]) waiting() (objects int, bytes int64, first time.Time, last 
 	return p.objects, p.bytes, first, p.seq
 }
 
-// deliveredUpTo reports whether nothing is pending that was accepted as change seq
+// DeliveredUpTo reports whether nothing is pending that was accepted as change seq
 // or before it.
-func (p *pending[T]) deliveredUpTo(seq uint64) bool {
+func (p *Queue[T]) DeliveredUpTo(seq uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.first == nil || p.first.seq > seq

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+// Package pending holds what lies between the wire and its acknowledgement, for the sinks
+// that hand changes to a handler or a consumer. Both bounds are those of a configuration.
+package pending
+
+import (
+	"sync"
+	"time"
+
+	"github.com/apiary-go/apiary/store"
+)
+
+// Change is a state of a key that the handler has yet to acknowledge.
+type Change[T any] struct {
+	Meta    store.Meta
+	Obj     T    // if gone: the last state, if known
+	Gone    bool // it is a deletion
+	Known   bool
+	Listed  bool   // by a pass: OnSync, if it is what is recorded
+	Initial bool   // See Object.IsInInitialList
+	Pass    uint64 // the storage's number of the pass that had it; 0: none
+	Size    int64
+
+	// since is the resume version until this is acknowledged, at is when it was
+	// accepted. The list is in the order of that.
+	since      string
+	at         time.Time
+	seq        uint64 // counts what was accepted
+	prev, next *Change[T]
+
+	// unknown: nobody knows whether the handler has what is gone.
+	Unknown bool
+}
+
+// Work is a key with a change that is not acknowledged.
+type Work[T any] struct {
+	Key    store.Key
+	change *Change[T] // that waits or is being delivered
+	newer  *Change[T] // that came while change was being delivered
+	active bool       // Change is being delivered
+
+	// Tried is what an OnAdd that was not acknowledged was told, if isTried.
+	Tried   store.Meta
+	IsTried bool
+
+	Failures int
+	err      error
+	retry    *time.Timer
+}
+
+func (w *Work[T]) latest() *Change[T] {
+	if w.newer != nil {
+		return w.newer
+	}
+	return w.change
+}
+
+// Queue is what lies between the wire and the acknowledgement: at most one
+// change for each key, and one more for a key that is being delivered.
+//
+// The sink adds to it, from one goroutine, and is the only one to do so: a key
+// that it finds is not pending stays so until it adds it. Workers take from it.
+type Queue[T any] struct {
+	maxObjects int
+	maxBytes   int64
+
+	mu      sync.Mutex
+	wake    sync.Cond // a worker: there is work, or closed
+	works   map[store.Key]*Work[T]
+	ready   []*Work[T] // First in, first out; not used if batches are taken
+	Batches bool
+	seq     uint64
+	first   *Change[T] // of all, in the order of acceptance
+	last    *Change[T]
+	objects int
+	bytes   int64
+	failing int
+	initial int
+	closed  bool
+	retries sync.WaitGroup // timers that are due or running
+
+	// position is the version that the sink was brought to, empty if there is
+	// none that belongs to what it was told. Highest is the highest ever.
+	position, highest string
+
+	Room    chan struct{} // has a token when there may be room
+	drained chan struct{} // closed when a watch may go on; nil: it goes on
+	refused int64         // the size of what it was paused for
+	Moved   chan struct{} // has a token when the resume version may have changed
+}
+
+func New[T any](maxObjects int, maxBytes int64, position string) *Queue[T] {
+	p := &Queue[T]{
+		maxObjects: maxObjects, maxBytes: maxBytes,
+		works:    map[store.Key]*Work[T]{},
+		position: position, highest: position,
+		Room:  make(chan struct{}, 1),
+		Moved: make(chan struct{}, 1),
+	}
+	p.wake.L = &p.mu
+	return p
+}
+
+// Notify puts a token into c, if there is none.
+func Notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Latest returns the meta of the newest change of a key.
+func (p *Queue[T]) Latest(key store.Key) (meta store.Meta, gone, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.works[key]
+	if w == nil {
+		return store.Meta{}, false, false
+	}
+	c := w.latest()
+	return c.Meta, c.Gone, true
+}
+
+// See marks the newest change of the key of meta as one that the pass had, if
+// that is exactly meta.
+func (p *Queue[T]) See(meta store.Meta, pass uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.works[meta.Key]
+	if w == nil {
+		return false
+	}
+	c := w.latest()
+	if c.Gone || c.Meta != meta || meta.Version == "" {
+		return false
+	}
+	c.Pass = pass
+	return true
+}
+
+// Unseen returns what is pending, is no deletion, and was not seen by the pass.
+func (p *Queue[T]) Unseen(pass uint64) (metas []store.Meta) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.works {
+		if c := w.latest(); !c.Gone && c.Pass != pass {
+			metas = append(metas, c.Meta)
+		}
+	}
+	return metas
+}
+
+// Put adds a change, or merges it into the one that waits.
+func (p *Queue[T]) Put(c *Change[T]) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.works[c.Meta.Key]
+	switch {
+	case w == nil:
+		w = &Work[T]{Key: c.Meta.Key, change: c}
+		p.works[w.Key] = w
+		p.link(c)
+		p.push(w)
+	case !w.active:
+		w.mayHave(w.change, c)
+		p.merge(w.change, c)
+	case w.newer == nil:
+		w.newer = c
+		p.link(c)
+	default:
+		p.merge(w.newer, c)
+	}
+}
+
+// mayHave remembers the object that older is about, if newer, which is merged into
+// it, is about another one and nobody knows whether the handler has the first.
+func (w *Work[T]) mayHave(older, newer *Change[T]) {
+	if older.Unknown && !w.IsTried && !older.Meta.SameObject(newer.Meta) {
+		w.Tried, w.IsTried = older.Meta, true
+	}
+}
+
+// link appends c to the order of acceptance.
+func (p *Queue[T]) link(c *Change[T]) {
+	p.seq++
+	c.since, c.at, c.seq = p.position, time.Now(), p.seq
+	if c.prev = p.last; c.prev != nil {
+		c.prev.next = c
+	} else {
+		p.first = c
+	}
+	p.last = c
+	p.objects++
+	p.bytes += c.Size
+	if c.Initial {
+		p.initial++
+	}
+}
+
+func (p *Queue[T]) unlink(c *Change[T]) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		p.first = c.next
+		Notify(p.Moved)
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	} else {
+		p.last = c.prev
+	}
+	c.prev, c.next = nil, nil
+	p.objects--
+	p.bytes -= c.Size
+	if c.Initial {
+		p.initial--
+	}
+	Notify(p.Room)
+}
+
+// merge makes c, which keeps its place, what newer is.
+func (p *Queue[T]) merge(c, newer *Change[T]) {
+	p.bytes += newer.Size - c.Size
+	c.Meta, c.Obj, c.Gone, c.Known = newer.Meta, newer.Obj, newer.Gone, newer.Known
+	c.Listed, c.Pass, c.Size = newer.Listed, newer.Pass, newer.Size
+	c.Unknown = c.Unknown || newer.Unknown
+}
+
+func (p *Queue[T]) push(w *Work[T]) {
+	if p.Batches {
+		return
+	}
+	p.ready = append(p.ready, w)
+	p.wake.Signal()
+}
+
+// AcknowledgedInitial reports whether nothing initial is pending.
+func (p *Queue[T]) AcknowledgedInitial() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.initial == 0
+}
+
+// Take blocks until there is a key to deliver, and returns its change as it is now:
+// what comes later is another one. It returns nil once closed.
+func (p *Queue[T]) Take() (*Work[T], Change[T]) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.ready) == 0 && !p.closed {
+		p.wake.Wait()
+	}
+	if p.closed {
+		return nil, Change[T]{}
+	}
+	w := p.ready[0]
+	p.ready[0] = nil
+	p.ready = p.ready[1:]
+	w.active = true
+	return w, *w.change
+}
+
+// PassOf returns the pass of the change of w, which is being delivered.
+func (p *Queue[T]) PassOf(w *Work[T]) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return w.change.Pass
+}
+
+// Acknowledged ends the delivery of a change. If it was recorded, as one of pass, it
+// does nothing and returns false if a later pass has seen the change since: the
+// record lacks the mark then. What has no record needs none.
+func (p *Queue[T]) Acknowledged(w *Work[T], recorded bool, pass uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if recorded && w.change.Pass != pass {
+		return false
+	}
+	if w.Failures > 0 {
+		w.Failures, w.err = 0, nil
+		p.failing--
+	}
+	w.active = false
+	p.unlink(w.change)
+	if w.change, w.newer = w.newer, nil; w.change != nil {
+		p.push(w)
+	} else {
+		delete(p.works, w.Key)
+	}
+	p.checkDrained()
+	return true
+}
+
+// Failed ends a delivery that was not acknowledged. The key is taken again after
+// the delay.
+func (p *Queue[T]) Failed(w *Work[T], err error, delay time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.Failures++; w.Failures == 1 {
+		p.failing++
+	}
+	w.err, w.active = err, false
+	if newer := w.newer; newer != nil {
+		w.newer = nil
+		p.unlink(newer)
+		p.merge(w.change, newer)
+	}
+	p.checkDrained()
+	if p.closed {
+		return
+	}
+	p.retries.Add(1)
+	w.retry = time.AfterFunc(delay, func() {
+		defer p.retries.Done()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.push(w)
+	})
+}
+
+// Close ends take, and returns when no retry will follow.
+func (p *Queue[T]) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.wake.Broadcast()
+	for _, w := range p.works {
+		if w.retry != nil && w.retry.Stop() {
+			p.retries.Done()
+		}
+	}
+	p.mu.Unlock()
+	p.retries.Wait()
+}
