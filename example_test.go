@@ -14,7 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/apiary-go/apiary/cells"
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/mirror"
+	"github.com/apiary-go/apiary/informer/push"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -52,7 +53,7 @@ func Example() {
 
 // mirrorPods copies the pods of a cluster to a database.
 func mirrorPods(p cells.Params, db *database) error {
-	_, err := cells.NewMirror("pods", p, informer.InformerConfig[*corev1.Pod]{
+	_, err := cells.NewMirror("pods", p, mirror.InformerConfig[*corev1.Pod]{
 		Handler:       db,            // OnAdd, OnUpdate, OnDelete; an error has the key handed over again, after a while
 		Storage:       db.versions(), // the key, UID and version of each row
 		ResumeVersion: db.resume,     // that was saved in the transactions of the rows
@@ -62,12 +63,12 @@ func mirrorPods(p cells.Params, db *database) error {
 
 // database stands for one.
 type database struct {
-	informer.ResourceEventHandlerFuncs[*corev1.Pod]
+	mirror.ResourceEventHandlerFuncs[*corev1.Pod]
 	resume string
 }
 
-func (db *database) versions() informer.ResourceVersionStorage {
-	return informer.NewResourceVersionStorage()
+func (db *database) versions() mirror.ResourceVersionStorage {
+	return mirror.NewResourceVersionStorage()
 }
 
 // An application that mirrors the pods of a cluster.
@@ -84,7 +85,7 @@ func Example_mirror() {
 
 // inventory stands for a remote service.
 type inventory struct {
-	informer.BatchConsumer[*corev1.Pod]
+	push.BatchConsumer[*corev1.Pod]
 }
 
 // An application that pushes pods to a remote service.

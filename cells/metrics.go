@@ -19,6 +19,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/mirror"
+	"github.com/apiary-go/apiary/informer/push"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -115,8 +117,8 @@ type ResourceMetrics struct {
 type observed struct {
 	name     string
 	resource func() resource.Stats
-	mirror   func() informer.InformerStats
-	push     func() informer.BatcherStats
+	mirror   func() mirror.InformerStats
+	push     func() push.BatcherStats
 	counters *counters
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/mirror"
 )
 
 func describeMirror(name, help string, labels ...string) *prometheus.Desc {
@@ -25,7 +25,7 @@ var (
 )
 
 // mirror writes the metrics of a mirror.
-func (e emitter) mirror(s informer.InformerStats) {
+func (e emitter) mirror(s mirror.InformerStats) {
 	e.informer(s.Synced, s.Recorded, s.Reflector)
 	e.counter(descStale, s.Stale)
 	e.gauge(descPending, float64(s.Pending))

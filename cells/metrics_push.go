@@ -6,7 +6,7 @@ package cells
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/push"
 )
 
 func describePush(name, help string, labels ...string) *prometheus.Desc {
@@ -22,7 +22,7 @@ var (
 )
 
 // push writes the metrics of a push.
-func (e emitter) push(s informer.BatcherStats) {
+func (e emitter) push(s push.BatcherStats) {
 	e.informer(s.Synced, s.Accepted, s.Reflector)
 	e.counter(descStale, s.Stale)
 	e.gauge(descPushPending, float64(s.Pending))

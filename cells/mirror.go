@@ -9,6 +9,7 @@ import (
 	"reflect"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/mirror"
 )
 
 // NewMirror makes an informer.ResourceVersionInformer of the objects that the
@@ -30,7 +31,7 @@ import (
 // of the configuration are told as well, and the latter has none by default. It
 // makes no request before the start, and none at all if the client is disabled. Stop
 // returns when the calls of the handler have; their context ends with it.
-func NewMirror[T any](name string, p Params, cfg informer.InformerConfig[T], opts ...Option) (*informer.ResourceVersionInformer[T], error) {
+func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts ...Option) (*mirror.ResourceVersionInformer[T], error) {
 	o := gather(opts)
 	plan, err := o.plan(reflect.TypeFor[T]())
 	switch {
@@ -57,7 +58,7 @@ func NewMirror[T any](name string, p Params, cfg informer.InformerConfig[T], opt
 			told(info, err)
 		}
 	}
-	i, err := informer.NewResourceVersionInformer(name, cfg)
+	i, err := mirror.NewResourceVersionInformer(name, cfg)
 	if err != nil {
 		return nil, err
 	}

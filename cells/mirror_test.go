@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/mirror"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -37,17 +38,17 @@ func TestMirror(t *testing.T) {
 	told := make(chan error, 100)
 	added := make(chan string, 100)
 	failing := errors.New("no room")
-	var mirror *informer.ResourceVersionInformer[*corev1.Pod]
+	var m *mirror.ResourceVersionInformer[*corev1.Pod]
 	err := run(t, quiet(), nil, withFake(api), Metrics,
 		cell.Provide(
 			func() cell.Health { return health },
 			func() prometheus.Registerer { return registry },
 		),
 		cell.Invoke(func(p Params) (err error) {
-			mirror, err = NewMirror("cluster/pods", p, informer.InformerConfig[*corev1.Pod]{
+			m, err = NewMirror("cluster/pods", p, mirror.InformerConfig[*corev1.Pod]{
 				Backoff:      informer.Backoff{Initial: time.Millisecond, Denied: time.Millisecond},
 				ErrorHandler: func(_ informer.ReflectorInfo, err error) { told <- err },
-				Handler: informer.ResourceEventHandlerFuncs[*corev1.Pod]{
+				Handler: mirror.ResourceEventHandlerFuncs[*corev1.Pod]{
 					AddFunc: func(_ context.Context, obj informer.Object[*corev1.Pod]) error {
 						if obj.Key.Name == "two" {
 							return failing
@@ -102,7 +103,7 @@ apiary_mirror_failing{resource="cluster/pods"} 1
 	if families, err := registry.Gather(); err != nil || len(families) > 0 {
 		t.Error("the metrics outlive the hive", families, err)
 	}
-	if err := mirror.Run(t.Context()); err == nil {
+	if err := m.Run(t.Context()); err == nil {
 		t.Error("the mirror had not run")
 	}
 }
@@ -113,8 +114,8 @@ func TestMirrorDisabled(t *testing.T) {
 	health := newHealthLog()
 	err := run(t, quiet(), nil, Client, cell.Provide(func() cell.Health { return health }),
 		cell.Invoke(func(p Params) error {
-			i, err := NewMirror("pods", p, informer.InformerConfig[*metav1.PartialObjectMetadata]{
-				Handler: informer.ResourceEventHandlerFuncs[*metav1.PartialObjectMetadata]{},
+			i, err := NewMirror("pods", p, mirror.InformerConfig[*metav1.PartialObjectMetadata]{
+				Handler: mirror.ResourceEventHandlerFuncs[*metav1.PartialObjectMetadata]{},
 			}, Metadata("pods.v1."))
 			if err == nil && i.HasSynced() {
 				t.Error("synced without a client")
@@ -128,27 +129,27 @@ func TestMirrorDisabled(t *testing.T) {
 }
 
 func TestMirrorIsChecked(t *testing.T) {
-	handler := informer.ResourceEventHandlerFuncs[*corev1.Pod]{}
+	handler := mirror.ResourceEventHandlerFuncs[*corev1.Pod]{}
 	err := run(t, quiet(), nil, FakeClient, cell.Invoke(func(p Params) {
 		for want, try := range map[string]func() error{
 			"Handler is nil": func() error {
-				_, err := NewMirror("pods", p, informer.InformerConfig[*corev1.Pod]{})
+				_, err := NewMirror("pods", p, mirror.InformerConfig[*corev1.Pod]{})
 				return err
 			},
 			"leave out both": func() error {
-				_, err := NewMirror("pods", p, informer.InformerConfig[*corev1.Pod]{Handler: handler, ListerWatcher: &listWatch{}})
+				_, err := NewMirror("pods", p, mirror.InformerConfig[*corev1.Pod]{Handler: handler, ListerWatcher: &listWatch{}})
 				return err
 			},
 			"for resources": func() error {
-				_, err := NewMirror("pods", p, informer.InformerConfig[*corev1.Pod]{Handler: handler}, With(resource.WithName("x")))
+				_, err := NewMirror("pods", p, mirror.InformerConfig[*corev1.Pod]{Handler: handler}, With(resource.WithName("x")))
 				return err
 			},
 			"cells.InNamespace": func() error {
-				_, err := NewMirror("pods", p, informer.InformerConfig[*corev1.Pod]{Handler: handler}, InNamespace("A!"))
+				_, err := NewMirror("pods", p, mirror.InformerConfig[*corev1.Pod]{Handler: handler}, InNamespace("A!"))
 				return err
 			},
 			"name is empty": func() error {
-				_, err := NewMirror("", p, informer.InformerConfig[*corev1.Pod]{Handler: handler})
+				_, err := NewMirror("", p, mirror.InformerConfig[*corev1.Pod]{Handler: handler})
 				return err
 			},
 		} {

@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/hive/cell"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/push"
 )
 
 // Push pushes the objects that the options select to a consumer of type C, which
@@ -22,18 +23,18 @@ import (
 // snapshot, and runs it from the start of the hive to its stop, whether anybody asks for
 // it or not. In one hive there can be one for a T; for more see [NewPush]. Options are
 // those of [NewMirror], and the name is that of the kind, such as "Pod.v1".
-func Push[T any, C informer.BatchConsumer[T]](opts ...Option) cell.Cell {
+func Push[T any, C push.BatchConsumer[T]](opts ...Option) cell.Cell {
 	o := gather(opts)
-	constructor := func(p Params, consumer C) (*informer.Batcher[T], error) {
+	constructor := func(p Params, consumer C) (*push.Batcher[T], error) {
 		plan, err := o.plan(reflect.TypeFor[T]())
 		if err != nil {
 			return nil, fmt.Errorf("push of %s: %w", reflect.TypeFor[T](), err)
 		}
-		return NewPush(plan.target.String(), p, informer.BatcherConfig[T]{Consumer: consumer}, opts...)
+		return NewPush(plan.target.String(), p, push.BatcherConfig[T]{Consumer: consumer}, opts...)
 	}
 	return cell.Module(moduleID("push "+reflect.TypeFor[T]().String()), moduleDescription("Pushes "+reflect.TypeFor[T]().String()+" to a consumer"),
 		cell.Provide(constructor),
-		cell.Invoke(func(*informer.Batcher[T]) {}),
+		cell.Invoke(func(*push.Batcher[T]) {}),
 	)
 }
 
@@ -42,7 +43,7 @@ func Push[T any, C informer.BatchConsumer[T]](opts ...Option) cell.Cell {
 // must be empty; the rest is as for [NewMirror].
 //
 // Stop waits for the last batch, for informer.MergerConfig.StopTimeout at most.
-func NewPush[T any](name string, p Params, cfg informer.BatcherConfig[T], opts ...Option) (*informer.Batcher[T], error) {
+func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Option) (*push.Batcher[T], error) {
 	o := gather(opts)
 	plan, err := o.plan(reflect.TypeFor[T]())
 	switch {
@@ -69,7 +70,7 @@ func NewPush[T any](name string, p Params, cfg informer.BatcherConfig[T], opts .
 			told(err)
 		}
 	}
-	b, err := informer.NewBatcher(name, cfg)
+	b, err := push.NewBatcher(name, cfg)
 	if err != nil {
 		return nil, err
 	}

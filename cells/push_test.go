@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/push"
 )
 
 // inventory is a consumer.
@@ -29,18 +30,18 @@ func (i *inventory) say(format string, args ...any) error {
 	return nil
 }
 
-func (i *inventory) BeginSnapshot(_ context.Context, s informer.Snapshot) error {
+func (i *inventory) BeginSnapshot(_ context.Context, s push.Snapshot) error {
 	return i.say("begin, %s", s.Reason)
 }
-func (i *inventory) SnapshotPage(_ context.Context, _ informer.Snapshot, page []informer.Object[*corev1.Pod]) error {
+func (i *inventory) SnapshotPage(_ context.Context, _ push.Snapshot, page []informer.Object[*corev1.Pod]) error {
 	for _, pod := range page {
 		_ = i.say("has %s", pod.Key)
 	}
 	return nil
 }
-func (i *inventory) EndSnapshot(context.Context, informer.Snapshot) error { return i.say("end") }
-func (i *inventory) AbortSnapshot(informer.Snapshot, error)               {}
-func (i *inventory) OnBatch(_ context.Context, batch informer.Batch[*corev1.Pod]) error {
+func (i *inventory) EndSnapshot(context.Context, push.Snapshot) error { return i.say("end") }
+func (i *inventory) AbortSnapshot(push.Snapshot, error)               {}
+func (i *inventory) OnBatch(_ context.Context, batch push.Batch[*corev1.Pod]) error {
 	if i.refuse {
 		i.refuse = false
 		return errors.New("not now")
@@ -68,7 +69,7 @@ func TestPush(t *testing.T) {
 		Push[*corev1.Pod, *inventory](InNamespace("a")),
 		atStart(t, func(ctx context.Context, in struct {
 			cell.In
-			Batcher *informer.Batcher[*corev1.Pod]
+			Batcher *push.Batcher[*corev1.Pod]
 		}) error {
 			told := func(want ...string) {
 				t.Helper()
@@ -123,13 +124,13 @@ func TestPushIsChecked(t *testing.T) {
 	consumer := &inventory{}
 	err := run(t, quiet(), nil, FakeClient, cell.Invoke(func(p Params) {
 		for want, try := range map[string]struct {
-			cfg informer.BatcherConfig[*corev1.Pod]
+			cfg push.BatcherConfig[*corev1.Pod]
 			opt Option
 		}{
 			"Consumer is nil":   {},
-			"leave out both":    {cfg: informer.BatcherConfig[*corev1.Pod]{Consumer: consumer, ListerWatcher: &listWatch{}}},
-			"not for a push":    {cfg: informer.BatcherConfig[*corev1.Pod]{Consumer: consumer}, opt: Private()},
-			"cells.InNamespace": {cfg: informer.BatcherConfig[*corev1.Pod]{Consumer: consumer}, opt: InNamespace("A!")},
+			"leave out both":    {cfg: push.BatcherConfig[*corev1.Pod]{Consumer: consumer, ListerWatcher: &listWatch{}}},
+			"not for a push":    {cfg: push.BatcherConfig[*corev1.Pod]{Consumer: consumer}, opt: Private()},
+			"cells.InNamespace": {cfg: push.BatcherConfig[*corev1.Pod]{Consumer: consumer}, opt: InNamespace("A!")},
 		} {
 			if _, err := NewPush("pods", p, try.cfg, try.opt); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v, want one with %q", err, want)

@@ -9,9 +9,9 @@
 //	…
 //	err = reflector.Run(ctx) // until ctx ends
 //
-// A [ResourceVersionInformer] stands on that: it mirrors a collection to a handler,
+// A [mirror.ResourceVersionInformer] stands on that: it mirrors a collection to a handler,
 // such as one that writes to a database, and keeps only versions; see "Mirrors". A
-// [Batcher] pushes it to a remote consumer; see "Snapshots and batches".
+// [push.Batcher] pushes it to a remote consumer; see "Snapshots and batches".
 //
 // # States
 //
@@ -142,8 +142,8 @@
 //
 // # Mirrors
 //
-// [NewResourceVersionInformer] makes an informer whose sink keeps no objects. What
-// was acknowledged by the handler stands in a [ResourceVersionStorage]: key, UID and
+// [mirror.NewResourceVersionInformer] makes an informer whose sink keeps no objects. What
+// was acknowledged by the handler stands in a [mirror.ResourceVersionStorage]: key, UID and
 // version. What comes is compared with that:
 //
 //	what comes          recorded        the handler is told
@@ -174,13 +174,13 @@
 // what is equal in them (see [WithoutSharing]). In a process with
 // KUBE_CACHE_MUTATION_DETECTOR=true in its environment, as in client-go, a modification
 // ends it with the difference, whatever keeps the object: a [store.Store], the sink of
-// a [fifo.FIFO], a [StoreSink] and what stands on it, or what implements
+// a [fifo.FIFO], a [clientgo.StoreSink] and what stands on it, or what implements
 // [store.Sharing]. See [store.DetectMutations]. Handlers of mirrors and consumers of
 // batches own their objects.
 //
 // # Under code that is written for client-go
 //
-// [StoreSink] makes a sink of a cache.Store or a cache.Queue. [NewNamedController]
-// fills a queue and processes what it pops, [NewInformer] keeps a cache.Store and
+// [clientgo.StoreSink] makes a sink of a cache.Store or a cache.Queue. [clientgo.NewNamedController]
+// fills a queue and processes what it pops, [clientgo.NewInformer] keeps a cache.Store and
 // tells a cache.ResourceEventHandler.
 package informer

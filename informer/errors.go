@@ -103,7 +103,7 @@ var (
 )
 
 // HandlerError says that a handler failed. It is what the
-// [InformerConfig.ErrorHandler] is told.
+// [mirror.InformerConfig.ErrorHandler] is told.
 type HandlerError struct {
 	// Call is the method that failed, Meta the state that it was told of.
 	Call string

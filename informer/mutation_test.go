@@ -17,7 +17,10 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/clientgo"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/mirror"
+	"github.com/apiary-go/apiary/informer/push"
 	"github.com/apiary-go/apiary/store"
 	"github.com/apiary-go/apiary/store/cacheview"
 	"github.com/apiary-go/apiary/store/fifo"
@@ -32,24 +35,24 @@ var keepers = map[string]struct {
 	shared bool
 }{
 	"NewInformer": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		c, err := informer.NewInformer[informertest.Object](lw, cache.NewStore(cache.MetaNamespaceKeyFunc), 0,
+		c, err := clientgo.NewInformer[informertest.Object](lw, cache.NewStore(cache.MetaNamespaceKeyFunc), 0,
 			cache.ResourceEventHandlerFuncs{AddFunc: use}, nil)
 		running(t, c, err, ctx)
 	}, true},
 	"NewInformer, deletions": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		c, err := informer.NewInformer[informertest.Object](lw, cache.NewStore(cache.MetaNamespaceKeyFunc), 0,
+		c, err := clientgo.NewInformer[informertest.Object](lw, cache.NewStore(cache.MetaNamespaceKeyFunc), 0,
 			cache.ResourceEventHandlerFuncs{DeleteFunc: use}, nil)
 		running(t, c, err, ctx)
 	}, true},
 	"Controller": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		c, err := informer.NewNamedController("things", informer.ControllerConfig[informertest.Object]{
+		c, err := clientgo.NewNamedController("things", clientgo.ControllerConfig[informertest.Object]{
 			Queue: cache.NewDeltaFIFOWithOptions(cache.DeltaFIFOOptions{EmitDeltaTypeReplaced: true}), ListerWatcher: lw,
 			Process: func(item any, _ bool) error { use(item.(cache.Deltas).Newest().Object); return nil },
 		})
 		running(t, c, err, ctx)
 	}, true},
 	"Controller of a queue that transforms": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		c, err := informer.NewNamedController("things", informer.ControllerConfig[informertest.Object]{
+		c, err := clientgo.NewNamedController("things", clientgo.ControllerConfig[informertest.Object]{
 			Queue: cache.NewDeltaFIFOWithOptions(cache.DeltaFIFOOptions{
 				EmitDeltaTypeReplaced: true, Transformer: func(obj any) (any, error) { use(obj); return obj, nil },
 			}),
@@ -59,14 +62,14 @@ var keepers = map[string]struct {
 		running(t, c, err, ctx)
 	}, false},
 	"NewNamespaceKeyedIndexerAndReflector": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		indexer, r, err := informer.NewNamespaceKeyedIndexerAndReflector[informertest.Object](lw)
+		indexer, r, err := clientgo.NewNamespaceKeyedIndexerAndReflector[informertest.Object](lw)
 		time.AfterFunc(time.Second, func() { use(indexer.List()[0]) })
 		running(t, r, err, ctx)
 	}, true},
 	"CacheIndexer": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
 		x, _ := store.NewIndexer(store.MetaNamespaceKeyFunc[informertest.Object], nil)
 		indexer := cacheview.CacheIndexer(x)
-		r, err := informer.NewNamedReflector[informertest.Object]("", lw, indexer)
+		r, err := clientgo.NewNamedReflector[informertest.Object]("", lw, indexer)
 		time.AfterFunc(time.Second, func() { use(indexer.List()[0]) })
 		running(t, r, err, ctx)
 	}, true},
@@ -102,19 +105,19 @@ var keepers = map[string]struct {
 		running(t, p, err, ctx)
 	}, true},
 	"mirror": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		mirrored(t, ctx, informer.InformerConfig[informertest.Object]{ListerWatcher: lw}, use)
+		mirrored(t, ctx, mirror.InformerConfig[informertest.Object]{ListerWatcher: lw}, use)
 	}, false},
 	"mirror with an ExtraStore": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		extra := informer.StoreSink[informertest.Object](cache.NewStore(cache.MetaNamespaceKeyFunc))
-		mirrored(t, ctx, informer.InformerConfig[informertest.Object]{ListerWatcher: lw, ExtraStore: extra}, use)
+		extra := clientgo.StoreSink[informertest.Object](cache.NewStore(cache.MetaNamespaceKeyFunc))
+		mirrored(t, ctx, mirror.InformerConfig[informertest.Object]{ListerWatcher: lw, ExtraStore: extra}, use)
 	}, true},
 	"ListWatchHelper": {func(t *testing.T, ctx context.Context, lw cache.ListerWatcher, use func(any)) {
-		h, err := informer.NewListWatchHelper(lw, informer.ListWatchCallback[informertest.Object]{
+		h, err := push.NewListWatchHelper(lw, push.ListWatchCallback[informertest.Object]{
 			OnList: func(_ context.Context, objects []informer.Object[informertest.Object]) error {
 				use(objects[0].Object)
 				return nil
 			},
-			OnEvent: func(_ context.Context, change informer.BatchChange[informertest.Object]) error {
+			OnEvent: func(_ context.Context, change push.BatchChange[informertest.Object]) error {
 				use(change.Object.Object)
 				return nil
 			},
@@ -137,11 +140,11 @@ func reflected(t *testing.T, ctx context.Context, lw cache.ListerWatcher, sink s
 	running(t, r, err, ctx)
 }
 
-func mirrored(t *testing.T, ctx context.Context, cfg informer.InformerConfig[informertest.Object], use func(any)) {
-	cfg.Handler = informer.ResourceEventHandlerFuncs[informertest.Object]{
+func mirrored(t *testing.T, ctx context.Context, cfg mirror.InformerConfig[informertest.Object], use func(any)) {
+	cfg.Handler = mirror.ResourceEventHandlerFuncs[informertest.Object]{
 		AddFunc: func(_ context.Context, obj informer.Object[informertest.Object]) error { use(obj.Object); return nil },
 	}
-	i, err := informer.NewResourceVersionInformer("things", cfg)
+	i, err := mirror.NewResourceVersionInformer("things", cfg)
 	running(t, i, err, ctx)
 }
 

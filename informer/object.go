@@ -5,7 +5,7 @@ package informer
 
 import "github.com/apiary-go/apiary/store"
 
-// Object is an object that a [ResourceEventHandler] is told of.
+// Object is an object that a [mirror.ResourceEventHandler] is told of.
 type Object[T any] struct {
 	// Meta is the key, the UID and the resource version.
 	store.Meta
@@ -15,6 +15,6 @@ type Object[T any] struct {
 
 	// IsInInitialList is set for what the first complete list had, in a newer
 	// state if it changed before it was delivered, and for nothing else; see
-	// [ResourceVersionInformer.HasSynced].
+	// [mirror.ResourceVersionInformer.HasSynced].
 	IsInInitialList bool
 }

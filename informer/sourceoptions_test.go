@@ -13,7 +13,10 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/clientgo"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/mirror"
+	"github.com/apiary-go/apiary/informer/push"
 )
 
 // podReader makes something that reads a ListerWatcher with SourceOptions, or a Source.
@@ -23,9 +26,9 @@ type podReader func(cache.ListerWatcher, informer.Source[*corev1.Pod], ...inform
 var podReaders = map[string]podReader{
 	"mirror": func(lw cache.ListerWatcher, s informer.Source[*corev1.Pod], opts ...informer.SourceOption) (func(context.Context) error, <-chan *corev1.Pod, error) {
 		pods := make(chan *corev1.Pod, 10)
-		i, err := informer.NewResourceVersionInformer("pods", informer.InformerConfig[*corev1.Pod]{
+		i, err := mirror.NewResourceVersionInformer("pods", mirror.InformerConfig[*corev1.Pod]{
 			ListerWatcher: lw, Source: s, SourceOptions: opts,
-			Handler: informer.ResourceEventHandlerFuncs[*corev1.Pod]{
+			Handler: mirror.ResourceEventHandlerFuncs[*corev1.Pod]{
 				AddFunc: func(_ context.Context, obj informer.Object[*corev1.Pod]) error { pods <- obj.Object; return nil },
 			},
 		})
@@ -36,16 +39,16 @@ var podReaders = map[string]podReader{
 	},
 	"batcher": func(lw cache.ListerWatcher, s informer.Source[*corev1.Pod], opts ...informer.SourceOption) (func(context.Context) error, <-chan *corev1.Pod, error) {
 		pods := make(chan *corev1.Pod, 10)
-		b, err := informer.NewBatcher("pods", informer.BatcherConfig[*corev1.Pod]{
+		b, err := push.NewBatcher("pods", push.BatcherConfig[*corev1.Pod]{
 			ListerWatcher: lw, Source: s, SourceOptions: opts,
-			Consumer: informer.WholeSnapshots(
-				func(_ context.Context, _ informer.Snapshot, objects []informer.Object[*corev1.Pod]) error {
+			Consumer: push.WholeSnapshots(
+				func(_ context.Context, _ push.Snapshot, objects []informer.Object[*corev1.Pod]) error {
 					for _, obj := range objects {
 						pods <- obj.Object
 					}
 					return nil
 				},
-				func(context.Context, informer.Batch[*corev1.Pod]) error { return nil }),
+				func(context.Context, push.Batch[*corev1.Pod]) error { return nil }),
 		})
 		if err != nil {
 			return nil, nil, err
@@ -54,7 +57,7 @@ var podReaders = map[string]podReader{
 	},
 	"controller": func(lw cache.ListerWatcher, s informer.Source[*corev1.Pod], opts ...informer.SourceOption) (func(context.Context) error, <-chan *corev1.Pod, error) {
 		pods := make(chan *corev1.Pod, 10)
-		c, err := informer.NewNamedController("pods", informer.ControllerConfig[*corev1.Pod]{
+		c, err := clientgo.NewNamedController("pods", clientgo.ControllerConfig[*corev1.Pod]{
 			ListerWatcher: lw, Source: s, SourceOptions: opts,
 			Queue: cache.NewDeltaFIFOWithOptions(cache.DeltaFIFOOptions{KeyFunction: cache.MetaNamespaceKeyFunc}),
 			Process: func(item any, _ bool) error {

@@ -30,6 +30,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/push"
 )
 
 // oddStreamer is a Streamer as that of cells.
@@ -104,7 +105,7 @@ func TestBatchesModified(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var pods []informer.Object[*corev1.Pod]
-	h, err := informer.NewListWatchHelper(lw, informer.ListWatchCallback[*corev1.Pod]{
+	h, err := push.NewListWatchHelper(lw, push.ListWatchCallback[*corev1.Pod]{
 		OnList: func(_ context.Context, all []informer.Object[*corev1.Pod]) error {
 			for _, p := range all {
 				p.Object.Labels["name"] = p.Object.Name
@@ -113,7 +114,7 @@ func TestBatchesModified(t *testing.T) {
 			cancel()
 			return nil
 		},
-		OnEvent: func(context.Context, informer.BatchChange[*corev1.Pod]) error { return nil },
+		OnEvent: func(context.Context, push.BatchChange[*corev1.Pod]) error { return nil },
 	})
 	if err != nil {
 		t.Fatal(err)

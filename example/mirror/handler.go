@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/mirror"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -19,22 +20,22 @@ import (
 // what it tells the handler follows from that. A nil error says that the change is
 // in the file: it is then remembered, and not told again.
 var (
-	_ informer.ResourceEventHandler[*unstructured.Unstructured] = (*mirror)(nil)
-	_ informer.ResourceVersionUpdater                           = (*mirror)(nil)
+	_ mirror.ResourceEventHandler[*unstructured.Unstructured] = (*copier)(nil)
+	_ mirror.ResourceVersionUpdater                           = (*copier)(nil)
 )
 
 // OnAdd implements informer.ResourceEventHandler. The row may be there, if the
 // object was written before and that was not acknowledged.
-func (m *mirror) OnAdd(ctx context.Context, obj informer.Object[*unstructured.Unstructured]) error {
+func (m *copier) OnAdd(ctx context.Context, obj informer.Object[*unstructured.Unstructured]) error {
 	return m.put(ctx, obj)
 }
 
 // OnUpdate implements informer.ResourceEventHandler.
-func (m *mirror) OnUpdate(ctx context.Context, _ store.Meta, obj informer.Object[*unstructured.Unstructured]) error {
+func (m *copier) OnUpdate(ctx context.Context, _ store.Meta, obj informer.Object[*unstructured.Unstructured]) error {
 	return m.put(ctx, obj)
 }
 
-func (m *mirror) put(ctx context.Context, obj informer.Object[*unstructured.Unstructured]) error {
+func (m *copier) put(ctx context.Context, obj informer.Object[*unstructured.Unstructured]) error {
 	data, err := json.Marshal(obj.Object.Object)
 	if err != nil {
 		return fmt.Errorf("encode the object: %w", err)
@@ -49,7 +50,7 @@ func (m *mirror) put(ctx context.Context, obj informer.Object[*unstructured.Unst
 
 // OnDelete implements informer.ResourceEventHandler. To delete a row that is not
 // there is no error.
-func (m *mirror) OnDelete(ctx context.Context, gone informer.Deletion[*unstructured.Unstructured]) error {
+func (m *copier) OnDelete(ctx context.Context, gone mirror.Deletion[*unstructured.Unstructured]) error {
 	err := m.write(ctx, func(rows *bbolt.Bucket) error { return rows.Delete([]byte(gone.Key.String())) })
 	if err == nil {
 		m.print.detail("%s: deleted %s", m, gone.Key)
@@ -59,14 +60,14 @@ func (m *mirror) OnDelete(ctx context.Context, gone informer.Deletion[*unstructu
 
 // OnSync implements informer.ResourceEventHandler. It is not called, because of
 // InformerConfig.SkipSync: a row that is as it should be is of no interest.
-func (m *mirror) OnSync(context.Context, informer.Object[*unstructured.Unstructured]) error {
+func (m *copier) OnSync(context.Context, informer.Object[*unstructured.Unstructured]) error {
 	return nil
 }
 
 // UpdateResourceVersion implements informer.ResourceVersionUpdater: the resume
 // version moves also when no row does. The writer asks for it once more, since the
 // one given here may have been overtaken by a transaction meanwhile.
-func (m *mirror) UpdateResourceVersion(ctx context.Context, resourceVersion string) error {
+func (m *copier) UpdateResourceVersion(ctx context.Context, resourceVersion string) error {
 	if err := m.write(ctx, nil); err != nil {
 		return err
 	}
@@ -79,6 +80,6 @@ func (m *mirror) UpdateResourceVersion(ctx context.Context, resourceVersion stri
 	return nil
 }
 
-func (m *mirror) write(ctx context.Context, apply func(rows *bbolt.Bucket) error) error {
+func (m *copier) write(ctx context.Context, apply func(rows *bbolt.Bucket) error) error {
 	return m.writer.write(ctx, change{collection: m.String(), resumeVersion: m.informer.ResumeVersion, apply: apply})
 }

@@ -134,7 +134,7 @@ func follow(ctx context.Context, config *rest.Config, db *database, collections 
 		return err
 	}
 	w := newWriter(db, log)
-	var mirrors []*mirror
+	var mirrors []*copier
 	var names []string
 	for _, c := range collections {
 		m, err := newMirror(c, db, w, factory.ForResource(c.namespace, c.resource), lines, log)

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/mirror"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -25,11 +26,11 @@ const workers = 64
 // progressEvery is how often it is told how far a long list is.
 const progressEvery = 10 * time.Second
 
-// mirror keeps the rows of one collection in step with the server. It is the handler
+// copier keeps the rows of one collection in step with the server. It is the handler
 // of its informer: see handler.go.
-type mirror struct {
+type copier struct {
 	collection
-	informer    *informer.ResourceVersionInformer[*unstructured.Unstructured]
+	informer    *mirror.ResourceVersionInformer[*unstructured.Unstructured]
 	resumedFrom string
 	writer      *writer
 	print       *printer
@@ -38,17 +39,17 @@ type mirror struct {
 
 // newMirror makes a mirror that does nothing until run. It remembers what the rows
 // say, and goes on from the version that was saved with them.
-func newMirror(c collection, db *database, w *writer, lw cache.ListerWatcher, lines *printer, log *slog.Logger) (*mirror, error) {
-	versions := informer.NewResourceVersionStorage()
+func newMirror(c collection, db *database, w *writer, lw cache.ListerWatcher, lines *printer, log *slog.Logger) (*copier, error) {
+	versions := mirror.NewResourceVersionStorage()
 	resumeVersion, err := db.read(c.String(), func(meta store.Meta, _ []byte) error {
 		return versions.Set(meta, 0)
 	})
 	if err != nil {
 		return nil, err
 	}
-	m := &mirror{collection: c, resumedFrom: resumeVersion, writer: w, print: lines}
+	m := &copier{collection: c, resumedFrom: resumeVersion, writer: w, print: lines}
 	// Without a ListBudget of their own all informers share that of the process.
-	m.informer, err = informer.NewResourceVersionInformer(c.String(), informer.InformerConfig[*unstructured.Unstructured]{
+	m.informer, err = mirror.NewResourceVersionInformer(c.String(), mirror.InformerConfig[*unstructured.Unstructured]{
 		ListerWatcher: lw,
 		Transform:     withoutManagedFields,
 		Handler:       m,
@@ -77,7 +78,7 @@ func withoutManagedFields(obj runtime.Object) (*unstructured.Unstructured, error
 }
 
 // run mirrors until ctx ends. The writer must run.
-func (m *mirror) run(ctx context.Context) {
+func (m *copier) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		select {
@@ -96,15 +97,15 @@ func (m *mirror) run(ctx context.Context) {
 // inStep is when to say that the rows are in step with the server.
 type inStep struct {
 	mu           sync.Mutex
-	listing      bool                   // a list has begun, which may take more than one attempt
-	before       informer.InformerStats // as they were then
-	listed, told uint64                 // how many lists were completed, and told of
+	listing      bool                 // a list has begun, which may take more than one attempt
+	before       mirror.InformerStats // as they were then
+	listed, told uint64               // how many lists were completed, and told of
 	reason       store.Reason
 	progress     time.Time // when it was told last how far a list is
 }
 
 // observe implements informer.Observer.
-func (m *mirror) observe(info informer.ReflectorInfo, o informer.Occurrence) {
+func (m *copier) observe(info informer.ReflectorInfo, o informer.Occurrence) {
 	s := &m.inStep
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +134,7 @@ func (m *mirror) observe(info informer.ReflectorInfo, o informer.Occurrence) {
 // checkInStep prints a line when all that a list had is in the file: there is a
 // resume version then, and none before. It is called whenever that may be, with
 // m.inStep locked.
-func (m *mirror) checkInStep() {
+func (m *copier) checkInStep() {
 	s := &m.inStep
 	if s.listed > s.told && m.informer.ResumeVersion() != "" {
 		s.told = s.listed

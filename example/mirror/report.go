@@ -10,7 +10,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/mirror"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -35,7 +35,7 @@ func (p *printer) detail(format string, args ...any) {
 	}
 }
 
-func (m *mirror) printProgress() {
+func (m *copier) printProgress() {
 	pass := m.informer.Stats().Pass
 	more := ""
 	if pass.Remaining >= 0 {
@@ -44,7 +44,7 @@ func (m *mirror) printProgress() {
 	m.print.line("%s: listing: %s up to now%s", m, count(pass.Objects, "object"), more)
 }
 
-func (m *mirror) printListed(reason store.Reason, before informer.InformerStats) {
+func (m *copier) printListed(reason store.Reason, before mirror.InformerStats) {
 	s := m.informer.Stats()
 	why := ""
 	if reason == store.ReasonExpired {
@@ -54,17 +54,17 @@ func (m *mirror) printListed(reason store.Reason, before informer.InformerStats)
 }
 
 // printResumed says that it goes on without a list. If there was one that is told.
-func (m *mirror) printResumed() {
+func (m *copier) printResumed() {
 	if s := m.informer.Stats(); s.Reflector.Epoch == 0 {
-		m.print.line("%s: resumed from version %s: %s, %s", m, m.resumedFrom, count(s.Recorded, "object"), changes(informer.InformerStats{}, s))
+		m.print.line("%s: resumed from version %s: %s, %s", m, m.resumedFrom, count(s.Recorded, "object"), changes(mirror.InformerStats{}, s))
 	}
 }
 
 // printSummary is for the end. Lists are those that were begun.
-func (m *mirror) printSummary() {
+func (m *copier) printSummary() {
 	s := m.informer.Stats()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, %s, %s", m, count(s.Recorded, "object"), changes(informer.InformerStats{}, s), count(s.Reflector.Epoch, "list"))
+	fmt.Fprintf(&b, "%s: %s, %s, %s", m, count(s.Recorded, "object"), changes(mirror.InformerStats{}, s), count(s.Reflector.Epoch, "list"))
 	if s.ResumeVersion == "" {
 		b.WriteString(", will list at the next start")
 	} else {
@@ -80,6 +80,6 @@ func (m *mirror) printSummary() {
 }
 
 // changes says what was written from one moment to another.
-func changes(from, to informer.InformerStats) string {
+func changes(from, to mirror.InformerStats) string {
 	return fmt.Sprintf("%d written, %d deleted", to.Added+to.Updated-from.Added-from.Updated, to.Deleted-from.Deleted)
 }

@@ -54,8 +54,8 @@ type mirrorResult struct {
 	Gap     float64
 }
 
-// mirror is a contestant that mirrors.
-type mirror interface {
+// mirrorRun is a contestant that mirrors.
+type mirrorRun interface {
 	// run mirrors until ctx ends, or something fails that should not.
 	run(ctx context.Context) error
 
@@ -77,7 +77,7 @@ type holder interface {
 }
 
 // mirrors make the contestants, by name.
-var mirrors = map[string]func(cache.ListerWatcher, mirrorTask) (mirror, error){
+var mirrors = map[string]func(cache.ListerWatcher, mirrorTask) (mirrorRun, error){
 	nameOurs:     newOurMirror,
 	nameClientGo: newReflectorMirror,
 	nameStripped: newReflectorMirror,

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/mirror"
 )
 
 // nameStripped is client-go as one uses it who minds the memory: its store makes
@@ -28,21 +29,21 @@ var mirrorNames = []string{nameOurs, nameClientGo, nameStripped}
 // configuration.
 type ourMirror struct {
 	task     mirrorTask
-	storage  informer.ResourceVersionStorage
-	informer *informer.ResourceVersionInformer[*corev1.Pod]
+	storage  mirror.ResourceVersionStorage
+	informer *mirror.ResourceVersionInformer[*corev1.Pod]
 	fail     context.CancelCauseFunc // ends run
 
 	full, open chan struct{} // closed by held and release
 }
 
-func newOurMirror(lw cache.ListerWatcher, t mirrorTask) (mirror, error) {
+func newOurMirror(lw cache.ListerWatcher, t mirrorTask) (mirrorRun, error) {
 	m := &ourMirror{
-		task: t, storage: informer.NewResourceVersionStorage(),
+		task: t, storage: mirror.NewResourceVersionStorage(),
 		full: make(chan struct{}), open: make(chan struct{}),
 	}
-	config := informer.InformerConfig[*corev1.Pod]{
+	config := mirror.InformerConfig[*corev1.Pod]{
 		ListerWatcher: lw,
-		Handler:       informer.ResourceEventHandlerFuncs[*corev1.Pod]{},
+		Handler:       mirror.ResourceEventHandlerFuncs[*corev1.Pod]{},
 		Storage:       m.storage,
 		ErrorHandler:  func(_ informer.ReflectorInfo, err error) { m.fail(err) },
 	}
@@ -57,14 +58,14 @@ func newOurMirror(lw cache.ListerWatcher, t mirrorTask) (mirror, error) {
 		}
 	}
 	var err error
-	m.informer, err = informer.NewResourceVersionInformer("bench", config)
+	m.informer, err = mirror.NewResourceVersionInformer("bench", config)
 	return m, err
 }
 
 // hold has the handler stop when there are twice as many objects left as may be
 // pending. It is held when so many are pending, and the reader has one more: the
 // informer asks for the size of each before it lets it in.
-func (m *ourMirror) hold(config *informer.InformerConfig[*corev1.Pod]) {
+func (m *ourMirror) hold(config *mirror.InformerConfig[*corev1.Pod]) {
 	var (
 		calls, sizes atomic.Int64
 		pending      = min(1000, (m.task.objects+3)/4) // 1000 is the default
@@ -77,7 +78,7 @@ func (m *ourMirror) hold(config *informer.InformerConfig[*corev1.Pod]) {
 		}
 		return pod.Size()
 	}
-	config.Handler = informer.ResourceEventHandlerFuncs[*corev1.Pod]{
+	config.Handler = mirror.ResourceEventHandlerFuncs[*corev1.Pod]{
 		AddFunc: func(ctx context.Context, _ informer.Object[*corev1.Pod]) error {
 			if calls.Add(1) <= handled {
 				return nil
@@ -135,7 +136,7 @@ type reflectorMirror struct {
 	versions map[string]string
 }
 
-func newReflectorMirror(lw cache.ListerWatcher, t mirrorTask) (mirror, error) {
+func newReflectorMirror(lw cache.ListerWatcher, t mirrorTask) (mirrorRun, error) {
 	m := &reflectorMirror{task: t, done: make(chan struct{}), versions: map[string]string{}}
 	var store cache.ReflectorStore = m
 	if t.contestant == nameStripped {

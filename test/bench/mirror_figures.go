@@ -10,7 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/mirror"
 )
 
 // What was promised: bytes.
@@ -141,7 +141,7 @@ func measureStorage(name string, keys int) ([]float64, error) {
 		}
 		kept = versions
 	} else {
-		storage := informer.NewResourceVersionStorage()
+		storage := mirror.NewResourceVersionStorage()
 		for i := range keys {
 			err = errors.Join(err, storage.Set(metaOf(i, keys), 0))
 		}

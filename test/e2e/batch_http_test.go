@@ -22,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/push"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -199,9 +200,9 @@ func TestBatchHTTP(t *testing.T) {
 	client := server.Client()
 	client.Timeout = time.Second
 	lw := w.lw(nil)
-	p := push(t, informer.BatcherConfig[metav1.Object]{
+	p := runPush(t, push.BatcherConfig[metav1.Object]{
 		ListerWatcher: lw, PageSize: 10,
-		Merger: informer.MergerConfig[metav1.Object]{MaxItems: 8, MaxPending: 40, MaxFailures: batchFailures},
+		Merger: push.MergerConfig[metav1.Object]{MaxItems: 8, MaxPending: 40, MaxFailures: batchFailures},
 	}, post(client, server.URL))
 
 	ctx, cancel := context.WithCancel(t.Context())

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/push"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -23,9 +24,9 @@ func TestBatchServerKilled(t *testing.T) {
 	cluster := ownCluster(t)
 	w := newWorld(t, cluster.Kubeconfig())
 	s := newService(w)
-	p := push(t, informer.BatcherConfig[metav1.Object]{
+	p := runPush(t, push.BatcherConfig[metav1.Object]{
 		ListerWatcher: w.lw(nil), PageSize: 4,
-		Merger: informer.MergerConfig[metav1.Object]{MaxItems: 5, MaxPending: 20},
+		Merger: push.MergerConfig[metav1.Object]{MaxItems: 5, MaxPending: 20},
 	}, s.take)
 
 	ctx, cancel := context.WithCancel(t.Context())

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/push"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -249,11 +250,11 @@ func (p *pusher) snapshot(ctx context.Context, call string, epoch uint64, rows [
 	return err
 }
 
-func (p *pusher) BeginSnapshot(ctx context.Context, s informer.Snapshot) error {
+func (p *pusher) BeginSnapshot(ctx context.Context, s push.Snapshot) error {
 	return p.snapshot(ctx, "begin", s.Epoch, nil)
 }
 
-func (p *pusher) SnapshotPage(ctx context.Context, s informer.Snapshot, page []informer.Object[metav1.Object]) error {
+func (p *pusher) SnapshotPage(ctx context.Context, s push.Snapshot, page []informer.Object[metav1.Object]) error {
 	var rows []metadata
 	for _, obj := range page {
 		rows = append(rows, metadata{Meta: obj.Meta})
@@ -261,16 +262,16 @@ func (p *pusher) SnapshotPage(ctx context.Context, s informer.Snapshot, page []i
 	return p.snapshot(ctx, "page", s.Epoch, rows)
 }
 
-func (p *pusher) EndSnapshot(ctx context.Context, s informer.Snapshot) error {
+func (p *pusher) EndSnapshot(ctx context.Context, s push.Snapshot) error {
 	return p.snapshot(ctx, "end", s.Epoch, nil)
 }
 
-func (p *pusher) AbortSnapshot(s informer.Snapshot, _ error) {
+func (p *pusher) AbortSnapshot(s push.Snapshot, _ error) {
 	// If it is not heard of, the next beginning says the same.
 	_ = p.push(context.Background(), "abort", s.Epoch, nil)
 }
 
-func (p *pusher) OnBatch(ctx context.Context, batch informer.Batch[metav1.Object]) error {
+func (p *pusher) OnBatch(ctx context.Context, batch push.Batch[metav1.Object]) error {
 	var rows []metadata
 	for _, c := range batch.Changes {
 		rows = append(rows, metadata{Meta: c.Meta, Kind: c.Kind.String(), Old: c.Old})
@@ -290,14 +291,14 @@ func (p *pusher) OnBatch(ctx context.Context, batch informer.Batch[metav1.Object
 
 // pushed is a Batcher that is running.
 type pushed struct {
-	*informer.Batcher[metav1.Object]
+	*push.Batcher[metav1.Object]
 	*pusher
 	seen occurrences
 	stop func() error // cancels, and returns what Run returns
 }
 
-// push starts a Batcher that tells send. It is stopped at the end of the test.
-func push(t *testing.T, cfg informer.BatcherConfig[metav1.Object], send func(ctx context.Context, st statement) error) *pushed {
+// runPush starts a Batcher that tells send. It is stopped at the end of the test.
+func runPush(t *testing.T, cfg push.BatcherConfig[metav1.Object], send func(ctx context.Context, st statement) error) *pushed {
 	t.Helper()
 	m := &cfg.Merger
 	p := &pushed{pusher: &pusher{send: send, maxFailures: m.MaxFailures, givenUp: map[string]int{}}}
@@ -310,7 +311,7 @@ func push(t *testing.T, cfg informer.BatcherConfig[metav1.Object], send func(ctx
 	m.Quiet, m.MaxDelay = 10*time.Millisecond, 50*time.Millisecond
 	m.ErrorHandler = func(error) {}
 	var err error
-	p.Batcher, err = informer.NewBatcher(t.Name(), cfg)
+	p.Batcher, err = push.NewBatcher(t.Name(), cfg)
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var (
@@ -341,7 +342,7 @@ func (s *service) settle(p *pushed, want map[store.Key]store.Meta) {
 	if stats := p.Stats(); stats.Accepted != len(want) || !stats.Synced || stats.PendingBytes != 0 {
 		s.t.Errorf("all %d objects are accepted, but %+v", len(want), stats)
 	}
-	if err := p.stop(); errors.As(err, new(*informer.UndeliveredError)) {
+	if err := p.stop(); errors.As(err, new(*push.UndeliveredError)) {
 		s.t.Errorf("Run returned %v", err)
 	}
 	if got := s.table(); !maps.Equal(got, want) {

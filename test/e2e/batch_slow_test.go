@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/push"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -50,9 +51,9 @@ func TestBatchSlowConsumer(t *testing.T) {
 		return nil
 	}
 	lw := w.lw(nil)
-	p = push(t, informer.BatcherConfig[metav1.Object]{
+	p = runPush(t, push.BatcherConfig[metav1.Object]{
 		ListerWatcher: lw, PageSize: 100,
-		Merger: informer.MergerConfig[metav1.Object]{MaxItems: slowItems, MaxPending: slowPending},
+		Merger: push.MergerConfig[metav1.Object]{MaxItems: slowItems, MaxPending: slowPending},
 	}, s.take)
 	select {
 	case <-p.Synced():

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/mirror"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -42,7 +43,7 @@ type database struct {
 	rows     map[store.Key]store.Meta
 	resume   string
 	record   []entry
-	informer *informer.ResourceVersionInformer[metav1.Object]
+	informer *mirror.ResourceVersionInformer[metav1.Object]
 }
 
 // call is one call of the handler. The kind is add, update, delete or sync.
@@ -93,7 +94,7 @@ func (d *database) OnSync(ctx context.Context, obj informer.Object[metav1.Object
 	return d.call(ctx, &call{kind: "sync", meta: obj.Meta, object: store.MetaOf(obj.Object), initial: obj.IsInInitialList})
 }
 
-func (d *database) OnDelete(ctx context.Context, gone informer.Deletion[metav1.Object]) error {
+func (d *database) OnDelete(ctx context.Context, gone mirror.Deletion[metav1.Object]) error {
 	c := &call{kind: "delete", meta: gone.Meta, initial: gone.IsInInitialList}
 	if gone.Known {
 		c.object = store.MetaOf(gone.Object)

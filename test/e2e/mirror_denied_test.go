@@ -25,7 +25,7 @@ import (
 var denied = informer.Backoff{Denied: 200 * time.Millisecond, Max: time.Second}
 
 // waitDenied waits until the ErrorHandler is told of the cause, with that text.
-func (m *mirror) waitDenied(t *testing.T, cause informer.Cause, text string) {
+func (m *mirrorRun) waitDenied(t *testing.T, cause informer.Cause, text string) {
 	t.Helper()
 	until(t, "the error handler is told: "+text, func() bool {
 		for _, err := range m.errors() {

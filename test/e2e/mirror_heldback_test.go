@@ -22,7 +22,7 @@ import (
 // into another.
 type oneByOne struct {
 	*mapLW
-	started chan *mirror
+	started chan *mirrorRun
 }
 
 func (lw oneByOne) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
@@ -93,7 +93,7 @@ func TestMirrorHeldBack(t *testing.T) {
 	m.stop()
 
 	db.before, from = nil, db.length()
-	lw := oneByOne{mapLW: w.lw(nil), started: make(chan *mirror, 1)}
+	lw := oneByOne{mapLW: w.lw(nil), started: make(chan *mirrorRun, 1)}
 	m = db.start(t, mirrorConfig{ListerWatcher: lw, SkipSync: true})
 	lw.started <- m
 	w.create("last") // when that is written, all before it is

@@ -31,8 +31,8 @@ func TestMirrorServerKilled(t *testing.T) {
 	defer churned.Wait()
 	defer cancel()
 
-	var mirrors []*mirror
-	start := func() *mirror {
+	var mirrors []*mirrorRun
+	start := func() *mirrorRun {
 		mirrors = append(mirrors, db.start(t, mirrorConfig{ListerWatcher: w.lw(nil), PageSize: 4, MaxPending: 4, Workers: 2}))
 		return mirrors[len(mirrors)-1]
 	}

@@ -71,7 +71,7 @@ func TestMirrorResumedTooLate(t *testing.T) {
 		calls = append(calls, "add "+name)
 	}
 	from, resumed := db.length(), db.saved()
-	var m *mirror
+	var m *mirrorRun
 	begun := make(chan struct{})
 	lw := w.lw(func(verb string, _ metav1.ListOptions) {
 		<-begun

@@ -20,14 +20,15 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/mirror"
 	"github.com/apiary-go/apiary/store"
 )
 
-type mirrorConfig = informer.InformerConfig[metav1.Object]
+type mirrorConfig = mirror.InformerConfig[metav1.Object]
 
-// mirror is an informer that writes to a database.
-type mirror struct {
-	*informer.ResourceVersionInformer[metav1.Object]
+// mirrorRun is an informer that writes to a database.
+type mirrorRun struct {
+	*mirror.ResourceVersionInformer[metav1.Object]
 	seen   occurrences
 	cancel context.CancelFunc
 	stop   func() // cancels, and waits for the end of Run
@@ -38,11 +39,11 @@ type mirror struct {
 
 // start starts an informer that goes on with what the database has. What is not set
 // of the configuration is made impatient. It is stopped at the end of the test.
-func (d *database) start(t *testing.T, cfg mirrorConfig) *mirror {
+func (d *database) start(t *testing.T, cfg mirrorConfig) *mirrorRun {
 	t.Helper()
-	m := &mirror{}
+	m := &mirrorRun{}
 	cfg.Handler, cfg.Observer = d, &m.seen
-	cfg.Storage = informer.NewResourceVersionStorage()
+	cfg.Storage = mirror.NewResourceVersionStorage()
 	cfg.Transform = func(obj runtime.Object) (metav1.Object, error) { return meta.Accessor(obj) }
 	cfg.ErrorHandler = func(_ informer.ReflectorInfo, err error) {
 		m.mu.Lock()
@@ -63,7 +64,7 @@ func (d *database) start(t *testing.T, cfg mirrorConfig) *mirror {
 	}
 	cfg.ResumeVersion = d.resume
 	var err error
-	m.ResourceVersionInformer, err = informer.NewResourceVersionInformer(t.Name(), cfg)
+	m.ResourceVersionInformer, err = mirror.NewResourceVersionInformer(t.Name(), cfg)
 	must(t, err)
 	d.informer = m.ResourceVersionInformer
 	// A change may be let in for each key that is being delivered.
@@ -85,14 +86,14 @@ func (d *database) start(t *testing.T, cfg mirrorConfig) *mirror {
 }
 
 // errors returns what the ErrorHandler was told.
-func (m *mirror) errors() []error {
+func (m *mirrorRun) errors() []error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.failures)
 }
 
 // waitSynced waits for Synced.
-func (m *mirror) waitSynced(t *testing.T) {
+func (m *mirrorRun) waitSynced(t *testing.T) {
 	t.Helper()
 	select {
 	case <-m.Synced():
@@ -125,7 +126,7 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool, stat
 // settle waits until the database has what the server has and all is acknowledged.
 // It then checks that the informer says the same, that the resume version has been
 // saved, and the rules over the whole record.
-func (d *database) settle(t *testing.T, m *mirror, want map[store.Key]store.Meta) {
+func (d *database) settle(t *testing.T, m *mirrorRun, want map[store.Key]store.Meta) {
 	t.Helper()
 	within(t, patience+d.dawdles, "the database has what the server has", func() bool {
 		return m.Stats().Pending == 0 && maps.Equal(d.table(), want)
@@ -169,7 +170,7 @@ func difference(got, want map[store.Key]store.Meta) string {
 }
 
 // expect waits for settle, and checks which calls were acknowledged since.
-func (d *database) expect(t *testing.T, m *mirror, since int, want map[store.Key]store.Meta, calls ...string) {
+func (d *database) expect(t *testing.T, m *mirrorRun, since int, want map[store.Key]store.Meta, calls ...string) {
 	t.Helper()
 	d.settle(t, m, want)
 	slices.Sort(calls)

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/pending"
+	"github.com/apiary-go/apiary/store"
+)
+
+// deliver takes one key after the other until the informer ends.
+func (i *ResourceVersionInformer[T]) deliver(ctx context.Context) {
+	for {
+		w, c := i.pending.Take()
+		if w == nil {
+			return
+		}
+		call, err := i.handle(ctx, w, &c)
+		if err == nil {
+			i.checkSynced()
+			continue
+		}
+		if ctx.Err() != nil {
+			return // what it was told broke off; that is no failure, and it stays pending
+		}
+		delay := i.cfg.RateLimiter.When(w.Key)
+		failures := w.Failures + 1
+		i.count.failures.Add(1)
+		i.pending.Failed(w, err, delay)
+		i.report(&informer.HandlerError{Call: call, Meta: c.Meta, Failures: failures, RetryIn: delay, Err: err})
+	}
+}
+
+// handle tells the handler of c, which is the change of w, and records what it
+// acknowledges. It returns which call failed.
+func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *pending.Work[T], c *pending.Change[T]) (call string, err error) {
+	h := i.cfg.Handler
+	held, recorded, err := i.storage.Get(w.Key)
+	if err != nil {
+		return "storage", err
+	}
+	if !recorded && w.IsTried {
+		held = w.Tried
+	}
+	if (recorded || w.IsTried) && (c.Gone || !held.SameObject(c.Meta)) {
+		if err := i.remove(ctx, w, c, held); err != nil {
+			return "OnDelete", err
+		}
+		recorded = false
+	}
+	if c.Gone {
+		i.settled(w, false, 0)
+		return "", nil
+	}
+
+	obj := informer.Object[T]{Meta: c.Meta, Object: c.Obj, IsInInitialList: c.Initial}
+	counter, isTried := &i.count.shown, w.IsTried
+	switch {
+	case !recorded:
+		w.Tried, w.IsTried = c.Meta, true
+		call, counter, err = "OnAdd", &i.count.added, h.OnAdd(ctx, obj)
+	case held != c.Meta || c.Meta.Version == "":
+		call, counter, err = "OnUpdate", &i.count.updated, h.OnUpdate(ctx, held, obj)
+	case c.Listed && !i.skipSync:
+		call, err = "OnSync", h.OnSync(ctx, obj)
+	default: // another change came and was taken back
+		counter = nil
+	}
+	if errors.Is(err, ErrNotKept) {
+		return i.forget(ctx, w, c, held, isTried)
+	}
+	if err != nil {
+		return call, err
+	}
+	if counter != nil {
+		counter.Add(1)
+	}
+	for {
+		pass := i.pending.PassOf(w)
+		if err := i.storage.Set(c.Meta, pass); err != nil {
+			return "storage", fmt.Errorf("record version %s: %w", c.Meta.Version, err)
+		}
+		if i.settled(w, true, pass) {
+			return "", nil
+		}
+	}
+}
+
+// forget records that the handler does not keep the object. If an OnAdd of it was
+// tried before, nobody knows what became of that, and it is told to remove it.
+func (i *ResourceVersionInformer[T]) forget(ctx context.Context, w *pending.Work[T], c *pending.Change[T], held store.Meta, isTried bool) (call string, err error) {
+	if isTried {
+		if err := i.remove(ctx, w, c, held); err != nil {
+			return "OnDelete", err
+		}
+	} else if err := i.storage.Delete(w.Key); err != nil {
+		return "storage", err
+	}
+	i.count.notKept.Add(1)
+	i.settled(w, false, 0)
+	return "", nil
+}
+
+// remove tells the handler that what is recorded, or was tried to be, is gone.
+func (i *ResourceVersionInformer[T]) remove(ctx context.Context, w *pending.Work[T], c *pending.Change[T], held store.Meta) error {
+	gone := Deletion[T]{Meta: held, IsInInitialList: c.Initial}
+	if c.Gone && c.Known && held.SameObject(c.Meta) {
+		gone.Object, gone.Known = c.Obj, true
+	}
+	if held.UID == "" && c.Gone {
+		gone.UID = c.Meta.UID
+	}
+	if err := i.cfg.Handler.OnDelete(ctx, gone); err != nil {
+		return err
+	}
+	if err := i.storage.Delete(w.Key); err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	i.count.deleted.Add(1)
+	w.Tried, w.IsTried = store.Meta{}, false
+	return nil
+}
+
+// settled ends the delivery of w, unless its change was recorded for the given pass
+// and another one has seen it since.
+func (i *ResourceVersionInformer[T]) settled(w *pending.Work[T], recorded bool, pass uint64) bool {
+	failed := w.Failures > 0
+	w.IsTried = false
+	key := w.Key
+	if !i.pending.Acknowledged(w, recorded, pass) {
+		return false
+	}
+	if failed {
+		i.cfg.RateLimiter.Forget(key)
+	}
+	return true
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package mirror_test
+
+import (
+	"testing"
+
+	"github.com/apiary-go/apiary/informer/internal/informertest"
+)
+
+// TestMirrorTraces is [informer.TestTraces] for the ResourceVersionInformer.
+func TestMirrorTraces(t *testing.T) {
+	informertest.PlayTraces(t, "testdata/mirror/*.txt", func(t *testing.T, script string) string { return playMirror(t, script).text })
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package push
+
+import (
+	"context"
+	"errors"
+
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/internal/check"
+	"github.com/apiary-go/apiary/store"
+)
+
+// WholeSnapshots returns a [BatchConsumer] for those who want a snapshot as one list:
+// onList is called once for each, with all of its objects in no particular order, and
+// what it lacks is gone. Its errors are those of EndSnapshot. Both functions are
+// required.
+//
+// The objects of a snapshot are all in memory at once for that.
+func WholeSnapshots[T any](onList func(ctx context.Context, s Snapshot, objects []informer.Object[T]) error, onBatch BatchEventConsumer[T]) BatchConsumer[T] {
+	return &wholeSnapshots[T]{onList: onList, onBatch: onBatch}
+}
+
+type wholeSnapshots[T any] struct {
+	onList  func(context.Context, Snapshot, []informer.Object[T]) error
+	onBatch BatchEventConsumer[T]
+	objects []informer.Object[T]
+	at      map[store.Key]int
+}
+
+// Validate reports how w was made wrongly. [NewBatcher] calls it.
+func (w *wholeSnapshots[T]) Validate() error {
+	if w.onList == nil || w.onBatch == nil {
+		return errors.New("WholeSnapshots was given a nil function: give both")
+	}
+	return nil
+}
+
+// BeginSnapshot implements [BatchConsumer].
+func (w *wholeSnapshots[T]) BeginSnapshot(context.Context, Snapshot) error {
+	w.objects, w.at = nil, map[store.Key]int{}
+	return nil
+}
+
+// SnapshotPage implements [BatchConsumer].
+func (w *wholeSnapshots[T]) SnapshotPage(_ context.Context, _ Snapshot, page []informer.Object[T]) error {
+	for _, obj := range page {
+		if i, ok := w.at[obj.Key]; ok {
+			w.objects[i] = obj
+			continue
+		}
+		w.at[obj.Key] = len(w.objects)
+		w.objects = append(w.objects, obj)
+	}
+	return nil
+}
+
+// EndSnapshot implements [BatchConsumer].
+func (w *wholeSnapshots[T]) EndSnapshot(ctx context.Context, s Snapshot) error {
+	objects := w.objects
+	w.objects, w.at = nil, nil
+	return w.onList(ctx, s, objects)
+}
+
+// AbortSnapshot implements [BatchConsumer].
+func (w *wholeSnapshots[T]) AbortSnapshot(Snapshot, error) { w.objects, w.at = nil, nil }
+
+// OnBatch implements [BatchConsumer].
+func (w *wholeSnapshots[T]) OnBatch(ctx context.Context, batch Batch[T]) error {
+	return w.onBatch(ctx, batch)
+}
+
+// ListWatchCallback is what a [ListWatchHelper] calls, one call at a time. Both are
+// required. An error has the call made again after a while, with what is the state
+// then; one that is [store.ErrResync], or that comes again and again, has OnList called anew.
+type ListWatchCallback[T any] struct {
+	// OnList is given everything that there is, as in [WholeSnapshots].
+	OnList func(ctx context.Context, objects []informer.Object[T]) error
+
+	// OnEvent is given one change after the other, each as soon as there is one.
+	OnEvent func(ctx context.Context, change BatchChange[T]) error
+}
+
+// ListWatchHelper calls one function with all objects of a collection, then another
+// one with each change, and begins anew if they fail for good:
+//
+//	helper, err := informer.NewListWatchHelper(lw, informer.ListWatchCallback[*corev1.Pod]{OnList: …, OnEvent: …})
+//	…
+//	err = helper.Run(ctx) // until ctx ends
+//
+// It is a [Batcher] with batches of one change and snapshots of one page.
+type ListWatchHelper[T any] struct{ batcher *Batcher[T] }
+
+// NewListWatchHelper returns a helper that does nothing until Run. What lw gives must
+// be Ts. It fails if something is nil.
+func NewListWatchHelper[T any](lw cache.ListerWatcher, callback ListWatchCallback[T]) (*ListWatchHelper[T], error) {
+	if callback.OnList == nil || callback.OnEvent == nil {
+		return nil, errors.New("ListWatchCallback.OnList or OnEvent is nil: give both")
+	}
+	b, err := NewBatcher(check.TypeName[T](), BatcherConfig[T]{
+		ListerWatcher: lw,
+		Consumer: WholeSnapshots(
+			func(ctx context.Context, _ Snapshot, objects []informer.Object[T]) error {
+				return callback.OnList(ctx, objects)
+			},
+			func(ctx context.Context, batch Batch[T]) error {
+				for _, change := range batch.Changes { // there is one
+					if err := callback.OnEvent(ctx, change); err != nil {
+						return err
+					}
+				}
+				return nil
+			}),
+		Merger: MergerConfig[T]{MaxItems: 1, Quiet: -1, MaxDelay: -1},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &ListWatchHelper[T]{batcher: b}, nil
+}
+
+// Run is that of [Batcher].
+func (h *ListWatchHelper[T]) Run(ctx context.Context) error { return h.batcher.Run(ctx) }
+
+// Reset has OnList called anew, because of reason; see [Batcher.Resync].
+func (h *ListWatchHelper[T]) Reset(reason error) { h.batcher.Resync(reason) }
+
+// Stats is that of [Batcher].
+func (h *ListWatchHelper[T]) Stats() BatcherStats { return h.batcher.Stats() }

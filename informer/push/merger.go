@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package push
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/apiary-go/apiary/informer/internal/pending"
+	"github.com/apiary-go/apiary/informer/mirror"
+	"github.com/apiary-go/apiary/store"
+)
+
+// ErrMergerStopped is returned by Add and Flush once Run has ended.
+var ErrMergerStopped = errors.New("the merger was stopped")
+
+// EventMerger merges changes by key and delivers them in batches. It knows which
+// states the consumer has accepted, and what came since:
+//
+//	so far               next                   delivered
+//	nothing              added, modified        BatchAdded or BatchModified, by what the consumer has
+//	nothing              deleted                BatchDeleted
+//	added                modified               BatchAdded, with the newer object
+//	added, new           deleted                nothing
+//	modified             modified               BatchModified, Old is what the consumer has
+//	added, modified      deleted                BatchDeleted, if the consumer has it or may have it
+//	deleted              added, another UID     BatchReplaced
+//	replaced             modified               BatchReplaced, with the newer object
+//	replaced             deleted                BatchDeleted, of what the consumer has
+//	anything             not newer              that is old news: counted
+//
+// It is for changes from anywhere. For those of an API server a [Batcher] is the
+// whole of it, with snapshots.
+//
+// All methods may be called from any goroutine at any time, but the consumer may
+// call none that waits for it.
+type EventMerger[T any] struct {
+	name     string
+	cfg      MergerConfig[T]
+	consumer BatchEventConsumer[T]
+	pending  *pending.Queue[T]
+	started  atomic.Bool
+	stopped  chan struct{}
+
+	adding  sync.Mutex // held by Add: pending is for one goroutine
+	last    atomic.Int64
+	base    time.Time
+	added   chan struct{} // has a token when something was added or may be delivered
+	flushes chan flush
+
+	// versions is what the consumer has accepted. Fenced: what is pending must wait
+	// for a snapshot. Both are changed by who has the turn.
+	// GivenUp changes are those that a snapshot has, or will have.
+	versions atomic.Pointer[mirror.ResourceVersions]
+	fenced   atomic.Bool
+	givenUp  atomic.Int64
+
+	// turn is held by whoever calls the consumer. The rest belongs to its holder.
+	turn     chan struct{}
+	epoch    uint64
+	failures int
+	failing  time.Time // since
+
+	// giveUp is called when delivery has failed for good, with the turn; nil: it is
+	// tried for ever.
+	giveUp func(error)
+	count  mergerCounters
+}
+
+type mergerCounters struct {
+	batches, changes, failures, vanished, stale, fenced atomic.Uint64
+}
+
+// MergerStats says how an [EventMerger] is doing. Counters count from its
+// construction.
+type MergerStats struct {
+	// Pending is how many changes wait to be accepted, PendingBytes the estimated
+	// size of their objects.
+	Pending      int
+	PendingBytes int64
+
+	// Accepted is how many objects the consumer has accepted and has.
+	Accepted int
+
+	// Batches and Changes were accepted; Failures is how often OnBatch failed.
+	Batches, Changes, Failures uint64
+
+	// Vanished changes came to nothing, such as an object that came and went. Stale
+	// ones were old news when they came, Fenced ones were dropped because a snapshot
+	// had them.
+	Vanished, Stale, Fenced uint64
+}
+
+type flush struct {
+	upTo uint64
+	done chan error
+}
+
+// NewEventMerger returns a merger that delivers nothing until Run. The name tells it
+// from others in errors. It fails if the consumer is missing or a setting makes no
+// sense.
+func NewEventMerger[T any](name string, cfg MergerConfig[T], consumer BatchEventConsumer[T]) (*EventMerger[T], error) {
+	if consumer == nil {
+		return nil, fmt.Errorf("merger %s: the consumer is nil: give the function that batches go to", name)
+	}
+	if err := cfg.complete(); err != nil {
+		return nil, fmt.Errorf("merger %s: %w", name, err)
+	}
+	m := &EventMerger[T]{
+		name: name, cfg: cfg, consumer: consumer,
+		pending: pending.New[T](cfg.MaxPending, cfg.MaxPendingBytes, ""),
+		stopped: make(chan struct{}),
+		base:    time.Now(),
+		added:   make(chan struct{}, 1),
+		flushes: make(chan flush),
+		turn:    make(chan struct{}, 1),
+	}
+	m.versions.Store(mirror.NewResourceVersionStorage())
+	m.pending.Batches = true
+	return m, nil
+}
+
+// Add takes a change: watch.Added, watch.Modified or watch.Deleted. If that is
+// Deleted the object is its last state. It blocks while there is no room, for the end
+// of ctx at most, and fails with [ErrMergerStopped] once Run has ended. It may be
+// called before Run.
+//
+// What is not newer than what is pending, or was accepted, is counted and dropped.
+func (m *EventMerger[T]) Add(ctx context.Context, kind watch.EventType, meta store.Meta, obj T) error {
+	if meta.Key.Name == "" {
+		return fmt.Errorf("merger %s: a change of an object without a name (%v): fill in Meta.Key, as store.MetaOf does", m.name, meta)
+	}
+	c := &pending.Change[T]{Meta: meta, Obj: obj, Size: int64(m.cfg.SizeOf(obj))}
+	switch kind {
+	case watch.Added:
+	case watch.Modified:
+		c.Unknown = true
+	case watch.Deleted:
+		c.Gone, c.Known, c.Unknown = true, true, true
+	default:
+		return fmt.Errorf("merger %s: a change of type %q: want Added, Modified or Deleted", m.name, kind)
+	}
+	if m.hasStopped() { // which may take the lock for a while
+		return m.errStopped()
+	}
+	m.adding.Lock()
+	defer m.adding.Unlock()
+	if m.isStale(c) {
+		return nil
+	}
+	for !m.hasStopped() && !m.pending.Admits(meta.Key, c.Size) {
+		select {
+		case <-m.pending.Room:
+		case <-m.stopped:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if m.hasStopped() {
+		return m.errStopped()
+	}
+	if _, _, ok := m.pending.Latest(meta.Key); ok {
+		c.Unknown = false // it is known what came first
+	}
+	m.put(c)
+	return nil
+}
+
+func (m *EventMerger[T]) hasStopped() bool {
+	select {
+	case <-m.stopped:
+		return true
+	default:
+		return false
+	}
+}
+
+func (m *EventMerger[T]) errStopped() error {
+	return fmt.Errorf("merger %s: %w", m.name, ErrMergerStopped)
+}
+
+// put adds a change that is news.
+func (m *EventMerger[T]) put(c *pending.Change[T]) {
+	m.pending.Put(c)
+	m.last.Store(int64(time.Since(m.base)))
+	pending.Notify(m.added)
+}
+
+// isStale reports whether c is old news, and counts it.
+func (m *EventMerger[T]) isStale(c *pending.Change[T]) bool {
+	held, _, ok := m.pending.Latest(c.Meta.Key)
+	if !ok {
+		held, ok, _ = m.versions.Load().Get(c.Meta.Key) // in memory: no error
+	}
+	old := store.Stale
+	if c.Gone {
+		old = store.Superseded
+	}
+	if !ok || !old(c.Meta, held) {
+		return false
+	}
+	m.count.stale.Add(1)
+	return true
+}
+
+// Flush delivers what is pending now, without waiting for Quiet or MaxDelay, and
+// returns when it was accepted, or became part of a snapshot. It fails with the error
+// of the consumer, with that of ctx, or with [ErrMergerStopped].
+func (m *EventMerger[T]) Flush(ctx context.Context) error {
+	_, _, _, last := m.pending.Waiting()
+	f := flush{upTo: last, done: make(chan error, 1)}
+	select {
+	case m.flushes <- f:
+	case <-m.stopped:
+		return m.errStopped()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case err := <-f.done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Stats returns the figures of the moment.
+func (m *EventMerger[T]) Stats() MergerStats {
+	objects, bytes, _, _ := m.pending.Waiting()
+	return MergerStats{
+		Pending: objects, PendingBytes: bytes, Accepted: m.versions.Load().Len(),
+		Batches: m.count.batches.Load(), Changes: m.count.changes.Load(), Failures: m.count.failures.Load(),
+		Vanished: m.count.vanished.Load(), Stale: m.count.stale.Load(), Fenced: m.count.fenced.Load(),
+	}
+}
+
+// Run delivers until ctx ends, then what is still pending, once, for StopTimeout at
+// most, and returns the cause of the end. If something was not accepted the error
+// wraps an [*UndeliveredError] as well, which the ErrorHandler is told, too. It must
+// be called once. When it returns no call of the consumer will follow.
+func (m *EventMerger[T]) Run(ctx context.Context) error {
+	if !m.started.CompareAndSwap(false, true) {
+		return fmt.Errorf("merger %s: Run was called before: make a new one to run again", m.name)
+	}
+	waiting := m.deliver(ctx)
+	close(m.stopped)
+	m.adding.Lock() // what Add has under way is delivered too
+	defer m.adding.Unlock()
+	err := m.deliverLast(ctx)
+	for _, f := range waiting {
+		f.done <- m.errStopped()
+	}
+	m.pending.Close()
+	return err
+}
