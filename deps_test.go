@@ -57,10 +57,14 @@ var rooms = map[string][]string{
 	"store/internal/storetest": {"store"},
 	"store/cacheview":          {"store"},
 
-	"informer":                       {"store", "store/cacheview", "informer/internal/wire", "informer/internal/pending"},
-	"informer/internal/wire":         nil,
+	"informer":                       {"store"},
 	"informer/internal/informertest": {"store", "informer"},
 	"informer/internal/pending":      {"store"},
+	"informer/source/internal/wire":  nil,
+	"informer/source":                {"store", "informer", "informer/source/internal/wire"},
+	"informer/mirror":                {"store", "informer", "informer/source", "informer/internal/pending"},
+	"informer/push":                  {"store", "informer", "informer/source", "informer/mirror", "informer/internal/pending"},
+	"informer/clientgo":              {"store", "store/cacheview", "informer", "informer/source"},
 
 	"resource":              {"store/...", "informer/..."},
 	"resource/resourcetest": {"store/...", "informer/...", "resource"},
@@ -72,12 +76,17 @@ var rooms = map[string][]string{
 // testsImport lists what the tests of a room import besides. They are in a package of
 // their own there (informer_test), so that no import goes in a circle.
 var testsImport = map[string][]string{
-	"store":           {"store/internal/storetest"},
-	"store/fifo":      {"store/internal/storetest"},
-	"store/poller":    {"store/internal/storetest"},
-	"store/cacheview": nil,
-	"informer":        {"store/cacheview", "store/fifo", "store/poller", "informer/internal/informertest"},
-	"resource":        {"resource/resourcetest"},
+	"store":                          {"store/internal/storetest"},
+	"store/fifo":                     {"store/internal/storetest"},
+	"store/poller":                   {"store/internal/storetest"},
+	"store/cacheview":                nil,
+	"informer":                       {"informer/source", "informer/internal/informertest"},
+	"informer/internal/informertest": {"store/...", "informer/..."},
+	"informer/source":                {"informer/internal/informertest", "informer/push"},
+	"informer/mirror":                {"informer/internal/informertest"},
+	"informer/push":                  {"informer/internal/informertest"},
+	"informer/clientgo":              {"informer/internal/informertest"},
+	"resource":                       {"resource/resourcetest"},
 }
 
 // TestRooms fails on an import that does not stand above: imports point down only.

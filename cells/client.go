@@ -20,7 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 // Client provides the Kubernetes clients, all on one HTTP transport and one rate
@@ -75,7 +75,7 @@ type ClientState struct {
 
 	dynamic  dynamic.Interface
 	metadata metadata.Interface
-	stream   informer.StreamFunc
+	stream   source.StreamFunc
 	kinds    *kinds
 }
 
@@ -146,7 +146,7 @@ func buildClient(config *rest.Config, origin string) (clientOut, error) {
 	dyn, err2 := dynamic.NewForConfigAndClient(config, httpClient)
 	mdata, err3 := metadata.NewForConfigAndClient(config, httpClient)
 	disco, err4 := discovery.NewDiscoveryClientForConfigAndClient(config, httpClient)
-	stream, err5 := informer.NewStreamFunc(config, httpClient)
+	stream, err5 := source.NewStreamFunc(config, httpClient)
 	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return clientOut{}, err
 	}

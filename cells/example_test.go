@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/apiary-go/apiary/cells"
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/status"
 )
@@ -121,7 +121,7 @@ func ExampleWith() {
 	_ = hive.New(
 		cells.Client,
 		cells.Resource[*corev1.Pod](cells.With(resource.WithSourceOptions(
-			informer.WithFields("metadata.labels", "spec.nodeName", "status.podIP", "status.phase")))),
+			source.WithFields("metadata.labels", "spec.nodeName", "status.podIP", "status.phase")))),
 		cell.Invoke(func(resource.Resource[*corev1.Pod]) {}),
 	)
 }

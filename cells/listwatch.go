@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 // listWatch is a cache.ListerWatcher that finds out at its first use which resource
@@ -35,7 +35,7 @@ type listWatch struct {
 	found *reader
 }
 
-var _ informer.Streamer = (*listWatch)(nil)
+var _ source.Streamer = (*listWatch)(nil)
 
 // reader reads a resource that was found.
 type reader struct {

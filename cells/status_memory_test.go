@@ -10,7 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -38,7 +38,7 @@ func heapOfStatuses(t *testing.T, streams bool) int {
 		}
 		ids = append(ids, idOf("Pod", namespace, name))
 	}
-	var stream informer.StreamFunc
+	var stream source.StreamFunc
 	if streams {
 		stream = clients.State.stream
 	}

@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -90,7 +91,7 @@ func TestStatusReadsStreams(t *testing.T) {
 
 // backwards has the members of lists be in the order of the alphabet, so that their kind
 // comes behind the items, which do not say theirs. Lists of one kind have another name.
-func backwards(stream informer.StreamFunc, names map[string]string) informer.StreamFunc {
+func backwards(stream source.StreamFunc, names map[string]string) source.StreamFunc {
 	return func(ctx context.Context, resource schema.GroupVersionResource, namespace string, metadataOnly bool, opts metav1.ListOptions) (io.ReadCloser, error) {
 		if opts.SendInitialEvents != nil {
 			return nil, apierrors.NewBadRequest("sendInitialEvents: not known")
@@ -160,7 +161,7 @@ func TestUnstructuredKindBehindItems(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			source := informer.FromListerWatcher[*unstructured.Unstructured](&listWatch{plan: p, client: clients.State}, nil)
+			source := source.FromListerWatcher[*unstructured.Unstructured](&listWatch{plan: p, client: clients.State}, nil)
 			n := 0
 			if _, err := source.List(t.Context(), metav1.ListOptions{}, func(item informer.Item[*unstructured.Unstructured]) error {
 				u, err := item.Decode()

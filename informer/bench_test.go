@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -109,7 +110,7 @@ func (s *countingStore) Update(obj any) error {
 func runOurs(b *testing.B, src *benchSource, n int) time.Duration {
 	sink := &countingSink{left: n, done: make(chan struct{})}
 	r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-		Source: informer.FromListerWatcher[*corev1.Pod](src.lw(), nil), Sink: sink,
+		Source: source.FromListerWatcher[*corev1.Pod](src.lw(), nil), Sink: sink,
 	})
 	if err != nil {
 		b.Fatal(err)

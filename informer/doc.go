@@ -171,7 +171,7 @@
 // # Shared objects
 //
 // What a sink keeps for many to read must not be modified, and objects have in common
-// what is equal in them (see [WithoutSharing]). In a process with
+// what is equal in them (see [source.WithoutSharing]). In a process with
 // KUBE_CACHE_MUTATION_DETECTOR=true in its environment, as in client-go, a modification
 // ends it with the difference, whatever keeps the object: a [store.Store], the sink of
 // a [fifo.FIFO], a [clientgo.StoreSink] and what stands on it, or what implements

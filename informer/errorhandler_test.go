@@ -18,6 +18,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -79,7 +80,7 @@ func TestErrorHandlerInARun(t *testing.T) {
 		}}
 		var told []string
 		r, err := informer.NewReflector(informer.Config[informertest.Object]{
-			Name: "pods", Source: informer.FromListerWatcher[informertest.Object](server, nil), Sink: informertest.NewChanSink[informertest.Object](),
+			Name: "pods", Source: source.FromListerWatcher[informertest.Object](server, nil), Sink: informertest.NewChanSink[informertest.Object](),
 			Observer: informer.ErrorObserver(func(info informer.ReflectorInfo, err error) {
 				told = append(told, string(informer.CauseOf(err)))
 				if info.State == informer.StateBackingOff || !strings.Contains(err.Error(), "pods: ") {

@@ -13,6 +13,7 @@ import (
 	cachetesting "k8s.io/client-go/tools/cache/testing"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -44,7 +45,7 @@ func ExampleReflector() {
 		return
 	}
 	reflector, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-		Source: informer.FromListerWatcher[*corev1.Pod](api, nil),
+		Source: source.FromListerWatcher[*corev1.Pod](api, nil),
 		Sink:   pods,
 		Lists:  informer.ListPaged, // the fake cannot stream
 	})

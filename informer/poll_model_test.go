@@ -20,6 +20,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -109,7 +110,7 @@ func playMoods(seed uint64, steps []int) (failed error) {
 		return err
 	}
 	r, err := informer.NewReflector(informer.Config[informertest.Object]{
-		Source: informer.FromListerWatcher[informertest.Object](c, nil), Sink: s, PageSize: 3, Backoff: informer.Backoff{Jitter: -1},
+		Source: source.FromListerWatcher[informertest.Object](c, nil), Sink: s, PageSize: 3, Backoff: informer.Backoff{Jitter: -1},
 	})
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -36,7 +37,7 @@ func follow(t *testing.T, server *informertest.ScriptedServer, change ...func(*i
 		t.Fatal(err)
 	}
 	cfg := informer.Config[informertest.Object]{
-		Name: "pods", Source: informer.FromListerWatcher[informertest.Object](server, nil), Sink: s,
+		Name: "pods", Source: source.FromListerWatcher[informertest.Object](server, nil), Sink: s,
 		Backoff: informer.Backoff{Jitter: -1},
 	}
 	for _, f := range change {
@@ -114,7 +115,7 @@ func TestPollEndsWithRun(t *testing.T) {
 		defer cancel()
 		server := script("list rv=100 a@1\nwatch error 405\n")
 		r, err := informer.NewReflector(informer.Config[informertest.Object]{
-			Source: informer.FromListerWatcher[informertest.Object](server, nil), Sink: informertest.NewChanSink[informertest.Object]()})
+			Source: source.FromListerWatcher[informertest.Object](server, nil), Sink: informertest.NewChanSink[informertest.Object]()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -265,7 +265,7 @@ func (c *Config[T]) complete() error {
 // once: a second call returns an error at once. When it returns, no request is
 // under way, no goroutine is left and no call of the sink or the observer will
 // follow; for the one exception, a source that ignores its context, see
-// [FromListerWatcher]. Nothing but the end of ctx makes it return: failures are
+// [source.FromListerWatcher]. Nothing but the end of ctx makes it return: failures are
 // observed, and retried.
 //
 // A panic of the sink or of the observer is not recovered.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -29,7 +30,7 @@ import (
 func TestConfigIsChecked(t *testing.T) {
 	good := func() informer.Config[informertest.Object] {
 		return informer.Config[informertest.Object]{
-			Source: informer.FromListerWatcher[informertest.Object](&informertest.ScriptedServer{}, nil),
+			Source: source.FromListerWatcher[informertest.Object](&informertest.ScriptedServer{}, nil),
 			Sink:   informertest.NewChanSink[informertest.Object](),
 		}
 	}
@@ -39,10 +40,10 @@ func TestConfigIsChecked(t *testing.T) {
 	for want, spoil := range map[string]func(*informer.Config[informertest.Object]){
 		"Config.Source is nil": func(c *informer.Config[informertest.Object]) { c.Source = nil },
 		"no ListerWatcher": func(c *informer.Config[informertest.Object]) {
-			c.Source = informer.FromListerWatcher[informertest.Object](nil, nil)
+			c.Source = source.FromListerWatcher[informertest.Object](nil, nil)
 		},
 		"was given no ListerWatcher": func(c *informer.Config[informertest.Object]) {
-			c.Source = informer.FromListerWatcher[informertest.Object]((*cache.ListWatch)(nil), nil)
+			c.Source = source.FromListerWatcher[informertest.Object]((*cache.ListWatch)(nil), nil)
 		},
 		"Config.Sink is nil": func(c *informer.Config[informertest.Object]) {
 			c.Sink = (*informertest.ChanSink[informertest.Object])(nil)
@@ -72,7 +73,7 @@ func TestConfigIsChecked(t *testing.T) {
 // TestRunIsOnce: a second Run is an error and does nothing.
 func TestRunIsOnce(t *testing.T) {
 	r, err := informer.NewReflector(informer.Config[informertest.Object]{
-		Source: informer.FromListerWatcher[informertest.Object](&informertest.ScriptedServer{Log: t.Logf}, nil), Sink: informertest.NewChanSink[informertest.Object](),
+		Source: source.FromListerWatcher[informertest.Object](&informertest.ScriptedServer{Log: t.Logf}, nil), Sink: informertest.NewChanSink[informertest.Object](),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +118,7 @@ func TestStubbornLister(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			lw := &stubbornLister{release: make(chan struct{}), watch: watch.NewFake(), lists: lists}
 			r, err := informer.NewReflector(informer.Config[informertest.Object]{
-				Source: informer.FromListerWatcher[informertest.Object](lw, nil), Sink: informertest.NewChanSink[informertest.Object](),
+				Source: source.FromListerWatcher[informertest.Object](lw, nil), Sink: informertest.NewChanSink[informertest.Object](),
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -148,7 +149,7 @@ func (d deafWatch) ResultChan() <-chan watch.Event { return d.events }
 // hold up Stop for long, and Next returns although nothing comes.
 func TestDeafWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		source := informer.FromListerWatcher[informertest.Object](&cache.ListWatch{
+		source := source.FromListerWatcher[informertest.Object](&cache.ListWatch{
 			WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) {
 				return deafWatch{make(chan watch.Event)}, nil
 			},
@@ -183,7 +184,7 @@ func TestInfo(t *testing.T) {
 			{Verb: "watch", Lines: []string{"after 1m", "bookmark 9"}},
 		}}
 		r, err := informer.NewReflector(informer.Config[informertest.Object]{
-			Name: "pods", Source: informer.FromListerWatcher[informertest.Object](server, nil), Sink: informertest.NewChanSink[informertest.Object](),
+			Name: "pods", Source: source.FromListerWatcher[informertest.Object](server, nil), Sink: informertest.NewChanSink[informertest.Object](),
 			Backoff: informer.Backoff{Jitter: -1},
 		})
 		if err != nil {
@@ -223,7 +224,7 @@ func TestResyncInABurst(t *testing.T) {
 		c := &informertest.ModelClient{M: m, Streams: true}
 		var reasons []store.Reason
 		r, err := informer.NewReflector(informer.Config[informertest.Object]{
-			Source: informer.FromListerWatcher[informertest.Object](c, nil), Sink: informertest.NewChanSink[informertest.Object](),
+			Source: source.FromListerWatcher[informertest.Object](c, nil), Sink: informertest.NewChanSink[informertest.Object](),
 			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				if o, ok := o.(informer.ListStarted); ok {
 					reasons = append(reasons, o.Pass.Reason)

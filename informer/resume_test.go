@@ -15,6 +15,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -72,7 +73,7 @@ func TestResumeAhead(t *testing.T) {
 			}
 			client := &informertest.ModelClient{M: m, Rng: rand.New(rand.NewPCG(seed, 2)), Chaos: true, Streams: rng.IntN(2) == 0}
 			r, err := informer.NewReflector(informer.Config[informertest.Object]{
-				Source: informer.FromListerWatcher[informertest.Object](client, nil), Sink: sink,
+				Source: source.FromListerWatcher[informertest.Object](client, nil), Sink: sink,
 				PageSize: 1 + rng.Int64N(5), ResumeFrom: strconv.FormatInt(saved, 10),
 			})
 			if err != nil {

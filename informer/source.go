@@ -13,7 +13,7 @@ import (
 )
 
 // Source reads one collection of an API server, one object at a time. A
-// [Reflector] drives it; [FromListerWatcher] makes one of anything that client-go
+// [Reflector] drives it; [source.FromListerWatcher] makes one of anything that client-go
 // can list and watch.
 //
 // The options of a request are those of the Kubernetes API and are set by the

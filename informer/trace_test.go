@@ -16,6 +16,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -91,7 +92,7 @@ func play(t *testing.T, script string) string {
 				t.Fatalf("cannot read %q", line)
 			}
 		}
-		cfg.Source = informer.FromListerWatcher[informertest.Object](server, nil)
+		cfg.Source = source.FromListerWatcher[informertest.Object](server, nil)
 		r, err := informer.NewReflector(cfg)
 		if err != nil {
 			t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/store"
 	"github.com/apiary-go/apiary/store/cacheview"
 )
@@ -43,7 +44,7 @@ func New[T runtime.Object](lc cell.Lifecycle, lw cache.ListerWatcher, opts ...Op
 	}
 	convert, err := converter[T](o.convert)
 	o.err = errors.Join(o.err, err)
-	return build(lc, informer.FromListerWatcher(lw, convert, o.source...), o)
+	return build(lc, source.FromListerWatcher(lw, convert, o.source...), o)
 }
 
 // NewFromSource is [New] for any [informer.Source]. Transforms do not apply: the

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 // Option configures a [Resource] when it is made. Nil options are skipped.
@@ -25,7 +26,7 @@ type options struct {
 	convert   any // func(runtime.Object) (T, error)
 	observer  informer.Observer
 	settings  Settings
-	source    []informer.SourceOption
+	source    []source.SourceOption
 	forgotten func(ForgottenDone)
 	log       *slog.Logger
 	err       error
@@ -171,11 +172,11 @@ func WithErrorHandler(handler ErrorHandler) EventsOpt {
 	}
 }
 
-// WithSourceOptions says how objects are read: see [informer.WithFields], which leaves
-// fields out of them, [informer.WithoutSharing] and [informer.WithObjectLimit]. With a
-// transform, [informer.WithObjectType] has what informer.NewListWatchFromClient returns
-// read as a stream, and [informer.WithSharing] has what it returns share parts. They do
+// WithSourceOptions says how objects are read: see [source.WithFields], which leaves
+// fields out of them, [source.WithoutSharing] and [source.WithObjectLimit]. With a
+// transform, [source.WithObjectType] has what informer.NewListWatchFromClient returns
+// read as a stream, and [source.WithSharing] has what it returns share parts. They do
 // not apply to [NewFromSource].
-func WithSourceOptions(opts ...informer.SourceOption) Option {
+func WithSourceOptions(opts ...source.SourceOption) Option {
 	return func(o *options) { o.source = append(o.source, opts...) }
 }

@@ -56,7 +56,7 @@ const keepUnread = 10 * time.Minute
 
 // opened is a source that is kept while it is read, and for a while after that.
 type opened struct {
-	source  source
+	source  collection
 	release func()
 
 	// Guarded by the mutex of the reader.
@@ -322,7 +322,7 @@ func (r *CachedReader) lease(s scope) (*opened, error) {
 		if err != nil {
 			return nil, err
 		}
-		o = &opened{source: got.(source), release: release}
+		o = &opened{source: got.(collection), release: release}
 		o.rest = time.AfterFunc(keepUnread, func() { r.expire(s, o) })
 		r.opened[s] = o
 	}

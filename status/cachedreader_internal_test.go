@@ -38,7 +38,7 @@ func TestCachedReaderGivesUp(t *testing.T) {
 		s := scope{kind: schema.GroupKind{Kind: "Pod"}}
 		c := &contact{}
 		r := (&Engine{ctx: ctx}).ClusterReader(ctx)
-		r.opened[s] = &opened{source: source{Resource: fickle{contact: c}, contact: c}, release: func() {}, rest: time.NewTimer(0)}
+		r.opened[s] = &opened{source: collection{Resource: fickle{contact: c}, contact: c}, release: func() {}, rest: time.NewTimer(0)}
 		go func() {
 			synctest.Wait() // until it is being waited for
 			c.observe(informer.ReflectorInfo{}, informer.ListFailed{

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/metadata"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -32,9 +33,9 @@ type Config struct {
 	// Stream requests what is listed and watched in place of Dynamic and Metadata,
 	// which takes a fraction of the time and memory: objects are read one by one as
 	// they come, and what Rules.Trim takes is not decoded. Dynamic reads by get all
-	// the same, and Metadata is not needed. [informer.NewStreamFunc] makes one.
+	// the same, and Metadata is not needed. [source.NewStreamFunc] makes one.
 	// Default: Dynamic and Metadata list and watch.
-	Stream informer.StreamFunc
+	Stream source.StreamFunc
 
 	// Mapping says what a kind is served as. Required; see [ByMapper].
 	Mapping MappingFunc

@@ -14,7 +14,7 @@ import (
 
 // lease is the use that one watch makes of a source.
 type lease struct {
-	source  source
+	source  collection
 	release func()
 	cancel  context.CancelFunc // of the subscription
 
@@ -35,7 +35,7 @@ func (w *Watch) lease(t *tracked, s scope) error {
 	if err != nil {
 		return err
 	}
-	l := &lease{source: r.(source), release: release, users: map[*tracked]int{t: 1}}
+	l := &lease{source: r.(collection), release: release, users: map[*tracked]int{t: 1}}
 	var ctx context.Context
 	ctx, l.cancel = context.WithCancel(w.ctx)
 	w.leases[s] = l

@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"pgregory.net/rapid"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -35,13 +35,13 @@ func (e rulesEvent) Stream(context.Context, metav1.ListOptions) (io.ReadCloser, 
 func (e rulesEvent) ObjectType() runtime.Object { return &unstructured.Unstructured{} }
 
 // rulesRead returns obj as it is read with the options.
-func rulesRead(t rapid.TB, obj *unstructured.Unstructured, opts ...informer.SourceOption) (read *unstructured.Unstructured, err error) {
+func rulesRead(t rapid.TB, obj *unstructured.Unstructured, opts ...source.SourceOption) (read *unstructured.Unstructured, err error) {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{"type": "ADDED", "object": obj.Object})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream, err := informer.FromListerWatcher[*unstructured.Unstructured](rulesEvent{body: body}, nil, opts...).Watch(context.Background(), metav1.ListOptions{})
+	stream, err := source.FromListerWatcher[*unstructured.Unstructured](rulesEvent{body: body}, nil, opts...).Watch(context.Background(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,9 +70,9 @@ func rulesNamed(obj *unstructured.Unstructured) *unstructured.Unstructured {
 // be read at all.
 func rulesMasked(t rapid.TB, rules *status.Rules, obj *unstructured.Unstructured) (whole, masked *unstructured.Unstructured) {
 	t.Helper()
-	var opts []informer.SourceOption
+	var opts []source.SourceOption
 	if names, is := status.TrimMask(rules, obj.GroupVersionKind().GroupKind()); is {
-		opts = append(opts, informer.WithFields(names...))
+		opts = append(opts, source.WithFields(names...))
 	}
 	named := rulesNamed(obj)
 	whole, err := rulesRead(t, named)

@@ -63,7 +63,7 @@ func (w *Watch) read(t *tracked, r *reach) (resource.Store[*unstructured.Unstruc
 }
 
 // reading is where r is read, if read found that it can be.
-func (w *Watch) reading(r *reach) source { return w.leases[r.rungs[r.tried-1]].source }
+func (w *Watch) reading(r *reach) collection { return w.leases[r.rungs[r.tried-1]].source }
 
 // advance tries the next scope of r.
 func (w *Watch) advance(t *tracked, r *reach) error {

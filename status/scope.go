@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 // scope is what one informer reads: the objects of a kind in all namespaces, in one,
@@ -52,7 +53,7 @@ type scopeReader struct {
 	stale   bool // the mapping has turned out wrong
 }
 
-var _ informer.Streamer = (*scopeReader)(nil)
+var _ source.Streamer = (*scopeReader)(nil)
 
 // errNamespaceMissing is for an ID that cannot name an object.
 type errNamespaceMissing struct{ id ID }

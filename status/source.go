@@ -17,15 +17,16 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/resource"
 )
 
 // ownerIndex finds objects by the UID of their controller.
 const ownerIndex = "owner"
 
-// source is what a scope holds, and how reading it goes. All watches of the engine
+// collection is what a scope holds, and how reading it goes. All watches of the engine
 // that use the scope share it.
-type source struct {
+type collection struct {
 	resource.Resource[*unstructured.Unstructured]
 	contact *contact
 	reader  *scopeReader
@@ -39,7 +40,7 @@ func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstru
 		settings.Lists = informer.ListPaged
 	}
 	reader := &scopeReader{Engine: e, scope: s}
-	return source{contact: contact, reader: reader, Resource: resource.New[*unstructured.Unstructured](lc, reader,
+	return collection{contact: contact, reader: reader, Resource: resource.New[*unstructured.Unstructured](lc, reader,
 		resource.WithSourceOptions(s.sharing()),
 		resource.WithSourceOptions(reader.mask()...),
 		resource.WithName(s.String()),
@@ -53,15 +54,15 @@ func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstru
 
 // sharing is for many objects, as trim modifies nothing: for one the tables of what is
 // shared would take more than it does.
-func (s scope) sharing() informer.SourceOption {
+func (s scope) sharing() source.SourceOption {
 	if s.name != "" {
-		return informer.WithoutSharing()
+		return source.WithoutSharing()
 	}
-	return informer.WithSharing()
+	return source.WithSharing()
 }
 
 // mask has what trim takes be left out on the way, where it is read as a stream.
-func (r *scopeReader) mask() []informer.SourceOption {
+func (r *scopeReader) mask() []source.SourceOption {
 	names, masked := r.cfg.Rules.trimMask(r.scope.kind)
 	switch {
 	case !r.streams() || !masked:
@@ -69,7 +70,7 @@ func (r *scopeReader) mask() []informer.SourceOption {
 	case r.metadataOnly():
 		names = trimBelow("metadata", trimMetadata)
 	}
-	return []informer.SourceOption{informer.WithFields(names...)}
+	return []source.SourceOption{source.WithFields(names...)}
 }
 
 // trim makes what is kept of what the server sent.

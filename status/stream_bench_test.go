@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -89,7 +89,7 @@ func BenchmarkStream(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	stream, err := informer.NewStreamFunc(config, nil)
+	stream, err := source.NewStreamFunc(config, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func BenchmarkStream(b *testing.B) {
 		time  time.Duration
 		bytes uint64
 	}
-	read := func(stream informer.StreamFunc) (c cost) {
+	read := func(stream source.StreamFunc) (c cost) {
 		engine, err := status.New(status.Config{Dynamic: client, Stream: stream, Mapping: status.ByMapper(mapper)})
 		if err != nil {
 			b.Fatal(err)
@@ -137,7 +137,7 @@ func BenchmarkStream(b *testing.B) {
 	var with, without cost
 	for b.Loop() {
 		for _, one := range []struct {
-			stream informer.StreamFunc
+			stream source.StreamFunc
 			sum    *cost
 		}{{stream, &with}, {nil, &without}} {
 			c := read(one.stream)

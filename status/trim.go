@@ -81,7 +81,7 @@ func (r *Rules) trimKeep(kind schema.GroupKind) (keep []string, whole bool) {
 	return keep, slices.Contains(keep, trimAll)
 }
 
-// trimMask returns the fields, for [informer.WithFields], without which objects of a kind
+// trimMask returns the fields, for [source.WithFields], without which objects of a kind
 // are the same once Trim has been at them, or at least to Compute if they are malformed;
 // there is no mask if that is all of them.
 func (r *Rules) trimMask(kind schema.GroupKind) (names []string, masked bool) {

@@ -34,7 +34,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 func main() {
@@ -129,7 +129,7 @@ func run(ctx context.Context, o options, collections []collection, out, notes io
 
 // follow mirrors to a file that is open.
 func follow(ctx context.Context, config *rest.Config, db *database, collections []collection, lines *printer, log *slog.Logger) error {
-	factory, err := informer.NewDynamicListerWatcherFactory(config) // one client for all
+	factory, err := source.NewDynamicListerWatcherFactory(config) // one client for all
 	if err != nil {
 		return err
 	}

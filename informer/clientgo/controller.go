@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
@@ -27,14 +28,14 @@ type ControllerConfig[T any] struct {
 	// Queue is filled, and popped from, by the controller, and closed in the end.
 	// Any queue of client-go will do. Nobody else may pop from it. See
 	// [StoreSink] for what it is told. If it is a cache.TransformingStore with a
-	// transformer, ListerWatcher is read [informer.WithoutSharing], and Source has to be.
+	// transformer, ListerWatcher is read [source.WithoutSharing], and Source has to be.
 	Queue cache.Queue
 
 	// ListerWatcher is read, if Source is nil. Objects that it gives must be Ts.
 	ListerWatcher cache.ListerWatcher
 
-	// SourceOptions say how ListerWatcher is read, such as [informer.WithFields].
-	SourceOptions []informer.SourceOption
+	// SourceOptions say how ListerWatcher is read, such as [source.WithFields].
+	SourceOptions []source.SourceOption
 
 	// Source is read, if ListerWatcher is nil.
 	Source informer.Source[T]
@@ -208,7 +209,7 @@ func (s *fillingSink[T]) Commit(ctx context.Context, version string) error {
 // Run fills and processes until ctx ends, and returns the cause of that, or an
 // error if the queue was closed by somebody else. It must be called once: a second
 // call returns an error at once. When it returns the queue is closed, no goroutine
-// is left, and nothing is called any more; see [informer.FromListerWatcher] for a
+// is left, and nothing is called any more; see [source.FromListerWatcher] for a
 // ListerWatcher that ignores its context.
 //
 // Items are processed from the first complete list on. What is still in the queue

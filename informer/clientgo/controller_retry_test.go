@@ -15,6 +15,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/clientgo"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 // TestRetryOnError: an item for which Process fails is processed again until that
@@ -79,7 +80,7 @@ func TestRetryEndsWithRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			failed := make(chan struct{}, 9)
 			applied := make(chan struct{}, 9)
-			source := informer.FromListerWatcher[informertest.Object](informertest.Scripted(t, informertest.Listed("rv=5 a@1 b@2"), informertest.Watched("+c@6", "+d@7")), nil)
+			source := source.FromListerWatcher[informertest.Object](informertest.Scripted(t, informertest.Listed("rv=5 a@1 b@2"), informertest.Watched("+c@6", "+d@7")), nil)
 			c := start(t, clientgo.ControllerConfig[informertest.Object]{
 				Queue: notingQueue{Queue: queue(nil), updates: applied}, Source: source,
 				RetryOnError: true, Backoff: informer.Backoff{Initial: time.Hour, Max: time.Hour},

@@ -20,6 +20,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/clientgo"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 func deltaFIFO(known cache.KeyListerGetter) cache.Queue {
@@ -140,7 +141,7 @@ func TestControllerConfigIsChecked(t *testing.T) {
 		"Backoff.Initial is -1ns": func(c *clientgo.ControllerConfig[informertest.Object]) { c.Backoff.Initial = -1 },
 		"Config.Lists is 7":       func(c *clientgo.ControllerConfig[informertest.Object]) { c.Lists = 7 },
 		"was given no Lister": func(c *clientgo.ControllerConfig[informertest.Object]) {
-			c.ListerWatcher, c.Source = nil, informer.FromListerWatcher[informertest.Object](nil, nil)
+			c.ListerWatcher, c.Source = nil, source.FromListerWatcher[informertest.Object](nil, nil)
 		},
 	} {
 		cfg := good()

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/internal/check"
 )
 
@@ -23,7 +23,7 @@ import (
 //     before. It must be keyed as by cache.MetaNamespaceKeyFunc. Only the
 //     controller may write to it.
 //   - Transform turns an object as it was decoded into the T that is stored and
-//     told; see [informer.FromListerWatcher], which gets it. It comes before anything is
+//     told; see [source.FromListerWatcher], which gets it. It comes before anything is
 //     queued, and nobody sees what an object was before it. If it is nil the
 //     objects must be Ts. A T needs metadata.
 //   - H is told after st was changed: OnAdd of what st did not have, OnUpdate of
@@ -57,7 +57,7 @@ func NewInformer[T any](lw cache.ListerWatcher, st cache.Store, resyncPeriod tim
 		Queue: cache.NewDeltaFIFOWithOptions(cache.DeltaFIFOOptions{
 			KeyFunction: cache.MetaNamespaceKeyFunc, KnownObjects: st, EmitDeltaTypeReplaced: true,
 		}),
-		Source:           informer.FromListerWatcher(lw, transform),
+		Source:           source.FromListerWatcher(lw, transform),
 		Process:          keep.process,
 		FullResyncPeriod: resyncPeriod,
 	})

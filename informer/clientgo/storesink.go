@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
@@ -67,7 +68,7 @@ type ExtraStore interface {
 // A cache.TransformingStore, as a DeltaFIFO or a RealFIFO with a Transformer is, may
 // modify objects in place: they are not taken for shared. Nobody can see of others, as of
 // a store with cache.WithTransformer, that they transform. The source of any of them has
-// to be [informer.WithoutSharing], unless they do it to copies; and what a store of which nobody
+// to be [source.WithoutSharing], unless they do it to copies; and what a store of which nobody
 // can see it does in place is a modification to the mutation detector.
 //
 // The sink blocks for as long as s does, but not within a pass, before its end. A
@@ -94,9 +95,9 @@ func StoreSink[T any](s ExtraStore) store.Sink[T] {
 // client-go, with the objects of lw, which must be Ts. The name tells it from others
 // in logs and errors. What happens is logged to slog.Default() as by [informer.LogObserver].
 //
-// It is NewReflector of a [informer.Config] with [informer.FromListerWatcher] and [StoreSink]: use that
+// It is NewReflector of a [informer.Config] with [source.FromListerWatcher] and [StoreSink]: use that
 // for other settings. Resync of s is not called; [NewNamedController] does that. Lw is
-// read [informer.WithoutSharing] if s is a cache.TransformingStore that has a transformer; for a
+// read [source.WithoutSharing] if s is a cache.TransformingStore that has a transformer; for a
 // store with one that is none, as of cache.WithTransformer, use NewReflector and say so.
 //
 // It fails if lw or s is nil.
@@ -107,11 +108,11 @@ func NewNamedReflector[T any](name string, lw cache.ListerWatcher, s ExtraStore)
 }
 
 // sourceFor reads lw for s, which has objects for itself if it may modify them.
-func sourceFor[T any](s ExtraStore, lw cache.ListerWatcher, opts ...informer.SourceOption) informer.Source[T] {
+func sourceFor[T any](s ExtraStore, lw cache.ListerWatcher, opts ...source.SourceOption) informer.Source[T] {
 	if transforms(s) {
-		opts = append(slices.Clip(opts), informer.WithoutSharing())
+		opts = append(slices.Clip(opts), source.WithoutSharing())
 	}
-	return informer.FromListerWatcher[T](lw, nil, opts...)
+	return source.FromListerWatcher[T](lw, nil, opts...)
 }
 
 // transforms reports whether s says that it modifies objects before it shows them.

@@ -19,6 +19,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/clientgo"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 // TestStoreHistories plays random histories of a server over a bad network into
@@ -123,7 +124,7 @@ func fillByReflector(t *testing.T, rng *rand.Rand, m *informertest.Model, c *inf
 	versioned := versionedStore{st, t, m}
 	before := keptBy(st)
 	r, err := informer.NewReflector(informer.Config[informertest.Object]{
-		Source: informer.FromListerWatcher[informertest.Object](c, nil), Sink: clientgo.StoreSink[informertest.Object](versioned), PageSize: 1 + rng.Int64N(5),
+		Source: source.FromListerWatcher[informertest.Object](c, nil), Sink: clientgo.StoreSink[informertest.Object](versioned), PageSize: 1 + rng.Int64N(5),
 		Observer: informer.ObserverFunc(func(info informer.ReflectorInfo, o informer.Occurrence) {
 			switch o.(type) {
 			case informer.ListStarted:

@@ -18,6 +18,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/clientgo"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 // TestNamedReflector fills an indexer from a server: what the indexer had stays
@@ -103,7 +104,7 @@ func TestRefusedByStore(t *testing.T) {
 		c := &calls{fail: "update a@6"}
 		var failed error
 		r, err := informer.NewReflector(informer.Config[informertest.Object]{
-			Source: informer.FromListerWatcher[informertest.Object](server, nil), Sink: clientgo.StoreSink[informertest.Object](c),
+			Source: source.FromListerWatcher[informertest.Object](server, nil), Sink: clientgo.StoreSink[informertest.Object](c),
 			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				if o, ok := o.(informer.WatchEnded); ok && failed == nil {
 					failed, c.fail = o.Err, ""

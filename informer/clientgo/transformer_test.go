@@ -30,11 +30,6 @@ var transforming = map[string]func(cache.TransformFunc) cache.Queue{
 	},
 }
 
-// pagedBodies are read by lists.
-type pagedBodies struct{ informertest.Bodies }
-
-func (pagedBodies) IsWatchListSemanticsUnSupported() bool { return true }
-
 // What a queue does to an object in place it does to no other, though equal parts of
 // them were read from a stream.
 func TestQueueTransforms(t *testing.T) {
@@ -78,7 +73,7 @@ func TestQueueTransforms(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				defer cancel()
 				list := informertest.Encode(t, runtime.ContentTypeProtobuf, informertest.WirePods(pods))
-				err := fill(ctx, pagedBodies{informertest.Bodies{Left: &[][]byte{list}}}, func(item any, _ bool) error {
+				err := fill(ctx, informertest.Bodies{Left: &[][]byte{list}}, func(item any, _ bool) error {
 					p := item.(cache.Deltas).Newest().Object.(*corev1.Pod)
 					tiers[p.Name] = p.Labels["tier"]
 					return nil

@@ -16,6 +16,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/pending"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
@@ -24,8 +25,8 @@ import (
 // ListerWatcher and Source, are required; the zero value of everything else is a
 // useful default.
 type InformerConfig[T any] struct {
-	// ListerWatcher is what is mirrored: see [informer.FromListerWatcher], and
-	// [informer.NewDynamicListerWatcherFactory] for many kinds on one client.
+	// ListerWatcher is what is mirrored: see [source.FromListerWatcher], and
+	// [source.NewDynamicListerWatcherFactory] for many kinds on one client.
 	ListerWatcher cache.ListerWatcher
 
 	// Transform makes the T of an object as ListerWatcher gives it, and may drop
@@ -36,13 +37,13 @@ type InformerConfig[T any] struct {
 	// be a T.
 	Transform func(runtime.Object) (T, error)
 
-	// SourceOptions say how ListerWatcher is read, such as [informer.WithFields], which
+	// SourceOptions say how ListerWatcher is read, such as [source.WithFields], which
 	// leaves out fields before they are decoded. Objects are the handler's, so
-	// they are read [informer.WithoutSharing] in any case, and WithSharing is an error.
-	SourceOptions []informer.SourceOption
+	// they are read [source.WithoutSharing] in any case, and WithSharing is an error.
+	SourceOptions []source.SourceOption
 
 	// Source is an alternative to ListerWatcher, and makes its own T. If the handler
-	// modifies objects it has to be one [informer.WithoutSharing].
+	// modifies objects it has to be one [source.WithoutSharing].
 	Source informer.Source[T]
 
 	// Handler is told what changes.
@@ -206,7 +207,7 @@ func (c *InformerConfig[T]) complete() error {
 		}
 	}
 	if check.IsNil(c.Source) {
-		c.Source = informer.FromListerWatcher(c.ListerWatcher, c.Transform, append(slices.Clip(c.SourceOptions), informer.WithoutSharing())...)
+		c.Source = source.FromListerWatcher(c.ListerWatcher, c.Transform, append(slices.Clip(c.SourceOptions), source.WithoutSharing())...)
 	}
 	if check.IsNil(c.Storage) {
 		c.Storage = NewResourceVersionStorage()

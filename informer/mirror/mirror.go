@@ -95,7 +95,7 @@ func NewResourceVersionInformer[T any](name string, cfg InformerConfig[T]) (*Res
 // under way, no goroutine is left, and no call of the handler, the storage or an
 // observer will follow; it waits for handler calls that are under way, whose
 // context has then ended. (For the one exception, a ListerWatcher that ignores its
-// context, see [informer.FromListerWatcher].)
+// context, see [source.FromListerWatcher].)
 //
 // What was pending is not delivered: it was not acknowledged, so it comes again to
 // whoever resumes. ResumeVersion and All may be used afterwards.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/pending"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/internal/check"
 )
 
@@ -26,10 +27,10 @@ type BatcherConfig[T any] struct {
 	// ListerWatcher is what is told, Transform makes the T of an object, and
 	// SourceOptions say how they are read, as in [mirror.InformerConfig]. Source is an
 	// alternative to all of them; if the consumer modifies objects it has to be one
-	// [informer.WithoutSharing].
+	// [source.WithoutSharing].
 	ListerWatcher cache.ListerWatcher
 	Transform     func(runtime.Object) (T, error)
-	SourceOptions []informer.SourceOption
+	SourceOptions []source.SourceOption
 	Source        informer.Source[T]
 
 	// Consumer is told.
@@ -85,7 +86,7 @@ func (c *BatcherConfig[T]) complete() error {
 		}
 	}
 	if check.IsNil(c.Source) {
-		c.Source = informer.FromListerWatcher(c.ListerWatcher, c.Transform, append(slices.Clip(c.SourceOptions), informer.WithoutSharing())...)
+		c.Source = source.FromListerWatcher(c.ListerWatcher, c.Transform, append(slices.Clip(c.SourceOptions), source.WithoutSharing())...)
 	}
 	if c.ListBudget == nil {
 		c.ListBudget = informer.ProcessListBudget()

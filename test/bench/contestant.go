@@ -21,7 +21,7 @@ import (
 // contestant is one way to follow a source.
 type contestant struct {
 	name  string
-	start func(src *source, observers []observer) follower
+	start func(src *podSource, observers []observer) follower
 }
 
 // observer is one subscriber. Its methods are called after the event was
@@ -87,7 +87,7 @@ type oursFollower struct {
 	readers  sync.WaitGroup
 }
 
-func startOurs(src *source, observers []observer) follower {
+func startOurs(src *podSource, observers []observer) follower {
 	f := &oursFollower{lc: &cell.DefaultLifecycle{}}
 	f.resource = resource.New[*corev1.Pod](f.lc, src, resource.WithLogger(quiet))
 	for _, o := range observers {
@@ -130,7 +130,7 @@ type ciliumFollower struct {
 	readers  sync.WaitGroup
 }
 
-func startCilium(src *source, observers []observer) follower {
+func startCilium(src *podSource, observers []observer) follower {
 	f := &ciliumFollower{lc: &cell.DefaultLifecycle{}}
 	f.resource = ciliumresource.New[*corev1.Pod](f.lc, src, nil)
 	for _, o := range observers {
@@ -172,7 +172,7 @@ type clientGoFollower struct {
 	running  sync.WaitGroup
 }
 
-func startClientGo(src *source, observers []observer) follower {
+func startClientGo(src *podSource, observers []observer) follower {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &clientGoFollower{cancel: cancel}
 	f.informer = cache.NewSharedIndexInformer(src, &corev1.Pod{}, 0, cache.Indexers{})

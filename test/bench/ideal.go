@@ -16,7 +16,7 @@ import (
 // and a loop that calls every observer in turn. It has no errors, no retries, no
 // queues, and one slow observer holds up all.
 type idealFollower struct {
-	src  *source
+	src  *podSource
 	done chan struct{}
 	sync chan struct{}
 
@@ -24,7 +24,7 @@ type idealFollower struct {
 	pods map[types.NamespacedName]*corev1.Pod
 }
 
-func startIdeal(src *source, observers []observer) follower {
+func startIdeal(src *podSource, observers []observer) follower {
 	f := &idealFollower{
 		src: src, done: make(chan struct{}), sync: make(chan struct{}),
 		pods: map[types.NamespacedName]*corev1.Pod{},

@@ -22,7 +22,7 @@ func heap() int64 {
 
 // retained is the memory that a contestant takes, the pods included, when it is
 // in sync with a source of n pods, and the first so many of them have changed.
-func retained(c contestant, src *source, n, subs, changed int) int64 {
+func retained(c contestant, src *podSource, n, subs, changed int) int64 {
 	crew := newCrew(subs, n)
 	before := heap()
 	crew.expect(1, n)
@@ -46,7 +46,7 @@ func retained(c contestant, src *source, n, subs, changed int) int64 {
 
 // retainedPods is the memory that the pods take by themselves, each in a place of
 // its own.
-func retainedPods(src *source, n int) int64 {
+func retainedPods(src *podSource, n int) int64 {
 	copies := make([]*corev1.Pod, n)
 	before := heap()
 	for i := range copies {

@@ -14,13 +14,13 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// source is the server of all contestants, a cache.ListerWatcher without one. It
+// podSource is the server of all contestants, a cache.ListerWatcher without one. It
 // serves one list and one watch, then it is used up.
 //
 // A list is made when it is asked for and not kept: its pods are the reader's
 // own. Their parts are shared with the source, unless it is encoded: then each
 // pod is decoded from protobuf, and all of it is the reader's.
-type source struct {
+type podSource struct {
 	pods    []*corev1.Pod
 	encoded [][]byte
 
@@ -33,11 +33,11 @@ type source struct {
 // a figure is not one of how fast goroutines take turns.
 const buffered = 1024
 
-func newSource(pods []*corev1.Pod) *source {
-	return &source{pods: pods, version: len(pods) + 1, events: make(chan watch.Event, buffered)}
+func newSource(pods []*corev1.Pod) *podSource {
+	return &podSource{pods: pods, version: len(pods) + 1, events: make(chan watch.Event, buffered)}
 }
 
-func newEncodedSource(pods []*corev1.Pod) *source {
+func newEncodedSource(pods []*corev1.Pod) *podSource {
 	s := newSource(nil)
 	s.version = len(pods) + 1
 	for _, pod := range pods {
@@ -51,11 +51,11 @@ func newEncodedSource(pods []*corev1.Pod) *source {
 }
 
 // IsWatchListSemanticsUnSupported has client-go, and all who heed it, list.
-func (s *source) IsWatchListSemanticsUnSupported() bool { return true }
+func (s *podSource) IsWatchListSemanticsUnSupported() bool { return true }
 
 // List implements cache.Lister. As an API server does, it ignores the limit if
 // the version is "0".
-func (s *source) List(opts metav1.ListOptions) (runtime.Object, error) {
+func (s *podSource) List(opts metav1.ListOptions) (runtime.Object, error) {
 	n := max(len(s.pods), len(s.encoded))
 	from, to := 0, n
 	if opts.Continue != "" {
@@ -82,7 +82,7 @@ func (s *source) List(opts metav1.ListOptions) (runtime.Object, error) {
 }
 
 // Watch implements cache.Watcher.
-func (s *source) Watch(opts metav1.ListOptions) (watch.Interface, error) {
+func (s *podSource) Watch(opts metav1.ListOptions) (watch.Interface, error) {
 	if opts.SendInitialEvents != nil && *opts.SendInitialEvents {
 		return nil, fmt.Errorf("a watch with initial events was asked for: the contestants do not read the same")
 	}
@@ -90,13 +90,13 @@ func (s *source) Watch(opts metav1.ListOptions) (watch.Interface, error) {
 }
 
 // ResultChan implements watch.Interface.
-func (s *source) ResultChan() <-chan watch.Event { return s.events }
+func (s *podSource) ResultChan() <-chan watch.Event { return s.events }
 
 // Stop implements watch.Interface. Nothing may be written after it.
-func (s *source) Stop() { s.stop.Do(func() { close(s.events) }) }
+func (s *podSource) Stop() { s.stop.Do(func() { close(s.events) }) }
 
 // prepare returns pod i as it will be after the next write.
-func (s *source) prepare(round uint32, i int) *corev1.Pod {
+func (s *podSource) prepare(round uint32, i int) *corev1.Pod {
 	pod := *s.pods[i]
 	s.version++
 	pod.ResourceVersion = strconv.Itoa(s.version)
@@ -105,6 +105,6 @@ func (s *source) prepare(round uint32, i int) *corev1.Pod {
 }
 
 // write sends what prepare returned. It blocks while the reader is behind.
-func (s *source) write(kind watch.EventType, pod *corev1.Pod) {
+func (s *podSource) write(kind watch.EventType, pod *corev1.Pod) {
 	s.events <- watch.Event{Type: kind, Object: pod}
 }

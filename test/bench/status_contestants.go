@@ -22,7 +22,7 @@ import (
 	"k8s.io/client-go/restmapper"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -74,7 +74,7 @@ func followByEngine(ctx context.Context, config *rest.Config, owners int, told c
 	if err != nil {
 		return err
 	}
-	stream, err := informer.NewStreamFunc(config, nil) // as in a hive
+	stream, err := source.NewStreamFunc(config, nil) // as in a hive
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ import (
 	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -136,7 +136,7 @@ func newOurReader(t wireTask, subscribers []func()) (wireReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	lw := informer.NewListWatchFromClient(client, t.resource().Resource, metav1.NamespaceAll)
+	lw := source.NewListWatchFromClient(client, t.resource().Resource, metav1.NamespaceAll)
 	if t.Form == wireWidgets {
 		r := &keepingReader[*unstructured.Unstructured]{}
 		r.open(lw, subscribers)
@@ -148,7 +148,7 @@ func newOurReader(t wireTask, subscribers []func()) (wireReader, error) {
 }
 
 // fourFields are those that smallPod has.
-var fourFields = informer.WithFields("metadata.labels", "spec.nodeName", "status.podIP", "status.phase")
+var fourFields = source.WithFields("metadata.labels", "spec.nodeName", "status.podIP", "status.phase")
 
 // newFieldsReader reads four fields, as pods.
 func newFieldsReader(t wireTask, subscribers []func()) (wireReader, error) {
@@ -157,7 +157,7 @@ func newFieldsReader(t wireTask, subscribers []func()) (wireReader, error) {
 		return nil, err
 	}
 	r := &keepingReader[*corev1.Pod]{}
-	r.open(informer.NewListWatchFromClient(client, t.resource().Resource, metav1.NamespaceAll), subscribers,
+	r.open(source.NewListWatchFromClient(client, t.resource().Resource, metav1.NamespaceAll), subscribers,
 		resource.WithSourceOptions(fourFields))
 	return r, nil
 }

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -48,9 +48,9 @@ func newSmallReader(t wireTask, subscribers []func()) (wireReader, error) {
 		return nil, err
 	}
 	r := &smallReader{}
-	r.open(informer.NewListWatchFromClient(client, t.resource().Resource, metav1.NamespaceAll), subscribers,
+	r.open(source.NewListWatchFromClient(client, t.resource().Resource, metav1.NamespaceAll), subscribers,
 		resource.WithTransform(smallPodOf),
-		resource.WithSourceOptions(fourFields, informer.WithObjectType(&corev1.Pod{}), informer.WithSharing()))
+		resource.WithSourceOptions(fourFields, source.WithObjectType(&corev1.Pod{}), source.WithSharing()))
 	return r, nil
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/apiary-go/apiary/cells"
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/store"
 	"github.com/apiary-go/apiary/store/fifo"
@@ -67,7 +68,7 @@ func TestReflectorFillsFIFO(t *testing.T) {
 	queue, err := fifo.New(store.MetaNamespaceKeyFunc[*corev1.ConfigMap])
 	must(t, err)
 	reflector, err := informer.NewReflector(informer.Config[*corev1.ConfigMap]{
-		Source: informer.FromListerWatcher[*corev1.ConfigMap](w.lw(nil), nil), Sink: queue.Sink(),
+		Source: source.FromListerWatcher[*corev1.ConfigMap](w.lw(nil), nil), Sink: queue.Sink(),
 	})
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())

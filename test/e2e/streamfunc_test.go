@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 // What an API server answers to a request that it refuses is to a StreamFunc what it is
@@ -60,7 +61,7 @@ func TestStreamFuncErrors(t *testing.T) {
 		"not supported": {cluster.Config(), core("bindings"), ns, metav1.ListOptions{}, informer.CauseNotSupported},
 		"expired":       {cluster.Config(), core("configmaps"), ns, metav1.ListOptions{Limit: 1, Continue: page.Continue}, informer.CauseExpired},
 	} {
-		stream, err := informer.NewStreamFunc(test.config, nil)
+		stream, err := source.NewStreamFunc(test.config, nil)
 		must(t, err)
 		objects, err := dynamic.NewForConfig(test.config)
 		must(t, err)

@@ -65,6 +65,9 @@ type Bodies struct {
 	Left *[][]byte
 }
 
+// IsWatchListSemanticsUnSupported has lists read, not streamed.
+func (Bodies) IsWatchListSemanticsUnSupported() bool { return true }
+
 func (Bodies) ObjectType() runtime.Object { return &corev1.Pod{} }
 
 func (b Bodies) Stream(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer
+package source
 
 import (
 	"errors"
@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
@@ -28,10 +29,10 @@ type objectItem[T any] struct {
 func (i *objectItem[T]) set(obj runtime.Object) error {
 	m, err := metaOf(obj)
 	if err != nil {
-		return &DecodingError{Err: err}
+		return &informer.DecodingError{Err: err}
 	}
 	if m.Key.Name == "" {
-		return &DecodingError{Err: fmt.Errorf("an object (%T) without a name", obj)}
+		return &informer.DecodingError{Err: fmt.Errorf("an object (%T) without a name", obj)}
 	}
 	i.obj, i.meta = obj, m
 	return nil
@@ -64,15 +65,15 @@ func contentVersion(obj runtime.Object) (version string) {
 	return version
 }
 
-// Meta implements [Item].
+// Meta implements [informer.Item].
 func (i *objectItem[T]) Meta() store.Meta { return i.meta }
 
-// Decode implements [Item].
+// Decode implements [informer.Item].
 func (i *objectItem[T]) Decode() (t T, err error) {
 	obj := i.obj
 	i.obj = nil
 	if obj == nil {
-		return t, &DecodingError{Meta: i.meta, Err: errors.New("decoded twice")}
+		return t, &informer.DecodingError{Meta: i.meta, Err: errors.New("decoded twice")}
 	}
 	return i.source.converted(i.meta, obj, i.copies)
 }
@@ -114,11 +115,11 @@ func metaOf(obj runtime.Object) (m store.Meta, err error) {
 func statusError(obj runtime.Object) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &DecodingError{Err: fmt.Errorf("an error event with a %T that cannot be read: %v", obj, p)}
+			err = &informer.DecodingError{Err: fmt.Errorf("an error event with a %T that cannot be read: %v", obj, p)}
 		}
 	}()
 	if check.IsNil(obj) {
-		return &DecodingError{Err: errors.New("an error event without a status")}
+		return &informer.DecodingError{Err: errors.New("an error event without a status")}
 	}
 	return apierrors.FromObject(obj)
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer
+package source
 
 import (
 	"cmp"
@@ -29,7 +29,7 @@ type StreamFunc func(ctx context.Context, resource schema.GroupVersionResource, 
 
 // NewStreamFunc returns a StreamFunc for the API server of config, which is copied, by an
 // HTTP client, or one of its own if that is nil. Metadata comes in protobuf if the server
-// has it. Requests are not repeated by the client: the [Reflector] does that, and says so.
+// has it. Requests are not repeated by the client: the [informer.Reflector] does that, and says so.
 // The rate limit of config applies to lists and not to watches, as in client-go, and so
 // is rest.DefaultKubernetesUserAgent in place of an empty UserAgent, but for a client that
 // is given, which has its own.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package source_test
 
 import (
 	"context"
@@ -27,6 +27,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 var (
@@ -58,9 +59,9 @@ func dynamicConfig(t *testing.T, handler http.HandlerFunc) *rest.Config {
 	return &rest.Config{Host: srv.URL, Transport: transport, QPS: -1}
 }
 
-func newFactory(t *testing.T, config *rest.Config) informer.DynamicListerWatcherFactory {
+func newFactory(t *testing.T, config *rest.Config) source.DynamicListerWatcherFactory {
 	t.Helper()
-	factory, err := informer.NewDynamicListerWatcherFactory(config)
+	factory, err := source.NewDynamicListerWatcherFactory(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,7 @@ func withContext(lw cache.ListerWatcher) cache.ListerWatcherWithContext {
 }
 
 func streamed(t *testing.T, lw any, opts metav1.ListOptions) error {
-	body, err := lw.(informer.Streamer).Stream(t.Context(), opts)
+	body, err := lw.(source.Streamer).Stream(t.Context(), opts)
 	if err == nil {
 		_ = body.Close()
 	}
@@ -269,7 +270,7 @@ func TestDynamicIsChecked(t *testing.T) {
 		"check the address and the credentials in the": {Host: "http://server:port"},
 		"no-such-file": {Host: "https://server", TLSClientConfig: rest.TLSClientConfig{CAFile: "no-such-file"}},
 	} {
-		if f, err := informer.NewDynamicListerWatcherFactory(config); f != nil || err == nil || !strings.Contains(err.Error(), want) {
+		if f, err := source.NewDynamicListerWatcherFactory(config); f != nil || err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q, got %v, %v", want, f, err)
 		}
 	}
@@ -287,7 +288,7 @@ func TestDynamicIsChecked(t *testing.T) {
 			t.Errorf("%q streamed: %v", gvr, err)
 		}
 		_, err := informer.NewReflector(informer.Config[*unstructured.Unstructured]{
-			Source: informer.FromListerWatcher[*unstructured.Unstructured](newFactory(t, config).ForResource("", gvr), nil),
+			Source: source.FromListerWatcher[*unstructured.Unstructured](newFactory(t, config).ForResource("", gvr), nil),
 			Sink:   informertest.NewChanSink[*unstructured.Unstructured](),
 		})
 		if err == nil || !strings.Contains(err.Error(), "Config.Source: "+want) {
@@ -328,7 +329,7 @@ func TestDynamicReflector(t *testing.T) {
 		func(o *metav1.ListOptions) { o.LabelSelector, o.Limit = "app=x", 0 })
 	sink := informertest.NewChanSink[*unstructured.Unstructured]()
 	r, err := informer.NewReflector(informer.Config[*unstructured.Unstructured]{
-		Source: informer.FromListerWatcher[*unstructured.Unstructured](lw, nil), Sink: sink, PageSize: 1, Lists: informer.ListPaged,
+		Source: source.FromListerWatcher[*unstructured.Unstructured](lw, nil), Sink: sink, PageSize: 1, Lists: informer.ListPaged,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package informertest_test
 
 import (
 	"context"
@@ -21,6 +21,7 @@ import (
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/informer/mirror"
 	"github.com/apiary-go/apiary/informer/push"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/store"
 	"github.com/apiary-go/apiary/store/cacheview"
 	"github.com/apiary-go/apiary/store/fifo"
@@ -136,7 +137,7 @@ func running(t *testing.T, r interface{ Run(context.Context) error }, err error,
 }
 
 func reflected(t *testing.T, ctx context.Context, lw cache.ListerWatcher, sink store.Sink[informertest.Object]) {
-	r, err := informer.NewReflector(informer.Config[informertest.Object]{Source: informer.FromListerWatcher[informertest.Object](lw, nil), Sink: sink})
+	r, err := informer.NewReflector(informer.Config[informertest.Object]{Source: source.FromListerWatcher[informertest.Object](lw, nil), Sink: sink})
 	running(t, r, err, ctx)
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer
+package source
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/watchlist"
 
+	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
@@ -26,7 +27,7 @@ import (
 // it is abandoned, and a stopped watch may take to close its channel.
 const patience = 500 * time.Millisecond
 
-// FromListerWatcher makes a [Source] of anything that client-go can list and
+// FromListerWatcher makes a [informer.Source] of anything that client-go can list and
 // watch: what typed, dynamic, metadata and fake clients give. For dynamic ones there
 // is [NewDynamicListerWatcherFactory].
 //
@@ -57,7 +58,7 @@ const patience = 500 * time.Millisecond
 //     list; where that fails they have no version.
 //   - Lists and events in the form of a Table are errors, and so is whatever
 //     has no metadata or no name: they are never taken for an empty collection.
-func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Object) (T, error), opts ...SourceOption) Source[T] {
+func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Object) (T, error), opts ...SourceOption) informer.Source[T] {
 	s := &listerWatcher[T]{convert: convert, typed: convert == nil}
 	if s.typed {
 		s.convert = assert[T]
@@ -81,7 +82,7 @@ func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Objec
 }
 
 // streamed returns a source that reads the bodies of lw, nil if that is not to be.
-func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) Source[T] {
+func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) informer.Source[T] {
 	own := ownType[T](s.typed)
 	var stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
 	sent := own
@@ -158,7 +159,7 @@ type listerWatcher[T any] struct {
 
 var errNoListerWatcher = errors.New("FromListerWatcher was given no ListerWatcher")
 
-// Validate reports how s was made wrongly. [NewReflector] calls it.
+// Validate reports how s was made wrongly. [informer.NewReflector] calls it.
 func (s *listerWatcher[T]) Validate() error {
 	if s.lw == nil {
 		return errNoListerWatcher
@@ -172,35 +173,35 @@ func (s *listerWatcher[T]) Validate() error {
 	return nil
 }
 
-// WatchList implements [Source].
+// WatchList implements [informer.Source].
 func (s *listerWatcher[T]) WatchList() bool { return s.streams }
 
-// List implements [Source].
-func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yield func(Item[T]) error) (Page, error) {
+// List implements [informer.Source].
+func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yield func(informer.Item[T]) error) (informer.Page, error) {
 	if s.lw == nil {
-		return Page{}, errNoListerWatcher
+		return informer.Page{}, errNoListerWatcher
 	}
 	list, err := await(ctx, func() (runtime.Object, error) { return s.lw.ListWithContext(ctx, opts) }, nil)
 	if err != nil {
-		return Page{}, err
+		return informer.Page{}, err
 	}
 	if check.IsNil(list) {
-		return Page{}, &DecodingError{Err: errors.New("the list is nil")}
+		return informer.Page{}, &informer.DecodingError{Err: errors.New("the list is nil")}
 	}
 	if isTable(list) {
-		return Page{}, &DecodingError{Err: errTable}
+		return informer.Page{}, &informer.DecodingError{Err: errTable}
 	}
 	elem := elementOf(list)
 	if s.typed && !fits[T](elem) {
 		// An empty one above all: it would delete everything.
-		return Page{}, &DecodingError{Err: fmt.Errorf("the list is a %T, which does not hold a %v: use a client for that type, "+
+		return informer.Page{}, &informer.DecodingError{Err: fmt.Errorf("the list is a %T, which does not hold a %v: use a client for that type, "+
 			"or give FromListerWatcher a function that converts", list, reflect.TypeFor[T]())}
 	}
 	lm, err := meta.ListAccessor(list)
 	if err != nil {
-		return Page{}, &DecodingError{Err: fmt.Errorf("a %T is not a list: %w", list, err)}
+		return informer.Page{}, &informer.DecodingError{Err: fmt.Errorf("a %T is not a list: %w", list, err)}
 	}
-	page := Page{Version: lm.GetResourceVersion(), Continue: lm.GetContinue(), Remaining: -1}
+	page := informer.Page{Version: lm.GetResourceVersion(), Continue: lm.GetContinue(), Remaining: -1}
 	if n := lm.GetRemainingItemCount(); n != nil {
 		page.Remaining = *n
 	}
@@ -217,10 +218,10 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 	case yielded != nil:
 		return page, yielded
 	case err != nil:
-		if decoding := (*DecodingError)(nil); errors.As(err, &decoding) {
+		if decoding := (*informer.DecodingError)(nil); errors.As(err, &decoding) {
 			return page, err
 		}
-		return page, &DecodingError{Err: err}
+		return page, &informer.DecodingError{Err: err}
 	}
 	return page, nil
 }
@@ -230,7 +231,7 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 func (s *listerWatcher[T]) converted(m store.Meta, obj runtime.Object, copies bool) (t T, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &DecodingError{Meta: m, Err: fmt.Errorf("converting panicked: %v", p)}
+			err = &informer.DecodingError{Meta: m, Err: fmt.Errorf("converting panicked: %v", p)}
 		}
 	}()
 	if copies {
@@ -241,7 +242,7 @@ func (s *listerWatcher[T]) converted(m store.Meta, obj runtime.Object, copies bo
 		}
 	}
 	if t, err = s.convert(obj); err != nil {
-		return t, &DecodingError{Meta: m, Err: err}
+		return t, &informer.DecodingError{Meta: m, Err: err}
 	}
 	return t, nil
 }
@@ -295,8 +296,8 @@ func fits[T any](elem reflect.Type) bool {
 	return elem.AssignableTo(reflect.TypeFor[T]())
 }
 
-// Watch implements [Source].
-func (s *listerWatcher[T]) Watch(ctx context.Context, opts metav1.ListOptions) (Stream[T], error) {
+// Watch implements [informer.Source].
+func (s *listerWatcher[T]) Watch(ctx context.Context, opts metav1.ListOptions) (informer.Stream[T], error) {
 	if s.lw == nil {
 		return nil, errNoListerWatcher
 	}
@@ -308,7 +309,7 @@ func (s *listerWatcher[T]) Watch(ctx context.Context, opts metav1.ListOptions) (
 	}
 	if check.IsNil(w) {
 		cancel(nil)
-		return nil, &DecodingError{Err: errors.New("the watch is nil")}
+		return nil, &informer.DecodingError{Err: errors.New("the watch is nil")}
 	}
 	return &listerWatcherStream[T]{
 		ctx: ctx, cancel: cancel, watch: w, events: w.ResultChan(),

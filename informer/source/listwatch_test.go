@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package source_test
 
 import (
 	"context"
@@ -21,6 +21,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -39,8 +40,8 @@ func TestNewListWatchFromClient(t *testing.T) {
 	}))
 	t.Cleanup(srv.Close)
 	careless := func(o *metav1.ListOptions) { o.Limit, o.ResourceVersion = 0, "0" }
-	lw := informer.NewListWatchFromClient(restClient(t, srv.URL, nil), "pods", "shop",
-		informer.WithFieldSelector(fields.OneTermEqualSelector("spec.nodeName", "n1")), informer.WithLabelSelector("app=web"), nil, careless)
+	lw := source.NewListWatchFromClient(restClient(t, srv.URL, nil), "pods", "shop",
+		source.WithFieldSelector(fields.OneTermEqualSelector("spec.nodeName", "n1")), source.WithLabelSelector("app=web"), nil, careless)
 	list, err := lw.List(metav1.ListOptions{Limit: 7, ResourceVersion: "3"})
 	if pods, ok := list.(*corev1.PodList); err != nil || !ok || len(pods.Items) != 1 {
 		t.Errorf("%v, %v", list, err)
@@ -48,7 +49,7 @@ func TestNewListWatchFromClient(t *testing.T) {
 	if got, want := <-requests, "/api/v1/namespaces/shop/pods?fieldSelector=spec.nodeName%3Dn1&labelSelector=app%3Dweb&limit=7&resourceVersion=3"; got != want {
 		t.Errorf("requested\n%s\nwant\n%s", got, want)
 	}
-	all := informer.NewListWatchFromClient(restClient(t, srv.URL, nil), "nodes", "")
+	all := source.NewListWatchFromClient(restClient(t, srv.URL, nil), "nodes", "")
 	if _, err := all.List(metav1.ListOptions{Limit: 1}); err != nil {
 		t.Error(err)
 	}
@@ -68,7 +69,7 @@ func TestNewListWatchFromClient(t *testing.T) {
 		t.Errorf("the list ended with %v", err)
 	}
 	_, err = informer.NewReflector(informer.Config[informertest.Object]{
-		Source: informer.FromListerWatcher[informertest.Object](&informer.ListWatch{}, nil), Sink: struct {
+		Source: source.FromListerWatcher[informertest.Object](&source.ListWatch{}, nil), Sink: struct {
 			store.Sink[informertest.Object]
 		}{},
 	})
@@ -95,8 +96,8 @@ func TestListWatchThrottles(t *testing.T) {
 		if limited {
 			c = throttled{c}
 		}
-		lw := informer.NewListWatchFromClient(c, "pods", "")
-		source := informer.FromListerWatcher[*corev1.Pod](lw, nil)
+		lw := source.NewListWatchFromClient(c, "pods", "")
+		source := source.FromListerWatcher[*corev1.Pod](lw, nil)
 		if _, _, err := listedBy(t, source); (err != nil) != limited {
 			t.Errorf("limited %v: list: %v", limited, err)
 		}

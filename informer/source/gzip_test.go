@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package source_test
 
 import (
 	"bytes"
@@ -12,8 +12,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 // compressed answers as API servers do to who accepts it.
@@ -43,7 +43,7 @@ func TestGzip(t *testing.T) {
 		_ = zip.Close()
 		read := func(body []byte) ([]*corev1.Pod, error) {
 			lw := listWatchOf(t, format, compressed{format, body})
-			got, _, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](lw, nil))
+			got, _, err := listedBy(t, source.FromListerWatcher[*corev1.Pod](lw, nil))
 			return got, err
 		}
 		got, err := read(body.Bytes())

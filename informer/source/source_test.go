@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package source_test
 
 import (
 	"context"
@@ -25,6 +25,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -47,7 +48,7 @@ func watchOf(events ...watch.Event) cache.ListerWatcher {
 
 func readList[T any](lw cache.ListerWatcher, convert func(runtime.Object) (T, error)) ([]T, informer.Page, error) {
 	var all []T
-	page, err := informer.FromListerWatcher(lw, convert).List(context.Background(), metav1.ListOptions{}, func(i informer.Item[T]) error {
+	page, err := source.FromListerWatcher(lw, convert).List(context.Background(), metav1.ListOptions{}, func(i informer.Item[T]) error {
 		t, err := i.Decode()
 		if err == nil {
 			all = append(all, t)
@@ -123,7 +124,7 @@ func TestBadObjects(t *testing.T) {
 		"nil status":       {Type: watch.Error, Object: (*metav1.Status)(nil)},
 		"error of a pod":   {Type: watch.Error, Object: named("a")},
 	} {
-		stream, err := informer.FromListerWatcher[*corev1.Pod](watchOf(e), nil).Watch(t.Context(), metav1.ListOptions{})
+		stream, err := source.FromListerWatcher[*corev1.Pod](watchOf(e), nil).Watch(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +161,7 @@ func TestConvert(t *testing.T) {
 // TestStatusEvents: an error in the stream is recognised as what it is.
 func TestStatusEvents(t *testing.T) {
 	status := apierrors.NewResourceExpired("too old").Status()
-	stream, err := informer.FromListerWatcher[*corev1.Pod](watchOf(watch.Event{Type: watch.Error, Object: &status}), nil).
+	stream, err := source.FromListerWatcher[*corev1.Pod](watchOf(watch.Event{Type: watch.Error, Object: &status}), nil).
 		Watch(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -248,7 +249,7 @@ func decodeStatus(text string) error {
 func listedVersions(t *testing.T, lw cache.ListerWatcher) map[string]string {
 	t.Helper()
 	versions := map[string]string{}
-	_, err := informer.FromListerWatcher(lw, func(runtime.Object) (int, error) {
+	_, err := source.FromListerWatcher(lw, func(runtime.Object) (int, error) {
 		return 0, errors.New("decoded")
 	}).List(context.Background(), metav1.ListOptions{}, func(i informer.Item[int]) error {
 		versions[i.Meta().Key.Name] = i.Meta().Version

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer
+package source
 
 import (
 	"cmp"
@@ -34,7 +34,7 @@ import (
 // ListerWatcher of its own, also for what was asked for before. Nothing is
 // requested until it is used. Whether the server has the resource is not looked
 // at; a resource without a name or a version is an error of each request, and of
-// [NewReflector].
+// [informer.NewReflector].
 type DynamicListerWatcherFactory interface {
 	// ForResource is for the objects of a resource in a namespace. Leave the
 	// namespace empty for those of all namespaces, and for resources that are in
@@ -119,7 +119,7 @@ var (
 	_ Streamer                       = (*dynamicListerWatcher)(nil)
 )
 
-// Validate reports how d was made wrongly. [NewReflector] calls it, and so does each
+// Validate reports how d was made wrongly. [informer.NewReflector] calls it, and so does each
 // request.
 func (d *dynamicListerWatcher) Validate() error {
 	if d.gvr.Resource == "" || d.gvr.Version == "" {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer
+package source
 
 import (
 	"encoding/json"
@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/apiary-go/apiary/informer/internal/wire"
+	"github.com/apiary-go/apiary/informer/source/internal/wire"
 	"github.com/apiary-go/apiary/internal/check"
 )
 
@@ -41,7 +41,7 @@ type sourceOptions struct {
 // "status.podIP". A name stands for all that is below it, in a slice for the field of
 // each of its elements; "metadata.labels[app.kubernetes.io/name]" is an entry of a map,
 // whose map has no others. A name that the type of the objects does not have is an error
-// of [NewReflector]; unstructured objects have any, and what is neither a map nor a
+// of [informer.NewReflector]; unstructured objects have any, and what is neither a map nor a
 // slice in them where a field below it is wanted is there as it is.
 //
 // What is not there cannot be told from what is empty: an object that was read with a
@@ -90,7 +90,7 @@ func WithKind(kind string) SourceOption {
 // It is for what [NewListWatchFromClient] returns, which does not know: with it the
 // responses are read as streams although there is a conversion. Anything else, as are a
 // [Streamer], which says it by itself, and a ListWatch of which a function was replaced,
-// is an error of [NewReflector], and so is what says no more than T does where nothing is
+// is an error of [informer.NewReflector], and so is what says no more than T does where nothing is
 // converted, and a kind of a metav1.PartialObjectMetadata, which does not tell it.
 //
 // Lists and objects of another kind, group or version are errors. Of a type of

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer
+package source
 
 import (
 	"context"
@@ -14,7 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"github.com/apiary-go/apiary/informer/internal/wire"
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source/internal/wire"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -39,10 +40,10 @@ func (i *wireItem[T]) set(o *wire.Object, list wire.ListMeta) error {
 		i.guessed = i.guessed || list.Kind == "" && o.Kind != ""
 	}
 	if err := i.source.codec.isOne(o); err != nil {
-		return &DecodingError{Meta: i.meta, Err: err}
+		return &informer.DecodingError{Meta: i.meta, Err: err}
 	}
 	if o.Name == "" {
-		return &DecodingError{Err: fmt.Errorf("an object (%s) without a name", o.Kind)}
+		return &informer.DecodingError{Err: fmt.Errorf("an object (%s) without a name", o.Kind)}
 	}
 	if i.meta.Version != "" || list == (wire.ListMeta{}) {
 		return nil
@@ -59,20 +60,20 @@ func (i *wireItem[T]) set(o *wire.Object, list wire.ListMeta) error {
 // read makes the object.
 func (i *wireItem[T]) read() (runtime.Object, error) {
 	if i.object == nil {
-		return nil, &DecodingError{Meta: i.meta, Err: errors.New("decoded twice")}
+		return nil, &informer.DecodingError{Meta: i.meta, Err: errors.New("decoded twice")}
 	}
 	obj, err := i.source.codec.decode(i.object)
 	i.object = nil
 	if err != nil {
-		return nil, &DecodingError{Meta: i.meta, Err: err}
+		return nil, &informer.DecodingError{Meta: i.meta, Err: err}
 	}
 	return obj, nil
 }
 
-// Meta implements [Item].
+// Meta implements [informer.Item].
 func (i *wireItem[T]) Meta() store.Meta { return i.meta }
 
-// Decode implements [Item].
+// Decode implements [informer.Item].
 func (i *wireItem[T]) Decode() (t T, err error) {
 	obj := i.obj
 	if i.obj = nil; obj == nil {
@@ -83,7 +84,7 @@ func (i *wireItem[T]) Decode() (t T, err error) {
 	return i.source.converted(i.meta, obj, false)
 }
 
-// wireStream is a [Stream] over a body.
+// wireStream is a [informer.Stream] over a body.
 type wireStream[T any] struct {
 	cancel context.CancelCauseFunc
 	body   *body
@@ -93,10 +94,10 @@ type wireStream[T any] struct {
 	stop   sync.Once
 }
 
-// Next implements [Stream].
-func (s *wireStream[T]) Next() (Event[T], error) {
+// Next implements [informer.Stream].
+func (s *wireStream[T]) Next() (informer.Event[T], error) {
 	if s.failed != nil {
-		return Event[T]{}, s.failed
+		return informer.Event[T]{}, s.failed
 	}
 	event, err := s.next()
 	if err != nil {
@@ -105,33 +106,33 @@ func (s *wireStream[T]) Next() (Event[T], error) {
 	return event, err
 }
 
-func (s *wireStream[T]) next() (Event[T], error) {
+func (s *wireStream[T]) next() (informer.Event[T], error) {
 	raw, err := s.watch.Next()
 	switch {
 	case err == io.EOF && s.body.ctx.Err() == nil:
-		return Event[T]{}, io.EOF
+		return informer.Event[T]{}, io.EOF
 	case err != nil:
-		return Event[T]{}, s.body.explain(err)
+		return informer.Event[T]{}, s.body.explain(err)
 	}
 	kind := watch.EventType(raw.Type)
 	switch kind {
 	case watch.Added, watch.Modified, watch.Deleted:
 		if err := s.item.set(&raw.Object, wire.ListMeta{}); err != nil {
-			return Event[T]{}, err
+			return informer.Event[T]{}, err
 		}
-		return Event[T]{Type: kind, Item: &s.item, Version: s.item.meta.Version}, nil
+		return informer.Event[T]{Type: kind, Item: &s.item, Version: s.item.meta.Version}, nil
 	case watch.Bookmark:
 		if err := s.item.source.codec.isOne(&raw.Object); err != nil {
-			return Event[T]{}, &DecodingError{Err: fmt.Errorf("bookmark: %w", err)}
+			return informer.Event[T]{}, &informer.DecodingError{Err: fmt.Errorf("bookmark: %w", err)}
 		}
-		return Event[T]{Type: kind, Version: raw.Object.Version, InitialEventsEnd: raw.Object.InitialEventsEnd}, nil
+		return informer.Event[T]{Type: kind, Version: raw.Object.Version, InitialEventsEnd: raw.Object.InitialEventsEnd}, nil
 	case watch.Error:
-		return Event[T]{}, statusOf(&raw.Object)
+		return informer.Event[T]{}, statusOf(&raw.Object)
 	}
-	return Event[T]{}, &DecodingError{Err: fmt.Errorf("an event of unknown type %q with a %s", raw.Type, raw.Object.Kind)}
+	return informer.Event[T]{}, &informer.DecodingError{Err: fmt.Errorf("an event of unknown type %q with a %s", raw.Type, raw.Object.Kind)}
 }
 
-// Stop implements [Stream].
+// Stop implements [informer.Stream].
 func (s *wireStream[T]) Stop() {
 	s.stop.Do(func() {
 		s.cancel(errStopped)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer
+package source
 
 import (
 	"context"
@@ -25,7 +25,7 @@ type ListFunc func(ctx context.Context, opts metav1.ListOptions) (runtime.Object
 type WatchFunc func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error)
 
 // ListWatch is a cache.ListerWatcher of two functions, both of which are required.
-// [NewReflector] fails if one is missing.
+// [informer.NewReflector] fails if one is missing.
 type ListWatch struct {
 	ListFunc  ListFunc
 	WatchFunc WatchFunc
@@ -50,7 +50,7 @@ var (
 	_ cache.ListerWatcher            = (*ListWatch)(nil)
 )
 
-// Validate reports how lw was made wrongly. [NewReflector] calls it.
+// Validate reports how lw was made wrongly. [informer.NewReflector] calls it.
 func (lw *ListWatch) Validate() error {
 	if lw.ListFunc == nil || lw.WatchFunc == nil {
 		return errors.New("ListWatch.ListFunc or WatchFunc is nil: give both, or use NewListWatchFromClient")
@@ -96,7 +96,7 @@ func WithLabelSelector(selector string) ListWatchOption {
 // NewListWatchFromClient returns a ListWatch of the objects of a resource, such as
 // "pods", by a REST client for its group and version. Leave the namespace empty for
 // those of all namespaces, and for resources that are in none. Requests end with
-// their context, and are not repeated by the client: the [Reflector] does that, and
+// their context, and are not repeated by the client: the [informer.Reflector] does that, and
 // says so. The rate limit of the client applies to lists and not to watches, as in
 // client-go.
 //

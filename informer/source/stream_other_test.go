@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package source_test
 
 import (
 	"bytes"
@@ -31,6 +31,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/informer/push"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 // oddStreamer is a Streamer as that of cells.
@@ -53,7 +54,7 @@ func oddof(data []byte, obj runtime.Object) oddStreamer {
 // must not change other objects.
 func TestTransformModifies(t *testing.T) {
 	data := informertest.Encode(t, runtime.ContentTypeProtobuf, informertest.WirePods(6))
-	source := informer.FromListerWatcher(oddof(data, &corev1.Pod{}), func(obj runtime.Object) (*corev1.Pod, error) {
+	source := source.FromListerWatcher(oddof(data, &corev1.Pod{}), func(obj runtime.Object) (*corev1.Pod, error) {
 		pod := obj.(*corev1.Pod)
 		pod.Labels["name"] = pod.Name                  // in its own map, as it seems
 		pod.Spec.Containers[0].Image += "@" + pod.Name // in its own slice
@@ -73,7 +74,7 @@ func TestTransformModifies(t *testing.T) {
 // Nor may it race with those who read them.
 func TestTransformRaces(t *testing.T) {
 	data := informertest.Encode(t, runtime.ContentTypeProtobuf, informertest.WirePods(2000))
-	source := informer.FromListerWatcher(oddof(data, &corev1.Pod{}), func(obj runtime.Object) (*corev1.Pod, error) {
+	source := source.FromListerWatcher(oddof(data, &corev1.Pod{}), func(obj runtime.Object) (*corev1.Pod, error) {
 		delete(obj.(*corev1.Pod).Labels, "tier") // to have less in memory
 		return obj.(*corev1.Pod), nil
 	})
@@ -135,27 +136,27 @@ func TestOtherVersion(t *testing.T) {
 	raw := []byte(`{"kind":"HorizontalPodAutoscalerList","apiVersion":"autoscaling/v1","metadata":{"resourceVersion":"5"},` +
 		`"items":[{"metadata":{"name":"a","resourceVersion":"1"},"spec":{"maxReplicas":3,"targetCPUUtilizationPercentage":50}}]}`)
 	lw := answers{format: runtime.ContentTypeJSON, list: raw}.listWatch(t)
-	_, _, err := listedBy(t, informer.FromListerWatcher[*autoscalingv2.HorizontalPodAutoscaler](informertest.Hidden{ListerWatcherWithContext: lw}, nil))
+	_, _, err := listedBy(t, source.FromListerWatcher[*autoscalingv2.HorizontalPodAutoscaler](informertest.Hidden{ListerWatcherWithContext: lw}, nil))
 	if err == nil {
 		t.Fatal("the oracle accepts it")
 	}
 	t.Log("client-go:", err)
-	if got, _, err := listedBy(t, informer.FromListerWatcher[*autoscalingv2.HorizontalPodAutoscaler](lw, nil)); err == nil {
+	if got, _, err := listedBy(t, source.FromListerWatcher[*autoscalingv2.HorizontalPodAutoscaler](lw, nil)); err == nil {
 		t.Errorf("autoscaling/v1 as v2: no error, spec %+v", got[0].Spec)
 	}
 	// In protobuf the numbers of the fields differ too.
 	list := &corev1.EventList{Items: []corev1.Event{{ObjectMeta: metav1.ObjectMeta{Name: "a", ResourceVersion: "1"}, Reason: "Killed", Message: "gone", Count: 3}}}
 	lw = answers{format: runtime.ContentTypeProtobuf, list: informertest.Encode(t, runtime.ContentTypeProtobuf, list)}.listWatch(t)
-	if got, _, err := listedBy(t, informer.FromListerWatcher[*eventsv1.Event](lw, nil)); err == nil {
+	if got, _, err := listedBy(t, source.FromListerWatcher[*eventsv1.Event](lw, nil)); err == nil {
 		t.Errorf("v1 Event as events.k8s.io/v1: no error, %+v", got[0])
 	} else {
 		t.Log(err)
 	}
 	// An empty one deletes everything.
 	lw = answers{format: runtime.ContentTypeProtobuf, list: informertest.Encode(t, runtime.ContentTypeProtobuf, &corev1.EventList{ListMeta: metav1.ListMeta{ResourceVersion: "5"}})}.listWatch(t)
-	_, _, err = listedBy(t, informer.FromListerWatcher[*eventsv1.Event](informertest.Hidden{ListerWatcherWithContext: lw}, nil))
+	_, _, err = listedBy(t, source.FromListerWatcher[*eventsv1.Event](informertest.Hidden{ListerWatcherWithContext: lw}, nil))
 	t.Log("client-go:", err)
-	if _, _, err := listedBy(t, informer.FromListerWatcher[*eventsv1.Event](lw, nil)); err == nil {
+	if _, _, err := listedBy(t, source.FromListerWatcher[*eventsv1.Event](lw, nil)); err == nil {
 		t.Error("an empty list of v1 Events is one of events.k8s.io/v1")
 	}
 	_ = autoscalingv1.SchemeGroupVersion
@@ -174,7 +175,7 @@ func TestMaskOfProtobuf(t *testing.T) {
 		{"spec.devices.attributes[model]", "spec.devices.attributes.version"},
 		{"spec[nodeName]"},
 	} {
-		source := informer.FromListerWatcher[*resourcev1.ResourceSlice](oddof(data, &resourcev1.ResourceSlice{}), nil, informer.WithFields(paths...))
+		source := source.FromListerWatcher[*resourcev1.ResourceSlice](oddof(data, &resourcev1.ResourceSlice{}), nil, source.WithFields(paths...))
 		if _, err := informer.NewReflector(informer.Config[*resourcev1.ResourceSlice]{Source: source, Sink: informertest.NewChanSink[*resourcev1.ResourceSlice]()}); err != nil {
 			continue
 		}
@@ -204,7 +205,7 @@ func TestMetadata(t *testing.T) {
 		if err != nil {
 			t.Fatal("the oracle:", err)
 		}
-		got, _, err := listedBy(t, informer.FromListerWatcher[*metav1.PartialObjectMetadata](oddof([]byte(list), &metav1.PartialObjectMetadata{}), nil))
+		got, _, err := listedBy(t, source.FromListerWatcher[*metav1.PartialObjectMetadata](oddof([]byte(list), &metav1.PartialObjectMetadata{}), nil))
 		if err != nil {
 			t.Errorf("%s: %v; client-go has %+v", name, err, want.Items[0])
 		} else if got[0].TypeMeta != want.Items[0].TypeMeta {
@@ -219,7 +220,7 @@ func TestBookmarkOfOther(t *testing.T) {
 	other := &corev1.Service{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "9", Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"}}}
 	for _, format := range formats {
 		lw := answers{format: format, watch: event(t, format, "BOOKMARK", other)}.listWatch(t)
-		stream, err := informer.FromListerWatcher[*corev1.Pod](lw, nil).Watch(t.Context(), metav1.ListOptions{})
+		stream, err := source.FromListerWatcher[*corev1.Pod](lw, nil).Watch(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,7 +235,7 @@ func TestBookmarkOfOther(t *testing.T) {
 func TestErrorNamesObject(t *testing.T) {
 	list := `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"5"},"items":[{"metadata":{"name":"good","resourceVersion":"1"}},{"metadata":{"name":"bad","resourceVersion":7}}]}`
 	lw := answers{format: runtime.ContentTypeJSON, list: []byte(list)}.listWatch(t)
-	_, _, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](lw, nil))
+	_, _, err := listedBy(t, source.FromListerWatcher[*corev1.Pod](lw, nil))
 	var decoding *informer.DecodingError
 	if !errors.As(err, &decoding) || decoding.Meta.Key.Name == "good" {
 		t.Error(err)
@@ -267,7 +268,7 @@ func TestYieldFails(t *testing.T) {
 	}}
 	returned := make(chan error, 1)
 	go func() {
-		_, err := informer.FromListerWatcher[*corev1.Pod](s, nil).List(ctx, metav1.ListOptions{}, func(informer.Item[*corev1.Pod]) error { return errors.New("full") })
+		_, err := source.FromListerWatcher[*corev1.Pod](s, nil).List(ctx, metav1.ListOptions{}, func(informer.Item[*corev1.Pod]) error { return errors.New("full") })
 		returned <- err
 	}()
 	select {
@@ -311,14 +312,14 @@ func TestWithKind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lw := informer.NewListWatchFromClient(c, "gadgets", "")
-	if _, _, err := listedBy(t, informer.FromListerWatcher[*OddGadget](informertest.Hidden{ListerWatcherWithContext: lw}, nil)); err != nil {
+	lw := source.NewListWatchFromClient(c, "gadgets", "")
+	if _, _, err := listedBy(t, source.FromListerWatcher[*OddGadget](informertest.Hidden{ListerWatcherWithContext: lw}, nil)); err != nil {
 		t.Fatal("the oracle:", err)
 	}
-	if _, _, err := listedBy(t, informer.FromListerWatcher[*OddGadget](lw, nil)); err == nil || !strings.Contains(err.Error(), "WithKind") {
+	if _, _, err := listedBy(t, source.FromListerWatcher[*OddGadget](lw, nil)); err == nil || !strings.Contains(err.Error(), "WithKind") {
 		t.Error(err)
 	}
-	if got, _, err := listedBy(t, informer.FromListerWatcher[*OddGadget](lw, nil, informer.WithKind("Gadget"))); err != nil || len(got) != 1 {
+	if got, _, err := listedBy(t, source.FromListerWatcher[*OddGadget](lw, nil, source.WithKind("Gadget"))); err != nil || len(got) != 1 {
 		t.Error(got, err)
 	}
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package source_test
 
 import (
 	"context"
@@ -30,6 +30,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -68,10 +69,10 @@ func (a answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(a.watch)
 }
 
-func (a answers) listWatch(t testing.TB) *informer.ListWatch { return listWatchOf(t, a.format, a) }
+func (a answers) listWatch(t testing.TB) *source.ListWatch { return listWatchOf(t, a.format, a) }
 
 // listWatchOf reads what a server answers.
-func listWatchOf(t testing.TB, format string, answers http.Handler) *informer.ListWatch {
+func listWatchOf(t testing.TB, format string, answers http.Handler) *source.ListWatch {
 	t.Helper()
 	s := httptest.NewServer(answers)
 	t.Cleanup(s.Close)
@@ -87,7 +88,7 @@ func listWatchOf(t testing.TB, format string, answers http.Handler) *informer.Li
 	if err != nil {
 		t.Fatal(err)
 	}
-	return informer.NewListWatchFromClient(c, "pods", "")
+	return source.NewListWatchFromClient(c, "pods", "")
 }
 
 var formats = []string{runtime.ContentTypeProtobuf, runtime.ContentTypeJSON}
@@ -109,11 +110,11 @@ func TestWireList(t *testing.T) {
 	for _, format := range formats {
 		for _, n := range []int{0, 1, 1000} {
 			lw := answers{format: format, list: informertest.Encode(t, format, informertest.WirePods(n))}.listWatch(t)
-			got, page, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](lw, nil))
+			got, page, err := listedBy(t, source.FromListerWatcher[*corev1.Pod](lw, nil))
 			if err != nil {
 				t.Fatal(err)
 			}
-			want, wantPage, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](informertest.Hidden{ListerWatcherWithContext: lw}, nil))
+			want, wantPage, err := listedBy(t, source.FromListerWatcher[*corev1.Pod](informertest.Hidden{ListerWatcherWithContext: lw}, nil))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -134,7 +135,7 @@ func TestWireWatch(t *testing.T) {
 		body = append(body, event(t, format, "DELETED", pod)...)
 		ended := append(body, event(t, format, "ERROR", &apierrors.NewResourceExpired("too old").ErrStatus)...)
 		for _, a := range []answers{{format: format, watch: body}, {format: format, watch: ended}} {
-			stream, err := informer.FromListerWatcher[*corev1.Pod](a.listWatch(t), nil).Watch(t.Context(), metav1.ListOptions{})
+			stream, err := source.FromListerWatcher[*corev1.Pod](a.listWatch(t), nil).Watch(t.Context(), metav1.ListOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -178,7 +179,7 @@ func TestWireOther(t *testing.T) {
 			"half":     informertest.Encode(t, format, informertest.WirePods(3))[:500],
 			"no names": informertest.Encode(t, format, &corev1.PodList{Items: make([]corev1.Pod, 1)}),
 		} {
-			pods, _, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](answers{format: format, list: list}.listWatch(t), nil))
+			pods, _, err := listedBy(t, source.FromListerWatcher[*corev1.Pod](answers{format: format, list: list}.listWatch(t), nil))
 			if err == nil {
 				t.Errorf("%s, %s: %d pods and no error", format, name, len(pods))
 			}
@@ -198,11 +199,11 @@ func TestWireReplaced(t *testing.T) {
 	lw.ListFunc = func(context.Context, metav1.ListOptions) (runtime.Object, error) {
 		return informertest.WirePods(1), nil
 	}
-	if pods, _, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](lw, nil)); len(pods) != 1 || err != nil {
+	if pods, _, err := listedBy(t, source.FromListerWatcher[*corev1.Pod](lw, nil)); len(pods) != 1 || err != nil {
 		t.Errorf("%d pods, %v", len(pods), err)
 	}
 	lw.ListFunc = other.ListFunc // of the same code, for another server
-	if pods, _, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](lw, nil)); len(pods) != 3 || err != nil {
+	if pods, _, err := listedBy(t, source.FromListerWatcher[*corev1.Pod](lw, nil)); len(pods) != 3 || err != nil {
 		t.Errorf("%d pods, %v", len(pods), err)
 	}
 }
@@ -214,7 +215,7 @@ func TestWireUnstructured(t *testing.T) {
 		`{"apiVersion":"example.org/v1","items":[{"apiVersion":"example.org/v1","kind":"Widget","metadata":{"name":"a"},"spec":{"n":1,"f":1.5}}],"kind":"WidgetList","metadata":{"resourceVersion":"5"}}`,
 	} {
 		lw := answers{format: runtime.ContentTypeJSON, list: []byte(list)}.listWatch(t)
-		got, page, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil))
+		got, page, err := listedBy(t, source.FromListerWatcher[*unstructured.Unstructured](lw, nil))
 		if err != nil || page.Version != "5" || page.Remaining != -1 {
 			t.Fatalf("%+v, %v", page, err)
 		}
@@ -239,17 +240,17 @@ func TestWithFields(t *testing.T) {
 	for _, format := range formats {
 		lw := answers{format: format, list: informertest.Encode(t, format, informertest.WirePods(2))}.listWatch(t)
 		for name, source := range map[string]informer.Source[*corev1.Pod]{
-			"stream":     informer.FromListerWatcher[*corev1.Pod](lw, nil, informer.WithFields(names[:2]...), informer.WithFields(names[2:]...)),
-			"not":        informer.FromListerWatcher[*corev1.Pod](informertest.Hidden{ListerWatcherWithContext: lw}, nil, informer.WithFields(names...)),
-			"unshared":   informer.FromListerWatcher[*corev1.Pod](lw, nil, informer.WithFields(names...), informer.WithoutSharing()),
-			"converting": informer.FromListerWatcher(lw, func(obj runtime.Object) (*corev1.Pod, error) { return obj.(*corev1.Pod), nil }, informer.WithFields(names...)),
+			"stream":     source.FromListerWatcher[*corev1.Pod](lw, nil, source.WithFields(names[:2]...), source.WithFields(names[2:]...)),
+			"not":        source.FromListerWatcher[*corev1.Pod](informertest.Hidden{ListerWatcherWithContext: lw}, nil, source.WithFields(names...)),
+			"unshared":   source.FromListerWatcher[*corev1.Pod](lw, nil, source.WithFields(names...), source.WithoutSharing()),
+			"converting": source.FromListerWatcher(lw, func(obj runtime.Object) (*corev1.Pod, error) { return obj.(*corev1.Pod), nil }, source.WithFields(names...)),
 		} {
 			got, _, err := listedBy(t, source)
 			if err != nil || len(got) != 2 || !reflect.DeepEqual(got[0], want) {
 				t.Errorf("%s, %s: got %v, %v; want %v", format, name, got, err, want)
 			}
 		}
-		none, _, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](lw, nil, informer.WithFields()))
+		none, _, err := listedBy(t, source.FromListerWatcher[*corev1.Pod](lw, nil, source.WithFields()))
 		if err != nil || none[0].Name != "web-0" || none[0].Labels != nil {
 			t.Errorf("%s, no fields: %v, %v", format, none, err)
 		}
@@ -259,18 +260,18 @@ func TestWithFields(t *testing.T) {
 // What is wrong with the options is an error of the construction.
 func TestSourceOptionErrors(t *testing.T) {
 	lw := answers{format: runtime.ContentTypeJSON}.listWatch(t)
-	for want, opts := range map[string][]informer.SourceOption{
-		`"spec.nodeNam"`:        {informer.WithFields("spec.nodeNam")},
-		`"spec..nodeName"`:      {informer.WithFields("spec..nodeName")},
-		`"metadata.name.first"`: {informer.WithFields("metadata.labels", "metadata.name.first")},
-		"WithObjectLimit(0)":    {informer.WithObjectLimit(0)},
-		`"metadata.labels[app"`: {informer.WithFields("metadata.labels[app")},
-		`"status.conditions.0"`: {informer.WithFields("status.conditions[0]")},
-		"leave out one of them": {informer.WithoutSharing(), informer.WithSharing()},
+	for want, opts := range map[string][]source.SourceOption{
+		`"spec.nodeNam"`:        {source.WithFields("spec.nodeNam")},
+		`"spec..nodeName"`:      {source.WithFields("spec..nodeName")},
+		`"metadata.name.first"`: {source.WithFields("metadata.labels", "metadata.name.first")},
+		"WithObjectLimit(0)":    {source.WithObjectLimit(0)},
+		`"metadata.labels[app"`: {source.WithFields("metadata.labels[app")},
+		`"status.conditions.0"`: {source.WithFields("status.conditions[0]")},
+		"leave out one of them": {source.WithoutSharing(), source.WithSharing()},
 	} {
 		for name, lw := range map[string]cache.ListerWatcher{"stream": lw, "not": informertest.Hidden{ListerWatcherWithContext: lw}} {
 			_, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-				Source: informer.FromListerWatcher[*corev1.Pod](lw, nil, opts...), Sink: informertest.NewChanSink[*corev1.Pod](),
+				Source: source.FromListerWatcher[*corev1.Pod](lw, nil, opts...), Sink: informertest.NewChanSink[*corev1.Pod](),
 			})
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s, %s: %v", want, name, err)
@@ -283,7 +284,7 @@ func TestSourceOptionErrors(t *testing.T) {
 func TestWithObjectLimit(t *testing.T) {
 	for _, format := range formats {
 		lw := answers{format: format, list: informertest.Encode(t, format, informertest.WirePods(2)), watch: event(t, format, "ADDED", &informertest.WirePods(1).Items[0])}.listWatch(t)
-		source := informer.FromListerWatcher[*corev1.Pod](lw, nil, informer.WithObjectLimit(50))
+		source := source.FromListerWatcher[*corev1.Pod](lw, nil, source.WithObjectLimit(50))
 		if _, _, err := listedBy(t, source); informer.CauseOf(err) != informer.CauseDecoding || !strings.Contains(err.Error(), "50") {
 			t.Errorf("%s: %v", format, err)
 		}
@@ -314,8 +315,8 @@ func TestSharing(t *testing.T) {
 		at := func(v any) uintptr { return reflect.ValueOf(v).Pointer() }
 		return parts{at(containers), at(labels), at(annotations)}
 	}
-	typed := func(lw cache.ListerWatcher, convert bool, opts ...informer.SourceOption) (all []parts) {
-		pods, _, err := listedBy(t, informer.FromListerWatcher(lw, sameIf[*corev1.Pod](convert), opts...))
+	typed := func(lw cache.ListerWatcher, convert bool, opts ...source.SourceOption) (all []parts) {
+		pods, _, err := listedBy(t, source.FromListerWatcher(lw, sameIf[*corev1.Pod](convert), opts...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,8 +325,8 @@ func TestSharing(t *testing.T) {
 		}
 		return all
 	}
-	untyped := func(lw cache.ListerWatcher, convert bool, opts ...informer.SourceOption) (all []parts) {
-		pods, _, err := listedBy(t, informer.FromListerWatcher(lw, sameIf[*unstructured.Unstructured](convert), opts...))
+	untyped := func(lw cache.ListerWatcher, convert bool, opts ...source.SourceOption) (all []parts) {
+		pods, _, err := listedBy(t, source.FromListerWatcher(lw, sameIf[*unstructured.Unstructured](convert), opts...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -338,24 +339,24 @@ func TestSharing(t *testing.T) {
 	for name, test := range map[string]struct {
 		format string
 		sent   runtime.Object
-		read   func(cache.ListerWatcher, bool, ...informer.SourceOption) []parts
+		read   func(cache.ListerWatcher, bool, ...source.SourceOption) []parts
 	}{
 		"protobuf":     {runtime.ContentTypeProtobuf, &corev1.Pod{}, typed},
 		"JSON":         {runtime.ContentTypeJSON, &corev1.Pod{}, typed},
 		"unstructured": {runtime.ContentTypeJSON, &unstructured.Unstructured{}, untyped},
 	} {
 		lw := answers{format: test.format, list: informertest.Encode(t, test.format, informertest.WirePods(10))}.listWatch(t)
-		sent := informer.WithObjectType(test.sent)
+		sent := source.WithObjectType(test.sent)
 		for _, how := range []struct {
 			convert, shared bool
-			opts            []informer.SourceOption
+			opts            []source.SourceOption
 		}{
 			{false, true, nil},
-			{false, true, []informer.SourceOption{informer.WithSharing()}},
-			{false, false, []informer.SourceOption{informer.WithoutSharing()}},
-			{true, false, []informer.SourceOption{sent}},
-			{true, true, []informer.SourceOption{sent, informer.WithSharing()}},
-			{true, false, []informer.SourceOption{sent, informer.WithoutSharing()}},
+			{false, true, []source.SourceOption{source.WithSharing()}},
+			{false, false, []source.SourceOption{source.WithoutSharing()}},
+			{true, false, []source.SourceOption{sent}},
+			{true, true, []source.SourceOption{sent, source.WithSharing()}},
+			{true, false, []source.SourceOption{sent, source.WithoutSharing()}},
 		} {
 			all := test.read(lw, how.convert, how.opts...)
 			a, b := all[8], all[9]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package informertest_test
 
 import (
 	"context"
@@ -17,14 +17,15 @@ import (
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/informer/mirror"
 	"github.com/apiary-go/apiary/informer/push"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 // podReader makes something that reads a ListerWatcher with SourceOptions, or a Source.
 // It returns how to run it, and where the pods arrive.
-type podReader func(cache.ListerWatcher, informer.Source[*corev1.Pod], ...informer.SourceOption) (func(context.Context) error, <-chan *corev1.Pod, error)
+type podReader func(cache.ListerWatcher, informer.Source[*corev1.Pod], ...source.SourceOption) (func(context.Context) error, <-chan *corev1.Pod, error)
 
 var podReaders = map[string]podReader{
-	"mirror": func(lw cache.ListerWatcher, s informer.Source[*corev1.Pod], opts ...informer.SourceOption) (func(context.Context) error, <-chan *corev1.Pod, error) {
+	"mirror": func(lw cache.ListerWatcher, s informer.Source[*corev1.Pod], opts ...source.SourceOption) (func(context.Context) error, <-chan *corev1.Pod, error) {
 		pods := make(chan *corev1.Pod, 10)
 		i, err := mirror.NewResourceVersionInformer("pods", mirror.InformerConfig[*corev1.Pod]{
 			ListerWatcher: lw, Source: s, SourceOptions: opts,
@@ -37,7 +38,7 @@ var podReaders = map[string]podReader{
 		}
 		return i.Run, pods, nil
 	},
-	"batcher": func(lw cache.ListerWatcher, s informer.Source[*corev1.Pod], opts ...informer.SourceOption) (func(context.Context) error, <-chan *corev1.Pod, error) {
+	"batcher": func(lw cache.ListerWatcher, s informer.Source[*corev1.Pod], opts ...source.SourceOption) (func(context.Context) error, <-chan *corev1.Pod, error) {
 		pods := make(chan *corev1.Pod, 10)
 		b, err := push.NewBatcher("pods", push.BatcherConfig[*corev1.Pod]{
 			ListerWatcher: lw, Source: s, SourceOptions: opts,
@@ -55,7 +56,7 @@ var podReaders = map[string]podReader{
 		}
 		return b.Run, pods, nil
 	},
-	"controller": func(lw cache.ListerWatcher, s informer.Source[*corev1.Pod], opts ...informer.SourceOption) (func(context.Context) error, <-chan *corev1.Pod, error) {
+	"controller": func(lw cache.ListerWatcher, s informer.Source[*corev1.Pod], opts ...source.SourceOption) (func(context.Context) error, <-chan *corev1.Pod, error) {
 		pods := make(chan *corev1.Pod, 10)
 		c, err := clientgo.NewNamedController("pods", clientgo.ControllerConfig[*corev1.Pod]{
 			ListerWatcher: lw, Source: s, SourceOptions: opts,
@@ -76,8 +77,8 @@ var podReaders = map[string]podReader{
 func TestSourceOptions(t *testing.T) {
 	for name, construct := range podReaders {
 		t.Run(name, func(t *testing.T) {
-			lw := answers{format: runtime.ContentTypeProtobuf, list: informertest.Encode(t, runtime.ContentTypeProtobuf, informertest.WirePods(2))}.listWatch(t)
-			run, pods, err := construct(lw, nil, informer.WithFields("metadata.labels"), informer.WithFields("status.podIP"))
+			lw := informertest.Bodies{Left: &[][]byte{informertest.Encode(t, runtime.ContentTypeProtobuf, informertest.WirePods(2))}}
+			run, pods, err := construct(lw, nil, source.WithFields("metadata.labels"), source.WithFields("status.podIP"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,13 +94,13 @@ func TestSourceOptions(t *testing.T) {
 			cancel()
 			<-ran
 
-			src := informer.FromListerWatcher[*corev1.Pod](lw, nil)
+			src := source.FromListerWatcher[*corev1.Pod](lw, nil)
 			errs := map[string]error{
-				`"spec.nodeNam"`: failure(construct(lw, nil, informer.WithFields("spec.nodeNam"))),
-				"SourceOptions":  failure(construct(nil, src, informer.WithFields("spec"))),
+				`"spec.nodeNam"`: failure(construct(lw, nil, source.WithFields("spec.nodeNam"))),
+				"SourceOptions":  failure(construct(nil, src, source.WithFields("spec"))),
 			}
 			if name == "mirror" {
-				errs["WithSharing"] = failure(construct(lw, nil, informer.WithSharing()))
+				errs["WithSharing"] = failure(construct(lw, nil, source.WithSharing()))
 			}
 			for want, err := range errs {
 				if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "pods") {

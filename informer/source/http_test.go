@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package source_test
 
 import (
 	"context"
@@ -29,6 +29,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 var scheme = func() *runtime.Scheme {
@@ -67,7 +68,7 @@ func restClient(t testing.TB, url string, ca []byte) rest.Interface {
 }
 
 func podSource(c cache.Getter) informer.Source[*corev1.Pod] {
-	return informer.FromListerWatcher[*corev1.Pod](cache.NewListWatchFromClient(c, "pods", "", fields.Everything()), nil)
+	return source.FromListerWatcher[*corev1.Pod](cache.NewListWatchFromClient(c, "pods", "", fields.Everything()), nil)
 }
 
 // podServer is an HTTP server for pods that only are added.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package source_test
 
 import (
 	"context"
@@ -21,6 +21,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -36,7 +37,7 @@ func TestStatusForList(t *testing.T) {
 		informer.CauseNotInstalled: apierrors.NewNotFound(gr, ""),
 	} {
 		for _, format := range formats {
-			source := informer.FromListerWatcher[*corev1.Pod](answers{format: format, list: informertest.Encode(t, format, &e.ErrStatus)}.listWatch(t), nil)
+			source := source.FromListerWatcher[*corev1.Pod](answers{format: format, list: informertest.Encode(t, format, &e.ErrStatus)}.listWatch(t), nil)
 			isFailure(t, source, cause, e)
 		}
 		var backwards map[string]any // as members in the order of the alphabet are: the kind is not the first
@@ -48,9 +49,9 @@ func TestStatusForList(t *testing.T) {
 			t.Fatal(err)
 		}
 		lw := answers{format: runtime.ContentTypeJSON, list: sorted, watch: sorted}.listWatch(t)
-		isFailure(t, informer.FromListerWatcher[*corev1.Pod](lw, nil), cause, e)
-		isFailure(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil), cause, e)
-		stream, err := informer.FromListerWatcher[*corev1.Pod](lw, nil).Watch(t.Context(), metav1.ListOptions{})
+		isFailure(t, source.FromListerWatcher[*corev1.Pod](lw, nil), cause, e)
+		isFailure(t, source.FromListerWatcher[*unstructured.Unstructured](lw, nil), cause, e)
+		stream, err := source.FromListerWatcher[*corev1.Pod](lw, nil).Watch(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +94,7 @@ func TestStatusForPage(t *testing.T) {
 			}
 			var aborted []informer.Cause
 			r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-				Source: informer.FromListerWatcher[*corev1.Pod](informertest.Bodies{Left: &left}, nil), Sink: s, Lists: informer.ListPaged,
+				Source: source.FromListerWatcher[*corev1.Pod](informertest.Bodies{Left: &left}, nil), Sink: s, Lists: informer.ListPaged,
 				Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 					if failed, ok := o.(informer.ListFailed); ok {
 						aborted = append(aborted, informer.CauseOf(failed.Err))
@@ -126,7 +127,7 @@ func TestStatusOfNoFailure(t *testing.T) {
 		"of a pod":   `{"kind":"Pod","apiVersion":"v1","status":"Failure","code":403}`,
 	} {
 		lw := answers{format: runtime.ContentTypeJSON, list: []byte(list), watch: []byte(list)}.listWatch(t)
-		source := informer.FromListerWatcher[*corev1.Pod](lw, nil)
+		source := source.FromListerWatcher[*corev1.Pod](lw, nil)
 		if pods, _, err := listedBy(t, source); informer.CauseOf(err) != informer.CauseDecoding {
 			t.Errorf("%s: %v, %v", name, pods, err)
 		}
@@ -163,14 +164,14 @@ func TestNoItemsOfUnknownKind(t *testing.T) {
 				t.Errorf("%s, %s: %d objects, %v", list, what, n, err)
 			}
 		}
-		us, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil))
+		us, _, err := listedBy(t, source.FromListerWatcher[*unstructured.Unstructured](lw, nil))
 		check("unstructured", len(us), err, empty)
-		ms, _, err := listedBy(t, informer.FromListerWatcher[*metav1.PartialObjectMetadata](oddof([]byte(list), &metav1.PartialObjectMetadata{}), nil))
+		ms, _, err := listedBy(t, source.FromListerWatcher[*metav1.PartialObjectMetadata](oddof([]byte(list), &metav1.PartialObjectMetadata{}), nil))
 		check("metadata", len(ms), err, empty)
 	}
 	// A server may leave out what is empty, if it is known what it sends.
 	lw := answers{format: runtime.ContentTypeJSON, list: []byte(`{"kind":"WidgetList","apiVersion":"example.org/v1"}`)}.listWatch(t)
-	if _, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil, informer.WithKind("Widget"))); err != nil {
+	if _, _, err := listedBy(t, source.FromListerWatcher[*unstructured.Unstructured](lw, nil, source.WithKind("Widget"))); err != nil {
 		t.Error("of known kind:", err)
 	}
 }

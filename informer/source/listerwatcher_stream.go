@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer
+package source
 
 import (
 	"context"
@@ -16,13 +16,14 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/internal/check"
 )
 
 // errStopped is what Next returns after Stop.
 var errStopped = errors.New("the watch was stopped")
 
-// listerWatcherStream is a [Stream] over a watch.Interface.
+// listerWatcherStream is a [informer.Stream] over a watch.Interface.
 type listerWatcherStream[T any] struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -33,10 +34,10 @@ type listerWatcherStream[T any] struct {
 	stop   sync.Once
 }
 
-// Next implements [Stream].
-func (s *listerWatcherStream[T]) Next() (Event[T], error) {
+// Next implements [informer.Stream].
+func (s *listerWatcherStream[T]) Next() (informer.Event[T], error) {
 	if s.failed != nil {
-		return Event[T]{}, s.failed
+		return informer.Event[T]{}, s.failed
 	}
 	event, err := s.next()
 	if err != nil {
@@ -45,7 +46,7 @@ func (s *listerWatcherStream[T]) Next() (Event[T], error) {
 	return event, err
 }
 
-func (s *listerWatcherStream[T]) next() (Event[T], error) {
+func (s *listerWatcherStream[T]) next() (informer.Event[T], error) {
 	var (
 		raw watch.Event
 		ok  bool
@@ -53,53 +54,53 @@ func (s *listerWatcherStream[T]) next() (Event[T], error) {
 	select {
 	case raw, ok = <-s.events:
 	case <-s.ctx.Done():
-		return Event[T]{}, context.Cause(s.ctx)
+		return informer.Event[T]{}, context.Cause(s.ctx)
 	}
 	if !ok {
 		if s.ctx.Err() != nil {
-			return Event[T]{}, context.Cause(s.ctx) // which closed it
+			return informer.Event[T]{}, context.Cause(s.ctx) // which closed it
 		}
-		return Event[T]{}, io.EOF
+		return informer.Event[T]{}, io.EOF
 	}
 	switch raw.Type {
 	case watch.Added, watch.Modified, watch.Deleted:
 		if err := s.item.set(raw.Object); err != nil {
-			return Event[T]{}, err
+			return informer.Event[T]{}, err
 		}
 		if s.item.source.typed {
 			// Before anything is concluded from it, a deletion least of all.
 			if _, ok := any(raw.Object).(T); !ok {
 				_, err := assert[T](raw.Object)
-				return Event[T]{}, &DecodingError{Meta: s.item.meta, Err: err}
+				return informer.Event[T]{}, &informer.DecodingError{Meta: s.item.meta, Err: err}
 			}
 		}
-		return Event[T]{Type: raw.Type, Item: &s.item, Version: s.item.meta.Version}, nil
+		return informer.Event[T]{Type: raw.Type, Item: &s.item, Version: s.item.meta.Version}, nil
 	case watch.Bookmark:
 		return bookmark[T](raw.Object)
 	case watch.Error:
-		return Event[T]{}, statusError(raw.Object)
+		return informer.Event[T]{}, statusError(raw.Object)
 	}
-	return Event[T]{}, &DecodingError{Err: fmt.Errorf("an event of unknown type %q with a %T", raw.Type, raw.Object)}
+	return informer.Event[T]{}, &informer.DecodingError{Err: fmt.Errorf("an event of unknown type %q with a %T", raw.Type, raw.Object)}
 }
 
-func bookmark[T any](obj runtime.Object) (e Event[T], err error) {
+func bookmark[T any](obj runtime.Object) (e informer.Event[T], err error) {
 	m, err := metaOf(obj)
 	if err != nil {
-		return e, &DecodingError{Err: fmt.Errorf("bookmark: %w", err)}
+		return e, &informer.DecodingError{Err: fmt.Errorf("bookmark: %w", err)}
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			err = &DecodingError{Err: fmt.Errorf("bookmark: %v", p)}
+			err = &informer.DecodingError{Err: fmt.Errorf("bookmark: %v", p)}
 		}
 	}()
-	e = Event[T]{Type: watch.Bookmark, Version: m.Version}
+	e = informer.Event[T]{Type: watch.Bookmark, Version: m.Version}
 	if o, err := meta.Accessor(obj); err == nil {
 		e.InitialEventsEnd = o.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true"
 	}
 	return e, nil
 }
 
-// Stop implements [Stream].
+// Stop implements [informer.Stream].
 func (s *listerWatcherStream[T]) Stop() {
 	s.stop.Do(func() {
 		stopWatch(s.watch)

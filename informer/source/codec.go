@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer
+package source
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
-	"github.com/apiary-go/apiary/informer/internal/wire"
+	"github.com/apiary-go/apiary/informer/source/internal/wire"
 	"github.com/apiary-go/apiary/internal/check"
 )
 

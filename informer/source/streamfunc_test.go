@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package source_test
 
 import (
 	"io"
@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/flowcontrol"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 // What a StreamFunc requests, and as what.
@@ -24,7 +24,7 @@ func TestStreamFunc(t *testing.T) {
 		_, _ = io.WriteString(w, r.URL.String()+" "+r.Header.Get("Accept"))
 	}))
 	t.Cleanup(srv.Close)
-	stream, err := informer.NewStreamFunc(&rest.Config{Host: srv.URL + "/below", QPS: -1}, srv.Client())
+	stream, err := source.NewStreamFunc(&rest.Config{Host: srv.URL + "/below", QPS: -1}, srv.Client())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestStreamFunc(t *testing.T) {
 func TestStreamFuncThrottles(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(srv.Close)
-	stream, err := informer.NewStreamFunc(&rest.Config{Host: srv.URL, RateLimiter: flowcontrol.NewFakeNeverRateLimiter()}, nil)
+	stream, err := source.NewStreamFunc(&rest.Config{Host: srv.URL, RateLimiter: flowcontrol.NewFakeNeverRateLimiter()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestStreamFuncUserAgent(t *testing.T) {
 	t.Cleanup(srv.Close)
 	for given, want := range map[string]string{"": rest.DefaultKubernetesUserAgent(), "shop/1": "shop/1"} {
 		config := &rest.Config{Host: srv.URL, UserAgent: given}
-		stream, err := informer.NewStreamFunc(config, nil)
+		stream, err := source.NewStreamFunc(config, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,12 +94,12 @@ func TestStreamFuncUserAgent(t *testing.T) {
 			t.Errorf("with %q: the user agent is %s, %v, want %s", given, got, err, want)
 		}
 		_ = body.Close()
-		factory, err := informer.NewDynamicListerWatcherFactory(config)
+		factory, err := source.NewDynamicListerWatcherFactory(config)
 		if err != nil {
 			t.Fatal(err)
 		}
 		lw := factory.ForResource("", schema.GroupVersionResource{Version: "v1", Resource: "pods"})
-		if body, err = lw.(informer.Streamer).Stream(t.Context(), metav1.ListOptions{}); err != nil {
+		if body, err = lw.(source.Streamer).Stream(t.Context(), metav1.ListOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := io.ReadAll(body); err != nil || string(got) != want {
@@ -114,7 +114,7 @@ func TestStreamFuncNoConfig(t *testing.T) {
 		"rest.Config is nil": nil,
 		"address":            {Host: "http://[", QPS: -1},
 	} {
-		if _, err := informer.NewStreamFunc(config, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := source.NewStreamFunc(config, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)
 		}
 	}

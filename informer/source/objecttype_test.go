@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package source_test
 
 import (
 	"context"
@@ -20,6 +20,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 func widget(apiVersion, kind string) *unstructured.Unstructured {
@@ -35,30 +36,30 @@ func TestUnstructuredKindBehindItems(t *testing.T) {
 		split = `{"apiVersion":"example.org/v1",` + item + `,"kind":"WidgetList","metadata":{"resourceVersion":"5"}}` // in the order of the alphabet
 		late  = `{"kind":"WidgetList",` + item + `,"apiVersion":"example.org/v1","metadata":{"resourceVersion":"5"}}`
 	)
-	byType := func(apiVersion, kind string) informer.SourceOption {
-		return informer.WithObjectType(widget(apiVersion, kind))
+	byType := func(apiVersion, kind string) source.SourceOption {
+		return source.WithObjectType(widget(apiVersion, kind))
 	}
 	for name, test := range map[string]struct {
 		list string
-		opt  informer.SourceOption
+		opt  source.SourceOption
 		want string // of the error
 	}{
-		"kind known":               {split, informer.WithKind("Widget"), ""},
+		"kind known":               {split, source.WithKind("Widget"), ""},
 		"type known":               {last, byType("example.org/v1", "Widget"), ""},
 		"type known, kind behind":  {split, byType("example.org/v1", "Widget"), ""},
 		"nothing known":            {split, nil, "WithObjectType"},
-		"version not known":        {last, informer.WithKind("Widget"), "WithObjectType"},
-		"another kind":             {split, informer.WithKind("Gadget"), "Widget"},
+		"version not known":        {last, source.WithKind("Widget"), "WithObjectType"},
+		"another kind":             {split, source.WithKind("Gadget"), "Widget"},
 		"another version":          {last, byType("example.org/v2", "Widget"), "example.org/v1"},
 		"another version, in list": {split, byType("example.org/v2", "Widget"), "example.org/v1"},
 		"another group":            {last, byType("example/v1", "Widget"), "example.org/v1"},
 		"version behind":           {late, nil, "WithObjectType"},
-		"version behind, kind":     {late, informer.WithKind("Widget"), "WithObjectType"},
+		"version behind, kind":     {late, source.WithKind("Widget"), "WithObjectType"},
 		"version behind, type":     {late, byType("example.org/v1", "Widget"), ""},
 		"version behind, another":  {late, byType("example.org/v2", "Widget"), "example.org/v1"},
 	} {
 		lw := answers{format: runtime.ContentTypeJSON, list: []byte(test.list)}.listWatch(t)
-		got, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil, test.opt))
+		got, _, err := listedBy(t, source.FromListerWatcher[*unstructured.Unstructured](lw, nil, test.opt))
 		if test.want != "" {
 			if informer.CauseOf(err) != informer.CauseDecoding || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%s: %v", name, err)
@@ -76,7 +77,7 @@ func TestUnstructuredKindBehindItems(t *testing.T) {
 		}
 	}
 	streamer := oddof([]byte(last), widget("example.org/v1", "Widget"))
-	if got, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](streamer, nil)); err != nil || got[0].GetKind() != "Widget" {
+	if got, _, err := listedBy(t, source.FromListerWatcher[*unstructured.Unstructured](streamer, nil)); err != nil || got[0].GetKind() != "Widget" {
 		t.Errorf("a Streamer that says so: %v, %v", got, err)
 	}
 }
@@ -96,10 +97,10 @@ func TestStreamerListName(t *testing.T) {
 		`{"kind":"BunchList","apiVersion":"example.org/v1","items":[{"kind":"Gadget","apiVersion":"example.org/v1","metadata":{"name":"a"}}]}`: false,
 	} {
 		streamer := oddof([]byte(list), widget("example.org/v1", "Widget"))
-		if _, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](streamer, nil)); (err == nil) != right {
+		if _, _, err := listedBy(t, source.FromListerWatcher[*unstructured.Unstructured](streamer, nil)); (err == nil) != right {
 			t.Errorf("%s: %v", list, err)
 		}
-		if _, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](streamer, nil, informer.WithKind("Widget"))); err == nil && strings.Contains(list, "Bunch") {
+		if _, _, err := listedBy(t, source.FromListerWatcher[*unstructured.Unstructured](streamer, nil, source.WithKind("Widget"))); err == nil && strings.Contains(list, "Bunch") {
 			t.Errorf("%s: it has the name of another kind than that of WithKind", list)
 		}
 	}
@@ -107,28 +108,28 @@ func TestStreamerListName(t *testing.T) {
 
 // What WithObjectType says of a group is all of it, and a version counts without a kind.
 func TestObjectTypeGroups(t *testing.T) {
-	pod := func(apiVersion string) informer.SourceOption {
-		return informer.WithObjectType(&corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: apiVersion, Kind: "Pod"}})
+	pod := func(apiVersion string) source.SourceOption {
+		return source.WithObjectType(&corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: apiVersion, Kind: "Pod"}})
 	}
 	for list, test := range map[string]struct {
-		right, wrong []informer.SourceOption
+		right, wrong []source.SourceOption
 	}{
 		`{"kind":"PodList","apiVersion":"example.org/v1","items":[]}`: {
-			[]informer.SourceOption{pod("example.org/v1")},
-			[]informer.SourceOption{pod("example/v1"), pod("v1"), pod("example.org/v2"), nil},
+			[]source.SourceOption{pod("example.org/v1")},
+			[]source.SourceOption{pod("example/v1"), pod("v1"), pod("example.org/v2"), nil},
 		},
 		`{"kind":"PodList","apiVersion":"v1","items":[]}`: {
-			[]informer.SourceOption{pod("v1"), nil},
-			[]informer.SourceOption{pod("example/v1"), pod("core/v1")},
+			[]source.SourceOption{pod("v1"), nil},
+			[]source.SourceOption{pod("example/v1"), pod("core/v1")},
 		},
 		`{"kind":"PodList","apiVersion":"v1","items":[{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a"}}]}`: {
-			[]informer.SourceOption{pod("v1"), nil},
-			[]informer.SourceOption{pod("example/v1")},
+			[]source.SourceOption{pod("v1"), nil},
+			[]source.SourceOption{pod("example/v1")},
 		},
 	} {
 		lw := answers{format: runtime.ContentTypeJSON, list: []byte(list)}.listWatch(t)
 		for i, opt := range append(slices.Clone(test.right), test.wrong...) {
-			_, _, err := listedBy(t, informer.FromListerWatcher[*corev1.Pod](lw, nil, opt))
+			_, _, err := listedBy(t, source.FromListerWatcher[*corev1.Pod](lw, nil, opt))
 			if want := i < len(test.right); (err == nil) != want || err != nil && informer.CauseOf(err) != informer.CauseDecoding {
 				t.Errorf("%s, option %d: %v", list, i, err)
 			}
@@ -142,7 +143,7 @@ func TestObjectTypeGroups(t *testing.T) {
 		`{"kind":"WidgetList","items":[{"kind":"Widget","apiVersion":"other/v7","metadata":{"name":"a"}}],"apiVersion":"example.org/v1"}`: false,
 	} {
 		lw := answers{format: runtime.ContentTypeJSON, list: []byte(list)}.listWatch(t)
-		_, _, err := listedBy(t, informer.FromListerWatcher[*unstructured.Unstructured](lw, nil, informer.WithObjectType(widget("example.org/v1", ""))))
+		_, _, err := listedBy(t, source.FromListerWatcher[*unstructured.Unstructured](lw, nil, source.WithObjectType(widget("example.org/v1", ""))))
 		if (err == nil) != right || err != nil && informer.CauseOf(err) != informer.CauseDecoding {
 			t.Errorf("%s: %v", list, err)
 		}
@@ -165,15 +166,15 @@ func TestWithObjectType(t *testing.T) {
 	for _, format := range formats {
 		pods := informertest.WirePods(3)
 		lw := answers{format: format, list: informertest.Encode(t, format, pods), watch: event(t, format, "ADDED", &pods.Items[0])}.listWatch(t)
-		want, _, err := listedBy(t, informer.FromListerWatcher(lw, toSmall))
+		want, _, err := listedBy(t, source.FromListerWatcher(lw, toSmall))
 		if err != nil {
 			t.Fatal("the oracle:", err)
 		}
-		for name, opts := range map[string][]informer.SourceOption{
-			"whole":  {informer.WithObjectType(&corev1.Pod{})},
-			"fields": {informer.WithObjectType(&corev1.Pod{}), informer.WithFields("spec.nodeName", "status.podIP")},
+		for name, opts := range map[string][]source.SourceOption{
+			"whole":  {source.WithObjectType(&corev1.Pod{})},
+			"fields": {source.WithObjectType(&corev1.Pod{}), source.WithFields("spec.nodeName", "status.podIP")},
 		} {
-			source := informer.FromListerWatcher(lw, toSmall, opts...)
+			source := source.FromListerWatcher(lw, toSmall, opts...)
 			got, page, err := listedBy(t, source)
 			if err != nil || !reflect.DeepEqual(got, want) || page.Version != "100" {
 				t.Errorf("%s, %s: got %v of %+v, %v; want %v", format, name, got, page, err, want)
@@ -198,11 +199,11 @@ func TestWithObjectTypeStreams(t *testing.T) {
 		body := informertest.Encode(t, format, informertest.WirePods(100))
 		lw := answers{format: format, list: body[:len(body)/2]}.listWatch(t)
 		for _, streams := range []bool{false, true} {
-			var opts []informer.SourceOption
+			var opts []source.SourceOption
 			if streams {
-				opts = append(opts, informer.WithObjectType(&corev1.Pod{}))
+				opts = append(opts, source.WithObjectType(&corev1.Pod{}))
 			}
-			got, _, err := listedBy(t, informer.FromListerWatcher(lw, toSmall, opts...))
+			got, _, err := listedBy(t, source.FromListerWatcher(lw, toSmall, opts...))
 			if err == nil || len(got) > 0 != streams {
 				t.Errorf("%s, streams %v: %d pods, %v", format, streams, len(got), err)
 			}
@@ -238,7 +239,7 @@ func TestWithObjectTypeErrors(t *testing.T) {
 		"nil pointer":        {made, convert, (*corev1.Pod)(nil), "WithObjectType"},
 	} {
 		_, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-			Source: informer.FromListerWatcher(test.lw, test.convert, informer.WithObjectType(test.obj)), Sink: informertest.NewChanSink[*corev1.Pod](),
+			Source: source.FromListerWatcher(test.lw, test.convert, source.WithObjectType(test.obj)), Sink: informertest.NewChanSink[*corev1.Pod](),
 		})
 		if (err == nil) != (test.want == "") || err != nil && (!strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "WithObjectType")) {
 			t.Errorf("%s: %v", name, err)

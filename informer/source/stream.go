@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer
+package source
 
 import (
 	"context"
@@ -15,7 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/apiary-go/apiary/informer/internal/wire"
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source/internal/wire"
 )
 
 // wireSource reads the bodies of a [Streamer] object by object.
@@ -38,13 +39,13 @@ func (s *wireSource[T]) open(ctx context.Context, opts metav1.ListOptions) (*bod
 	return newBody(ctx, in), nil
 }
 
-// List implements [Source].
-func (s *wireSource[T]) List(ctx context.Context, opts metav1.ListOptions, yield func(Item[T]) error) (Page, error) {
+// List implements [informer.Source].
+func (s *wireSource[T]) List(ctx context.Context, opts metav1.ListOptions, yield func(informer.Item[T]) error) (informer.Page, error) {
 	requested, cancel := context.WithCancel(ctx)
 	b, err := s.open(requested, opts)
 	if err != nil {
 		cancel()
-		return Page{}, err
+		return informer.Page{}, err
 	}
 	b.ctx = ctx
 	b.in = newReadAhead(b.in)
@@ -69,7 +70,7 @@ func (s *wireSource[T]) List(ctx context.Context, opts metav1.ListOptions, yield
 		yielded = yield(&item)
 		return yielded
 	})
-	page := Page{Version: list.Version, Continue: list.Continue, Remaining: list.Remaining}
+	page := informer.Page{Version: list.Version, Continue: list.Continue, Remaining: list.Remaining}
 	switch {
 	case yielded != nil:
 		return page, yielded
@@ -89,20 +90,20 @@ func (c *codec) isListOf(list wire.ListMeta, named bool) error {
 	known := c.want.Kind != "" && kind == c.want.Kind
 	switch {
 	case list.Kind == "Table":
-		return &DecodingError{Err: errTable}
+		return &informer.DecodingError{Err: errTable}
 	case !isList || c.want.Kind != "" && named && !known || kind != "" && !c.isVersion(list.APIVersion): // a List has any
 		// An empty one above all: it would delete everything.
-		return &DecodingError{Err: fmt.Errorf("the server sent a %s %q, not a list of %s: use a client for that resource and version, "+
+		return &informer.DecodingError{Err: fmt.Errorf("the server sent a %s %q, not a list of %s: use a client for that resource and version, "+
 			"or WithKind if the kind is not the name of the type", list.APIVersion, list.Kind, c)}
 	case list.NoItems && !known:
-		return &DecodingError{Err: fmt.Errorf("the server sent a %s %q without items, which need not be a list of objects: "+
+		return &informer.DecodingError{Err: fmt.Errorf("the server sent a %s %q without items, which need not be a list of objects: "+
 			"give the source WithKind if the server leaves out what is empty", list.APIVersion, list.Kind)}
 	}
 	return nil
 }
 
-// Watch implements [Source].
-func (s *wireSource[T]) Watch(ctx context.Context, opts metav1.ListOptions) (Stream[T], error) {
+// Watch implements [informer.Source].
+func (s *wireSource[T]) Watch(ctx context.Context, opts metav1.ListOptions) (informer.Stream[T], error) {
 	opts.Watch = true
 	ctx, cancel := context.WithCancelCause(ctx)
 	b, err := s.open(ctx, opts)
@@ -146,7 +147,7 @@ func (b *body) close() {
 // that broke, or something that makes no sense.
 func (b *body) explain(err error) error {
 	var (
-		decoding *DecodingError
+		decoding *informer.DecodingError
 		status   *wire.StatusError
 	)
 	switch {
@@ -161,14 +162,14 @@ func (b *body) explain(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("the response is cut off: %w", err)
 	}
-	return &DecodingError{Err: err}
+	return &informer.DecodingError{Err: err}
 }
 
 // statusOf returns the error that the Status of an error event is.
 func statusOf(o *wire.Object) error {
 	status := &metav1.Status{}
 	if err := decodeStatus(o, status); err != nil {
-		return &DecodingError{Err: fmt.Errorf("an error event that cannot be read: %w", err)}
+		return &informer.DecodingError{Err: fmt.Errorf("an error event that cannot be read: %w", err)}
 	}
 	return apierrors.FromObject(status)
 }
@@ -178,10 +179,10 @@ func statusOf(o *wire.Object) error {
 func failureOf(o *wire.Object, strange error) error {
 	status := &metav1.Status{}
 	if err := decodeStatus(o, status); err != nil {
-		return &DecodingError{Err: fmt.Errorf("%w: it cannot be read: %w", strange, err)}
+		return &informer.DecodingError{Err: fmt.Errorf("%w: it cannot be read: %w", strange, err)}
 	}
 	if status.Status != metav1.StatusFailure {
-		return &DecodingError{Err: fmt.Errorf("%w: its status is %q", strange, status.Status)}
+		return &informer.DecodingError{Err: fmt.Errorf("%w: its status is %q", strange, status.Status)}
 	}
 	return apierrors.FromObject(status)
 }
