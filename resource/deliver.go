@@ -5,6 +5,7 @@ package resource
 
 import (
 	"runtime"
+	"runtime/debug"
 	"time"
 )
 
@@ -32,7 +33,7 @@ func (s *subscriber[T]) run() {
 		case s.ended():
 			ended = true
 		default:
-			s.next(event)
+			s.guard("next function", event.Key, func() { s.next(event) })
 			received = true
 		}
 		if ended {
@@ -49,9 +50,13 @@ func (s *subscriber[T]) take(before *token[T], received bool) (event Event[T], t
 	if before != nil && !received && !s.left {
 		s.withdraw(before)
 	}
-	s.heed()
+	s.ackRecall()
+	s.calls = ""
 	event, t = s.pick()
 	s.offering = t != nil && event.Kind == Sync && s.next == nil
+	if t != nil && s.next != nil {
+		s.calls = "the next function"
+	}
 	return event, t, s.delayed.next()
 }
 
@@ -140,21 +145,26 @@ func (s *subscriber[T]) end() bool {
 	}
 	s.ending = true
 	close(s.done)
-	s.poke()
+	s.wakeUp()
 	return true
+}
+
+// quit ends the subscription from outside. The caller holds the mutex.
+func (s *subscriber[T]) quit() {
+	if s.end() && !s.launched {
+		s.hub.wg.Go(s.finish)
+	}
 }
 
 // cancel ends the subscription because its context has ended.
 func (s *subscriber[T]) cancel() {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	if s.end() && !s.launched {
-		s.hub.unlocked(s.finish)
-	}
+	s.quit()
 }
 
-// dismiss ends the subscription because the error handler said so. It is called
-// with the mutex held.
+// dismiss ends the subscription because of what its own functions did. The caller
+// holds the mutex.
 func (s *subscriber[T]) dismiss() {
 	if !s.left {
 		s.hub.leave(s)
@@ -162,14 +172,20 @@ func (s *subscriber[T]) dismiss() {
 	s.end()
 }
 
-// finish tells the subscriber that nothing more will come. It is called once, when
-// the subscription has ended: by its goroutine, or by what ended it if there is none.
+// finish closes the channel, or calls complete. It runs once, on a goroutine of the
+// subscriber, after the subscription has ended.
 func (s *subscriber[T]) finish() {
-	s.hub.mu.Lock()
+	h := s.hub
+	h.mu.Lock()
 	if !s.left {
-		s.hub.leave(s)
+		h.leave(s)
 	}
-	s.hub.mu.Unlock()
+	err := s.failure
+	if s.out == nil {
+		s.calls = "the complete function"
+		h.closing[s] = h.now()
+	}
+	h.mu.Unlock()
 	if s.unwatch != nil {
 		s.unwatch()
 	}
@@ -177,5 +193,34 @@ func (s *subscriber[T]) finish() {
 		close(s.out)
 		return
 	}
-	s.complete(s.ctx.Err())
+	defer func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.closing, s)
+	}()
+	if err == nil {
+		err = s.ctx.Err()
+	}
+	s.guard("complete function", Key{}, func() { s.complete(err) })
+}
+
+// guard calls a function of the subscriber on a goroutine of the resource. After a
+// panic it logs that, and ends the subscription. The caller does not hold the mutex.
+func (s *subscriber[T]) guard(function string, key Key, f func()) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		h := s.hub
+		err := &PanicError{Resource: h.name, Function: function, Site: s.site, Key: key, Value: p, Stack: debug.Stack()}
+		h.log.Error("Subscriber panicked, its subscription ends",
+			"resource", h.name, "key", key, "error", err, "stack", string(err.Stack))
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.panics++
+		s.failure = err
+		s.dismiss()
+	}()
+	f()
 }

@@ -64,6 +64,41 @@ func (e *NotSyncedError) Unwrap() []error {
 	return errs
 }
 
+// PanicError says that a function of a subscriber panicked on a goroutine of the
+// resource: a filter, or a callback of Observe. The subscription has ended, since
+// which objects the subscriber should have is not known without its filter.
+//
+// The error is logged with its stack, see [WithLogger], and counted in [Stats]. The
+// complete function of Observe gets it; a channel is closed.
+type PanicError struct {
+	Resource string
+
+	// Function is what panicked, for example "filter".
+	Function string
+
+	// Site is the file and line of the call of Events or Observe.
+	Site string
+
+	// Key is that of the object or the event that the function was called for.
+	Key Key
+
+	// Value is the value of the panic, and Stack where it was.
+	Value any
+	Stack []byte
+}
+
+// Error implements error.
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("resource %s: the %s of the subscriber of %s panicked on key %q: %v",
+		e.Resource, e.Function, e.Site, e.Key.String(), e.Value)
+}
+
+// Unwrap returns Value if that is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
 // ForgottenDone describes an event that was dropped without a call of Done.
 type ForgottenDone struct {
 	Resource string

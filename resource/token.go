@@ -60,7 +60,7 @@ func (t *token[T]) done(use uint64, err error) {
 	}
 	t.use++
 	if err == nil {
-		t.receipt.settle("", &s.hub.counts.OK)
+		t.receipt.complete("", &s.hub.counts.OK)
 	} else {
 		t.receipt.failed(err)
 	}
@@ -84,7 +84,7 @@ func (r *receipt[T]) failed(err error) {
 	switch {
 	case s.left:
 	case action == ErrorActionIgnore:
-		r.settle(action, &h.counts.Ignored)
+		r.complete(action, &h.counts.Ignored)
 	case action == ErrorActionStop:
 		h.counts.Stopped++
 		s.dismiss()
@@ -99,9 +99,9 @@ func (r *receipt[T]) failed(err error) {
 	}
 }
 
-// settle ends the event without a retry. It lets go of the mutex if the limiter
-// has something to forget.
-func (r *receipt[T]) settle(action ErrorAction, count *uint64) {
+// complete ends the event without a retry. It unlocks the mutex if the limiter has
+// something to forget.
+func (r *receipt[T]) complete(action ErrorAction, count *uint64) {
 	s := r.sub
 	if s.retries[r.id] > 0 {
 		s.ask(func() { s.limiter.Forget(r.key) })
@@ -114,13 +114,14 @@ func (r *receipt[T]) settle(action ErrorAction, count *uint64) {
 	s.answered(r.id, action, 0)
 }
 
-// ask calls the error handler or the rate limiter, without the mutex. If that does
-// not return, but panics, the subscription ends: the event has had its Done, and
-// nobody can say what becomes of the key.
+// ask calls the error handler or the rate limiter, without the mutex. If it panics
+// the subscription ends: the event has had its Done, and what becomes of the key is
+// not known. The caller of Done gets the panic.
 func (s *subscriber[T]) ask(f func()) {
 	returned := false
 	defer func() {
 		if !returned {
+			s.hub.panics++
 			s.dismiss()
 		}
 	}()
@@ -141,6 +142,6 @@ func (r *receipt[T]) lost() {
 	if h.forgotten == nil {
 		panic(report.String())
 	}
-	r.settle("", &h.counts.Forgotten)
+	r.complete("", &h.counts.Forgotten)
 	h.unlocked(func() { h.forgotten(report) })
 }

@@ -24,10 +24,16 @@ type view[T runtime.Object] struct {
 //
 // An object that changes such that keep is no longer true is a Delete for the
 // subscribers of the view, with the object as they last saw it; one for which
-// keep becomes true is an Upsert. keep must be pure and quick: it is called for
-// each change and each subscriber of the view by the goroutine of the informer,
-// which waits for it, as do all other subscribers; for the replay by that of the
-// subscriber; and by readers; also by several at once. No lock is held.
+// keep becomes true is an Upsert.
+//
+// keep must be pure. Each subscriber of the view calls it on a goroutine of its
+// own, once for each object of the replay and each key of its queue. A reader of
+// the store calls it on the goroutine of the reader. So several goroutines may call
+// keep at once. No lock is held: keep can use the resource.
+//
+// A keep that is slow, hangs or panics harms its own subscriber alone. After a
+// panic the event stream of the subscriber ends, see [PanicError]. A reader gets the
+// panic itself.
 //
 // r must have been made by this package. If it was not, or keep is nil, Store of
 // the result fails with an error that says so, and its channels are closed.
@@ -96,11 +102,13 @@ func (v view[T]) subscriber(ctx context.Context, opts []EventsOpt) *subscriber[T
 
 func (v view[T]) subscribe(s *subscriber[T]) {
 	switch {
-	case v.err == nil && v.hub.enter(s):
+	case v.err == nil && v.hub.enter(s, v.store.Generation()):
 		v.want()
 	case s.next != nil:
-		go s.finish() // complete is not called by who subscribes
+		s.left = true
+		go s.finish() // Observe does not wait for complete
 	default:
+		s.left = true
 		s.finish()
 	}
 }

@@ -30,6 +30,10 @@ func deletion[T any](held *Record[T], meta Meta) Change[T] {
 // changed notes that there was a change, which n is to tell. The caller holds mu.
 func (s *Store[T]) changed(n *notice[T]) {
 	s.generation++
+	n.change.Generation = s.generation
+	for i := range n.changes {
+		n.changes[i].Generation = s.generation
+	}
 	s.unpushed = true
 	if !s.pass.open {
 		s.stated = true

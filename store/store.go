@@ -142,6 +142,9 @@ type Change[T any] struct {
 	// Old as the deletion told it, zero if it did not.
 	New T
 
+	// Generation is that of the store with this change, see [Store.Generation].
+	Generation uint64
+
 	// Record is the store's record of New; if Deleted, of Old. Only OnChange
 	// gets it.
 	Record *Record[T]
