@@ -209,6 +209,9 @@ func (s *subscriber[T]) dequeue(id int32) {
 
 // release queues the keys that were held back long enough.
 func (s *subscriber[T]) release() {
+	if len(s.delayed.byTime) == 0 {
+		return // without a look at the clock
+	}
 	clock, now := time.Now(), s.hub.now()
 	for id, ok := s.delayed.due(clock); ok; id, ok = s.delayed.due(clock) {
 		sl := s.moving(id)
