@@ -48,19 +48,26 @@ func TestStuckSubscriberIsBounded(t *testing.T) {
 		}
 	}
 	settle()
-	before := heapInUse()
-	for i := range changes {
-		r.upsert(names[i%live])
+	update := func(changes int) int64 {
+		for i := range changes {
+			r.upsert(names[i%live])
+		}
+		settle()
+		return heapInUse()
 	}
-	settle()
-	afterUpdates := heapInUse()
-	for i := range changes {
-		name := fmt.Sprintf("passing-%d", i)
-		r.upsert(name)
-		r.delete(name)
+	pass := func(changes int) int64 {
+		for i := range changes {
+			name := fmt.Sprintf("passing-%d", i)
+			r.upsert(name)
+			r.delete(name)
+		}
+		settle()
+		return heapInUse()
 	}
-	settle()
-	afterNames := heapInUse()
+	update(live)
+	before := pass(live) // after all have what they need
+	afterUpdates := update(changes)
+	afterNames := pass(changes)
 	r.upsert("end")
 	<-finished
 	hub := r.view.hub
