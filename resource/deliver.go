@@ -4,6 +4,7 @@
 package resource
 
 import (
+	"cmp"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -30,11 +31,8 @@ func (s *subscriber[T]) run() {
 			ended = s.idle(timer, until, tick)
 		case s.next == nil:
 			received, ended = s.offer(event, tick)
-		case s.ended():
-			ended = true
 		default:
-			s.guard("next function", event.Key, func() { s.next(event) })
-			received = true
+			received, ended = true, s.callNext(event)
 		}
 		if ended {
 			return
@@ -51,12 +49,8 @@ func (s *subscriber[T]) take(before *token[T], received bool) (event Event[T], t
 		s.withdraw(before)
 	}
 	s.ackRecall()
-	s.calls = ""
 	event, t = s.pick()
 	s.offering = t != nil && event.Kind == Sync && s.next == nil
-	if t != nil && s.next != nil {
-		s.calls = "the next function"
-	}
 	return event, t, s.delayed.next()
 }
 
@@ -163,8 +157,8 @@ func (s *subscriber[T]) cancel() {
 	s.quit()
 }
 
-// dismiss ends the subscription because of what its own functions did. The caller
-// holds the mutex.
+// dismiss ends the subscription at once, because of its error handler or its rate
+// limiter. The caller holds the mutex.
 func (s *subscriber[T]) dismiss() {
 	if !s.left {
 		s.hub.leave(s)
@@ -175,52 +169,53 @@ func (s *subscriber[T]) dismiss() {
 // finish closes the channel, or calls complete. It runs once, on a goroutine of the
 // subscriber, after the subscription has ended.
 func (s *subscriber[T]) finish() {
-	h := s.hub
-	h.mu.Lock()
-	if !s.left {
-		h.leave(s)
-	}
-	err := s.failure
-	if s.out == nil {
-		s.calls = "the complete function"
-		h.closing[s] = h.now()
-	}
-	h.mu.Unlock()
 	if s.unwatch != nil {
 		s.unwatch()
 	}
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.next != nil {
+		s.finishing = h.now()
+		s.guard("complete function", Key{}, func() { s.complete(cmp.Or(s.failure, s.ctx.Err())) })
+	}
+	if !s.left {
+		h.leave(s)
+	}
 	if s.out != nil {
 		close(s.out)
-		return
 	}
-	defer func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.closing, s)
-	}()
-	if err == nil {
-		err = s.ctx.Err()
-	}
-	s.guard("complete function", Key{}, func() { s.complete(err) })
 }
 
-// guard calls a function of the subscriber on a goroutine of the resource. After a
-// panic it logs that, and ends the subscription. The caller does not hold the mutex.
+// callNext passes event to next, unless the subscription has ended.
+func (s *subscriber[T]) callNext(event Event[T]) (ended bool) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if !s.ending {
+		s.guard("next function", event.Key, func() { s.next(event) })
+	}
+	return s.ending
+}
+
+// guard calls a function of the subscriber on a goroutine of the resource, without
+// the mutex, which the caller holds. A panic is logged and ends the subscription.
 func (s *subscriber[T]) guard(function string, key Key, f func()) {
+	h := s.hub
+	s.calls = function
 	defer func() {
+		s.calls = ""
 		p := recover()
 		if p == nil {
 			return
 		}
-		h := s.hub
 		err := &PanicError{Resource: h.name, Function: function, Site: s.site, Key: key, Value: p, Stack: debug.Stack()}
-		h.log.Error("Subscriber panicked, its subscription ends",
-			"resource", h.name, "key", key, "error", err, "stack", string(err.Stack))
-		h.mu.Lock()
-		defer h.mu.Unlock()
+		h.unlocked(func() {
+			h.log.Error("Subscriber panicked, its subscription ends",
+				"resource", h.name, "key", key, "error", err, "stack", string(err.Stack))
+		})
 		h.panics++
 		s.failure = err
-		s.dismiss()
+		s.end()
 	}()
-	f()
+	h.unlocked(f)
 }

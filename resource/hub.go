@@ -34,10 +34,9 @@ type hub[T runtime.Object] struct {
 	ghosts     map[Key]int32 // ids of what is gone
 	generation uint64        // of the store, with the last change that came here
 
-	subs    []*subscriber[T]          // each at its place
-	closing map[*subscriber[T]]uint32 // have left, and their complete function runs since then
-	synced  bool                      // a pass was committed
-	running bool                      // between start and stop
+	subs    []*subscriber[T] // each at its place
+	synced  bool             // a pass was committed
+	running bool             // between start and stop
 	stopped bool
 	over    context.Context // ended by stop
 	end     context.CancelCauseFunc
@@ -75,7 +74,6 @@ func newHub[T runtime.Object](name string, forgotten func(ForgottenDone), log *s
 		epoch:     time.Now(),
 		nodes:     make([]node[T], 1),
 		ghosts:    map[Key]int32{},
-		closing:   map[*subscriber[T]]uint32{},
 		over:      over,
 		end:       end,
 	}
@@ -231,20 +229,15 @@ func (h *hub[T]) unlocked(f func()) {
 }
 
 // busy describes the functions of subscribers that have not returned for stopGrace
-// since the stop, after which none is called but complete.
+// since the stop, after which none is called except complete.
 func (h *hub[T]) busy() (calls []string) {
+	now := h.now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range h.subs {
-		if s.calls != "" {
-			calls = append(calls, s.calls+" subscribed at "+s.site)
+		if s.calls != "" && now-s.finishing >= uint32(stopGrace.Milliseconds()) {
+			calls = append(calls, "the "+s.calls+" subscribed at "+s.site)
 		}
-	}
-	for s, since := range h.closing {
-		if h.now()-since < uint32(stopGrace.Milliseconds()) {
-			continue
-		}
-		calls = append(calls, s.calls+" subscribed at "+s.site)
 	}
 	return calls
 }

@@ -42,8 +42,10 @@ type subscriber[T runtime.Object] struct {
 	place    int         // in hub.subs
 	since    uint32      // when it subscribed
 	joins    uint64      // Sync waits for this generation; 0: for nothing
-	calls    string      // the function of the user that runs on its goroutine
 	failure  error       // a panic that ended it
+
+	calls     string // the function of the user that runs on its goroutine
+	finishing uint32 // when complete was called
 
 	cursor, limit int32
 
@@ -264,15 +266,11 @@ func (s *subscriber[T]) evalFilter(id int32, cur *store.Record[T]) (hidden flags
 	if s.keep == nil || cur == nil {
 		return 0, true
 	}
-	s.calls = "the filter"
-	s.hub.unlocked(func() {
-		s.guard("filter", cur.Key(), func() {
-			if !s.keep(cur.Object()) {
-				hidden = isHidden
-			}
-		})
+	s.guard("filter", cur.Key(), func() {
+		if !s.keep(cur.Object()) {
+			hidden = isHidden
+		}
 	})
-	s.calls = ""
 	return hidden, !s.ending && s.hub.nodes[id].current() == cur
 }
 

@@ -55,7 +55,7 @@ func (t *token[T]) done(use uint64, err error) {
 	s := t.receipt.sub
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	if s.left || t.use != use {
+	if s.ending || t.use != use {
 		return
 	}
 	t.use++
@@ -135,7 +135,7 @@ func (r *receipt[T]) lost() {
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s.left || !r.outstanding {
+	if s.ending || !r.outstanding {
 		return
 	}
 	report := ForgottenDone{Resource: h.name, Kind: r.kind, Key: r.key, Site: s.site}
