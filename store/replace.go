@@ -35,7 +35,7 @@ func (s *Store[T]) Replace(version string, objs iter.Seq2[Meta, T]) (Difference[
 // replaceBy is Replace by objects that all have names.
 func (s *Store[T]) replaceBy(version string, all []arrival[T]) Difference[T] {
 	diff, n := s.replace(version, all)
-	s.tell(&n)
+	s.notify(&n)
 	return diff
 }
 

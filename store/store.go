@@ -61,8 +61,8 @@ type Store[T any] struct {
 	epoch  uint64
 	shared atomic.Bool
 
-	news news
-	told turns
+	changes changeSignal // for WaitFor and Snapshots
+	order   sequencer    // of calls of onChange and onState
 
 	stale, indexErrors, commits, aborts, swept atomic.Uint64
 }
@@ -183,7 +183,7 @@ func New[T any](cfg Config[T]) (*Store[T], error) {
 		byKey:        newTable[T](),
 		epoch:        1,
 	}
-	s.told.init()
+	s.order.init()
 	if s.name == "" {
 		s.name = reflect.TypeFor[T]().String()
 	}
