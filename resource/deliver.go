@@ -45,7 +45,7 @@ func (s *subscriber[T]) run() {
 func (s *subscriber[T]) take(before *token[T], received bool) (event Event[T], t *token[T], until time.Time) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	if before != nil && !received && !s.left {
+	if before != nil && !received {
 		s.withdraw(before)
 	}
 	s.ackRecall()
@@ -157,15 +157,6 @@ func (s *subscriber[T]) cancel() {
 	s.quit()
 }
 
-// dismiss ends the subscription at once, because of its error handler or its rate
-// limiter. The caller holds the mutex.
-func (s *subscriber[T]) dismiss() {
-	if !s.left {
-		s.hub.leave(s)
-	}
-	s.end()
-}
-
 // finish closes the channel, or calls complete. It runs once, on a goroutine of the
 // subscriber, after the subscription has ended.
 func (s *subscriber[T]) finish() {
@@ -179,7 +170,7 @@ func (s *subscriber[T]) finish() {
 		s.finishing = h.now()
 		s.guard("complete function", Key{}, func() { s.complete(cmp.Or(s.failure, s.ctx.Err())) })
 	}
-	if !s.left {
+	if s.unwatch != nil { // it has entered
 		h.leave(s)
 	}
 	if s.out != nil {

@@ -186,7 +186,6 @@ func (h *hub[T]) launch(s *subscriber[T]) {
 // leave removes a subscriber and what it remembers. The caller holds the mutex,
 // and calls it once for each subscriber.
 func (h *hub[T]) leave(s *subscriber[T]) {
-	s.left = true
 	last := len(h.subs) - 1
 	h.subs[last].place = s.place
 	h.subs[s.place], h.subs[last] = h.subs[last], nil

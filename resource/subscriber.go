@@ -38,7 +38,6 @@ type subscriber[T runtime.Object] struct {
 	unwatch  func() bool // lets go of ctx
 	launched bool        // the goroutine runs, and will finish
 	ending   bool        // done is closed
-	left     bool        // the hub
 	place    int         // in hub.subs
 	since    uint32      // when it subscribed
 	joins    uint64      // Sync waits for this generation; 0: for nothing
@@ -153,16 +152,18 @@ func (s *subscriber[T]) current(id int32, sl *slot[T]) *store.Record[T] {
 // empty. A key that is held back is emitted early if it changed, and only then.
 func (s *subscriber[T]) pending(id int32, sl *slot[T]) (EventKind, *store.Record[T]) {
 	cur := s.current(id, sl)
+	last := sl.seen // what the last event showed: nothing if that was a Delete
+	if sl.flags&shownDeleted != 0 {
+		last = nil
+	}
 	switch {
 	case id == syncID:
 		return Sync, nil
-	case sl.flags&isDelayed != 0 && !s.movedOn(id, sl):
+	case cur == last && (sl.flags&isDelayed != 0 || cur != nil && sl.flags&mustRepeat == 0):
 		return "", nil
-	case cur == sl.seen && (cur == nil || sl.flags&(mustRepeat|shownDeleted) == 0):
+	case cur == nil && sl.seen == nil:
 		return "", nil
-	case cur == nil:
-		return Delete, sl.seen
-	case sl.seen != nil && sl.flags&shownDeleted == 0 && !cur.SameObject(sl.seen):
+	case cur == nil, last != nil && !cur.SameObject(last):
 		return Delete, sl.seen
 	}
 	return Upsert, cur
@@ -344,16 +345,6 @@ func (s *subscriber[T]) answered(id int32, action ErrorAction, delay time.Durati
 	}
 	s.requeue(id, sl)
 	s.hub.releaseID(id)
-}
-
-// movedOn reports whether the key is no longer as the event that failed showed it,
-// so that there is no reason to hold it back.
-func (s *subscriber[T]) movedOn(id int32, sl *slot[T]) bool {
-	cur := s.current(id, sl)
-	if sl.flags&shownDeleted != 0 {
-		return cur != nil
-	}
-	return cur != sl.seen
 }
 
 // withdraw takes back an event that was not received.

@@ -64,7 +64,7 @@ func (t *token[T]) done(use uint64, err error) {
 	} else {
 		t.receipt.failed(err)
 	}
-	if !s.left && len(s.spare) < spareTokens {
+	if !s.ending && len(s.spare) < spareTokens {
 		s.spare = append(s.spare, t)
 	}
 	runtime.KeepAlive(t)
@@ -82,16 +82,16 @@ func (r *receipt[T]) failed(err error) {
 	var action ErrorAction
 	s.ask(func() { action = s.onError(r.key, retries, err) })
 	switch {
-	case s.left:
+	case s.ending:
 	case action == ErrorActionIgnore:
 		r.complete(action, &h.counts.Ignored)
 	case action == ErrorActionStop:
 		h.counts.Stopped++
-		s.dismiss()
+		s.end()
 	default:
 		var delay time.Duration
 		s.ask(func() { delay = s.limiter.When(r.key) })
-		if !s.left {
+		if !s.ending {
 			h.counts.Retried++
 			r.outstanding = false
 			s.answered(r.id, ErrorActionRetry, delay)
@@ -105,7 +105,7 @@ func (r *receipt[T]) complete(action ErrorAction, count *uint64) {
 	s := r.sub
 	if s.retries[r.id] > 0 {
 		s.ask(func() { s.limiter.Forget(r.key) })
-		if s.left {
+		if s.ending {
 			return
 		}
 	}
@@ -122,7 +122,7 @@ func (s *subscriber[T]) ask(f func()) {
 	defer func() {
 		if !returned {
 			s.hub.panics++
-			s.dismiss()
+			s.end()
 		}
 	}()
 	s.hub.unlocked(f)

@@ -105,10 +105,8 @@ func (v view[T]) subscribe(s *subscriber[T]) {
 	case v.err == nil && v.hub.enter(s, v.store.Generation()):
 		v.want()
 	case s.next != nil:
-		s.left = true
 		go s.finish() // Observe does not wait for complete
 	default:
-		s.left = true
 		s.finish()
 	}
 }
