@@ -64,26 +64,16 @@ func (e *NotSyncedError) Unwrap() []error {
 	return errs
 }
 
-// PanicError says that a function of a subscriber panicked on a goroutine of the
-// resource: a filter, or a callback of Observe. The subscription has ended, since
-// which objects the subscriber should have is not known without its filter.
-//
-// The error is logged with its stack, see [WithLogger], and counted in [Stats]. The
-// complete function of Observe gets it; a channel is closed.
+// PanicError says that a filter, or a callback of Observe, panicked. It ends the
+// subscription. The error is logged with its stack, see [WithLogger], and counted in
+// [Stats]. The complete function of Observe gets it; a channel is closed.
 type PanicError struct {
 	Resource string
+	Function string // what panicked, for example "filter"
 
-	// Function is what panicked, for example "filter".
-	Function string
-
-	// Site is the file and line of the call of Events or Observe.
-	Site string
-
-	// Key is that of the object or the event that the function was called for.
-	Key Key
-
-	// Value is the value of the panic, and Stack where it was.
-	Value any
+	Site  string // the file and line of the call of Events or Observe
+	Key   Key    // of the object that the function was called for
+	Value any    // of the panic
 	Stack []byte
 }
 

@@ -26,10 +26,10 @@ import (
 // index has no function) the start hook and Store fail with an error that says so,
 // and channels are closed from the beginning.
 //
-// The hook stops the informer and ends all subscriptions, within a bounded time
-// whatever subscribers do: if a callback of Observe or a filter does not return, it
-// fails after half a second with an error that says who subscribed it. Hooks of
-// those who depend on the resource come after it at start and before it at stop.
+// The hook stops the informer and ends all subscriptions. If a callback of Observe
+// or a filter does not return, it fails after half a second with an error that names
+// the function and the place of its subscription. Hooks of cells that depend on the
+// resource come after it at start and before it at stop.
 //
 // New must not be called from a start hook of lc, which would wait for itself; what
 // comes to be at run time has a cell.DefaultLifecycle of its own. A resource starts

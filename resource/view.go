@@ -27,13 +27,9 @@ type view[T runtime.Object] struct {
 // keep becomes true is an Upsert.
 //
 // keep must be pure. Each subscriber of the view calls it on a goroutine of its
-// own, once for each object of the replay and each key of its queue. A reader of
-// the store calls it on the goroutine of the reader. So several goroutines may call
-// keep at once. No lock is held: keep can use the resource.
-//
-// A keep that is slow, hangs or panics harms its own subscriber alone. After a
-// panic the event stream of the subscriber ends, see [PanicError]. A reader gets the
-// panic itself.
+// own, once for each object of the replay and each key of its queue; a reader of
+// the store calls it itself. So several goroutines may call keep at once. A keep
+// that is slow, hangs or panics harms its own subscriber alone, see [PanicError].
 //
 // r must have been made by this package. If it was not, or keep is nil, Store of
 // the result fails with an error that says so, and its channels are closed.
