@@ -178,6 +178,7 @@ func TestFilterThatPanics(t *testing.T) {
 				want = []string{"upsert bad@3", "upsert ok@2", "sync"}
 			}
 			expectSet(t, other, want...)
+			synctest.Wait() // complete has returned
 			stats := r.view.Stats()
 			if stats.Panics != 2 || len(stats.Subscribers) != 1 {
 				t.Errorf("%d panics, %d subscribers", stats.Panics, len(stats.Subscribers))
@@ -207,6 +208,7 @@ func TestObserverThatPanics(t *testing.T) {
 			t.Fatalf("completed with %v", err)
 		}
 		expect(t, other, "upsert a@1", "sync")
+		synctest.Wait() // complete has returned
 		if stats := r.view.Stats(); stats.Panics != 2 || stats.Subscribers[0].Site == panicked.Site {
 			t.Errorf("got %+v", stats)
 		}
