@@ -315,7 +315,7 @@ func (s *subscriber[T]) issue(id int32, sl *slot[T], kind EventKind, rec *store.
 	return event, t
 }
 
-// answered is told what became of an outstanding event.
+// answered notes what became of an outstanding event.
 func (s *subscriber[T]) answered(id int32, action ErrorAction, delay time.Duration) {
 	sl := s.moving(id)
 	if s.metrics != nil {
