@@ -4,7 +4,9 @@
 package resource
 
 import (
+	"cmp"
 	"runtime"
+	"runtime/debug"
 	"time"
 )
 
@@ -29,11 +31,8 @@ func (s *subscriber[T]) run() {
 			ended = s.idle(timer, until, tick)
 		case s.next == nil:
 			received, ended = s.offer(event, tick)
-		case s.ended():
-			ended = true
 		default:
-			s.next(event)
-			received = true
+			received, ended = true, s.callNext(event)
 		}
 		if ended {
 			return
@@ -46,10 +45,10 @@ func (s *subscriber[T]) run() {
 func (s *subscriber[T]) take(before *token[T], received bool) (event Event[T], t *token[T], until time.Time) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	if before != nil && !received && !s.left {
+	if before != nil && !received {
 		s.withdraw(before)
 	}
-	s.heed()
+	s.ackRecall()
 	event, t = s.pick()
 	s.offering = t != nil && event.Kind == Sync && s.next == nil
 	return event, t, s.delayed.next()
@@ -140,42 +139,74 @@ func (s *subscriber[T]) end() bool {
 	}
 	s.ending = true
 	close(s.done)
-	s.poke()
+	s.wakeUp()
 	return true
+}
+
+// quit ends the subscription from outside. The caller holds the mutex.
+func (s *subscriber[T]) quit() {
+	if s.end() && !s.launched {
+		s.hub.wg.Go(s.finish)
+	}
 }
 
 // cancel ends the subscription because its context has ended.
 func (s *subscriber[T]) cancel() {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	if s.end() && !s.launched {
-		s.hub.unlocked(s.finish)
-	}
+	s.quit()
 }
 
-// dismiss ends the subscription because the error handler said so. It is called
-// with the mutex held.
-func (s *subscriber[T]) dismiss() {
-	if !s.left {
-		s.hub.leave(s)
-	}
-	s.end()
-}
-
-// finish tells the subscriber that nothing more will come. It is called once, when
-// the subscription has ended: by its goroutine, or by what ended it if there is none.
+// finish closes the channel, or calls complete. It runs once, on a goroutine of the
+// subscriber, after the subscription has ended.
 func (s *subscriber[T]) finish() {
-	s.hub.mu.Lock()
-	if !s.left {
-		s.hub.leave(s)
-	}
-	s.hub.mu.Unlock()
 	if s.unwatch != nil {
 		s.unwatch()
 	}
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.next != nil {
+		s.finishing = h.now()
+		s.guard("complete function", Key{}, func() { s.complete(cmp.Or(s.failure, s.ctx.Err())) })
+	}
+	if s.unwatch != nil { // it has entered
+		h.leave(s)
+	}
 	if s.out != nil {
 		close(s.out)
-		return
 	}
-	s.complete(s.ctx.Err())
+}
+
+// callNext passes event to next, unless the subscription has ended.
+func (s *subscriber[T]) callNext(event Event[T]) (ended bool) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if !s.ending {
+		s.guard("next function", event.Key, func() { s.next(event) })
+	}
+	return s.ending
+}
+
+// guard calls a function of the subscriber on a goroutine of the resource, without
+// the mutex, which the caller holds. A panic is logged and ends the subscription.
+func (s *subscriber[T]) guard(function string, key Key, f func()) {
+	h := s.hub
+	s.calls = function
+	defer func() {
+		s.calls = ""
+		p := recover()
+		if p == nil {
+			return
+		}
+		err := &PanicError{Resource: h.name, Function: function, Site: s.site, Key: key, Value: p, Stack: debug.Stack()}
+		h.unlocked(func() {
+			h.log.Error("Subscriber panicked, its subscription ends",
+				"resource", h.name, "key", key, "error", err, "stack", string(err.Stack))
+		})
+		h.panics++
+		s.failure = err
+		s.end()
+	}()
+	h.unlocked(f)
 }

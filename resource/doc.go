@@ -82,6 +82,27 @@ KUBE_CACHE_MUTATION_DETECTOR=true in its environment, as in client-go, a modific
 ends it with the difference (see store.DetectMutations): run your tests so. It takes a
 copy of each object.
 
+# Functions of the user
+
+A function runs on the goroutine of the subscriber or the reader that it serves. If
+it hangs or panics it harms these alone. No lock is held.
+
+	function                           goroutine          after a panic
+	filter, callback of Observe        the subscriber's   the subscription ends, see [PanicError]
+	error handler, rate limiter        the caller's       the subscription ends, Done panics
+	                                   of Done
+	filter of a Store                  the reader's       the reader panics
+	transform                          the informer's     the list or the watch fails, and is retried
+	index function                     the informer's     the object is missing from the index
+	observer, logger                   the informer's     the process ends
+	WithForgottenDone                  the collector's    the process ends
+
+A filter that panics ends the subscription. To take the object for rejected would
+emit a Delete for an object that is still there.
+
+The metrics of [WithMetricsProvider] are the exception. They are used with a lock
+held, and must not call the resource.
+
 # Views and tests
 
 [Filter] is a view with the objects that satisfy a function: leaving the view is a

@@ -57,9 +57,7 @@ const (
 // a Sync), how many times the key has been retried since it last succeeded, and
 // the error given to Done. It is called from the goroutine that called Done, and
 // no further event of the key is emitted until it returns. An unknown action
-// counts as ErrorActionRetry. No lock is held: it may use the resource, and other
-// events. If it panics, or the rate limiter does, that is passed on to the caller of
-// Done, and the subscription ends.
+// counts as ErrorActionRetry. It can use the resource, and other events.
 type ErrorHandler func(key Key, numRetries int, err error) ErrorAction
 
 // AlwaysRetry is an [ErrorHandler] that always retries. It is the default.

@@ -12,8 +12,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
-
-	"github.com/apiary-go/apiary/store"
 )
 
 func onNode(node string) func(*corev1.Pod) {
@@ -156,41 +154,10 @@ func TestFilterWhileSubscribing(t *testing.T) {
 	}
 }
 
-// A filter that panics ends the process, as user code does, and not in a deadlock.
-func TestFilterThatPanics(t *testing.T) {
-	r := newRig(t)
-	events := Filter[*corev1.Pod](r.view, func(p *corev1.Pod) bool { panic("filter " + p.Name) }).Events(t.Context())
-	r.begin()
-	if got := catch(func() { r.upsert("a") }); got != "filter a" {
-		t.Fatalf("got %v", got)
-	}
-	s := r.view.hub.subs[0]
-	s.launched = true // by this test
-	s.cursor, s.limit = 1, 2
-	r.view.hub.nodes = append(r.view.hub.nodes, node[*corev1.Pod]{rec: record(t)})
-	if got := catch(s.run); got != "filter a" {
-		t.Fatalf("got %v", got)
-	}
-	expectClosed(t, events)
-}
-
 func catch(f func()) (caught any) {
 	defer func() { caught = recover() }()
 	f()
 	return nil
-}
-
-// record returns a record of a pod.
-func record(t *testing.T) (rec *store.Record[*corev1.Pod]) {
-	s, err := store.New(store.Config[*corev1.Pod]{OnChange: func(c store.Change[*corev1.Pod]) { rec = c.Record }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := pod("a", "uid", 1)
-	if err := s.Apply(t.Context(), store.MetaOf(p), p); err != nil {
-		t.Fatal(err)
-	}
-	return rec
 }
 
 // One call of IndexKeys shows one state, filtered or not.

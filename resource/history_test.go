@@ -90,6 +90,7 @@ func TestHistoryConcurrent(t *testing.T) {
 			for !h.quiet() {
 				select {
 				case <-h.answered:
+				case <-time.After(10 * time.Millisecond): // a filter has rejected the last one
 				case <-ctx.Done():
 					t.Fatalf("the subscribers do not come to rest: %+v", h.stats().Subscribers)
 				}

@@ -5,9 +5,8 @@ package resource
 
 import (
 	"context"
-	"slices"
+	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -22,32 +21,28 @@ import (
 //
 // One mutex guards the hub and all that belongs to its subscribers. It is held
 // for some steps at a time, never while anything blocks, and never while user code
-// runs, but for metrics.
+// runs, except metrics.
 type hub[T runtime.Object] struct {
 	name      string
 	forgotten func(ForgottenDone)
+	log       *slog.Logger
 	epoch     time.Time
 
-	// applying is set while the store and nodes may differ, anyLate if late is
-	// not empty. Each side sets its own before it looks at that of the other.
-	applying, anyLate atomic.Bool
+	mu         sync.Mutex
+	nodes      []node[T]     // by id; that of syncID is nobody's
+	free       []int32       // ids that are nobody's
+	ghosts     map[Key]int32 // ids of what is gone
+	generation uint64        // of the store, with the last change that came here
 
-	mu     sync.Mutex
-	nodes  []node[T]     // by id; that of syncID is nobody's
-	free   []int32       // ids that are nobody's
-	ghosts map[Key]int32 // ids of what is gone
-
-	subs    []*subscriber[T] // replaced, not changed, when one leaves
-	entered uint64           // counts subscribers, to tell whether there are new ones
+	subs    []*subscriber[T] // each at its place
 	synced  bool             // a pass was committed
-	late    []*subscriber[T] // subscribed since then, their Sync is not queued yet
-	asked   []*subscriber[T] // their filters are being called by the informer
 	running bool             // between start and stop
 	stopped bool
 	over    context.Context // ended by stop
 	end     context.CancelCauseFunc
 	wg      sync.WaitGroup
 	counts  EventCounts
+	panics  uint64
 	changed uint32 // when something last changed
 }
 
@@ -70,11 +65,12 @@ func (n *node[T]) current() *store.Record[T] {
 	return n.rec
 }
 
-func newHub[T runtime.Object](name string, forgotten func(ForgottenDone)) *hub[T] {
+func newHub[T runtime.Object](name string, forgotten func(ForgottenDone), log *slog.Logger) *hub[T] {
 	over, end := context.WithCancelCause(context.Background())
 	return &hub[T]{
 		name:      name,
 		forgotten: forgotten,
+		log:       log,
 		epoch:     time.Now(),
 		nodes:     make([]node[T], 1),
 		ghosts:    map[Key]int32{},
@@ -88,60 +84,33 @@ func (h *hub[T]) now() uint32 {
 	return uint32(time.Since(h.epoch).Milliseconds())
 }
 
-// change is told by the store of each change, one call at a time.
+// change takes a change of the store. The store makes one call at a time.
 func (h *hub[T]) change(c store.Change[T]) {
 	now := h.now()
 	gone := c.Kind == store.Deleted
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !gone {
-		h.judge(c.Record)
-	}
 	if c.Record.Tag == 0 {
-		c.Record.Tag = uint32(h.enroll(c.Meta.Key))
+		c.Record.Tag = uint32(h.allocID(c.Meta.Key))
 	}
 	id := int32(c.Record.Tag)
 	n := &h.nodes[id]
 	before := n.current()
 	n.rec, n.gone = c.Record, gone
-	h.changed = now
+	h.changed, h.generation = now, c.Generation
 	for _, s := range h.subs {
 		s.changed(id, before)
+		if s.joins != 0 && s.joins <= c.Generation {
+			s.synced(now)
+		}
 	}
 	if gone {
 		h.ghosts[c.Meta.Key] = id
-		h.settle(id)
+		h.releaseID(id)
 	}
 }
 
-// judge asks the filters of all subscribers about next. It lets go of the mutex
-// while they run, so it goes on until it has asked everybody who is there.
-func (h *hub[T]) judge(next *store.Record[T]) {
-	for {
-		var ask []*subscriber[T]
-		entered := h.entered
-		for _, s := range h.subs {
-			if s.keep != nil && s.verdictOn != next {
-				ask = append(ask, s)
-			}
-		}
-		if ask == nil {
-			return
-		}
-		h.asked = ask
-		h.unlocked(func() {
-			for _, s := range ask {
-				s.verdict, s.verdictOn = s.keep(next.Object()), next
-			}
-		})
-		h.asked = nil
-		if h.entered == entered {
-			return
-		}
-	}
-}
-
-// committed says that a pass is complete.
+// committed queues Sync for every subscriber, after the first complete pass.
 func (h *hub[T]) committed() {
 	now := h.now()
 	h.mu.Lock()
@@ -155,8 +124,8 @@ func (h *hub[T]) committed() {
 	}
 }
 
-// enroll gives an id to a key that is new to the store.
-func (h *hub[T]) enroll(key Key) int32 {
+// allocID returns an id for a key that is new to the store.
+func (h *hub[T]) allocID(key Key) int32 {
 	if id, ok := h.ghosts[key]; ok {
 		delete(h.ghosts, key)
 		return id
@@ -170,8 +139,8 @@ func (h *hub[T]) enroll(key Key) int32 {
 	return int32(len(h.nodes) - 1)
 }
 
-// settle forgets a ghost that nobody remembers.
-func (h *hub[T]) settle(id int32) {
+// releaseID forgets a ghost that no subscriber remembers.
+func (h *hub[T]) releaseID(id int32) {
 	n := &h.nodes[id]
 	if n.gone && n.refs == 0 {
 		delete(h.ghosts, n.rec.Key())
@@ -182,7 +151,10 @@ func (h *hub[T]) settle(id int32) {
 
 // enter adds a subscriber, and starts it if the hub runs. It reports false if
 // the hub was stopped.
-func (h *hub[T]) enter(s *subscriber[T]) bool {
+//
+// visible is the generation of the store when the subscription began. A change
+// that is visible in the store may not have come to the hub yet. Sync waits for it.
+func (h *hub[T]) enter(s *subscriber[T], visible uint64) bool {
 	now := h.now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -192,14 +164,12 @@ func (h *hub[T]) enter(s *subscriber[T]) bool {
 	s.unwatch = context.AfterFunc(s.ctx, s.cancel) // which waits for the mutex
 	s.limit = int32(len(h.nodes))
 	if h.synced {
-		h.late = append(h.late, s)
-		h.anyLate.Store(true)
-		if !h.applying.Load() {
-			h.admit(now)
+		if s.joins = visible; h.generation >= visible {
+			s.synced(now)
 		}
 	}
+	s.place = len(h.subs)
 	h.subs = append(h.subs, s)
-	h.entered++
 	s.since = now
 	if h.running {
 		h.launch(s)
@@ -207,48 +177,19 @@ func (h *hub[T]) enter(s *subscriber[T]) bool {
 	return true
 }
 
-// apply calls f, which makes a change visible in the store and passes it on to
-// change. Who subscribes in between is synced after the change: it is in the store
-// when they subscribe.
-func (h *hub[T]) apply(f func() error) error {
-	h.applying.Store(true)
-	err := f()
-	h.applying.Store(false)
-	if h.anyLate.Load() {
-		now := h.now()
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.admit(now)
-	}
-	return err
-}
-
-// admit queues the Sync of late subscribers, behind what the store has.
-func (h *hub[T]) admit(now uint32) {
-	for _, s := range h.late {
-		if !s.left {
-			s.synced(now)
-		}
-	}
-	h.late = nil
-	h.anyLate.Store(false)
-}
-
-// launch starts the goroutine of a subscriber. It is called with the mutex held.
+// launch starts the goroutine of a subscriber. The caller holds the mutex.
 func (h *hub[T]) launch(s *subscriber[T]) {
 	s.launched = true
-	h.wg.Add(1)
-	go func() {
-		defer h.wg.Done()
-		s.run()
-	}()
+	h.wg.Go(s.run)
 }
 
-// leave removes a subscriber and what it remembers. It is called with the mutex
-// held, once for each.
+// leave removes a subscriber and what it remembers. The caller holds the mutex,
+// and calls it once for each subscriber.
 func (h *hub[T]) leave(s *subscriber[T]) {
-	s.left = true
-	h.subs = slices.DeleteFunc(slices.Clone(h.subs), func(other *subscriber[T]) bool { return other == s })
+	last := len(h.subs) - 1
+	h.subs[last].place = s.place
+	h.subs[s.place], h.subs[last] = h.subs[last], nil
+	h.subs = h.subs[:last]
 	s.forgetAll()
 }
 
@@ -264,7 +205,7 @@ func (h *hub[T]) start() {
 	}
 }
 
-// stop ends all subscribers. What is left of them is waited for with h.wg.
+// stop ends all subscribers. h.wg waits for what is left of them.
 func (h *hub[T]) stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -274,38 +215,28 @@ func (h *hub[T]) stop() {
 	h.stopped, h.running = true, false
 	h.end(ErrStopped)
 	for _, s := range h.subs {
-		if s.end() && !s.launched {
-			h.unlocked(s.finish)
-		}
+		s.quit()
 	}
 }
 
-// unlocked calls f, which is or may call user code, without the mutex, which the
-// caller holds before and after.
+// unlocked calls f, which is or may call user code, without the mutex. The caller
+// holds the mutex before and after.
 func (h *hub[T]) unlocked(f func()) {
 	h.mu.Unlock()
 	defer h.mu.Lock()
 	f()
 }
 
-// holding lists where those subscribed whose filters hold up the informer.
-func (h *hub[T]) holding() []string {
+// busy describes the functions of subscribers that have not returned for stopGrace
+// since the stop, after which none is called except complete.
+func (h *hub[T]) busy() (calls []string) {
+	now := h.now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return sites(h.asked)
-}
-
-// present lists where those subscribed who have not left.
-func (h *hub[T]) present() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return sites(h.subs)
-}
-
-func sites[T runtime.Object](subs []*subscriber[T]) []string {
-	var sites []string
-	for _, s := range subs {
-		sites = append(sites, s.site)
+	for _, s := range h.subs {
+		if s.calls != "" && now-s.finishing >= uint32(stopGrace.Milliseconds()) {
+			calls = append(calls, "the "+s.calls+" subscribed at "+s.site)
+		}
 	}
-	return sites
+	return calls
 }

@@ -6,6 +6,7 @@ package resource
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,13 +67,13 @@ func (h hook[T]) Start(cell.HookContext) error {
 	return nil
 }
 
-// stopGrace is how long Stop waits for the code of subscribers: Observe callbacks
-// and filters that do not return.
+// stopGrace is how long Stop waits for a function of a subscriber: a filter, or a
+// callback of Observe.
 const stopGrace = 500 * time.Millisecond
 
 // Stop implements cell.HookInterface. It returns when no goroutine of the resource
-// is left, or with an error that names what keeps one. For subscribers it waits
-// stopGrace at most, for the rest of the informer as long as ctx allows.
+// is left. It returns an error when ctx ends, or when a function of a subscriber
+// has not returned after stopGrace.
 func (h hook[T]) Stop(ctx cell.HookContext) error {
 	r := h.resource
 	r.mu.Lock()
@@ -83,41 +84,43 @@ func (h hook[T]) Stop(ctx cell.HookContext) error {
 	}
 	r.mu.Unlock()
 	r.hub.stop()
-
-	grace, end := context.WithTimeout(ctx, stopGrace)
-	defer end()
 	if informing {
 		select {
 		case <-r.ended:
-		case <-grace.Done():
-			if sites := r.hub.holding(); sites != nil {
-				return fmt.Errorf("resource %s: a filter does not return, subscribed at %v", r.name, sites)
-			}
-			select {
-			case <-r.ended:
-			case <-ctx.Done():
-				return fmt.Errorf("resource %s: a request does not heed its context, or a transform, an index function or an observer does not return: %w",
-					r.name, context.Cause(ctx))
-			}
+		case <-ctx.Done():
+			return fmt.Errorf("resource %s: the informer has not ended: a request ignores its context, or a transform, an index function or an observer does not return: %w",
+				r.name, context.Cause(ctx))
 		}
 	}
+	return r.waitSubscribers(ctx)
+}
+
+// waitSubscribers waits for the goroutines of subscribers.
+func (r *resource[T]) waitSubscribers(ctx context.Context) error {
 	idle := make(chan struct{})
 	go func() {
 		r.hub.wg.Wait()
 		close(idle)
 	}()
-	select {
-	case <-idle:
-		return nil
-	case <-grace.Done():
+	for {
+		grace, end := context.WithTimeout(ctx, stopGrace)
+		select {
+		case <-idle:
+		case <-grace.Done():
+		}
+		end()
+		select {
+		case <-idle:
+			return nil
+		default:
+		}
+		if busy := r.hub.busy(); len(busy) > 0 {
+			return fmt.Errorf("resource %s: a function of a subscriber does not return: %s", r.name, strings.Join(busy, "; "))
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("resource %s: the subscribers have not ended: %w", r.name, context.Cause(ctx))
+		}
 	}
-	select {
-	case <-idle:
-		return nil
-	default:
-	}
-	return fmt.Errorf("resource %s: a callback of Observe or a filter does not return, subscribed at %v",
-		r.name, r.hub.present())
 }
 
 // want has the informer run, now or at the start.
@@ -142,15 +145,10 @@ func (r *resource[T]) launch() {
 	}()
 }
 
-// sink is the store, and tells the resource when a pass is complete.
+// sink is the store. It reports to the resource when a pass is complete.
 type sink[T runtime.Object] struct {
 	*store.Store[T]
 	resource *resource[T]
-}
-
-// Apply implements store.Sink.
-func (s sink[T]) Apply(ctx context.Context, meta store.Meta, obj T) error {
-	return s.resource.hub.apply(func() error { return s.Store.Apply(ctx, meta, obj) })
 }
 
 // Commit implements store.Sink.

@@ -102,7 +102,7 @@ func (m *queueMetrics) ticker() (tick <-chan time.Time, stop func()) {
 func (s *subscriber[T]) measure() {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	if s.metrics == nil || s.left {
+	if s.metrics == nil {
 		return
 	}
 	var sum uint64 // of many long ones

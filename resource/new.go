@@ -28,10 +28,10 @@ import (
 // index has no function) the start hook and Store fail with an error that says so,
 // and channels are closed from the beginning.
 //
-// The hook stops the informer and ends all subscriptions, within a bounded time
-// whatever subscribers do: if a callback of Observe or a filter does not return, it
-// fails after half a second with an error that says who subscribed it. Hooks of
-// those who depend on the resource come after it at start and before it at stop.
+// The hook stops the informer and ends all subscriptions. If a callback of Observe
+// or a filter does not return, it fails after half a second with an error that names
+// the function and the place of its subscription. Hooks of cells that depend on the
+// resource come after it at start and before it at stop.
 //
 // New must not be called from a start hook of lc, which would wait for itself; what
 // comes to be at run time has a cell.DefaultLifecycle of its own. A resource starts
@@ -88,7 +88,7 @@ func build[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], o *op
 	r := &resource[T]{
 		name:    o.name,
 		metrics: o.metrics,
-		hub:     newHub[T](o.name, o.forgotten),
+		hub:     newHub[T](o.name, o.forgotten, o.log),
 		synced:  make(chan struct{}),
 		ended:   make(chan struct{}),
 	}

@@ -98,15 +98,13 @@ type lazyTransform struct {
 // WithMetricsProvider gives each subscriber's queue the metrics of a client-go
 // workqueue, under the name of the resource. Subscribers share what the provider
 // gives for a name: counters and depth add up, the gauges of unfinished work are
-// those of whoever set them last. The metrics are used with a lock held, and must
-// not call the resource. Default: none. See [Stats] for a view that needs no
-// provider.
+// those of the last subscriber that set them. Default: none. See [Stats] for a view
+// that needs no provider.
 func WithMetricsProvider(provider workqueue.MetricsProvider) Option {
 	return func(o *options) { o.metrics = provider }
 }
 
-// WithObserver has the observer told what the informer does. It may be given
-// more than once.
+// WithObserver adds an observer of the informer. It can be given more than once.
 func WithObserver(observer informer.Observer) Option {
 	return func(o *options) {
 		if observer != nil {
@@ -122,8 +120,8 @@ func WithForgottenDone(report func(ForgottenDone)) Option {
 	return func(o *options) { o.forgotten = report }
 }
 
-// WithLogger has failures that nobody else is told of logged: index functions
-// that fail. Default: slog.Default().
+// WithLogger sets the logger of failures that no caller gets: index functions that
+// fail, and panics of subscribers. Default: slog.Default().
 func WithLogger(log *slog.Logger) Option {
 	return func(o *options) { o.log = log }
 }

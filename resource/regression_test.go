@@ -5,6 +5,7 @@ package resource
 
 import (
 	"context"
+	"log/slog"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 	"weak"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/cache"
 )
 
 // An object that was created anew before Sync is two events, of which the second
@@ -41,20 +43,42 @@ func TestSyncAfterObjectCreatedAnew(t *testing.T) {
 	})
 }
 
+// betweenStoreAndHub makes a resource that stops in the midst of a change: after
+// the change is visible in the store, and before the hub gets it. It sends to
+// visible, and waits for release.
+func betweenStoreAndHub(t *testing.T, version string) (r *rig, visible <-chan struct{}, release chan struct{}) {
+	sent, release := make(chan struct{}), make(chan struct{})
+	r = startRig(t,
+		WithIndexers(cache.Indexers{"fails": func(obj any) ([]string, error) {
+			if obj.(*corev1.Pod).ResourceVersion == version {
+				return nil, errTest
+			}
+			return nil, nil
+		}}),
+		WithLogger(slog.New(slogFunc(func(slog.Record) {
+			sent <- struct{}{}
+			<-release
+		}))))
+	return r, sent, release
+}
+
+// slogFunc is a handler of log records.
+type slogFunc func(slog.Record)
+
+func (slogFunc) Enabled(context.Context, slog.Level) bool { return true }
+
+func (f slogFunc) Handle(_ context.Context, r slog.Record) error { f(r); return nil }
+
+func (f slogFunc) WithAttrs([]slog.Attr) slog.Handler { return f }
+
+func (f slogFunc) WithGroup(string) slog.Handler { return f }
+
 // Who subscribes while a change is in the store, but has not been passed on yet,
 // gets it before Sync: it is in the store when they subscribe.
 func TestSyncAfterWhatIsInTheStore(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		r := startRig(t)
-		visible, release := make(chan struct{}), make(chan struct{})
-		slow := Filter[*corev1.Pod](r.view, func(p *corev1.Pod) bool {
-			if p.Name == "b" {
-				visible <- struct{}{}
-				<-release
-			}
-			return true
-		})
-		other := slow.Events(t.Context())
+		r, visible, release := betweenStoreAndHub(t, "3")
+		other := r.view.Events(t.Context())
 		r.sync("a")
 		expect(t, other, "upsert a@1", "sync")
 		go r.upsert("b")
@@ -67,10 +91,10 @@ func TestSyncAfterWhatIsInTheStore(t *testing.T) {
 			t.Fatalf("%d objects in the store", n)
 		}
 		late := r.view.Events(t.Context())
-		synctest.Wait()
+		expect(t, late, "upsert a@1")
+		nothing(t, late) // no Sync yet
 		close(release)
-		expectSet(t, late, "upsert a@1", "upsert b@3")
-		expect(t, late, "sync")
+		expect(t, late, "upsert b@3", "sync")
 		expect(t, other, "upsert b@3")
 	})
 }
@@ -80,16 +104,8 @@ func TestSyncAfterWhatIsInTheStore(t *testing.T) {
 func TestLateSyncAfterWhatWasOwed(t *testing.T) {
 	for range 20 {
 		bubble(t, func(t *testing.T) {
-			r := startRig(t)
-			visible, release := make(chan struct{}), make(chan struct{})
-			slow := Filter[*corev1.Pod](r.view, func(p *corev1.Pod) bool {
-				if p.ResourceVersion == "3" {
-					visible <- struct{}{}
-					<-release
-				}
-				return true
-			})
-			other := slow.Events(t.Context())
+			r, visible, release := betweenStoreAndHub(t, "3")
+			other := r.view.Events(t.Context())
 			r.sync("a")
 			expect(t, other, "upsert a@1", "sync")
 			go r.upsert("a")
@@ -99,6 +115,7 @@ func TestLateSyncAfterWhatWasOwed(t *testing.T) {
 			if got := text(a); got != "upsert a@1" {
 				t.Fatal(got)
 			}
+			nothing(t, late) // no Sync yet
 			close(release)
 			synctest.Wait() // Sync is being offered
 			a.Done(nil)

@@ -5,7 +5,6 @@ package resource
 
 import (
 	"math/bits"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -43,13 +42,13 @@ const (
 	isOwed                         // changed before Sync, but outstanding then
 )
 
-// slots are numbered from 1, the lowest free number first. They do not move, and the
-// memory of many goes when few are in use. The zero value has none in use.
+// slots are numbered from 1 and do not move. Blocks without a used slot are freed,
+// except one. The zero value has no slot in use.
 type slots[T runtime.Object] struct {
-	blocks []*block[T] // nil: free, the last one is not
-	vacant []uint64    // a bit for each block that has a free slot
-	from   int         // of vacant, what is before is zero
-	spare  *block[T]   // for the next that is needed
+	blocks []*block[T] // nil: not in memory
+	open   []int32     // the blocks that have a free slot; take uses the last one
+	used   int
+	spare  *block[T] // for the next that is needed
 }
 
 // block is as many slots as free has bits.
@@ -62,19 +61,12 @@ const blockSize = 64
 
 // take returns a slot, which is zero.
 func (s *slots[T]) take() (mark, *slot[T]) {
-	for s.from < len(s.vacant) && s.vacant[s.from] == 0 {
-		s.from++
-	}
-	in := len(s.blocks)
-	if s.from < len(s.vacant) {
-		in = s.from*64 + bits.TrailingZeros64(s.vacant[s.from])
-	} else {
+	if len(s.open) == 0 {
+		s.open = append(s.open, int32(len(s.blocks)))
 		s.blocks = append(s.blocks, nil)
-		if s.from = in / 64; s.from == len(s.vacant) {
-			s.vacant = append(s.vacant, 0)
-		}
-		s.vacant[s.from] |= 1 << (in % 64)
 	}
+	last := len(s.open) - 1
+	in := s.open[last]
 	b := s.blocks[in]
 	if b == nil {
 		if b, s.spare = s.spare, nil; b == nil {
@@ -84,9 +76,10 @@ func (s *slots[T]) take() (mark, *slot[T]) {
 	}
 	at := bits.TrailingZeros64(b.free)
 	if b.free &^= 1 << at; b.free == 0 {
-		s.vacant[s.from] &^= 1 << (in % 64)
+		s.open = s.open[:last]
 	}
-	return mark(in*blockSize + at + 1), &b.slots[at]
+	s.used++
+	return mark(int(in)*blockSize + at + 1), &b.slots[at]
 }
 
 // at is the slot of that number. It must be in use.
@@ -96,27 +89,19 @@ func (s *slots[T]) at(m mark) *slot[T] {
 
 // give takes a slot back.
 func (s *slots[T]) give(m mark) {
-	in, at := int(m-1)/blockSize, (m-1)%blockSize
+	in, at := (m-1)/blockSize, (m-1)%blockSize
 	b := s.blocks[in]
+	if b.free == 0 {
+		s.open = append(s.open, int32(in))
+	}
 	b.slots[at] = slot[T]{}
-	b.free |= 1 << at
-	s.vacant[in/64] |= 1 << (in % 64)
-	s.from = min(s.from, in/64)
-	if b.free == ^uint64(0) {
+	if b.free |= 1 << at; b.free == ^uint64(0) {
 		s.spare, s.blocks[in] = b, nil
-		s.trim()
 	}
-}
-
-// trim lets go of blocks at the end that are free.
-func (s *slots[T]) trim() {
-	last := len(s.blocks)
-	for last > 0 && s.blocks[last-1] == nil {
-		last--
-		s.vacant[last/64] &^= 1 << (last % 64)
+	if s.used--; s.used > 0 {
+		return
 	}
-	s.blocks, s.vacant = s.blocks[:last], s.vacant[:(last+63)/64]
-	if cap(s.blocks) > blockSize && last < cap(s.blocks)/4 {
-		s.blocks, s.vacant = slices.Clone(s.blocks), slices.Clone(s.vacant)
+	if s.blocks, s.open = s.blocks[:0], s.open[:0]; cap(s.blocks) > blockSize {
+		s.blocks, s.open = nil, nil
 	}
 }

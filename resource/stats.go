@@ -38,6 +38,10 @@ type Stats struct {
 
 	// Events counts the events of all subscribers, past ones included.
 	Events EventCounts
+
+	// Panics counts the subscriptions that ended because a function of the
+	// subscriber panicked.
+	Panics uint64
 }
 
 // SubscriberStats describes a subscriber.
@@ -45,9 +49,10 @@ type SubscriberStats struct {
 	// Site is the file and line of the call of Events or Observe.
 	Site string
 
-	// Depth is how many keys wait to be emitted, but for those of a replay that
-	// are yet to be looked at; Outstanding how many were emitted and lack their
-	// Done; Retrying how many are held back after an error.
+	// Depth is how many keys wait to be emitted, except those of a replay that
+	// are yet to be looked at. With a filter some of them may be rejected.
+	// Outstanding is how many were emitted and lack their Done; Retrying how many
+	// are held back after an error.
 	Depth, Outstanding, Retrying int
 
 	// Replaying is how many keys of the replay are yet to be looked at.
@@ -88,7 +93,7 @@ func (h *hub[T]) describe(stats *Stats) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	stats.Synced = h.synced
-	stats.Events = h.counts
+	stats.Events, stats.Panics = h.counts, h.panics
 	for _, s := range h.subs {
 		sub := SubscriberStats{
 			Site:        s.site,

@@ -42,9 +42,6 @@ func (v storeView[T]) All() iter.Seq2[Key, T] {
 
 // IterKeys implements Store.
 func (v storeView[T]) IterKeys() iter.Seq[Key] {
-	if v.keep == nil {
-		return v.store.Keys()
-	}
 	return func(yield func(Key) bool) {
 		for key := range v.All() {
 			if !yield(key) {

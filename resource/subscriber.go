@@ -38,8 +38,13 @@ type subscriber[T runtime.Object] struct {
 	unwatch  func() bool // lets go of ctx
 	launched bool        // the goroutine runs, and will finish
 	ending   bool        // done is closed
-	left     bool        // the hub
+	place    int         // in hub.subs
 	since    uint32      // when it subscribed
+	joins    uint64      // Sync waits for this generation; 0: for nothing
+	failure  error       // a panic that ended it
+
+	calls     string // the function of the user that runs on its goroutine
+	finishing uint32 // when complete was called
 
 	cursor, limit int32
 
@@ -55,10 +60,6 @@ type subscriber[T runtime.Object] struct {
 	// is closed when it has taken notice that Sync must wait for an owed key.
 	offering bool
 	recall   chan struct{}
-
-	// What keep said of verdictOn. Only the informer's goroutine uses these.
-	verdict   bool
-	verdictOn *store.Record[T]
 }
 
 // slot returns the slot of a key, and one for a key that was at rest.
@@ -111,15 +112,14 @@ func (s *subscriber[T]) rest(id int32, sl *slot[T]) {
 // moving is the slot of a key that has one.
 func (s *subscriber[T]) moving(id int32) *slot[T] { return s.slots.at(s.marks[id]) }
 
-// changed is told that the key has another state than before.
+// changed notes that the key has another state than before. What the filter says
+// of it pick finds out.
 func (s *subscriber[T]) changed(id int32, before *store.Record[T]) {
 	if id >= s.cursor && id < s.limit {
 		return // the replay will come to it
 	}
 	sl := s.slotAt(id, before)
-	if s.keep != nil {
-		sl.hide(!s.hub.nodes[id].gone && !s.verdict)
-	}
+	sl.flags &^= isHidden
 	if sl.flags&isIssued != 0 {
 		return // Done will look
 	}
@@ -148,15 +148,22 @@ func (s *subscriber[T]) current(id int32, sl *slot[T]) *store.Record[T] {
 	return s.hub.nodes[id].current()
 }
 
-// pending says what there is to emit of a key: nothing if the kind is empty.
+// pending returns the event that is to be emitted of a key: none if the kind is
+// empty. A key that is held back is emitted early if it changed, and only then.
 func (s *subscriber[T]) pending(id int32, sl *slot[T]) (EventKind, *store.Record[T]) {
 	cur := s.current(id, sl)
+	last := sl.seen // what the last event showed: nothing if that was a Delete
+	if sl.flags&shownDeleted != 0 {
+		last = nil
+	}
 	switch {
-	case cur == sl.seen && (cur == nil || sl.flags&(mustRepeat|shownDeleted) == 0):
+	case id == syncID:
+		return Sync, nil
+	case cur == last && (sl.flags&isDelayed != 0 || cur != nil && sl.flags&mustRepeat == 0):
 		return "", nil
-	case cur == nil:
-		return Delete, sl.seen
-	case sl.seen != nil && sl.flags&shownDeleted == 0 && !cur.SameObject(sl.seen):
+	case cur == nil && sl.seen == nil:
+		return "", nil
+	case cur == nil, last != nil && !cur.SameObject(last):
 		return Delete, sl.seen
 	}
 	return Upsert, cur
@@ -178,13 +185,14 @@ func (s *subscriber[T]) enqueue(id int32, now uint32) {
 	sl.flags |= isQueued
 	sl.since = now
 	s.metrics.added(s.queue.len)
-	s.poke()
+	s.wakeUp()
 }
 
 // synced queues Sync. What has more than one event to come until it is as it is now
 // (it changed while outstanding, or was created anew) goes before Sync if the Done
 // of the first event comes in time.
 func (s *subscriber[T]) synced(now uint32) {
+	s.joins = 0
 	for _, l := range []list{s.queue, s.issued} {
 		for id, sl := range s.each(l) {
 			kind, _ := s.pending(id, sl)
@@ -204,6 +212,9 @@ func (s *subscriber[T]) dequeue(id int32) {
 
 // release queues the keys that were held back long enough.
 func (s *subscriber[T]) release() {
+	if len(s.delayed.byTime) == 0 {
+		return // without a look at the clock
+	}
 	clock, now := time.Now(), s.hub.now()
 	for id, ok := s.delayed.due(clock); ok; id, ok = s.delayed.due(clock) {
 		sl := s.moving(id)
@@ -215,61 +226,69 @@ func (s *subscriber[T]) release() {
 }
 
 // pick chooses the next event and marks it as outstanding; the token is nil if there
-// is none. It is called with the mutex held, and may let go of it.
+// is none. The caller holds the mutex. pick unlocks it while the filter runs.
 func (s *subscriber[T]) pick() (event Event[T], t *token[T]) {
-	h := s.hub
-	if len(s.delayed.byTime) > 0 {
-		s.release()
-	}
-	for s.cursor < s.limit {
-		id := s.cursor
-		cur := h.nodes[id].current()
-		if cur == nil {
+	s.release()
+	for !s.ending && (s.cursor < s.limit || s.queue.len > 0) {
+		id, replayed := s.queue.head, s.cursor < s.limit
+		if replayed {
+			id = s.cursor
+		}
+		cur := s.hub.nodes[id].current()
+		if replayed && cur == nil {
 			s.cursor++
 			continue
 		}
-		keep := true
-		if s.keep != nil {
-			h.unlocked(func() { keep = s.keep(cur.Object()) })
-			if s.left || h.nodes[id].current() != cur {
-				continue
-			}
+		hidden, ok := s.evalFilter(id, cur)
+		if !ok {
+			continue
 		}
-		s.cursor++
-		sl := s.slot(id)
-		sl.hide(!keep)
+		var sl *slot[T]
+		if replayed {
+			s.cursor++
+			sl = s.slot(id)
+		} else {
+			sl = s.moving(id)
+			s.dequeue(id)
+		}
+		sl.flags = sl.flags&^isHidden | hidden
 		if kind, rec := s.pending(id, sl); kind != "" {
-			if sl.since = s.since; s.metrics != nil {
-				sl.since = h.now()
-			}
+			s.picked(sl, replayed)
 			return s.issue(id, sl, kind, rec)
 		}
 		s.rest(id, sl)
 	}
-	if s.queue.len == 0 || s.left {
-		return event, nil
-	}
-	id := s.queue.head
-	sl := s.moving(id)
-	s.dequeue(id)
-	kind, rec := Sync, (*store.Record[T])(nil)
-	if id != syncID {
-		kind, rec = s.pending(id, sl)
-	}
-	if s.metrics != nil {
-		now := h.now()
-		s.metrics.got(now - sl.since)
-		sl.since = now
-	}
-	return s.issue(id, sl, kind, rec)
+	return event, nil
 }
 
-// hide notes whether the filter keeps the current state of a key.
-func (sl *slot[T]) hide(hidden bool) {
-	sl.flags &^= isHidden
-	if hidden {
-		sl.flags |= isHidden
+// evalFilter calls the filter for cur, the current state of a key, without the
+// mutex. It reports false if cur is not current any more, or the subscription ended.
+func (s *subscriber[T]) evalFilter(id int32, cur *store.Record[T]) (hidden flags, ok bool) {
+	if s.keep == nil || cur == nil {
+		return 0, true
 	}
+	s.guard("filter", cur.Key(), func() {
+		if !s.keep(cur.Object()) {
+			hidden = isHidden
+		}
+	})
+	return hidden, !s.ending && s.hub.nodes[id].current() == cur
+}
+
+// picked notes when an event was chosen. Without metrics since stays the time of
+// the change, or of the subscription.
+func (s *subscriber[T]) picked(sl *slot[T], replayed bool) {
+	if replayed {
+		sl.since = s.since
+	}
+	if s.metrics == nil {
+		return
+	}
+	now := s.hub.now()
+	if !replayed {
+		s.metrics.got(now - sl.since)
+	}
+	sl.since = now
 }
 
 // issue makes the event and marks it as outstanding.
@@ -296,7 +315,7 @@ func (s *subscriber[T]) issue(id int32, sl *slot[T], kind EventKind, rec *store.
 	return event, t
 }
 
-// answered is told what became of an outstanding event.
+// answered notes what became of an outstanding event.
 func (s *subscriber[T]) answered(id int32, action ErrorAction, delay time.Duration) {
 	sl := s.moving(id)
 	if s.metrics != nil {
@@ -312,7 +331,7 @@ func (s *subscriber[T]) answered(id int32, action ErrorAction, delay time.Durati
 		s.metrics.retried()
 		sl.flags |= isDelayed | mustRepeat
 		s.delayed.add(id, time.Now().Add(delay))
-		s.poke()
+		s.wakeUp()
 	} else {
 		delete(s.retries, id)
 		if sl.flags&shownDeleted != 0 {
@@ -324,20 +343,8 @@ func (s *subscriber[T]) answered(id int32, action ErrorAction, delay time.Durati
 		s.rest(id, sl)
 		return
 	}
-	if action != ErrorActionRetry || s.movedOn(id, sl) {
-		s.requeue(id, sl)
-	}
-	s.hub.settle(id)
-}
-
-// movedOn reports whether the key is no longer as the event that failed showed it,
-// so that there is no reason to hold it back.
-func (s *subscriber[T]) movedOn(id int32, sl *slot[T]) bool {
-	cur := s.current(id, sl)
-	if sl.flags&shownDeleted != 0 {
-		return cur != nil
-	}
-	return cur != sl.seen
+	s.requeue(id, sl)
+	s.hub.releaseID(id)
 }
 
 // withdraw takes back an event that was not received.
@@ -353,8 +360,8 @@ func (s *subscriber[T]) withdraw(t *token[T]) {
 	s.enqueue(r.id, sl.since)
 }
 
-// heed ends the recall of Sync, if there is one.
-func (s *subscriber[T]) heed() {
+// ackRecall ends the recall of Sync, if there is one.
+func (s *subscriber[T]) ackRecall() {
 	s.offering = false
 	if s.recall != nil {
 		close(s.recall)
@@ -362,7 +369,8 @@ func (s *subscriber[T]) heed() {
 	}
 }
 
-func (s *subscriber[T]) poke() {
+// wakeUp has the goroutine look for something to do.
+func (s *subscriber[T]) wakeUp() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -374,12 +382,12 @@ func (s *subscriber[T]) forgetAll() {
 	for id, m := range s.marks {
 		if m > 0 || m == shown {
 			s.hub.nodes[id].refs--
-			s.hub.settle(int32(id))
+			s.hub.releaseID(int32(id))
 		}
 	}
 	s.marks, s.slots, s.retries, s.delayed, s.spare = nil, slots[T]{}, nil, delays{}, nil
 	s.queue, s.issued = list{}, list{}
 	s.cursor, s.limit = 0, 0
-	s.heed()
+	s.ackRecall()
 	s.metrics.ended()
 }

@@ -55,16 +55,16 @@ func (t *token[T]) done(use uint64, err error) {
 	s := t.receipt.sub
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	if s.left || t.use != use {
+	if s.ending || t.use != use {
 		return
 	}
 	t.use++
 	if err == nil {
-		t.receipt.settle("", &s.hub.counts.OK)
+		t.receipt.complete("", &s.hub.counts.OK)
 	} else {
 		t.receipt.failed(err)
 	}
-	if !s.left && len(s.spare) < spareTokens {
+	if !s.ending && len(s.spare) < spareTokens {
 		s.spare = append(s.spare, t)
 	}
 	runtime.KeepAlive(t)
@@ -82,16 +82,16 @@ func (r *receipt[T]) failed(err error) {
 	var action ErrorAction
 	s.ask(func() { action = s.onError(r.key, retries, err) })
 	switch {
-	case s.left:
+	case s.ending:
 	case action == ErrorActionIgnore:
-		r.settle(action, &h.counts.Ignored)
+		r.complete(action, &h.counts.Ignored)
 	case action == ErrorActionStop:
 		h.counts.Stopped++
-		s.dismiss()
+		s.end()
 	default:
 		var delay time.Duration
 		s.ask(func() { delay = s.limiter.When(r.key) })
-		if !s.left {
+		if !s.ending {
 			h.counts.Retried++
 			r.outstanding = false
 			s.answered(r.id, ErrorActionRetry, delay)
@@ -99,13 +99,13 @@ func (r *receipt[T]) failed(err error) {
 	}
 }
 
-// settle ends the event without a retry. It lets go of the mutex if the limiter
-// has something to forget.
-func (r *receipt[T]) settle(action ErrorAction, count *uint64) {
+// complete ends the event without a retry. It unlocks the mutex if the limiter has
+// something to forget.
+func (r *receipt[T]) complete(action ErrorAction, count *uint64) {
 	s := r.sub
 	if s.retries[r.id] > 0 {
 		s.ask(func() { s.limiter.Forget(r.key) })
-		if s.left {
+		if s.ending {
 			return
 		}
 	}
@@ -114,14 +114,15 @@ func (r *receipt[T]) settle(action ErrorAction, count *uint64) {
 	s.answered(r.id, action, 0)
 }
 
-// ask calls the error handler or the rate limiter, without the mutex. If that does
-// not return, but panics, the subscription ends: the event has had its Done, and
-// nobody can say what becomes of the key.
+// ask calls the error handler or the rate limiter, without the mutex. If it panics
+// the subscription ends: the event has had its Done, and what becomes of the key is
+// not known. The caller of Done gets the panic.
 func (s *subscriber[T]) ask(f func()) {
 	returned := false
 	defer func() {
 		if !returned {
-			s.dismiss()
+			s.hub.panics++
+			s.end()
 		}
 	}()
 	s.hub.unlocked(f)
@@ -134,13 +135,13 @@ func (r *receipt[T]) lost() {
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s.left || !r.outstanding {
+	if s.ending || !r.outstanding {
 		return
 	}
 	report := ForgottenDone{Resource: h.name, Kind: r.kind, Key: r.key, Site: s.site}
 	if h.forgotten == nil {
 		panic(report.String())
 	}
-	r.settle("", &h.counts.Forgotten)
+	r.complete("", &h.counts.Forgotten)
 	h.unlocked(func() { h.forgotten(report) })
 }

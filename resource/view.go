@@ -24,10 +24,12 @@ type view[T runtime.Object] struct {
 //
 // An object that changes such that keep is no longer true is a Delete for the
 // subscribers of the view, with the object as they last saw it; one for which
-// keep becomes true is an Upsert. keep must be pure and quick: it is called for
-// each change and each subscriber of the view by the goroutine of the informer,
-// which waits for it, as do all other subscribers; for the replay by that of the
-// subscriber; and by readers; also by several at once. No lock is held.
+// keep becomes true is an Upsert.
+//
+// keep must be pure. Each subscriber of the view calls it on a goroutine of its
+// own, once for each object of the replay and each key of its queue; a reader of
+// the store calls it itself. So several goroutines may call keep at once. A keep
+// that is slow, hangs or panics harms its own subscriber alone, see [PanicError].
 //
 // r must have been made by this package. If it was not, or keep is nil, Store of
 // the result fails with an error that says so, and its channels are closed.
@@ -96,10 +98,10 @@ func (v view[T]) subscriber(ctx context.Context, opts []EventsOpt) *subscriber[T
 
 func (v view[T]) subscribe(s *subscriber[T]) {
 	switch {
-	case v.err == nil && v.hub.enter(s):
+	case v.err == nil && v.hub.enter(s, v.store.Generation()):
 		v.want()
 	case s.next != nil:
-		go s.finish() // complete is not called by who subscribes
+		go s.finish() // Observe does not wait for complete
 	default:
 		s.finish()
 	}

@@ -82,7 +82,7 @@ func (s *Store[T]) Write(writes ...Write[T]) (Difference[T], error) {
 		}
 	}
 	diff, n := s.write(writes)
-	s.tell(&n)
+	s.notify(&n)
 	return diff, nil
 }
 

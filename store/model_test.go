@@ -183,6 +183,10 @@ func TestModel(t *testing.T) {
 			Indexers: m.indexes,
 			OnChange: func(c store.Change[*thing]) {
 				checkRecord(t, &c)
+				if c.Generation != s.Generation() || c.Generation != s.Snapshot().Generation() {
+					t.Fatalf("%s %v is of generation %d, the store of %d", c.Kind, c.Meta, c.Generation, s.Generation())
+				}
+				c.Generation = 0
 				obj, ok := s.Get(c.Meta.Key)
 				if ok != (c.Kind != store.Deleted) || ok && obj != c.New {
 					t.Fatalf("%s %v is told before it is to be seen", c.Kind, c.Meta)

@@ -3,12 +3,12 @@
 
 package store
 
-// notice is what has to be told of a change, or of several that were made at once.
+// notice is what the observers get of a change, or of several that were made at once.
 type notice[T any] struct {
-	number  uint64 // when its turn is; 0: there is nothing to tell
+	number  uint64 // in the order of notices; 0: there is nothing for an observer
 	change  Change[T]
 	changes []Change[T] // in place of change
-	state   Snapshot[T] // for onState, if that is to be told
+	state   Snapshot[T] // for onState, if there is one
 	errs    []error     // of index functions
 }
 
@@ -22,14 +22,18 @@ func upsert[T any](held *Record[T], meta Meta, obj T) Change[T] {
 	return c
 }
 
-// deletion is the change from held to nothing, as meta tells it.
+// deletion is the change from held to nothing, which meta describes.
 func deletion[T any](held *Record[T], meta Meta) Change[T] {
 	return Change[T]{Kind: Deleted, Meta: meta, OldMeta: held.Meta(), Old: held.obj, Record: held}
 }
 
-// changed notes that there was a change, which n is to tell. The caller holds mu.
+// changed counts the change in n. The caller holds mu.
 func (s *Store[T]) changed(n *notice[T]) {
 	s.generation++
+	n.change.Generation = s.generation
+	for i := range n.changes {
+		n.changes[i].Generation = s.generation
+	}
 	s.unpushed = true
 	if !s.pass.open {
 		s.stated = true
@@ -40,8 +44,8 @@ func (s *Store[T]) changed(n *notice[T]) {
 	s.number(n)
 }
 
-// state notes that a whole state is complete, which n is to tell if that is news.
-// There is no pass any more. The caller holds mu.
+// state notes that a whole state is complete. It puts the state into n if an observer
+// has not got it. There is no pass any more. The caller holds mu.
 func (s *Store[T]) state(n *notice[T]) {
 	first := !s.stated
 	s.stated = true
@@ -64,17 +68,15 @@ func (s *Store[T]) number(n *notice[T]) {
 	n.number = s.notices
 }
 
-// tell wakes who waits for news, and tells those who are told, when everything
-// before n was told.
-func (s *Store[T]) tell(n *notice[T]) {
-	s.news.changed()
-	if n.number == 0 {
-		s.reportIndexErrors(n.errs)
-		return
+// notify wakes what waits for a change, and calls the observers when they have got
+// everything before n.
+func (s *Store[T]) notify(n *notice[T]) {
+	s.changes.changed()
+	if n.number != 0 {
+		s.order.wait(n.number)
+		defer s.order.end(n.number) // also if an observer panics
+		n.passTags()
 	}
-	s.told.wait(n.number)
-	defer s.told.end(n.number) // also if one of those who are told panics
-	n.passTags()
 	s.reportIndexErrors(n.errs)
 	if s.onChange != nil {
 		if n.change.Kind != 0 {
@@ -89,8 +91,8 @@ func (s *Store[T]) tell(n *notice[T]) {
 	}
 }
 
-// passTags hands the tags on that the observer gave by now to the records that were
-// replaced.
+// passTags copies the tags of the records that were replaced: the observer has set
+// them by now.
 func (n *notice[T]) passTags() {
 	n.change.passTag()
 	for i := range n.changes {

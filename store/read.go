@@ -45,6 +45,15 @@ func (s *Store[T]) Len() int {
 	return s.records.len()
 }
 
+// Generation counts the changes that are visible, several that were made at once as
+// one. A change is visible before OnChange gets it, so Generation may be ahead of
+// [Change.Generation].
+func (s *Store[T]) Generation() uint64 {
+	rlock(&s.mu)
+	defer s.mu.RUnlock()
+	return s.generation
+}
+
 // Version returns the version that the store is at: that of the last pass that
 // was completed, or of a change or of progress after that. It is empty before
 // the first of them, and if the source does not know versions.

@@ -35,14 +35,16 @@ func (s *Store[T]) Replace(version string, objs iter.Seq2[Meta, T]) (Difference[
 // replaceBy is Replace by objects that all have names.
 func (s *Store[T]) replaceBy(version string, all []arrival[T]) Difference[T] {
 	diff, n := s.replace(version, all)
-	s.tell(&n)
+	s.notify(&n)
 	return diff
 }
 
 func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T], n notice[T]) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	s.startEpoch()
+	s.mu.Lock()
+	s.age() // what is built aside is of an epoch that no snapshot has yet
+	s.mu.Unlock()
 	next := s.prepare(all)
 	s.build(next, all)
 
@@ -65,13 +67,6 @@ func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T]
 	}
 	s.state(&n)
 	return next.diff, n
-}
-
-// startEpoch has what is built aside be of an epoch that no snapshot has yet.
-func (s *Store[T]) startEpoch() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.age()
 }
 
 // arrival is an object that a Replace brings.

@@ -152,7 +152,7 @@ func (s *Store[T]) Snapshots(ctx context.Context) iter.Seq[Snapshot[T]] {
 	return func(yield func(Snapshot[T]) bool) {
 		var shown *uint64
 		for ctx.Err() == nil {
-			changed := s.news.next()
+			changed := s.changes.next()
 			if snap, ok := s.whole(); ok && (shown == nil || *shown != snap.Generation()) {
 				generation := snap.Generation()
 				shown = &generation

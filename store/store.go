@@ -61,8 +61,8 @@ type Store[T any] struct {
 	epoch  uint64
 	shared atomic.Bool
 
-	news news
-	told turns
+	changes changeSignal // for WaitFor and Snapshots
+	order   sequencer    // of calls of onChange and onState
 
 	stale, indexErrors, commits, aborts, swept atomic.Uint64
 }
@@ -142,6 +142,9 @@ type Change[T any] struct {
 	// Old as the deletion told it, zero if it did not.
 	New T
 
+	// Generation is that of the store with this change, see [Store.Generation].
+	Generation uint64
+
 	// Record is the store's record of New; if Deleted, of Old. Only OnChange
 	// gets it.
 	Record *Record[T]
@@ -180,7 +183,7 @@ func New[T any](cfg Config[T]) (*Store[T], error) {
 		byKey:        newTable[T](),
 		epoch:        1,
 	}
-	s.told.init()
+	s.order.init()
 	if s.name == "" {
 		s.name = reflect.TypeFor[T]().String()
 	}

@@ -26,7 +26,7 @@ func (s *Store[T]) WaitFor(ctx context.Context, version string) error {
 		return fmt.Errorf("store %s: wait for version %q: %w", s.name, version, ErrNoOrder)
 	}
 	for {
-		changed := s.news.next()
+		changed := s.changes.next()
 		at := s.Version()
 		if order, ordered := CompareVersions(at, version); ordered && order >= 0 {
 			return nil

@@ -67,17 +67,17 @@ func (s *Store[T]) Apply(_ context.Context, meta Meta, obj T) error {
 	return nil
 }
 
-// put stores obj, unless it is old news: to a store that is filled by a source, or
-// else by a user.
+// put stores obj, unless the store holds something newer. source says whether the
+// store is filled by a source, or else by a user.
 func (s *Store[T]) put(meta Meta, obj T, source bool) {
 	var n notice[T]
-	if s.putUntold(&n, meta, obj, source) {
-		s.tell(&n)
+	if s.putLocked(&n, meta, obj, source) {
+		s.notify(&n)
 	}
 }
 
-// putUntold says in n what has to be told.
-func (s *Store[T]) putUntold(n *notice[T], meta Meta, obj T, source bool) (changed bool) {
+// putLocked takes the locks, stores obj and puts the change into n, for notify.
+func (s *Store[T]) putLocked(n *notice[T], meta Meta, obj T, source bool) (changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	hash := s.byKey.hash(meta.Key)
@@ -189,12 +189,12 @@ func (s *Store[T]) Delete(_ context.Context, meta Meta, last T, known bool) erro
 		return fmt.Errorf("store %s: delete %q: %w", s.name, meta, ErrNoName)
 	}
 	var n notice[T]
-	s.deleteUntold(&n, meta, last, known)
-	s.tell(&n) // if nothing else, the version may be a newer one
+	s.deleteLocked(&n, meta, last, known)
+	s.notify(&n) // if nothing else, the version may be a newer one
 	return nil
 }
 
-func (s *Store[T]) deleteUntold(n *notice[T], meta Meta, last T, known bool) {
+func (s *Store[T]) deleteLocked(n *notice[T], meta Meta, last T, known bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	hash := s.byKey.hash(meta.Key)
@@ -262,14 +262,14 @@ func (s *Store[T]) Commit(_ context.Context, version string) error {
 	for _, rec := range missing {
 		var n notice[T]
 		if s.sweep(&n, rec) {
-			s.tell(&n)
+			s.notify(&n)
 		}
 	}
 	var n notice[T]
 	if err := s.commit(&n, version); err != nil {
 		return err
 	}
-	s.tell(&n)
+	s.notify(&n)
 	return nil
 }
 
@@ -328,28 +328,18 @@ func (s *Store[T]) commit(n *notice[T], version string) error {
 
 // Abort implements [Sink]: the pass is over, and all stays as it is.
 func (s *Store[T]) Abort(Pass, error) {
-	if s.abort() {
-		s.news.changed()
-	}
-}
-
-func (s *Store[T]) abort() bool {
+	defer s.changes.changed() // without the locks
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.endPass(&s.aborts)
+	s.endPass(&s.aborts)
 }
 
 // Progress implements [Sink]: the store is at version. Within a pass, where it
 // should not come, it is ignored. It returns no error.
 func (s *Store[T]) Progress(_ context.Context, version string) error {
-	s.progress(version)
-	s.news.changed()
-	return nil
-}
-
-func (s *Store[T]) progress(version string) {
+	defer s.changes.changed() // without the locks
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.mu.Lock()
@@ -357,6 +347,7 @@ func (s *Store[T]) progress(version string) {
 	if !s.pass.open {
 		s.advance(version)
 	}
+	return nil
 }
 
 // SharesObjects implements [Sharing]: readers get the objects.

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer_test
+
+import (
+	"context"
+	"net"
+	"net/http/httptrace"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+// oneConnection is a source that sends all its requests over one connection, as
+// HTTP/2 does. The first watch is answered and then brings nothing.
+type oneConnection struct {
+	watchList bool
+	conn      closedConn
+	answers   time.Duration      // how long the answer to the second request takes
+	requests  int                // from the first watch on
+	second    chan time.Duration // how long the second request lasted
+}
+
+// closedConn only knows when it was closed.
+type closedConn struct {
+	net.Conn
+	closed atomic.Bool
+}
+
+func (c *closedConn) Close() error { c.closed.Store(true); return nil }
+
+// request sends a request, and waits for its answer.
+func (s *oneConnection) request(ctx context.Context) error {
+	s.requests++
+	trace := httptrace.ContextClientTrace(ctx)
+	trace.GetConn("server")
+	trace.GotConn(httptrace.GotConnInfo{Conn: &s.conn, Reused: s.requests > 1})
+	if s.requests == 2 {
+		begun := time.Now()
+		select {
+		case <-time.After(s.answers):
+		case <-ctx.Done():
+			s.second <- time.Since(begun)
+			return context.Cause(ctx)
+		}
+		s.second <- time.Since(begun)
+	}
+	trace.GotFirstResponseByte()
+	return nil
+}
+
+func (s *oneConnection) List(ctx context.Context, _ metav1.ListOptions, _ func(informer.Item[*corev1.Pod]) error) (informer.Page, error) {
+	return informer.Page{Version: "1"}, s.request(ctx)
+}
+
+func (s *oneConnection) Watch(ctx context.Context, _ metav1.ListOptions) (informer.Stream[*corev1.Pod], error) {
+	if err := s.request(ctx); err != nil {
+		return nil, err
+	}
+	return silentStream{ctx}, nil
+}
+
+func (s *oneConnection) WatchList() bool { return s.watchList }
+
+// silentStream brings nothing.
+type silentStream struct{ ctx context.Context }
+
+func (s silentStream) Next() (e informer.Event[*corev1.Pod], err error) {
+	<-s.ctx.Done()
+	return e, context.Cause(s.ctx)
+}
+
+func (silentStream) Stop() {}
+
+// TestSilenceAfterAnswer: a watch that was answered, and then is silent for Silence,
+// makes its connection suspect. The next request over it gets a tenth of Silence, and
+// then the connection is closed. Initial events that are late for InitialSilence say
+// nothing of the connection: the next request gets its time.
+func TestSilenceAfterAnswer(t *testing.T) {
+	for name, test := range map[string]struct {
+		watchList bool
+		answers   time.Duration // what the second request takes
+		lasts     time.Duration // how long it is let
+		closed    bool
+	}{
+		"watch":          {false, time.Hour, 6 * time.Second, true},
+		"initial events": {true, 50 * time.Second, 50 * time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				source := &oneConnection{watchList: test.watchList, answers: test.answers, second: make(chan time.Duration, 1)}
+				if !test.watchList {
+					source.requests = -1 // the list is before the first watch
+				}
+				r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
+					Source: source, Sink: newChanSink[*corev1.Pod](), Silence: time.Minute, InitialSilence: 10 * time.Second,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				ran := make(chan error, 1)
+				go func() { ran <- r.Run(ctx) }()
+				if took := <-source.second; took != test.lasts {
+					t.Errorf("the second request lasted %v, want %v", took, test.lasts)
+				}
+				synctest.Wait()
+				if closed := source.conn.closed.Load(); closed != test.closed {
+					t.Errorf("the connection was closed: %t", closed)
+				}
+				cancel()
+				<-ran
+			})
+		})
+	}
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// sequencer orders what several goroutines do. Each has a number; there is no gap in
+// the numbers, which start at 1.
+type sequencer struct {
+	done    atomic.Uint64 // the number that was the last
+	waiting atomic.Int32
+
+	mu   sync.Mutex
+	cond sync.Cond // on mu
+}
+
+func (q *sequencer) init() { q.cond.L = &q.mu }
+
+// wait returns when all smaller numbers have ended.
+func (q *sequencer) wait(number uint64) {
+	if q.done.Load() == number-1 {
+		return
+	}
+	q.waiting.Add(1)
+	defer q.waiting.Add(-1)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.done.Load() != number-1 {
+		q.cond.Wait()
+	}
+}
+
+// end lets the next number go on.
+func (q *sequencer) end(number uint64) {
+	q.done.Store(number)
+	if q.waiting.Load() == 0 {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.cond.Broadcast()
+}
