@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package informer_test
+package source_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
 // oneConnection is a source that sends all its requests over one connection, as
@@ -100,7 +101,7 @@ func TestSilenceAfterAnswer(t *testing.T) {
 					source.requests = -1 // the list is before the first watch
 				}
 				r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-					Source: source, Sink: newChanSink[*corev1.Pod](), Silence: time.Minute, InitialSilence: 10 * time.Second,
+					Source: source, Sink: informertest.NewChanSink[*corev1.Pod](), Silence: time.Minute, InitialSilence: 10 * time.Second,
 				})
 				if err != nil {
 					t.Fatal(err)
