@@ -68,6 +68,7 @@ var rooms = map[string][]string{
 
 	"resource":              {"store/...", "informer/..."},
 	"resource/resourcetest": {"store/...", "informer/...", "resource"},
+	"resource/pool":         {"store", "informer", "resource"},
 
 	"status": {"store/...", "informer/...", "resource/..."},
 	"cells":  {"store/...", "informer/...", "resource/...", "status"},

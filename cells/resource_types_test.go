@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // Slim is what a transform makes of a Deployment.
@@ -44,7 +45,7 @@ func TestResourceTransform(t *testing.T) {
 			}, Replicas: *d.Spec.Replicas}, nil
 		}))),
 		atStart(t, func(ctx context.Context, r resource.Resource[*Slim]) error {
-			s, _, _ := storeOf(t, ctx, r).GetByKey(resource.Key{Namespace: "a", Name: "d"})
+			s, _, _ := storeOf(t, ctx, r).GetByKey(store.Key{Namespace: "a", Name: "d"})
 			if s == nil || s.Replicas != 3 {
 				t.Error(s)
 			}
@@ -92,7 +93,7 @@ func TestResourceTypedCustom(t *testing.T) {
 		Resource[*Widget](WithScheme(widgetScheme(&Widget{}, &WidgetList{}))),
 		atStart(t, func(ctx context.Context, r resource.Resource[*Widget]) error {
 			s := storeOf(t, ctx, r)
-			w, _, _ := s.GetByKey(resource.Key{Namespace: "a", Name: "w"})
+			w, _, _ := s.GetByKey(store.Key{Namespace: "a", Name: "w"})
 			if w == nil || w.Spec.Size != 1 {
 				t.Error(w)
 			}

@@ -11,7 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // join holds services and pods, and knows which service selects which pods. Every
@@ -34,7 +34,7 @@ type joinNamespace struct {
 }
 
 type joinService struct {
-	key      resource.Key
+	key      store.Key
 	selector map[string]string
 	members  map[string]*joinPod
 }
@@ -46,7 +46,7 @@ type joinPod struct {
 
 // serviceRow is a service as it is shown.
 type serviceRow struct {
-	Key resource.Key
+	Key store.Key
 
 	// Selector is empty if the service selects nothing.
 	Selector string
@@ -71,7 +71,7 @@ func (j *join) upsertService(svc *corev1.Service) []change {
 	ns := j.namespace(svc.Namespace)
 	s, known := ns.services[svc.Name]
 	if !known {
-		s = &joinService{key: resource.KeyOf(svc), members: map[string]*joinPod{}}
+		s = &joinService{key: store.KeyOf(svc), members: map[string]*joinPod{}}
 		ns.services[svc.Name] = s
 	}
 	old := s.selector
@@ -95,7 +95,7 @@ func (j *join) upsertService(svc *corev1.Service) []change {
 }
 
 // deleteService forgets a service.
-func (j *join) deleteService(key resource.Key) []change {
+func (j *join) deleteService(key store.Key) []change {
 	ns := j.namespace(key.Namespace)
 	s, known := ns.services[key.Name]
 	if !known {
@@ -131,7 +131,7 @@ func (j *join) upsertPod(pod *corev1.Pod) []change {
 }
 
 // deletePod forgets a pod.
-func (j *join) deletePod(key resource.Key) []change {
+func (j *join) deletePod(key store.Key) []change {
 	ns := j.namespace(key.Namespace)
 	p, known := ns.pods[key.Name]
 	if !known {

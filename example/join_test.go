@@ -17,11 +17,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
-func key(namespace, name string) resource.Key {
-	return resource.Key{Namespace: namespace, Name: name}
+func key(namespace, name string) store.Key {
+	return store.Key{Namespace: namespace, Name: name}
 }
 
 // set reads "a=1,b=2".
@@ -208,8 +208,8 @@ func TestStateOfPod(t *testing.T) {
 
 // world is what the join was told, as plain as can be.
 type world struct {
-	services map[resource.Key]*corev1.Service
-	pods     map[resource.Key]*corev1.Pod
+	services map[store.Key]*corev1.Service
+	pods     map[store.Key]*corev1.Pod
 }
 
 // rows says what the join should show.
@@ -232,7 +232,7 @@ func (w world) rows() []serviceRow {
 	return rows
 }
 
-func compareKeys(a, b resource.Key) int {
+func compareKeys(a, b store.Key) int {
 	if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
 		return c
 	}
@@ -276,7 +276,7 @@ func TestJoinProperty(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
 		pick := func(from ...string) string { return from[rnd.IntN(len(from))] }
-		j, w, r := newJoin(), world{map[resource.Key]*corev1.Service{}, map[resource.Key]*corev1.Pod{}}, reader{}
+		j, w, r := newJoin(), world{map[store.Key]*corev1.Service{}, map[store.Key]*corev1.Pod{}}, reader{}
 		for range 200 {
 			var changes []change
 			k := key(pick("a", "b"), pick("1", "2", "3", "4"))

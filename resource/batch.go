@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // BatchConfig says when a batch is complete. The zero value is fine; a field that is
@@ -58,11 +60,11 @@ func (b Batch[T]) Done(err error) {
 }
 
 // Upserts iterates over the keys and objects of the Upserts, in their order.
-func (b Batch[T]) Upserts() iter.Seq2[Key, T] { return b.each(Upsert) }
+func (b Batch[T]) Upserts() iter.Seq2[store.Key, T] { return b.each(Upsert) }
 
 // Deletes iterates over the keys of the Deletes, and the objects as the subscriber
 // was last shown them, in their order.
-func (b Batch[T]) Deletes() iter.Seq2[Key, T] { return b.each(Delete) }
+func (b Batch[T]) Deletes() iter.Seq2[store.Key, T] { return b.each(Delete) }
 
 // Synced reports whether the batch ends with the Sync: its Upserts and those of the
 // batches before are a coherent snapshot. That is about what was shown. What failed
@@ -74,8 +76,8 @@ func (b Batch[T]) Synced() bool {
 	return last >= 0 && b.Events[last].Kind == Sync
 }
 
-func (b Batch[T]) each(kind EventKind) iter.Seq2[Key, T] {
-	return func(yield func(Key, T) bool) {
+func (b Batch[T]) each(kind EventKind) iter.Seq2[store.Key, T] {
+	return func(yield func(store.Key, T) bool) {
 		for i := range b.Events {
 			e := &b.Events[i]
 			if e.Kind == kind && !yield(e.Key, e.Object) {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // A batch that is dropped is found while the loop waits for the next one, and so is
@@ -40,7 +42,7 @@ func TestForgottenBatchIsReported(t *testing.T) {
 		t.Fatalf("got %+v", report)
 	}
 
-	keys := map[Key]bool{}
+	keys := map[store.Key]bool{}
 	for _, name := range []string{"a", "b", "c", "d"} {
 		r.upsert(name)
 	}

@@ -14,6 +14,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/util/workqueue"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 func TestBatchEndsWithSync(t *testing.T) {
@@ -209,7 +211,7 @@ func TestBatchDoneAfterDoneOfKey(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := startRig(t)
 		var asked []string
-		handler := func(key Key, _ int, err error) ErrorAction {
+		handler := func(key store.Key, _ int, err error) ErrorAction {
 			asked = append(asked, fmt.Sprint(key.Name, ": ", err))
 			return ErrorActionIgnore
 		}
@@ -255,7 +257,7 @@ func TestFailedBatchIsRetriedByKey(t *testing.T) {
 func TestFailedBatchComesBackAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := startRig(t)
-		limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[Key](10*time.Millisecond, time.Minute)
+		limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[store.Key](10*time.Millisecond, time.Minute)
 		batches := batchesOf(t, r.view.Events(t.Context(), WithRateLimiter(limiter)), BatchConfig{})
 		r.begin()
 		const n = 500
@@ -301,7 +303,7 @@ func TestBatchDoneMayStop(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := startRig(t)
 		asked := 0
-		handler := func(Key, int, error) ErrorAction {
+		handler := func(store.Key, int, error) ErrorAction {
 			asked++
 			return ErrorActionStop
 		}

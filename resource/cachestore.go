@@ -38,12 +38,12 @@ func (cacheStore[T]) Resync() error { return nil }
 // readable is a storeView as an informer.CacheReader reads it.
 type readable[T runtime.Object] struct{ storeView[T] }
 
-func (r readable[T]) Get(key Key) (T, bool) {
+func (r readable[T]) Get(key store.Key) (T, bool) {
 	obj, exists, _ := r.GetByKey(key)
 	return obj, exists
 }
 
-func (r readable[T]) Keys() iter.Seq[Key] { return r.IterKeys() }
+func (r readable[T]) Keys() iter.Seq[store.Key] { return r.IterKeys() }
 
 // IndexValues returns the values of all objects, whatever the filter keeps.
 func (r readable[T]) IndexValues(index string) ([]string, error) { return r.store.IndexValues(index) }

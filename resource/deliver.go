@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"time"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // run emits events until the subscription ends.
@@ -168,7 +170,7 @@ func (s *subscriber[T]) finish() {
 	defer h.mu.Unlock()
 	if s.next != nil {
 		s.finishing = h.now()
-		s.guard("complete function", Key{}, func() { s.complete(cmp.Or(s.failure, s.ctx.Err())) })
+		s.guard("complete function", store.Key{}, func() { s.complete(cmp.Or(s.failure, s.ctx.Err())) })
 	}
 	if s.unwatch != nil { // it has entered
 		h.leave(s)
@@ -190,7 +192,7 @@ func (s *subscriber[T]) callNext(event Event[T]) (ended bool) {
 
 // guard calls a function of the subscriber on a goroutine of the resource, without
 // the mutex, which the caller holds. A panic is logged and ends the subscription.
-func (s *subscriber[T]) guard(function string, key Key, f func()) {
+func (s *subscriber[T]) guard(function string, key store.Key, f func()) {
 	h := s.hub
 	s.calls = function
 	defer func() {

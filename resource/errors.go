@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/store"
 )
 
 var (
@@ -71,9 +72,9 @@ type PanicError struct {
 	Resource string
 	Function string // what panicked, for example "filter"
 
-	Site  string // the file and line of the call of Events or Observe
-	Key   Key    // of the object that the function was called for
-	Value any    // of the panic
+	Site  string    // the file and line of the call of Events or Observe
+	Key   store.Key // of the object that the function was called for
+	Value any       // of the panic
 	Stack []byte
 }
 
@@ -93,7 +94,7 @@ func (e *PanicError) Unwrap() error {
 type ForgottenDone struct {
 	Resource string
 	Kind     EventKind
-	Key      Key
+	Key      store.Key
 
 	// Site is the file and line of the call of Events or Observe.
 	Site string

@@ -3,7 +3,11 @@
 
 package resource
 
-import "k8s.io/apimachinery/pkg/runtime"
+import (
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/apiary-go/apiary/store"
+)
 
 // EventKind is the kind of an [Event].
 type EventKind string
@@ -24,7 +28,7 @@ const (
 // Event is what a subscriber of a [Resource] gets.
 type Event[T runtime.Object] struct {
 	Kind   EventKind
-	Key    Key
+	Key    store.Key
 	Object T
 
 	// Done marks the event as processed and must be called exactly once. It
@@ -58,17 +62,17 @@ const (
 // the error given to Done. It is called from the goroutine that called Done, and
 // no further event of the key is emitted until it returns. An unknown action
 // counts as ErrorActionRetry. It can use the resource, and other events.
-type ErrorHandler func(key Key, numRetries int, err error) ErrorAction
+type ErrorHandler func(key store.Key, numRetries int, err error) ErrorAction
 
 // AlwaysRetry is an [ErrorHandler] that always retries. It is the default.
-func AlwaysRetry(Key, int, error) ErrorAction {
+func AlwaysRetry(store.Key, int, error) ErrorAction {
 	return ErrorActionRetry
 }
 
 // RetryUpTo returns an [ErrorHandler] that retries a key n times, and ends the
 // subscription if it fails once more.
 func RetryUpTo(n int) ErrorHandler {
-	return func(_ Key, numRetries int, _ error) ErrorAction {
+	return func(_ store.Key, numRetries int, _ error) ErrorAction {
 		if numRetries >= n {
 			return ErrorActionStop
 		}

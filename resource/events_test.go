@@ -12,6 +12,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/util/workqueue"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 var errTest = errors.New("test")
@@ -33,7 +35,7 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 }
 
 func after(d time.Duration) EventsOpt {
-	return WithRateLimiter(workqueue.NewTypedItemFastSlowRateLimiter[Key](d, d, 1<<30))
+	return WithRateLimiter(workqueue.NewTypedItemFastSlowRateLimiter[store.Key](d, d, 1<<30))
 }
 
 func TestOneEventOutstandingPerKey(t *testing.T) {

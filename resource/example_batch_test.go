@@ -15,12 +15,13 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // database has a call that takes many pods at once.
 type database struct{}
 
-func (database) Write(upserts, deletes iter.Seq2[resource.Key, *corev1.Pod]) error {
+func (database) Write(upserts, deletes iter.Seq2[store.Key, *corev1.Pod]) error {
 	for key, pod := range upserts {
 		fmt.Println("write", key, "on", pod.Spec.NodeName)
 	}
@@ -40,7 +41,7 @@ func ExampleBatches() {
 	defer cancel()
 	// What failed together is retried together.
 	together := resource.WithRateLimiter(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[resource.Key](10*time.Millisecond, time.Minute))
+		workqueue.NewTypedItemExponentialFailureRateLimiter[store.Key](10*time.Millisecond, time.Minute))
 	var db database
 	for batch := range resource.Batches(pods.Events(ctx, together), resource.BatchConfig{}) {
 		err := db.Write(batch.Upserts(), batch.Deletes())
@@ -58,8 +59,8 @@ func ExampleBatches() {
 
 // An API that takes many at once, and says of each what became of it.
 func ExampleBatch_Done() {
-	push := func(batch resource.Batch[*corev1.Pod]) (map[resource.Key]error, error) {
-		failed := map[resource.Key]error{}
+	push := func(batch resource.Batch[*corev1.Pod]) (map[store.Key]error, error) {
+		failed := map[store.Key]error{}
 		for key := range batch.Upserts() {
 			if key.Name == "b" {
 				failed[key] = errors.New("it does not work")
@@ -72,7 +73,7 @@ func ExampleBatch_Done() {
 	defer start(lc)()
 
 	events := pods.Events(context.Background(), resource.WithErrorHandler(
-		func(key resource.Key, _ int, err error) resource.ErrorAction {
+		func(key store.Key, _ int, err error) resource.ErrorAction {
 			fmt.Printf("%v: %v\n", key, err)
 			return resource.ErrorActionStop // for the sake of the example
 		}))

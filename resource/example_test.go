@@ -19,6 +19,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // cluster lists and watches some pods. In an application a client does that, such
@@ -69,12 +70,12 @@ func ExampleNew() {
 	pods := resource.New[*corev1.Pod](lc, cluster(newPod("a", "n1")), pagedOnly, resource.WithName("pods"))
 	defer start(lc)()
 
-	store, err := pods.Store(context.Background())
+	read, err := pods.Store(context.Background())
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	pod, exists, _ := store.GetByKey(resource.Key{Namespace: "default", Name: "a"})
+	pod, exists, _ := read.GetByKey(store.Key{Namespace: "default", Name: "a"})
 	fmt.Println(exists, pod.Spec.NodeName)
 	// Output: true n1
 }
@@ -134,7 +135,7 @@ func ExampleWithErrorHandler() {
 	defer start(lc)()
 
 	errInvalid := errors.New("there is no sense in it")
-	handler := func(key resource.Key, numRetries int, err error) resource.ErrorAction {
+	handler := func(key store.Key, numRetries int, err error) resource.ErrorAction {
 		if errors.Is(err, errInvalid) {
 			return resource.ErrorActionIgnore
 		}
@@ -172,12 +173,12 @@ func ExampleFilter() {
 	local := resource.Filter(pods, func(p *corev1.Pod) bool { return p.Spec.NodeName == "n2" })
 	defer start(lc)()
 
-	store, err := local.Store(context.Background())
+	read, err := local.Store(context.Background())
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(slices.Collect(store.IterKeys()))
+	fmt.Println(slices.Collect(read.IterKeys()))
 	// Output: [default/b]
 }
 
@@ -190,15 +191,15 @@ func ExampleStore_byIndex() {
 		resource.WithIndexers(cache.Indexers{"node": byNode}))
 	defer start(lc)()
 
-	store, err := pods.Store(context.Background())
+	read, err := pods.Store(context.Background())
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	keys, err := store.IndexKeys("node", "n1")
-	slices.SortFunc(keys, resource.Key.Compare)
+	keys, err := read.IndexKeys("node", "n1")
+	slices.SortFunc(keys, store.Key.Compare)
 	fmt.Println(keys, err)
-	_, err = store.ByIndex("zone", "here")
+	_, err = read.ByIndex("zone", "here")
 	fmt.Println(err != nil)
 	// Output:
 	// [default/a default/c] <nil>
@@ -221,12 +222,12 @@ func ExampleWithTransform() {
 		resource.WithTransform(slim))
 	defer start(lc)()
 
-	store, err := pods.Store(context.Background())
+	read, err := pods.Store(context.Background())
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	for key, obj := range store.All() {
+	for key, obj := range read.All() {
 		fmt.Println(key, obj.Annotations)
 	}
 	// Output: default/a map[node:n1]

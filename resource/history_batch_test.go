@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // TestHistoryBatches is TestHistory with followers that read batches, of which they
@@ -29,7 +30,7 @@ type batchFailure struct{ events []*told }
 func (f *batchFailure) Error() string { return fmt.Sprintf("failed: %v", f.events) }
 
 // of is the event of a key, the Sync of the zero Key.
-func (f *batchFailure) of(key resource.Key) *told {
+func (f *batchFailure) of(key store.Key) *told {
 	for _, e := range f.events {
 		if e.key == key {
 			return e
@@ -71,7 +72,7 @@ func (f *follower) takeBatch(batch resource.Batch[*corev1.Pod], cfg resource.Bat
 	if n == 0 || cfg.MaxEvents > 0 && n > cfg.MaxEvents {
 		h.t.Errorf("%s: %d events with %+v", f.name, n, cfg)
 	}
-	keys := map[resource.Key]bool{}
+	keys := map[store.Key]bool{}
 	records := make([]*told, n)
 	for i, e := range batch.Events {
 		records[i] = f.note(e, asked)

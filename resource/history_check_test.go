@@ -12,16 +12,17 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // checkStore compares a store with the server.
 func (h *history) checkStore(what string, r resource.Resource[*corev1.Pod], keep func(*corev1.Pod) bool) {
-	store, err := r.Store(h.t.Context())
+	read, err := r.Store(h.t.Context())
 	if err != nil {
 		h.t.Errorf("%s: %v", what, err)
 		return
 	}
-	want, wantRed := map[resource.Key]string{}, 0
+	want, wantRed := map[store.Key]string{}, 0
 	for key := range h.states {
 		if now, _ := h.at(key, h.latest); !now.gone && (keep == nil || now.red) {
 			want[key] = fmt.Sprintf("%s@%d", now.uid, now.version)
@@ -30,17 +31,17 @@ func (h *history) checkStore(what string, r resource.Resource[*corev1.Pod], keep
 			}
 		}
 	}
-	got := map[resource.Key]string{}
-	for key, obj := range store.All() {
+	got := map[store.Key]string{}
+	for key, obj := range read.All() {
 		got[key] = fmt.Sprintf("%s@%s", obj.UID, obj.ResourceVersion)
-		if item, exists, _ := store.GetByKey(key); !exists || item != obj {
+		if item, exists, _ := read.GetByKey(key); !exists || item != obj {
 			h.t.Errorf("%s: GetByKey(%v) does not find what All has", what, key)
 		}
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		h.t.Errorf("%s has %v, the server %v", what, got, want)
 	}
-	if red, err := store.ByIndex("color", "red"); err != nil || len(red) != wantRed {
+	if red, err := read.ByIndex("color", "red"); err != nil || len(red) != wantRed {
 		h.t.Errorf("%s: ByIndex: %d objects, want %d (%v)", what, len(red), wantRed, err)
 	}
 }
@@ -55,12 +56,12 @@ type memory struct {
 
 // check goes through the record of the follower.
 func (f *follower) check() {
-	known := map[resource.Key]*memory{}
+	known := map[store.Key]*memory{}
 	var syncs, syncRetries int
 	for i, e := range f.told {
 		if e.kind == resource.Sync {
 			syncs++
-			if e.obj != nil || e.key != (resource.Key{}) {
+			if e.obj != nil || e.key != (store.Key{}) {
 				f.bad(e, "it has a key or an object")
 			}
 			if e.answer != "" && e.retries != syncRetries {
@@ -102,7 +103,7 @@ func (f *follower) check() {
 
 // checkEvent checks an Upsert or a Delete by what the follower knew before.
 func (f *follower) checkEvent(e *told, m *memory) {
-	if e.obj == nil || resource.KeyOf(e.obj) != e.key {
+	if e.obj == nil || store.KeyOf(e.obj) != e.key {
 		f.bad(e, "key and object do not belong together")
 		return
 	}
@@ -149,7 +150,7 @@ func (f *follower) checkEvent(e *told, m *memory) {
 
 // wasGone reports whether the object of key with uid was gone for the follower at
 // some version after one, up to another.
-func (f *follower) wasGone(key resource.Key, uid types.UID, after, upTo int64) bool {
+func (f *follower) wasGone(key store.Key, uid types.UID, after, upTo int64) bool {
 	return slices.ContainsFunc(f.h.states[key], func(s state) bool {
 		return s.version > after && s.version <= upTo && (s.gone || s.uid != uid || f.filtered && !s.red)
 	})
@@ -160,7 +161,7 @@ func (f *follower) checkSync(i int) {
 	sync := f.told[i]
 	base := f.base
 	if base == nil {
-		base = map[resource.Key]int64{}
+		base = map[store.Key]int64{}
 		for key := range f.h.states {
 			if s, ok := f.h.at(key, f.h.committed); ok && !s.gone && (!f.filtered || s.red) {
 				base[key] = s.version
@@ -184,7 +185,7 @@ func (f *follower) checkSync(i int) {
 }
 
 // checkFinal checks that the follower knows the final state.
-func (f *follower) checkFinal(known map[resource.Key]*memory) {
+func (f *follower) checkFinal(known map[store.Key]*memory) {
 	for key := range f.h.states {
 		want, _ := f.h.at(key, f.h.latest)
 		var seen *told
@@ -200,7 +201,7 @@ func (f *follower) checkFinal(known map[resource.Key]*memory) {
 	}
 }
 
-func (f *follower) lost(key resource.Key, seen *told, want state) {
+func (f *follower) lost(key store.Key, seen *told, want state) {
 	f.h.t.Errorf("%s: knows %v of %s, the server is at %+v\n%s", f.name, seen, key, want, f.record(key))
 }
 
@@ -209,13 +210,13 @@ func (f *follower) bad(e *told, format string, args ...any) {
 }
 
 // record is what the server and the follower say of a key.
-func (f *follower) record(key resource.Key) string {
+func (f *follower) record(key store.Key) string {
 	var b strings.Builder
 	for _, s := range f.h.states[key] {
 		fmt.Fprintf(&b, "  server: %+v\n", s)
 	}
 	for _, e := range f.told {
-		if e.key == key || e.kind == resource.Sync || key == (resource.Key{}) {
+		if e.key == key || e.kind == resource.Sync || key == (store.Key{}) {
 			fmt.Fprintf(&b, "  told: %v\n", e)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // follower is a subscriber, with its habits and its record.
@@ -38,7 +39,7 @@ type follower struct {
 
 	// base is what Sync promises at least: versions by key, nil for those of the
 	// first pass.
-	base map[resource.Key]int64
+	base map[store.Key]int64
 	told []*told
 
 	// over is the Done of an event that was answered. Called again it does nothing,
@@ -50,7 +51,7 @@ type follower struct {
 // time.
 type told struct {
 	kind     resource.EventKind
-	key      resource.Key
+	key      store.Key
 	obj      *corev1.Pod
 	version  int64
 	asked    int64 // when the subscriber was ready for it
@@ -104,9 +105,9 @@ func (h *history) follow(rng *rand.Rand) {
 	f.cancel = cancel
 	ended, end := context.WithCancel(ctx)
 	end()
-	if store, err := f.view.Store(ended); err == nil {
-		f.base = map[resource.Key]int64{}
-		for key, obj := range store.All() {
+	if read, err := f.view.Store(ended); err == nil {
+		f.base = map[store.Key]int64{}
+		for key, obj := range read.All() {
 			f.base[key] = versionOf(obj.ResourceVersion)
 		}
 	}
@@ -129,7 +130,7 @@ func (h *history) follow(rng *rand.Rand) {
 	}
 	events := f.view.Events(ctx,
 		resource.WithErrorHandler(f.decide),
-		resource.WithRateLimiter(workqueue.NewTypedItemExponentialFailureRateLimiter[resource.Key](time.Millisecond, 20*time.Millisecond)))
+		resource.WithRateLimiter(workqueue.NewTypedItemExponentialFailureRateLimiter[store.Key](time.Millisecond, 20*time.Millisecond)))
 	go func() {
 		defer h.wg.Done()
 		h.read(f, events)
@@ -239,7 +240,7 @@ func (f *follower) answer(e resource.Event[*corev1.Pod], r *told, err error) {
 }
 
 // decide is the error handler.
-func (f *follower) decide(key resource.Key, numRetries int, err error) resource.ErrorAction {
+func (f *follower) decide(key store.Key, numRetries int, err error) resource.ErrorAction {
 	h := f.h
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -26,6 +26,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/resource/resourcetest"
+	"github.com/apiary-go/apiary/store"
 )
 
 var (
@@ -133,7 +134,7 @@ type history struct {
 	mu        sync.Mutex // also makes one of a change and its record
 	seq       int64
 	latest    int64
-	states    map[resource.Key][]state
+	states    map[store.Key][]state
 	committed int64 // version of the first pass
 	uids      int
 	followers []*follower
@@ -156,7 +157,7 @@ func newHistory(t *testing.T, seed uint64, read func(*follower, <-chan resource.
 		mid:      rand.New(rand.NewPCG(seed, 101)),
 		calm:     make(chan struct{}),
 		answered: make(chan struct{}, 1),
-		states:   map[resource.Key][]state{},
+		states:   map[store.Key][]state{},
 	}
 	h.keys = 1 + h.rng.IntN(8)
 	settings := resourcetest.Settings()
@@ -264,8 +265,8 @@ func someError(rng *rand.Rand) error {
 	}[rng.IntN(6)]
 }
 
-func (h *history) key(rng *rand.Rand) resource.Key {
-	return resource.Key{Namespace: "ns", Name: strconv.Itoa(rng.IntN(h.keys))}
+func (h *history) key(rng *rand.Rand) store.Key {
+	return store.Key{Namespace: "ns", Name: strconv.Itoa(rng.IntN(h.keys))}
 }
 
 // upsert changes or creates an object, or creates it anew.
@@ -306,7 +307,7 @@ func (h *history) delete(rng *rand.Rand) {
 }
 
 // at returns the state of key that the server had at version.
-func (h *history) at(key resource.Key, version int64) (at state, ok bool) {
+func (h *history) at(key store.Key, version int64) (at state, ok bool) {
 	for _, s := range h.states[key] {
 		if s.version > version {
 			break

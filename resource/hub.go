@@ -29,10 +29,10 @@ type hub[T runtime.Object] struct {
 	epoch     time.Time
 
 	mu         sync.Mutex
-	nodes      []node[T]     // by id; that of syncID is nobody's
-	free       []int32       // ids that are nobody's
-	ghosts     map[Key]int32 // ids of what is gone
-	generation uint64        // of the store, with the last change that came here
+	nodes      []node[T]           // by id; that of syncID is nobody's
+	free       []int32             // ids that are nobody's
+	ghosts     map[store.Key]int32 // ids of what is gone
+	generation uint64              // of the store, with the last change that came here
 
 	subs    []*subscriber[T] // each at its place
 	synced  bool             // a pass was committed
@@ -73,7 +73,7 @@ func newHub[T runtime.Object](name string, forgotten func(ForgottenDone), log *s
 		log:       log,
 		epoch:     time.Now(),
 		nodes:     make([]node[T], 1),
-		ghosts:    map[Key]int32{},
+		ghosts:    map[store.Key]int32{},
 		over:      over,
 		end:       end,
 	}
@@ -125,7 +125,7 @@ func (h *hub[T]) committed() {
 }
 
 // allocID returns an id for a key that is new to the store.
-func (h *hub[T]) allocID(key Key) int32 {
+func (h *hub[T]) allocID(key store.Key) int32 {
 	if id, ok := h.ghosts[key]; ok {
 		delete(h.ghosts, key)
 		return id

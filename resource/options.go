@@ -14,6 +14,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/source"
+	"github.com/apiary-go/apiary/store"
 )
 
 // Option configures a [Resource] when it is made. Nil options are skipped.
@@ -146,14 +147,14 @@ type Settings struct {
 type EventsOpt func(*eventsOpts)
 
 type eventsOpts struct {
-	rateLimiter  workqueue.TypedRateLimiter[Key]
+	rateLimiter  workqueue.TypedRateLimiter[store.Key]
 	errorHandler ErrorHandler
 }
 
 // WithRateLimiter sets how long keys are held back that failed and are retried.
 // Sync has the zero Key. A limiter should not be shared between subscribers.
 // Default: workqueue.DefaultTypedControllerRateLimiter.
-func WithRateLimiter(limiter workqueue.TypedRateLimiter[Key]) EventsOpt {
+func WithRateLimiter(limiter workqueue.TypedRateLimiter[store.Key]) EventsOpt {
 	return func(o *eventsOpts) {
 		if limiter != nil {
 			o.rateLimiter = limiter

@@ -14,6 +14,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // An object that was created anew before Sync is two events, of which the second
@@ -155,7 +157,7 @@ func TestIDsAreReusedClean(t *testing.T) {
 // say what became of the event, and it was not forgotten.
 func TestErrorHandlerThatPanics(t *testing.T) {
 	r := startRig(t, WithForgottenDone(func(f ForgottenDone) { t.Errorf("reported: %v", f) }))
-	events := r.view.Events(t.Context(), WithErrorHandler(func(Key, int, error) ErrorAction { panic("handler") }))
+	events := r.view.Events(t.Context(), WithErrorHandler(func(store.Key, int, error) ErrorAction { panic("handler") }))
 	r.sync("a")
 	e := take(t, events)
 	if got := catch(func() { e.Done(errTest) }); got != "handler" {

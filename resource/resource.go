@@ -10,6 +10,8 @@ import (
 	"github.com/cilium/stream"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // Resource gives access to a collection of Kubernetes objects, as a stream of
@@ -110,10 +112,10 @@ type Store[T runtime.Object] interface {
 	// All iterates over all objects, in no particular order. No lock is held
 	// while the loop runs: its body may take its time, call the store, and
 	// leave early.
-	All() iter.Seq2[Key, T]
+	All() iter.Seq2[store.Key, T]
 
 	// IterKeys iterates over all keys as All does.
-	IterKeys() iter.Seq[Key]
+	IterKeys() iter.Seq[store.Key]
 
 	// Get returns the present version of the object that has the key of obj.
 	// The error is not nil only if obj has no metadata.
@@ -121,12 +123,12 @@ type Store[T runtime.Object] interface {
 
 	// GetByKey returns the present version of the object with that key. The
 	// error is always nil.
-	GetByKey(key Key) (item T, exists bool, err error)
+	GetByKey(key store.Key) (item T, exists bool, err error)
 
 	// IndexKeys returns the keys of the objects for which the named index has
 	// that value, in no particular order. The error wraps [store.ErrNoIndex]
 	// if there is no such index; see [WithIndexers].
-	IndexKeys(indexName, indexedValue string) ([]Key, error)
+	IndexKeys(indexName, indexedValue string) ([]store.Key, error)
 
 	// ByIndex returns these objects themselves.
 	ByIndex(indexName, indexedValue string) ([]T, error)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 func TestRetry(t *testing.T) {
@@ -16,7 +18,7 @@ func TestRetry(t *testing.T) {
 		r := startRig(t)
 		var calls []int
 		events := r.view.Events(t.Context(), after(time.Second), WithErrorHandler(
-			func(key Key, retries int, err error) ErrorAction {
+			func(key store.Key, retries int, err error) ErrorAction {
 				if key != podKey("a") || err != errTest {
 					t.Errorf("got %v, %v", key, err)
 				}
@@ -110,7 +112,7 @@ func TestRetryShowsThenCurrentState(t *testing.T) {
 func TestIgnoreAndStop(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := startRig(t)
-		ignoring := r.view.Events(t.Context(), WithErrorHandler(func(Key, int, error) ErrorAction { return ErrorActionIgnore }))
+		ignoring := r.view.Events(t.Context(), WithErrorHandler(func(store.Key, int, error) ErrorAction { return ErrorActionIgnore }))
 		stopping := r.view.Events(t.Context(), after(time.Second), WithErrorHandler(RetryUpTo(1)))
 		r.sync("a")
 		take(t, ignoring).Done(errTest)
@@ -133,9 +135,9 @@ func TestIgnoreAndStop(t *testing.T) {
 func TestRetryOfSync(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := startRig(t)
-		var keys []Key
+		var keys []store.Key
 		events := r.view.Events(t.Context(), after(time.Second), WithErrorHandler(
-			func(key Key, retries int, _ error) ErrorAction {
+			func(key store.Key, retries int, _ error) ErrorAction {
 				keys = append(keys, key)
 				return RetryUpTo(5)(key, retries, nil)
 			}))
@@ -146,7 +148,7 @@ func TestRetryOfSync(t *testing.T) {
 		expect(t, events, "sync")
 		time.Sleep(time.Hour)
 		nothing(t, events)
-		if len(keys) != 1 || keys[0] != (Key{}) {
+		if len(keys) != 1 || keys[0] != (store.Key{}) {
 			t.Fatalf("error handler got %v, want the zero key", keys)
 		}
 	})
@@ -155,7 +157,7 @@ func TestRetryOfSync(t *testing.T) {
 func TestRateLimiterIsPerSubscriberAndForgets(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := startRig(t)
-		limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[Key](time.Second, time.Hour)
+		limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[store.Key](time.Second, time.Hour)
 		events := r.view.Events(t.Context(), WithRateLimiter(limiter))
 		r.sync("a")
 		for i, want := range []time.Duration{0, time.Second, 2 * time.Second} {

@@ -108,7 +108,7 @@ func pod(name, uid string, version int) *corev1.Pod {
 
 type podEvent = Event[*corev1.Pod]
 
-func podKey(name string) Key { return Key{Name: name, Namespace: "ns"} }
+func podKey(name string) store.Key { return store.Key{Name: name, Namespace: "ns"} }
 
 func (r *rig) must(err error) {
 	r.t.Helper()

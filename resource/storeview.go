@@ -27,11 +27,11 @@ func (v storeView[T]) List() []T {
 }
 
 // All implements Store.
-func (v storeView[T]) All() iter.Seq2[Key, T] {
+func (v storeView[T]) All() iter.Seq2[store.Key, T] {
 	if v.keep == nil {
 		return v.store.All()
 	}
-	return func(yield func(Key, T) bool) {
+	return func(yield func(store.Key, T) bool) {
 		for key, obj := range v.store.All() {
 			if v.keep(obj) && !yield(key, obj) {
 				return
@@ -41,8 +41,8 @@ func (v storeView[T]) All() iter.Seq2[Key, T] {
 }
 
 // IterKeys implements Store.
-func (v storeView[T]) IterKeys() iter.Seq[Key] {
-	return func(yield func(Key) bool) {
+func (v storeView[T]) IterKeys() iter.Seq[store.Key] {
+	return func(yield func(store.Key) bool) {
 		for key := range v.All() {
 			if !yield(key) {
 				return
@@ -61,7 +61,7 @@ func (v storeView[T]) Get(obj T) (item T, exists bool, err error) {
 }
 
 // GetByKey implements Store.
-func (v storeView[T]) GetByKey(key Key) (item T, exists bool, err error) {
+func (v storeView[T]) GetByKey(key store.Key) (item T, exists bool, err error) {
 	item, exists = v.store.Get(key)
 	if exists && v.keep != nil && !v.keep(item) {
 		var none T
@@ -71,7 +71,7 @@ func (v storeView[T]) GetByKey(key Key) (item T, exists bool, err error) {
 }
 
 // IndexKeys implements Store.
-func (v storeView[T]) IndexKeys(indexName, indexedValue string) ([]Key, error) {
+func (v storeView[T]) IndexKeys(indexName, indexedValue string) ([]store.Key, error) {
 	if v.keep == nil {
 		return v.store.IndexKeys(indexName, indexedValue)
 	}
@@ -79,7 +79,7 @@ func (v storeView[T]) IndexKeys(indexName, indexedValue string) ([]Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys := make([]Key, len(objs))
+	keys := make([]store.Key, len(objs))
 	for i, obj := range objs {
 		accessor, err := meta.Accessor(obj)
 		if err != nil {

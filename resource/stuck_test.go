@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // Updates, and objects that come and go, behind a subscriber that has stopped
@@ -22,7 +24,7 @@ func TestStuckSubscriberIsBounded(t *testing.T) {
 		names[i] = fmt.Sprintf("live-%d", i)
 	}
 	r.sync(names...)
-	last := map[Key]string{}
+	last := map[store.Key]string{}
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)

@@ -24,7 +24,7 @@ type subscriber[T runtime.Object] struct {
 	site    string
 	keep    func(T) bool // nil keeps all
 	onError ErrorHandler
-	limiter workqueue.TypedRateLimiter[Key]
+	limiter workqueue.TypedRateLimiter[store.Key]
 	metrics *queueMetrics
 
 	// Where events go: one of out and next is set.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	kruntime "k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // token stands for an outstanding event. While it does, only the event's Done
@@ -26,7 +28,7 @@ type receipt[T kruntime.Object] struct {
 	sub         *subscriber[T]
 	id          int32
 	kind        EventKind
-	key         Key
+	key         store.Key
 	outstanding bool
 }
 
@@ -34,7 +36,7 @@ type receipt[T kruntime.Object] struct {
 const spareTokens = 64
 
 // token returns the token of an event that is being emitted, and its Done.
-func (s *subscriber[T]) token(id int32, key Key, kind EventKind) (*token[T], func(error)) {
+func (s *subscriber[T]) token(id int32, key store.Key, kind EventKind) (*token[T], func(error)) {
 	var t *token[T]
 	if last := len(s.spare) - 1; last >= 0 {
 		t = s.spare[last]

@@ -10,6 +10,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/util/workqueue"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // view is the Resource that users have: all of a resource, or what a filter keeps.
@@ -81,7 +83,7 @@ func (v view[T]) subscriber(ctx context.Context, opts []EventsOpt) *subscriber[T
 		}
 	}
 	if o.rateLimiter == nil {
-		o.rateLimiter = workqueue.DefaultTypedControllerRateLimiter[Key]()
+		o.rateLimiter = workqueue.DefaultTypedControllerRateLimiter[store.Key]()
 	}
 	return &subscriber[T]{
 		hub:     v.hub,

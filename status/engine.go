@@ -18,7 +18,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/source"
-	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/resource/pool"
 )
 
 // Config configures an [Engine].
@@ -122,7 +122,7 @@ func (c *Config) complete() error {
 // Its methods may be called from any goroutine.
 type Engine struct {
 	cfg  Config
-	pool *resource.Pool[scope, *unstructured.Unstructured]
+	pool *pool.Pool[scope, *unstructured.Unstructured]
 
 	ctx     context.Context // ends with Stop
 	cancel  context.CancelCauseFunc
@@ -144,7 +144,7 @@ func New(cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("status.New: %w", err)
 	}
 	var err error
-	e.pool, err = resource.NewPool(resource.PoolConfig[scope, *unstructured.Unstructured]{
+	e.pool, err = pool.New(pool.Config[scope, *unstructured.Unstructured]{
 		New:    e.newSource,
 		Linger: cfg.Linger,
 		Log:    cfg.Log,

@@ -19,6 +19,7 @@ import (
 
 	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/resource/resourcetest"
+	"github.com/apiary-go/apiary/store"
 )
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -55,7 +56,7 @@ func ExampleNew() {
 		events := fake.Resource().Events(context.Background())
 		printNext(events, 2)
 
-		fake.Delete(resource.Key{Namespace: "ns", Name: "a"})
+		fake.Delete(store.Key{Namespace: "ns", Name: "a"})
 		printNext(events, 1)
 	})
 	// Output:
@@ -126,7 +127,7 @@ func ExampleFake_Expire() {
 		printNext(events, 2)
 
 		fake.Fail(errors.New("the server is away"))
-		fake.Delete(resource.Key{Namespace: "ns", Name: "a"})
+		fake.Delete(store.Key{Namespace: "ns", Name: "a"})
 		fake.Expire()
 		fake.Fail(nil)
 		printNext(events, 1)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // Fake is a resource and the server that it follows. Its methods may be called
@@ -104,7 +105,7 @@ func (f *Fake[T]) Upsert(obj T) T {
 // Delete deletes the object of that key from the server, and returns it as a
 // server shows it: the last state, in the resource version of the deletion. The
 // test fails if there is no such object.
-func (f *Fake[T]) Delete(key resource.Key) T {
+func (f *Fake[T]) Delete(key store.Key) T {
 	f.tb.Helper()
 	last, err := f.server.delete(key)
 	if err != nil {

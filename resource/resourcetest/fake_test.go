@@ -24,6 +24,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/resource/resourcetest"
+	"github.com/apiary-go/apiary/store"
 )
 
 type pods = resourcetest.Fake[*corev1.Pod]
@@ -32,7 +33,7 @@ func pod(name string) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name}}
 }
 
-func key(name string) resource.Key { return resource.Key{Namespace: "ns", Name: name} }
+func key(name string) store.Key { return store.Key{Namespace: "ns", Name: name} }
 
 // follow returns a function that returns what the events of r were since the last
 // call. It must be called in a bubble.
@@ -191,9 +192,9 @@ func TestExpireRelists(t *testing.T) {
 	})
 }
 
-func byName(store resource.Store[*corev1.Pod]) map[string]*corev1.Pod {
+func byName(read resource.Store[*corev1.Pod]) map[string]*corev1.Pod {
 	objs := map[string]*corev1.Pod{}
-	for key, obj := range store.All() {
+	for key, obj := range read.All() {
 		objs[key.Name] = obj
 	}
 	return objs
@@ -224,11 +225,11 @@ func TestExpiredContinueToken(t *testing.T) {
 			fake.Upsert(pod(fmt.Sprint(i)))
 		}
 		fake.Sync()
-		store, err := fake.Resource().Store(t.Context())
+		read, err := fake.Resource().Store(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		is(t, strings.Join(slices.Sorted(maps.Keys(byName(store))), ", "), "1, 2")
+		is(t, strings.Join(slices.Sorted(maps.Keys(byName(read))), ", "), "1, 2")
 		if len(failed) != 1 || !apierrors.IsResourceExpired(failed[0]) {
 			t.Errorf("failed passes: %v", failed)
 		}
@@ -250,21 +251,21 @@ func TestFail(t *testing.T) {
 		fake.Upsert(pod("a"))
 		fake.Fail(nil)
 		fake.Sync()
-		store, err := fake.Resource().Store(t.Context())
+		read, err := fake.Resource().Store(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		is(t, fmt.Sprint(len(store.List())), "1")
+		is(t, fmt.Sprint(len(read.List())), "1")
 
 		fake.Fail(errors.New("connection reset by peer"))
 		fake.Upsert(pod("b"))
 		time.Sleep(time.Second)
-		is(t, fmt.Sprint(len(store.List())), "1")
+		is(t, fmt.Sprint(len(read.List())), "1")
 		fake.Fail(nil)
 		if err := fake.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		is(t, fmt.Sprint(len(store.List())), "2")
+		is(t, fmt.Sprint(len(read.List())), "2")
 	})
 }
 
@@ -315,11 +316,11 @@ func TestObjectsAreCopies(t *testing.T) {
 			t.Error("Upsert changed what it was given")
 		}
 		stored.Name, mine.Name = "b", "c"
-		store, err := fake.Resource().Store(t.Context())
+		read, err := fake.Resource().Store(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		held, _, _ := store.GetByKey(key("a"))
+		held, _, _ := read.GetByKey(key("a"))
 		is(t, held.Name, "a")
 		held.Name = "d" // which is forbidden
 		is(t, fake.Delete(key("a")).Name, "a")
@@ -372,12 +373,12 @@ func TestOtherTypes(t *testing.T) {
 	fake := resourcetest.New[*corev1.Node](t, resource.WithName("nodes"))
 	fake.Upsert(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}})
 	fake.Sync()
-	store, err := fake.Resource().Store(t.Context())
+	read, err := fake.Resource().Store(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, exists, _ := store.GetByKey(resource.Key{Name: "n"}); !exists {
+	if _, exists, _ := read.GetByKey(store.Key{Name: "n"}); !exists {
 		t.Error("the node is missing")
 	}
-	var _ runtime.Object = fake.Delete(resource.Key{Name: "n"})
+	var _ runtime.Object = fake.Delete(store.Key{Name: "n"})
 }

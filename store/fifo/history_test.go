@@ -106,7 +106,7 @@ func (h *fifoHistory) gives(l fifo.Lease[storetest.Job], done bool) {
 func (h *fifoHistory) produce(rng *rand.Rand, producer, adds int) map[string]int {
 	last := map[string]int{}
 	for n := range adds {
-		j := storetest.NewJob(fmt.Sprint(producer, "-", rng.IntN(6)), n + 1)
+		j := storetest.NewJob(fmt.Sprint(producer, "-", rng.IntN(6)), n+1)
 		if rng.IntN(8) == 0 {
 			if err := h.f.Delete(j); err != nil {
 				h.t.Error(err)
@@ -167,7 +167,7 @@ func TestFIFOOrder(t *testing.T) {
 			for n := range keys {
 				again := rng.IntN(n + 1)
 				for _, n := range []int{n, again} {
-					if err := f.Add(storetest.NewJob(fmt.Sprint(i, "-", n), i*keys + n)); err != nil {
+					if err := f.Add(storetest.NewJob(fmt.Sprint(i, "-", n), i*keys+n)); err != nil {
 						t.Error(err)
 					}
 				}

@@ -22,6 +22,7 @@ import (
 	"github.com/apiary-go/apiary/cells"
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // notSynced asks for the store, and checks why there is none.
@@ -120,7 +121,7 @@ func TestCustomResourceInstalledLater(t *testing.T) {
 	must(t, err)
 	must(t, client.Delete(t.Context(), "b", metav1.DeleteOptions{}))
 	rec.waitFor(t, a)
-	if size, _, _ := unstructured.NestedInt64(rec.objects[resource.Key{Namespace: "default", Name: "a"}].Object, "spec", "size"); size != 2 {
+	if size, _, _ := unstructured.NestedInt64(rec.objects[store.Key{Namespace: "default", Name: "a"}].Object, "spec", "size"); size != 2 {
 		t.Errorf("the size is %d", size)
 	}
 

@@ -22,8 +22,8 @@ import (
 type recorder[T runtime.Object] struct {
 	mu      sync.Mutex
 	events  []told
-	state   map[resource.Key]store.Meta
-	objects map[resource.Key]T
+	state   map[store.Key]store.Meta
+	objects map[store.Key]T
 	synced  bool
 	changed chan struct{}
 	ended   chan struct{}
@@ -41,8 +41,8 @@ func (e told) String() string { return fmt.Sprintf("%s %v (%s)", e.kind, e.meta,
 func record[T runtime.Object](t *testing.T, r resource.Resource[T]) *recorder[T] {
 	ctx, cancel := context.WithCancel(context.Background())
 	rec := &recorder[T]{
-		state:   map[resource.Key]store.Meta{},
-		objects: map[resource.Key]T{},
+		state:   map[store.Key]store.Meta{},
+		objects: map[store.Key]T{},
 		changed: make(chan struct{}),
 		ended:   make(chan struct{}),
 	}
@@ -122,7 +122,7 @@ func (rec *recorder[T]) waitSynced(t *testing.T) {
 // waitFor waits until the state that was told is that of the objects.
 func (rec *recorder[T]) waitFor(t *testing.T, objects ...metav1.Object) {
 	t.Helper()
-	want := map[resource.Key]store.Meta{}
+	want := map[store.Key]store.Meta{}
 	for _, obj := range objects {
 		want[store.KeyOf(obj)] = store.MetaOf(obj)
 	}
@@ -130,21 +130,21 @@ func (rec *recorder[T]) waitFor(t *testing.T, objects ...metav1.Object) {
 }
 
 // waitState waits until the state that was told is that one.
-func (rec *recorder[T]) waitState(t *testing.T, want map[resource.Key]store.Meta) {
+func (rec *recorder[T]) waitState(t *testing.T, want map[store.Key]store.Meta) {
 	t.Helper()
 	rec.wait(t, fmt.Sprint(want), func() bool { return maps.Equal(rec.state, want) })
 }
 
 // check checks the rules over the whole record. The state told last must be the
 // final one.
-func (rec *recorder[T]) check(t *testing.T, final map[resource.Key]store.Meta) {
+func (rec *recorder[T]) check(t *testing.T, final map[store.Key]store.Meta) {
 	t.Helper()
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	if !maps.Equal(rec.state, final) {
 		t.Errorf("told the state %v, the server has %v", rec.state, final)
 	}
-	last := map[resource.Key]store.Meta{}
+	last := map[store.Key]store.Meta{}
 	syncs := 0
 	for i, e := range rec.events {
 		held, known := last[e.meta.Key]

@@ -119,13 +119,13 @@ func churn(ctx context.Context, server clients, ns string, writes *atomic.Int64)
 }
 
 // truth is what the server has.
-func truth(t *testing.T, server clients, ns string) (pods, maps map[resource.Key]store.Meta) {
+func truth(t *testing.T, server clients, ns string) (pods, maps map[store.Key]store.Meta) {
 	t.Helper()
 	podList, err := server.kube.CoreV1().Pods(ns).List(t.Context(), metav1.ListOptions{})
 	must(t, err)
 	mapList, err := server.kube.CoreV1().ConfigMaps(ns).List(t.Context(), metav1.ListOptions{})
 	must(t, err)
-	pods, maps = map[resource.Key]store.Meta{}, map[resource.Key]store.Meta{}
+	pods, maps = map[store.Key]store.Meta{}, map[store.Key]store.Meta{}
 	for pod := range slices.Values(podList.Items) {
 		pods[store.KeyOf(&pod)] = store.MetaOf(&pod)
 	}

@@ -44,7 +44,7 @@ func TestReadYourWrites(t *testing.T) {
 	must(t, err)
 	for turn := range 30 {
 		must(t, s.WaitFor(t.Context(), written.ResourceVersion))
-		held, exists, _ := s.GetByKey(resource.Key{Namespace: ns, Name: "web"})
+		held, exists, _ := s.GetByKey(store.Key{Namespace: ns, Name: "web"})
 		if !exists || held.ResourceVersion != written.ResourceVersion {
 			t.Fatalf("turn %d: wrote version %s, read %+v", turn, written.ResourceVersion, held)
 		}

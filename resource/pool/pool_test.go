@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package resource
+package pool
 
 import (
 	"log/slog"
@@ -12,6 +12,8 @@ import (
 
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/apiary-go/apiary/resource"
 )
 
 type podPool = Pool[string, *corev1.Pod]
@@ -21,17 +23,17 @@ type podPool = Pool[string, *corev1.Pod]
 type poolRig struct {
 	t        testing.TB
 	pool     *podPool
-	make     map[string]func(cell.Lifecycle) Resource[*corev1.Pod]
+	make     map[string]func(cell.Lifecycle) resource.Resource[*corev1.Pod]
 	requests chan struct{}
 }
 
 func newPoolRig(t testing.TB, linger time.Duration, log *slog.Logger) *poolRig {
 	t.Helper()
-	r := &poolRig{t: t, make: map[string]func(cell.Lifecycle) Resource[*corev1.Pod]{}, requests: make(chan struct{}, 1000)}
+	r := &poolRig{t: t, make: map[string]func(cell.Lifecycle) resource.Resource[*corev1.Pod]{}, requests: make(chan struct{}, 1000)}
 	if log == nil {
 		log = quiet()
 	}
-	pool, err := NewPool(PoolConfig[string, *corev1.Pod]{New: r.new, Linger: linger, Log: log})
+	pool, err := New(Config[string, *corev1.Pod]{New: r.new, Linger: linger, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,18 +41,21 @@ func newPoolRig(t testing.TB, linger time.Duration, log *slog.Logger) *poolRig {
 	return r
 }
 
-func (r *poolRig) new(lc cell.Lifecycle, key string) Resource[*corev1.Pod] {
+func (r *poolRig) new(lc cell.Lifecycle, key string) resource.Resource[*corev1.Pod] {
 	if make := r.make[key]; make != nil {
 		return make(lc)
 	}
 	return r.plain(lc)
 }
 
-func (r *poolRig) plain(lc cell.Lifecycle) Resource[*corev1.Pod] {
-	return NewFromSource[*corev1.Pod](lc, silentSource{r.requests}, WithLogger(quiet()))
+// comparablePods is a resource that can be compared with another.
+type comparablePods struct{ resource.Resource[*corev1.Pod] }
+
+func (r *poolRig) plain(lc cell.Lifecycle) resource.Resource[*corev1.Pod] {
+	return &comparablePods{resource.NewFromSource[*corev1.Pod](lc, silentSource{r.requests}, resource.WithLogger(quiet()))}
 }
 
-func (r *poolRig) get(key string) (Resource[*corev1.Pod], func()) {
+func (r *poolRig) get(key string) (resource.Resource[*corev1.Pod], func()) {
 	r.t.Helper()
 	res, release, err := r.pool.Get(key)
 	if err != nil {
@@ -67,7 +72,7 @@ func (r *poolRig) stop() {
 }
 
 // expect compares what the pool tells of itself.
-func (r *poolRig) expect(want PoolStats, users map[string]int) {
+func (r *poolRig) expect(want Stats, users map[string]int) {
 	r.t.Helper()
 	synctest.Wait()
 	if got := r.pool.Stats(); got != want {
@@ -78,8 +83,8 @@ func (r *poolRig) expect(want PoolStats, users map[string]int) {
 	}
 }
 
-func same(a, b Resource[*corev1.Pod]) bool {
-	return a.(view[*corev1.Pod]).resource == b.(view[*corev1.Pod]).resource
+func same(a, b resource.Resource[*corev1.Pod]) bool {
+	return a == b
 }
 
 func open(events <-chan podEvent) bool {
@@ -93,7 +98,7 @@ func open(events <-chan podEvent) bool {
 }
 
 func TestNewPool(t *testing.T) {
-	if _, err := NewPool(PoolConfig[string, *corev1.Pod]{}); err == nil {
+	if _, err := New(Config[string, *corev1.Pod]{}); err == nil {
 		t.Error("a pool without New")
 	}
 }
@@ -107,16 +112,16 @@ func TestPoolShares(t *testing.T) {
 		if !same(a, again) || same(a, b) {
 			t.Errorf("a is shared: %v, a and b are the same: %v", same(a, again), same(a, b))
 		}
-		r.expect(PoolStats{Used: 2, Starts: 2}, map[string]int{"a": 2, "b": 1})
+		r.expect(Stats{Used: 2, Starts: 2}, map[string]int{"a": 2, "b": 1})
 		releaseA()
 		releaseA() // counts once
-		r.expect(PoolStats{Used: 2, Starts: 2}, map[string]int{"a": 1, "b": 1})
+		r.expect(Stats{Used: 2, Starts: 2}, map[string]int{"a": 1, "b": 1})
 		releaseAgain()
-		r.expect(PoolStats{Used: 1, Lingering: 1, Starts: 2}, map[string]int{"a": 0, "b": 1})
+		r.expect(Stats{Used: 1, Lingering: 1, Starts: 2}, map[string]int{"a": 0, "b": 1})
 		time.Sleep(DefaultLinger + time.Nanosecond)
-		r.expect(PoolStats{Used: 1, Starts: 2}, map[string]int{"b": 1})
+		r.expect(Stats{Used: 1, Starts: 2}, map[string]int{"b": 1})
 		r.stop()
-		r.expect(PoolStats{Starts: 2}, nil)
+		r.expect(Stats{Starts: 2}, nil)
 	})
 }
 
@@ -177,12 +182,12 @@ func TestPoolLinger(t *testing.T) {
 			t.Error("what lingered was not taken up again")
 		}
 		time.Sleep(time.Hour)
-		r.expect(PoolStats{Used: 1, Starts: 1}, map[string]int{"a": 1})
+		r.expect(Stats{Used: 1, Starts: 1}, map[string]int{"a": 1})
 		release()
 		time.Sleep(time.Minute - time.Nanosecond)
-		r.expect(PoolStats{Lingering: 1, Starts: 1}, map[string]int{"a": 0})
+		r.expect(Stats{Lingering: 1, Starts: 1}, map[string]int{"a": 0})
 		time.Sleep(time.Nanosecond)
-		r.expect(PoolStats{Starts: 1}, nil)
+		r.expect(Stats{Starts: 1}, nil)
 		if other, _ := r.get("a"); same(other, a) {
 			t.Error("what was stopped is used again")
 		}
@@ -200,12 +205,12 @@ func TestPoolStaleTimer(t *testing.T) {
 		rest := e.rests
 		_, release = r.get("a")
 		r.pool.expire(e, rest)
-		r.expect(PoolStats{Used: 1, Starts: 1}, map[string]int{"a": 1})
+		r.expect(Stats{Used: 1, Starts: 1}, map[string]int{"a": 1})
 		release()
 		r.pool.expire(e, rest)
-		r.expect(PoolStats{Lingering: 1, Starts: 1}, map[string]int{"a": 0})
+		r.expect(Stats{Lingering: 1, Starts: 1}, map[string]int{"a": 0})
 		time.Sleep(time.Minute)
-		r.expect(PoolStats{Starts: 1}, nil)
+		r.expect(Stats{Starts: 1}, nil)
 		r.pool.expire(e, e.rests)
 		r.stop()
 	})
@@ -221,7 +226,7 @@ func TestPoolWithoutLinger(t *testing.T) {
 		if open(events) {
 			t.Error("the channel is open")
 		}
-		r.expect(PoolStats{Starts: 1}, nil)
+		r.expect(Stats{Starts: 1}, nil)
 		if time.Since(begin) != 0 {
 			t.Error("it took a while")
 		}
@@ -235,24 +240,24 @@ func TestPoolGetWhileStopping(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newPoolRig(t, -1, nil)
 		finish := make(chan struct{})
-		r.make["a"] = func(lc cell.Lifecycle) Resource[*corev1.Pod] {
+		r.make["a"] = func(lc cell.Lifecycle) resource.Resource[*corev1.Pod] {
 			lc.Append(cell.Hook{OnStop: func(cell.HookContext) error { <-finish; return nil }})
 			return r.plain(lc)
 		}
 		old, release := r.get("a")
 		release()
-		r.expect(PoolStats{Stopping: 1, Starts: 1}, nil)
+		r.expect(Stats{Stopping: 1, Starts: 1}, nil)
 		fresh, _ := r.get("a")
 		if same(fresh, old) {
 			t.Error("what is being stopped is used again")
 		}
-		r.expect(PoolStats{Used: 1, Stopping: 1, Starts: 2}, map[string]int{"a": 1})
+		r.expect(Stats{Used: 1, Stopping: 1, Starts: 2}, map[string]int{"a": 1})
 		if events := fresh.Events(t.Context()); !open(events) {
 			t.Error("the new resource does not work")
 		}
 		stopped := make(chan struct{})
 		go func() { defer close(stopped); r.stop() }()
-		r.expect(PoolStats{Stopping: 2, Starts: 2}, nil)
+		r.expect(Stats{Stopping: 2, Starts: 2}, nil)
 		select {
 		case <-stopped:
 			t.Error("Stop did not wait")
@@ -260,6 +265,6 @@ func TestPoolGetWhileStopping(t *testing.T) {
 		}
 		close(finish)
 		<-stopped
-		r.expect(PoolStats{Starts: 2}, nil)
+		r.expect(Stats{Starts: 2}, nil)
 	})
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package resource
+package pool
 
 import (
 	"errors"
@@ -13,19 +13,21 @@ import (
 
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/apiary-go/apiary/resource"
 )
 
 // gotten is what a Get returned.
 type gotten struct {
-	resource Resource[*corev1.Pod]
+	resource resource.Resource[*corev1.Pod]
 	release  func()
 	err      error
 }
 
 // getMany has n goroutines get "a", and New wait meanwhile.
-func getMany(r *poolRig, n int, then func(cell.Lifecycle) Resource[*corev1.Pod]) (results <-chan gotten, release func()) {
+func getMany(r *poolRig, n int, then func(cell.Lifecycle) resource.Resource[*corev1.Pod]) (results <-chan gotten, release func()) {
 	gate, all := make(chan struct{}), make(chan gotten, n)
-	r.make["a"] = func(lc cell.Lifecycle) Resource[*corev1.Pod] {
+	r.make["a"] = func(lc cell.Lifecycle) resource.Resource[*corev1.Pod] {
 		<-gate
 		return then(lc)
 	}
@@ -47,7 +49,7 @@ func TestPoolConcurrentGets(t *testing.T) {
 		r := newPoolRig(t, -1, nil)
 		results, finish := getMany(r, 10, r.plain)
 		r.get("b")
-		r.expect(PoolStats{Used: 2, Starts: 2}, map[string]int{"a": 10, "b": 1})
+		r.expect(Stats{Used: 2, Starts: 2}, map[string]int{"a": 10, "b": 1})
 		if len(results) != 0 {
 			t.Error("Get did not wait for New")
 		}
@@ -60,9 +62,9 @@ func TestPoolConcurrentGets(t *testing.T) {
 				g.release()
 			}
 		}
-		r.expect(PoolStats{Used: 2, Starts: 2}, map[string]int{"a": 1, "b": 1})
+		r.expect(Stats{Used: 2, Starts: 2}, map[string]int{"a": 1, "b": 1})
 		first.release()
-		r.expect(PoolStats{Used: 1, Starts: 2}, map[string]int{"b": 1})
+		r.expect(Stats{Used: 1, Starts: 2}, map[string]int{"b": 1})
 		r.stop()
 	})
 }
@@ -70,19 +72,19 @@ func TestPoolConcurrentGets(t *testing.T) {
 func TestPoolNewCallsPool(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newPoolRig(t, -1, nil)
-		r.make["a"] = func(lc cell.Lifecycle) Resource[*corev1.Pod] {
+		r.make["a"] = func(lc cell.Lifecycle) resource.Resource[*corev1.Pod] {
 			inner, release := r.get("b")
 			lc.Append(cell.Hook{OnStop: func(cell.HookContext) error {
 				release()
 				r.pool.Stats()
 				return nil
 			}})
-			return Filter(inner, func(*corev1.Pod) bool { return true })
+			return resource.Filter(inner, func(*corev1.Pod) bool { return true })
 		}
 		_, release := r.get("a")
-		r.expect(PoolStats{Used: 2, Starts: 2}, map[string]int{"a": 1, "b": 1})
+		r.expect(Stats{Used: 2, Starts: 2}, map[string]int{"a": 1, "b": 1})
 		release()
-		r.expect(PoolStats{Starts: 2}, nil)
+		r.expect(Stats{Starts: 2}, nil)
 		r.stop()
 	})
 }
@@ -95,36 +97,36 @@ func TestPoolFailedStart(t *testing.T) {
 		lc.Append(cell.Hook{OnStop: func(cell.HookContext) error { hookStopped++; return nil }})
 	}
 	for name, test := range map[string]struct {
-		make  func(*poolRig, cell.Lifecycle) Resource[*corev1.Pod]
+		make  func(*poolRig, cell.Lifecycle) resource.Resource[*corev1.Pod]
 		is    error
 		says  string
 		stops int
 		exits bool // the goroutine that called New
 	}{
-		"New panics": {make: func(*poolRig, cell.Lifecycle) Resource[*corev1.Pod] {
+		"New panics": {make: func(*poolRig, cell.Lifecycle) resource.Resource[*corev1.Pod] {
 			panic("no way")
 		}, says: "no way"},
-		"New panics with an error": {make: func(*poolRig, cell.Lifecycle) Resource[*corev1.Pod] {
+		"New panics with an error": {make: func(*poolRig, cell.Lifecycle) resource.Resource[*corev1.Pod] {
 			panic(errTest)
 		}, is: errTest},
-		"New exits": {make: func(*poolRig, cell.Lifecycle) Resource[*corev1.Pod] {
+		"New exits": {make: func(*poolRig, cell.Lifecycle) resource.Resource[*corev1.Pod] {
 			runtime.Goexit()
 			return nil
 		}, says: "ended its goroutine", exits: true},
-		"New returns nil": {make: func(_ *poolRig, lc cell.Lifecycle) Resource[*corev1.Pod] {
+		"New returns nil": {make: func(_ *poolRig, lc cell.Lifecycle) resource.Resource[*corev1.Pod] {
 			precede(lc)
 			return nil
 		}, says: "nil"},
-		"New makes no sense": {make: func(_ *poolRig, lc cell.Lifecycle) Resource[*corev1.Pod] {
+		"New makes no sense": {make: func(_ *poolRig, lc cell.Lifecycle) resource.Resource[*corev1.Pod] {
 			precede(lc)
-			return New[*corev1.Pod](lc, nil)
+			return resource.New[*corev1.Pod](lc, nil)
 		}, says: "no ListerWatcher", stops: 1},
-		"a hook fails": {make: func(r *poolRig, lc cell.Lifecycle) Resource[*corev1.Pod] {
+		"a hook fails": {make: func(r *poolRig, lc cell.Lifecycle) resource.Resource[*corev1.Pod] {
 			precede(lc)
 			lc.Append(cell.Hook{OnStart: func(cell.HookContext) error { return errTest }})
 			return r.plain(lc)
 		}, is: errTest, stops: 1},
-		"a hook panics": {make: func(r *poolRig, lc cell.Lifecycle) Resource[*corev1.Pod] {
+		"a hook panics": {make: func(r *poolRig, lc cell.Lifecycle) resource.Resource[*corev1.Pod] {
 			precede(lc)
 			lc.Append(cell.Hook{OnStart: func(cell.HookContext) error { panic(errTest) }})
 			return r.plain(lc)
@@ -134,7 +136,7 @@ func TestPoolFailedStart(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				hookStopped = 0
 				r := newPoolRig(t, 0, nil)
-				results, finish := getMany(r, 3, func(lc cell.Lifecycle) Resource[*corev1.Pod] { return test.make(r, lc) })
+				results, finish := getMany(r, 3, func(lc cell.Lifecycle) resource.Resource[*corev1.Pod] { return test.make(r, lc) })
 				finish()
 				exited := 0
 				for range 3 {
@@ -152,13 +154,13 @@ func TestPoolFailedStart(t *testing.T) {
 				if want := map[bool]int{true: 1}[test.exits]; exited != want {
 					t.Errorf("%d Gets did not return, want %d", exited, want)
 				}
-				r.expect(PoolStats{Starts: 1, Failures: 1}, nil)
+				r.expect(Stats{Starts: 1, Failures: 1}, nil)
 				if hookStopped != test.stops {
 					t.Errorf("%d hooks stopped, want %d", hookStopped, test.stops)
 				}
 				r.make["a"] = nil
 				r.get("a")
-				r.expect(PoolStats{Used: 1, Starts: 2, Failures: 1}, map[string]int{"a": 1})
+				r.expect(Stats{Used: 1, Starts: 2, Failures: 1}, map[string]int{"a": 1})
 				r.stop()
 			})
 		})
@@ -169,8 +171,8 @@ func TestPoolFailedStart(t *testing.T) {
 func TestPoolStopWhileStarting(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newPoolRig(t, 0, nil)
-		var made Resource[*corev1.Pod]
-		results, finish := getMany(r, 3, func(lc cell.Lifecycle) Resource[*corev1.Pod] {
+		var made resource.Resource[*corev1.Pod]
+		results, finish := getMany(r, 3, func(lc cell.Lifecycle) resource.Resource[*corev1.Pod] {
 			made = r.plain(lc)
 			return made
 		})
@@ -182,7 +184,7 @@ func TestPoolStopWhileStarting(t *testing.T) {
 		}
 		finish()
 		for range 3 {
-			if g := <-results; !errors.Is(g.err, ErrStopped) || g.resource != nil {
+			if g := <-results; !errors.Is(g.err, resource.ErrStopped) || g.resource != nil {
 				t.Errorf("got %v, %v", g.resource, g.err)
 			}
 		}
@@ -190,6 +192,6 @@ func TestPoolStopWhileStarting(t *testing.T) {
 		if open(made.Events(t.Context())) {
 			t.Error("the resource was not stopped")
 		}
-		r.expect(PoolStats{Starts: 1, Failures: 1}, nil)
+		r.expect(Stats{Starts: 1, Failures: 1}, nil)
 	})
 }

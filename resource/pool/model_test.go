@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package resource
+package pool
 
 import (
 	"errors"
@@ -14,6 +14,8 @@ import (
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
 	"pgregory.net/rapid"
+
+	"github.com/apiary-go/apiary/resource"
 )
 
 // poolModel is what a pool should do: naively, on one goroutine, with no timers but
@@ -22,7 +24,7 @@ type poolModel struct {
 	linger, stopping time.Duration
 	current          map[string]*modelled
 	ends             map[int]time.Time // when those that are stopping have stopped
-	stats            PoolStats
+	stats            Stats
 	stopped          bool
 }
 
@@ -64,7 +66,7 @@ func (m *poolModel) users() map[string]int {
 	return users
 }
 
-func (m *poolModel) statsNow() PoolStats {
+func (m *poolModel) statsNow() Stats {
 	s := m.stats
 	s.Stopping = len(m.ends)
 	for _, e := range m.current {
@@ -84,7 +86,7 @@ type poolPlay struct {
 	model    poolModel
 	fails    bool
 	made     int
-	ids      map[*resource[*corev1.Pod]]int
+	ids      map[resource.Resource[*corev1.Pod]]int
 	mu       sync.Mutex // hooks of several resources run at once
 	running  map[int]bool
 	channels map[int]<-chan podEvent
@@ -97,15 +99,15 @@ type poolRelease struct {
 	again   bool
 }
 
-func (p *poolPlay) new(lc cell.Lifecycle, _ string) Resource[*corev1.Pod] {
+func (p *poolPlay) new(lc cell.Lifecycle, _ string) resource.Resource[*corev1.Pod] {
 	p.made++
 	id := p.made
 	lc.Append(cell.Hook{OnStop: func(cell.HookContext) error {
 		time.Sleep(p.model.stopping)
 		return nil
 	}})
-	r := NewFromSource[*corev1.Pod](lc, silentSource{}, WithLogger(quiet()))
-	p.ids[r.(view[*corev1.Pod]).resource] = id
+	r := &comparablePods{resource.NewFromSource[*corev1.Pod](lc, silentSource{}, resource.WithLogger(quiet()))}
+	p.ids[r] = id
 	if p.fails {
 		panic(errTest)
 	}
@@ -134,7 +136,7 @@ func (p *poolPlay) get(*rapid.T) {
 	r, release, err := p.pool.Get(key)
 	switch {
 	case p.model.stopped:
-		if !errors.Is(err, ErrStopped) {
+		if !errors.Is(err, resource.ErrStopped) {
 			p.Fatalf("after Stop Get returned %v", err)
 		}
 		return
@@ -149,7 +151,7 @@ func (p *poolPlay) get(*rapid.T) {
 		p.Fatal(err)
 	}
 	e := p.model.get(key)
-	if id := p.ids[r.(view[*corev1.Pod]).resource]; id != e.id {
+	if id := p.ids[r]; id != e.id {
 		p.Fatalf("got %s the %d., want the %d.", key, id, e.id)
 	}
 	p.releases = append(p.releases, poolRelease{release: release, of: e})
@@ -219,7 +221,7 @@ func (p *poolPlay) check(*rapid.T) {
 
 func playPool(t *rapid.T) {
 	p := &poolPlay{
-		T: t, ids: map[*resource[*corev1.Pod]]int{}, running: map[int]bool{}, channels: map[int]<-chan podEvent{},
+		T: t, ids: map[resource.Resource[*corev1.Pod]]int{}, running: map[int]bool{}, channels: map[int]<-chan podEvent{},
 		model: poolModel{
 			linger:   rapid.SampledFrom([]time.Duration{-1, time.Nanosecond, 10 * time.Second}).Draw(t, "linger"),
 			stopping: rapid.SampledFrom([]time.Duration{0, 2 * time.Second, time.Hour}).Draw(t, "stopping"),
@@ -227,7 +229,7 @@ func playPool(t *rapid.T) {
 		},
 	}
 	var err error
-	p.pool, err = NewPool(PoolConfig[string, *corev1.Pod]{New: p.new, Linger: p.model.linger, Log: quiet()})
+	p.pool, err = New(Config[string, *corev1.Pod]{New: p.new, Linger: p.model.linger, Log: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package resource
+package pool
 
 import (
 	"bytes"
@@ -18,6 +18,8 @@ import (
 
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/apiary-go/apiary/resource"
 )
 
 func TestPoolAfterStop(t *testing.T) {
@@ -37,11 +39,11 @@ func TestPoolAfterStop(t *testing.T) {
 			t.Error("a release after Stop had something linger")
 		}
 		res, release, err := r.pool.Get("c")
-		if !errors.Is(err, ErrStopped) || res != nil || !strings.Contains(err.Error(), "of c:") {
+		if !errors.Is(err, resource.ErrStopped) || res != nil || !strings.Contains(err.Error(), "of c:") {
 			t.Errorf("got %v, %v", res, err)
 		}
 		release()
-		r.expect(PoolStats{Starts: 2}, nil)
+		r.expect(Stats{Starts: 2}, nil)
 	})
 }
 
@@ -62,7 +64,7 @@ func TestPoolStopEnds(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			r := newPoolRig(t, 0, nil)
 			finish, ran := make(chan struct{}), 0
-			r.make["a"] = func(lc cell.Lifecycle) Resource[*corev1.Pod] {
+			r.make["a"] = func(lc cell.Lifecycle) resource.Resource[*corev1.Pod] {
 				lc.Append(cell.Hook{OnStop: func(cell.HookContext) error { ran++; return nil }})
 				lc.Append(cell.Hook{OnStop: func(ctx cell.HookContext) error {
 					<-finish
@@ -98,7 +100,7 @@ func TestPoolStopErrors(t *testing.T) {
 		var log bytes.Buffer
 		r := newPoolRig(t, -1, slog.New(slog.NewTextHandler(&log, nil)))
 		for _, key := range []string{"a", "b"} {
-			r.make[key] = func(lc cell.Lifecycle) Resource[*corev1.Pod] {
+			r.make[key] = func(lc cell.Lifecycle) resource.Resource[*corev1.Pod] {
 				lc.Append(cell.Hook{OnStop: func(cell.HookContext) error { return fmt.Errorf("it sticks: %w", errTest) }})
 				return r.plain(lc)
 			}
@@ -125,9 +127,9 @@ func TestPoolStopErrors(t *testing.T) {
 func TestPoolLogsPanics(t *testing.T) {
 	var log bytes.Buffer
 	r := newPoolRig(t, 0, slog.New(slog.NewTextHandler(&log, nil)))
-	r.make["a"] = func(cell.Lifecycle) Resource[*corev1.Pod] { panic("no way") }
+	r.make["a"] = func(cell.Lifecycle) resource.Resource[*corev1.Pod] { panic("no way") }
 	_, _, _ = r.pool.Get("a")
-	for _, want := range []string{"key=a", "no way", "pool_stop_test.go"} {
+	for _, want := range []string{"key=a", "no way", "stop_test.go"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("no %q in the log: %q", want, log.String())
 		}
@@ -152,7 +154,7 @@ func TestPoolStress(t *testing.T) {
 						}
 						res, release, err := r.pool.Get(string(rune('a' + rng.IntN(3))))
 						if err != nil {
-							if !early || !errors.Is(err, ErrStopped) {
+							if !early || !errors.Is(err, resource.ErrStopped) {
 								t.Error(err)
 							}
 							continue

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package resource
+// Package pool starts resources on demand, one for each key that somebody asks for, and
+// stops each a while after its last user has released it.
+package pool
 
 import (
 	"context"
@@ -14,13 +16,15 @@ import (
 
 	"github.com/cilium/hive/cell"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/apiary-go/apiary/resource"
 )
 
 // DefaultLinger is how long a [Pool] keeps a resource that nobody uses.
 const DefaultLinger = 30 * time.Second
 
-// PoolConfig configures a [Pool].
-type PoolConfig[K comparable, T runtime.Object] struct {
+// Config configures a [Pool].
+type Config[K comparable, T runtime.Object] struct {
 	// New makes the resource of a key on the lifecycle that it is given, which is
 	// this resource's own: what else is appended to it starts and stops with it.
 	// Start hooks must not block, since Get runs them. Stop hooks get a context
@@ -29,7 +33,7 @@ type PoolConfig[K comparable, T runtime.Object] struct {
 	// New is called once for each start of a resource, and for different keys by
 	// several goroutines at once. It and the hooks may call the pool, but for what
 	// would wait for them: Stop, and until the start is over Get with the same key.
-	New func(lc cell.Lifecycle, key K) Resource[T]
+	New func(lc cell.Lifecycle, key K) resource.Resource[T]
 
 	// Linger is how long a resource goes on after the last release. Default:
 	// [DefaultLinger]. Negative: it is stopped at once.
@@ -40,7 +44,7 @@ type PoolConfig[K comparable, T runtime.Object] struct {
 	Log *slog.Logger
 }
 
-// Pool has a [Resource] for each key that is in use. It starts one for the first
+// Pool has a [resource.Resource] for each key that is in use. It starts one for the first
 // user of a key, shares it among all, and stops it when the last one has released
 // it and nobody came within the linger. It is for what comes to be of interest at
 // run time: a kind, a namespace.
@@ -48,7 +52,7 @@ type PoolConfig[K comparable, T runtime.Object] struct {
 // A pool is not started, and must be stopped: append cell.Hook{OnStop: pool.Stop}
 // to the lifecycle of who owns it. Every method may be called from any goroutine.
 type Pool[K comparable, T runtime.Object] struct {
-	create func(cell.Lifecycle, K) Resource[T]
+	create func(cell.Lifecycle, K) resource.Resource[T]
 	linger time.Duration
 	log    *slog.Logger
 
@@ -69,7 +73,7 @@ type pooled[K comparable, T runtime.Object] struct {
 
 	// ready is closed when the resource has started, or err says why it has not.
 	ready    chan struct{}
-	resource Resource[T]
+	resource resource.Resource[T]
 	err      error
 
 	// The rest is guarded by the mutex of the pool.
@@ -87,10 +91,10 @@ const (
 	poolStopping
 )
 
-// NewPool returns an empty pool. It fails if cfg has no New.
-func NewPool[K comparable, T runtime.Object](cfg PoolConfig[K, T]) (*Pool[K, T], error) {
+// New returns an empty pool. It fails if cfg has no New.
+func New[K comparable, T runtime.Object](cfg Config[K, T]) (*Pool[K, T], error) {
 	if cfg.New == nil {
-		return nil, errors.New("resource.NewPool: New is nil: give a function that makes the resource of a key")
+		return nil, errors.New("pool.New: New is nil: give a function that makes the resource of a key")
 	}
 	p := &Pool[K, T]{
 		create:  cfg.New,
@@ -113,7 +117,7 @@ func NewPool[K comparable, T runtime.Object](cfg PoolConfig[K, T]) (*Pool[K, T],
 // of use. A resource that lingers is in use again; beside one that is being stopped
 // a new one starts at once. Get waits for New and the start hooks, whoever of the
 // users of the key called them, and for nothing else. Nothing is requested from
-// the API server for it; see [Resource] for when that begins.
+// the API server for it; see [resource.Resource] for when that begins.
 //
 // The release does not block, and does nothing when it is called again, or after
 // Stop. It does not end subscriptions: they go on, and keep nothing alive, until
@@ -121,12 +125,12 @@ func NewPool[K comparable, T runtime.Object](cfg PoolConfig[K, T]) (*Pool[K, T],
 //
 // If New panics or returns nil, or a start hook fails or panics, all who wait for
 // the resource get an error, what had started of it is stopped, and the next Get
-// tries anew. After Stop the error wraps [ErrStopped]. With an error the release
+// tries anew. After Stop the error wraps [resource.ErrStopped]. With an error the release
 // has nothing to do, and is not nil.
-func (p *Pool[K, T]) Get(key K) (r Resource[T], release func(), err error) {
+func (p *Pool[K, T]) Get(key K) (r resource.Resource[T], release func(), err error) {
 	e, first := p.use(key)
 	if e == nil {
-		return nil, func() {}, fmt.Errorf("resource.Pool: no resource of %v: %w", key, ErrStopped)
+		return nil, func() {}, fmt.Errorf("resource.Pool: no resource of %v: %w", key, resource.ErrStopped)
 	}
 	if first {
 		p.start(e)
@@ -159,8 +163,8 @@ func (p *Pool[K, T]) Stop(ctx cell.HookContext) error {
 	}
 }
 
-// PoolStats describes a [Pool] at some moment.
-type PoolStats struct {
+// Stats describes a [Pool] at some moment.
+type Stats struct {
 	// Used is how many resources have users, Lingering how many go on without,
 	// and Stopping how many are being stopped.
 	Used, Lingering, Stopping int
@@ -171,10 +175,10 @@ type PoolStats struct {
 }
 
 // Stats may be called at any time.
-func (p *Pool[K, T]) Stats() PoolStats {
+func (p *Pool[K, T]) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := PoolStats{Stopping: len(p.held) - len(p.current), Starts: p.starts, Failures: p.failures}
+	s := Stats{Stopping: len(p.held) - len(p.current), Starts: p.starts, Failures: p.failures}
 	for _, e := range p.current {
 		if e.users == 0 {
 			s.Lingering++
@@ -240,7 +244,7 @@ func (p *Pool[K, T]) start(e *pooled[K, T]) {
 func (p *Pool[K, T]) started(e *pooled[K, T], err error) {
 	p.mu.Lock()
 	if err == nil && p.stopped {
-		err = ErrStopped
+		err = resource.ErrStopped
 	}
 	if err == nil {
 		e.phase = poolRunning
