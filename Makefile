@@ -68,11 +68,11 @@ lint: ## gofmt, go vet and staticcheck on every module
 	done
 
 .PHONY: bench
-bench: ## measure beside the peers; the figures go to bench.json, and of reading to BENCHMARKS.md
+bench: ## measure beside the peers; the figures go to test/bench/bench.json, those of reading to docs/benchmarks.md too
 	@mkdir -p $(BIN); echo "== building the benchmarks and the peers"
 	@go build -C test/bench -o $(BIN)/bench .
 	@echo "== measuring; leave the machine alone meanwhile"
-	@exec $(BIN)/bench -out $(CURDIR)/bench.json -report $(CURDIR)/BENCHMARKS.md -plot $(CURDIR)/first-sync.svg
+	@exec $(BIN)/bench -out $(CURDIR)/test/bench/bench.json -report $(CURDIR)/docs/benchmarks.md -plot $(CURDIR)/docs/first-sync.svg
 
 .PHONY: clean
 clean: ## remove what was built

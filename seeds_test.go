@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// seedRow is a row of the table in SEEDS.md.
+// seedRow is a row of the table in docs/seeds.md.
 type seedRow struct {
 	line     int
 	document string
@@ -48,13 +48,13 @@ func TestSeedsAreComplete(t *testing.T) {
 		for _, name := range strings.Fields(string(data)) {
 			id := document + " " + name
 			if rows[id] != 1 {
-				t.Errorf("SEEDS.md has %d rows for %s, want 1", rows[id], id)
+				t.Errorf("docs/seeds.md has %d rows for %s, want 1", rows[id], id)
 			}
 			delete(rows, id)
 		}
 	}
 	for id := range rows {
-		t.Errorf("SEEDS.md has a row for %s, which is in none of the lists", id)
+		t.Errorf("docs/seeds.md has a row for %s, which is in none of the lists", id)
 	}
 }
 
@@ -70,17 +70,17 @@ func TestSeedsAreTrue(t *testing.T) {
 		case row.status == "planned":
 			for _, ours := range row.ours {
 				if !roomName.MatchString(ours) {
-					t.Errorf("SEEDS.md:%d: %s is planned, so ours is a package, not %q", row.line, row.name, ours)
+					t.Errorf("docs/seeds.md:%d: %s is planned, so ours is a package, not %q", row.line, row.name, ours)
 				}
 			}
 			continue
 		case row.status == "there", differs && why != "":
 		default:
-			t.Errorf("SEEDS.md:%d: status %q", row.line, row.status)
+			t.Errorf("docs/seeds.md:%d: status %q", row.line, row.status)
 		}
 		for _, ours := range append(row.ours, mentions.FindAllString(why, -1)...) {
 			if !exist[ours] {
-				t.Errorf("SEEDS.md:%d: %s: there is no %s", row.line, row.name, ours)
+				t.Errorf("docs/seeds.md:%d: %s: there is no %s", row.line, row.name, ours)
 			}
 		}
 	}
@@ -88,7 +88,7 @@ func TestSeedsAreTrue(t *testing.T) {
 
 func readSeeds(t *testing.T) []seedRow {
 	t.Helper()
-	data, err := os.ReadFile("SEEDS.md")
+	data, err := os.ReadFile("docs/seeds.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,19 +99,19 @@ func readSeeds(t *testing.T) []seedRow {
 			continue
 		}
 		if len(cells) != 4 {
-			t.Fatalf("SEEDS.md:%d: %d columns, want 4", i+1, len(cells))
+			t.Fatalf("docs/seeds.md:%d: %d columns, want 4", i+1, len(cells))
 		}
 		row := seedRow{line: i + 1, document: strings.TrimSpace(cells[0]), status: strings.TrimSpace(cells[3])}
 		name := code.FindStringSubmatch(cells[1])
 		if name == nil {
-			t.Fatalf("SEEDS.md:%d: no identifier", i+1)
+			t.Fatalf("docs/seeds.md:%d: no identifier", i+1)
 		}
 		row.name = name[1]
 		for _, ours := range code.FindAllStringSubmatch(cells[2], -1) {
 			row.ours = append(row.ours, ours[1])
 		}
 		if len(row.ours) == 0 {
-			t.Fatalf("SEEDS.md:%d: nothing of ours", i+1)
+			t.Fatalf("docs/seeds.md:%d: nothing of ours", i+1)
 		}
 		rows = append(rows, row)
 	}

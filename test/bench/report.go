@@ -288,7 +288,7 @@ func commitOf(dir string) string {
 		return "unknown"
 	}
 	changed, err := git("status", "--porcelain", "--", ":/",
-		":(top,exclude)bench.json", ":(top,exclude)BENCHMARKS.md", ":(top,exclude,glob)*.svg")
+		":(top,exclude)test/bench/bench.json", ":(top,exclude)docs/benchmarks.md", ":(top,exclude,glob)*.svg")
 	if err != nil || changed != "" {
 		commit += "-dirty"
 	}
