@@ -155,7 +155,7 @@ func (c *Cluster) CAData() []byte { return append([]byte(nil), c.admin.CAData...
 func (c *Cluster) Token() string { return c.admin.BearerToken }
 
 // Version returns the version of Kubernetes that the server is, for example
-// "v1.36.3".
+// "v1.37.2".
 func (c *Cluster) Version() string { return c.info.Version }
 
 // EtcdEndpoint returns the address of etcd, a Unix socket that only this user

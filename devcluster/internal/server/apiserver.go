@@ -31,7 +31,7 @@ import (
 // kubernetesModule is the module whose version is the version of the server.
 const kubernetesModule = "k8s.io/kubernetes"
 
-// Version is the version of the API server, for example "v1.36.3".
+// Version is the version of the API server, for example "v1.37.2".
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

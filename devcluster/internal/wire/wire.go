@@ -48,7 +48,7 @@ type Ready struct {
 	PID int `json:"pid"`
 	// Server is the URL of the API server.
 	Server string `json:"server"`
-	// Version is what /version of the server says, for example "v1.36.3".
+	// Version is what /version of the server says, for example "v1.37.2".
 	Version string `json:"version"`
 	// Kubeconfig is the path of the administrator's kubeconfig file.
 	Kubeconfig string `json:"kubeconfig"`
