@@ -132,21 +132,18 @@ require (
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
-replace github.com/apiary-go/apiary => ../..
+replace (
+	github.com/apiary-go/apiary => ../..
+	github.com/apiary-go/apiary/devcluster => ../../devcluster
+)
 
-// What cilium v1.20.2 asks for cannot be had from the module proxy.
-replace github.com/cilium/statedb => github.com/cilium/statedb v0.8.3
-
-replace github.com/apiary-go/apiary/devcluster => ../../devcluster
-
-replace k8s.io/api => k8s.io/api v0.36.4
-
-replace k8s.io/apimachinery => k8s.io/apimachinery v0.36.4
-
-replace k8s.io/client-go => k8s.io/client-go v0.36.4
-
-replace k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.36.4
-
-replace k8s.io/cli-runtime => k8s.io/cli-runtime v0.36.4
-
-replace sigs.k8s.io/controller-runtime => sigs.k8s.io/controller-runtime v0.24.1
+// What cilium v1.20.2 compiles with: client-go v0.37 changed an interface that it
+// embeds, and controller-runtime v0.25 needs client-go v0.37.
+replace (
+	k8s.io/api => k8s.io/api v0.36.4
+	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.36.4
+	k8s.io/apimachinery => k8s.io/apimachinery v0.36.4
+	k8s.io/cli-runtime => k8s.io/cli-runtime v0.36.4
+	k8s.io/client-go => k8s.io/client-go v0.36.4
+	sigs.k8s.io/controller-runtime => sigs.k8s.io/controller-runtime v0.24.1
+)
