@@ -165,7 +165,7 @@ var typedBodies = []string{
 	`{"bytes":[1,2,255],"words":[]}`, `{"bytes":"a"}`, `{"bytes":"YW\nJj"}`, `{"bytes":"YW\\nJj"}`, `{"bytes":[256]}`, `{"bytes":null,"words":null,"maps":null,"texts":null,"any":null}`,
 	`{"texts":{"a":1}}`, `{"texts":[]}`, `{"words":{}}`, `{"words":"a"}`, `{"same":1}`, `{"same":{}}`, `{"schema":[]}`, `{"schema":1}`,
 	`{"any":{"a":[1,1.5,"x",null,true]}}`, `{"any":12345678901234567890}`, `{"any":1e400}`, `{"any":"x","any":{"a":1},"any":{"b":1}}`,
-	`{"small":127}`, `{"small":128}`, `{"small":-128}`, `{"small":-129}`, `{"small":-0}`, `{"small":1e1}`, `{"large":18446744073709551615}`, `{"large":18446744073709551616}`, `{"large":-1}`,
+	`{"unknown":2.5e+3333,"metadata":{"unknown":-2.5e+3333}}`, `{"small":127}`, `{"small":128}`, `{"small":-128}`, `{"small":-129}`, `{"small":-0}`, `{"small":1e1}`, `{"large":18446744073709551615}`, `{"large":18446744073709551616}`, `{"large":-1}`,
 	`{"pointer":5}`, `{"pointer":null}`, `{"Untagged":1e39}`, `{"Untagged":-0.0}`,
 	`{"time":"2026-01-02T03:04:05Z","times":["2026-01-02T03:04:05.123456Z",null],"duration":"1m","plain":"2026-01-02T03:04:05.1+02:00"}`,
 	`{"time":null}`, `{"time":"x"}`, `{"time":1}`, `{"time":"2026-01-02T03:04:05\u005a"}`, `{"time":{}}`, `{"duration":1}`, `{"plain":null}`,
