@@ -132,13 +132,17 @@ func checkImports(t *testing.T, who, imports string, allowed []string) {
 	}
 }
 
-// go.next.mod requires what go.mod requires, with other Kubernetes modules.
-func TestNextModIsInStep(t *testing.T) {
-	next := requirements(t, "go.next.mod")
-	for path := range requirements(t, "go.mod") {
-		if next[path] == "" {
-			t.Errorf("go.next.mod lacks %s: run make next", path)
+// test/previous/go.mod requires what go.mod requires, with other Kubernetes modules.
+func TestPreviousModIsInStep(t *testing.T) {
+	const file, client = "test/previous/go.mod", "k8s.io/client-go"
+	current, previous := requirements(t, "go.mod"), requirements(t, file)
+	for path := range current {
+		if previous[path] == "" {
+			t.Errorf("%s lacks %s: run make previous", file, path)
 		}
+	}
+	if previous[client] == current[client] {
+		t.Errorf("%s requires %s %s, as go.mod does", file, client, current[client])
 	}
 }
 

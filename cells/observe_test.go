@@ -278,7 +278,8 @@ func TestMetricsListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := http.Get(address); err == nil {
+	if resp, err := http.Get(address); err == nil {
+		resp.Body.Close()
 		t.Error("served after the stop")
 	}
 	err = run(t, quiet(), []string{"--metrics-address=nowhere"}, Metrics)

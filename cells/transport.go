@@ -5,6 +5,7 @@ package cells
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -63,7 +64,7 @@ func (t *timeoutTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 
 // because returns cause if that is what ended ctx, and err otherwise.
 func because(ctx context.Context, cause, err error) error {
-	if context.Cause(ctx) == cause {
+	if errors.Is(context.Cause(ctx), cause) {
 		return cause
 	}
 	return err

@@ -46,17 +46,17 @@ func Observers(observers ...Observer) Observer {
 type Occurrence interface{ occurrence() }
 
 type (
-	// ListStarted: a pass starts. Streamed tells a watch with initial events
+	// ListStarted says that a pass starts. Streamed tells a watch with initial events
 	// from paged lists.
 	ListStarted struct {
 		Pass     store.Pass
 		Streamed bool
 	}
 
-	// PageRead: a page was read and the sink accepted it.
+	// PageRead says that a page was read and that the sink accepted it.
 	PageRead struct{ store.PageInfo }
 
-	// ListDone: the sink accepted the whole pass.
+	// ListDone says that the sink accepted the whole pass.
 	ListDone struct {
 		Pass     store.Pass
 		Streamed bool
@@ -66,7 +66,7 @@ type (
 		Took     time.Duration // waits for the sink and the ListBudget included
 	}
 
-	// ListFailed: the pass broke off. Another one follows.
+	// ListFailed says that the pass broke off. Another one follows.
 	ListFailed struct {
 		Pass     store.Pass
 		Streamed bool
@@ -74,10 +74,10 @@ type (
 		Err      error
 	}
 
-	// WatchOpened: the server accepted a watch from Version.
+	// WatchOpened says that the server accepted a watch from Version.
 	WatchOpened struct{ Version string }
 
-	// WatchEnded: a watch ended, or could not be opened. Cause is CauseClosed
+	// WatchEnded says that a watch ended, or could not be opened. Cause is CauseClosed
 	// if the server ended it in an orderly way.
 	WatchEnded struct {
 		Version string // to resume from
@@ -87,20 +87,20 @@ type (
 		Err     error // nil for CauseClosed
 	}
 
-	// RelistNeeded: watching cannot go on from the last version.
+	// RelistNeeded says that watching cannot go on from the last version.
 	RelistNeeded struct {
 		Reason store.Reason
 		Err    error
 	}
 
-	// WatchListUnavailable: the server does not stream initial events; paged
+	// WatchListUnavailable says that the server does not stream initial events; paged
 	// lists are used until Retry.
 	WatchListUnavailable struct {
 		Err   error
 		Retry time.Time
 	}
 
-	// BackingOff: nothing is requested for a while.
+	// BackingOff says that nothing is requested for a while.
 	BackingOff struct {
 		For     time.Duration
 		Failure int // how many in a row
@@ -108,7 +108,7 @@ type (
 		Err     error
 	}
 
-	// Polling: the server lists and refuses to watch, so there is a pass now and
+	// Polling says that the server lists and refuses to watch, so there is a pass now and
 	// then instead. It is told when that begins, and once more if the server comes
 	// to refuse for another Cause. WatchOpened ends it. In between, WatchEnded tells
 	// of each watch that was tried and refused.
@@ -118,10 +118,10 @@ type (
 		Err   error
 	}
 
-	// Draining: the sink is full; nothing is requested until it has drained.
+	// Draining says that the sink is full: nothing is requested until it has drained.
 	Draining struct{ Err error }
 
-	// WentBackwards: the server gave an older version than it gave before, as
+	// WentBackwards says that the server gave an older version than it gave before, as
 	// after a restore from a backup. Its state is taken as the truth.
 	WentBackwards struct{ From, To string }
 )

@@ -103,7 +103,7 @@ func (r *reader) leap(depth int) error {
 // within makes err, which is of a place in a value, one of a place in the body, in
 // which the value begins at start.
 func within(start int64, err error) error {
-	if at, ok := err.(*Error); ok {
+	if at, ok := err.(*Error); ok { //nolint:errorlint // what wraps it has an offset of its own
 		return &Error{Offset: start + min(at.Offset, math.MaxInt64-start), Err: at.Err}
 	}
 	return err

@@ -56,7 +56,7 @@ func (j *JSONDecoder) Decode(raw []byte, limits Limits, share *Share, into refle
 		return d.unwanted()
 	}
 	err := j.plan.decode(d, into)
-	if err == errTwice {
+	if errors.Is(err, errTwice) {
 		into.SetZero()
 		d.begin(raw, limits, nil)
 		err = j.plan.decode(d, into)
