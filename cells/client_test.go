@@ -76,8 +76,8 @@ func TestClientOneTransport(t *testing.T) {
 				t.Errorf("%d requests before the start", n)
 			}
 			_, err1 := c.Kubernetes.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
-			_, err2 := c.Dynamic.Resource(widgets.gvr()).List(ctx, metav1.ListOptions{})
-			_, err3 := c.Metadata.Resource(widgets.gvr()).List(ctx, metav1.ListOptions{})
+			_, err2 := c.Dynamic.Resource(widgets.GVR()).List(ctx, metav1.ListOptions{})
+			_, err3 := c.Metadata.Resource(widgets.GVR()).List(ctx, metav1.ListOptions{})
 			_, err4 := c.Discovery.ServerVersion()
 			further, err6 := kubernetes.NewForConfigAndClient(c.Config, c.State.HTTPClient())
 			if err := errors.Join(err1, err2, err3, err4, err6); err != nil {
@@ -90,7 +90,7 @@ func TestClientOneTransport(t *testing.T) {
 				t.Errorf("%d connections", n)
 			}
 			mapping, err := c.Mapper.RESTMapping(schema.GroupKind{Group: "example.com", Kind: "Widget"})
-			if err == nil && mapping.Resource != widgets.gvr() {
+			if err == nil && mapping.Resource != widgets.GVR() {
 				t.Error(mapping.Resource)
 			}
 			return err
@@ -127,8 +127,8 @@ func TestClientDisabled(t *testing.T) {
 		}
 		ctx := context.Background()
 		_, err1 := c.Kubernetes.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
-		_, err2 := c.Dynamic.Resource(widgets.gvr()).List(ctx, metav1.ListOptions{})
-		_, err3 := c.Metadata.Resource(widgets.gvr()).List(ctx, metav1.ListOptions{})
+		_, err2 := c.Dynamic.Resource(widgets.GVR()).List(ctx, metav1.ListOptions{})
+		_, err3 := c.Metadata.Resource(widgets.GVR()).List(ctx, metav1.ListOptions{})
 		_, err4 := c.Discovery.ServerVersion()
 		_, err5 := c.Mapper.RESTMapping(schema.GroupKind{Group: "example.com", Kind: "Widget"})
 		further, err := kubernetes.NewForConfig(c.Config)

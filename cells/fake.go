@@ -10,45 +10,12 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/cilium/hive/cell"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 )
-
-// FakeClient takes the place of [Client] in tests. It provides the same, on a
-// [FakeAPI] in memory, which it provides as well:
-//
-//	h := hive.New(
-//		cells.FakeClient,
-//		cells.Resource[*corev1.Pod](),
-//		cell.Invoke(func(api *cells.FakeAPI) error { return api.Add(pod) }, …),
-//	)
-//
-// See [FakeClientWith] for one with objects and kinds of your own. When the hive
-// stops, the watches end.
-var FakeClient = FakeClientWith(func() *FakeAPI { return NewFakeAPI() })
-
-// FakeClientWith is [FakeClient] on a FakeAPI that a constructor makes, which may
-// depend on what is in the hive.
-func FakeClientWith(constructor any) cell.Cell {
-	return cell.Module(
-		"k8s-fake-client", "Kubernetes clients on an API server in memory",
-
-		cell.Provide(constructor),
-		cell.Provide(newFakeClient),
-	)
-}
-
-func newFakeClient(lc cell.Lifecycle, api *FakeAPI) (clientOut, error) {
-	lc.Append(cell.Hook{OnStop: func(cell.HookContext) error {
-		api.Disconnect()
-		return nil
-	}})
-	return buildClient(api.Config(), "fake")
-}
 
 // FakeAPI is an API server in memory, as far as clients and informers need one.
 // The clients in front of it are the real ones: whatever one of them writes, all of
@@ -146,7 +113,7 @@ func NewFakeAPI(kinds ...FakeKind) *FakeAPI {
 	}
 	f.live, f.hangUp = context.WithCancel(context.Background())
 	for gvk := range scheme.Scheme.AllKnownTypes() {
-		if gvk.Version != runtime.APIVersionInternal && scheme.Scheme.Recognizes(listOf(gvk)) {
+		if gvk.Version != runtime.APIVersionInternal && scheme.Scheme.Recognizes(fakeListOf(gvk)) {
 			f.Install(FakeKind{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind, ClusterScoped: clusterScoped[gvk.Kind]})
 		}
 	}
@@ -167,14 +134,14 @@ func (f *FakeAPI) Config() *rest.Config {
 func (f *FakeAPI) Install(kind FakeKind) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.kinds[kind.gvr()] = kind
+	f.kinds[kind.GVR()] = kind
 }
 
 // Uninstall takes a kind away with its objects. Watches on it end.
 func (f *FakeAPI) Uninstall(kind FakeKind) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	gvr := kind.gvr()
+	gvr := kind.GVR()
 	for key, obj := range f.objects[gvr] {
 		f.removeLocked(gvr, key, obj)
 	}

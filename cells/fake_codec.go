@@ -54,7 +54,7 @@ func negotiate(r *http.Request, kind FakeKind) fakeFormat {
 			continue
 		}
 		switch {
-		case media == runtime.ContentTypeProtobuf && (out.metadata || scheme.Scheme.Recognizes(kind.gvk())):
+		case media == runtime.ContentTypeProtobuf && (out.metadata || scheme.Scheme.Recognizes(kind.GVK())):
 			out.protobuf = true
 			return out
 		case media == runtime.ContentTypeJSON, media == "*/*":
@@ -108,8 +108,8 @@ func metadataOf(obj runtime.Object) runtime.Object {
 
 // makeList makes the list object of a kind.
 func makeList(kind FakeKind, objects []runtime.Object, list metav1.ListMeta) (runtime.Object, error) {
-	gvk := listOf(kind.gvk())
-	if !scheme.Scheme.Recognizes(kind.gvk()) {
+	gvk := fakeListOf(kind.GVK())
+	if !scheme.Scheme.Recognizes(kind.GVK()) {
 		out := &unstructured.UnstructuredList{Object: map[string]any{}}
 		out.SetGroupVersionKind(gvk)
 		out.SetResourceVersion(list.ResourceVersion)

@@ -109,7 +109,7 @@ func parseRequest(r *http.Request) (FakeRequest, bool) {
 		switch {
 		case req.Name != "":
 			req.Verb = "get"
-		case isWatch(r):
+		case fakeIsWatch(r):
 			req.Verb = "watch"
 		default:
 			req.Verb = "list"
@@ -273,7 +273,7 @@ func writeError(w http.ResponseWriter, err error) {
 
 // decodeBody reads an object of a kind.
 func decodeBody(body []byte, kind FakeKind) (runtime.Object, error) {
-	gvk := kind.gvk()
+	gvk := kind.GVK()
 	if !scheme.Scheme.Recognizes(gvk) {
 		obj := &unstructured.Unstructured{}
 		if err := json.Unmarshal(body, &obj.Object); err != nil {
@@ -353,4 +353,15 @@ func (f *FakeAPI) withLive(ctx context.Context) (context.Context, context.Cancel
 		f.mu.Unlock()
 		close(ended)
 	}
+}
+
+// fakeIsWatch reports whether the answer to req has no end of its own.
+func fakeIsWatch(req *http.Request) bool {
+	query := req.URL.Query()
+	for _, name := range []string{"watch", "follow"} {
+		if v := query.Get(name); v == "true" || v == "1" {
+			return true
+		}
+	}
+	return false
 }

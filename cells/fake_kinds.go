@@ -13,19 +13,21 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 )
 
-func (k FakeKind) gvk() schema.GroupVersionKind {
+// GVK returns the group, the version and the kind.
+func (k FakeKind) GVK() schema.GroupVersionKind {
 	return schema.GroupVersionKind{Group: k.Group, Version: k.Version, Kind: k.Kind}
 }
 
-func (k FakeKind) gvr() schema.GroupVersionResource {
-	gvr, _ := meta.UnsafeGuessKindToResource(k.gvk())
+// GVR returns the group, the version and the name of the resource.
+func (k FakeKind) GVR() schema.GroupVersionResource {
+	gvr, _ := meta.UnsafeGuessKindToResource(k.GVK())
 	if k.Resource != "" {
 		gvr.Resource = k.Resource
 	}
 	return gvr
 }
 
-func listOf(gvk schema.GroupVersionKind) schema.GroupVersionKind {
+func fakeListOf(gvk schema.GroupVersionKind) schema.GroupVersionKind {
 	gvk.Kind += "List"
 	return gvk
 }

@@ -130,7 +130,7 @@ func (f *FakeAPI) resourceOf(obj runtime.Object) (schema.GroupVersionResource, e
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for gvr, kind := range f.kinds {
-		if kind.gvk() == gvk {
+		if kind.GVK() == gvk {
 			return gvr, nil
 		}
 	}
@@ -211,7 +211,7 @@ func (f *FakeAPI) createLocked(gvr schema.GroupVersionResource, namespace string
 	if accessor.GetGeneration() == 0 {
 		accessor.SetGeneration(1)
 	}
-	obj.GetObjectKind().SetGroupVersionKind(kind.gvk())
+	obj.GetObjectKind().SetGroupVersionKind(kind.GVK())
 	f.recordLocked(gvr, key, watch.Added, obj, nil)
 	return obj, nil
 }
@@ -242,7 +242,7 @@ func (f *FakeAPI) updateLocked(gvr schema.GroupVersionResource, key string, old,
 	if is.GetGeneration() == 0 {
 		is.SetGeneration(was.GetGeneration())
 	}
-	obj.GetObjectKind().SetGroupVersionKind(f.kinds[gvr].gvk())
+	obj.GetObjectKind().SetGroupVersionKind(f.kinds[gvr].GVK())
 	if equality.Semantic.DeepEqual(old, obj) {
 		return old, nil
 	}

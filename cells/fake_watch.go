@@ -175,7 +175,7 @@ func (s fakeSelection) event(e fakeEvent, req FakeRequest) (watch.EventType, run
 // were the initial events.
 func (f *FakeAPI) bookmark(req FakeRequest, version uint64, initial bool) runtime.Object {
 	f.mu.Lock()
-	gvk := f.kinds[req.Resource].gvk()
+	gvk := f.kinds[req.Resource].GVK()
 	f.mu.Unlock()
 	var obj runtime.Object
 	if typed, err := scheme.Scheme.New(gvk); err == nil {
@@ -247,7 +247,7 @@ func (t *fakeTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if r.Body == nil {
 		r.Body = http.NoBody
 	}
-	if !isWatch(req) {
+	if !fakeIsWatch(req) {
 		defer cancel(errBodyClosed)
 		w := &fakeAnswer{header: http.Header{}}
 		if err := t.api.serve(w, r); err != nil {

@@ -26,7 +26,7 @@ func TestFakeListWatchGap(t *testing.T) {
 	c := fakeClients(t, api)
 	ctx := soon(t)
 	pods := c.Kubernetes.CoreV1().Pods("a")
-	gvr := widgets.gvr()
+	gvr := widgets.GVR()
 	for i := range 300 {
 		name := fmt.Sprintf("p%d", i)
 		list, err := pods.List(ctx, metav1.ListOptions{})
@@ -88,7 +88,7 @@ func TestFakeStreamedList(t *testing.T) {
 	}
 	for name, open := range map[string]func() (watch.Interface, error){
 		"typed":   func() (watch.Interface, error) { return c.Kubernetes.CoreV1().Pods("").Watch(soon(t), opts) },
-		"dynamic": func() (watch.Interface, error) { return c.Dynamic.Resource(gadgets.gvr()).Watch(soon(t), opts) },
+		"dynamic": func() (watch.Interface, error) { return c.Dynamic.Resource(gadgets.GVR()).Watch(soon(t), opts) },
 		"metadata": func() (watch.Interface, error) {
 			return c.Metadata.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Watch(soon(t), opts)
 		},

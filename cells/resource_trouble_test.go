@@ -11,22 +11,28 @@ import (
 
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // differs says in what the pods of the server differ from those of the store.
-func (f *FakeAPI) differs(s resource.Store[*corev1.Pod]) string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	held := f.objects[schema.GroupVersionResource{Version: "v1", Resource: "pods"}]
-	if _, done := held["a/last"]; !done || len(held) != len(s.List()) {
+func differs(t *testing.T, api *FakeAPI, s resource.Store[*corev1.Pod]) string {
+	list, err := fakeClients(t, api).Kubernetes.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		return err.Error()
+	}
+	held := map[store.Key]string{}
+	for i := range list.Items {
+		held[store.KeyOf(&list.Items[i])] = list.Items[i].ResourceVersion
+	}
+	if _, done := held[store.Key{Namespace: "a", Name: "last"}]; !done || len(held) != len(s.List()) {
 		return fmt.Sprintf("%d objects, the server has %d", len(s.List()), len(held))
 	}
 	for key, p := range s.All() {
-		if is, ok := held[fakeKey(key.Namespace, key.Name)].(*corev1.Pod); !ok || is.ResourceVersion != p.ResourceVersion {
-			return fmt.Sprintf("%s is at %s, the server has %v", key, p.ResourceVersion, is)
+		if held[key] != p.ResourceVersion {
+			return fmt.Sprintf("%s is at %s, the server has %s", key, p.ResourceVersion, held[key])
 		}
 	}
 	return ""
@@ -66,7 +72,7 @@ func TestResourceNothingLost(t *testing.T) {
 				for e := range r.Events(ctx) {
 					e.Done(nil)
 					s := storeOf(t, ctx, r)
-					if diff = api.differs(s); diff == "" {
+					if diff = differs(t, api, s); diff == "" {
 						break
 					}
 				}

@@ -307,3 +307,8 @@ func (p plan) String() string {
 	}
 	return b.String()
 }
+
+func listOf(gvk schema.GroupVersionKind) schema.GroupVersionKind {
+	gvk.Kind += "List"
+	return gvk
+}

@@ -165,7 +165,7 @@ func TestUnstructuredKindBehindItems(t *testing.T) {
 			n := 0
 			if _, err := source.List(t.Context(), metav1.ListOptions{}, func(item informer.Item[*unstructured.Unstructured]) error {
 				u, err := item.Decode()
-				if n++; err == nil && u.GroupVersionKind() != widgets.gvk() {
+				if n++; err == nil && u.GroupVersionKind() != widgets.GVK() {
 					t.Errorf("%s: %v", name, u.GroupVersionKind())
 				}
 				return err

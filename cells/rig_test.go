@@ -29,7 +29,7 @@ func pod(namespace, name string, labels ...string) *corev1.Pod {
 
 func custom(kind FakeKind, namespace, name string) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"size": int64(1)}}}
-	u.SetGroupVersionKind(kind.gvk())
+	u.SetGroupVersionKind(kind.GVK())
 	u.SetNamespace(namespace)
 	u.SetName(name)
 	return u
