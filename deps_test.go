@@ -70,8 +70,9 @@ var rooms = map[string][]string{
 	"resource/resourcetest": {"store/...", "informer/...", "resource"},
 	"resource/pool":         {"store", "informer", "resource"},
 
-	"status": {"store/...", "informer/...", "resource/..."},
-	"cells":  {"store/...", "informer/...", "resource/...", "status"},
+	"status":  {"store/...", "informer/...", "resource/..."},
+	"cells":   {"store/...", "informer/...", "resource/...", "status", "fakeapi"},
+	"fakeapi": nil,
 }
 
 // testsImport lists what the tests of a room import besides. They are in a package of

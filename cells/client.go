@@ -111,6 +111,28 @@ func newClient(lc cell.Lifecycle, cfg ClientConfig) (clientOut, error) {
 	if config == nil {
 		return disabledClient(ErrNotConfigured)
 	}
+	return startClient(lc, config, origin)
+}
+
+// ClientFrom takes the place of [Client] where the configuration is at hand: that of a
+// test server, or of a program that reads its own. It provides the same and has no
+// flags. Construction fails if config is nil or no client can be made of it. The caller
+// must not modify config afterwards.
+func ClientFrom(config *rest.Config) cell.Cell {
+	return cell.Module(
+		"k8s-client", "Kubernetes clients on one transport",
+
+		cell.Provide(func(lc cell.Lifecycle) (clientOut, error) {
+			if config == nil {
+				return clientOut{}, errors.New("cells.ClientFrom: config is nil: give a *rest.Config, or use cells.Client, which finds one")
+			}
+			return startClient(lc, config, "its constructor")
+		}),
+	)
+}
+
+// startClient makes all clients for config, and closes their connections in the end.
+func startClient(lc cell.Lifecycle, config *rest.Config, origin string) (clientOut, error) {
 	out, err := buildClient(config, origin)
 	if err != nil {
 		return clientOut{}, fmt.Errorf("kubernetes client by %s: %w", origin, err)

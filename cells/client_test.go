@@ -27,6 +27,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+
+	"github.com/apiary-go/apiary/fakeapi"
 )
 
 // everything is all that the client cells provide.
@@ -65,7 +67,7 @@ func serveAPI(t *testing.T, api http.Handler) (url string, connections *atomic.I
 
 func TestClientOneTransport(t *testing.T) {
 	noCluster(t)
-	api := NewFakeAPI(widgets)
+	api := fakeapi.New(widgets)
 	url, connections := serveAPI(t, api)
 	err := run(t, quiet(), []string{"--k8s-api-server=" + url}, Client, cell.Invoke(func(lc cell.Lifecycle, c everything) {
 		if !c.State.IsEnabled() || c.State.Err() != nil || !strings.Contains(c.State.Origin(), flagAPIServer) {

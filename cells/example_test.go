@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/apiary-go/apiary/cells"
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/status"
@@ -54,7 +55,7 @@ func ExampleFakeClient() {
 	h := hive.New(
 		cells.FakeClient,
 		cells.Resource[*corev1.Pod](),
-		cell.Invoke(func(lc cell.Lifecycle, api *cells.FakeAPI, pods resource.Resource[*corev1.Pod]) error {
+		cell.Invoke(func(lc cell.Lifecycle, api *fakeapi.Server, pods resource.Resource[*corev1.Pod]) error {
 			lc.Append(cell.Hook{OnStart: func(ctx cell.HookContext) error {
 				store, err := pods.Store(ctx)
 				if err != nil {

@@ -12,11 +12,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
+
+	"github.com/apiary-go/apiary/fakeapi"
 )
 
 // What no client would send is refused.
 func TestFakeBadRequests(t *testing.T) {
-	url, _ := serveAPI(t, NewFakeAPI())
+	url, _ := serveAPI(t, fakeapi.New())
 	for _, method := range []string{http.MethodPut, http.MethodPatch} {
 		req, err := http.NewRequestWithContext(t.Context(), method, url+"/api/v1/namespaces/a/pods", strings.NewReader(`{"apiVersion":"v1","kind":"Pod"}`))
 		if err != nil {
@@ -38,7 +40,7 @@ func TestFakeBadRequests(t *testing.T) {
 
 // The same over a connection.
 func TestFakeServer(t *testing.T) {
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	server := httptest.NewServer(api)
 	defer server.Close()
 	defer api.Disconnect()

@@ -14,10 +14,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/apiary-go/apiary/fakeapi"
 )
 
 func TestFakeObjects(t *testing.T) {
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	c := fakeClients(t, api)
 	ctx := soon(t)
 	pods := c.Kubernetes.CoreV1().Pods("a")
@@ -96,7 +98,7 @@ func TestFakeObjects(t *testing.T) {
 	if err != nil || again.UID == one.UID || again.Name == "one-" {
 		t.Error(again, err)
 	}
-	built := custom(FakeKind{Version: "v1", Kind: "Pod"}, "a", "built")
+	built := custom(fakeapi.Kind{Version: "v1", Kind: "Pod"}, "a", "built")
 	delete(built.Object, "spec")
 	if err := api.Add(built); err != nil {
 		t.Fatal(err)
@@ -110,7 +112,7 @@ func TestFakeObjects(t *testing.T) {
 }
 
 func TestFakeSelectorsAndPages(t *testing.T) {
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	c := fakeClients(t, api)
 	ctx := soon(t)
 	for i := range 10 {

@@ -17,12 +17,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/resource"
 )
 
 // An object that is created between the list and the watch is not lost.
 func TestFakeListWatchGap(t *testing.T) {
-	api := NewFakeAPI(widgets)
+	api := fakeapi.New(widgets)
 	c := fakeClients(t, api)
 	ctx := soon(t)
 	pods := c.Kubernetes.CoreV1().Pods("a")
@@ -76,7 +77,7 @@ func TestFakeListWatchGap(t *testing.T) {
 }
 
 func TestFakeStreamedList(t *testing.T) {
-	api := NewFakeAPI(gadgets)
+	api := fakeapi.New(gadgets)
 	c := fakeClients(t, api)
 	if err := api.Add(pod("a", "one"), custom(gadgets, "", "one")); err != nil {
 		t.Fatal(err)
@@ -109,7 +110,7 @@ func TestFakeStreamedList(t *testing.T) {
 }
 
 func TestFakeExpiryAndDisconnect(t *testing.T) {
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	c := fakeClients(t, api)
 	ctx := soon(t)
 	pods := c.Kubernetes.CoreV1().Pods("a")
@@ -145,7 +146,7 @@ func TestFakeExpiryAndDisconnect(t *testing.T) {
 	if err := api.Remove(pod("a", "one")); err != nil {
 		t.Fatal(err)
 	}
-	api.Intercept(func(_ context.Context, r FakeRequest) error {
+	api.Intercept(func(_ context.Context, r fakeapi.Request) error {
 		if r.Verb == "list" {
 			return apierrors.NewForbidden(r.Resource.GroupResource(), "", nil)
 		}
@@ -162,7 +163,7 @@ func TestFakeExpiryAndDisconnect(t *testing.T) {
 // A watch that has nothing to tell is not taken for dead: it gets bookmarks.
 func TestFakeBookmarks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := NewFakeAPI()
+		api := fakeapi.New()
 		if err := api.Add(pod("a", "one")); err != nil {
 			t.Fatal(err)
 		}

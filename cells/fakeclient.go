@@ -5,22 +5,24 @@ package cells
 
 import (
 	"github.com/cilium/hive/cell"
+
+	"github.com/apiary-go/apiary/fakeapi"
 )
 
 // FakeClient takes the place of [Client] in tests. It provides the same, on a
-// [FakeAPI] in memory, which it provides as well:
+// [fakeapi.Server] in memory, which it provides as well:
 //
 //	h := hive.New(
 //		cells.FakeClient,
 //		cells.Resource[*corev1.Pod](),
-//		cell.Invoke(func(api *cells.FakeAPI) error { return api.Add(pod) }, …),
+//		cell.Invoke(func(api *fakeapi.Server) error { return api.Add(pod) }, …),
 //	)
 //
 // See [FakeClientWith] for one with objects and kinds of your own. When the hive
 // stops, the watches end.
-var FakeClient = FakeClientWith(func() *FakeAPI { return NewFakeAPI() })
+var FakeClient = FakeClientWith(func() *fakeapi.Server { return fakeapi.New() })
 
-// FakeClientWith is [FakeClient] on a FakeAPI that a constructor makes, which may
+// FakeClientWith is [FakeClient] on a server that a constructor makes, which may
 // depend on what is in the hive.
 func FakeClientWith(constructor any) cell.Cell {
 	return cell.Module(
@@ -31,7 +33,7 @@ func FakeClientWith(constructor any) cell.Cell {
 	)
 }
 
-func newFakeClient(lc cell.Lifecycle, api *FakeAPI) (clientOut, error) {
+func newFakeClient(lc cell.Lifecycle, api *fakeapi.Server) (clientOut, error) {
 	lc.Append(cell.Hook{OnStop: func(cell.HookContext) error {
 		api.Disconnect()
 		return nil

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/mirror"
 	"github.com/apiary-go/apiary/resource"
@@ -23,12 +24,12 @@ import (
 
 // A mirror in a hive: from the start to the stop, with health, metrics and errors.
 func TestMirror(t *testing.T) {
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	if err := api.Add(pod("a", "one"), pod("a", "two"), pod("b", "other")); err != nil {
 		t.Fatal(err)
 	}
 	refuse := 1
-	api.Intercept(func(_ context.Context, r FakeRequest) error {
+	api.Intercept(func(_ context.Context, r fakeapi.Request) error {
 		if refuse--; refuse >= 0 {
 			return forbidden(r)
 		}

@@ -20,6 +20,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
 )
@@ -63,9 +64,9 @@ func (h *healthLog) await(t *testing.T, parts ...string) {
 }
 
 func TestHealth(t *testing.T) {
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	health := newHealthLog()
-	api.Intercept(func(_ context.Context, r FakeRequest) error {
+	api.Intercept(func(_ context.Context, r fakeapi.Request) error {
 		if r.Resource.Resource == "pods" {
 			return forbidden(r)
 		}
@@ -90,7 +91,7 @@ func TestHealth(t *testing.T) {
 			health.await(t, "Pod.v1 OK: in step")
 
 			// A watch that cannot be resumed for lack of a server.
-			api.Intercept(func(_ context.Context, r FakeRequest) error {
+			api.Intercept(func(_ context.Context, r fakeapi.Request) error {
 				if r.Resource.Resource == "pods" {
 					return apierrors.NewUnauthorized("who are you")
 				}
@@ -120,12 +121,12 @@ func TestHealthDisabled(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	if err := api.Add(pod("a", "one"), pod("a", "two")); err != nil {
 		t.Fatal(err)
 	}
 	refuse := 2
-	api.Intercept(func(_ context.Context, r FakeRequest) error {
+	api.Intercept(func(_ context.Context, r fakeapi.Request) error {
 		if refuse--; r.Resource.Resource == "pods" && refuse >= 0 {
 			return forbidden(r)
 		}
@@ -292,7 +293,7 @@ func TestMetricsListener(t *testing.T) {
 // goroutine, which TestMain finds.
 func TestInspection(t *testing.T) {
 	noCluster(t)
-	api := NewFakeAPI(widgets)
+	api := fakeapi.New(widgets)
 	url, connections := serveAPI(t, api)
 	h := hive.New(Logger, Client, Metrics, cell.SimpleHealthCell,
 		Resource[*corev1.Pod](InNamespace("shop"), WithLabels("app in (a, b)"), WithFields("spec.nodeName=n.1")),

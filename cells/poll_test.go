@@ -15,13 +15,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
 )
 
 // refusing refuses requests of these verbs for pods.
-func refusing(api *FakeAPI, refuse func(FakeRequest) error, verbs ...string) {
-	api.Intercept(func(_ context.Context, r FakeRequest) error {
+func refusing(api *fakeapi.Server, refuse func(fakeapi.Request) error, verbs ...string) {
+	api.Intercept(func(_ context.Context, r fakeapi.Request) error {
 		for _, verb := range verbs {
 			if r.Resource.Resource == "pods" && r.Verb == verb {
 				return refuse(r)
@@ -44,7 +45,7 @@ func checkPolling(t *testing.T, m *ResourceMetrics, want string) {
 // A resource that may list and not watch is in order, and says how it is kept up
 // to date; what to alert on is a metric.
 func TestPollingIsShown(t *testing.T) {
-	api, health := NewFakeAPI(), newHealthLog()
+	api, health := fakeapi.New(), newHealthLog()
 	refusing(api, forbidden, "watch")
 	polls := With(resource.WithSettings(resource.Settings{
 		PollInterval: 20 * time.Millisecond,
@@ -71,7 +72,7 @@ func TestPollingIsShown(t *testing.T) {
 			refusing(api, forbidden, "watch", "list")
 			health.await(t, "Pod.v1 Degraded: listing: forbidden")
 			checkPolling(t, in.Metrics, "1")
-			refusing(api, func(r FakeRequest) error {
+			refusing(api, func(r fakeapi.Request) error {
 				return apierrors.NewMethodNotSupported(r.Resource.GroupResource(), r.Verb)
 			}, "watch")
 			health.await(t, "Pod.v1 OK: polling every 20ms: watch is not supported")

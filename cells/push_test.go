@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/push"
 )
@@ -54,7 +55,7 @@ func (i *inventory) OnBatch(_ context.Context, batch push.Batch[*corev1.Pod]) er
 
 // One line pushes a resource to a consumer.
 func TestPush(t *testing.T) {
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	if err := api.Add(pod("a", "one"), pod("b", "other")); err != nil {
 		t.Fatal(err)
 	}

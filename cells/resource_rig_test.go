@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
 )
@@ -26,7 +27,9 @@ func impatient() Option {
 }
 
 // withFake is a fake client on api.
-func withFake(api *FakeAPI) cell.Cell { return FakeClientWith(func() *FakeAPI { return api }) }
+func withFake(api *fakeapi.Server) cell.Cell {
+	return FakeClientWith(func() *fakeapi.Server { return api })
+}
 
 // atStart runs fn in a start hook of what depends on D.
 func atStart[D any](t *testing.T, fn func(ctx context.Context, d D) error) cell.Cell {
@@ -59,6 +62,6 @@ func expect(t *testing.T, got []string, want ...string) {
 	}
 }
 
-func forbidden(r FakeRequest) error {
+func forbidden(r fakeapi.Request) error {
 	return apierrors.NewForbidden(r.Resource.GroupResource(), "", errors.New("not for you"))
 }

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
 )
@@ -23,7 +24,7 @@ import (
 // Nothing is requested before the first use; then discovery of one group, and the
 // list, in protobuf, with the selectors.
 func TestResourceLazy(t *testing.T) {
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	if err := api.Add(pod("a", "one", "app", "x"), pod("a", "two", "app", "y"), pod("b", "three", "app", "x")); err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,7 @@ type (
 // Two selections of one type, two unstructured kinds and the metadata of a third,
 // in one hive; the groups are discovered once.
 func TestResourceScopes(t *testing.T) {
-	api := NewFakeAPI(widgets, gadgets)
+	api := fakeapi.New(widgets, gadgets)
 	err := api.Add(pod("a", "one", "app", "x"), pod("a", "two", "app", "y"), pod("b", "three", "app", "y"),
 		custom(widgets, "a", "w"), custom(gadgets, "", "g"))
 	if err != nil {
@@ -126,7 +127,7 @@ func TestResourceScopes(t *testing.T) {
 // A kind that is not there is reported as such, found when it is installed, lost
 // when it is taken away, and found again under another name.
 func TestResourceInstalledLater(t *testing.T) {
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	occurred := make(chan informer.Cause, 1000)
 	observer := informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 		switch o := o.(type) {
@@ -201,7 +202,7 @@ func TestResourceDisabled(t *testing.T) {
 
 // A cluster scoped kind cannot be held by namespace.
 func TestResourceNoNamespaces(t *testing.T) {
-	err := run(t, quiet(), nil, withFake(NewFakeAPI()), Resource[*corev1.Node](InNamespace("a"), impatient()),
+	err := run(t, quiet(), nil, withFake(fakeapi.New()), Resource[*corev1.Node](InNamespace("a"), impatient()),
 		atStart(t, func(ctx context.Context, r resource.Resource[*corev1.Node]) error {
 			ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 			defer cancel()

@@ -13,12 +13,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/store"
 )
 
 // differs says in what the pods of the server differ from those of the store.
-func differs(t *testing.T, api *FakeAPI, s resource.Store[*corev1.Pod]) string {
+func differs(t *testing.T, api *fakeapi.Server, s resource.Store[*corev1.Pod]) string {
 	list, err := fakeClients(t, api).Kubernetes.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		return err.Error()
@@ -42,7 +43,7 @@ func differs(t *testing.T, api *FakeAPI, s resource.Store[*corev1.Pod]) string {
 // expired, is there in the end.
 func TestResourceNothingLost(t *testing.T) {
 	for round := range 100 {
-		api := NewFakeAPI()
+		api := fakeapi.New()
 		changed := make(chan error, 1)
 		go func() {
 			for i := range 20 {
@@ -89,9 +90,9 @@ func TestResourceNothingLost(t *testing.T) {
 
 // A server that does not answer discovery does not hold up the stop.
 func TestResourceStopDuringDiscovery(t *testing.T) {
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	asked := make(chan struct{}, 100)
-	api.Intercept(func(ctx context.Context, _ FakeRequest) error {
+	api.Intercept(func(ctx context.Context, _ fakeapi.Request) error {
 		asked <- struct{}{}
 		<-ctx.Done()
 		return ctx.Err()

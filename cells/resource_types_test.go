@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/flowcontrol"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/store"
 )
@@ -31,7 +32,7 @@ type Slim struct {
 func (s *Slim) DeepCopyObject() runtime.Object { c := *s; return &c }
 
 func TestResourceTransform(t *testing.T) {
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	three := int32(3)
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "d"}}
 	d.Spec.Replicas = &three
@@ -85,7 +86,7 @@ func widgetScheme(types ...runtime.Object) *runtime.Scheme {
 }
 
 func TestResourceTypedCustom(t *testing.T) {
-	api := NewFakeAPI(widgets)
+	api := fakeapi.New(widgets)
 	if err := api.Add(custom(widgets, "a", "w")); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,7 @@ func TestResourceTypedCustom(t *testing.T) {
 
 // Lists wait for the limit that all clients share, and watches, streamed or not, do not.
 func TestResourceThrottles(t *testing.T) {
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	clients := fakeClients(t, api)
 	clients.State.config = rest.CopyConfig(clients.State.config)
 	clients.State.config.RateLimiter = flowcontrol.NewFakeNeverRateLimiter()

@@ -12,11 +12,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/apiary-go/apiary/fakeapi"
 )
 
 var (
-	widgets = FakeKind{Group: "example.com", Version: "v1", Kind: "Widget"}
-	gadgets = FakeKind{Group: "example.com", Version: "v1", Kind: "Gadget", ClusterScoped: true}
+	widgets = fakeapi.Kind{Group: "example.com", Version: "v1", Kind: "Widget"}
+	gadgets = fakeapi.Kind{Group: "example.com", Version: "v1", Kind: "Gadget", ClusterScoped: true}
 )
 
 func pod(namespace, name string, labels ...string) *corev1.Pod {
@@ -27,7 +29,7 @@ func pod(namespace, name string, labels ...string) *corev1.Pod {
 	return p
 }
 
-func custom(kind FakeKind, namespace, name string) *unstructured.Unstructured {
+func custom(kind fakeapi.Kind, namespace, name string) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"size": int64(1)}}}
 	u.SetGroupVersionKind(kind.GVK())
 	u.SetNamespace(namespace)
@@ -35,7 +37,7 @@ func custom(kind FakeKind, namespace, name string) *unstructured.Unstructured {
 	return u
 }
 
-func fakeClients(t *testing.T, api *FakeAPI) clientOut {
+func fakeClients(t *testing.T, api *fakeapi.Server) clientOut {
 	t.Helper()
 	out, err := buildClient(api.Config(), "fake")
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -35,7 +36,7 @@ func TestResourceBadOptions(t *testing.T) {
 		{Resource[runtime.Object](), "pointer to a struct"},
 		{Resource[*Widget](WithScheme(widgetScheme(&Widget{}))), "WidgetList"},
 	} {
-		err := run(t, quiet(), nil, withFake(NewFakeAPI()), c.cell, cell.Invoke(
+		err := run(t, quiet(), nil, withFake(fakeapi.New()), c.cell, cell.Invoke(
 			func(in struct {
 				cell.In
 				A resource.Resource[*corev1.Pod]     `optional:"true"`
@@ -50,13 +51,13 @@ func TestResourceBadOptions(t *testing.T) {
 		}
 	}
 	for _, opts := range [][]Option{nil, {Unstructured("")}, {Unstructured("a/b")}, {Metadata("pods")}, {Unstructured(schema.GroupVersionKind{})}} {
-		err := run(t, quiet(), nil, withFake(NewFakeAPI()), Resource[*unstructured.Unstructured](opts...),
+		err := run(t, quiet(), nil, withFake(fakeapi.New()), Resource[*unstructured.Unstructured](opts...),
 			cell.Invoke(func(resource.Resource[*unstructured.Unstructured]) {}))
 		if err == nil {
 			t.Error("no error")
 		}
 	}
-	err := run(t, quiet(), nil, withFake(NewFakeAPI()), ResourceAs[xPods, *corev1.Pod](nil), cell.Invoke(func(xPods) {}))
+	err := run(t, quiet(), nil, withFake(fakeapi.New()), ResourceAs[xPods, *corev1.Pod](nil), cell.Invoke(func(xPods) {}))
 	if err == nil {
 		t.Error("no error")
 	}
@@ -81,7 +82,7 @@ func TestParseKind(t *testing.T) {
 
 // What is private is seen in its module, and a selector may depend on a flag.
 func TestResourcePrivateAndConfigured(t *testing.T) {
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	one := pod("a", "one")
 	one.Spec.NodeName = "n1"
 	if err := api.Add(one, pod("a", "two")); err != nil {

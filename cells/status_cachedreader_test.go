@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -139,7 +140,7 @@ func TestStatusClusterReaderStale(t *testing.T) {
 			r.Errorf("polled %q", got)
 		}
 		broken := errors.New("no route")
-		r.api.Intercept(func(_ context.Context, req FakeRequest) error {
+		r.api.Intercept(func(_ context.Context, req fakeapi.Request) error {
 			if req.Resource.Resource == "pods" {
 				return broken
 			}
@@ -258,7 +259,7 @@ func TestStatusClusterReaderClosed(t *testing.T) {
 		if _, err := r.get(reader, podVersion("ConfigMap"), "a", "none"); !apierrors.IsNotFound(err) {
 			r.Error(err)
 		}
-		r.api.Intercept(func(ctx context.Context, _ FakeRequest) error { <-ctx.Done(); return ctx.Err() })
+		r.api.Intercept(func(ctx context.Context, _ fakeapi.Request) error { <-ctx.Done(); return ctx.Err() })
 		blocked := make(chan error, 1)
 		go func() {
 			_, err := r.get(reader, podVersion("Pod"), "b", "one")
@@ -297,7 +298,7 @@ func TestStatusClusterReaderIdle(t *testing.T) {
 				r.Error(err)
 			}
 		}
-		r.api.Intercept(func(ctx context.Context, req FakeRequest) error {
+		r.api.Intercept(func(ctx context.Context, req fakeapi.Request) error {
 			if req.Resource.Resource != "nodes" {
 				return nil
 			}

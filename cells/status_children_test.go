@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -31,7 +32,7 @@ func crashing(namespace, name string, owner int) *corev1.Pod {
 
 // breaks has requests for a resource fail, and no watch of it stay open.
 func (r *statusRig) breaks(resource string) {
-	r.api.Intercept(func(_ context.Context, req FakeRequest) error {
+	r.api.Intercept(func(_ context.Context, req fakeapi.Request) error {
 		if req.Resource.Resource == resource {
 			return errors.New("no route")
 		}
@@ -112,7 +113,7 @@ func TestStatusStaleGrandchildren(t *testing.T) {
 		if first.Stale.IsZero() || first.ChildrenErr != nil || first.Children[0].ChildrenErr == nil {
 			r.Errorf("got %+v", first)
 		}
-		r.api.Intercept(func(context.Context, FakeRequest) error { return errors.New("no route") })
+		r.api.Intercept(func(context.Context, fakeapi.Request) error { return errors.New("no route") })
 		r.api.Disconnect()
 		time.Sleep(time.Minute)
 		synctest.Wait()

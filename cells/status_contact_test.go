@@ -13,12 +13,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/status"
 )
 
 // fail has every request fail, as err says.
 func (r *statusRig) fail(err func() error) {
-	r.api.Intercept(func(context.Context, FakeRequest) error { return err() })
+	r.api.Intercept(func(context.Context, fakeapi.Request) error { return err() })
 }
 
 // Who is not known to the server any more is not told what was known before as if it

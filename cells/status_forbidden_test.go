@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -19,13 +20,13 @@ func TestStatusLadder(t *testing.T) {
 	one := podIn(corev1.PodRunning, "a", "one", 0)
 	for _, test := range []struct {
 		name string
-		deny func(FakeRequest) bool
+		deny func(fakeapi.Request) bool
 		want string // the last kind of request that is made
 	}{
-		{"nothing", func(FakeRequest) bool { return false }, "watch pods a"},
-		{"namespace", func(r FakeRequest) bool { return r.Options.FieldSelector == "" && r.Name == "" }, "watch pods a metadata.name=one"},
-		{"watch", func(r FakeRequest) bool { return r.Verb == "watch" }, "list pods a"},
-		{"all but get", func(r FakeRequest) bool { return r.Verb != "get" }, "get pods a one"},
+		{"nothing", func(fakeapi.Request) bool { return false }, "watch pods a"},
+		{"namespace", func(r fakeapi.Request) bool { return r.Options.FieldSelector == "" && r.Name == "" }, "watch pods a metadata.name=one"},
+		{"watch", func(r fakeapi.Request) bool { return r.Verb == "watch" }, "list pods a"},
+		{"all but get", func(r fakeapi.Request) bool { return r.Verb != "get" }, "get pods a one"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			playStatus(t, status.Config{Few: -1, Linger: -1}, func(r *statusRig) {
@@ -38,7 +39,7 @@ func TestStatusLadder(t *testing.T) {
 				}
 				r.update(podIn(corev1.PodPending, "a", "one", 0))
 				r.events(w, "one InProgress") // at the next poll, if it polls
-				r.forbid(func(FakeRequest) bool { return false })
+				r.forbid(func(fakeapi.Request) bool { return false })
 				time.Sleep(2 * time.Minute)
 				r.asked(&since)
 				time.Sleep(2 * time.Minute)
@@ -57,7 +58,7 @@ func TestStatusLadder(t *testing.T) {
 // What is forbidden is of that object only, and is noticed when it is allowed.
 func TestStatusForbidden(t *testing.T) {
 	playStatus(t, status.Config{}, func(r *statusRig) {
-		r.forbid(func(req FakeRequest) bool { return req.Resource.Resource == "pods" })
+		r.forbid(func(req fakeapi.Request) bool { return req.Resource.Resource == "pods" })
 		w := r.watch(idOf("Pod", "a", "one"), idOf("ConfigMap", "a", "conf"))
 		first := []string{r.next(w), r.next(w)}
 		slices.Sort(first)
@@ -74,12 +75,12 @@ func TestStatusForbidden(t *testing.T) {
 		if asked := r.asked(&since); len(asked) > 100 {
 			r.Errorf("%d requests in 10 minutes for what is forbidden", len(asked))
 		}
-		r.forbid(func(req FakeRequest) bool { return req.Verb == "watch" })
+		r.forbid(func(req fakeapi.Request) bool { return req.Verb == "watch" })
 		r.events(w, "one Current")
-		r.forbid(func(req FakeRequest) bool { return req.Resource.Resource == "pods" })
+		r.forbid(func(req fakeapi.Request) bool { return req.Resource.Resource == "pods" })
 		r.api.Disconnect()
 		r.events(w, "one Unknown/Forbidden") // and not what was read when it was allowed
-		r.forbid(func(FakeRequest) bool { return false })
+		r.forbid(func(fakeapi.Request) bool { return false })
 		r.events(w, "one Current")
 	}, podIn(corev1.PodRunning, "a", "one", 0), &corev1.ConfigMap{ObjectMeta: metaOf("a", "conf", 0)})
 }
@@ -88,14 +89,14 @@ func TestStatusForbidden(t *testing.T) {
 func TestStatusForbiddenChildren(t *testing.T) {
 	d := deployment("a", "web", 1, 1)
 	playStatus(t, status.Config{}, func(r *statusRig) {
-		r.forbid(func(req FakeRequest) bool { return req.Resource.Resource == "pods" })
+		r.forbid(func(req fakeapi.Request) bool { return req.Resource.Resource == "pods" })
 		w := r.watch(idOf("apps/Deployment", "a", "web"))
 		r.events(w, "web Current", "synced")
 		s := w.Statuses()[0]
 		if s.ChildrenErr != nil || len(s.Children) != 1 || s.Children[0].ChildrenErr == nil {
 			r.Errorf("children %v, error %v", s.Children, s.ChildrenErr)
 		}
-		r.forbid(func(FakeRequest) bool { return false })
+		r.forbid(func(fakeapi.Request) bool { return false })
 		r.events(w, "web Current") // with pods
 		if pods := w.Statuses()[0].Children[0].Children; len(pods) != 1 {
 			r.Errorf("pods are %v", pods)

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/status"
 )
@@ -28,7 +29,7 @@ func TestStatusMemoryOfSingleObjects(t *testing.T) {
 // heapOfStatuses is how many KB each of many statuses takes that have a scope of their own.
 func heapOfStatuses(t *testing.T, streams bool) int {
 	t.Helper()
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	clients := fakeClients(t, api)
 	var ids []status.ID
 	for i := range 120 {

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -169,7 +170,7 @@ func (p *statusPlay) play() {
 		case 1:
 			denied := statusKinds3[p.rand.IntN(3)].Resource
 			verb := []string{"watch", "list", "get"}[p.rand.IntN(3)]
-			p.forbid(func(r FakeRequest) bool { return r.Resource.Resource == denied && r.Verb == verb })
+			p.forbid(func(r fakeapi.Request) bool { return r.Resource.Resource == denied && r.Verb == verb })
 		case 2:
 			p.api.Intercept(nil)
 		case 3:

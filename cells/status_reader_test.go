@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -87,7 +88,7 @@ func TestStatusClusterReader(t *testing.T) {
 // what is not installed does not block.
 func TestStatusClusterReaderDenied(t *testing.T) {
 	playStatus(t, status.Config{}, func(r *statusRig) {
-		r.forbid(func(req FakeRequest) bool { return req.Verb != "get" })
+		r.forbid(func(req fakeapi.Request) bool { return req.Verb != "get" })
 		reader := r.engine.ClusterReader(r.Context())
 		obj := &unstructured.Unstructured{}
 		obj.SetGroupVersionKind(podVersion("Pod"))
@@ -99,7 +100,7 @@ func TestStatusClusterReaderDenied(t *testing.T) {
 		if err := reader.ListNamespaceScoped(r.Context(), list, "a", nil); !apierrors.IsForbidden(err) {
 			r.Errorf("listing: %v", err)
 		}
-		r.forbid(func(FakeRequest) bool { return true })
+		r.forbid(func(fakeapi.Request) bool { return true })
 		if err := reader.Get(r.Context(), types.NamespacedName{Namespace: "b", Name: "x"}, obj); !apierrors.IsForbidden(err) {
 			r.Errorf("forbidden: %v", err)
 		}
@@ -107,7 +108,7 @@ func TestStatusClusterReaderDenied(t *testing.T) {
 		if err := reader.Get(r.Context(), types.NamespacedName{Namespace: "a", Name: "x"}, obj); err == nil || apierrors.IsNotFound(err) {
 			r.Errorf("not installed: %v", err)
 		}
-		r.api.Intercept(func(ctx context.Context, _ FakeRequest) error { <-ctx.Done(); return ctx.Err() })
+		r.api.Intercept(func(ctx context.Context, _ fakeapi.Request) error { <-ctx.Done(); return ctx.Err() })
 		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
 		defer cancel()
 		obj.SetGroupVersionKind(podVersion("Pod"))
@@ -131,7 +132,7 @@ func (m *noting) RESTMapping(kind schema.GroupKind, versions ...string) (*meta.R
 // A list has a mapper asked for the kind of its objects, and not for one that there is
 // not, for which it would ask the server; unless the kind has such a name.
 func TestStatusReaderLists(t *testing.T) {
-	api := NewFakeAPI()
+	api := fakeapi.New()
 	if err := api.Add(podIn(corev1.PodRunning, "a", "one", 0)); err != nil {
 		t.Fatal(err)
 	}

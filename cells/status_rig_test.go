@@ -20,13 +20,14 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/status"
 )
 
-// statusRig is an engine on a FakeAPI, in virtual time.
+// statusRig is an engine on a fakeapi.Server, in virtual time.
 type statusRig struct {
 	*testing.T
-	api    *FakeAPI
+	api    *fakeapi.Server
 	engine *status.Engine
 }
 
@@ -43,7 +44,7 @@ func playStatus(t *testing.T, cfg status.Config, test func(r *statusRig), object
 func playStatusBy(t *testing.T, client cell.Cell, cfg status.Config, test func(r *statusRig), objects []runtime.Object) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := &statusRig{T: t, api: NewFakeAPI()}
+		r := &statusRig{T: t, api: fakeapi.New()}
 		if err := r.api.Add(objects...); err != nil {
 			t.Fatal(err)
 		}
@@ -166,8 +167,8 @@ func (r *statusRig) asked(since *int) []string {
 }
 
 // forbid has requests refused that deny is true for.
-func (r *statusRig) forbid(deny func(FakeRequest) bool) {
-	r.api.Intercept(func(_ context.Context, req FakeRequest) error {
+func (r *statusRig) forbid(deny func(fakeapi.Request) bool) {
+	r.api.Intercept(func(_ context.Context, req fakeapi.Request) error {
 		if req.Verb != "" && deny(req) {
 			return forbidden(req)
 		}

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -52,7 +53,7 @@ func TestStatusManyWithoutNamespace(t *testing.T) {
 // What the server does not select by name is read by name.
 func TestStatusNotSelectable(t *testing.T) {
 	playStatus(t, status.Config{}, func(r *statusRig) {
-		r.api.Intercept(func(_ context.Context, req FakeRequest) error {
+		r.api.Intercept(func(_ context.Context, req fakeapi.Request) error {
 			if req.Options.FieldSelector != "" {
 				return apierrors.NewBadRequest("field label not supported: metadata.name")
 			}

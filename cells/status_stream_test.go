@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/status"
@@ -31,7 +32,7 @@ import (
 // protobuf, and what no rule reads does not come along.
 func TestStatusReadsStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api, other := NewFakeAPI(), NewFakeAPI()
+		api, other := fakeapi.New(), fakeapi.New()
 		clients, others := fakeClients(t, api), fakeClients(t, other)
 		secret := &corev1.Secret{ObjectMeta: metaOf("a", "token", 0), Data: map[string][]byte{"x": []byte("y")}}
 		pod := podIn(corev1.PodRunning, "a", "one", 0)
@@ -126,7 +127,7 @@ func backwards(stream source.StreamFunc, names map[string]string) source.StreamF
 func TestStatusKindBehindItems(t *testing.T) {
 	for _, names := range []map[string]string{nil, {"widgets": "BunchOfWidgetsList"}} {
 		synctest.Test(t, func(t *testing.T) {
-			api := NewFakeAPI(widgets)
+			api := fakeapi.New(widgets)
 			clients := fakeClients(t, api)
 			if err := api.Add(custom(widgets, "a", "one")); err != nil {
 				t.Fatal(err)
@@ -147,7 +148,7 @@ func TestStatusKindBehindItems(t *testing.T) {
 func TestUnstructuredKindBehindItems(t *testing.T) {
 	for _, name := range []string{"Widget.v1.example.com", "Widget.example.com", "Widget.v1.example.com of a bunch", "widgets.v1.example.com of a bunch"} {
 		synctest.Test(t, func(t *testing.T) {
-			api := NewFakeAPI(widgets)
+			api := fakeapi.New(widgets)
 			clients := fakeClients(t, api)
 			if err := api.Add(custom(widgets, "a", "one")); err != nil {
 				t.Fatal(err)
@@ -195,9 +196,9 @@ func TestStreamErrors(t *testing.T) {
 		{pods, apierrors.NewInternalError(io.ErrUnexpectedEOF), informer.CauseServer},
 		{pods, apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "list", kind, "", "later", 0, true), informer.CauseServer},
 	} {
-		api := NewFakeAPI()
+		api := fakeapi.New()
 		c := fakeClients(t, api)
-		api.Intercept(func(context.Context, FakeRequest) error { return test.err })
+		api.Intercept(func(context.Context, fakeapi.Request) error { return test.err })
 		for _, watch := range []bool{false, true} {
 			for _, metadataOnly := range []bool{false, true} {
 				opts := metav1.ListOptions{Watch: watch}

@@ -16,12 +16,13 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/status"
 )
 
 // slow has each request for a resource take a second.
 func (r *statusRig) slow(resource string) {
-	r.api.Intercept(func(ctx context.Context, req FakeRequest) error {
+	r.api.Intercept(func(ctx context.Context, req fakeapi.Request) error {
 		if req.Resource.Resource == resource {
 			select {
 			case <-time.After(time.Second):
@@ -53,13 +54,13 @@ func TestStatusSyncedAfterDenied(t *testing.T) {
 				w := r.watchFor(2*time.Hour, idOf("Pod", "a", "one"))
 				r.events(w, "one Current", "synced")
 				for range times {
-					r.forbid(func(req FakeRequest) bool {
+					r.forbid(func(req fakeapi.Request) bool {
 						return req.Resource.Resource == "pods" && req.Options.FieldSelector == "" && req.Name == ""
 					})
 					r.api.Disconnect()
 					time.Sleep(10 * time.Minute)
 					r.is(w, "one Current")
-					r.forbid(func(FakeRequest) bool { return false })
+					r.forbid(func(fakeapi.Request) bool { return false })
 					time.Sleep(10 * time.Minute)
 				}
 				r.slow("configmaps")

@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/status"
 )
@@ -117,7 +118,7 @@ func TestStatusRecheck(t *testing.T) {
 	})
 }
 
-var widgetKind = FakeKind{Group: "example.org", Version: "v1", Kind: "Widget"}
+var widgetKind = fakeapi.Kind{Group: "example.org", Version: "v1", Kind: "Widget"}
 
 func widgetWith(name string, ready string) *unstructured.Unstructured {
 	w := custom(widgetKind, "a", name)
@@ -159,7 +160,7 @@ func TestStatusStale(t *testing.T) {
 		w := r.watch(idOf("Pod", "a", "one"))
 		r.events(w, "one Current", "synced")
 		broken := errors.New("no route")
-		r.api.Intercept(func(context.Context, FakeRequest) error { return broken })
+		r.api.Intercept(func(context.Context, fakeapi.Request) error { return broken })
 		r.api.Disconnect()
 		r.events(w, "one Current/Transient")
 		if s := w.Statuses()[0]; s.Stale.IsZero() || s.Err == nil {
@@ -355,7 +356,7 @@ func TestStatusStrict(t *testing.T) {
 
 func TestStatusHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api, health := NewFakeAPI(), newHealthLog()
+		api, health := fakeapi.New(), newHealthLog()
 		if err := api.Add(podIn(corev1.PodPending, "a", "one", 0)); err != nil {
 			t.Fatal(err)
 		}
@@ -385,7 +386,7 @@ func TestStatusBadConfig(t *testing.T) {
 		{Rules: &status.Rules{Jobs: 7}},
 		{Backoff: informer.Backoff{Initial: -1}},
 	} {
-		err := run(t, quiet(), nil, withFake(NewFakeAPI()), StatusWith(cfg), cell.Invoke(func(*status.Engine) {}))
+		err := run(t, quiet(), nil, withFake(fakeapi.New()), StatusWith(cfg), cell.Invoke(func(*status.Engine) {}))
 		if err == nil {
 			t.Errorf("%+v was accepted", cfg)
 		}

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -31,7 +32,7 @@ func TestStatusWaitAtLeast(t *testing.T) {
 		id := idOf("apps/ReplicaSet", "a", "web")
 		w := r.watch(id)
 		r.is(w, "web Current")
-		r.api.Intercept(func(ctx context.Context, req FakeRequest) error {
+		r.api.Intercept(func(ctx context.Context, req fakeapi.Request) error {
 			if req.Verb == "watch" {
 				select {
 				case <-time.After(time.Second):

@@ -29,12 +29,13 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/apiary-go/apiary/cells"
+	"github.com/apiary-go/apiary/fakeapi"
 )
 
 // testHive is the application on an API server in memory.
-func testHive(api *cells.FakeAPI, out io.Writer, args ...string) (*hive.Hive, error) {
+func testHive(api *fakeapi.Server, out io.Writer, args ...string) (*hive.Hive, error) {
 	h := hive.NewWithOptions(options(),
-		cells.FakeClientWith(func() *cells.FakeAPI { return api }),
+		cells.FakeClientWith(func() *fakeapi.Server { return api }),
 		application(out, &demoServer{}),
 	)
 	h.Viper().Set("log-level", "error")
@@ -52,7 +53,7 @@ func testHive(api *cells.FakeAPI, out io.Writer, args ...string) (*hive.Hive, er
 type app struct {
 	t    *testing.T
 	hive *hive.Hive
-	api  *cells.FakeAPI
+	api  *fakeapi.Server
 	out  *output
 }
 
@@ -60,7 +61,7 @@ type app struct {
 func inApp(t *testing.T, args []string, test func(a *app)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		a := &app{t: t, api: cells.NewFakeAPI(), out: newOutput()}
+		a := &app{t: t, api: fakeapi.New(), out: newOutput()}
 		var err error
 		if a.hive, err = testHive(a.api, a.out, args...); err != nil {
 			t.Fatal(err)
@@ -154,7 +155,7 @@ func TestApplicationJSON(t *testing.T) {
 func TestApplicationForbidden(t *testing.T) {
 	inApp(t, nil, func(a *app) {
 		a.add(service("shop", "web", "app=web"), pod("shop", "web-1", "app=web", true))
-		a.api.Intercept(func(_ context.Context, r cells.FakeRequest) error {
+		a.api.Intercept(func(_ context.Context, r fakeapi.Request) error {
 			if r.Resource.Resource != "pods" {
 				return nil
 			}
@@ -178,7 +179,7 @@ func TestApplicationForbidden(t *testing.T) {
 func TestApplicationRefused(t *testing.T) {
 	inApp(t, []string{"output", "json"}, func(a *app) {
 		a.add(service("shop", "web", "app=web"))
-		a.api.Intercept(func(context.Context, cells.FakeRequest) error { return errors.New("connection refused") })
+		a.api.Intercept(func(context.Context, fakeapi.Request) error { return errors.New("connection refused") })
 		a.start()
 		a.expect(a.after(10*time.Second), `"level":"degraded","message":"Service.v1: listing: `, `: discovery: Get \"http`, "connection refused")
 		a.api.Intercept(nil)
@@ -192,7 +193,7 @@ type brokenPipe struct{}
 func (brokenPipe) Write([]byte) (int, error) { return 0, os.ErrClosed }
 
 func TestApplicationEndsWithoutOutput(t *testing.T) {
-	h, err := testHive(cells.NewFakeAPI(), brokenPipe{})
+	h, err := testHive(fakeapi.New(), brokenPipe{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +205,7 @@ func TestApplicationEndsWithoutOutput(t *testing.T) {
 // An output that is not read, as of a pager that waits, does not hold up the end.
 func TestApplicationEndsWithBlockedOutput(t *testing.T) {
 	reader, writer := io.Pipe()
-	h, err := testHive(cells.NewFakeAPI(), writer, "output", "json")
+	h, err := testHive(fakeapi.New(), writer, "output", "json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +225,7 @@ func TestApplicationEndsWithBlockedOutput(t *testing.T) {
 }
 
 func TestRunFor(t *testing.T) {
-	h, err := testHive(cells.NewFakeAPI(), io.Discard, "run-for", "50ms")
+	h, err := testHive(fakeapi.New(), io.Discard, "run-for", "50ms")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +240,7 @@ func TestRunFor(t *testing.T) {
 
 // The inspection command constructs everything and starts nothing.
 func TestInspection(t *testing.T) {
-	api := cells.NewFakeAPI()
+	api := fakeapi.New()
 	h, err := testHive(api, io.Discard)
 	if err != nil {
 		t.Fatal(err)

@@ -144,7 +144,7 @@ type waitParts struct {
 }
 
 // newWait makes the command. The client is [cells.Client], or in tests that of a
-// [cells.FakeAPI].
+// [fakeapi.Server].
 func newWait(client cell.Cell, out io.Writer) *waitProgram {
 	p := &waitProgram{rules: &status.Rules{}, out: out}
 	if isTerminal(out) {

@@ -17,12 +17,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/apiary-go/apiary/cells"
+	"github.com/apiary-go/apiary/fakeapi"
 )
 
 // waiting is a run of the wait command on an API server in memory, in a bubble.
 type waiting struct {
 	t       *testing.T
-	api     *cells.FakeAPI
+	api     *fakeapi.Server
 	out     *output
 	to      io.Writer // out, unless a test has another one
 	program *waitProgram
@@ -37,7 +38,7 @@ func inWait(t *testing.T, test func(w *waiting)) {
 	t.Setenv("KUBECONFIG", "")
 	synctest.Test(t, func(t *testing.T) {
 		out := newOutput()
-		test(&waiting{t: t, api: cells.NewFakeAPI(), out: out, to: out})
+		test(&waiting{t: t, api: fakeapi.New(), out: out, to: out})
 	})
 }
 
@@ -51,7 +52,7 @@ func (w *waiting) start(manifests string, args ...string) {
 // startOn is the same on a terminal, if there is a size.
 func (w *waiting) startOn(size func() (int, int), manifests string, args ...string) {
 	w.t.Helper()
-	w.program = newWait(cells.FakeClientWith(func() *cells.FakeAPI { return w.api }), w.to)
+	w.program = newWait(cells.FakeClientWith(func() *fakeapi.Server { return w.api }), w.to)
 	w.program.size = size
 	if err := w.program.command().ParseFlags(append([]string{"-f", "-", "-n", "shop"}, args...)); err != nil {
 		w.t.Fatal(err)

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/apiary-go/apiary/cells"
+	"github.com/apiary-go/apiary/fakeapi"
 )
 
 func TestWaitCurrent(t *testing.T) {
@@ -64,7 +65,7 @@ func (h changeHook) changed(b *board, row *boardRow) {
 func TestWaitAllAtOnce(t *testing.T) {
 	inWait(t, func(w *waiting) {
 		w.add(web(1, 1))
-		p := newWait(cells.FakeClientWith(func() *cells.FakeAPI { return w.api }), w.out)
+		p := newWait(cells.FakeClientWith(func() *fakeapi.Server { return w.api }), w.out)
 		log := slog.New(slog.DiscardHandler)
 		if err := p.hive.Start(log, w.t.Context()); err != nil {
 			t.Fatal(err)
@@ -153,14 +154,14 @@ func TestWaitFailedAndRecovers(t *testing.T) {
 	}
 }
 
-func forbidden(r cells.FakeRequest) error {
+func forbidden(r fakeapi.Request) error {
 	return apierrors.NewForbidden(r.Resource.GroupResource(), r.Name, fmt.Errorf("User %q cannot %s resource %q", "jane", r.Verb, r.Resource.Resource))
 }
 
 // What cannot be told is said, and why, and the others are told.
 func TestWaitTimeout(t *testing.T) {
 	inWait(t, func(w *waiting) {
-		w.api.Intercept(func(_ context.Context, r cells.FakeRequest) error {
+		w.api.Intercept(func(_ context.Context, r fakeapi.Request) error {
 			if r.Resource.Resource == "pods" {
 				return forbidden(r)
 			}
@@ -176,7 +177,7 @@ func TestWaitTimeout(t *testing.T) {
 // What is allowed and installed later is noticed.
 func TestWaitForbiddenAndNotInstalled(t *testing.T) {
 	inWait(t, func(w *waiting) {
-		w.api.Intercept(func(_ context.Context, r cells.FakeRequest) error {
+		w.api.Intercept(func(_ context.Context, r fakeapi.Request) error {
 			if r.Resource.Resource == "pods" {
 				return forbidden(r)
 			}
@@ -190,7 +191,7 @@ func TestWaitForbiddenAndNotInstalled(t *testing.T) {
 		w.api.Intercept(nil)
 		expectIn(t, w.after(time.Minute), "Pod/shop/one     Current")
 		w.stillRuns()
-		w.api.Install(cells.FakeKind{Group: "example.com", Version: "v1", Kind: "Hive"})
+		w.api.Install(fakeapi.Kind{Group: "example.com", Version: "v1", Kind: "Hive"})
 		expectIn(t, w.after(time.Minute), "Hive/shop/first  NotFound")
 		w.stillRuns()
 		w.add(&unstructured.Unstructured{Object: map[string]any{
@@ -206,7 +207,7 @@ func TestWaitStale(t *testing.T) {
 		w.add(conf())
 		w.start(confManifest + podManifest)
 		w.after(time.Second)
-		w.api.Intercept(func(_ context.Context, r cells.FakeRequest) error {
+		w.api.Intercept(func(_ context.Context, r fakeapi.Request) error {
 			if r.Resource.Resource == "configmaps" {
 				return errors.New("connection refused")
 			}
@@ -275,16 +276,16 @@ func TestWaitBadInput(t *testing.T) {
 // A server that is not there is not waited for, one that refuses is there.
 func TestWaitNoServer(t *testing.T) {
 	for name, test := range map[string]struct {
-		answer func(context.Context, cells.FakeRequest) error
+		answer func(context.Context, fakeapi.Request) error
 		code   int
 		want   string
 	}{
-		"refused": {func(context.Context, cells.FakeRequest) error { return errors.New("connection refused") }, 3, "no answer from http://fake.invalid: "},
-		"silent": {func(ctx context.Context, _ cells.FakeRequest) error {
+		"refused": {func(context.Context, fakeapi.Request) error { return errors.New("connection refused") }, 3, "no answer from http://fake.invalid: "},
+		"silent": {func(ctx context.Context, _ fakeapi.Request) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}, 3, "no answer from http://fake.invalid: timed out"},
-		"unauthorized": {func(context.Context, cells.FakeRequest) error { return apierrors.NewUnauthorized("who are you?") }, 2, "timed out: 0 of 1"},
+		"unauthorized": {func(context.Context, fakeapi.Request) error { return apierrors.NewUnauthorized("who are you?") }, 2, "timed out: 0 of 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWait(t, func(w *waiting) {

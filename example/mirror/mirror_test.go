@@ -22,7 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/apiary-go/apiary/cells"
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -30,7 +30,7 @@ import (
 // time passes only when everything waits for it.
 type rig struct {
 	t    *testing.T
-	api  *cells.FakeAPI
+	api  *fakeapi.Server
 	path string
 	log  *output
 }
@@ -39,7 +39,7 @@ func inRig(t *testing.T, test func(r *rig)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, api: cells.NewFakeAPI(), path: filepath.Join(dir, "mirror.db"), log: newOutput()}
+		r := &rig{t: t, api: fakeapi.New(), path: filepath.Join(dir, "mirror.db"), log: newOutput()}
 		test(r)
 		r.api.Disconnect()
 	})
@@ -208,7 +208,7 @@ func TestRestart(t *testing.T) {
 
 		// As above, while it runs, and with a deletion that only the list shows.
 		text := r.run(func() {
-			r.api.Intercept(func(context.Context, cells.FakeRequest) error { return errors.New("connection refused") })
+			r.api.Intercept(func(context.Context, fakeapi.Request) error { return errors.New("connection refused") })
 			r.api.Disconnect()
 			r.remove(configMap("b", ""))
 			r.add(configMap("d", "1"))
@@ -243,7 +243,7 @@ func TestCreatedAnew(t *testing.T) {
 func TestForbidden(t *testing.T) {
 	inRig(t, func(r *rig) {
 		r.add(configMap("a", "1"))
-		r.api.Intercept(func(_ context.Context, q cells.FakeRequest) error {
+		r.api.Intercept(func(_ context.Context, q fakeapi.Request) error {
 			if q.Resource.Resource != "pods" {
 				return nil
 			}
@@ -280,7 +280,7 @@ func TestForgottenVersion(t *testing.T) {
 		r.run(nil, "configmaps")
 		r.add(configMap("a", "2"))
 		r.api.Compact()
-		r.api.Intercept(func(_ context.Context, q cells.FakeRequest) error {
+		r.api.Intercept(func(_ context.Context, q fakeapi.Request) error {
 			if q.Verb == "list" {
 				return apierrors.NewInternalError(errors.New("out of order"))
 			}

@@ -25,7 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
-	"github.com/apiary-go/apiary/cells"
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/status"
 	"github.com/apiary-go/apiary/status/fluxcd"
 )
@@ -33,7 +33,7 @@ import (
 // Their engine with their readers polls what is watched: it tells what it told before,
 // and requests nothing.
 func TestClusterReaderFactory(t *testing.T) {
-	play(t, func(t *testing.T, api *cells.FakeAPI, e *status.Engine) {
+	play(t, func(t *testing.T, api *fakeapi.Server, e *status.Engine) {
 		ctx, cancel := context.WithCancel(t.Context())
 		events := theirs(fluxcd.NewClusterReaderFactory(ctx, e)).Poll(ctx, object.ObjMetadataSet{
 			idOf(replicaSets, "web"), idOf(configMaps, "config"), idOf(configMaps, "missing"),
@@ -67,7 +67,7 @@ func TestClusterReaderFactory(t *testing.T) {
 // Polls that come and go read by the same reader, and what the last one has read is
 // given back after a while.
 func TestClusterReaderFactoryShared(t *testing.T) {
-	play(t, func(t *testing.T, api *cells.FakeAPI, e *status.Engine) {
+	play(t, func(t *testing.T, api *fakeapi.Server, e *status.Engine) {
 		factory := fluxcd.NewClusterReaderFactory(t.Context(), e)
 		for range 3 {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -161,8 +161,8 @@ func (f failing) ReadStatusForObject(context.Context, engine.ClusterReader, *uns
 // Their collector and aggregator take what our watcher tells, of which a kind that is
 // forbidden is no end.
 func TestStatusWatcher(t *testing.T) {
-	play(t, func(t *testing.T, api *cells.FakeAPI, e *status.Engine) {
-		api.Intercept(func(_ context.Context, r cells.FakeRequest) error {
+	play(t, func(t *testing.T, api *fakeapi.Server, e *status.Engine) {
+		api.Intercept(func(_ context.Context, r fakeapi.Request) error {
 			if r.Resource.Resource == "configmaps" {
 				return apierrors.NewForbidden(r.Resource.GroupResource(), r.Name, errors.New("no rule"))
 			}
@@ -205,7 +205,7 @@ func TestStatusWatcher(t *testing.T) {
 }
 
 func TestStatusWatcherBadUse(t *testing.T) {
-	play(t, func(t *testing.T, _ *cells.FakeAPI, e *status.Engine) {
+	play(t, func(t *testing.T, _ *fakeapi.Server, e *status.Engine) {
 		for name, events := range map[string]<-chan event.Event{
 			"no engine": fluxcd.NewStatusWatcher(nil).Watch(t.Context(), nil, watcher.Options{}),
 			"no name":   fluxcd.NewStatusWatcher(e).Watch(t.Context(), object.ObjMetadataSet{idOf(pods, "")}, watcher.Options{}),
@@ -225,7 +225,7 @@ func TestStatusWatcherBadUse(t *testing.T) {
 
 // Whoever cancels need not read on, and an engine that is stopped says so.
 func TestStatusWatcherEnds(t *testing.T) {
-	play(t, func(t *testing.T, _ *cells.FakeAPI, e *status.Engine) {
+	play(t, func(t *testing.T, _ *fakeapi.Server, e *status.Engine) {
 		var ids object.ObjMetadataSet
 		for i := range 10 {
 			ids = append(ids, idOf(configMaps, fmt.Sprint(i)))

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/apiary-go/apiary/cells"
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -52,15 +53,15 @@ func theirs(factory engine.ClusterReaderFactory) *engine.PollerEngine {
 }
 
 // play runs a test in a bubble, with an engine on an API server in memory.
-func play(t *testing.T, test func(t *testing.T, api *cells.FakeAPI, e *status.Engine), objects ...runtime.Object) {
+func play(t *testing.T, test func(t *testing.T, api *fakeapi.Server, e *status.Engine), objects ...runtime.Object) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		api := cells.NewFakeAPI()
+		api := fakeapi.New()
 		if err := api.Add(objects...); err != nil {
 			t.Fatal(err)
 		}
 		var e *status.Engine
-		h := hive.New(cells.FakeClientWith(func() *cells.FakeAPI { return api }), cells.Status, cell.Invoke(func(got *status.Engine) { e = got }))
+		h := hive.New(cells.FakeClientWith(func() *fakeapi.Server { return api }), cells.Status, cell.Invoke(func(got *status.Engine) { e = got }))
 		quiet := slog.New(slog.DiscardHandler)
 		if err := h.Start(quiet, t.Context()); err != nil {
 			t.Fatal(err)

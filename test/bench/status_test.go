@@ -10,12 +10,12 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"github.com/apiary-go/apiary/cells"
+	"github.com/apiary-go/apiary/fakeapi"
 )
 
 // startFakeStatusCluster serves an API server in memory.
 func startFakeStatusCluster(context.Context) (statusCluster, error) {
-	api := cells.NewFakeAPI()
+	api := fakeapi.New()
 	s := httptest.NewServer(api)
 	return statusCluster{config: &rest.Config{Host: s.URL}, stop: func() error {
 		s.CloseClientConnections()

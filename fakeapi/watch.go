@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package cells
+package fakeapi
 
 import (
 	"bytes"
@@ -30,7 +30,7 @@ func yamlToJSON(data []byte) ([]byte, error) { return yaml.YAMLToJSON(data) }
 
 // serveWatch streams until the client goes, the timeout of the request passes, or
 // f disconnects.
-func (f *FakeAPI) serveWatch(w http.ResponseWriter, r *http.Request, req FakeRequest, out fakeFormat) error {
+func (f *Server) serveWatch(w http.ResponseWriter, r *http.Request, req Request, out fakeFormat) error {
 	sel, err := selectionOf(req)
 	if err != nil {
 		writeError(w, err)
@@ -78,7 +78,7 @@ func (f *FakeAPI) serveWatch(w http.ResponseWriter, r *http.Request, req FakeReq
 		f.mu.Lock()
 		expired := from < f.compacted
 		changed := f.changed
-		i, _ := slices.BinarySearchFunc(f.history, from+1, func(e fakeEvent, v uint64) int {
+		i, _ := slices.BinarySearchFunc(f.history, from+1, func(e change, v uint64) int {
 			switch {
 			case e.version < v:
 				return -1
@@ -122,7 +122,7 @@ func (f *FakeAPI) serveWatch(w http.ResponseWriter, r *http.Request, req FakeReq
 
 // startWatch returns the version from which on events are sent, and the objects
 // that are sent before them.
-func (f *FakeAPI) startWatch(req FakeRequest, sel fakeSelection) (uint64, []runtime.Object, error) {
+func (f *Server) startWatch(req Request, sel fakeSelection) (uint64, []runtime.Object, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	opts := req.Options
@@ -148,7 +148,7 @@ func (f *FakeAPI) startWatch(req FakeRequest, sel fakeSelection) (uint64, []runt
 
 // event turns a change into what a watch with this selection shows of it; nil if
 // nothing.
-func (s fakeSelection) event(e fakeEvent, req FakeRequest) (watch.EventType, runtime.Object) {
+func (s fakeSelection) event(e change, req Request) (watch.EventType, runtime.Object) {
 	if e.resource != req.Resource {
 		return "", nil
 	}
@@ -173,7 +173,7 @@ func (s fakeSelection) event(e fakeEvent, req FakeRequest) (watch.EventType, run
 
 // bookmark says that everything up to version was sent, and if initial that these
 // were the initial events.
-func (f *FakeAPI) bookmark(req FakeRequest, version uint64, initial bool) runtime.Object {
+func (f *Server) bookmark(req Request, version uint64, initial bool) runtime.Object {
 	f.mu.Lock()
 	gvk := f.kinds[req.Resource].GVK()
 	f.mu.Unlock()
@@ -231,11 +231,11 @@ func (s *fakeStream) send(kind watch.EventType, obj runtime.Object) error {
 	return err
 }
 
-// fakeTransport carries requests to a FakeAPI without a connection.
-type fakeTransport struct{ api *FakeAPI }
+// transport carries requests to a Server without a connection.
+type transport struct{ api *Server }
 
 // RoundTrip implements http.RoundTripper.
-func (t *fakeTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body != nil {
 		defer req.Body.Close()
 	}
@@ -247,7 +247,7 @@ func (t *fakeTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if r.Body == nil {
 		r.Body = http.NoBody
 	}
-	if !fakeIsWatch(req) {
+	if !isWatch(req) {
 		defer cancel(errBodyClosed)
 		w := &fakeAnswer{header: http.Header{}}
 		if err := t.api.serve(w, r); err != nil {

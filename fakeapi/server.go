@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package cells
+// Package fakeapi is an API server in memory, for tests: clients get their *rest.Config
+// from [Server.Config]. It imports nothing of this library.
+package fakeapi
 
 import (
 	"context"
@@ -17,7 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// FakeAPI is an API server in memory, as far as clients and informers need one.
+// Server is an API server in memory, as far as clients and informers need one.
 // The clients in front of it are the real ones: whatever one of them writes, all of
 // them see, and what goes between is what goes over a wire, protobuf included.
 //
@@ -41,24 +43,24 @@ import (
 // creates what is missing; it keeps no managed fields.
 //
 // Its methods may be called from any goroutine.
-type FakeAPI struct {
+type Server struct {
 	mu      sync.Mutex
-	kinds   map[schema.GroupVersionResource]FakeKind
+	kinds   map[schema.GroupVersionResource]Kind
 	version uint64
 	uid     uint64
 	objects map[schema.GroupVersionResource]map[string]runtime.Object
 
 	// history holds what happened after version compacted, in order.
-	history   []fakeEvent
+	history   []change
 	compacted uint64
 	changed   chan struct{} // closed, and replaced, with each change
 
-	pages     map[string]*fakePages // by continue token
+	pages     map[string]*pageSet // by continue token
 	pageKeys  []string
 	pageCount int
 
-	intercept func(context.Context, FakeRequest) error
-	requests  []FakeRequest
+	intercept func(context.Context, Request) error
+	requests  []Request
 
 	// live is cancelled, and replaced, by Disconnect.
 	live    context.Context
@@ -66,8 +68,8 @@ type FakeAPI struct {
 	streams map[chan struct{}]bool // closed when the watch has ended
 }
 
-// FakeKind is a kind that a [FakeAPI] serves.
-type FakeKind struct {
+// Kind is a kind that a [Server] serves.
+type Kind struct {
 	// Group, Version and Kind name it; Group is empty for the core group.
 	Group, Version, Kind string
 
@@ -78,8 +80,8 @@ type FakeKind struct {
 	ClusterScoped bool
 }
 
-// FakeRequest describes a request to a [FakeAPI].
-type FakeRequest struct {
+// Request describes a request to a [Server].
+type Request struct {
 	// Verb is get, list, watch, create, update, patch, delete or
 	// deletecollection, or empty if the request is not about objects.
 	Verb string
@@ -100,21 +102,21 @@ type FakeRequest struct {
 	Accept, ContentType, UserAgent string
 }
 
-// NewFakeAPI returns a FakeAPI that serves the kinds of client-go's scheme and the
+// New returns a Server that serves the kinds of client-go's scheme and the
 // further ones given. It holds no objects.
-func NewFakeAPI(kinds ...FakeKind) *FakeAPI {
-	f := &FakeAPI{
-		kinds:   map[schema.GroupVersionResource]FakeKind{},
+func New(kinds ...Kind) *Server {
+	f := &Server{
+		kinds:   map[schema.GroupVersionResource]Kind{},
 		objects: map[schema.GroupVersionResource]map[string]runtime.Object{},
 		changed: make(chan struct{}),
-		pages:   map[string]*fakePages{},
+		pages:   map[string]*pageSet{},
 		streams: map[chan struct{}]bool{},
 		version: 1,
 	}
 	f.live, f.hangUp = context.WithCancel(context.Background())
 	for gvk := range scheme.Scheme.AllKnownTypes() {
-		if gvk.Version != runtime.APIVersionInternal && scheme.Scheme.Recognizes(fakeListOf(gvk)) {
-			f.Install(FakeKind{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind, ClusterScoped: clusterScoped[gvk.Kind]})
+		if gvk.Version != runtime.APIVersionInternal && scheme.Scheme.Recognizes(listOf(gvk)) {
+			f.Install(Kind{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind, ClusterScoped: clusterScoped[gvk.Kind]})
 		}
 	}
 	for _, kind := range kinds {
@@ -124,21 +126,21 @@ func NewFakeAPI(kinds ...FakeKind) *FakeAPI {
 }
 
 // Config is the configuration for clients of f: they call it directly, without a
-// connection. FakeAPI is an http.Handler as well, for a server of package httptest
+// connection. Server is an http.Handler as well, for a server of package httptest
 // if there must be connections.
-func (f *FakeAPI) Config() *rest.Config {
-	return &rest.Config{Host: "http://fake.invalid", Transport: &fakeTransport{api: f}, QPS: -1}
+func (f *Server) Config() *rest.Config {
+	return &rest.Config{Host: "http://fake.invalid", Transport: &transport{api: f}, QPS: -1}
 }
 
 // Install has a kind served, as when a custom resource definition is created.
-func (f *FakeAPI) Install(kind FakeKind) {
+func (f *Server) Install(kind Kind) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.kinds[kind.GVR()] = kind
 }
 
 // Uninstall takes a kind away with its objects. Watches on it end.
-func (f *FakeAPI) Uninstall(kind FakeKind) {
+func (f *Server) Uninstall(kind Kind) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	gvr := kind.GVR()
@@ -154,22 +156,22 @@ func (f *FakeAPI) Uninstall(kind FakeKind) {
 // one of apimachinery's package api/errors as it is, any other as a connection that
 // breaks. fn may block until the context of the request ends, and may call f. Nil
 // ends it.
-func (f *FakeAPI) Intercept(fn func(context.Context, FakeRequest) error) {
+func (f *Server) Intercept(fn func(context.Context, Request) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.intercept = fn
 }
 
 // Requests returns the requests there were, in the order in which they came.
-func (f *FakeAPI) Requests() []FakeRequest {
+func (f *Server) Requests() []Request {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return append([]FakeRequest(nil), f.requests...)
+	return append([]Request(nil), f.requests...)
 }
 
 // Disconnect ends the watches that are under way, and waits for them to have
 // ended. New ones may follow.
-func (f *FakeAPI) Disconnect() {
+func (f *Server) Disconnect() {
 	f.mu.Lock()
 	f.hangUpLocked()
 	streams := slices.Collect(maps.Keys(f.streams))
@@ -179,22 +181,22 @@ func (f *FakeAPI) Disconnect() {
 	}
 }
 
-func (f *FakeAPI) hangUpLocked() {
+func (f *Server) hangUpLocked() {
 	f.hangUp()
 	f.live, f.hangUp = context.WithCancel(context.Background())
 }
 
 // Compact forgets what happened up to now: a watch or a next page from an older
 // version is told that it expired. Watches under way go on.
-func (f *FakeAPI) Compact() {
+func (f *Server) Compact() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.compactLocked(f.version)
-	f.pages, f.pageKeys = map[string]*fakePages{}, nil
+	f.pages, f.pageKeys = map[string]*pageSet{}, nil
 }
 
 // ServeHTTP implements http.Handler.
-func (f *FakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (f *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := f.serve(w, r); err != nil {
 		// The handler of a broken connection is to end so.
 		panic(http.ErrAbortHandler)

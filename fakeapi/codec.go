@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package cells
+package fakeapi
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,8 +20,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/kubernetes/scheme"
-
-	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 )
 
 // fakeFormat is how an answer is written.
@@ -39,7 +38,7 @@ func mediaOf(contentType string) string {
 }
 
 // negotiate takes the first format that the client accepts and the kind has.
-func negotiate(r *http.Request, kind FakeKind) fakeFormat {
+func negotiate(r *http.Request, kind Kind) fakeFormat {
 	for accept := range strings.SplitSeq(r.Header.Get("Accept"), ",") {
 		media, params, err := mime.ParseMediaType(strings.TrimSpace(accept))
 		if err != nil {
@@ -107,8 +106,8 @@ func metadataOf(obj runtime.Object) runtime.Object {
 }
 
 // makeList makes the list object of a kind.
-func makeList(kind FakeKind, objects []runtime.Object, list metav1.ListMeta) (runtime.Object, error) {
-	gvk := fakeListOf(kind.GVK())
+func makeList(kind Kind, objects []runtime.Object, list metav1.ListMeta) (runtime.Object, error) {
+	gvk := listOf(kind.GVK())
 	if !scheme.Scheme.Recognizes(kind.GVK()) {
 		out := &unstructured.UnstructuredList{Object: map[string]any{}}
 		out.SetGroupVersionKind(gvk)
@@ -139,8 +138,8 @@ func makeList(kind FakeKind, objects []runtime.Object, list metav1.ListMeta) (ru
 }
 
 // patchLocked applies a patch. What an apply patch does not find, it creates.
-func (f *FakeAPI) patchLocked(req FakeRequest, kind FakeKind, patchType types.PatchType, patch []byte) (runtime.Object, error) {
-	gvr, key := req.Resource, fakeKey(req.Namespace, req.Name)
+func (f *Server) patchLocked(req Request, kind Kind, patchType types.PatchType, patch []byte) (runtime.Object, error) {
+	gvr, key := req.Resource, objectKey(req.Namespace, req.Name)
 	old, exists := f.objects[gvr][key]
 	if patchType == types.ApplyYAMLPatchType {
 		asJSON, err := yamlToJSON(patch)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package cells
+package fakeapi
 
 import (
 	"fmt"
@@ -32,8 +32,8 @@ const fakeBookmarks = time.Minute
 // fakeTokens is how many continue tokens are valid, the newest ones.
 const fakeTokens = 1000
 
-// fakeEvent is a change. Objects in it, and in the store, are never modified.
-type fakeEvent struct {
+// change is a change. Objects in it, and in the store, are never modified.
+type change struct {
 	version  uint64
 	resource schema.GroupVersionResource
 	kind     watch.EventType
@@ -41,22 +41,22 @@ type fakeEvent struct {
 	old      runtime.Object // before the change, nil for Added
 }
 
-// fakePages is the rest of a list that was begun.
-type fakePages struct {
+// pageSet is the rest of a list that was begun.
+type pageSet struct {
 	version uint64
 	objects []runtime.Object
 }
 
 // Add creates objects, or replaces those that exist, whatever their versions. Kinds
 // are found by type, or by apiVersion and kind for unstructured ones.
-func (f *FakeAPI) Add(objects ...runtime.Object) error {
+func (f *Server) Add(objects ...runtime.Object) error {
 	for _, obj := range objects {
 		gvr, obj, accessor, err := f.identify(obj)
 		if err != nil {
 			return err
 		}
 		f.mu.Lock()
-		key := fakeKey(accessor.GetNamespace(), accessor.GetName())
+		key := objectKey(accessor.GetNamespace(), accessor.GetName())
 		if old, ok := f.objects[gvr][key]; ok {
 			obj = obj.DeepCopyObject()
 			accessor, _ = meta.Accessor(obj)
@@ -75,7 +75,7 @@ func (f *FakeAPI) Add(objects ...runtime.Object) error {
 
 // identify returns the resource of obj, and obj as the store has it, with its
 // metadata.
-func (f *FakeAPI) identify(obj runtime.Object) (schema.GroupVersionResource, runtime.Object, metav1.Object, error) {
+func (f *Server) identify(obj runtime.Object) (schema.GroupVersionResource, runtime.Object, metav1.Object, error) {
 	gvr, err := f.resourceOf(obj)
 	if err == nil {
 		obj, err = builtIn(obj)
@@ -102,14 +102,14 @@ func builtIn(obj runtime.Object) (runtime.Object, error) {
 
 // Remove deletes objects, told by kind, namespace and name. Finalizers do not hold
 // it back. What is not there is skipped.
-func (f *FakeAPI) Remove(objects ...runtime.Object) error {
+func (f *Server) Remove(objects ...runtime.Object) error {
 	for _, obj := range objects {
 		gvr, _, accessor, err := f.identify(obj)
 		if err != nil {
 			return err
 		}
 		f.mu.Lock()
-		key := fakeKey(accessor.GetNamespace(), accessor.GetName())
+		key := objectKey(accessor.GetNamespace(), accessor.GetName())
 		if old, ok := f.objects[gvr][key]; ok {
 			f.removeLocked(gvr, key, old)
 		}
@@ -118,7 +118,7 @@ func (f *FakeAPI) Remove(objects ...runtime.Object) error {
 	return nil
 }
 
-func (f *FakeAPI) resourceOf(obj runtime.Object) (schema.GroupVersionResource, error) {
+func (f *Server) resourceOf(obj runtime.Object) (schema.GroupVersionResource, error) {
 	gvk := obj.GetObjectKind().GroupVersionKind()
 	if _, ok := obj.(runtime.Unstructured); !ok {
 		known, _, err := scheme.Scheme.ObjectKinds(obj)
@@ -137,10 +137,10 @@ func (f *FakeAPI) resourceOf(obj runtime.Object) (schema.GroupVersionResource, e
 	return schema.GroupVersionResource{}, fmt.Errorf("fake API server: kind %s is not installed", gvk)
 }
 
-func fakeKey(namespace, name string) string { return namespace + "/" + name }
+func objectKey(namespace, name string) string { return namespace + "/" + name }
 
 // recordLocked gives object its version and has it known.
-func (f *FakeAPI) recordLocked(gvr schema.GroupVersionResource, key string, kind watch.EventType, object, old runtime.Object) {
+func (f *Server) recordLocked(gvr schema.GroupVersionResource, key string, kind watch.EventType, object, old runtime.Object) {
 	f.version++
 	accessor, _ := meta.Accessor(object)
 	accessor.SetResourceVersion(strconv.FormatUint(f.version, 10))
@@ -152,7 +152,7 @@ func (f *FakeAPI) recordLocked(gvr schema.GroupVersionResource, key string, kind
 		}
 		f.objects[gvr][key] = object
 	}
-	f.history = append(f.history, fakeEvent{f.version, gvr, kind, object, old})
+	f.history = append(f.history, change{f.version, gvr, kind, object, old})
 	if len(f.history) > fakeHistory {
 		f.compactLocked(f.history[len(f.history)/2].version)
 	}
@@ -160,8 +160,8 @@ func (f *FakeAPI) recordLocked(gvr schema.GroupVersionResource, key string, kind
 	f.changed = make(chan struct{})
 }
 
-func (f *FakeAPI) compactLocked(version uint64) {
-	i, _ := slices.BinarySearchFunc(f.history, version+1, func(e fakeEvent, v uint64) int {
+func (f *Server) compactLocked(version uint64) {
+	i, _ := slices.BinarySearchFunc(f.history, version+1, func(e change, v uint64) int {
 		switch {
 		case e.version < v:
 			return -1
@@ -174,7 +174,7 @@ func (f *FakeAPI) compactLocked(version uint64) {
 	f.compacted = version
 }
 
-func (f *FakeAPI) createLocked(gvr schema.GroupVersionResource, namespace string, obj runtime.Object) (runtime.Object, error) {
+func (f *Server) createLocked(gvr schema.GroupVersionResource, namespace string, obj runtime.Object) (runtime.Object, error) {
 	kind := f.kinds[gvr]
 	obj = obj.DeepCopyObject()
 	accessor, err := meta.Accessor(obj)
@@ -199,7 +199,7 @@ func (f *FakeAPI) createLocked(gvr schema.GroupVersionResource, namespace string
 		return nil, apierrors.NewBadRequest("the namespace is required")
 	}
 	accessor.SetNamespace(namespace)
-	key := fakeKey(namespace, accessor.GetName())
+	key := objectKey(namespace, accessor.GetName())
 	if _, ok := f.objects[gvr][key]; ok {
 		return nil, apierrors.NewAlreadyExists(gvr.GroupResource(), accessor.GetName())
 	}
@@ -217,7 +217,7 @@ func (f *FakeAPI) createLocked(gvr schema.GroupVersionResource, namespace string
 }
 
 // updateLocked replaces old by obj, which it may modify.
-func (f *FakeAPI) updateLocked(gvr schema.GroupVersionResource, key string, old, obj runtime.Object) (runtime.Object, error) {
+func (f *Server) updateLocked(gvr schema.GroupVersionResource, key string, old, obj runtime.Object) (runtime.Object, error) {
 	was, _ := meta.Accessor(old)
 	is, err := meta.Accessor(obj)
 	if err != nil {
@@ -255,7 +255,7 @@ func (f *FakeAPI) updateLocked(gvr schema.GroupVersionResource, key string, old,
 }
 
 // deleteLocked deletes, or marks what has finalizers.
-func (f *FakeAPI) deleteLocked(gvr schema.GroupVersionResource, key string, old runtime.Object) {
+func (f *Server) deleteLocked(gvr schema.GroupVersionResource, key string, old runtime.Object) {
 	accessor, _ := meta.Accessor(old)
 	switch {
 	case len(accessor.GetFinalizers()) == 0:
@@ -269,12 +269,12 @@ func (f *FakeAPI) deleteLocked(gvr schema.GroupVersionResource, key string, old 
 	}
 }
 
-func (f *FakeAPI) removeLocked(gvr schema.GroupVersionResource, key string, old runtime.Object) {
+func (f *Server) removeLocked(gvr schema.GroupVersionResource, key string, old runtime.Object) {
 	f.recordLocked(gvr, key, watch.Deleted, old.DeepCopyObject(), old)
 }
 
 // listLocked returns a page, in the order of the keys, and what follows it.
-func (f *FakeAPI) listLocked(gvr schema.GroupVersionResource, sel fakeSelection, opts metav1.ListOptions) (objects []runtime.Object, list metav1.ListMeta, err error) {
+func (f *Server) listLocked(gvr schema.GroupVersionResource, sel fakeSelection, opts metav1.ListOptions) (objects []runtime.Object, list metav1.ListMeta, err error) {
 	version := f.version
 	switch {
 	case opts.Continue != "":
@@ -301,7 +301,7 @@ func (f *FakeAPI) listLocked(gvr schema.GroupVersionResource, sel fakeSelection,
 		slices.SortFunc(objects, func(a, b runtime.Object) int {
 			x, _ := meta.Accessor(a)
 			y, _ := meta.Accessor(b)
-			return strings.Compare(fakeKey(x.GetNamespace(), x.GetName()), fakeKey(y.GetNamespace(), y.GetName()))
+			return strings.Compare(objectKey(x.GetNamespace(), x.GetName()), objectKey(y.GetNamespace(), y.GetName()))
 		})
 	}
 	list.ResourceVersion = strconv.FormatUint(version, 10)
@@ -314,7 +314,7 @@ func (f *FakeAPI) listLocked(gvr schema.GroupVersionResource, sel fakeSelection,
 		if opts.LabelSelector == "" && opts.FieldSelector == "" {
 			list.RemainingItemCount = &remaining
 		}
-		f.pages[list.Continue] = &fakePages{version: version, objects: rest}
+		f.pages[list.Continue] = &pageSet{version: version, objects: rest}
 		if f.pageKeys = append(f.pageKeys, list.Continue); len(f.pageKeys) > fakeTokens {
 			delete(f.pages, f.pageKeys[0])
 			f.pageKeys = f.pageKeys[1:]

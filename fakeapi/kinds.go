@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package cells
+package fakeapi
 
 import (
 	"slices"
@@ -14,12 +14,12 @@ import (
 )
 
 // GVK returns the group, the version and the kind.
-func (k FakeKind) GVK() schema.GroupVersionKind {
+func (k Kind) GVK() schema.GroupVersionKind {
 	return schema.GroupVersionKind{Group: k.Group, Version: k.Version, Kind: k.Kind}
 }
 
 // GVR returns the group, the version and the name of the resource.
-func (k FakeKind) GVR() schema.GroupVersionResource {
+func (k Kind) GVR() schema.GroupVersionResource {
 	gvr, _ := meta.UnsafeGuessKindToResource(k.GVK())
 	if k.Resource != "" {
 		gvr.Resource = k.Resource
@@ -27,7 +27,7 @@ func (k FakeKind) GVR() schema.GroupVersionResource {
 	return gvr
 }
 
-func fakeListOf(gvk schema.GroupVersionKind) schema.GroupVersionKind {
+func listOf(gvk schema.GroupVersionKind) schema.GroupVersionKind {
 	gvk.Kind += "List"
 	return gvk
 }
@@ -50,10 +50,10 @@ var clusterScoped = func() map[string]bool {
 	return set
 }()
 
-var fakeVerbs = metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
+var allVerbs = metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
 
 // describe is the discovery document of a group and version, nil if there is none.
-func (f *FakeAPI) describe(gv schema.GroupVersion) *metav1.APIResourceList {
+func (f *Server) describe(gv schema.GroupVersion) *metav1.APIResourceList {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	list := &metav1.APIResourceList{
@@ -67,7 +67,7 @@ func (f *FakeAPI) describe(gv schema.GroupVersion) *metav1.APIResourceList {
 		list.APIResources = append(list.APIResources,
 			metav1.APIResource{
 				Name: gvr.Resource, SingularName: strings.ToLower(kind.Kind), Kind: kind.Kind,
-				Namespaced: !kind.ClusterScoped, Verbs: fakeVerbs,
+				Namespaced: !kind.ClusterScoped, Verbs: allVerbs,
 			},
 			metav1.APIResource{
 				Name: gvr.Resource + "/status", Kind: kind.Kind,
@@ -82,7 +82,7 @@ func (f *FakeAPI) describe(gv schema.GroupVersion) *metav1.APIResourceList {
 }
 
 // groups is the discovery document of all groups but the core one.
-func (f *FakeAPI) groups() *metav1.APIGroupList {
+func (f *Server) groups() *metav1.APIGroupList {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	versions := map[string][]string{}

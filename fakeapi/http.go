@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package cells
+package fakeapi
 
 import (
 	"context"
@@ -26,7 +26,7 @@ import (
 )
 
 // serve answers a request. An error means that the connection is to break.
-func (f *FakeAPI) serve(w http.ResponseWriter, r *http.Request) error {
+func (f *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	req, isObject := parseRequest(r)
 	f.mu.Lock()
 	f.requests = append(f.requests, req)
@@ -75,8 +75,8 @@ func (f *FakeAPI) serve(w http.ResponseWriter, r *http.Request) error {
 }
 
 // parseRequest takes a path apart, and reports whether it is about objects.
-func parseRequest(r *http.Request) (FakeRequest, bool) {
-	req := FakeRequest{
+func parseRequest(r *http.Request) (Request, bool) {
+	req := Request{
 		Path:        r.URL.Path,
 		Accept:      r.Header.Get("Accept"),
 		ContentType: r.Header.Get("Content-Type"),
@@ -109,7 +109,7 @@ func parseRequest(r *http.Request) (FakeRequest, bool) {
 		switch {
 		case req.Name != "":
 			req.Verb = "get"
-		case fakeIsWatch(r):
+		case isWatch(r):
 			req.Verb = "watch"
 		default:
 			req.Verb = "list"
@@ -129,7 +129,7 @@ func parseRequest(r *http.Request) (FakeRequest, bool) {
 	return req, true
 }
 
-func (f *FakeAPI) serveDiscovery(w http.ResponseWriter, path string) {
+func (f *Server) serveDiscovery(w http.ResponseWriter, path string) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	var doc any
 	switch {
@@ -167,7 +167,7 @@ func (f *FakeAPI) serveDiscovery(w http.ResponseWriter, path string) {
 }
 
 // serveObject does everything but watches.
-func (f *FakeAPI) serveObject(r *http.Request, req FakeRequest, kind FakeKind) (runtime.Object, error) {
+func (f *Server) serveObject(r *http.Request, req Request, kind Kind) (runtime.Object, error) {
 	if kind.ClusterScoped && req.Namespace != "" {
 		return nil, apierrors.NewBadRequest(kind.Kind + " has no namespace")
 	}
@@ -179,7 +179,7 @@ func (f *FakeAPI) serveObject(r *http.Request, req FakeRequest, kind FakeKind) (
 	if err != nil {
 		return nil, err
 	}
-	gvr, key := req.Resource, fakeKey(req.Namespace, req.Name)
+	gvr, key := req.Resource, objectKey(req.Namespace, req.Name)
 
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -241,7 +241,7 @@ func (f *FakeAPI) serveObject(r *http.Request, req FakeRequest, kind FakeKind) (
 		}
 		for _, obj := range objects {
 			accessor, _ := meta.Accessor(obj)
-			f.deleteLocked(gvr, fakeKey(accessor.GetNamespace(), accessor.GetName()), obj)
+			f.deleteLocked(gvr, objectKey(accessor.GetNamespace(), accessor.GetName()), obj)
 		}
 		return success(), nil
 	}
@@ -272,7 +272,7 @@ func writeError(w http.ResponseWriter, err error) {
 }
 
 // decodeBody reads an object of a kind.
-func decodeBody(body []byte, kind FakeKind) (runtime.Object, error) {
+func decodeBody(body []byte, kind Kind) (runtime.Object, error) {
 	gvk := kind.GVK()
 	if !scheme.Scheme.Recognizes(gvk) {
 		obj := &unstructured.Unstructured{}
@@ -301,7 +301,7 @@ type fakeSelection struct {
 	fields    fields.Selector
 }
 
-func selectionOf(req FakeRequest) (fakeSelection, error) {
+func selectionOf(req Request) (fakeSelection, error) {
 	sel := fakeSelection{namespace: req.Namespace}
 	var err error
 	if sel.labels, err = labels.Parse(req.Options.LabelSelector); err != nil {
@@ -337,7 +337,7 @@ func (s fakeSelection) matches(obj runtime.Object) bool {
 
 // withLive returns a context that ends with ctx, and when f disconnects, which
 // waits for the cancellation.
-func (f *FakeAPI) withLive(ctx context.Context) (context.Context, context.CancelFunc) {
+func (f *Server) withLive(ctx context.Context) (context.Context, context.CancelFunc) {
 	ended := make(chan struct{})
 	f.mu.Lock()
 	live := f.live
@@ -355,8 +355,8 @@ func (f *FakeAPI) withLive(ctx context.Context) (context.Context, context.Cancel
 	}
 }
 
-// fakeIsWatch reports whether the answer to req has no end of its own.
-func fakeIsWatch(req *http.Request) bool {
+// isWatch reports whether the answer to req has no end of its own.
+func isWatch(req *http.Request) bool {
 	query := req.URL.Query()
 	for _, name := range []string{"watch", "follow"} {
 		if v := query.Get(name); v == "true" || v == "1" {
