@@ -77,7 +77,7 @@ waits to be emitted, is outstanding or held back. What has been merged, or came 
 without having been seen, costs nothing. An event is one allocation, for its Done
 (BenchmarkEvent).
 All subscribers share the objects, which must therefore not be modified; and objects
-have in common what is equal in them (see informer.WithoutSharing). In a process with
+have in common what is equal in them (see source.WithoutSharing). In a process with
 KUBE_CACHE_MUTATION_DETECTOR=true in its environment, as in client-go, a modification
 ends it with the difference (see store.DetectMutations): run your tests so. It takes a
 copy of each object.

@@ -56,7 +56,7 @@ func WithIndexers(indexers cache.Indexers) Option {
 // WithTransform keeps To in place of the From that the server sends. The function
 // is called once for each version of each object, before anything is kept, and
 // must be pure; it may modify and return what it is given, but not with
-// informer.WithSharing in [WithSourceOptions]: then that is in part other objects' as
+// source.WithSharing in [WithSourceOptions]: then that is in part other objects' as
 // well, and nothing detects that it was modified. If it fails, the state of the
 // collection cannot be told: the list or the watch is retried with backoff, and the
 // failure is reported.
@@ -173,7 +173,7 @@ func WithErrorHandler(handler ErrorHandler) EventsOpt {
 
 // WithSourceOptions says how objects are read: see [source.WithFields], which leaves
 // fields out of them, [source.WithoutSharing] and [source.WithObjectLimit]. With a
-// transform, [source.WithObjectType] has what informer.NewListWatchFromClient returns
+// transform, [source.WithObjectType] has what source.NewListWatchFromClient returns
 // read as a stream, and [source.WithSharing] has what it returns share parts. They do
 // not apply to [NewFromSource].
 func WithSourceOptions(opts ...source.SourceOption) Option {

@@ -87,7 +87,7 @@ type ListWatchCallback[T any] struct {
 // ListWatchHelper calls one function with all objects of a collection, then another
 // one with each change, and begins anew if they fail for good:
 //
-//	helper, err := informer.NewListWatchHelper(lw, informer.ListWatchCallback[*corev1.Pod]{OnList: …, OnEvent: …})
+//	helper, err := push.NewListWatchHelper(lw, push.ListWatchCallback[*corev1.Pod]{OnList: …, OnEvent: …})
 //	…
 //	err = helper.Run(ctx) // until ctx ends
 //

@@ -25,9 +25,9 @@ import (
 // server, custom ones included, and is read as a stream: see [Streamer]. Objects are
 // *unstructured.Unstructured:
 //
-//	factory, err := informer.NewDynamicListerWatcherFactory(config)
+//	factory, err := source.NewDynamicListerWatcherFactory(config)
 //	…
-//	source := informer.FromListerWatcher[*unstructured.Unstructured](factory.ForResource("", gvr), nil)
+//	src := source.FromListerWatcher[*unstructured.Unstructured](factory.ForResource("", gvr), nil)
 //
 // It may be used from anywhere, and so may what it makes: a request ends when its
 // context does (ListWithContext, WatchWithContext). Each call returns a

@@ -85,7 +85,7 @@ func WithKind(kind string) SourceOption {
 // converted, and by its kind and version, if it has them, of which kind they are on the
 // server:
 //
-//	informer.FromListerWatcher(listWatch, podToEndpoint, informer.WithObjectType(&corev1.Pod{}))
+//	source.FromListerWatcher(listWatch, podToEndpoint, source.WithObjectType(&corev1.Pod{}))
 //
 // It is for what [NewListWatchFromClient] returns, which does not know: with it the
 // responses are read as streams although there is a conversion. Anything else, as are a
