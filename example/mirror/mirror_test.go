@@ -134,7 +134,7 @@ func (r *rig) rows() map[string]string {
 		if err := json.Unmarshal(data, &obj); err != nil {
 			return err
 		}
-		if store.Meta(meta) != (store.Meta{Key: meta.Key, UID: obj.UID, Version: obj.ResourceVersion}) {
+		if meta != (store.Meta{Key: meta.Key, UID: obj.UID, Version: obj.ResourceVersion}) {
 			r.t.Errorf("%v is the row of %s at version %s", meta, obj.UID, obj.ResourceVersion)
 		}
 		if obj.ManagedFields != nil {

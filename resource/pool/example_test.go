@@ -67,12 +67,12 @@ func ExamplePool() {
 // source.NewListWatchFromClient.
 func podsIn(namespace string) cache.ListerWatcher {
 	return &cache.ListWatch{
-		ListFunc: func(metav1.ListOptions) (runtime.Object, error) {
+		ListWithContextFunc: func(_ context.Context, _ metav1.ListOptions) (runtime.Object, error) {
 			return &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "9"}, Items: []corev1.Pod{{
 				ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "a", ResourceVersion: "9"},
 				Spec:       corev1.PodSpec{NodeName: "n1"},
 			}}}, nil
 		},
-		WatchFunc: func(metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
+		WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
 	}
 }

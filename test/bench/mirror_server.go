@@ -175,7 +175,7 @@ func servePods(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	}
 	_, err = io.Copy(io.Discard, stdin)
 	_ = server.Close()
-	if stopped := <-served; stopped != http.ErrServerClosed {
+	if stopped := <-served; !errors.Is(stopped, http.ErrServerClosed) {
 		return stopped
 	}
 	return err
