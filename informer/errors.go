@@ -33,6 +33,16 @@ func (e *DecodingError) Error() string {
 // Unwrap returns what is wrong.
 func (e *DecodingError) Unwrap() error { return e.Err }
 
+// AsDecodingError returns err if it is or wraps a [DecodingError], and otherwise err as
+// the DecodingError of the object of meta.
+func AsDecodingError(meta store.Meta, err error) error {
+	var known *DecodingError
+	if errors.As(err, &known) {
+		return err
+	}
+	return &DecodingError{Meta: meta, Err: err}
+}
+
 // SinkError wraps an error that a sink returned.
 type SinkError struct {
 	// Call is the method of the sink that returned it.

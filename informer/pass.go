@@ -161,7 +161,7 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 	}
 	obj, err := item.Decode()
 	if err != nil {
-		return decodingError(meta, err)
+		return AsDecodingError(meta, err)
 	}
 	if err := c.cfg.Sink.Apply(c.ctx, meta, obj); err != nil {
 		return c.sinkError("Apply", meta, err)
@@ -170,15 +170,6 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 	p.decoded++
 	p.told = true
 	return nil
-}
-
-// decodingError marks err as one of decoding, if it is not.
-func decodingError(meta store.Meta, err error) error {
-	var known *DecodingError
-	if errors.As(err, &known) {
-		return err
-	}
-	return &DecodingError{Meta: meta, Err: err}
 }
 
 // errorIn prefers the cause of ctx to what a source made of it, and leaves

@@ -173,7 +173,7 @@ func (c *cycle[T]) remove(item Item[T]) error {
 	meta := item.Meta()
 	last, err := item.Decode()
 	if err != nil {
-		return decodingError(meta, err)
+		return AsDecodingError(meta, err)
 	}
 	return c.sinkError("Delete", meta, c.cfg.Sink.Delete(c.ctx, meta, last, true))
 }

@@ -167,7 +167,7 @@ func (c *cycle[T]) follow(o *opened[T]) (events int, err error) {
 			meta := event.Item.Meta()
 			obj, err := event.Item.Decode()
 			if err != nil {
-				return events, decodingError(meta, err)
+				return events, AsDecodingError(meta, err)
 			}
 			if err := sink.Apply(c.ctx, meta, obj); err != nil {
 				return events, c.sinkError("Apply", meta, err)

@@ -50,7 +50,7 @@ func (x *Indexer[T]) Update(obj T) error {
 	if err != nil {
 		return err
 	}
-	x.put(metaWith(key, obj), obj, false)
+	x.put(MetaWith(key, obj), obj, false)
 	return nil
 }
 
@@ -74,7 +74,7 @@ func (x *Indexer[T]) Replace(objs []T, version string) (Difference[T], error) {
 		if err != nil {
 			return Difference[T]{}, fmt.Errorf("object %d of %d: %w", i+1, len(objs), err)
 		}
-		all[i] = arrival[T]{meta: metaWith(key, obj), obj: obj}
+		all[i] = arrival[T]{meta: MetaWith(key, obj), obj: obj}
 	}
 	return x.replaceBy(version, all), nil
 }
@@ -102,7 +102,7 @@ func (x *Indexer[T]) Index(index string, obj T) ([]T, error) {
 		return nil, err
 	}
 	var ts terms[T]
-	ts.appendOf(x.name, ix.index, metaWith(key, obj), obj)
+	ts.appendOf(x.name, ix.index, MetaWith(key, obj), obj)
 	if len(ts.errs) > 0 {
 		return nil, ts.errs[0]
 	}

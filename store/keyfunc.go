@@ -66,9 +66,9 @@ func metadata(obj any) (metav1.Object, error) {
 	return meta.Accessor(obj) // which knows more ways
 }
 
-// metaWith returns the meta of the object of a key: with the UID and the version
-// that it has, if it is an API object.
-func metaWith[T any](key Key, obj T) Meta {
+// MetaWith returns the meta of obj under a key: with the UID and the version of obj, if
+// obj is an API object and not nil.
+func MetaWith[T any](key Key, obj T) Meta {
 	m := Meta{Key: key}
 	if api, err := metadata(obj); err == nil {
 		m.UID, m.Version = api.GetUID(), api.GetResourceVersion()

@@ -218,10 +218,7 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 	case yielded != nil:
 		return page, yielded
 	case err != nil:
-		if decoding := (*informer.DecodingError)(nil); errors.As(err, &decoding) {
-			return page, err
-		}
-		return page, &informer.DecodingError{Err: err}
+		return page, informer.AsDecodingError(store.Meta{}, err)
 	}
 	return page, nil
 }

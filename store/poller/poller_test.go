@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/apiary-go/apiary/store"
 	"github.com/apiary-go/apiary/store/internal/storetest"
 	"github.com/apiary-go/apiary/store/poller"
@@ -260,4 +262,27 @@ func TestPollerFailures(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNilObject: an object that is nil has the key that Key says, and no metadata.
+func TestNilObject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &tracingSink[*corev1.Pod]{}
+		p, err := poller.New(poller.Config[*corev1.Pod]{
+			Sink: sink,
+			Key:  func(*corev1.Pod) (store.Key, error) { return store.Key{Name: "nil"}, nil },
+			Get: func(context.Context) (poller.Enumerator[*corev1.Pod], error) {
+				return poller.Enumerate("1", []*corev1.Pod{nil}), nil
+			},
+		})
+		storetest.Must(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := p.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if info := p.Info(); info.Polls == 0 || info.Passes != 1 {
+			t.Errorf("%+v", info)
+		}
+	})
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/apiary-go/apiary/store"
 )
@@ -239,10 +238,7 @@ func (r *polling[T]) object(obj T) error {
 		return fmt.Errorf("object %q: %w", key, errSameKey)
 	}
 	r.seen[key] = true
-	meta := store.Meta{Key: key}
-	if api, err := apimeta.Accessor(obj); err == nil {
-		meta.UID, meta.Version = api.GetUID(), api.GetResourceVersion()
-	}
+	meta := store.MetaWith(key, obj)
 	if meta.Version == "" {
 		if meta.Version, err = store.ContentVersion(obj); err != nil {
 			return fmt.Errorf("object %q: %w", key, err)
