@@ -84,7 +84,7 @@ func (l *listWatch) WatchWithContext(ctx context.Context, opts metav1.ListOption
 	return w, nil
 }
 
-// Stream implements informer.Streamer.
+// Stream implements source.Streamer.
 func (l *listWatch) Stream(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
 	r, err := l.reader(ctx)
 	if err != nil {
@@ -98,7 +98,7 @@ func (l *listWatch) Stream(ctx context.Context, opts metav1.ListOptions) (io.Rea
 	return body, nil
 }
 
-// ObjectType implements informer.Streamer.
+// ObjectType implements source.Streamer.
 func (l *listWatch) ObjectType() runtime.Object {
 	switch l.mode {
 	case byDynamic:

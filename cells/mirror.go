@@ -12,11 +12,11 @@ import (
 	"github.com/apiary-go/apiary/informer/mirror"
 )
 
-// NewMirror makes an informer.ResourceVersionInformer of the objects that the
+// NewMirror makes a mirror.ResourceVersionInformer of the objects that the
 // options select, which runs from the start of the lifecycle to its stop:
 //
 //	cell.Invoke(func(p cells.Params, db *Database) error {
-//		_, err := cells.NewMirror("pods", p, informer.InformerConfig[*corev1.Pod]{
+//		_, err := cells.NewMirror("pods", p, mirror.InformerConfig[*corev1.Pod]{
 //			Handler: db.Pods, Storage: db.PodVersions, ResumeVersion: db.PodsResumeVersion,
 //		})
 //		return err

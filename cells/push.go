@@ -17,9 +17,9 @@ import (
 // Push pushes the objects that the options select to a consumer of type C, which
 // another cell provides: first all of them, then what changes, in batches:
 //
-//	cells.Push[*corev1.Pod, *Inventory](cells.InNamespace("shop")) // *Inventory is an informer.BatchConsumer[*corev1.Pod]
+//	cells.Push[*corev1.Pod, *Inventory](cells.InNamespace("shop")) // *Inventory is a push.BatchConsumer[*corev1.Pod]
 //
-// It provides the *informer.Batcher[T], for those who want to ask it for a new
+// It provides the *push.Batcher[T], for those who want to ask it for a new
 // snapshot, and runs it from the start of the hive to its stop, whether anybody asks for
 // it or not. In one hive there can be one for a T; for more see [NewPush]. Options are
 // those of [NewMirror], and the name is that of the kind, such as "Pod.v1".
@@ -38,11 +38,11 @@ func Push[T any, C push.BatchConsumer[T]](opts ...Option) cell.Cell {
 	)
 }
 
-// NewPush makes an informer.Batcher that runs from the start of the lifecycle to its
+// NewPush makes a push.Batcher that runs from the start of the lifecycle to its
 // stop, for constructors of your own. Of the configuration, ListerWatcher and Source
 // must be empty; the rest is as for [NewMirror].
 //
-// Stop waits for the last batch, for informer.MergerConfig.StopTimeout at most.
+// Stop waits for the last batch, for push.MergerConfig.StopTimeout at most.
 func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Option) (*push.Batcher[T], error) {
 	o := gather(opts)
 	plan, err := o.plan(reflect.TypeFor[T]())

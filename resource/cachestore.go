@@ -35,7 +35,7 @@ func (cacheStore[T]) Bookmark(string) {}
 // Resync implements cache.Store. There is nothing to do.
 func (cacheStore[T]) Resync() error { return nil }
 
-// readable is a storeView as an informer.CacheReader reads it.
+// readable is a storeView as a cacheview.CacheReader reads it.
 type readable[T runtime.Object] struct{ storeView[T] }
 
 func (r readable[T]) Get(key store.Key) (T, bool) {

@@ -100,8 +100,10 @@ it hangs or panics it harms these alone. No lock is held.
 A filter that panics ends the subscription. To take the object for rejected would
 emit a Delete for an object that is still there.
 
-The metrics of [WithMetricsProvider] are the exception. They are used with a lock
-held, and must not call the resource.
+There are exceptions. The metrics of [WithMetricsProvider] are used, and AfterFunc of
+a context of a type of your own is called, with a lock of the resource held. An index
+function runs with the lock of the store's writer held. None may call the resource;
+readers of the store are not held up.
 
 # Views and tests
 

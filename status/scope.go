@@ -170,7 +170,7 @@ func (r *scopeReader) WatchWithContext(ctx context.Context, opts metav1.ListOpti
 	return w, nil
 }
 
-// Stream implements informer.Streamer.
+// Stream implements source.Streamer.
 func (r *scopeReader) Stream(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
 	m, err := r.resolve(ctx)
 	if err != nil {
@@ -186,7 +186,7 @@ func (r *scopeReader) Stream(ctx context.Context, opts metav1.ListOptions) (io.R
 	return nil, r.listFailed(m, err)
 }
 
-// ObjectType implements informer.Streamer.
+// ObjectType implements source.Streamer.
 func (r *scopeReader) ObjectType() runtime.Object {
 	switch {
 	case !r.streams():

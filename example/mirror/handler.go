@@ -24,13 +24,13 @@ var (
 	_ mirror.ResourceVersionUpdater                           = (*copier)(nil)
 )
 
-// OnAdd implements informer.ResourceEventHandler. The row may be there, if the
+// OnAdd implements mirror.ResourceEventHandler. The row may be there, if the
 // object was written before and that was not acknowledged.
 func (m *copier) OnAdd(ctx context.Context, obj informer.Object[*unstructured.Unstructured]) error {
 	return m.put(ctx, obj)
 }
 
-// OnUpdate implements informer.ResourceEventHandler.
+// OnUpdate implements mirror.ResourceEventHandler.
 func (m *copier) OnUpdate(ctx context.Context, _ store.Meta, obj informer.Object[*unstructured.Unstructured]) error {
 	return m.put(ctx, obj)
 }
@@ -48,7 +48,7 @@ func (m *copier) put(ctx context.Context, obj informer.Object[*unstructured.Unst
 	return err
 }
 
-// OnDelete implements informer.ResourceEventHandler. To delete a row that is not
+// OnDelete implements mirror.ResourceEventHandler. To delete a row that is not
 // there is no error.
 func (m *copier) OnDelete(ctx context.Context, gone mirror.Deletion[*unstructured.Unstructured]) error {
 	err := m.write(ctx, func(rows *bbolt.Bucket) error { return rows.Delete([]byte(gone.Key.String())) })
@@ -58,13 +58,13 @@ func (m *copier) OnDelete(ctx context.Context, gone mirror.Deletion[*unstructure
 	return err
 }
 
-// OnSync implements informer.ResourceEventHandler. It is not called, because of
+// OnSync implements mirror.ResourceEventHandler. It is not called, because of
 // InformerConfig.SkipSync: a row that is as it should be is of no interest.
 func (m *copier) OnSync(context.Context, informer.Object[*unstructured.Unstructured]) error {
 	return nil
 }
 
-// UpdateResourceVersion implements informer.ResourceVersionUpdater: the resume
+// UpdateResourceVersion implements mirror.ResourceVersionUpdater: the resume
 // version moves also when no row does. The writer asks for it once more, since the
 // one given here may have been overtaken by a transaction meanwhile.
 func (m *copier) UpdateResourceVersion(ctx context.Context, resourceVersion string) error {

@@ -9,7 +9,7 @@ import (
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
-// TestMirrorTraces is [informer.TestTraces] for the ResourceVersionInformer.
+// TestMirrorTraces is TestTraces of package informer for the ResourceVersionInformer.
 func TestMirrorTraces(t *testing.T) {
 	informertest.PlayTraces(t, "testdata/mirror/*.txt", func(t *testing.T, script string) string { return playMirror(t, script).text })
 }

@@ -130,7 +130,7 @@ func New[K comparable, T runtime.Object](cfg Config[K, T]) (*Pool[K, T], error) 
 func (p *Pool[K, T]) Get(key K) (r resource.Resource[T], release func(), err error) {
 	e, first := p.use(key)
 	if e == nil {
-		return nil, func() {}, fmt.Errorf("resource.Pool: no resource of %v: %w", key, resource.ErrStopped)
+		return nil, func() {}, fmt.Errorf("pool: no resource of %v: %w", key, resource.ErrStopped)
 	}
 	if first {
 		p.start(e)
@@ -254,7 +254,7 @@ func (p *Pool[K, T]) started(e *pooled[K, T], err error) {
 	}
 	p.mu.Unlock()
 	if err != nil {
-		e.err = fmt.Errorf("resource.Pool: no resource of %v: %w", e.key, err)
+		e.err = fmt.Errorf("pool: no resource of %v: %w", e.key, err)
 	}
 	close(e.ready)
 }
@@ -300,7 +300,7 @@ func (p *Pool[K, T]) retire(e *pooled[K, T]) {
 func (p *Pool[K, T]) stop(e *pooled[K, T]) {
 	err := e.lc.Stop(unheard, context.Background())
 	if err != nil {
-		err = fmt.Errorf("resource.Pool: stopping the resource of %v: %w", e.key, err)
+		err = fmt.Errorf("pool: stopping the resource of %v: %w", e.key, err)
 		p.log.Error("Stopping a resource failed", "key", e.key, "error", err)
 	}
 	p.mu.Lock()
@@ -346,7 +346,7 @@ func (p *Pool[K, T]) stopErr(ended error) error {
 	}
 	p.mu.Unlock()
 	if ended != nil && left > 0 {
-		errs = append(errs, fmt.Errorf("resource.Pool: %d resources have not stopped, that of %v among them: %w", left, key, ended))
+		errs = append(errs, fmt.Errorf("pool: %d resources have not stopped, that of %v among them: %w", left, key, ended))
 	}
 	return errors.Join(errs...)
 }
