@@ -10,7 +10,6 @@ import (
 
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
-	kruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -40,32 +39,6 @@ func TestBadConstruction(t *testing.T) {
 		err := lc.Start(quiet(), t.Context())
 		if err == nil || storeErr == nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(want)) {
 			t.Errorf("start says %v, Store says %v, want %q", err, storeErr, want)
-		}
-	}
-}
-
-func TestLazyTransform(t *testing.T) {
-	convert, err := converter[*corev1.Pod](lazyTransform{
-		sourceObj: func() kruntime.Object { return &corev1.Node{} },
-		transform: func(obj any) (any, error) {
-			node := obj.(*corev1.Node)
-			if node.Name == "wrong" {
-				return node, nil
-			}
-			return pod(node.Name, "", 1), nil
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p, err := convert(&corev1.Node{}); err != nil || p == nil {
-		t.Fatalf("got %v, %v", p, err)
-	}
-	wrong := &corev1.Node{}
-	wrong.Name = "wrong"
-	for _, obj := range []kruntime.Object{wrong, &corev1.Pod{}} {
-		if _, err := convert(obj); err == nil {
-			t.Fatalf("no error for %T", obj)
 		}
 	}
 }

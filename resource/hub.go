@@ -90,10 +90,10 @@ func (h *hub[T]) change(c store.Change[T]) {
 	gone := c.Kind == store.Deleted
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if c.Record.Tag == 0 {
-		c.Record.Tag = uint32(h.allocID(c.Meta.Key))
+	if c.Tag() == 0 {
+		c.SetTag(uint32(h.allocID(c.Meta.Key)))
 	}
-	id := int32(c.Record.Tag)
+	id := int32(c.Tag())
 	n := &h.nodes[id]
 	before := n.current()
 	n.rec, n.gone = c.Record, gone

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"reflect"
 	"strings"
-	"sync"
 
 	"github.com/cilium/hive/cell"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -135,38 +134,11 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 
 // converter is the transform that was given by an option as a function to T.
 func converter[T runtime.Object](given any) (func(runtime.Object) (T, error), error) {
-	switch given := given.(type) {
-	case nil:
+	if given == nil {
 		return nil, nil
-	case func(runtime.Object) (T, error):
-		return given, nil
-	case lazyTransform:
-		return lazily[T](given), nil
+	}
+	if convert, ok := given.(func(runtime.Object) (T, error)); ok {
+		return convert, nil
 	}
 	return nil, fmt.Errorf("the transform is a %T, it must return %s", given, reflect.TypeFor[T]())
-}
-
-// lazily returns a function that asks for the source type when it is first called.
-func lazily[T runtime.Object](lazy lazyTransform) func(runtime.Object) (T, error) {
-	wants := sync.OnceValue(func() reflect.Type {
-		if lazy.sourceObj == nil {
-			return nil
-		}
-		return reflect.TypeOf(lazy.sourceObj())
-	})
-	return func(obj runtime.Object) (T, error) {
-		var to T
-		if want := wants(); want != nil && reflect.TypeOf(obj) != want {
-			return to, fmt.Errorf("transform wants %s, the source gave %T", want, obj)
-		}
-		out, err := lazy.transform(obj)
-		if err != nil {
-			return to, err
-		}
-		to, ok := out.(T)
-		if !ok {
-			return to, fmt.Errorf("transform returned %T, want %s", out, reflect.TypeFor[T]())
-		}
-		return to, nil
-	}
 }

@@ -78,24 +78,6 @@ func WithTransform[From, To runtime.Object](transform func(From) (To, error)) Op
 	}
 }
 
-// WithLazyTransform is [WithTransform] for where the source type is only known at
-// run time. sourceObj is called once, when the first object has come, and gives an
-// object of the type that the source sends; nil, or a nil result, admits all. The
-// transform must return the type of the resource.
-func WithLazyTransform(sourceObj func() runtime.Object, transform cache.TransformFunc) Option {
-	return func(o *options) {
-		if transform == nil {
-			return
-		}
-		o.convert = lazyTransform{sourceObj: sourceObj, transform: transform}
-	}
-}
-
-type lazyTransform struct {
-	sourceObj func() runtime.Object
-	transform cache.TransformFunc
-}
-
 // WithMetricsProvider gives each subscriber's queue the metrics of a client-go
 // workqueue, under the name of the resource. Subscribers share what the provider
 // gives for a name: counters and depth add up, the gauges of unfinished work are

@@ -311,10 +311,10 @@ func checkRecord(t *rapid.T, c *store.Change[*thing]) {
 	if c.Record.Meta() != meta || c.Record.Object() != obj || c.Record.Key() != meta.Key {
 		t.Fatalf("%s: the record is of %v", c.Kind, c.Record.Meta())
 	}
-	if fresh := c.Kind == store.Added; fresh != (c.Record.Tag == 0) {
-		t.Fatalf("%s: the tag is %d", c.Kind, c.Record.Tag)
+	if fresh := c.Kind == store.Added; fresh != (c.Tag() == 0) {
+		t.Fatalf("%s: the tag is %d", c.Kind, c.Tag())
 	}
-	c.Record.Tag++
+	c.SetTag(c.Tag() + 1)
 	c.Record = nil
 }
 

@@ -102,7 +102,7 @@ func (n *notice[T]) passTags() {
 
 func (c *Change[T]) passTag() {
 	if c.replaced != nil {
-		c.Record.Tag = c.replaced.Tag
+		c.Record.tag = c.replaced.tag
 		c.replaced = nil
 	}
 }

@@ -84,8 +84,8 @@ func TestTagWithManyWriters(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		tags = append(tags, c.Record.Tag)
-		c.Record.Tag += 7
+		tags = append(tags, c.Tag())
+		c.SetTag(c.Tag() + 7)
 	}})
 	if err != nil {
 		t.Fatal(err)

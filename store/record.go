@@ -12,9 +12,9 @@ import (
 	"github.com/apiary-go/apiary/internal/check"
 )
 
-// Record is one state of an object as the store keeps it. It does not change,
-// but for Tag, and may be kept: that costs no memory beyond what the store needs
-// while the state is current.
+// Record is one state of an object as the store keeps it. It does not change and can
+// be kept: that costs no memory beyond what the store needs while the state is
+// current.
 //
 // What the source said of the object, its key included, is not copied if the
 // metadata of the object say the same. That is one more reason for which objects
@@ -24,11 +24,9 @@ type Record[T any] struct {
 	ext  atomic.Pointer[extra[T]] // nil if there is nothing in it
 	slot uint32                   // its position in Store.records; for writers only
 
-	// Tag is for the observer to use, from OnChange only. It passes from each
-	// record to that which replaces it, and is zero in the first one of a key.
-	//
-	// Without an observer the store keeps in it the age of obj.
-	Tag uint32
+	// tag belongs to OnChange, see [Change.SetTag]. Without OnChange the store keeps
+	// in it the age of obj.
+	tag uint32
 }
 
 // extra is what not every record needs. Records of one key may share it.

@@ -103,7 +103,7 @@ func (s *Store[T]) prepare(all []arrival[T]) *replacement[T] {
 		if a.rec = a.held; a.held == nil || !a.held.is(a.meta) {
 			a.rec = newRecord(a.meta, a.obj, a.held)
 			if s.onChange == nil {
-				a.rec.Tag = uint32(s.epoch)
+				a.rec.tag = uint32(s.epoch)
 			}
 		}
 		keys.add(s.epoch, hash<<stripeBits, a.rec, s.byKey.hashOf)

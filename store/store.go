@@ -149,8 +149,16 @@ type Change[T any] struct {
 	// gets it.
 	Record *Record[T]
 
-	replaced *Record[T] // the tag of which goes to Record; nil once it did
+	replaced *Record[T] // its tag goes to Record; nil afterwards
 }
+
+// Tag returns the number that OnChange has set for the key, zero for a key that is
+// new. Only OnChange can call it.
+func (c Change[T]) Tag() uint32 { return c.Record.tag }
+
+// SetTag keeps a number of the observer with the key, until the key is deleted. Only
+// OnChange can call it.
+func (c Change[T]) SetTag(tag uint32) { c.Record.tag = tag }
 
 // Stats of a [Store]. Counters count from its construction.
 type Stats struct {

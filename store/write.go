@@ -136,7 +136,7 @@ func (s *Store[T]) place(hash uint64, held *Record[T], meta Meta, obj T, terms [
 	}
 	rec := newRecord(meta, obj, held)
 	if s.onChange == nil {
-		rec.Tag = uint32(s.epoch)
+		rec.tag = uint32(s.epoch)
 	}
 	s.byKey.put(s.epoch, hash, held, rec)
 	if held == nil {
@@ -155,7 +155,7 @@ func (s *Store[T]) place(hash uint64, held *Record[T], meta Meta, obj T, terms [
 // mayRewrite reports whether nobody can have rec but the store: it tells nobody of
 // records, and rec is in no snapshot.
 func (s *Store[T]) mayRewrite(rec *Record[T]) bool {
-	if s.onChange != nil || rec.Tag != uint32(s.epoch) {
+	if s.onChange != nil || rec.tag != uint32(s.epoch) {
 		return false
 	}
 	return rec.ownMeta() == nil
@@ -172,7 +172,7 @@ func (s *Store[T]) age() {
 	if uint32(s.epoch) == 0 && s.onChange == nil { // lest an old tag is taken for a new one
 		s.epoch++
 		for rec := range s.records.all() {
-			rec.Tag = 0
+			rec.tag = 0
 		}
 	}
 }
