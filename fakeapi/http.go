@@ -153,7 +153,7 @@ func (f *Server) serveDiscovery(w http.ResponseWriter, path string) {
 			}
 		}
 	case path == "/version":
-		doc = &kubeversion.Info{Major: "1", Minor: "36", GitVersion: "v1.36.0-fake"}
+		doc = &kubeversion.Info{Major: "1", Minor: "37", GitVersion: "v1.37.0-fake"}
 	case path == "/readyz" || path == "/livez" || path == "/healthz":
 		_, _ = io.WriteString(w, "ok")
 		return

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package cells
+package fakeapi_test
 
 import (
 	"context"
@@ -18,15 +18,14 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/apiary-go/apiary/fakeapi"
-	"github.com/apiary-go/apiary/resource"
 )
 
 // An object that is created between the list and the watch is not lost.
-func TestFakeListWatchGap(t *testing.T) {
+func TestListWatchGap(t *testing.T) {
 	api := fakeapi.New(widgets)
-	c := fakeClients(t, api)
+	c := clientsOf(t, api)
 	ctx := soon(t)
-	pods := c.Kubernetes.CoreV1().Pods("a")
+	pods := c.kubernetes.CoreV1().Pods("a")
 	gvr := widgets.GVR()
 	for i := range 300 {
 		name := fmt.Sprintf("p%d", i)
@@ -58,14 +57,14 @@ func TestFakeListWatchGap(t *testing.T) {
 		}
 
 		// The same by the dynamic client, seen by the metadata client.
-		partial, err := c.Metadata.Resource(gvr).Namespace("a").List(ctx, metav1.ListOptions{})
+		partial, err := c.metadata.Resource(gvr).Namespace("a").List(ctx, metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Dynamic.Resource(gvr).Namespace("a").Create(ctx, custom(widgets, "a", name), metav1.CreateOptions{}); err != nil {
+		if _, err := c.dynamic.Resource(gvr).Namespace("a").Create(ctx, custom(widgets, "a", name), metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		w, err = c.Metadata.Resource(gvr).Namespace("a").Watch(ctx, metav1.ListOptions{ResourceVersion: partial.ResourceVersion})
+		w, err = c.metadata.Resource(gvr).Namespace("a").Watch(ctx, metav1.ListOptions{ResourceVersion: partial.ResourceVersion})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,9 +75,9 @@ func TestFakeListWatchGap(t *testing.T) {
 	}
 }
 
-func TestFakeStreamedList(t *testing.T) {
+func TestStreamedList(t *testing.T) {
 	api := fakeapi.New(gadgets)
-	c := fakeClients(t, api)
+	c := clientsOf(t, api)
 	if err := api.Add(pod("a", "one"), custom(gadgets, "", "one")); err != nil {
 		t.Fatal(err)
 	}
@@ -88,10 +87,10 @@ func TestFakeStreamedList(t *testing.T) {
 		ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan,
 	}
 	for name, open := range map[string]func() (watch.Interface, error){
-		"typed":   func() (watch.Interface, error) { return c.Kubernetes.CoreV1().Pods("").Watch(soon(t), opts) },
-		"dynamic": func() (watch.Interface, error) { return c.Dynamic.Resource(gadgets.GVR()).Watch(soon(t), opts) },
+		"typed":   func() (watch.Interface, error) { return c.kubernetes.CoreV1().Pods("").Watch(soon(t), opts) },
+		"dynamic": func() (watch.Interface, error) { return c.dynamic.Resource(gadgets.GVR()).Watch(soon(t), opts) },
 		"metadata": func() (watch.Interface, error) {
-			return c.Metadata.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Watch(soon(t), opts)
+			return c.metadata.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Watch(soon(t), opts)
 		},
 	} {
 		w, err := open()
@@ -109,11 +108,11 @@ func TestFakeStreamedList(t *testing.T) {
 	}
 }
 
-func TestFakeExpiryAndDisconnect(t *testing.T) {
+func TestExpiryAndDisconnect(t *testing.T) {
 	api := fakeapi.New()
-	c := fakeClients(t, api)
+	c := clientsOf(t, api)
 	ctx := soon(t)
-	pods := c.Kubernetes.CoreV1().Pods("a")
+	pods := c.kubernetes.CoreV1().Pods("a")
 	list, err := pods.List(ctx, metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -160,30 +159,19 @@ func TestFakeExpiryAndDisconnect(t *testing.T) {
 	}
 }
 
-// A watch that has nothing to tell is not taken for dead: it gets bookmarks.
-func TestFakeBookmarks(t *testing.T) {
+// A quiet watch gets bookmarks, so that its client does not take it for dead.
+func TestBookmarks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.New()
-		if err := api.Add(pod("a", "one")); err != nil {
-			t.Fatal(err)
-		}
-		err := run(t, quiet(), nil, withFake(api), Resource[*corev1.Pod](),
-			atStart(t, func(ctx context.Context, r resource.Resource[*corev1.Pod]) error {
-				storeOf(t, ctx, r)
-				time.Sleep(4 * time.Minute) // of the bubble
-				return nil
-			}))
+		c := clientsOf(t, api)
+		w, err := c.kubernetes.CoreV1().Pods("").Watch(t.Context(), metav1.ListOptions{AllowWatchBookmarks: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		watches := 0
-		for _, r := range api.Requests() {
-			if r.Verb == "watch" {
-				watches++
-			}
-		}
-		if watches != 1 {
-			t.Errorf("%d watches in 4 minutes, want 1", watches)
+		defer w.Stop()
+		began := time.Now()
+		if e := next(t, w); e.Type != watch.Bookmark || time.Since(began) > time.Minute {
+			t.Errorf("after %v: %v", time.Since(began), e)
 		}
 	})
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package cells
+package fakeapi_test
 
 import (
 	"net/http"
@@ -16,11 +16,12 @@ import (
 	"github.com/apiary-go/apiary/fakeapi"
 )
 
-// What no client would send is refused.
-func TestFakeBadRequests(t *testing.T) {
-	url, _ := serveAPI(t, fakeapi.New())
+// The server refuses requests that no client sends.
+func TestBadRequests(t *testing.T) {
+	server := httptest.NewServer(fakeapi.New())
+	defer server.Close()
 	for _, method := range []string{http.MethodPut, http.MethodPatch} {
-		req, err := http.NewRequestWithContext(t.Context(), method, url+"/api/v1/namespaces/a/pods", strings.NewReader(`{"apiVersion":"v1","kind":"Pod"}`))
+		req, err := http.NewRequestWithContext(t.Context(), method, server.URL+"/api/v1/namespaces/a/pods", strings.NewReader(`{"apiVersion":"v1","kind":"Pod"}`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,23 +40,19 @@ func TestFakeBadRequests(t *testing.T) {
 }
 
 // The same over a connection.
-func TestFakeServer(t *testing.T) {
+func TestServer(t *testing.T) {
 	api := fakeapi.New()
 	server := httptest.NewServer(api)
 	defer server.Close()
 	defer api.Disconnect()
-	c, err := buildClient(&rest.Config{Host: server.URL}, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.State.http.CloseIdleConnections()
+	c := clientsFor(t, &rest.Config{Host: server.URL})
 	ctx := soon(t)
-	w, err := c.Kubernetes.CoreV1().Pods("").Watch(ctx, metav1.ListOptions{})
+	w, err := c.kubernetes.CoreV1().Pods("").Watch(ctx, metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Stop()
-	if _, err := c.Kubernetes.CoreV1().Pods("a").Create(ctx, pod("a", "one"), metav1.CreateOptions{}); err != nil {
+	if _, err := c.kubernetes.CoreV1().Pods("a").Create(ctx, pod("a", "one"), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if e := next(t, w); e.Type != watch.Added {
@@ -67,7 +64,7 @@ func TestFakeServer(t *testing.T) {
 	}
 	resp.Body.Close()
 	http.DefaultClient.CloseIdleConnections()
-	if _, lists, err := c.Discovery.ServerGroupsAndResources(); err != nil || len(lists) < 10 {
+	if _, lists, err := c.kubernetes.Discovery().ServerGroupsAndResources(); err != nil || len(lists) < 10 {
 		t.Error(len(lists), err)
 	}
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-package cells
+package fakeapi_test
 
 import (
 	"fmt"
@@ -18,11 +18,11 @@ import (
 	"github.com/apiary-go/apiary/fakeapi"
 )
 
-func TestFakeObjects(t *testing.T) {
+func TestObjects(t *testing.T) {
 	api := fakeapi.New()
-	c := fakeClients(t, api)
+	c := clientsOf(t, api)
 	ctx := soon(t)
-	pods := c.Kubernetes.CoreV1().Pods("a")
+	pods := c.kubernetes.CoreV1().Pods("a")
 	version := func(p *corev1.Pod) int {
 		n, err := strconv.Atoi(p.ResourceVersion)
 		if err != nil {
@@ -111,9 +111,9 @@ func TestFakeObjects(t *testing.T) {
 	}
 }
 
-func TestFakeSelectorsAndPages(t *testing.T) {
+func TestSelectorsAndPages(t *testing.T) {
 	api := fakeapi.New()
-	c := fakeClients(t, api)
+	c := clientsOf(t, api)
 	ctx := soon(t)
 	for i := range 10 {
 		p := pod([]string{"a", "b"}[i%2], fmt.Sprintf("p%d", i), "app", []string{"x", "y"}[i/5])
@@ -124,7 +124,7 @@ func TestFakeSelectorsAndPages(t *testing.T) {
 	}
 	names := func(namespace string, opts metav1.ListOptions) (names []string) {
 		for {
-			list, err := c.Kubernetes.CoreV1().Pods(namespace).List(ctx, opts)
+			list, err := c.kubernetes.CoreV1().Pods(namespace).List(ctx, opts)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,11 +150,11 @@ func TestFakeSelectorsAndPages(t *testing.T) {
 	}
 
 	// Leaving and entering a selection.
-	list, err := c.Kubernetes.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+	list, err := c.kubernetes.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := c.Kubernetes.CoreV1().Pods("").Watch(ctx, metav1.ListOptions{LabelSelector: "app=x", ResourceVersion: list.ResourceVersion})
+	w, err := c.kubernetes.CoreV1().Pods("").Watch(ctx, metav1.ListOptions{LabelSelector: "app=x", ResourceVersion: list.ResourceVersion})
 	if err != nil {
 		t.Fatal(err)
 	}
