@@ -92,6 +92,9 @@ func (p *process) waitReady(ctx context.Context) (wire.Ready, error) {
 		}
 		return ready, nil
 	case <-p.done:
+		if len(p.out.line) > 0 {
+			return p.waitReady(ctx) // it printed a line before it ended
+		}
 		return wire.Ready{}, p.exitError()
 	case <-ctx.Done():
 		return wire.Ready{}, fmt.Errorf("the server was not ready in time: %w%s", context.Cause(ctx), p.tail.text())
