@@ -214,7 +214,12 @@ func (b builder) install(ctx context.Context, version string) (string, error) {
 	if _, _, err := b.run(ctx, os.TempDir(), env, "install", commandPath+"@"+version); err != nil {
 		return "", noBinary(fmt.Errorf("build version %s: %w", version, err))
 	}
-	if err := os.Rename(filepath.Join(temp, name), path); err != nil {
+	built := filepath.Join(temp, name)
+	// Without regard to the umask: nobody else may write to what is run.
+	if err := os.Chmod(built, 0o755); err != nil {
+		return "", noBinary(fmt.Errorf("version %s: %w", version, err))
+	}
+	if err := os.Rename(built, path); err != nil {
 		if _, there := os.Stat(path); there == nil {
 			return path, nil // another process was faster, and runs it
 		}

@@ -92,7 +92,7 @@ install)
 	echo half >"$GOBIN/devcluster"; chmod +x "$GOBIN/devcluster"
 	[ -e "$HOME/cache/devcluster/v9.9.9/devcluster" ] && echo seen >"$HOME/seen"
 	[ -e "$HOME/broken" ] || { echo >"$HOME/broken"; exit 1; }
-	echo whole >"$GOBIN/devcluster" ;;
+	echo whole >"$GOBIN/devcluster"; chmod 777 "$GOBIN/devcluster" ;; # as with umask 0
 esac`)
 	t.Chdir(dir)
 	if path, err := devcluster.Binary(t.Context(), devcluster.Config{}); !errors.Is(err, devcluster.ErrNoBinary) {
@@ -105,6 +105,7 @@ esac`)
 	if text, err := os.ReadFile(path); err != nil || string(text) != "whole\n" {
 		t.Errorf("%q, %v; want the whole file", text, err)
 	}
+	checkMode(t, path, 0o755)
 	if _, err := os.Stat(filepath.Join(dir, "seen")); err == nil {
 		t.Error("a file was in place before it was whole")
 	}
