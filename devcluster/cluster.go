@@ -5,6 +5,7 @@ package devcluster
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -63,10 +64,9 @@ func Start(ctx context.Context, config Config) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	temp, err := os.MkdirTemp("", "devcluster-") // mode 0700
-	if err != nil {
-		return nil, fmt.Errorf("devcluster: make a temporary directory (see $TMPDIR): %w", err)
-	}
+	// The server makes the directory: one that dies before it hears signals leaves
+	// nothing then.
+	temp := filepath.Join(os.TempDir(), "devcluster-"+rand.Text()[:10])
 	c := &Cluster{config: config, binary: binary, temp: temp, turn: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.begin(ctx); err != nil {
@@ -256,7 +256,9 @@ func (c *Cluster) Kill() error {
 // resource version of before the restart get the answer "Expired" (410).
 //
 // ctx bounds the whole call. After an error the server does not run, its data
-// are still there, and Restart may be called again.
+// are still there, and Restart may be called again. A server that was ended by a
+// signal from outside, other than SIGKILL, has removed what is temporary: then
+// Restart returns an error.
 func (c *Cluster) Restart(ctx context.Context) error {
 	if err := c.take(ctx); err != nil {
 		return err
@@ -265,6 +267,9 @@ func (c *Cluster) Restart(ctx context.Context) error {
 	c.api.client.CloseIdleConnections()
 	// One that had to be killed has ended too, and that is all that is needed.
 	_ = c.process().end(ctx, true)
+	if _, err := os.Lstat(c.temp); err != nil {
+		return fmt.Errorf("devcluster: restart: the server was ended from outside and removed what is temporary; start a new cluster: %w", err)
+	}
 	if err := c.begin(ctx); err != nil {
 		return fmt.Errorf("devcluster: restart: %w", err)
 	}

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -119,30 +118,6 @@ func TestCommandRunsUntilInterrupted(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "data", "etcd")); err != nil {
 		t.Errorf("the data were not kept: %v", err)
-	}
-}
-
-// Whatever ends it, a closed terminal too, it removes what is temporary.
-func TestCommandIsInterruptedWhileStarting(t *testing.T) {
-	t.Parallel()
-	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
-		cmd := command()
-		cmd.Stderr = os.Stderr
-		stdout, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		readUntil(t, stdout, "Starting")
-		if err := cmd.Process.Signal(signal); err != nil {
-			t.Fatal(err)
-		}
-		_, _ = io.Copy(io.Discard, stdout)
-		if err := cmd.Wait(); err != nil { // what it left would fail the whole run
-			t.Errorf("%s: ended with %v", signal, err)
-		}
 	}
 }
 

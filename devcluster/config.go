@@ -26,7 +26,8 @@ type Config struct {
 	// the administrator's token and the port. It is made if missing and kept at
 	// the end, and a cluster started on it again is the same cluster at the same
 	// address. One server at a time may use it. It holds secrets; its mode is
-	// 0700 if it is made here.
+	// 0700 if it is made here. [Start] fails if it belongs to another user, if
+	// others can write to it, or if it is a symbolic link.
 	//
 	// Empty means a temporary directory that [Cluster.Stop] removes, or the
 	// server itself when the process that started it dies.

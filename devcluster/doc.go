@@ -41,9 +41,9 @@
 // [Cluster.Stop] ends the server and removes what is temporary. If the program
 // dies without it, even by SIGKILL, the server sees its standard input close, ends
 // by itself, and removes what is temporary, so nothing is left of a test that
-// timed out or was interrupted. The exception is a server that was itself
-// killed, by [Cluster.Kill] or from outside, and whose program dies before it has
-// called Restart or Stop: its directory stays.
+// timed out or was interrupted, however early. The exception is a server that was
+// itself killed, by [Cluster.Kill] or from outside, and whose program dies before
+// it has called Restart or Stop: its directory stays.
 //
 // If the server dies unasked, the channel of [Cluster.Exited] is closed and
 // [Cluster.Err] tells why, with the last lines of the log.
@@ -58,7 +58,8 @@
 // # Safety
 //
 // The API server listens on 127.0.0.1 only, and etcd on a Unix socket that only
-// this user can reach. Kubeconfigs have mode 0600. Data are written without fsync:
-// they outlive a killed server, but not a machine that loses power. It is not for
-// production.
+// this user can reach. Files and directories are private to this user, whatever
+// the umask, and are written without following symbolic links. Only what
+// devcluster made is removed. Data are written without fsync: they outlive a killed
+// server, but not a machine that loses power. It is not for production.
 package devcluster

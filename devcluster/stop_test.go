@@ -9,6 +9,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/apiary-go/apiary/devcluster"
@@ -66,5 +67,19 @@ func TestStopWithoutTimeKills(t *testing.T) {
 	case <-c.Exited():
 	default:
 		t.Error("the server still runs")
+	}
+}
+
+func TestRestartAfterAnEndFromOutside(t *testing.T) {
+	t.Parallel()
+	c := start(t, devcluster.Config{})
+	exited := c.Exited()
+	if err := syscall.Kill(c.PID(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-exited
+	// A cluster of other certificates is not the same cluster.
+	if err := c.Restart(t.Context()); err == nil || !strings.Contains(err.Error(), "ended from outside") {
+		t.Errorf("Restart: %v", err)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/apiary-go/apiary/devcluster/internal/pki"
+	"github.com/apiary-go/apiary/devcluster/internal/private"
 	"github.com/apiary-go/apiary/devcluster/internal/wire"
 )
 
@@ -94,16 +94,8 @@ func (u *User) enrol() error {
 	}
 	// A name may hold characters that a file name may not; the file is found by
 	// its path anyway.
-	f, err := os.CreateTemp(c.temp, "user-*.kubeconfig") // mode 0600
-	if err != nil {
-		return fmt.Errorf("make the kubeconfig: %w", err)
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write the kubeconfig: %w", err)
-	}
-	u.kubeconfig = filepath.Clean(f.Name())
-	return nil
+	u.kubeconfig = filepath.Join(c.temp, "user-"+rand.Text()+".kubeconfig")
+	return private.WriteFile(u.kubeconfig, data)
 }
 
 // Name returns the user's name.

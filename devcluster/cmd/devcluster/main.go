@@ -24,12 +24,18 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/apiary-go/apiary/devcluster/internal/private"
 	"github.com/apiary-go/apiary/devcluster/internal/server"
 	"github.com/apiary-go/apiary/devcluster/internal/wire"
 )
 
-// stopGrace bounds the graceful end; what still runs then ends with the process.
-const stopGrace = 2500 * time.Millisecond
+const (
+	// stopGrace bounds the graceful end; what still runs then ends with the process.
+	stopGrace = 2500 * time.Millisecond
+	// startGrace bounds the steps of a start that cannot be broken off. They make
+	// files, which must not appear after the temporary directory is removed.
+	startGrace = 10 * time.Second
+)
 
 func main() {
 	signals := make(chan os.Signal, 2)
@@ -40,6 +46,7 @@ func main() {
 	// The log goes to a pipe to the parent. When the parent is dead, a write to it
 	// is to fail and not to end this process before it has cleaned up.
 	signal.Ignore(syscall.SIGPIPE)
+	private.Umask()
 	err := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, signals)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "devcluster: %v\n", err)
@@ -50,8 +57,12 @@ func main() {
 // ending is why the cluster is to end.
 type ending struct {
 	why  string
-	keep bool // leave the temporary directory for a restart
+	keep bool  // leave the temporary directory for a restart
+	err  error // not nil if the server failed
 }
+
+// errFatal is how a cluster ends whose server had a fatal error.
+var errFatal = errors.New("the API server or its etcd had a fatal error, which is in its log")
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-chan os.Signal) (err error) {
 	o, err := parse(args, stdout)
@@ -66,13 +77,29 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-cha
 		return err
 	}
 
-	if err := o.checkKubeconfig(); err != nil {
-		return err
-	}
-	temp, err := o.makeTemp()
+	temp, err := openTemp(o.tempDir)
 	if err != nil {
 		return err
 	}
+	remove := temp.made
+	defer func() {
+		if remove {
+			err = errors.Join(err, temp.remove())
+		}
+	}()
+	if err := o.checkKept(temp); err != nil {
+		return err
+	}
+	file, err := o.newKubeconfig(temp)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if o.kubeconfig != "" {
+			err = errors.Join(err, file.remove())
+		}
+	}()
+
 	ended := make(chan ending, 1) // the first reason counts
 	end := func(e ending) {
 		select {
@@ -91,14 +118,6 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-cha
 		go func() { end(readStdin(stdin)) }()
 	}
 
-	// What is temporary goes when it is ours, or when we are told to end. A
-	// parent that gave us its directory and lives on may start us again on it.
-	remove := o.tempDir == ""
-	defer func() {
-		if remove {
-			err = errors.Join(err, o.removeTemporary(temp))
-		}
-	}()
 	log := newTail(40)
 	logTo, closeLog, err := o.openLog(log, stderr)
 	if err != nil {
@@ -110,47 +129,45 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-cha
 		fmt.Fprintf(stdout, "Starting kube-apiserver %s and etcd ...\n", server.Version())
 	}
 	began := time.Now()
-	s, early, err := start(o, temp, logTo, ended)
-	if early != nil {
-		remove = !early.keep
-		return nil
-	}
+	s, e, err := start(o, temp.path, logTo, ended, end)
 	if err != nil {
 		return fmt.Errorf("%w%s", err, log.text())
 	}
-	info := s.Info()
-	if info.Kubeconfig, err = o.writeKubeconfig(s, temp); err == nil {
-		err = o.announce(stdout, info, time.Since(began))
+	if s == nil {
+		remove = o.removes(e)
+		return nil
 	}
-
-	var e ending
-	unexpected := false
-	if err == nil {
+	info := s.Info()
+	info.Kubeconfig = file.path
+	if e.err = file.write(s); e.err == nil {
+		err = o.announce(stdout, info, time.Since(began)) // it fails if nobody reads
+	}
+	if e.err == nil && err == nil {
 		select {
 		case e = <-ended:
-			remove = !e.keep
 		case <-s.Done():
-			unexpected = true
+			e.err = errors.New("the API server ended by itself")
 		}
 	}
+	remove = o.removes(e)
 	if e.why != "" && !o.readyJSON {
 		fmt.Fprintf(stdout, "Stopping (%s) ...\n", e.why)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
 	defer cancel()
 	stopErr := s.Stop(ctx)
-	if unexpected {
-		return fmt.Errorf("the API server ended by itself: %w%s", errors.Join(stopErr, errors.New("nobody asked it to")), log.text())
-	}
 	if errors.Is(stopErr, context.DeadlineExceeded) {
 		stopErr = nil // the process ends now, and with it whatever was left
+	}
+	if e.err != nil {
+		return fmt.Errorf("%w%s", errors.Join(e.err, stopErr), log.text())
 	}
 	return errors.Join(err, stopErr)
 }
 
-// start starts the server; a reason to end that comes before it is ready breaks
-// that off and is returned instead.
-func start(o options, temp string, log io.Writer, ended <-chan ending) (*server.Server, *ending, error) {
+// start starts the server. A reason to end that comes before it is ready breaks
+// that off: then start returns the reason and no server.
+func start(o options, temp string, log io.Writer, ended <-chan ending, end func(ending)) (*server.Server, ending, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), o.startTimeout)
 	defer cancel()
 	type result struct {
@@ -165,13 +182,17 @@ func start(o options, temp string, log io.Writer, ended <-chan ending) (*server.
 	go func() {
 		s, err := server.Start(ctx, server.Options{
 			DataDir: dataDir, SocketDir: temp, Port: o.port, Flags: o.serverFlags, Log: log,
+			Fatal: func() { end(ending{err: errFatal}) },
 		})
 		started <- result{s, err}
 	}()
 	select {
 	case r := <-started:
-		return r.s, nil, r.err
+		return r.s, ending{}, r.err
 	case e := <-ended:
+		if e.err != nil {
+			return nil, e, e.err // what had the fatal error hangs
+		}
 		cancel()
 		select {
 		case r := <-started:
@@ -180,9 +201,9 @@ func start(o options, temp string, log io.Writer, ended <-chan ending) (*server.
 				defer stopCancel()
 				_ = r.s.Stop(stopCtx) // the process ends next
 			}
-		case <-time.After(stopGrace): // the process ends next
+		case <-time.After(startGrace): // the process ends next
 		}
-		return nil, &e, nil
+		return nil, e, nil
 	}
 }
 

@@ -75,8 +75,10 @@ func (e effectiveVersion) Info() *apimachineryversion.Info {
 	return info
 }
 
-// routeLogs sends Kubernetes's log, which is global to the process, to w.
-func routeLogs(w io.Writer) {
+// routeLogs sends Kubernetes's log, which is global to the process, to w. Instead
+// of ending the process, a fatal error calls die, which must not return.
+func routeLogs(w io.Writer, die func()) {
+	klog.OsExit = func(int) { die() }
 	fs := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(fs)
 	for name, value := range map[string]string{

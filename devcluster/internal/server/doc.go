@@ -15,7 +15,8 @@ import "io"
 // Options says what to start.
 type Options struct {
 	// DataDir holds etcd's data, the certificates, the token and the port. It
-	// is made if it is missing.
+	// is made if it is missing. One of another owner, or one that others can write
+	// to, is refused.
 	DataDir string
 	// SocketDir is an existing directory, with a short path, for etcd's socket.
 	SocketDir string
@@ -26,4 +27,7 @@ type Options struct {
 	Flags []string
 	// Log gets the log lines of etcd (errors) and kube-apiserver.
 	Log io.Writer
+	// Fatal is called when etcd or kube-apiserver had a fatal error, after which
+	// the process must end. It may be called more than once.
+	Fatal func()
 }

@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"github.com/apiary-go/apiary/devcluster/internal/pki"
+	"github.com/apiary-go/apiary/devcluster/internal/private"
 	"github.com/apiary-go/apiary/devcluster/internal/wire"
 )
 
@@ -36,8 +37,8 @@ func (c *credentials) path(name string) string {
 // loadCredentials reads the credentials in dir, and makes what is missing.
 func loadCredentials(dir string) (*credentials, error) {
 	c := &credentials{dir: dir}
-	if err := os.MkdirAll(filepath.Join(dir, wire.PKIDir), 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory of the certificates: %w", err)
+	if err := private.Dir(c.path("")); err != nil {
+		return nil, fmt.Errorf("use the directory of the certificates: %w", err)
 	}
 	if err := c.loadAuthority(); err != nil {
 		return nil, err
@@ -125,25 +126,7 @@ func (c *credentials) makeToken() error {
 
 // write puts a whole file in place with mode 0600.
 func (c *credentials) write(name string, data []byte) error {
-	return writePrivate(c.path(name), data)
-}
-
-// writePrivate replaces a file in one step, so that a kill at the wrong moment
-// leaves the old one or the new one.
-func writePrivate(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(f.Name())))
-	}
-	return nil
+	return private.WriteFile(c.path(name), data)
 }
 
 type address struct {
@@ -178,7 +161,7 @@ func listen(dataDir string, port int) (net.Listener, int, error) {
 	}
 	data, err := json.Marshal(address{Port: tcp.Port})
 	if err == nil {
-		err = writePrivate(file, data)
+		err = private.WriteFile(file, data)
 	}
 	if err != nil {
 		return nil, 0, errors.Join(err, l.Close())

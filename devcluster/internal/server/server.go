@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/apiary-go/apiary/devcluster/internal/private"
 	"github.com/apiary-go/apiary/devcluster/internal/wire"
 )
 
@@ -39,8 +40,10 @@ type Server struct {
 }
 
 // Start starts etcd and kube-apiserver, and returns once the API server is
-// ready and the namespace "default" is there. When ctx ends before that,
-// everything is taken down again.
+// ready and the namespace "default" is there. When ctx ends before that, Start
+// returns at once. After an error the process must end: etcd and kube-apiserver
+// may still run. They make no more files, but a kube-apiserver that is cancelled
+// in its start has a fatal error, and etcd must not end before kube-apiserver.
 func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if o.Log == nil {
 		o.Log = io.Discard
@@ -48,26 +51,13 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if o.DataDir, err = filepath.Abs(o.DataDir); err != nil {
 		return nil, fmt.Errorf("find the data directory: %w", err)
 	}
-	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data directory: %w", err)
+	if err := private.Dir(o.DataDir); err != nil {
+		return nil, fmt.Errorf("use the data directory: %w", err)
 	}
 	s := &Server{done: make(chan struct{}), level: zap.NewAtomicLevelAt(zap.ErrorLevel)}
-	var undo []func()
-	defer func() {
-		if err != nil {
-			for i := len(undo) - 1; i >= 0; i-- {
-				undo[i]()
-			}
-		}
-	}()
-
-	held, err := lock(o.DataDir)
-	if err != nil {
+	if s.lock, err = private.Lock(filepath.Join(o.DataDir, wire.LockFile)); err != nil {
 		return nil, err
 	}
-	s.lock = held
-	undo = append(undo, func() { _ = held.Close() })
-
 	if s.creds, err = loadCredentials(o.DataDir); err != nil {
 		return nil, err
 	}
@@ -75,8 +65,6 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	undo = append(undo, func() { _ = listener.Close() })
-
 	s.info = wire.Ready{
 		Protocol:   wire.Protocol,
 		PID:        os.Getpid(),
@@ -85,27 +73,25 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 		DataDir:    o.DataDir,
 		EtcdSocket: filepath.Join(o.SocketDir, wire.EtcdSocket),
 	}
-	routeLogs(o.Log)
+	die := func() {
+		o.Fatal()
+		select {}
+	}
+	routeLogs(o.Log, die)
 	// Flags are looked at before etcd starts, so that a wrong one costs nothing.
 	options, err := apiServerOptions(ctx, o.Flags, s.info.EtcdSocket, listener, port, s.creds)
 	if err != nil {
 		return nil, err
 	}
-	if s.etcd, err = startEtcd(ctx, filepath.Join(o.DataDir, wire.EtcdDir), s.info.EtcdSocket, o.Log, s.level); err != nil {
+	if s.etcd, err = startEtcd(ctx, filepath.Join(o.DataDir, wire.EtcdDir), s.info.EtcdSocket, o.Log, s.level, die); err != nil {
 		return nil, err
 	}
-	undo = append(undo, s.etcd.Close)
-
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
 	go func() {
 		defer close(s.done)
 		s.err = runAPIServer(runCtx, options)
 	}()
-	undo = append(undo, func() {
-		cancel()
-		<-s.done
-	})
 	if err := s.waitReady(ctx); err != nil {
 		return nil, err
 	}
@@ -136,9 +122,9 @@ func (s *Server) Kubeconfig() ([]byte, error) {
 func (s *Server) Done() <-chan struct{} { return s.done }
 
 // Stop ends kube-apiserver gracefully, then etcd, and returns when both have
-// ended or ctx has: then the error says so, and the process had better exit. It
-// also returns the error with which kube-apiserver ended by itself. Further
-// calls return what the first returned.
+// ended or ctx has: then the error says so, and the process must end. It also
+// returns the error with which kube-apiserver ended by itself. Further calls
+// return what the first returned.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stop.Do(func() { s.stopErr = s.shutDown(ctx) })
 	return s.stopErr

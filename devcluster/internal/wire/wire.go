@@ -11,9 +11,8 @@ package wire
 const Protocol = 1
 
 // Keep is the line that tells the child, before its standard input closes, to
-// leave its temporary directory in place because a restart follows. An input
-// that closes without it, as when the parent dies, means that everything
-// temporary goes.
+// leave its --temp-dir in place because a restart follows. An input that closes
+// without it, as when the parent dies, means that everything temporary goes.
 const Keep = "keep"
 
 // Names of files in the data directory.
