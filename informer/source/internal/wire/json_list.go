@@ -31,23 +31,29 @@ func readJSONList(r *reader, limits Limits, about func(ListMeta) error, yield fu
 }
 
 func (l *jsonList) read() error {
-	if err := l.expect('{'); err != nil {
-		return l.fail(err)
-	}
-	c, err := l.peek()
-	for more := err == nil && c != '}'; more && err == nil; {
-		if err := l.member(); err != nil {
-			return err
-		}
-		more, err = l.more('}')
-	}
-	if err == nil {
-		err = l.expect('}')
-	}
-	if err != nil {
-		return l.fail(err)
+	if err := l.each('{', '}', l.member); err != nil {
+		return err
 	}
 	return l.end()
+}
+
+// each goes over an object or an array. It calls read for each member or element.
+func (l *jsonList) each(open, end byte, read func() error) error {
+	err := l.expect(open)
+	var c byte
+	if err == nil {
+		c, err = l.peek()
+	}
+	for more := err == nil && c != end; more && err == nil; {
+		if err := read(); err != nil {
+			return err
+		}
+		more, err = l.more(end)
+	}
+	if err == nil {
+		err = l.expect(end)
+	}
+	return l.fail(err)
 }
 
 // more goes over a comma. It returns false if end, which it leaves, is next instead.
@@ -98,44 +104,32 @@ func (l *jsonList) member() error {
 	if err != nil {
 		return l.fail(err)
 	}
-	read := l.skipMember
-	switch name := string(unquote(text[1 : len(text)-1])); name {
-	case "apiVersion":
-		read = func() error {
-			return l.small(func(c *cursor) (err error) {
-				l.APIVersion, err = c.string("")
-				return err
-			})
-		}
-	case "kind":
-		read = func() error {
-			return l.small(func(c *cursor) (err error) {
-				l.Kind, err = c.string("")
-				return err
-			})
-		}
-	case "metadata":
-		read = func() error {
-			return l.small(func(c *cursor) error { return c.listMeta(&l.ListMeta) })
-		}
-	case "items":
-		read = l.readItems
-	default:
-		if !l.items && isStatusMember(name) {
-			read = func() error { return l.keepStatus(name) }
-		}
-	}
+	name := string(unquote(text[1 : len(text)-1]))
 	if err := l.expect(':'); err != nil {
 		return l.fail(err)
 	}
-	return read()
+	switch name {
+	case "apiVersion":
+		return l.text(&l.APIVersion)
+	case "kind":
+		return l.text(&l.Kind)
+	case "metadata":
+		return l.small(func(c *cursor) error { return c.listMeta(&l.ListMeta) })
+	case "items":
+		return l.readItems()
+	}
+	if !l.items && isStatusMember(name) {
+		return l.keepStatus(name)
+	}
+	return l.fail(l.leap(l.limits.Depth))
 }
 
-func (l *jsonList) skipMember() error {
-	if err := l.leap(l.limits.Depth); err != nil {
-		return l.fail(err)
-	}
-	return nil
+// text reads a string or a null.
+func (l *jsonList) text(to *string) error {
+	return l.small(func(c *cursor) (err error) {
+		*to, err = c.string("")
+		return err
+	})
 }
 
 // small reads a value that is no collection.
@@ -149,10 +143,7 @@ func (l *jsonList) small(read func(*cursor) error) error {
 	if err == nil {
 		err = within(start, read(&cursor{data: raw, depth: l.limits.Depth}))
 	}
-	if err != nil {
-		return l.fail(err)
-	}
-	return nil
+	return l.fail(err)
 }
 
 // readItems reads the items. No items are a null, too.
@@ -161,31 +152,15 @@ func (l *jsonList) readItems() error {
 		return l.fail(errors.New("items for the second time"))
 	}
 	l.NoItems = false
-	c, err := l.peek()
-	if err == nil && c == 'n' {
-		return l.skipMember()
+	switch c, err := l.peek(); {
+	case err != nil:
+		return l.fail(err)
+	case c == 'n':
+		return l.fail(l.leap(l.limits.Depth))
 	}
 	l.items = true
-	if err == nil {
-		err = l.expect('[')
-	}
-	if err == nil {
-		c, err = l.peek()
-	}
 	o := new(Object)
-	for more := err == nil && c != ']'; more && err == nil; {
-		if err := l.item(o); err != nil {
-			return err
-		}
-		more, err = l.more(']')
-	}
-	if err == nil {
-		err = l.expect(']')
-	}
-	if err != nil {
-		return l.fail(err)
-	}
-	return nil
+	return l.each('[', ']', func() error { return l.item(o) })
 }
 
 // item reads an item.

@@ -108,90 +108,106 @@ var (
 	intOrStringType = reflect.TypeFor[intstr.IntOrString]()
 )
 
+// compile makes the function that decodes a type.
 func (c *compiler) compile(t reflect.Type, mask Mask, path string) (func(*decoder, reflect.Value) error, error) {
 	unsupported := func(why string) (func(*decoder, reflect.Value) error, error) {
 		return nil, fmt.Errorf("field %q of type %v: %s", path, t, why)
 	}
-	own, text := false, false
-	if t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface {
+	kind, own, text := t.Kind(), false, false
+	if kind != reflect.Pointer && kind != reflect.Interface {
 		own = reflect.PointerTo(t).Implements(unmarshaler)
 		text = reflect.PointerTo(t).Implements(textUnmarshaler)
 	}
 	if (own || text) && t.Name() == "" {
 		return unsupported("it has methods but no name")
 	}
-	if mask != nil {
-		switch kind := t.Kind(); {
-		case own, kind != reflect.Struct && kind != reflect.Map && kind != reflect.Pointer && kind != reflect.Slice && kind != reflect.Interface:
-			for name := range mask {
-				return nil, fmt.Errorf("field %q: there are no fields in %v", join(path, name), t)
-			}
+	if own || kind != reflect.Struct && kind != reflect.Map && kind != reflect.Pointer && kind != reflect.Slice && kind != reflect.Interface {
+		for name := range mask {
+			return nil, fmt.Errorf("field %q: there are no fields in %v", join(path, name), t)
 		}
 	}
 	switch {
-	case t == timeType:
-		return decodeTime, nil
-	case t == intOrStringType:
-		return decodeIntOrString, nil
-	case t == quantityType:
-		return decodeQuantity, nil
 	case own:
-		return decodeOwnWith(reach(t, map[reflect.Type]bool{})), nil
+		return ownDecoder(t), nil
 	case text:
 		return unsupported("it is made of text")
 	case t == reflect.TypeFor[json.Number]():
 		return unsupported("it is a number as text")
-	}
-	switch t.Kind() {
-	case reflect.Bool:
-		return decodeBool, nil
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return decodeInt, nil
-	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
-		return decodeUint, nil
-	case reflect.Float32, reflect.Float64:
-		return decodeFloat, nil
-	case reflect.String:
-		return decodeString, nil
-	case reflect.Struct:
+	case kind == reflect.Struct:
 		return c.structOf(t, mask, path)
-	case reflect.Slice:
+	case kind == reflect.Slice:
 		return c.slice(t, mask, path)
-	case reflect.Map:
+	case kind == reflect.Map:
 		return c.mapOf(t, mask, path)
-	case reflect.Interface:
-		if t.NumMethod() == 0 {
-			return decodeAny(mask), nil
-		}
-	case reflect.Pointer:
-		below, err := c.plan(t.Elem(), mask, path)
-		if err != nil {
-			return nil, err
-		}
-		id, size := ids.Add(1), int(t.Elem().Size())
-		return func(d *decoder, v reflect.Value) error {
-			if null, err := d.null(); null || err != nil {
-				v.SetZero()
-				return err
-			}
-			key, done, err := d.lookFor(id, v)
-			if done || err != nil {
-				return err
-			}
-			if v.IsNil() {
-				if err := d.spend(1, size); err != nil {
-					return err
-				}
-				v.Set(reflect.New(t.Elem()))
-			}
-			if err := below.decode(d, v.Elem()); err != nil {
-				return err
-			}
-			d.share.keep(key, v.UnsafePointer(), 0)
-			return nil
-		}, nil
+	case kind == reflect.Pointer:
+		return c.pointer(t, mask, path)
+	case kind == reflect.Interface && t.NumMethod() == 0:
+		return decodeAny(mask), nil
+	}
+	if decode := scalarDecoder(kind); decode != nil {
+		return decode, nil
 	}
 	return unsupported("there is no such thing in JSON")
+}
+
+// ownDecoder decodes a type that has an UnmarshalJSON.
+func ownDecoder(t reflect.Type) func(*decoder, reflect.Value) error {
+	switch t {
+	case timeType:
+		return decodeTime
+	case intOrStringType:
+		return decodeIntOrString
+	case quantityType:
+		return decodeQuantity
+	}
+	return decodeOwnWith(reach(t, map[reflect.Type]bool{}))
+}
+
+// scalarDecoder decodes a kind that has no parts. It is nil if there is no such kind in JSON.
+func scalarDecoder(kind reflect.Kind) func(*decoder, reflect.Value) error {
+	switch kind {
+	case reflect.Bool:
+		return decodeBool
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return decodeInt
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		return decodeUint
+	case reflect.Float32, reflect.Float64:
+		return decodeFloat
+	case reflect.String:
+		return decodeString
+	}
+	return nil
+}
+
+// pointer plans a pointer, for which the mask is that of what it refers to.
+func (c *compiler) pointer(t reflect.Type, mask Mask, path string) (func(*decoder, reflect.Value) error, error) {
+	below, err := c.plan(t.Elem(), mask, path)
+	if err != nil {
+		return nil, err
+	}
+	id, size := ids.Add(1), int(t.Elem().Size())
+	return func(d *decoder, v reflect.Value) error {
+		if null, err := d.null(); null || err != nil {
+			v.SetZero()
+			return err
+		}
+		key, done, err := d.lookFor(id, v)
+		if done || err != nil {
+			return err
+		}
+		if v.IsNil() {
+			if err := d.spend(1, size); err != nil {
+				return err
+			}
+			v.Set(reflect.New(t.Elem()))
+		}
+		if err := below.decode(d, v.Elem()); err != nil {
+			return err
+		}
+		d.share.keep(key, v.UnsafePointer(), 0)
+		return nil
+	}, nil
 }
 
 // join is the path of a field below path.

@@ -61,31 +61,36 @@ func (c *compiler) slice(t reflect.Type, mask Mask, path string) (func(*decoder,
 	}, nil
 }
 
-// mapOf plans a map of which the keys are strings. Its mask has keys, and fields of all
-// values.
+// mapPlan is how a map is made of which the keys are strings.
+type mapPlan struct {
+	t     reflect.Type
+	rest  *plan            // of the entries that the mask does not name, nil if there are none
+	some  map[string]*plan // of those that it names
+	texts bool             // it is a map[string]string
+	id    uint64
+	size  int // of a value
+}
+
+// mapOf plans a map. Its mask has keys, and fields of all values.
 func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder, reflect.Value) error, error) {
-	key := t.Key()
-	if key.Kind() != reflect.String || reflect.PointerTo(key).Implements(textUnmarshaler) {
+	if key := t.Key(); key.Kind() != reflect.String || reflect.PointerTo(key).Implements(textUnmarshaler) {
 		return nil, fmt.Errorf("field %q of type %v: its keys are no strings", path, t)
 	}
-	var (
-		rest *plan // of the entries that the mask does not name, nil if there are none
-		some map[string]*plan
-		err  error
-	)
+	m := &mapPlan{t: t, texts: t == reflect.TypeFor[map[string]string](), id: ids.Add(1), size: int(t.Elem().Size())}
 	fields := Mask{}
 	for name, below := range mask {
 		if _, entry := unbracket(name); !entry {
 			fields[name] = below
 		}
 	}
+	var err error
 	switch {
 	case mask == nil && t.Elem() == quantityType: // of which a reader has a copy
-		rest = &plan{decode: decodeOwn}
+		m.rest = &plan{decode: decodeOwn}
 	case mask == nil:
-		rest, err = c.plan(t.Elem(), nil, path)
+		m.rest, err = c.plan(t.Elem(), nil, path)
 	case len(fields) > 0:
-		rest, err = c.plan(t.Elem(), fields, path)
+		m.rest, err = c.plan(t.Elem(), fields, path)
 	}
 	for name, below := range mask {
 		key, entry := unbracket(name)
@@ -95,88 +100,97 @@ func (c *compiler) mapOf(t reflect.Type, mask Mask, path string) (func(*decoder,
 		if len(fields) > 0 {
 			below = merged(below, fields)
 		}
-		if some == nil {
-			some = map[string]*plan{}
+		if m.some == nil {
+			m.some = map[string]*plan{}
 		}
-		some[key], err = c.plan(t.Elem(), below, path+name)
+		m.some[key], err = c.plan(t.Elem(), below, path+name)
 	}
-	if err != nil {
-		return nil, err
+	return m.decode, err
+}
+
+func (m *mapPlan) decode(d *decoder, v reflect.Value) error {
+	switch d.peek() {
+	case 'n':
+		v.SetZero()
+		return d.literal("null")
+	case '{':
+	default:
+		return d.unfit(v)
 	}
-	texts, id, size := t == reflect.TypeFor[map[string]string](), ids.Add(1), int(t.Elem().Size())
-	return func(d *decoder, v reflect.Value) error {
-		switch d.peek() {
-		case 'n':
-			v.SetZero()
-			return d.literal("null")
-		case '{':
-		default:
-			return d.unfit(v)
-		}
-		found, done, err := d.lookFor(id, v)
-		if done || err != nil {
+	found, done, err := d.lookFor(m.id, v)
+	if done || err != nil {
+		return err
+	}
+	if v.IsNil() {
+		if err := d.spend(1, mapRoom(0, m.size)); err != nil {
 			return err
 		}
-		if v.IsNil() {
-			if err := d.spend(1, mapRoom(0, size)); err != nil {
+		v.Set(reflect.MakeMap(m.t))
+	}
+	if err := m.entries(d, v); err != nil {
+		return err
+	}
+	d.share.keep(found, v.UnsafePointer(), 0)
+	return nil
+}
+
+// entries decodes the entries of a map into v, which is not nil.
+func (m *mapPlan) entries(d *decoder, v reflect.Value) error {
+	entries := v.Len()
+	var texts map[string]string
+	if m.texts {
+		texts = *v.Addr().Interface().(*map[string]string)
+	}
+	var key, value reflect.Value // made once they are needed, and used for each entry
+	more, err := d.open('}')
+	for ; more && err == nil; more, err = d.more('}') {
+		name, err := d.name()
+		if err != nil {
+			return err
+		}
+		p := m.of(name)
+		if p == nil {
+			if _, err := d.skip(); err != nil {
 				return err
 			}
-			v.Set(reflect.MakeMap(t))
+			continue
 		}
-		entries := v.Len()
-		var to map[string]string
-		if texts {
-			to = *v.Addr().Interface().(*map[string]string)
+		if err := d.spend(1, mapRoom(entries+1, m.size)-mapRoom(entries, m.size)); err != nil {
+			return err
 		}
-		var k, e reflect.Value
-		more, err := d.open('}')
-		for ; more && err == nil; more, err = d.more('}') {
-			name, err := d.name()
+		entries++
+		made := d.made.string(name, d.share)
+		if m.texts && d.peek() == '"' {
+			text, err := d.text()
 			if err != nil {
 				return err
 			}
-			p := rest
-			if len(some) > 0 {
-				if known := some[string(name)]; known != nil {
-					p = known
-				}
-			}
-			if p == nil {
-				if _, err := d.skip(); err != nil {
-					return err
-				}
-				continue
-			}
-			if err := d.spend(1, mapRoom(entries+1, size)-mapRoom(entries, size)); err != nil {
+			texts[made] = d.made.string(text, d.share)
+			continue
+		}
+		if !key.IsValid() {
+			if err := d.spend(1, stringSize+m.size); err != nil {
 				return err
 			}
-			entries++
-			made := d.made.string(name, d.share)
-			if texts && d.peek() == '"' {
-				text, err := d.text()
-				if err != nil {
-					return err
-				}
-				to[made] = d.made.string(text, d.share)
-				continue
-			}
-			if !k.IsValid() {
-				if err := d.spend(1, stringSize+size); err != nil {
-					return err
-				}
-				k, e = reflect.New(key).Elem(), reflect.New(t.Elem()).Elem()
-			}
-			k.SetString(made)
-			e.SetZero()
-			d.place = id
-			if err := p.decode(d, e); err != nil {
-				return err
-			}
-			v.SetMapIndex(k, e)
+			key, value = reflect.New(m.t.Key()).Elem(), reflect.New(m.t.Elem()).Elem()
 		}
-		if err == nil {
-			d.share.keep(found, v.UnsafePointer(), 0)
+		key.SetString(made)
+		value.SetZero()
+		d.place = m.id
+		if err := p.decode(d, value); err != nil {
+			return err
 		}
-		return err
-	}, nil
+		v.SetMapIndex(key, value)
+	}
+	return err
+}
+
+// of returns the plan of an entry, or nil if the mask does not want it.
+func (m *mapPlan) of(name []byte) *plan {
+	if len(m.some) > 0 {
+		if p := m.some[string(name)]; p != nil {
+			return p
+		}
+	}
+	return m.rest
 }

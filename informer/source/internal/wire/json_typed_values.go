@@ -34,64 +34,51 @@ func decodeBool(d *decoder, v reflect.Value) error {
 	return d.unfit(v)
 }
 
-// numeral goes over a number or a null, of which there is none.
-func (d *decoder) numeral(v reflect.Value) ([]byte, error) {
-	switch b := d.peek(); {
-	case b == 'n':
-		return nil, d.literal("null")
-	case b != '-' && b-'0' > 9:
-		return nil, d.unfit(v)
+// numeral goes over a number or a null. It sets v to a number by set, which returns
+// whether that fits.
+func (d *decoder) numeral(v reflect.Value, set func(v reflect.Value, text []byte) bool) error {
+	b := d.peek()
+	if b == 'n' {
+		return d.literal("null")
 	}
-	text, _, err := d.number()
-	return text, err
+	if at := d.at; b == '-' || b-'0' <= 9 {
+		text, _, err := d.number()
+		if err != nil || set(v, text) {
+			return err
+		}
+		d.at = at
+	}
+	return d.unfit(v)
 }
 
-func decodeInt(d *decoder, v reflect.Value) error {
-	d.peek()
-	at := d.at
-	text, err := d.numeral(v)
-	if text == nil {
-		return err
-	}
+func decodeInt(d *decoder, v reflect.Value) error   { return d.numeral(v, setInt) }
+func decodeUint(d *decoder, v reflect.Value) error  { return d.numeral(v, setUint) }
+func decodeFloat(d *decoder, v reflect.Value) error { return d.numeral(v, setFloat) }
+
+func setInt(v reflect.Value, text []byte) bool {
 	n, ok := parseInt(text)
-	if !ok || v.OverflowInt(n) {
-		d.at = at
-		return d.unfit(v)
+	if ok = ok && !v.OverflowInt(n); ok {
+		v.SetInt(n)
 	}
-	v.SetInt(n)
-	return nil
+	return ok
 }
 
-func decodeUint(d *decoder, v reflect.Value) error {
-	d.peek()
-	at := d.at
-	text, err := d.numeral(v)
-	if text == nil {
-		return err
-	}
+func setUint(v reflect.Value, text []byte) bool {
 	n, err := strconv.ParseUint(string(text), 10, 64)
-	if err != nil || v.OverflowUint(n) {
-		d.at = at
-		return d.unfit(v)
+	ok := err == nil && !v.OverflowUint(n)
+	if ok {
+		v.SetUint(n)
 	}
-	v.SetUint(n)
-	return nil
+	return ok
 }
 
-func decodeFloat(d *decoder, v reflect.Value) error {
-	d.peek()
-	at := d.at
-	text, err := d.numeral(v)
-	if text == nil {
-		return err
-	}
+func setFloat(v reflect.Value, text []byte) bool {
 	n, err := strconv.ParseFloat(string(text), v.Type().Bits())
-	if err != nil || v.OverflowFloat(n) {
-		d.at = at
-		return d.unfit(v)
+	ok := err == nil && !v.OverflowFloat(n)
+	if ok {
+		v.SetFloat(n)
 	}
-	v.SetFloat(n)
-	return nil
+	return ok
 }
 
 func decodeString(d *decoder, v reflect.Value) error {

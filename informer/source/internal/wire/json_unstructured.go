@@ -5,6 +5,7 @@ package wire
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -271,10 +272,7 @@ func merged(a, b Mask) Mask {
 	if a == nil || b == nil {
 		return nil
 	}
-	both := make(Mask, len(a)+len(b))
-	for name, below := range a {
-		both[name] = below
-	}
+	both := maps.Clone(a)
 	for name, below := range b {
 		if other, known := both[name]; known {
 			below = merged(other, below)

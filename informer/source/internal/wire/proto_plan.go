@@ -163,7 +163,7 @@ func (p *planner) fill(m *message, typ reflect.Type, mask Mask, path string) err
 		if !wanted {
 			continue
 		}
-		field, err := p.field(f, below, joinPath(path, name))
+		field, err := p.field(f, below, join(path, name))
 		if err != nil {
 			return fmt.Errorf("%s.%s: %w", typ, f.Name, err)
 		}
@@ -177,17 +177,10 @@ func (p *planner) fill(m *message, typ reflect.Type, mask Mask, path string) err
 	}
 	for name := range mask {
 		if !known[name] && !(hasTypeMeta(typ) && (name == "apiVersion" || name == "kind")) {
-			return fmt.Errorf("field %q: a %s has none of that name", joinPath(path, name), typ)
+			return fmt.Errorf("field %q: a %s has none of that name", join(path, name), typ)
 		}
 	}
 	return nil
-}
-
-func joinPath(path, name string) string {
-	if path == "" {
-		return name
-	}
-	return path + "." + name
 }
 
 // isTypeMeta reports whether a field is a TypeMeta, of Kubernetes or of somebody who has
@@ -205,16 +198,13 @@ func hasTypeMeta(typ reflect.Type) bool {
 // hasFields reports whether all that there is of a type are fields with tags, so that
 // its Unmarshal is generated and does what is done here.
 func hasFields(typ reflect.Type) bool {
-	if typ.Kind() != reflect.Struct || typ.NumField() == 0 {
-		return typ.Kind() == reflect.Struct && typ.NumField() == 0
+	if typ.Kind() != reflect.Struct {
+		return false
 	}
 	for i := range typ.NumField() {
 		f := typ.Field(i)
 		tag, ok := f.Tag.Lookup("protobuf")
-		if isTypeMeta(f) {
-			continue
-		}
-		if !ok || tag == "-" || !f.IsExported() {
+		if !isTypeMeta(f) && (!ok || tag == "-" || !f.IsExported()) {
 			return false
 		}
 	}
@@ -340,29 +330,26 @@ func (p *planner) mapField(field *protoField, mask Mask, path string) error {
 	if typ.Key().Kind() != reflect.String {
 		return fmt.Errorf("a %s, whose keys are not strings", typ)
 	}
-	below := mask
-	for name := range mask {
+	keys := Mask{}
+	for name, below := range mask {
 		if strings.HasPrefix(name, "[") {
-			if field.keys == nil {
-				field.keys = Mask{}
-			}
-			field.keys[name] = mask[name]
+			keys[name] = below
 		}
 	}
-	if field.keys != nil {
-		if len(field.keys) != len(mask) {
+	if len(keys) > 0 {
+		if len(keys) != len(mask) {
 			return fmt.Errorf("field %q: name entries of the map or what is below all of them, not both", path)
 		}
-		for name, below := range field.keys {
+		for name, below := range keys {
 			if below != nil {
 				return fmt.Errorf("field %q: there is no choosing from one entry of a map", path+name)
 			}
 		}
-		below = nil
+		field.keys, mask = keys, nil
 	}
 	field.key, field.value = &protoField{typ: typ.Key()}, &protoField{typ: typ.Elem()}
 	if err := p.value(field.key, typ.Key(), nil, path); err != nil {
 		return err
 	}
-	return p.value(field.value, typ.Elem(), below, path)
+	return p.value(field.value, typ.Elem(), mask, path)
 }

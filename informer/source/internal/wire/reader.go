@@ -23,10 +23,12 @@ func newReader(body io.Reader) *reader {
 }
 
 // fail makes err an error of the place that has been read to. What ends too early is
-// io.ErrUnexpectedEOF.
+// io.ErrUnexpectedEOF. Nil stays nil.
 func (r *reader) fail(err error) error {
-	var at *Error
-	if errors.As(err, &at) {
+	if err == nil {
+		return nil
+	}
+	if at := (*Error)(nil); errors.As(err, &at) {
 		return err
 	}
 	if err == io.EOF {
