@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/yaml"
 )
 
 // fakeFormat is how an answer is written.
@@ -108,20 +109,12 @@ func metadataOf(obj runtime.Object) runtime.Object {
 // makeList makes the list object of a kind.
 func makeList(kind Kind, objects []runtime.Object, list metav1.ListMeta) (runtime.Object, error) {
 	gvk := listOf(kind.GVK())
-	if !scheme.Scheme.Recognizes(kind.GVK()) {
-		out := &unstructured.UnstructuredList{Object: map[string]any{}}
-		out.SetGroupVersionKind(gvk)
-		out.SetResourceVersion(list.ResourceVersion)
-		out.SetContinue(list.Continue)
-		out.SetRemainingItemCount(list.RemainingItemCount)
-		for _, obj := range objects {
-			out.Items = append(out.Items, *obj.(*unstructured.Unstructured))
+	var out runtime.Object = &unstructured.UnstructuredList{Object: map[string]any{}}
+	if scheme.Scheme.Recognizes(kind.GVK()) {
+		var err error
+		if out, err = scheme.Scheme.New(gvk); err != nil {
+			return nil, err
 		}
-		return out, nil
-	}
-	out, err := scheme.Scheme.New(gvk)
-	if err != nil {
-		return nil, err
 	}
 	if err := meta.SetList(out, objects); err != nil {
 		return nil, err
@@ -142,16 +135,12 @@ func (f *Server) patchLocked(req Request, kind Kind, patchType types.PatchType, 
 	gvr, key := req.Resource, objectKey(req.Namespace, req.Name)
 	old, exists := f.objects[gvr][key]
 	if patchType == types.ApplyYAMLPatchType {
-		asJSON, err := yamlToJSON(patch)
+		asJSON, err := yaml.YAMLToJSON(patch)
 		if err != nil {
 			return nil, apierrors.NewBadRequest(err.Error())
 		}
 		if patch = asJSON; !exists {
-			obj, err := decodeBody(patch, kind)
-			if err != nil {
-				return nil, err
-			}
-			return f.createLocked(gvr, req.Namespace, obj)
+			return f.createFromLocked(req, kind, patch)
 		}
 		patchType = types.MergePatchType
 	}
@@ -184,12 +173,5 @@ func (f *Server) patchLocked(req Request, kind Kind, patchType types.PatchType, 
 	if err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
-	obj, err := decodeBody(after, kind)
-	if err == nil && req.Subresource == "status" {
-		obj, err = withStatus(old, obj)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return f.updateLocked(gvr, key, old, obj)
+	return f.updateFromLocked(req, kind, old, after)
 }

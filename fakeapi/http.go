@@ -138,13 +138,9 @@ func (f *Server) serveDiscovery(w http.ResponseWriter, path string) {
 	case path == "/apis":
 		doc = f.groups()
 	case len(parts) == 2 && parts[0] == "api":
-		if list := f.describe(schema.GroupVersion{Version: parts[1]}); list != nil {
-			doc = list
-		}
+		doc = f.describe(schema.GroupVersion{Version: parts[1]})
 	case len(parts) == 3 && parts[0] == "apis":
-		if list := f.describe(schema.GroupVersion{Group: parts[1], Version: parts[2]}); list != nil {
-			doc = list
-		}
+		doc = f.describe(schema.GroupVersion{Group: parts[1], Version: parts[2]})
 	case len(parts) == 2 && parts[0] == "apis":
 		for _, group := range f.groups().Groups {
 			if group.Name == parts[1] {
@@ -200,35 +196,14 @@ func (f *Server) serveObject(r *http.Request, req Request, kind Kind) (runtime.O
 		}
 		return makeList(kind, objects, list)
 	case "create":
-		obj, err := decodeBody(body, kind)
-		if err != nil {
-			return nil, err
-		}
-		return f.createLocked(gvr, req.Namespace, obj)
+		return f.createFromLocked(req, kind, body)
 	case "update":
-		obj, err := decodeBody(body, kind)
-		if err == nil && req.Subresource == "status" {
-			obj, err = withStatus(old, obj)
-		}
-		if err != nil {
-			return nil, err
-		}
-		return f.updateLocked(gvr, key, old, obj)
+		return f.updateFromLocked(req, kind, old, body)
 	case "patch":
 		return f.patchLocked(req, kind, types.PatchType(mediaOf(req.ContentType)), body)
 	case "delete":
-		opts := &metav1.DeleteOptions{}
-		if len(body) > 0 {
-			if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, opts); err != nil {
-				return nil, apierrors.NewBadRequest(err.Error())
-			}
-		}
-		accessor, _ := meta.Accessor(old)
-		if p := opts.Preconditions; p != nil {
-			if p.UID != nil && *p.UID != accessor.GetUID() ||
-				p.ResourceVersion != nil && *p.ResourceVersion != accessor.GetResourceVersion() {
-				return nil, apierrors.NewConflict(gvr.GroupResource(), req.Name, errors.New("the preconditions do not hold"))
-			}
+		if err := checkPreconditions(body, req, old); err != nil {
+			return nil, err
 		}
 		f.deleteLocked(gvr, key, old)
 		return success(), nil
@@ -240,25 +215,67 @@ func (f *Server) serveObject(r *http.Request, req Request, kind Kind) (runtime.O
 			return nil, err
 		}
 		for _, obj := range objects {
-			accessor, _ := meta.Accessor(obj)
-			f.deleteLocked(gvr, objectKey(accessor.GetNamespace(), accessor.GetName()), obj)
+			f.deleteLocked(gvr, keyOf(obj), obj)
 		}
 		return success(), nil
 	}
 	return nil, apierrors.NewMethodNotSupported(gvr.GroupResource(), r.Method)
 }
 
+// createFromLocked creates the object in body.
+func (f *Server) createFromLocked(req Request, kind Kind, body []byte) (runtime.Object, error) {
+	obj, err := decodeBody(body, kind)
+	if err != nil {
+		return nil, err
+	}
+	return f.createLocked(req.Resource, req.Namespace, obj)
+}
+
+// updateFromLocked replaces old, or its status, by what is in body.
+func (f *Server) updateFromLocked(req Request, kind Kind, old runtime.Object, body []byte) (runtime.Object, error) {
+	obj, err := decodeBody(body, kind)
+	if err == nil && req.Subresource == "status" {
+		obj, err = withStatus(old, obj)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f.updateLocked(req.Resource, objectKey(req.Namespace, req.Name), old, obj)
+}
+
+// checkPreconditions checks those of the DeleteOptions in body, if there are any.
+func checkPreconditions(body []byte, req Request, obj runtime.Object) error {
+	opts := &metav1.DeleteOptions{}
+	if len(body) > 0 {
+		if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, opts); err != nil {
+			return apierrors.NewBadRequest(err.Error())
+		}
+	}
+	accessor, _ := meta.Accessor(obj)
+	if p := opts.Preconditions; p != nil && (p.UID != nil && *p.UID != accessor.GetUID() ||
+		p.ResourceVersion != nil && *p.ResourceVersion != accessor.GetResourceVersion()) {
+		return apierrors.NewConflict(req.Resource.GroupResource(), req.Name, errors.New("the preconditions do not hold"))
+	}
+	return nil
+}
+
 func success() runtime.Object {
 	return &metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess}
 }
 
-func writeError(w http.ResponseWriter, err error) {
+// statusOf is how an error is sent.
+func statusOf(err error) *metav1.Status {
 	var api apierrors.APIStatus
 	if !errors.As(err, &api) {
 		api = apierrors.NewInternalError(err)
 	}
 	status := api.Status()
 	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+	return &status
+}
+
+func writeError(w http.ResponseWriter, err error) {
+	status := statusOf(err)
 	code := int(status.Code)
 	if code == 0 {
 		code = http.StatusInternalServerError
@@ -274,22 +291,23 @@ func writeError(w http.ResponseWriter, err error) {
 // decodeBody reads an object of a kind.
 func decodeBody(body []byte, kind Kind) (runtime.Object, error) {
 	gvk := kind.GVK()
-	if !scheme.Scheme.Recognizes(gvk) {
-		obj := &unstructured.Unstructured{}
-		if err := json.Unmarshal(body, &obj.Object); err != nil {
-			return nil, apierrors.NewBadRequest(err.Error())
-		}
-		if got := obj.GroupVersionKind(); got != gvk {
-			return nil, apierrors.NewBadRequest(fmt.Sprintf("the object is a %s, not a %s", got, gvk))
-		}
-		return obj, nil
+	var (
+		obj runtime.Object
+		is  *schema.GroupVersionKind
+		err error
+	)
+	if scheme.Scheme.Recognizes(gvk) {
+		obj, is, err = scheme.Codecs.UniversalDeserializer().Decode(body, &gvk, nil)
+	} else {
+		u := &unstructured.Unstructured{}
+		err = json.Unmarshal(body, &u.Object)
+		obj, is = u, new(u.GroupVersionKind())
 	}
-	obj, got, err := scheme.Codecs.UniversalDeserializer().Decode(body, &gvk, nil)
+	if err == nil && *is != gvk {
+		err = fmt.Errorf("the object is a %s, not a %s", is, gvk)
+	}
 	if err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
-	}
-	if *got != gvk {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("the object is a %s, not a %s", got, gvk))
 	}
 	return obj, nil
 }

@@ -53,7 +53,7 @@ var clusterScoped = func() map[string]bool {
 var allVerbs = metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
 
 // describe is the discovery document of a group and version, nil if there is none.
-func (f *Server) describe(gv schema.GroupVersion) *metav1.APIResourceList {
+func (f *Server) describe(gv schema.GroupVersion) any {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	list := &metav1.APIResourceList{

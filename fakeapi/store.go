@@ -4,6 +4,7 @@
 package fakeapi
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -50,41 +51,55 @@ type pageSet struct {
 // Add creates objects, or replaces those that exist, whatever their versions. Kinds
 // are found by type, or by apiVersion and kind for unstructured ones.
 func (f *Server) Add(objects ...runtime.Object) error {
+	return f.each(objects, func(gvr schema.GroupVersionResource, key string, obj, old runtime.Object) (err error) {
+		if old == nil {
+			namespace, _, _ := strings.Cut(key, "/")
+			_, err = f.createLocked(gvr, namespace, obj)
+			return err
+		}
+		obj = obj.DeepCopyObject()
+		accessor, _ := meta.Accessor(obj)
+		accessor.SetResourceVersion("")
+		_, err = f.updateLocked(gvr, key, old, obj)
+		return err
+	})
+}
+
+// Remove deletes objects, told by kind, namespace and name. Finalizers do not hold
+// it back. What is not there is skipped.
+func (f *Server) Remove(objects ...runtime.Object) error {
+	return f.each(objects, func(gvr schema.GroupVersionResource, key string, _, old runtime.Object) error {
+		if old != nil {
+			f.removeLocked(gvr, key, old)
+		}
+		return nil
+	})
+}
+
+// each calls do, which holds the mutex, for each object, in its Go type if it is of a
+// built-in kind. Old is what the store has of it, nil if nothing.
+func (f *Server) each(objects []runtime.Object, do func(gvr schema.GroupVersionResource, key string, obj, old runtime.Object) error) error {
 	for _, obj := range objects {
-		gvr, obj, accessor, err := f.identify(obj)
+		gvr, err := f.resourceOf(obj)
+		if err == nil {
+			obj, err = builtIn(obj)
+		}
 		if err != nil {
 			return err
 		}
-		f.mu.Lock()
-		key := objectKey(accessor.GetNamespace(), accessor.GetName())
-		if old, ok := f.objects[gvr][key]; ok {
-			obj = obj.DeepCopyObject()
-			accessor, _ = meta.Accessor(obj)
-			accessor.SetResourceVersion("")
-			_, err = f.updateLocked(gvr, key, old, obj)
-		} else {
-			_, err = f.createLocked(gvr, accessor.GetNamespace(), obj)
+		accessor, err := meta.Accessor(obj)
+		if err != nil {
+			return err
 		}
+		key := objectKey(accessor.GetNamespace(), accessor.GetName())
+		f.mu.Lock()
+		err = do(gvr, key, obj, f.objects[gvr][key])
 		f.mu.Unlock()
 		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// identify returns the resource of obj, and obj as the store has it, with its
-// metadata.
-func (f *Server) identify(obj runtime.Object) (schema.GroupVersionResource, runtime.Object, metav1.Object, error) {
-	gvr, err := f.resourceOf(obj)
-	if err == nil {
-		obj, err = builtIn(obj)
-	}
-	if err != nil {
-		return gvr, nil, nil, err
-	}
-	accessor, err := meta.Accessor(obj)
-	return gvr, obj, accessor, err
 }
 
 // builtIn returns obj in its Go type if it is of a built-in kind.
@@ -98,24 +113,6 @@ func builtIn(obj runtime.Object) (runtime.Object, error) {
 		return nil, err
 	}
 	return typed, runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, typed)
-}
-
-// Remove deletes objects, told by kind, namespace and name. Finalizers do not hold
-// it back. What is not there is skipped.
-func (f *Server) Remove(objects ...runtime.Object) error {
-	for _, obj := range objects {
-		gvr, _, accessor, err := f.identify(obj)
-		if err != nil {
-			return err
-		}
-		f.mu.Lock()
-		key := objectKey(accessor.GetNamespace(), accessor.GetName())
-		if old, ok := f.objects[gvr][key]; ok {
-			f.removeLocked(gvr, key, old)
-		}
-		f.mu.Unlock()
-	}
-	return nil
 }
 
 func (f *Server) resourceOf(obj runtime.Object) (schema.GroupVersionResource, error) {
@@ -139,6 +136,11 @@ func (f *Server) resourceOf(obj runtime.Object) (schema.GroupVersionResource, er
 
 func objectKey(namespace, name string) string { return namespace + "/" + name }
 
+func keyOf(obj runtime.Object) string {
+	accessor, _ := meta.Accessor(obj)
+	return objectKey(accessor.GetNamespace(), accessor.GetName())
+}
+
 // recordLocked gives object its version and has it known.
 func (f *Server) recordLocked(gvr schema.GroupVersionResource, key string, kind watch.EventType, object, old runtime.Object) {
 	f.version++
@@ -161,17 +163,15 @@ func (f *Server) recordLocked(gvr schema.GroupVersionResource, key string, kind 
 }
 
 func (f *Server) compactLocked(version uint64) {
-	i, _ := slices.BinarySearchFunc(f.history, version+1, func(e change, v uint64) int {
-		switch {
-		case e.version < v:
-			return -1
-		case e.version > v:
-			return 1
-		}
-		return 0
-	})
-	f.history = slices.Clone(f.history[i:])
+	f.history = slices.Clone(f.sinceLocked(version))
 	f.compacted = version
+}
+
+// sinceLocked returns what happened after a version. It stays as it is: the history is
+// only appended to, or replaced.
+func (f *Server) sinceLocked(version uint64) []change {
+	i, _ := slices.BinarySearchFunc(f.history, version+1, func(e change, v uint64) int { return cmp.Compare(e.version, v) })
+	return f.history[i:]
 }
 
 func (f *Server) createLocked(gvr schema.GroupVersionResource, namespace string, obj runtime.Object) (runtime.Object, error) {
@@ -299,9 +299,7 @@ func (f *Server) listLocked(gvr schema.GroupVersionResource, sel fakeSelection, 
 			}
 		}
 		slices.SortFunc(objects, func(a, b runtime.Object) int {
-			x, _ := meta.Accessor(a)
-			y, _ := meta.Accessor(b)
-			return strings.Compare(objectKey(x.GetNamespace(), x.GetName()), objectKey(y.GetNamespace(), y.GetName()))
+			return strings.Compare(keyOf(a), keyOf(b))
 		})
 	}
 	list.ResourceVersion = strconv.FormatUint(version, 10)

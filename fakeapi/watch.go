@@ -10,7 +10,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -23,10 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/scheme"
-	"sigs.k8s.io/yaml"
 )
-
-func yamlToJSON(data []byte) ([]byte, error) { return yaml.YAMLToJSON(data) }
 
 // serveWatch streams until the client goes, the timeout of the request passes, or
 // f disconnects.
@@ -46,16 +42,14 @@ func (f *Server) serveWatch(w http.ResponseWriter, r *http.Request, req Request,
 	stream := &fakeStream{w: w, out: out}
 	from, initial, err := f.startWatch(req, sel)
 	if err != nil {
-		var status apierrors.APIStatus
-		if errors.As(err, &status) && status.Status().Code == http.StatusGone {
-			// A server has accepted the watch by the time it finds out.
-			stream.open()
-			s := status.Status()
-			s.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
-			return stream.send(watch.Error, &s)
+		status := statusOf(err)
+		if status.Code != http.StatusGone {
+			writeError(w, err)
+			return nil
 		}
-		writeError(w, err)
-		return nil
+		// A server has accepted the watch by the time it finds out.
+		stream.open()
+		return stream.send(watch.Error, status)
 	}
 	stream.open()
 	for _, obj := range initial {
@@ -63,11 +57,21 @@ func (f *Server) serveWatch(w http.ResponseWriter, r *http.Request, req Request,
 			return err
 		}
 	}
-	if send := req.Options.SendInitialEvents; send != nil && *send && req.Options.AllowWatchBookmarks {
+	if streamed(req) && req.Options.AllowWatchBookmarks {
 		if err := stream.send(watch.Bookmark, f.bookmark(req, from, true)); err != nil {
 			return err
 		}
 	}
+	return f.sendChanges(ctx, stream, req, sel, from)
+}
+
+// streamed reports whether a watch is to begin with the objects that there are.
+func streamed(req Request) bool {
+	return req.Options.SendInitialEvents != nil && *req.Options.SendInitialEvents
+}
+
+// sendChanges sends what happens after version from, and bookmarks, until ctx ends.
+func (f *Server) sendChanges(ctx context.Context, stream *fakeStream, req Request, sel fakeSelection, from uint64) error {
 	var bookmarks <-chan time.Time
 	if req.Options.AllowWatchBookmarks {
 		ticker := time.NewTicker(fakeBookmarks)
@@ -76,24 +80,10 @@ func (f *Server) serveWatch(w http.ResponseWriter, r *http.Request, req Request,
 	}
 	for {
 		f.mu.Lock()
-		expired := from < f.compacted
-		changed := f.changed
-		i, _ := slices.BinarySearchFunc(f.history, from+1, func(e change, v uint64) int {
-			switch {
-			case e.version < v:
-				return -1
-			case e.version > v:
-				return 1
-			}
-			return 0
-		})
-		// Events are not modified; the slice is only appended to, or replaced.
-		events := f.history[i:]
+		expired, changed, events := from < f.compacted, f.changed, f.sinceLocked(from)
 		f.mu.Unlock()
 		if expired {
-			s := apierrors.NewResourceExpired("the watch was too slow").ErrStatus
-			s.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
-			return stream.send(watch.Error, &s)
+			return stream.send(watch.Error, statusOf(apierrors.NewResourceExpired("the watch was too slow")))
 		}
 		for _, e := range events {
 			from = e.version
@@ -126,7 +116,6 @@ func (f *Server) startWatch(req Request, sel fakeSelection) (uint64, []runtime.O
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	opts := req.Options
-	streamed := opts.SendInitialEvents != nil && *opts.SendInitialEvents
 	from := uint64(0)
 	if opts.ResourceVersion != "" {
 		var err error
@@ -137,7 +126,7 @@ func (f *Server) startWatch(req Request, sel fakeSelection) (uint64, []runtime.O
 	switch {
 	case from > f.version:
 		return 0, nil, tooLarge(from, f.version)
-	case from == 0 || streamed:
+	case from == 0 || streamed(req):
 		objects, _, err := f.listLocked(req.Resource, sel, metav1.ListOptions{})
 		return f.version, objects, err
 	case from < f.compacted:
