@@ -21,6 +21,7 @@ import (
 // modifies those of even number and deletes the others, one after the other, from
 // version n+1 on.
 type BulkServer struct {
+	contextOnly
 	N       int
 	Pages   atomic.Int64
 	Watches atomic.Int64
@@ -57,7 +58,7 @@ func (s *BulkServer) ListWithContext(_ context.Context, opts metav1.ListOptions)
 
 func (s *BulkServer) WatchWithContext(_ context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 	s.Watches.Add(1)
-	w := &scriptedWatch{events: make(chan watch.Event), done: make(chan struct{})}
+	w := newPlayedWatch()
 	from := int(Number(opts.ResourceVersion)) - s.N
 	go func() {
 		defer close(w.events)
@@ -66,9 +67,7 @@ func (s *BulkServer) WatchWithContext(_ context.Context, opts metav1.ListOptions
 			if i%2 == 1 {
 				kind = watch.Deleted
 			}
-			select {
-			case w.events <- watch.Event{Type: kind, Object: s.object(i, s.N+1+i)}:
-			case <-w.done:
+			if !w.send(kind, s.object(i, s.N+1+i)) {
 				return
 			}
 		}
@@ -76,10 +75,6 @@ func (s *BulkServer) WatchWithContext(_ context.Context, opts metav1.ListOptions
 	}()
 	return w, nil
 }
-
-func (s *BulkServer) List(metav1.ListOptions) (runtimeobj.Object, error) { return nil, errNoContext }
-
-func (s *BulkServer) Watch(metav1.ListOptions) (watch.Interface, error) { return nil, errNoContext }
 
 // HeapInUse returns how much of the heap is used after a collection.
 func HeapInUse() uint64 {
@@ -89,4 +84,10 @@ func HeapInUse() uint64 {
 	return m.HeapAlloc
 }
 
+// contextOnly has the methods of a cache.ListerWatcher that nothing calls.
+type contextOnly struct{}
+
 var errNoContext = errors.New("a request without a context")
+
+func (contextOnly) List(metav1.ListOptions) (runtimeobj.Object, error) { return nil, errNoContext }
+func (contextOnly) Watch(metav1.ListOptions) (watch.Interface, error)  { return nil, errNoContext }

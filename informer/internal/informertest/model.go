@@ -5,7 +5,6 @@ package informertest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -107,6 +106,11 @@ func ModelObject(name, uid string, version int64) metav1.PartialObjectMetadata {
 	}}
 }
 
+func (s State) object(name string) metav1.PartialObjectMetadata {
+	uid, version, _ := strings.Cut(s[name], "@")
+	return ModelObject(name, uid, ParseVersion(version))
+}
+
 // ParseVersion returns the number of a version; 0 if there is none.
 func ParseVersion(s string) int64 {
 	if s == "" || s == "0" {
@@ -117,6 +121,7 @@ func ParseVersion(s string) int64 {
 
 // ModelClient reads a model over a bad network, as long as there is chaos.
 type ModelClient struct {
+	contextOnly
 	M       *Model
 	mu      sync.Mutex
 	Rng     *rand.Rand
@@ -211,8 +216,7 @@ func (c *ModelClient) ListWithContext(ctx context.Context, opts metav1.ListOptio
 			list.Continue = fmt.Sprintf("%d/%s", version, list.Items[len(list.Items)-1].Name)
 			break
 		}
-		uid, v, _ := strings.Cut(content[name], "@")
-		list.Items = append(list.Items, ModelObject(name, uid, ParseVersion(v)))
+		list.Items = append(list.Items, content.object(name))
 	}
 	return list, nil
 }
@@ -229,46 +233,27 @@ func (c *ModelClient) WatchWithContext(ctx context.Context, opts metav1.ListOpti
 	c.M.Mu.Lock()
 	horizon := c.M.horizon
 	c.M.Mu.Unlock()
-	w := &modelWatch{c: c, events: make(chan watch.Event), done: make(chan struct{})}
+	w := &modelWatch{playedWatch: newPlayedWatch(), c: c, from: from, marked: opts.SendInitialEvents == nil}
 	timeout := time.Duration(*opts.TimeoutSeconds) * time.Second
 	switch {
-	case opts.SendInitialEvents != nil:
-		if from > version {
-			return nil, ParseError([]string{"toolarge"})
-		}
-		go w.play(ctx, c.serves(from), timeout, true, false)
-	case from < horizon:
-		go w.play(ctx, from, timeout, false, true)
-	default:
-		go w.play(ctx, from, timeout, false, false)
+	case w.marked && from < horizon:
+		go w.expire()
+		return w, nil
+	case !w.marked && from > version:
+		return nil, ParseError([]string{"toolarge"})
+	case !w.marked:
+		w.from = c.serves(from)
 	}
+	go w.play(ctx, timeout)
 	return w, nil
 }
 
-func (c *ModelClient) List(metav1.ListOptions) (runtime.Object, error) {
-	return nil, errors.New("List")
-}
-func (c *ModelClient) Watch(metav1.ListOptions) (watch.Interface, error) {
-	return nil, errors.New("Watch")
-}
-
+// modelWatch is a watch of a model, over a bad network.
 type modelWatch struct {
+	*playedWatch
 	c      *ModelClient
-	events chan watch.Event
-	done   chan struct{}
-	once   sync.Once
-}
-
-func (w *modelWatch) ResultChan() <-chan watch.Event { return w.events }
-func (w *modelWatch) Stop()                          { w.once.Do(func() { close(w.done) }) }
-
-func (w *modelWatch) send(kind watch.EventType, obj runtime.Object) bool {
-	select {
-	case w.events <- watch.Event{Type: kind, Object: obj}:
-		return true
-	case <-w.done:
-		return false
-	}
+	from   int64 // what was sent, or need not be
+	marked bool  // the end of the initial events was sent, or there are none
 }
 
 func (w *modelWatch) status(name string) {
@@ -276,87 +261,34 @@ func (w *modelWatch) status(name string) {
 	w.send(watch.Error, &status)
 }
 
-func (w *modelWatch) play(ctx context.Context, from int64, timeout time.Duration, initial, expired bool) {
+func (w *modelWatch) expire() {
 	defer close(w.events)
-	c := w.c
-	if expired {
-		w.status("410")
+	w.status("410")
+}
+
+func (w *modelWatch) play(ctx context.Context, timeout time.Duration) {
+	defer close(w.events)
+	end := time.After(timeout)
+	if !w.marked && !w.sendInitial() {
 		return
 	}
-	end := time.After(timeout)
-	marked := !initial
-	if initial {
-		content := c.M.At(from)
-		for name, is := range content { // in no order
-			uid, v, _ := strings.Cut(is, "@")
-			obj := ModelObject(name, uid, ParseVersion(v))
-			if !w.send(watch.Added, &obj) {
-				return
-			}
-			if c.chance(40) {
-				return
-			}
-		}
-		if c.chance(3) {
-			// The end comes later, after some changes.
-			select {
-			case <-time.After(time.Duration(c.roll(9)) * time.Second):
-			case <-w.done:
-				return
-			}
-		}
-	}
-	bookmark := func() bool {
-		obj := metav1.PartialObjectMetadata{}
-		obj.ResourceVersion = strconv.FormatInt(from, 10)
-		if !marked {
-			obj.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
-			marked = true
-		}
-		return w.send(watch.Bookmark, &obj)
-	}
 	for {
-		c.M.Mu.Lock()
-		i, _ := slices.BinarySearchFunc(c.M.Events, from+1, func(e modelEvent, v int64) int { return int(e.Version - v) })
-		news, changed, newest := slices.Clone(c.M.Events[i:]), c.M.changed, c.M.version
-		c.M.Mu.Unlock()
-		for _, e := range news {
-			obj := ModelObject(e.Name, e.UID, e.Version)
-			if !w.send(e.Kind, &obj) {
-				return
-			}
-			from = e.Version
-			switch {
-			case c.chance(30):
-				return
-			case c.chance(60):
-				w.status("500")
-				return
-			case c.chance(60):
-				w.status("410")
-				return
-			case c.chance(100):
-				// A dead connection: the kernel gives it up some day.
-				select {
-				case <-w.done:
-				case <-time.After(20 * time.Minute):
-				}
-				return
-			}
+		news, changed, newest := w.c.M.since(w.from)
+		if !w.sendNews(news) {
+			return
 		}
-		if !marked || c.chance(4) {
-			from = newest
-			if len(news) > 0 {
-				from = news[len(news)-1].Version
+		if !w.marked || w.c.chance(4) {
+			if len(news) == 0 {
+				w.from = newest
 			}
-			if !bookmark() {
+			if !w.bookmark() {
 				return
 			}
 		}
 		select {
 		case <-changed:
 		case <-time.After(time.Minute):
-			if !bookmark() {
+			if !w.bookmark() {
 				return
 			}
 		case <-end:
@@ -369,26 +301,77 @@ func (w *modelWatch) play(ctx context.Context, from int64, timeout time.Duration
 	}
 }
 
+// since returns what happened after a version, a channel that is closed when more does,
+// and the newest version.
+func (m *Model) since(version int64) ([]modelEvent, <-chan struct{}, int64) {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
+	i, _ := slices.BinarySearchFunc(m.Events, version+1, func(e modelEvent, v int64) int { return int(e.Version - v) })
+	return slices.Clone(m.Events[i:]), m.changed, m.version
+}
+
+// sendInitial sends the objects that there are. It returns false if the watch ends.
+func (w *modelWatch) sendInitial() bool {
+	content := w.c.M.At(w.from)
+	for name := range content { // in no order
+		obj := content.object(name)
+		if !w.send(watch.Added, &obj) || w.c.chance(40) {
+			return false
+		}
+	}
+	// The end comes later now and then, after some changes.
+	return !w.c.chance(3) || w.wait(time.Duration(w.c.roll(9))*time.Second)
+}
+
+// sendNews sends what happened. It returns false if the watch ends.
+func (w *modelWatch) sendNews(news []modelEvent) bool {
+	for _, e := range news {
+		obj := ModelObject(e.Name, e.UID, e.Version)
+		if !w.send(e.Kind, &obj) {
+			return false
+		}
+		w.from = e.Version
+		switch c := w.c; {
+		case c.chance(30):
+			return false
+		case c.chance(60):
+			w.status("500")
+			return false
+		case c.chance(60):
+			w.status("410")
+			return false
+		case c.chance(100):
+			w.wait(20 * time.Minute) // a dead connection: the kernel gives it up some day
+			return false
+		}
+	}
+	return true
+}
+
+func (w *modelWatch) bookmark() bool {
+	obj := metav1.PartialObjectMetadata{}
+	obj.ResourceVersion = strconv.FormatInt(w.from, 10)
+	if !w.marked {
+		obj.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
+		w.marked = true
+	}
+	return w.send(watch.Bookmark, &obj)
+}
+
 // DeletedAfter reports whether name was deleted after version.
 func (m *Model) DeletedAfter(name string, version int64) bool {
 	m.Mu.Lock()
 	defer m.Mu.Unlock()
-	for _, e := range m.Events {
-		if e.Version > version && e.Name == name && e.Kind == "DELETED" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(m.Events, func(e modelEvent) bool {
+		return e.Version > version && e.Name == name && e.Kind == watch.Deleted
+	})
 }
 
 // Was reports whether the object was ever in this state.
 func (m *Model) Was(meta store.Meta) bool {
 	m.Mu.Lock()
 	defer m.Mu.Unlock()
-	for _, e := range m.Events {
-		if e.Name == meta.Key.Name && e.UID == string(meta.UID) && strconv.FormatInt(e.Version, 10) == meta.Version && e.Kind != "DELETED" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(m.Events, func(e modelEvent) bool {
+		return e.Name == meta.Key.Name && e.UID == string(meta.UID) && strconv.FormatInt(e.Version, 10) == meta.Version && e.Kind != watch.Deleted
+	})
 }

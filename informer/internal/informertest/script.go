@@ -108,6 +108,7 @@ type Reply struct {
 // ScriptedServer answers requests in the order of its replies, and leaves
 // further requests unanswered.
 type ScriptedServer struct {
+	contextOnly
 	Log func(format string, args ...any)
 
 	mu      sync.Mutex
@@ -220,29 +221,47 @@ func (s *ScriptedServer) WatchWithContext(ctx context.Context, opts metav1.ListO
 			return nil, ctx.Err()
 		}
 	}
-	w := &scriptedWatch{events: make(chan watch.Event), done: make(chan struct{})}
+	w := newPlayedWatch()
 	go w.play(r.Lines)
 	return w, nil
 }
 
-func (s *ScriptedServer) List(metav1.ListOptions) (runtime.Object, error) {
-	return nil, errors.New("List without a context")
-}
-
-func (s *ScriptedServer) Watch(metav1.ListOptions) (watch.Interface, error) {
-	return nil, errors.New("Watch without a context")
-}
-
-type scriptedWatch struct {
+// playedWatch is a watch of events that a goroutine plays, which closes them at its end.
+type playedWatch struct {
 	events chan watch.Event
 	done   chan struct{}
 	once   sync.Once
 }
 
-func (w *scriptedWatch) ResultChan() <-chan watch.Event { return w.events }
-func (w *scriptedWatch) Stop()                          { w.once.Do(func() { close(w.done) }) }
+func newPlayedWatch() *playedWatch {
+	return &playedWatch{events: make(chan watch.Event), done: make(chan struct{})}
+}
 
-func (w *scriptedWatch) play(lines []string) {
+func (w *playedWatch) ResultChan() <-chan watch.Event { return w.events }
+func (w *playedWatch) Stop()                          { w.once.Do(func() { close(w.done) }) }
+
+// send sends an event. It returns false if the watch was stopped.
+func (w *playedWatch) send(kind watch.EventType, obj runtime.Object) bool {
+	select {
+	case w.events <- watch.Event{Type: kind, Object: obj}:
+		return true
+	case <-w.done:
+		return false
+	}
+}
+
+// wait waits. It returns false if the watch was stopped.
+func (w *playedWatch) wait(d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-w.done:
+		return false
+	}
+}
+
+// play plays the lines of a script.
+func (w *playedWatch) play(lines []string) {
 	defer close(w.events)
 	for _, line := range lines {
 		words := strings.Fields(line)
@@ -251,9 +270,7 @@ func (w *scriptedWatch) play(lines []string) {
 		case "close":
 			return
 		case "after":
-			select {
-			case <-time.After(Duration(words[1])):
-			case <-w.done:
+			if !w.wait(Duration(words[1])) {
 				return
 			}
 			continue
@@ -272,9 +289,7 @@ func (w *scriptedWatch) play(lines []string) {
 			kinds := map[byte]watch.EventType{'+': watch.Added, '~': watch.Modified, '-': watch.Deleted}
 			e = watch.Event{Type: kinds[line[0]], Object: ParseObject(line[1:])}
 		}
-		select {
-		case w.events <- e:
-		case <-w.done:
+		if !w.send(e.Type, e.Object) {
 			return
 		}
 	}
