@@ -11,7 +11,6 @@ import (
 	"sync"
 
 	ciliumresource "github.com/cilium/cilium/pkg/k8s/resource"
-	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
 
@@ -81,15 +80,14 @@ func must(err error) {
 }
 
 type oursFollower struct {
-	lc       *cell.DefaultLifecycle
+	inHive
 	resource resource.Resource[*corev1.Pod]
 	store    resource.Store[*corev1.Pod]
-	readers  sync.WaitGroup
 }
 
 func startOurs(src *podSource, observers []observer) follower {
-	f := &oursFollower{lc: &cell.DefaultLifecycle{}}
-	f.resource = resource.New[*corev1.Pod](f.lc, src, resource.WithLogger(quiet))
+	f := &oursFollower{}
+	f.resource = resource.New[*corev1.Pod](&f.lc, src, resource.WithLogger(quiet))
 	for _, o := range observers {
 		events := f.resource.Events(context.Background())
 		f.readers.Go(func() {
@@ -118,21 +116,17 @@ func (f *oursFollower) waitSynced() {
 
 func (f *oursFollower) stored() map[string]string { return versionsOf(f.store.List()) }
 
-func (f *oursFollower) stop() {
-	must(f.lc.Stop(quiet, context.Background()))
-	f.readers.Wait()
-}
+func (f *oursFollower) stop() { must(f.end()) }
 
 type ciliumFollower struct {
-	lc       *cell.DefaultLifecycle
+	inHive
 	resource ciliumresource.Resource[*corev1.Pod]
 	store    ciliumresource.Store[*corev1.Pod]
-	readers  sync.WaitGroup
 }
 
 func startCilium(src *podSource, observers []observer) follower {
-	f := &ciliumFollower{lc: &cell.DefaultLifecycle{}}
-	f.resource = ciliumresource.New[*corev1.Pod](f.lc, src, nil)
+	f := &ciliumFollower{}
+	f.resource = ciliumresource.New[*corev1.Pod](&f.lc, src, nil)
 	for _, o := range observers {
 		events := f.resource.Events(context.Background())
 		f.readers.Go(func() {
@@ -161,10 +155,7 @@ func (f *ciliumFollower) waitSynced() {
 
 func (f *ciliumFollower) stored() map[string]string { return versionsOf(f.store.List()) }
 
-func (f *ciliumFollower) stop() {
-	must(f.lc.Stop(quiet, context.Background()))
-	f.readers.Wait()
-}
+func (f *ciliumFollower) stop() { must(f.end()) }
 
 type clientGoFollower struct {
 	informer cache.SharedIndexInformer

@@ -13,11 +13,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -148,18 +143,7 @@ func await(ctx context.Context, done <-chan struct{}) error {
 // podsAt returns what lists and watches the pods of a source in protobuf, as fast
 // as it can.
 func podsAt(address string) (cache.ListerWatcher, error) {
-	clients, err := kubernetes.NewForConfig(&rest.Config{
-		Host: address,
-		QPS:  -1,
-		ContentConfig: rest.ContentConfig{
-			ContentType:        runtime.ContentTypeProtobuf,
-			AcceptContentTypes: runtime.ContentTypeProtobuf,
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return cache.NewListWatchFromClient(clients.CoreV1().RESTClient(), "pods", corev1.NamespaceAll, fields.Everything()), nil
+	return wireTask{wireLoad: wireLoad{Form: wireProtobuf}, Address: address}.listWatch()
 }
 
 var errParentGone = errors.New("who started this process is gone")

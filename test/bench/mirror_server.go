@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -44,20 +45,26 @@ func (s podServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case query.Get("watch") == "true" || query.Get("watch") == "1":
 		err = s.watch(r.Context(), w, query.Get("sendInitialEvents") == "true")
 	default:
-		from, err1 := natural(query.Get("continue"))
-		limit, err2 := natural(query.Get("limit"))
-		if err1 != nil || err2 != nil || from > s.pods {
+		from, to, ok := pageOf(query, s.pods)
+		if !ok {
 			http.Error(w, "bad limit or continue", http.StatusBadRequest)
 			return
 		}
-		if limit == 0 || query.Get("resourceVersion") == "0" {
-			limit = s.pods
-		}
-		err = s.list(w, from, limit)
+		err = s.list(w, from, to)
 	}
 	if err != nil {
 		panic(http.ErrAbortHandler) // most likely the client is gone
 	}
+}
+
+// pageOf returns which of so many objects a list is of, from up to but not including to.
+func pageOf(query url.Values, objects int) (from, to int, ok bool) {
+	from, err1 := natural(query.Get("continue"))
+	limit, err2 := natural(query.Get("limit"))
+	if limit == 0 || query.Get("resourceVersion") == "0" {
+		limit = objects
+	}
+	return from, min(objects, from+limit), err1 == nil && err2 == nil && from <= objects
 }
 
 func natural(text string) (int, error) {
@@ -68,17 +75,14 @@ func natural(text string) (int, error) {
 	return int(n), err
 }
 
-// list sends limit pods, or as many as there are.
-func (s podServer) list(w http.ResponseWriter, from, limit int) error {
+// list sends the pods from up to but not including to.
+func (s podServer) list(w http.ResponseWriter, from, to int) error {
 	item, err := encodePod(listItem)
 	if err != nil {
 		return err
 	}
 	meta := metav1.ListMeta{ResourceVersion: collectionVersion}
-	to := s.pods
-	if limit < s.pods-from {
-		to = from + limit
-		left := int64(s.pods - to)
+	if left := int64(s.pods - to); left > 0 {
 		meta.Continue, meta.RemainingItemCount = strconv.Itoa(to), &left
 	}
 	head, err := listHead(meta, len(item.data)*(to-from))
@@ -161,19 +165,24 @@ func servePods(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if *pods < 1 {
 		return fmt.Errorf("%s: -objects must be above zero", commandServe)
 	}
+	return serve(podServer{pods: *pods, beat: 2 * time.Second}, stdout, func() error {
+		_, err := io.Copy(io.Discard, stdin)
+		return err
+	})
+}
+
+// serve prints an address on loopback, and serves there until wait returns.
+func serve(handler http.Handler, stdout io.Writer, wait func() error) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: podServer{pods: *pods, beat: 2 * time.Second}}
+	server := &http.Server{Handler: handler}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	if _, err := fmt.Fprintf(stdout, "http://%s\n", listener.Addr()); err != nil {
-		_ = server.Close()
-		<-served
-		return err
+	if _, err = fmt.Fprintf(stdout, "http://%s\n", listener.Addr()); err == nil {
+		err = wait()
 	}
-	_, err = io.Copy(io.Discard, stdin)
 	_ = server.Close()
 	if stopped := <-served; !errors.Is(stopped, http.ErrServerClosed) {
 		return stopped

@@ -124,27 +124,39 @@ func versionsStored[T metav1.Object](objects []T) map[cache.ObjectName]string {
 	return stored
 }
 
+// inHive is what runs in the lifecycle of a hive, and those who read its events.
+type inHive struct {
+	lc      cell.DefaultLifecycle
+	readers sync.WaitGroup
+}
+
+func (h *inHive) run(ctx context.Context) error {
+	if err := h.lc.Start(quiet, ctx); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return h.end()
+}
+
+func (h *inHive) end() error {
+	err := h.lc.Stop(quiet, context.Background())
+	h.readers.Wait()
+	return err
+}
+
 // ourReader is a Resource in its default configuration.
 type ourReader[T runtime.Object] struct {
-	lc       cell.DefaultLifecycle
+	inHive
 	resource resource.Resource[T]
-	readers  sync.WaitGroup
 }
 
 func newOurReader(t wireTask, subscribers []func()) (wireReader, error) {
-	client, err := t.client()
-	if err != nil {
-		return nil, err
-	}
-	lw := source.NewListWatchFromClient(client, t.resource().Resource, metav1.NamespaceAll)
 	if t.Form == wireWidgets {
 		r := &keepingReader[*unstructured.Unstructured]{}
-		r.open(lw, subscribers)
-		return r, nil
+		return r, r.open(t, subscribers)
 	}
 	r := &keepingReader[*corev1.Pod]{}
-	r.open(lw, subscribers)
-	return r, nil
+	return r, r.open(t, subscribers)
 }
 
 // fourFields are those that smallPod has.
@@ -152,17 +164,16 @@ var fourFields = source.WithFields("metadata.labels", "spec.nodeName", "status.p
 
 // newFieldsReader reads four fields, as pods.
 func newFieldsReader(t wireTask, subscribers []func()) (wireReader, error) {
-	client, err := t.client()
-	if err != nil {
-		return nil, err
-	}
 	r := &keepingReader[*corev1.Pod]{}
-	r.open(source.NewListWatchFromClient(client, t.resource().Resource, metav1.NamespaceAll), subscribers,
-		resource.WithSourceOptions(fourFields))
-	return r, nil
+	return r, r.open(t, subscribers, resource.WithSourceOptions(fourFields))
 }
 
-func (r *ourReader[T]) open(lw cache.ListerWatcher, subscribers []func(), opts ...resource.Option) {
+func (r *ourReader[T]) open(t wireTask, subscribers []func(), opts ...resource.Option) error {
+	client, err := t.client()
+	if err != nil {
+		return err
+	}
+	lw := source.NewListWatchFromClient(client, t.resource().Resource, metav1.NamespaceAll)
 	r.resource = resource.New[T](&r.lc, lw, append(opts, resource.WithLogger(quiet))...)
 	for _, told := range subscribers {
 		events := r.resource.Events(context.Background())
@@ -175,16 +186,7 @@ func (r *ourReader[T]) open(lw cache.ListerWatcher, subscribers []func(), opts .
 			}
 		})
 	}
-}
-
-func (r *ourReader[T]) run(ctx context.Context) error {
-	if err := r.lc.Start(quiet, ctx); err != nil {
-		return err
-	}
-	<-ctx.Done()
-	err := r.lc.Stop(quiet, context.Background())
-	r.readers.Wait()
-	return err
+	return nil
 }
 
 func (r *ourReader[T]) synced(ctx context.Context) error {
@@ -267,9 +269,8 @@ func (r *clientGoReader) stored() map[cache.ObjectName]string {
 
 // ciliumReader is a resource of cilium.
 type ciliumReader struct {
-	lc       cell.DefaultLifecycle
+	inHive
 	resource ciliumresource.Resource[*corev1.Pod]
-	readers  sync.WaitGroup
 }
 
 func newCiliumReader(t wireTask, subscribers []func()) (wireReader, error) {
@@ -291,16 +292,6 @@ func newCiliumReader(t wireTask, subscribers []func()) (wireReader, error) {
 		})
 	}
 	return r, nil
-}
-
-func (r *ciliumReader) run(ctx context.Context) error {
-	if err := r.lc.Start(quiet, ctx); err != nil {
-		return err
-	}
-	<-ctx.Done()
-	err := r.lc.Stop(quiet, context.Background())
-	r.readers.Wait()
-	return err
 }
 
 func (r *ciliumReader) synced(ctx context.Context) error {
@@ -350,20 +341,20 @@ func (r *controllerReader) synced(ctx context.Context) error {
 }
 
 func (r *controllerReader) stored() map[cache.ObjectName]string {
-	var objects []metav1.Object
 	if r.task.Form == wireWidgets {
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(widgets.GroupVersion().WithKind(widgetKind + "List"))
-		must(r.cache.List(context.Background(), list))
-		for i := range list.Items {
-			objects = append(objects, &list.Items[i])
-		}
-		return versionsStored(objects)
+		return versionsListed(r.cache, list)
 	}
-	list := &corev1.PodList{}
-	must(r.cache.List(context.Background(), list))
-	for i := range list.Items {
-		objects = append(objects, &list.Items[i])
-	}
+	return versionsListed(r.cache, &corev1.PodList{})
+}
+
+func versionsListed(from client.Reader, list client.ObjectList) map[cache.ObjectName]string {
+	must(from.List(context.Background(), list))
+	var objects []metav1.Object
+	must(meta.EachListItem(list, func(obj runtime.Object) error {
+		objects = append(objects, obj.(metav1.Object))
+		return nil
+	}))
 	return versionsStored(objects)
 }

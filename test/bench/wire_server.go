@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -122,17 +121,13 @@ func (s *wireServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", contentType)
 		err = s.watch(w, r, c, query.Get("sendInitialEvents") == "true")
 	} else {
-		from, err1 := natural(query.Get("continue"))
-		limit, err2 := natural(query.Get("limit"))
-		if err1 != nil || err2 != nil || from > c.objects {
+		from, to, ok := pageOf(query, c.objects)
+		if !ok {
 			http.Error(w, "bad limit or continue", http.StatusBadRequest)
 			return
 		}
 		w.Header().Set("Content-Type", contentType)
-		if limit == 0 || query.Get("resourceVersion") == "0" {
-			limit = c.objects
-		}
-		err = s.list(w, c, from, min(c.objects, from+limit))
+		err = s.list(w, c, from, to)
 	}
 	if err != nil {
 		panic(http.ErrAbortHandler) // most likely the client is gone
@@ -225,28 +220,17 @@ func serveWire(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	var saying sync.Mutex
-	say := func(line string) {
+	var saying sync.Mutex // of those who follow; the address is said before there is anyone
+	s := newWireServer([]*wireCollection{collection}, 30*time.Second, func() {
 		saying.Lock()
 		defer saying.Unlock()
-		fmt.Fprintln(stdout, line)
-	}
-	say("http://" + listener.Addr().String())
-	s := newWireServer([]*wireCollection{collection}, 30*time.Second, func() { say(saysFollowed) })
-	server := &http.Server{Handler: s}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	in := bufio.NewScanner(stdin)
-	for in.Scan() {
-		s.tell(in.Text())
-	}
-	_ = server.Close()
-	if stopped := <-served; !errors.Is(stopped, http.ErrServerClosed) {
-		return stopped
-	}
-	return in.Err()
+		fmt.Fprintln(stdout, saysFollowed)
+	})
+	return serve(s, stdout, func() error {
+		in := bufio.NewScanner(stdin)
+		for in.Scan() {
+			s.tell(in.Text())
+		}
+		return in.Err()
+	})
 }

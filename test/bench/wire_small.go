@@ -7,7 +7,6 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
@@ -43,15 +42,10 @@ func smallPodOf(pod *corev1.Pod) (*smallPod, error) {
 type smallReader struct{ ourReader[*smallPod] }
 
 func newSmallReader(t wireTask, subscribers []func()) (wireReader, error) {
-	client, err := t.client()
-	if err != nil {
-		return nil, err
-	}
 	r := &smallReader{}
-	r.open(source.NewListWatchFromClient(client, t.resource().Resource, metav1.NamespaceAll), subscribers,
+	return r, r.open(t, subscribers,
 		resource.WithTransform(smallPodOf),
 		resource.WithSourceOptions(fourFields, source.WithObjectType(&corev1.Pod{}), source.WithSharing()))
-	return r, nil
 }
 
 func (r *smallReader) stored() map[cache.ObjectName]string {
