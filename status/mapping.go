@@ -68,10 +68,8 @@ func (r *renewal) since(ctx context.Context, when time.Time) error {
 	if r.last.After(when) {
 		return nil
 	}
-	timer := time.NewTimer(time.Until(r.last.Add(resetEvery)))
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(time.Until(r.last.Add(resetEvery))):
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -53,7 +53,7 @@ func (r *Rules) ruleForOthers(o *ruleObject) (Result, error) {
 			return Result{Status: InProgress, Message: c.message}, nil
 		}
 	}
-	if r.Strict && len(o.status.fields) == 0 && !ruleStatusless[o.kind] && (r.HasStatus == nil || r.HasStatus(o.kind)) {
+	if r.Strict && len(o.status.fields) == 0 && !ruleStatusless(o.kind) && (r.HasStatus == nil || r.HasStatus(o.kind)) {
 		return Result{Status: InProgress, Message: "no status yet"}, nil
 	}
 	return Result{Status: Current, Message: "Resource is current"}, nil

@@ -4,6 +4,7 @@
 package status
 
 import (
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -71,7 +72,7 @@ var (
 // because objects of that kind have no status. It is false for a kind in ByKind or
 // Keep, and for one that owns or is owned by Owns.
 func (r *Rules) MetadataOnly(kind schema.GroupKind) bool {
-	if !ruleStatusless[kind] {
+	if !ruleStatusless(kind) {
 		return false
 	}
 	if r == nil {
@@ -88,55 +89,37 @@ func (r *Rules) MetadataOnly(kind schema.GroupKind) bool {
 
 func (r *Rules) inOwns(kind schema.GroupKind) bool {
 	for owner, kinds := range r.Owns {
-		if owner == kind {
+		if owner == kind || slices.Contains(kinds, kind) {
 			return true
-		}
-		for _, k := range kinds {
-			if k == kind {
-				return true
-			}
 		}
 	}
 	return false
 }
 
-// ruleStatusless are the kinds of Kubernetes that have no status. Namespaces, for
+// ruleStatusless reports whether a kind of Kubernetes has no status. Namespaces, for
 // one, have.
-var ruleStatusless = map[schema.GroupKind]bool{
-	{Kind: "ConfigMap"}:      true,
-	{Kind: "Endpoints"}:      true,
-	{Kind: "Event"}:          true,
-	{Kind: "LimitRange"}:     true,
-	{Kind: "PodTemplate"}:    true,
-	{Kind: "Secret"}:         true,
-	{Kind: "ServiceAccount"}: true,
+func ruleStatusless(kind schema.GroupKind) bool {
+	return slices.Contains(ruleStatuslessKinds[kind.Group], kind.Kind)
+}
 
-	{Group: "admissionregistration.k8s.io", Kind: "MutatingAdmissionPolicy"}:          true,
-	{Group: "admissionregistration.k8s.io", Kind: "MutatingAdmissionPolicyBinding"}:   true,
-	{Group: "admissionregistration.k8s.io", Kind: "MutatingWebhookConfiguration"}:     true,
-	{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicyBinding"}: true,
-	{Group: "admissionregistration.k8s.io", Kind: "ValidatingWebhookConfiguration"}:   true,
+// ruleStatuslessKinds are those kinds by their group.
+var ruleStatuslessKinds = map[string][]string{
+	"": {"ConfigMap", "Endpoints", "Event", "LimitRange", "PodTemplate", "Secret", "ServiceAccount"},
 
-	{Group: "apps", Kind: "ControllerRevision"}:              true,
-	{Group: "coordination.k8s.io", Kind: "Lease"}:            true,
-	{Group: "discovery.k8s.io", Kind: "EndpointSlice"}:       true,
-	{Group: "events.k8s.io", Kind: "Event"}:                  true,
-	{Group: "networking.k8s.io", Kind: "IPAddress"}:          true,
-	{Group: "networking.k8s.io", Kind: "IngressClass"}:       true,
-	{Group: "networking.k8s.io", Kind: "NetworkPolicy"}:      true,
-	{Group: "node.k8s.io", Kind: "RuntimeClass"}:             true,
-	{Group: "scheduling.k8s.io", Kind: "PriorityClass"}:      true,
-	{Group: "storage.k8s.io", Kind: "CSIDriver"}:             true,
-	{Group: "storage.k8s.io", Kind: "CSIStorageCapacity"}:    true,
-	{Group: "storage.k8s.io", Kind: "StorageClass"}:          true,
-	{Group: "storage.k8s.io", Kind: "VolumeAttributesClass"}: true,
+	"admissionregistration.k8s.io": {
+		"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding", "MutatingWebhookConfiguration",
+		"ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration",
+	},
 
-	{Group: "resource.k8s.io", Kind: "DeviceClass"}:           true,
-	{Group: "resource.k8s.io", Kind: "ResourceClaimTemplate"}: true,
-	{Group: "resource.k8s.io", Kind: "ResourceSlice"}:         true,
+	"apps":                {"ControllerRevision"},
+	"coordination.k8s.io": {"Lease"},
+	"discovery.k8s.io":    {"EndpointSlice"},
+	"events.k8s.io":       {"Event"},
+	"networking.k8s.io":   {"IPAddress", "IngressClass", "NetworkPolicy"},
+	"node.k8s.io":         {"RuntimeClass"},
+	"scheduling.k8s.io":   {"PriorityClass"},
+	"storage.k8s.io":      {"CSIDriver", "CSIStorageCapacity", "StorageClass", "VolumeAttributesClass"},
 
-	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole"}:        true,
-	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"}: true,
-	{Group: "rbac.authorization.k8s.io", Kind: "Role"}:               true,
-	{Group: "rbac.authorization.k8s.io", Kind: "RoleBinding"}:        true,
+	"resource.k8s.io":           {"DeviceClass", "ResourceClaimTemplate", "ResourceSlice"},
+	"rbac.authorization.k8s.io": {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"},
 }

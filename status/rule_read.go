@@ -43,42 +43,27 @@ func (f ruleFields) child(name string) string {
 
 // in returns the fields of the field of that name.
 func (o *ruleObject) in(f ruleFields, name string) ruleFields {
-	child := ruleFields{path: f.child(name)}
-	v, ok := f.fields[name]
-	if !ok || v == nil {
-		return child
-	}
-	if child.fields, ok = v.(map[string]any); !ok {
-		o.wrong(child.path, v, "an object")
-	}
-	return child
+	return ruleFields{path: f.child(name), fields: fieldOf[map[string]any](o, f, name, "an object")}
 }
 
 func (o *ruleObject) text(f ruleFields, name string) string {
-	v := f.fields[name]
-	s, ok := v.(string)
-	if !ok && v != nil {
-		o.wrong(f.child(name), v, "a string")
-	}
-	return s
+	return fieldOf[string](o, f, name, "a string")
 }
-
 func (o *ruleObject) list(f ruleFields, name string) []any {
-	v := f.fields[name]
-	l, ok := v.([]any)
-	if !ok && v != nil {
-		o.wrong(f.child(name), v, "a list")
-	}
-	return l
+	return fieldOf[[]any](o, f, name, "a list")
+}
+func (o *ruleObject) boolean(f ruleFields, name string) bool {
+	return fieldOf[bool](o, f, name, "true or false")
 }
 
-func (o *ruleObject) boolean(f ruleFields, name string) bool {
+// fieldOf returns the value of a field, which is to be a T.
+func fieldOf[T any](o *ruleObject, f ruleFields, name, want string) T {
 	v := f.fields[name]
-	b, ok := v.(bool)
+	t, ok := v.(T)
 	if !ok && v != nil {
-		o.wrong(f.child(name), v, "true or false")
+		o.wrong(f.child(name), v, want)
 	}
-	return b
+	return t
 }
 
 // count returns a number, and whether there is one.

@@ -124,14 +124,12 @@ func (r *scopeReader) ListWithContext(ctx context.Context, opts metav1.ListOptio
 	if r.scope.get {
 		return r.getAsList(ctx, m)
 	}
+	var list runtime.Object
 	if r.metadataOnly() {
-		list, err := r.cfg.Metadata.Resource(m.Resource).Namespace(r.namespaceIn(m)).List(ctx, r.selected(opts))
-		if err != nil {
-			return nil, r.listFailed(m, err)
-		}
-		return list, nil
+		list, err = r.cfg.Metadata.Resource(m.Resource).Namespace(r.namespaceIn(m)).List(ctx, r.selected(opts))
+	} else {
+		list, err = r.cfg.Dynamic.Resource(m.Resource).Namespace(r.namespaceIn(m)).List(ctx, r.selected(opts))
 	}
-	list, err := r.cfg.Dynamic.Resource(m.Resource).Namespace(r.namespaceIn(m)).List(ctx, r.selected(opts))
 	if err != nil {
 		return nil, r.listFailed(m, err)
 	}
