@@ -40,10 +40,12 @@ var _ source.Streamer = (*listWatch)(nil)
 // reader reads a resource that was found.
 type reader struct {
 	found
-	list   func(context.Context, metav1.ListOptions) (runtime.Object, error)
-	watch  func(context.Context, metav1.ListOptions) (watch.Interface, error)
-	stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
+	list   requestFunc[runtime.Object]
+	watch  requestFunc[watch.Interface]
+	stream requestFunc[io.ReadCloser]
 }
+
+type requestFunc[A any] = func(context.Context, metav1.ListOptions) (A, error)
 
 // List implements cache.ListerWatcher.
 func (l *listWatch) List(opts metav1.ListOptions) (runtime.Object, error) {
@@ -57,45 +59,34 @@ func (l *listWatch) Watch(opts metav1.ListOptions) (watch.Interface, error) {
 
 // ListWithContext implements cache.ListerWithContext.
 func (l *listWatch) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-	r, err := l.reader(ctx)
-	if err != nil {
-		return nil, err
-	}
-	list, err := r.list(ctx, l.selected(opts))
-	if err != nil {
-		l.failed(ctx, r, err)
-		return nil, err
-	}
-	return list, nil
+	return ask(ctx, l, opts, func(r *reader) requestFunc[runtime.Object] { return r.list })
 }
 
 // WatchWithContext implements cache.WatcherWithContext.
 func (l *listWatch) WatchWithContext(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-	r, err := l.reader(ctx)
-	if err != nil {
-		return nil, err
-	}
 	opts.Watch = true
-	w, err := r.watch(ctx, l.selected(opts))
-	if err != nil {
-		l.failed(ctx, r, err)
-		return nil, err
-	}
-	return w, nil
+	return ask(ctx, l, opts, func(r *reader) requestFunc[watch.Interface] { return r.watch })
 }
 
 // Stream implements source.Streamer.
 func (l *listWatch) Stream(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
+	return ask(ctx, l, opts, func(r *reader) requestFunc[io.ReadCloser] { return r.stream })
+}
+
+// ask makes one kind of request for what l reads.
+func ask[A any](ctx context.Context, l *listWatch, opts metav1.ListOptions, kind func(*reader) requestFunc[A]) (A, error) {
+	var none A
 	r, err := l.reader(ctx)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	body, err := r.stream(ctx, l.selected(opts))
+	opts.LabelSelector, opts.FieldSelector = l.labels, l.fields
+	answer, err := kind(r)(ctx, opts)
 	if err != nil {
 		l.failed(ctx, r, err)
-		return nil, err
+		return none, err
 	}
-	return body, nil
+	return answer, nil
 }
 
 // ObjectType implements source.Streamer.
@@ -117,11 +108,6 @@ func (l *listWatch) ObjectType() runtime.Object {
 	}
 	obj.GetObjectKind().SetGroupVersionKind(l.gvk)
 	return obj
-}
-
-func (l *listWatch) selected(opts metav1.ListOptions) metav1.ListOptions {
-	opts.LabelSelector, opts.FieldSelector = l.labels, l.fields
-	return opts
 }
 
 // failed forgets what was found, if the server no longer has it: it may come back
