@@ -66,7 +66,11 @@ type follower struct {
 	podsSynced     bool
 	healthShown    map[string]healthReport
 
-	// timer fires when it is time to draw, if due is not zero.
+	drawTimer
+}
+
+// drawTimer fires when it is time to draw, if due is not zero.
+type drawTimer struct {
 	timer *time.Timer
 	due   time.Time
 }
@@ -90,12 +94,10 @@ func registerFollower(p followerParams) {
 		OnStop: func(cell.HookContext) error {
 			cancel()
 			// Not all the time there is: hive skips the hooks that come after.
-			grace := time.NewTimer(outputGrace)
-			defer grace.Stop()
 			select {
 			case <-ended:
 				return nil
-			case <-grace.C:
+			case <-time.After(outputGrace):
 				return errBlocked
 			}
 		},
@@ -215,12 +217,12 @@ func (f *follower) show(changes []change) error {
 	return f.Printer.changed(changes)
 }
 
-// drawIn has the picture drawn after some time, unless that is to be sooner anyway.
-func (f *follower) drawIn(wait time.Duration) {
+// drawIn has the timer fire after some time, unless that is to be sooner anyway.
+func (t *drawTimer) drawIn(wait time.Duration) {
 	due := time.Now().Add(wait)
-	if f.due.IsZero() || due.Before(f.due) {
-		f.due = due
-		f.timer.Reset(wait)
+	if t.due.IsZero() || due.Before(t.due) {
+		t.due = due
+		t.timer.Reset(wait)
 	}
 }
 

@@ -304,12 +304,10 @@ func (p *waitProgram) follow(ctx context.Context, ids []status.ID) error {
 		return err
 	case <-ctx.Done():
 	}
-	grace := time.NewTimer(outputGrace)
-	defer grace.Stop()
 	select {
 	case err := <-ended:
 		return err
-	case <-grace.C:
+	case <-time.After(outputGrace):
 		code := exitTimeout
 		if signal := (interrupted{}); errors.As(context.Cause(ctx), &signal) {
 			code = signal.code()

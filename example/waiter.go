@@ -31,9 +31,7 @@ type waiter struct {
 	printer  progressPrinter
 	failFast bool
 
-	// timer fires when it is time to draw, if due is not zero.
-	timer *time.Timer
-	due   time.Time
+	drawTimer
 }
 
 // errTimeout is the cause of a context whose time is up.
@@ -154,15 +152,6 @@ func (w *waiter) take(s status.ObjectStatus) {
 // decided reports whether there is nothing more to wait for.
 func (w *waiter) decided() bool {
 	return w.board.done() || w.failFast && w.board.failed > 0
-}
-
-// drawIn has the board drawn after some time, unless that is to be sooner anyway.
-func (w *waiter) drawIn(wait time.Duration) {
-	due := time.Now().Add(wait)
-	if w.due.IsZero() || due.Before(w.due) {
-		w.due = due
-		w.timer.Reset(wait)
-	}
 }
 
 func (w *waiter) draw() error {

@@ -336,10 +336,8 @@ func (c *Controller[T]) backoff(failures int, err error) time.Duration {
 
 // pause waits, for the end of ctx at most.
 func (c *Controller[T]) pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 	case <-ctx.Done():
 	}
 }

@@ -168,8 +168,8 @@ const (
 	defaultRetryMost       = 30 * time.Second
 )
 
-// complete checks the configuration and fills in the defaults.
-func (c *InformerConfig[T]) complete() error {
+// validate checks what is set.
+func (c *InformerConfig[T]) validate() error {
 	switch {
 	case check.IsNil(c.Handler):
 		return errors.New("InformerConfig.Handler is nil: give what is to be told, for example ResourceEventHandlerFuncs")
@@ -205,6 +205,14 @@ func (c *InformerConfig[T]) complete() error {
 		if n.value < 0 {
 			return fmt.Errorf("InformerConfig.%s is negative: give a positive value, or 0 for the default", n.name)
 		}
+	}
+	return nil
+}
+
+// complete checks the configuration and fills in the defaults.
+func (c *InformerConfig[T]) complete() error {
+	if err := c.validate(); err != nil {
+		return err
 	}
 	if check.IsNil(c.Source) {
 		c.Source = source.FromListerWatcher(c.ListerWatcher, c.Transform, append(slices.Clip(c.SourceOptions), source.WithoutSharing())...)

@@ -130,14 +130,7 @@ func (i *ResourceVersionInformer[T]) Run(ctx context.Context) error {
 // there was nothing to catch up on, and it is true once the server goes on with that:
 // with the first event or bookmark, or after the watch has lived for a second. It
 // does not become true by a stop.
-func (i *ResourceVersionInformer[T]) HasSynced() bool {
-	select {
-	case <-i.synced:
-		return true
-	default:
-		return false
-	}
-}
+func (i *ResourceVersionInformer[T]) HasSynced() bool { return pending.Closed(i.synced) }
 
 // Synced returns a channel that is closed when HasSynced is true.
 func (i *ResourceVersionInformer[T]) Synced() <-chan struct{} { return i.synced }
@@ -282,11 +275,9 @@ func (i *ResourceVersionInformer[T]) saveResumeVersion(ctx context.Context, upda
 				i.report(&informer.HandlerError{Call: "UpdateResourceVersion", Meta: store.Meta{Version: version}, RetryIn: i.cfg.ResumeInterval, Err: err})
 			}
 		}
-		timer := time.NewTimer(i.cfg.ResumeInterval)
 		select {
-		case <-timer.C:
+		case <-time.After(i.cfg.ResumeInterval):
 		case <-ctx.Done():
-			timer.Stop()
 			return
 		}
 	}

@@ -196,14 +196,7 @@ func (b *Batcher[T]) Flush(ctx context.Context) error { return b.merger.Flush(ct
 func (b *Batcher[T]) Synced() <-chan struct{} { return b.synced }
 
 // HasSynced reports whether Synced is closed.
-func (b *Batcher[T]) HasSynced() bool {
-	select {
-	case <-b.synced:
-		return true
-	default:
-		return false
-	}
-}
+func (b *Batcher[T]) HasSynced() bool { return pending.Closed(b.synced) }
 
 // BatcherStats says how a [Batcher] is doing.
 type BatcherStats struct {
@@ -243,11 +236,9 @@ func (b *Batcher[T]) grantSnapshots(ctx context.Context) {
 			continue // one has begun meanwhile
 		}
 		b.reflector.Resync(cause)
-		timer := time.NewTimer(b.cfg.MinSnapshotInterval)
 		select {
-		case <-timer.C:
+		case <-time.After(b.cfg.MinSnapshotInterval):
 		case <-ctx.Done():
-			timer.Stop()
 			return
 		}
 	}

@@ -173,14 +173,7 @@ func (m *EventMerger[T]) Add(ctx context.Context, kind watch.EventType, meta sto
 	return nil
 }
 
-func (m *EventMerger[T]) hasStopped() bool {
-	select {
-	case <-m.stopped:
-		return true
-	default:
-		return false
-	}
-}
+func (m *EventMerger[T]) hasStopped() bool { return pending.Closed(m.stopped) }
 
 func (m *EventMerger[T]) errStopped() error {
 	return fmt.Errorf("merger %s: %w", m.name, ErrMergerStopped)

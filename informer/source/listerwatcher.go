@@ -338,12 +338,10 @@ func await[R any](ctx context.Context, call func() (R, error), discard func(R)) 
 		return r.value, r.err
 	case <-ctx.Done():
 	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
 	select {
 	case r := <-results:
 		return r.value, r.err
-	case <-timer.C:
+	case <-time.After(patience):
 		close(abandoned)
 		var none R
 		return none, context.Cause(ctx)

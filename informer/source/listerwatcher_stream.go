@@ -115,8 +115,7 @@ func stopWatch(w watch.Interface) {
 		return
 	}
 	w.Stop()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
+	late := time.After(patience)
 	events := w.ResultChan()
 	if events == nil {
 		return
@@ -127,7 +126,7 @@ func stopWatch(w watch.Interface) {
 			if !ok {
 				return
 			}
-		case <-timer.C:
+		case <-late:
 			return
 		}
 	}

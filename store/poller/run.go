@@ -143,10 +143,8 @@ func (r *polling[T]) jittered(d time.Duration) time.Duration {
 
 // pause waits for d, or less if ctx ends or cut has something.
 func (r *polling[T]) pause(d time.Duration, cut <-chan struct{}) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 	case <-cut:
 	case <-r.ctx.Done():
 	}

@@ -111,6 +111,16 @@ func Notify(c chan struct{}) {
 	}
 }
 
+// Closed reports whether a channel on which nothing is sent is closed.
+func Closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 // Latest returns the meta of the newest change of a key.
 func (p *Queue[T]) Latest(key store.Key) (meta store.Meta, gone, ok bool) {
 	p.mu.Lock()
