@@ -99,7 +99,7 @@ func (k *kinds) find(ctx context.Context, t target) (found, error) {
 	}
 	gv := schema.GroupVersion{Group: t.Group, Version: version}
 	resources, cached, err := k.resources(ctx, gv, false)
-	if err == nil && cached && !contains(resources, t) {
+	if err == nil && cached && !slices.ContainsFunc(resources, t.matches) {
 		// What is kept may be older than the kind.
 		resources, _, err = k.resources(ctx, gv, true)
 	}
@@ -120,15 +120,6 @@ func (k *kinds) find(ctx context.Context, t target) (found, error) {
 		}
 	}
 	return found{}, t.noMatch(version)
-}
-
-func contains(resources []metav1.APIResource, t target) bool {
-	for _, r := range resources {
-		if t.matches(r) {
-			return true
-		}
-	}
-	return false
 }
 
 // matches reports whether r is what t names, and no subresource of it.

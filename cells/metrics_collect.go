@@ -13,7 +13,12 @@ import (
 )
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("apiary_resource_"+name, help, append([]string{"resource"}, labels...), nil)
+	return describeOf("resource", name, help, labels...)
+}
+
+// describeOf describes a metric of resources, mirrors or pushes.
+func describeOf(what, name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("apiary_"+what+"_"+name, help, append([]string{"resource"}, labels...), nil)
 }
 
 var (

@@ -6,22 +6,16 @@ package cells
 import (
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/apiary-go/apiary/informer/mirror"
 )
 
-func describeMirror(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("apiary_mirror_"+name, help, append([]string{"resource"}, labels...), nil)
-}
-
 var (
-	descPending      = describeMirror("pending", "Changes that the handler has not acknowledged.")
-	descPendingBytes = describeMirror("pending_bytes", "Estimated size of the objects that the handler has not acknowledged.")
-	descFailing      = describeMirror("failing", "Keys whose handler failed, to be tried again.")
-	descHeldBack     = describeMirror("held_back_seconds", "How long the oldest change that is not acknowledged has held back the resume version.")
-	descCalls        = describeMirror("calls_total", "Calls of the handler, by what it was told and what it answered.", "call", "result")
-	descUnchanged    = describeMirror("unchanged_total", "Objects of lists that were recorded in the same version.")
+	descPending      = describeOf("mirror", "pending", "Changes that the handler has not acknowledged.")
+	descPendingBytes = describeOf("mirror", "pending_bytes", "Estimated size of the objects that the handler has not acknowledged.")
+	descFailing      = describeOf("mirror", "failing", "Keys whose handler failed, to be tried again.")
+	descHeldBack     = describeOf("mirror", "held_back_seconds", "How long the oldest change that is not acknowledged has held back the resume version.")
+	descCalls        = describeOf("mirror", "calls_total", "Calls of the handler, by what it was told and what it answered.", "call", "result")
+	descUnchanged    = describeOf("mirror", "unchanged_total", "Objects of lists that were recorded in the same version.")
 )
 
 // mirror writes the metrics of a mirror.

@@ -3,22 +3,14 @@
 
 package cells
 
-import (
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/apiary-go/apiary/informer/push"
-)
-
-func describePush(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("apiary_push_"+name, help, append([]string{"resource"}, labels...), nil)
-}
+import "github.com/apiary-go/apiary/informer/push"
 
 var (
-	descPushPending   = describePush("pending", "Changes that the consumer has not accepted.")
-	descPushBytes     = describePush("pending_bytes", "Estimated size of the objects that the consumer has not accepted.")
-	descPushSnapshots = describePush("snapshots_total", "Snapshots that the consumer accepted.")
-	descPushBatches   = describePush("batches_total", "Batches that the consumer was given.", "result")
-	descPushChanges   = describePush("changes_total", "Changes by what became of them.", "result")
+	descPushPending   = describeOf("push", "pending", "Changes that the consumer has not accepted.")
+	descPushBytes     = describeOf("push", "pending_bytes", "Estimated size of the objects that the consumer has not accepted.")
+	descPushSnapshots = describeOf("push", "snapshots_total", "Snapshots that the consumer accepted.")
+	descPushBatches   = describeOf("push", "batches_total", "Batches that the consumer was given.", "result")
+	descPushChanges   = describeOf("push", "changes_total", "Changes by what became of them.", "result")
 )
 
 // push writes the metrics of a push.

@@ -5,6 +5,7 @@ package status
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -96,10 +97,7 @@ func (c *Collector) Synced() bool {
 // caller's.
 func (c *Collector) Statuses() []ObjectStatus {
 	c.mu.Lock()
-	all := make([]ObjectStatus, 0, len(c.statuses))
-	for _, s := range c.statuses {
-		all = append(all, s)
-	}
+	all := slices.AppendSeq(make([]ObjectStatus, 0, len(c.statuses)), maps.Values(c.statuses))
 	c.mu.Unlock()
 	slices.SortFunc(all, func(a, b ObjectStatus) int { return a.ID.Compare(b.ID) })
 	return all

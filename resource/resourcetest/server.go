@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -196,12 +197,7 @@ func (s *server[T]) keys() []string {
 
 // entries lists all objects by key. It is called with the mutex held.
 func (s *server[T]) entries() []entry[T] {
-	entries := make([]entry[T], 0, len(s.objects))
-	for _, e := range s.objects {
-		entries = append(entries, e)
-	}
-	slices.SortFunc(entries, func(a, b entry[T]) int { return a.meta.Key.Compare(b.meta.Key) })
-	return entries
+	return slices.SortedFunc(maps.Values(s.objects), func(a, b entry[T]) int { return a.meta.Key.Compare(b.meta.Key) })
 }
 
 func (s *server[T]) sync() {
