@@ -95,7 +95,7 @@ func WithFields(selector string) Option {
 }
 
 // With passes options on to the resource: its name, indexes, a transform, settings
-// of the informer.
+// of the informer such as its list budget.
 func With(opts ...resource.Option) Option {
 	return func(o *options) { o.resource = append(o.resource, opts...) }
 }

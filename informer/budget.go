@@ -21,23 +21,23 @@ import (
 //   - Each page of a list is requested with a slot in hand, which is given back
 //     when the page has been read. A streamed pass holds one from the request of
 //     the watch to the end of its initial events.
+//   - No slot is held for longer than a minute. What has not been read by then goes
+//     on without: an API server does not work on a page for longer. So a server that
+//     answers nothing or slowly, and a transform that hangs or waits for another
+//     resource, delay the lists of others, and do not stop them. To follow many API
+//     servers that fail independently, make a budget for each.
 //   - If the sink may block ([store.Sink.MayBlock]), the slot is given back before
 //     the first object is handed to it. So a sink that is stuck takes no slot from
 //     others; in return, what its page occupies is not counted.
 //   - Slots are given out in the order in which they were waited for. A list of
 //     many pages waits anew for each, and does not keep others from theirs.
-//   - Every pass but a first one ([store.ReasonFirst]) waits for a random part of
-//     the jitter before it begins. So informers that lost their watches at once,
-//     to an API server that was restarted, do not list at once. Attempts that
-//     follow one that failed do not wait again; they have the [Backoff].
+//   - Every pass but a first one ([store.ReasonFirst]) and a poll ([store.ReasonPoll])
+//     waits for a random part of the jitter before it begins. So informers that lost
+//     their watches at once, to an API server that was restarted, do not list at once.
+//     Attempts that follow one that failed do not wait again; they have the [Backoff].
+//     Polls have the jitter of [Config.PollInterval].
 //   - Waiting ends when the context of Run does. It does not count as
 //     [Config.Silence].
-//   - A page that has not been read after a minute gives its slot back, and goes
-//     on without: an API server does not work on a list for longer. Otherwise a
-//     server that answers nothing could hold all slots until its connections
-//     are given up for dead. Even so, lists of such a server hold up those of
-//     others. Whoever follows many API servers that fail independently does
-//     better with a budget for each.
 //
 // All methods may be called from anywhere. A nil *ListBudget limits nothing.
 type ListBudget struct {
@@ -55,9 +55,9 @@ const (
 	processJitter = time.Second
 )
 
-// pageSlot is how long a page may hold a slot. API servers by default give up
-// requests other than watches after this time.
-const pageSlot = time.Minute
+// slotMost is how long a slot can be held. API servers by default give up requests
+// other than watches after this time.
+const slotMost = time.Minute
 
 // NewListBudget returns a budget of the given number of lists at a time, which
 // must be positive, and the given jitter: 0 for none.
@@ -97,8 +97,8 @@ func (b *ListBudget) validate() error {
 }
 
 // acquire waits for a slot, for the end of ctx at most. The slot is given back by
-// release, or after atMost if that is positive.
-func (b *ListBudget) acquire(ctx context.Context, atMost time.Duration) (*listSlot, error) {
+// release, or after slotMost.
+func (b *ListBudget) acquire(ctx context.Context) (*listSlot, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -108,14 +108,11 @@ func (b *ListBudget) acquire(ctx context.Context, atMost time.Duration) (*listSl
 	if err := b.wait(ctx); err != nil {
 		return nil, err
 	}
-	s := &listSlot{budget: b}
-	if atMost > 0 {
-		s.lapsed = make(chan struct{})
-		s.timer = time.AfterFunc(atMost, func() {
-			b.release()
-			close(s.lapsed)
-		})
-	}
+	s := &listSlot{budget: b, lapsed: make(chan struct{})}
+	s.timer = time.AfterFunc(slotMost, func() {
+		b.release()
+		close(s.lapsed)
+	})
 	return s, nil
 }
 
@@ -172,7 +169,7 @@ func (s *listSlot) release() {
 		return
 	}
 	s.once.Do(func() {
-		if s.timer != nil && !s.timer.Stop() {
+		if !s.timer.Stop() {
 			<-s.lapsed
 			return
 		}

@@ -152,8 +152,8 @@ func (s stuckSink) Apply(ctx context.Context, _ store.Meta, _ informertest.Objec
 }
 
 // TestListBudgetStuckSink: a sink that says that it may block, and does, keeps
-// nobody from listing. One that does not say so has its slot meanwhile; but a page
-// not for longer than a minute.
+// nobody from listing. One that does not say so has its slot meanwhile, for a minute
+// at most.
 func TestListBudgetStuckSink(t *testing.T) {
 	for _, streamed := range []bool{false, true} {
 		for _, blocks := range []bool{false, true} {
@@ -174,10 +174,8 @@ func TestListBudgetStuckSink(t *testing.T) {
 					c.uses(1, 1)
 					c.requested("stuck")
 					time.Sleep(2 * time.Second)
-					if !streamed {
-						c.uses(0, 0)
-						c.requested("stuck", "other")
-					}
+					c.uses(0, 0)
+					c.requested("stuck", "other")
 				})
 			})
 		}
@@ -190,6 +188,24 @@ type slowCommits struct{ silentSink }
 func (slowCommits) Commit(ctx context.Context, _ string) error {
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// TestListBudgetSlowStream: a streamed pass whose objects come one by one, and never
+// fall silent, has its slot for a minute.
+func TestListBudgetSlowStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrew(t, 1, 0)
+		c.starts(c.ctx, &slowSource{name: "slow", streams: true, work: takes(40 * time.Second)}, func(cfg *informer.Config[informertest.Object]) {
+			cfg.InitialSilence = time.Minute
+		})
+		synctest.Wait()
+		c.starts(c.ctx, &slowSource{name: "other"}, nil)
+		time.Sleep(59 * time.Second)
+		c.uses(1, 1)
+		time.Sleep(2 * time.Second)
+		c.uses(0, 0)
+		c.requested("slow", "other")
+	})
 }
 
 // TestListBudgetCommit: no slot is held once everything has been read.

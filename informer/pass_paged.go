@@ -62,7 +62,7 @@ func (c *cycle[T]) page(p *passing, opts metav1.ListOptions) (Page, error) {
 	if silence > 0 {
 		silence <<= c.silences
 	}
-	slot, err := c.cfg.ListBudget.acquire(c.ctx, pageSlot)
+	slot, err := c.cfg.ListBudget.acquire(c.ctx)
 	if err != nil {
 		return Page{}, err
 	}

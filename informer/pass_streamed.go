@@ -86,7 +86,7 @@ func (c *cycle[T]) fallBack(cause Cause, err error) bool {
 // The version of the pass is that of the bookmark that ends the initial events.
 // No event before it moves the version: additions come in any order.
 func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
-	slot, err := c.cfg.ListBudget.acquire(c.ctx, 0) // silence ends what is stuck
+	slot, err := c.cfg.ListBudget.acquire(c.ctx)
 	if err != nil {
 		return nil, err
 	}

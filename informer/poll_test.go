@@ -262,3 +262,18 @@ func TestPollHoldsToTheBudget(t *testing.T) {
 		}
 	})
 }
+
+// TestPollHasItsOwnJitter: a poll does not wait for the jitter of the budget as well.
+func TestPollHasItsOwnJitter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget, err := informer.NewListBudget(1, 10*time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, _ := follow(t, always(10), func(c *informer.Config[informertest.Object]) { c.ListBudget = budget })
+		time.Sleep(34 * time.Second) // the interval and a tenth, and the first pass
+		if info := r.Info(); info.Passes != 2 {
+			t.Errorf("%+v", info)
+		}
+	})
+}

@@ -35,7 +35,7 @@ type cycle[T any] struct {
 	wantCause error
 
 	// together: the pass came to be needed for a reason that others may have had
-	// at the same moment.
+	// at the same moment. Polls have a jitter of their own.
 	together bool
 
 	// consistent: the next pass must not ask for version at least, but for
@@ -90,7 +90,7 @@ func (c *cycle[T]) run() {
 // stays.
 func (c *cycle[T]) need(reason store.Reason, cause error) {
 	if c.want == "" {
-		c.want, c.wantCause, c.together = reason, cause, true
+		c.want, c.wantCause, c.together = reason, cause, reason != store.ReasonPoll
 	}
 }
 

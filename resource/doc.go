@@ -82,6 +82,10 @@ KUBE_CACHE_MUTATION_DETECTOR=true in its environment, as in client-go, a modific
 ends it with the difference (see store.DetectMutations): run your tests so. It takes a
 copy of each object.
 
+All resources of a process read 16 lists at a time at most, together with its mirrors
+and batchers. Lists that many resources need at once, as after a restart of the server,
+begin at random moments within a second. Settings.ListBudget sets another budget.
+
 # Functions of the user
 
 A function runs on the goroutine of the subscriber or the reader that it serves. If

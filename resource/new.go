@@ -4,6 +4,7 @@
 package resource
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -123,6 +124,7 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 		Sink:           sink[T]{Store: r.store, resource: r},
 		PageSize:       o.settings.PageSize,
 		Lists:          o.settings.Lists,
+		ListBudget:     cmp.Or(o.settings.ListBudget, informer.ProcessListBudget()),
 		Silence:        o.settings.Silence,
 		InitialSilence: o.settings.InitialSilence,
 		PollInterval:   o.settings.PollInterval,

@@ -115,7 +115,7 @@ func WithSettings(settings Settings) Option {
 }
 
 // Settings tunes the informer of a resource. The fields are those of
-// [informer.Config]; zero values are its defaults.
+// [informer.Config]; zero values are its defaults, except for ListBudget.
 type Settings struct {
 	PageSize       int64
 	Lists          informer.ListMode
@@ -123,6 +123,14 @@ type Settings struct {
 	InitialSilence time.Duration
 	PollInterval   time.Duration
 	Backoff        informer.Backoff
+
+	// ListBudget bounds how many lists are read at a time, over all resources that
+	// share it. A first list waits for its turn only. Later ones, which many resources
+	// may need at the same moment, begin at random moments within the jitter of the
+	// budget. While nothing is listed it costs the server nothing. Default:
+	// [informer.ProcessListBudget], which mirrors and batchers share. For no bound,
+	// give one of [informer.NewListBudget] with a large number.
+	ListBudget *informer.ListBudget
 }
 
 // EventsOpt configures a subscription. Nil options are skipped.

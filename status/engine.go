@@ -66,6 +66,11 @@ type Config struct {
 	// that are forbidden or of kinds that are not installed.
 	Backoff informer.Backoff
 
+	// ListBudget bounds how many lists are read at a time, over all that share it.
+	// While nothing is listed it costs the server nothing. Default:
+	// [informer.ProcessListBudget].
+	ListBudget *informer.ListBudget
+
 	// Observer is told what the informers do. Default: nobody.
 	Observer informer.Observer
 
