@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -26,19 +27,35 @@ type ObserverFunc func(ReflectorInfo, Occurrence)
 func (f ObserverFunc) Observe(info ReflectorInfo, o Occurrence) { f(info, o) }
 
 // Observers returns an observer that passes everything to each of those given,
-// in order; nil ones are skipped.
-func Observers(observers ...Observer) Observer {
-	var list []Observer
-	for _, o := range observers {
-		if o != nil {
-			list = append(list, o)
-		}
+// in order; nil ones are skipped. If one panics, the others get the occurrence all the
+// same.
+func Observers(list ...Observer) Observer {
+	var all observers
+	for _, o := range list {
+		all = append(all, asObservers(o)...)
 	}
-	return ObserverFunc(func(info ReflectorInfo, o Occurrence) {
-		for _, observer := range list {
-			observer.Observe(info, o)
-		}
-	})
+	return all
+}
+
+// observers is one observer made of others, which a [Reflector] calls one by one.
+type observers []Observer
+
+// Observe implements [Observer].
+func (list observers) Observe(info ReflectorInfo, o Occurrence) {
+	for _, observer := range list {
+		observer.Observe(info, o)
+	}
+}
+
+// asObservers returns those that o is made of.
+func asObservers(o Observer) observers {
+	if list, ok := o.(observers); ok {
+		return list
+	}
+	if check.IsNil(o) {
+		return nil
+	}
+	return observers{o}
 }
 
 // Occurrence is something that happened in a Reflector: one of the types

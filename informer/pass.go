@@ -101,6 +101,7 @@ func (c *cycle[T]) older(version string) bool {
 
 // passFailed breaks the pass off and decides on what comes next.
 func (c *cycle[T]) passFailed(p *passing, err error) {
+	c.r.panics.Report(err)
 	cause := c.causeOf(err)
 	c.polls.tried = false
 	c.streams.paged = p.streamed && cause == CauseNotInstalled

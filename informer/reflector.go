@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/apiary-go/apiary/internal/check"
+	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -107,6 +109,11 @@ type Config[T any] struct {
 
 	// Observer is told what happens. Optional.
 	Observer Observer
+
+	// Log gets the panics of the source, the sink and the observer, at error level:
+	// of each function one a minute. It costs the server nothing. Default:
+	// slog.Default().
+	Log *slog.Logger
 }
 
 // ListMode says how a pass is read.
@@ -149,6 +156,10 @@ type ReflectorInfo struct {
 	// must not be modified. It is no failure: while it is set, Err is that of the
 	// last poll, nil if that succeeded.
 	Polling *Polling
+
+	// Panics counts the panics of the source, the sink and the observer. The rule for
+	// them is in the documentation of package resource.
+	Panics uint64
 }
 
 // State is the state of a Reflector.
@@ -180,9 +191,11 @@ type Reflector[T any] struct {
 	base      time.Time // times are kept as durations since it
 	started   atomic.Bool
 	detecting func(run func()) // of store.DetectMutations
+	observers observers
+	panics    *usercode.Panics
 
 	mu        sync.Mutex
-	info      ReflectorInfo // but for Contact
+	info      ReflectorInfo // but for Contact and Panics
 	contact   time.Duration
 	heard     bool // contact is set
 	asked     bool
@@ -199,8 +212,9 @@ func NewReflector[T any](cfg Config[T]) (*Reflector[T], error) {
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("reflector of %s: %w", cfg.Name, err)
 	}
-	r := &Reflector[T]{base: time.Now()}
+	r := &Reflector[T]{base: time.Now(), panics: usercode.New(cfg.Name, cfg.Log), observers: asObservers(cfg.Observer)}
 	cfg.Sink, r.detecting = store.DetectMutations(cfg.Name, cfg.Sink)
+	cfg.Source, cfg.Sink = safeSource[T]{cfg.Source, r.panics}, safeSink[T]{cfg.Sink, r.panics}
 	r.cfg = cfg
 	r.info = ReflectorInfo{Name: cfg.Name, State: StateIdle, Version: cfg.ResumeFrom}
 	return r, nil
@@ -252,13 +266,7 @@ func (c *Config[T]) complete() error {
 	if c.MaxInternalErrorRetryDuration == 0 {
 		c.MaxInternalErrorRetryDuration = defaultFailing
 	}
-	if err := c.Backoff.Complete(); err != nil {
-		return err
-	}
-	if c.Observer == nil || check.IsNil(c.Observer) {
-		c.Observer = ObserverFunc(func(ReflectorInfo, Occurrence) {})
-	}
-	return nil
+	return c.Backoff.Complete()
 }
 
 // Run reflects until ctx ends, and returns the cause of that. It must be called
@@ -266,9 +274,8 @@ func (c *Config[T]) complete() error {
 // under way, no goroutine is left and no call of the sink or the observer will
 // follow; for the one exception, a source that ignores its context, see
 // [source.FromListerWatcher]. Nothing but the end of ctx makes it return: failures are
-// observed, and retried.
-//
-// A panic of the sink or of the observer is not recovered.
+// observed, and retried. A panic of the source or the sink is a failure as well; one
+// of the observer loses what it was told.
 func (r *Reflector[T]) Run(ctx context.Context) error {
 	if !r.started.CompareAndSwap(false, true) {
 		return fmt.Errorf("reflector %s: Run was called before: make a new Reflector to run again", r.cfg.Name)
@@ -319,6 +326,7 @@ func (r *Reflector[T]) Info() ReflectorInfo {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	info := r.info
+	info.Panics = r.panics.Count()
 	if r.heard {
 		info.Contact = r.base.Add(r.contact)
 	}
@@ -366,5 +374,8 @@ func (r *Reflector[T]) accepted(version string, at time.Duration) {
 }
 
 func (r *Reflector[T]) observe(o Occurrence) {
-	r.cfg.Observer.Observe(r.Info(), o)
+	info := r.Info()
+	for _, observer := range r.observers {
+		_ = r.panics.Call("observer", "", store.Key{}, func() { observer.Observe(info, o) })
+	}
 }

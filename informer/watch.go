@@ -58,9 +58,6 @@ func (c *cycle[T]) open(opts metav1.ListOptions, limit time.Duration, askable bo
 		c.r.onAsked(cancel)
 	}
 	stream, err := c.cfg.Source.Watch(ctx, opts)
-	if err == nil && stream == nil {
-		err = fmt.Errorf("the source (%T) returned neither a watch nor an error", c.cfg.Source)
-	}
 	if err == nil && ctx.Err() != nil {
 		stream.Stop()
 		err = context.Cause(ctx)
@@ -206,6 +203,7 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 	} else {
 		e.Err = c.errorOf("watch", err)
 		e.Cause = c.causeOf(err)
+		c.r.panics.Report(e.Err)
 	}
 	if e.Lived >= c.cfg.Backoff.Reset {
 		c.failures, c.calm = 0, calm{}

@@ -21,6 +21,10 @@ import (
 // the sink (or that calls [Store.AddIndexers]) while the readers go on, and may
 // read the store but neither change it nor add indexes.
 //
+// The lock of the writers is held during the call: only with it is known which
+// states are stored, and which indexes there are. No reader waits for that lock.
+// Other writers wait for the change in any case.
+//
 // An object for which it fails or panics is stored all the same, and is
 // missing from this index until a state of it comes for which it does not.
 type IndexFunc[T any] func(values []string, obj T) ([]string, error)
@@ -37,12 +41,8 @@ type IndexError struct {
 	// Meta is the state of the object that the function failed for.
 	Meta Meta
 
-	// Err is what the function returned. If it panicked with an error, Err
-	// wraps that.
+	// Err is what the function returned, or a [*PanicError].
 	Err error
-
-	// Stack is the stack of the panic, nil if it did not panic.
-	Stack []byte
 }
 
 // Error implements error.
@@ -104,18 +104,13 @@ func (r ref[T]) compare(t term[T]) int {
 }
 
 // values calls the index function, which may append to scratch.
-func (ix *index[T]) values(scratch []string, obj T) (values []string, stack []byte, err error) {
+func (ix *index[T]) values(scratch []string, key Key, obj T) (values []string, err error) {
 	defer func() {
-		switch p := recover().(type) {
-		case nil:
-		case error:
-			values, stack, err = nil, debug.Stack(), fmt.Errorf("index function panicked: %w", p)
-		default:
-			values, stack, err = nil, debug.Stack(), fmt.Errorf("index function panicked: %v", p)
+		if p := recover(); p != nil {
+			err = &PanicError{Function: fmt.Sprintf("index function %q", ix.name), Key: key, Value: p, Stack: debug.Stack()}
 		}
 	}()
-	values, err = ix.fn(scratch, obj)
-	return values, nil, err
+	return ix.fn(scratch, obj)
 }
 
 // terms are those of a state, or of several one after the other, with the failures
@@ -140,9 +135,9 @@ func (ts *terms[T]) append(store string, indexes []*index[T], meta Meta, obj T) 
 
 // appendOf adds the terms of one state in ix, sorted and without duplicates.
 func (ts *terms[T]) appendOf(store string, ix *index[T], meta Meta, obj T) {
-	values, stack, err := ix.values(ts.scratch[:0], obj)
+	values, err := ix.values(ts.scratch[:0], meta.Key, obj)
 	if err != nil {
-		ts.errs = append(ts.errs, &IndexError{Store: store, Index: ix.name, Meta: meta, Err: err, Stack: stack})
+		ts.errs = append(ts.errs, &IndexError{Store: store, Index: ix.name, Meta: meta, Err: err})
 		return
 	}
 	start := len(ts.all)

@@ -91,9 +91,9 @@ func TestNoIndex(t *testing.T) {
 
 func TestFailingIndexFunc(t *testing.T) {
 	for _, tt := range []struct {
-		trouble trouble
-		wraps   bool
-		stack   bool
+		trouble  trouble
+		wraps    bool
+		panicked bool
 	}{{errs, true, false}, {panics, false, true}, {panicsWithError, true, true}} {
 		t.Run(fmt.Sprint(tt.trouble), func(t *testing.T) {
 			r := newRig(t)
@@ -118,8 +118,15 @@ func TestFailingIndexFunc(t *testing.T) {
 			if len(r.errs) != 1 || !errors.As(r.errs[0], &ie) || r.Stats().IndexErrors != 1 {
 				t.Fatalf("told %v, %d counted", r.errs, r.Stats().IndexErrors)
 			}
-			if ie.Store != "things" || ie.Index != "tag" || ie.Meta != bad.Meta || (ie.Stack != nil) != tt.stack {
+			if ie.Store != "things" || ie.Index != "tag" || ie.Meta != bad.Meta {
 				t.Errorf("got %+v", ie)
+			}
+			var panicked *store.PanicError
+			if errors.As(ie, &panicked) != tt.panicked {
+				t.Fatalf("panicked: %t", !tt.panicked)
+			}
+			if tt.panicked && (panicked.Function != `index function "tag"` || panicked.Key != bad.Key || !strings.Contains(string(panicked.Stack), "rig_test.go:")) {
+				t.Errorf("got %+v", panicked)
 			}
 			if errors.Is(ie, errTag) != tt.wraps {
 				t.Errorf("wraps: %t", !tt.wraps)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/internal/check"
+	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -34,7 +35,8 @@ const patience = 500 * time.Millisecond
 // Convert turns an object as it was decoded by the client into a T. If it is
 // nil the object must be a T itself. It is called at most once per object, and
 // not for objects that the sink holds; a panic in it is an error of the object.
-// An error of one object fails the list or the watch that it came by.
+// An error of one object fails the list or the watch that it came by. A panic of lw
+// fails the request.
 //
 //   - ListWithContext and WatchWithContext are used where lw has them. A call
 //     that does not return within half a second of the end of its context is
@@ -181,7 +183,7 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 	if s.lw == nil {
 		return informer.Page{}, errNoListerWatcher
 	}
-	list, err := await(ctx, func() (runtime.Object, error) { return s.lw.ListWithContext(ctx, opts) }, nil)
+	list, err := await(ctx, "List of the ListerWatcher", func() (runtime.Object, error) { return s.lw.ListWithContext(ctx, opts) }, nil)
 	if err != nil {
 		return informer.Page{}, err
 	}
@@ -227,10 +229,11 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 // which it would keep.
 func (s *listerWatcher[T]) converted(m store.Meta, obj runtime.Object, copies bool) (t T, err error) {
 	defer func() {
-		if p := recover(); p != nil {
-			err = &informer.DecodingError{Meta: m, Err: fmt.Errorf("converting panicked: %v", p)}
+		if err != nil {
+			err = &informer.DecodingError{Meta: m, Err: err}
 		}
 	}()
+	defer usercode.Recover("transform", m.Key, &err)
 	if copies {
 		if v := reflect.ValueOf(obj); v.Kind() == reflect.Pointer {
 			detached := reflect.New(v.Type().Elem())
@@ -238,10 +241,7 @@ func (s *listerWatcher[T]) converted(m store.Meta, obj runtime.Object, copies bo
 			obj = detached.Interface().(runtime.Object)
 		}
 	}
-	if t, err = s.convert(obj); err != nil {
-		return t, &informer.DecodingError{Meta: m, Err: err}
-	}
-	return t, nil
+	return s.convert(obj)
 }
 
 // eachItem is meta.EachListItem, which panics on lists of a strange shape.
@@ -299,7 +299,7 @@ func (s *listerWatcher[T]) Watch(ctx context.Context, opts metav1.ListOptions) (
 		return nil, errNoListerWatcher
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	w, err := await(ctx, func() (watch.Interface, error) { return s.lw.WatchWithContext(ctx, opts) }, stopWatch)
+	w, err := await(ctx, "Watch of the ListerWatcher", func() (watch.Interface, error) { return s.lw.WatchWithContext(ctx, opts) }, stopWatch)
 	if err != nil {
 		cancel(nil)
 		return nil, err
@@ -314,21 +314,26 @@ func (s *listerWatcher[T]) Watch(ctx context.Context, opts metav1.ListOptions) (
 	}, nil
 }
 
-// await calls call in a goroutine, so that one that ignores its context cannot
-// hold up the caller. The result of an abandoned call goes to discard.
-func await[R any](ctx context.Context, call func() (R, error), discard func(R)) (R, error) {
+// await calls call, a function of the user, in a goroutine, so that one that ignores its
+// context cannot hold up the caller. The result of an abandoned call goes to discard.
+func await[R any](ctx context.Context, function string, call func() (R, error), discard func(R)) (R, error) {
 	type result struct {
 		value R
 		err   error
 	}
 	results := make(chan result)
 	abandoned := make(chan struct{})
+	safely := func() (value R, err error) {
+		defer usercode.Recover(function, store.Key{}, &err)
+		return call()
+	}
 	go func() {
-		value, err := call()
+		value, err := safely()
 		select {
 		case results <- result{value, err}:
 		case <-abandoned:
 			if err == nil && discard != nil {
+				defer func() { _ = recover() }() // nobody is left to be told
 				discard(value)
 			}
 		}

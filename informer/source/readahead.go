@@ -6,6 +6,9 @@ package source
 import (
 	"io"
 	"sync"
+
+	"github.com/apiary-go/apiary/internal/usercode"
+	"github.com/apiary-go/apiary/store"
 )
 
 const (
@@ -49,7 +52,7 @@ func (r *readAhead) run() {
 		default:
 			buf = make([]byte, aheadChunk)
 		}
-		n, err := r.body.Read(buf)
+		n, err := r.read(buf)
 		select {
 		case r.full <- chunk{buf[:n], err}:
 		case <-r.stop:
@@ -59,6 +62,12 @@ func (r *readAhead) run() {
 			return
 		}
 	}
+}
+
+// read reads from the body, which may be a user's.
+func (r *readAhead) read(buf []byte) (n int, err error) {
+	defer usercode.Recover("Read of the body", store.Key{}, &err)
+	return r.body.Read(buf)
 }
 
 // Read implements io.Reader.

@@ -152,6 +152,10 @@ func TestConvert(t *testing.T) {
 		if !errors.As(err, &decoding) || decoding.Meta.String() != "ns/a@7" {
 			t.Errorf("%s: %v", name, err)
 		}
+		var panicked *store.PanicError
+		if errors.As(err, &panicked) != (name == "panic") || panicked != nil && (panicked.Key != decoding.Meta.Key || panicked.Function != "transform") {
+			t.Errorf("%s: %+v", name, panicked)
+		}
 	}
 	if _, _, err := readList[*corev1.Pod](nil, nil); err == nil {
 		t.Error("no ListerWatcher is no error")

@@ -28,7 +28,7 @@ type wireSource[T any] struct {
 
 // open sends a request.
 func (s *wireSource[T]) open(ctx context.Context, opts metav1.ListOptions) (*body, error) {
-	in, err := await(ctx, func() (io.ReadCloser, error) { return s.stream(ctx, opts) },
+	in, err := await(ctx, "Stream of the Streamer", func() (io.ReadCloser, error) { return s.stream(ctx, opts) },
 		func(in io.ReadCloser) { _ = in.Close() })
 	if err != nil {
 		return nil, err
@@ -126,7 +126,10 @@ type body struct {
 }
 
 func newBody(ctx context.Context, in io.ReadCloser) *body {
-	return &body{ctx: ctx, in: in, stop: context.AfterFunc(ctx, func() { _ = in.Close() })}
+	return &body{ctx: ctx, in: in, stop: context.AfterFunc(ctx, func() {
+		defer func() { _ = recover() }() // the end of Read says what is wrong
+		_ = in.Close()
+	})}
 }
 
 // Read implements io.Reader.

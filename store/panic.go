@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package store
+
+import (
+	"fmt"
+	"strings"
+)
+
+// PanicError reports a panic of a user's function. All packages of this module make
+// one of such a panic. The rule is in the documentation of package resource.
+type PanicError struct {
+	// Resource is the name of what called the function, such as a resource. It is
+	// empty if an error that wraps this one has it.
+	Resource string
+
+	// Function is what panicked, for example "filter".
+	Function string
+
+	// Site is the file and line of the call of Events or Observe, if the function
+	// belongs to a subscriber.
+	Site string
+
+	// Key is that of the object that the function was called for. It is zero if
+	// there was none, or several.
+	Key Key
+
+	// Value is that of the panic, and Stack where it happened.
+	Value any
+	Stack []byte
+}
+
+// Error implements error.
+func (e *PanicError) Error() string {
+	var b strings.Builder
+	if e.Resource != "" {
+		fmt.Fprintf(&b, "resource %s: ", e.Resource)
+	}
+	b.WriteString(e.Function)
+	if e.Site != "" {
+		b.WriteString(" of the subscriber of " + e.Site)
+	}
+	b.WriteString(" panicked")
+	if e.Key != (Key{}) {
+		fmt.Fprintf(&b, " on key %q", e.Key.String())
+	}
+	fmt.Fprintf(&b, ": %v", e.Value)
+	return b.String()
+}
+
+// Unwrap returns Value if that is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
