@@ -6,7 +6,6 @@ package resource
 import (
 	"cmp"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/apiary-go/apiary/store"
@@ -53,7 +52,9 @@ func (s *subscriber[T]) take(before *token[T], received bool) (event Event[T], t
 	s.ackRecall()
 	event, t = s.pick()
 	s.offering = t != nil && event.Kind == Sync && s.next == nil
-	return event, t, s.delayed.next()
+	until = s.delayed.next()
+	s.tellMetrics()
+	return event, t, until
 }
 
 // offer waits until event is received, or the subscription has ended. A Sync may
@@ -116,10 +117,12 @@ func (s *subscriber[T]) idle(timer *time.Timer, until time.Time, tick <-chan tim
 	}
 }
 
-// recalled reports whether Sync must wait for a key that is owed.
+// recalled reports whether Sync must wait for a key that is owed. It tells the metrics
+// what happened while an event is offered.
 func (s *subscriber[T]) recalled() bool {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
+	s.tellMetrics()
 	return s.recall != nil
 }
 
@@ -156,23 +159,28 @@ func (s *subscriber[T]) quit() {
 func (s *subscriber[T]) cancel() {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	s.quit()
+	if s.canceled = true; s.entered {
+		s.quit()
+	}
 }
 
 // finish closes the channel, or calls complete. It runs once, on a goroutine of the
 // subscriber, after the subscription has ended.
 func (s *subscriber[T]) finish() {
-	if s.unwatch != nil {
-		s.unwatch()
-	}
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if s.unwatch != nil {
+		_ = s.call("context", store.Key{}, func() { s.unwatch() })
+	}
 	if s.next != nil {
 		s.finishing = h.now()
 		s.guard("complete function", store.Key{}, func() { s.complete(cmp.Or(s.failure, s.ctx.Err())) })
 	}
-	if s.unwatch != nil { // it has entered
+	if s.entered {
+		s.metrics.depth(0)
+		s.metrics.measured(0, 0)
+		s.tellMetrics()
 		h.leave(s)
 	}
 	if s.out != nil {
@@ -190,25 +198,22 @@ func (s *subscriber[T]) callNext(event Event[T]) (ended bool) {
 	return s.ending
 }
 
-// guard calls a function of the subscriber on a goroutine of the resource, without
-// the mutex, which the caller holds. A panic is logged and ends the subscription.
+// guard is call for what the subscription depends on: a panic ends it.
 func (s *subscriber[T]) guard(function string, key store.Key, f func()) {
-	h := s.hub
-	s.calls = function
-	defer func() {
-		s.calls = ""
-		p := recover()
-		if p == nil {
-			return
-		}
-		err := &PanicError{Resource: h.name, Function: function, Site: s.site, Key: key, Value: p, Stack: debug.Stack()}
-		h.unlocked(func() {
-			h.log.Error("Subscriber panicked, its subscription ends",
-				"resource", h.name, "key", key, "error", err, "stack", string(err.Stack))
-		})
-		h.panics++
+	if err := s.call(function, key, f); err != nil {
 		s.failure = err
 		s.end()
-	}()
-	h.unlocked(f)
+	}
 }
+
+// call calls a function of the user on a goroutine of the subscriber, without the
+// mutex, which the caller holds. It reports and returns a panic.
+func (s *subscriber[T]) call(function string, key store.Key, f func()) (err error) {
+	s.calls = function
+	defer func() { s.calls = "" }()
+	s.hub.unlocked(func() { err = s.hub.panics.Call(function, s.site, key, f) })
+	return err
+}
+
+// ofContext names the methods of a context that the user made.
+const ofContext = "context"

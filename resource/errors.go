@@ -65,31 +65,6 @@ func (e *NotSyncedError) Unwrap() []error {
 	return errs
 }
 
-// PanicError says that a filter, or a callback of Observe, panicked. It ends the
-// subscription. The error is logged with its stack, see [WithLogger], and counted in
-// [Stats]. The complete function of Observe gets it; a channel is closed.
-type PanicError struct {
-	Resource string
-	Function string // what panicked, for example "filter"
-
-	Site  string    // the file and line of the call of Events or Observe
-	Key   store.Key // of the object that the function was called for
-	Value any       // of the panic
-	Stack []byte
-}
-
-// Error implements error.
-func (e *PanicError) Error() string {
-	return fmt.Sprintf("resource %s: the %s of the subscriber of %s panicked on key %q: %v",
-		e.Resource, e.Function, e.Site, e.Key.String(), e.Value)
-}
-
-// Unwrap returns Value if that is an error.
-func (e *PanicError) Unwrap() error {
-	err, _ := e.Value.(error)
-	return err
-}
-
 // ForgottenDone describes an event that was dropped without a call of Done.
 type ForgottenDone struct {
 	Resource string

@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -21,11 +22,10 @@ import (
 //
 // One mutex guards the hub and all that belongs to its subscribers. It is held
 // for some steps at a time, never while anything blocks, and never while user code
-// runs, except metrics.
+// runs.
 type hub[T runtime.Object] struct {
 	name      string
 	forgotten func(ForgottenDone)
-	log       *slog.Logger
 	epoch     time.Time
 
 	mu         sync.Mutex
@@ -42,7 +42,7 @@ type hub[T runtime.Object] struct {
 	end     context.CancelCauseFunc
 	wg      sync.WaitGroup
 	counts  EventCounts
-	panics  uint64
+	panics  *usercode.Panics
 	changed uint32 // when something last changed
 }
 
@@ -70,7 +70,7 @@ func newHub[T runtime.Object](name string, forgotten func(ForgottenDone), log *s
 	return &hub[T]{
 		name:      name,
 		forgotten: forgotten,
-		log:       log,
+		panics:    usercode.New(name, log),
 		epoch:     time.Now(),
 		nodes:     make([]node[T], 1),
 		ghosts:    map[store.Key]int32{},
@@ -161,7 +161,7 @@ func (h *hub[T]) enter(s *subscriber[T], visible uint64) bool {
 	if h.stopped {
 		return false
 	}
-	s.unwatch = context.AfterFunc(s.ctx, s.cancel) // which waits for the mutex
+	s.entered = true
 	s.limit = int32(len(h.nodes))
 	if h.synced {
 		if s.joins = visible; h.generation >= visible {
@@ -173,6 +173,9 @@ func (h *hub[T]) enter(s *subscriber[T], visible uint64) bool {
 	s.since = now
 	if h.running {
 		h.launch(s)
+	}
+	if s.canceled {
+		s.quit()
 	}
 	return true
 }

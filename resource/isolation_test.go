@@ -15,6 +15,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // A filter that hangs, whether in the replay or at a change, holds up the informer,
@@ -165,7 +167,7 @@ func TestFilterThatPanics(t *testing.T) {
 				r.upsert("bad", onNode("here"))
 			}
 			expectClosed(t, events)
-			var panicked *PanicError
+			var panicked *store.PanicError
 			if err := <-completed; !errors.As(err, &panicked) || !errors.Is(err, errTest) {
 				t.Fatalf("completed with %v", err)
 			}
@@ -203,7 +205,7 @@ func TestObserverThatPanics(t *testing.T) {
 		})
 		other := r.view.Events(t.Context())
 		r.sync("a")
-		var panicked *PanicError
+		var panicked *store.PanicError
 		if err := <-completed; !errors.As(err, &panicked) || panicked.Value != "next" || panicked.Key != podKey("a") {
 			t.Fatalf("completed with %v", err)
 		}

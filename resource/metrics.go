@@ -7,16 +7,34 @@ import (
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
+
+	"github.com/apiary-go/apiary/store"
 )
 
-// queueMetrics are the metrics of a client-go workqueue for one subscriber. All
-// methods may be called on nil, and then do nothing.
+// queueMetrics are the metrics of a client-go workqueue for one subscriber. They are the
+// user's. The goroutine of the subscriber calls them, without the mutex: a tally has
+// what they were not told yet. All methods can be called on nil, and then do nothing.
 type queueMetrics struct {
 	length              workqueue.GaugeMetric
 	counted             int
 	adds, retries       workqueue.CounterMetric
 	latency, work       workqueue.HistogramMetric
 	unfinished, longest workqueue.SettableGaugeMetric
+
+	tally tally // guarded by hub.mu
+	told  tally // the one before, of the goroutine
+}
+
+// tally is what happened to a queue. Times are in milliseconds.
+type tally struct {
+	changed       bool
+	length        int
+	adds, retries int
+	latency, work []uint32
+
+	measured   bool
+	unfinished uint64 // the sum of many long ones
+	longest    uint32
 }
 
 // measureEvery is how often what takes long is measured, as workqueue does.
@@ -37,55 +55,79 @@ func newQueueMetrics(provider workqueue.MetricsProvider, name string) *queueMetr
 	}
 }
 
-// added is told of each addition, and the length of the queue after it.
-func (m *queueMetrics) added(length int) {
-	if m == nil {
-		return
+// note changes the tally. The caller holds the mutex, and wakes the subscriber.
+func (m *queueMetrics) note(change func(*tally)) {
+	if m != nil {
+		m.tally.changed = true
+		change(&m.tally)
 	}
-	m.adds.Inc()
-	m.depth(length)
 }
 
-// depth brings the gauge to length.
-func (m *queueMetrics) depth(length int) {
-	if m == nil {
-		return
+// added notes an addition, and the length of the queue after it.
+func (m *queueMetrics) added(length int) {
+	m.note(func(t *tally) { t.adds, t.length = t.adds+1, length })
+}
+
+// depth notes the length of the queue.
+func (m *queueMetrics) depth(length int) { m.note(func(t *tally) { t.length = length }) }
+
+// got notes how long a key was in the queue.
+func (m *queueMetrics) got(millis uint32) {
+	m.note(func(t *tally) { t.latency = append(t.latency, millis) })
+}
+
+// finished notes how long an event was outstanding.
+func (m *queueMetrics) finished(millis uint32) {
+	m.note(func(t *tally) { t.work = append(t.work, millis) })
+}
+
+func (m *queueMetrics) retried() { m.note(func(t *tally) { t.retries++ }) }
+
+// measured notes how long events have been outstanding, in sum and at most.
+func (m *queueMetrics) measured(sum uint64, longest uint32) {
+	m.note(func(t *tally) { t.measured, t.unfinished, t.longest = true, sum, longest })
+}
+
+// take returns the tally, and begins a new one.
+func (m *queueMetrics) take() *tally {
+	next := tally{length: m.tally.length, latency: m.told.latency[:0], work: m.told.work[:0]}
+	m.told, m.tally = m.tally, next
+	return &m.told
+}
+
+// tell calls the metrics.
+func (m *queueMetrics) tell(t *tally) {
+	for range t.adds {
+		m.adds.Inc()
 	}
-	for ; m.counted < length; m.counted++ {
+	for range t.retries {
+		m.retries.Inc()
+	}
+	for ; m.counted < t.length; m.counted++ {
 		m.length.Inc()
 	}
-	for ; m.counted > length; m.counted-- {
+	for ; m.counted > t.length; m.counted-- {
 		m.length.Dec()
 	}
-}
-
-// got is told how long a key was in the queue.
-func (m *queueMetrics) got(millis uint32) {
-	if m != nil {
+	for _, millis := range t.latency {
 		m.latency.Observe(float64(millis) / 1000)
 	}
-}
-
-// finished is told how long an event was outstanding.
-func (m *queueMetrics) finished(millis uint32) {
-	if m != nil {
+	for _, millis := range t.work {
 		m.work.Observe(float64(millis) / 1000)
 	}
-}
-
-// ended is told that the queue is no more, nor what was outstanding.
-func (m *queueMetrics) ended() {
-	if m == nil {
-		return
+	if t.measured {
+		m.unfinished.Set(float64(t.unfinished) / 1000)
+		m.longest.Set(float64(t.longest) / 1000)
 	}
-	m.depth(0)
-	m.unfinished.Set(0)
-	m.longest.Set(0)
 }
 
-func (m *queueMetrics) retried() {
-	if m != nil {
-		m.retries.Inc()
+// tellMetrics has the metrics told what happened. The caller, the goroutine of the
+// subscriber, holds the mutex, which is unlocked meanwhile. If a metric panics the rest
+// of the tally is lost.
+func (s *subscriber[T]) tellMetrics() {
+	if m := s.metrics; m != nil && m.tally.changed {
+		told := m.take()
+		_ = s.call("metrics provider", store.Key{}, func() { m.tell(told) })
 	}
 }
 
@@ -98,14 +140,14 @@ func (m *queueMetrics) ticker() (tick <-chan time.Time, stop func()) {
 	return ticker.C, ticker.Stop
 }
 
-// measure tells how long outstanding events have been so.
+// measure tells the metrics how long outstanding events have been so.
 func (s *subscriber[T]) measure() {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	if s.metrics == nil {
 		return
 	}
-	var sum uint64 // of many long ones
+	var sum uint64
 	var longest uint32
 	now := s.hub.now()
 	for _, sl := range s.each(s.issued) {
@@ -113,6 +155,6 @@ func (s *subscriber[T]) measure() {
 		sum += uint64(age)
 		longest = max(longest, age)
 	}
-	s.metrics.unfinished.Set(float64(sum) / 1000)
-	s.metrics.longest.Set(float64(longest) / 1000)
+	s.metrics.measured(sum, longest)
+	s.tellMetrics()
 }

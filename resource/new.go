@@ -111,6 +111,10 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 		Indexers: cacheview.TypedIndexers[T](o.indexers),
 		OnChange: r.hub.change,
 		OnIndexError: func(err error) {
+			if panicked := (*store.PanicError)(nil); errors.As(err, &panicked) {
+				r.hub.panics.Report(err)
+				return
+			}
 			o.log.Error("Index function failed, the object is missing from the index",
 				"resource", o.name, "error", err)
 		},
@@ -130,6 +134,7 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 		PollInterval:   o.settings.PollInterval,
 		Backoff:        o.settings.Backoff,
 		Observer:       o.observer,
+		Log:            o.log,
 	})
 	return err
 }

@@ -39,8 +39,8 @@ type Stats struct {
 	// Events counts the events of all subscribers, past ones included.
 	Events EventCounts
 
-	// Panics counts the subscriptions that ended because a function of the
-	// subscriber panicked.
+	// Panics counts the panics of user code, those of Reflector included: see
+	// "Functions of the user" in the documentation of the package.
 	Panics uint64
 }
 
@@ -84,6 +84,7 @@ func (r *resource[T]) Stats() Stats {
 	}
 	stats.Reflector = r.reflector.Info()
 	stats.Store = r.store.Stats()
+	stats.Panics = r.hub.panics.Count() + stats.Reflector.Panics
 	r.hub.describe(&stats)
 	return stats
 }
@@ -93,7 +94,7 @@ func (h *hub[T]) describe(stats *Stats) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	stats.Synced = h.synced
-	stats.Events, stats.Panics = h.counts, h.panics
+	stats.Events = h.counts
 	for _, s := range h.subs {
 		sub := SubscriberStats{
 			Site:        s.site,

@@ -35,7 +35,9 @@ type subscriber[T runtime.Object] struct {
 	wake chan struct{} // has a token when there may be something to do
 	done chan struct{} // closed when the subscription has ended
 
-	unwatch  func() bool // lets go of ctx
+	unwatch  func() bool // lets go of ctx; set at construction
+	canceled bool        // ctx has ended
+	entered  bool        // it is, or was, in hub.subs
 	launched bool        // the goroutine runs, and will finish
 	ending   bool        // done is closed
 	place    int         // in hub.subs
@@ -207,7 +209,10 @@ func (s *subscriber[T]) synced(now uint32) {
 func (s *subscriber[T]) dequeue(id int32) {
 	s.moving(id).flags &^= isQueued
 	s.remove(&s.queue, id)
-	s.metrics.depth(s.queue.len)
+	if s.metrics != nil {
+		s.metrics.depth(s.queue.len)
+		s.wakeUp()
+	}
 }
 
 // release queues the keys that were held back long enough.
@@ -320,6 +325,7 @@ func (s *subscriber[T]) answered(id int32, action ErrorAction, delay time.Durati
 	sl := s.moving(id)
 	if s.metrics != nil {
 		s.metrics.finished(s.hub.now() - sl.since)
+		s.wakeUp()
 	}
 	sl.flags &^= isIssued
 	s.remove(&s.issued, id)
@@ -389,5 +395,4 @@ func (s *subscriber[T]) forgetAll() {
 	s.queue, s.issued = list{}, list{}
 	s.cursor, s.limit = 0, 0
 	s.ackRecall()
-	s.metrics.ended()
 }

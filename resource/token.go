@@ -123,7 +123,7 @@ func (s *subscriber[T]) ask(f func()) {
 	returned := false
 	defer func() {
 		if !returned {
-			s.hub.panics++
+			s.hub.panics.Add()
 			s.end()
 		}
 	}()
@@ -145,5 +145,7 @@ func (r *receipt[T]) lost() {
 		panic(report.String())
 	}
 	r.complete("", &h.counts.Forgotten)
-	h.unlocked(func() { h.forgotten(report) })
+	h.unlocked(func() {
+		_ = h.panics.Call("function of WithForgottenDone", s.site, report.Key, func() { h.forgotten(report) })
+	})
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/util/workqueue"
 
+	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -31,7 +32,7 @@ type view[T runtime.Object] struct {
 // keep must be pure. Each subscriber of the view calls it on a goroutine of its
 // own, once for each object of the replay and each key of its queue; a reader of
 // the store calls it itself. So several goroutines may call keep at once. A keep
-// that is slow, hangs or panics harms its own subscriber alone, see [PanicError].
+// that is slow, hangs or panics harms its own subscriber alone.
 //
 // r must have been made by this package. If it was not, or keep is nil, Store of
 // the result fails with an error that says so, and its channels are closed.
@@ -88,7 +89,7 @@ func (v view[T]) subscriber(ctx context.Context, opts []EventsOpt) *subscriber[T
 	return &subscriber[T]{
 		hub:     v.hub,
 		ctx:     ctx,
-		site:    callSite(),
+		site:    callSite(3),
 		keep:    v.keep,
 		onError: o.errorHandler,
 		limiter: o.rateLimiter,
@@ -99,14 +100,19 @@ func (v view[T]) subscriber(ctx context.Context, opts []EventsOpt) *subscriber[T
 }
 
 func (v view[T]) subscribe(s *subscriber[T]) {
-	switch {
-	case v.err == nil && v.hub.enter(s, v.store.Generation()):
-		v.want()
-	case s.next != nil:
-		go s.finish() // Observe does not wait for complete
-	default:
-		s.finish()
+	if v.err == nil {
+		// The context may be of a type of the user's, so no lock is held.
+		s.unwatch = context.AfterFunc(s.ctx, s.cancel)
+		if v.hub.enter(s, v.store.Generation()) {
+			v.want()
+			return
+		}
 	}
+	if s.next != nil {
+		go s.finish() // Observe does not wait for complete
+		return
+	}
+	s.finish()
 }
 
 // orIgnore gives functions for those of Observe that are nil.
@@ -120,9 +126,9 @@ func orIgnore[T runtime.Object](next func(Event[T]), complete func(error)) (func
 	return next, complete
 }
 
-// callSite is the file and line that called Events or Observe.
-func callSite() string {
-	_, file, line, ok := goruntime.Caller(3)
+// callSite is the file and line that called Events or Observe, so many calls above.
+func callSite(above int) string {
+	_, file, line, ok := goruntime.Caller(above)
 	if !ok {
 		return "unknown"
 	}
@@ -130,13 +136,16 @@ func callSite() string {
 }
 
 // disabled is a Resource that never has anything.
-type disabled[T runtime.Object] struct{ reason error }
+type disabled[T runtime.Object] struct {
+	reason error
+	panics *usercode.Panics
+}
 
 // Disabled returns a resource for where there is no cluster to ask: its channels
 // are closed from the beginning, and Store fails at once with an error that wraps
 // reason.
 func Disabled[T runtime.Object](reason error) Resource[T] {
-	return disabled[T]{reason: reason}
+	return disabled[T]{reason: reason, panics: usercode.New(nameOf[T](), nil)}
 }
 
 // Events implements Resource.
@@ -149,7 +158,10 @@ func (d disabled[T]) Events(context.Context, ...EventsOpt) <-chan Event[T] {
 // Observe implements Resource. complete gets the reason.
 func (d disabled[T]) Observe(_ context.Context, next func(Event[T]), complete func(error)) {
 	_, complete = orIgnore(next, complete)
-	go complete(d.reason)
+	site := callSite(2)
+	go func() {
+		_ = d.panics.Call("complete function", site, store.Key{}, func() { complete(d.reason) })
+	}()
 }
 
 // Store implements Resource.
@@ -158,4 +170,4 @@ func (d disabled[T]) Store(context.Context) (Store[T], error) {
 }
 
 // Stats implements [Inspector].
-func (d disabled[T]) Stats() Stats { return Stats{Name: nameOf[T]()} }
+func (d disabled[T]) Stats() Stats { return Stats{Name: nameOf[T](), Panics: d.panics.Count()} }
