@@ -4,12 +4,16 @@
 package cells
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/mirror"
+	"github.com/apiary-go/apiary/store"
 )
 
 // NewMirror makes a mirror.ResourceVersionInformer of the objects that the
@@ -48,10 +52,11 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	report, counts := &reporter{}, &counters{}
 	cfg.ListerWatcher = &listWatch{plan: plan, client: p.Client}
 	cfg.Observer = informer.Observers(informer.LogObserver(log), report, counts, cfg.Observer)
+	cfg.Log = cmp.Or(cfg.Log, p.Log)
 	told := cfg.ErrorHandler
 	cfg.ErrorHandler = func(info informer.ReflectorInfo, err error) {
 		if failed := (*informer.HandlerError)(nil); errors.As(err, &failed) {
-			log.Warn("A change could not be handled, will try again", "key", failed.Meta.Key, "failures", failed.Failures,
+			log.Log(context.Background(), levelOf(err), "A change could not be handled, will try again", "key", failed.Meta.Key, "failures", failed.Failures,
 				"in", failed.RetryIn, "error", failed)
 		}
 		if told != nil {
@@ -64,4 +69,12 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	}
 	p.runOn("mirror", name, observed{mirror: i.Stats, counters: counts}, report, i.Run)
 	return i, nil
+}
+
+// levelOf is the level of a failure of user code: a panic has a report of its own.
+func levelOf(err error) slog.Level {
+	if errors.As(err, new(*store.PanicError)) {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }

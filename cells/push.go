@@ -4,6 +4,8 @@
 package cells
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -63,9 +65,10 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = func(informer.ReflectorInfo, error) {} // the observer has logged it
 	}
+	cfg.Merger.Log = cmp.Or(cfg.Merger.Log, p.Log)
 	told := cfg.Merger.ErrorHandler
 	cfg.Merger.ErrorHandler = func(err error) {
-		log.Warn("The consumer did not accept a batch", "error", err)
+		log.Log(context.Background(), levelOf(err), "The consumer did not accept a batch", "error", err)
 		if told != nil {
 			told(err)
 		}

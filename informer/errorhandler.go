@@ -24,7 +24,8 @@ type WatchErrorHandler func(info ReflectorInfo, err error)
 // DefaultWatchErrorHandler logs err to [slog.Default]. That a version is gone, that
 // the server ended a watch, and that the sink asked for a pause or for a new pass
 // is for debugging, and so is the end of Run. Anything else is a warning, with what
-// to do about it ([Explain]), and so is a [HandlerError]. It logs each failure: how many there are is up to the
+// to do about it ([Explain]), and so is a [HandlerError], unless it is of a panic, which
+// has a report of its own. It logs each failure: how many there are is up to the
 // [Backoff]. [LogObserver] is more sparing, and tells of recovery too.
 func DefaultWatchErrorHandler(info ReflectorInfo, err error) {
 	if err == nil {
@@ -41,7 +42,10 @@ func DefaultWatchErrorHandler(info ReflectorInfo, err error) {
 		}
 	}
 	if failed := (*HandlerError)(nil); errors.As(err, &failed) {
-		slog.Default().Warn("A change could not be handled", "reflector", info.Name, "key", failed.Meta.Key,
+		if errors.As(err, new(*store.PanicError)) {
+			level = slog.LevelDebug
+		}
+		slog.Default().Log(context.Background(), level, "A change could not be handled", "reflector", info.Name, "key", failed.Meta.Key,
 			"failures", failed.Failures, "again in", failed.RetryIn, "error", err)
 		return
 	}

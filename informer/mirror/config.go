@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -110,6 +111,10 @@ type InformerConfig[T any] struct {
 
 	// Observer is told what happens. Optional.
 	Observer informer.Observer
+
+	// Log gets panics, of each function one a minute: see [informer.Config.Log].
+	// Default: slog.Default().
+	Log *slog.Logger
 
 	// ExtraStore is a second sink, which is told everything before it is queued,
 	// whole passes included, and which must not block. It is shown unchanged

@@ -7,9 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/pending"
+	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -25,10 +27,11 @@ func (i *ResourceVersionInformer[T]) deliver(ctx context.Context) {
 			i.checkSynced()
 			continue
 		}
+		i.panics.Report(err)
 		if ctx.Err() != nil {
 			return // what it was told broke off; that is no failure, and it stays pending
 		}
-		delay := i.cfg.RateLimiter.When(w.Key)
+		delay := i.retryIn(w.Key)
 		failures := w.Failures + 1
 		i.count.failures.Add(1)
 		i.pending.Failed(w, err, delay)
@@ -36,20 +39,34 @@ func (i *ResourceVersionInformer[T]) deliver(ctx context.Context) {
 	}
 }
 
+// retryIn asks the rate limiter after what time a key is tried again.
+func (i *ResourceVersionInformer[T]) retryIn(key store.Key) time.Duration {
+	delay := defaultRetryMost
+	_ = i.panics.Call("rate limiter", "", key, func() { delay = i.cfg.RateLimiter.When(key) })
+	return delay
+}
+
 // handle tells the handler of c, which is the change of w, and records what it
-// acknowledges. It returns which call failed.
+// acknowledges. It returns which call failed, or panicked.
 func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *pending.Work[T], c *pending.Change[T]) (call string, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = usercode.Error(call, w.Key, v)
+		}
+	}()
 	h := i.cfg.Handler
+	call = "storage"
 	held, recorded, err := i.storage.Get(w.Key)
 	if err != nil {
-		return "storage", err
+		return call, err
 	}
 	if !recorded && w.IsTried {
 		held = w.Tried
 	}
 	if (recorded || w.IsTried) && (c.Gone || !held.SameObject(c.Meta)) {
+		call = "OnDelete"
 		if err := i.remove(ctx, w, c, held); err != nil {
-			return "OnDelete", err
+			return call, err
 		}
 		recorded = false
 	}
@@ -63,15 +80,19 @@ func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *pending.Work
 	switch {
 	case !recorded:
 		w.Tried, w.IsTried = c.Meta, true
-		call, counter, err = "OnAdd", &i.count.added, h.OnAdd(ctx, obj)
+		call, counter = "OnAdd", &i.count.added
+		err = h.OnAdd(ctx, obj)
 	case held != c.Meta || c.Meta.Version == "":
-		call, counter, err = "OnUpdate", &i.count.updated, h.OnUpdate(ctx, held, obj)
+		call, counter = "OnUpdate", &i.count.updated
+		err = h.OnUpdate(ctx, held, obj)
 	case c.Listed && !i.skipSync:
-		call, err = "OnSync", h.OnSync(ctx, obj)
+		call = "OnSync"
+		err = h.OnSync(ctx, obj)
 	default: // another change came and was taken back
 		counter = nil
 	}
 	if errors.Is(err, ErrNotKept) {
+		call = "OnDelete"
 		return i.forget(ctx, w, c, held, isTried)
 	}
 	if err != nil {
@@ -80,10 +101,11 @@ func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *pending.Work
 	if counter != nil {
 		counter.Add(1)
 	}
+	call = "storage"
 	for {
 		pass := i.pending.PassOf(w)
 		if err := i.storage.Set(c.Meta, pass); err != nil {
-			return "storage", fmt.Errorf("record version %s: %w", c.Meta.Version, err)
+			return call, fmt.Errorf("record version %s: %w", c.Meta.Version, err)
 		}
 		if i.settled(w, true, pass) {
 			return "", nil
@@ -136,7 +158,7 @@ func (i *ResourceVersionInformer[T]) settled(w *pending.Work[T], recorded bool, 
 		return false
 	}
 	if failed {
-		i.cfg.RateLimiter.Forget(key)
+		_ = i.panics.Call("rate limiter", "", key, func() { i.cfg.RateLimiter.Forget(key) })
 	}
 	return true
 }

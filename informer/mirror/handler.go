@@ -35,7 +35,8 @@ import (
 //     up the end of Run.
 //   - The object is the handler's own. The informer keeps none.
 //
-// A panic is not recovered.
+// A panic is an error of the call, and so is one of the storage. The rule is in the
+// documentation of package resource.
 type ResourceEventHandler[T any] interface {
 	// OnAdd says that there is an object that was not recorded.
 	OnAdd(ctx context.Context, obj informer.Object[T]) error

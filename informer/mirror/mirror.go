@@ -16,6 +16,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/pending"
 	"github.com/apiary-go/apiary/internal/check"
+	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -45,6 +46,7 @@ type ResourceVersionInformer[T any] struct {
 	reflector *informer.Reflector[T]
 	pending   *pending.Queue[T]
 	count     mirrorCounters
+	panics    *usercode.Panics
 	started   atomic.Bool
 
 	initial   atomic.Bool // there has been no complete pass, nor anything to resume from
@@ -67,6 +69,7 @@ func NewResourceVersionInformer[T any](name string, cfg InformerConfig[T]) (*Res
 	i := &ResourceVersionInformer[T]{
 		name: name, cfg: cfg, storage: cfg.Storage, skipSync: cfg.SkipSync,
 		pending:  pending.New[T](cfg.MaxPending, cfg.MaxPendingBytes, cfg.ResumeVersion),
+		panics:   usercode.New(name, cfg.Log),
 		synced:   make(chan struct{}),
 		watching: make(chan bool, 1),
 		listed:   make(chan struct{}, 1),
@@ -82,6 +85,7 @@ func NewResourceVersionInformer[T any](name string, cfg InformerConfig[T]) (*Res
 		PollInterval: cfg.PollInterval, MaxInternalErrorRetryDuration: cfg.MaxInternalErrorRetryDuration,
 		Silence: cfg.Silence, InitialSilence: cfg.InitialSilence, Backoff: cfg.Backoff,
 		Observer: informer.Observers(informer.ObserverFunc(i.observe), informer.ErrorObserver(cfg.ErrorHandler), cfg.Observer),
+		Log:      cfg.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -198,7 +202,7 @@ func (i *ResourceVersionInformer[T]) observe(_ informer.ReflectorInfo, o informe
 
 // report tells the error handler of a failure that is not the Reflector's.
 func (i *ResourceVersionInformer[T]) report(err error) {
-	i.cfg.ErrorHandler(i.reflector.Info(), err)
+	_ = i.panics.Call("error handler", "", store.Key{}, func() { i.cfg.ErrorHandler(i.reflector.Info(), err) })
 }
 
 // resumption is how long a watch must have lived for the server to have the version
@@ -267,9 +271,10 @@ func (i *ResourceVersionInformer[T]) saveResumeVersion(ctx context.Context, upda
 		if version == saved {
 			continue
 		}
-		if err := updater.UpdateResourceVersion(ctx, version); err == nil {
+		if err := save(ctx, updater, version); err == nil {
 			saved = version
 		} else {
+			i.panics.Report(err)
 			pending.Notify(i.pending.Moved) // once more
 			if ctx.Err() == nil {
 				i.report(&informer.HandlerError{Call: "UpdateResourceVersion", Meta: store.Meta{Version: version}, RetryIn: i.cfg.ResumeInterval, Err: err})
@@ -281,4 +286,10 @@ func (i *ResourceVersionInformer[T]) saveResumeVersion(ctx context.Context, upda
 			return
 		}
 	}
+}
+
+// save hands a resume version to the handler.
+func save(ctx context.Context, updater ResourceVersionUpdater, version string) (err error) {
+	defer usercode.Recover("UpdateResourceVersion", store.Key{}, &err)
+	return updater.UpdateResourceVersion(ctx, version)
 }

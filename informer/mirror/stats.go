@@ -47,6 +47,9 @@ type InformerStats struct {
 	// those of the storage for the same keys included.
 	Added, Updated, Deleted, Shown, NotKept, Failures uint64
 
+	// Panics counts the panics of user code, those of Reflector included.
+	Panics uint64
+
 	// Unchanged counts objects of passes that were recorded in the same version,
 	// Swept the deletions that were concluded from passes, Stale the events of
 	// watches that were dropped because they were old news.
@@ -111,5 +114,6 @@ func (i *ResourceVersionInformer[T]) Stats() InformerStats {
 		s.HeldBack = &HeldBack{Key: held.Key, Since: held.Since, Failures: held.Failures, Err: held.Err}
 	}
 	s.ResumeVersion = i.ResumeVersion()
+	s.Panics = i.panics.Count() + s.Reflector.Panics
 	return s
 }

@@ -138,6 +138,7 @@ func NewBatcher[T any](name string, cfg BatcherConfig[T]) (*Batcher[T], error) {
 	if b.merger, err = NewEventMerger(name, cfg.Merger, cfg.Consumer.OnBatch); err != nil {
 		return nil, fmt.Errorf("batcher %s: %w", name, err)
 	}
+	b.cfg.Consumer = safeConsumer[T]{cfg.Consumer, b.merger.panics}
 	b.merger.fenced.Store(true) // until the first snapshot
 	b.merger.giveUp = func(err error) {
 		b.merger.fence()
@@ -149,6 +150,7 @@ func NewBatcher[T any](name string, cfg BatcherConfig[T]) (*Batcher[T], error) {
 		PollInterval: cfg.PollInterval, MaxInternalErrorRetryDuration: cfg.MaxInternalErrorRetryDuration,
 		Silence: cfg.Silence, InitialSilence: cfg.InitialSilence, Backoff: cfg.Backoff,
 		Observer: informer.Observers(informer.ErrorObserver(cfg.ErrorHandler), cfg.Observer),
+		Log:      cfg.Merger.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -215,10 +217,12 @@ type BatcherStats struct {
 
 // Stats returns the figures of the moment.
 func (b *Batcher[T]) Stats() BatcherStats {
-	return BatcherStats{
+	s := BatcherStats{
 		Name: b.name, Reflector: b.reflector.Info(), Synced: b.HasSynced(), Snapshots: b.snapshots.Load(),
 		MergerStats: b.merger.Stats(),
 	}
+	s.Panics += s.Reflector.Panics
+	return s
 }
 
 // grantSnapshots passes on requests for snapshots, so that they are far enough apart.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/pending"
+	"github.com/apiary-go/apiary/internal/usercode"
+	"github.com/apiary-go/apiary/store"
 )
 
 // deliver delivers batches until ctx ends. It returns the calls of Flush that wait.
@@ -106,7 +108,7 @@ func (m *EventMerger[T]) deliverBatch(ctx context.Context) (delay time.Duration,
 		}
 	}
 	if len(told.Changes) > 0 {
-		if err := m.consumer(ctx, told); err != nil {
+		if err := m.consume(ctx, told); err != nil {
 			return m.refused(ctx, batch, err), err
 		}
 		m.failures = 0
@@ -126,6 +128,21 @@ func (m *EventMerger[T]) deliverBatch(ctx context.Context) (delay time.Duration,
 		m.pending.Acknowledged(t.Work, false, 0)
 	}
 	return 0, nil
+}
+
+// consume hands a batch to the consumer.
+func (m *EventMerger[T]) consume(ctx context.Context, batch Batch[T]) (err error) {
+	var key store.Key
+	if len(batch.Changes) == 1 {
+		key = batch.Changes[0].Key
+	}
+	defer usercode.Recover("OnBatch", key, &err)
+	return m.consumer(ctx, batch)
+}
+
+// report tells the error handler.
+func (m *EventMerger[T]) report(err error) {
+	_ = m.panics.Call("error handler", "", store.Key{}, func() { m.cfg.ErrorHandler(err) })
 }
 
 // changeOf returns what to tell of a change, if anything.
@@ -174,6 +191,7 @@ func (m *EventMerger[T]) refused(ctx context.Context, batch []pending.Taken[T], 
 		}
 	}
 	m.pending.PutBack(batch)
+	m.panics.Report(err)
 	if ctx.Err() != nil {
 		return 0 // it broke off
 	}
@@ -182,7 +200,7 @@ func (m *EventMerger[T]) refused(ctx context.Context, batch []pending.Taken[T], 
 	}
 	m.count.failures.Add(1)
 	delay = m.cfg.Backoff.Delay(m.failures, informer.CauseNone, err)
-	m.cfg.ErrorHandler(&informer.HandlerError{Call: "OnBatch", Failures: m.failures, RetryIn: delay, Err: err})
+	m.report(&informer.HandlerError{Call: "OnBatch", Failures: m.failures, RetryIn: delay, Err: err})
 	forGood := wantsSnapshot(err) || m.failures >= m.cfg.MaxFailures || time.Since(m.failing) >= m.cfg.MaxFailing
 	if forGood && m.giveUp != nil {
 		m.giveUp(err)
@@ -213,6 +231,6 @@ func (m *EventMerger[T]) deliverLast(ctx context.Context) error {
 		return cause
 	}
 	undelivered := &UndeliveredError{Name: m.name, Changes: objects, Err: err}
-	m.cfg.ErrorHandler(undelivered)
+	m.report(undelivered)
 	return errors.Join(cause, undelivered)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer/internal/pending"
 	"github.com/apiary-go/apiary/informer/mirror"
+	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -72,6 +73,7 @@ type EventMerger[T any] struct {
 	// tried for ever.
 	giveUp func(error)
 	count  mergerCounters
+	panics *usercode.Panics
 }
 
 type mergerCounters struct {
@@ -96,6 +98,10 @@ type MergerStats struct {
 	// ones were old news when they came, Fenced ones were dropped because a snapshot
 	// had them.
 	Vanished, Stale, Fenced uint64
+
+	// Panics counts the panics of user code, of a Batcher those of the reading side
+	// included.
+	Panics uint64
 }
 
 type flush struct {
@@ -114,7 +120,7 @@ func NewEventMerger[T any](name string, cfg MergerConfig[T], consumer BatchEvent
 		return nil, fmt.Errorf("merger %s: %w", name, err)
 	}
 	m := &EventMerger[T]{
-		name: name, cfg: cfg, consumer: consumer,
+		name: name, cfg: cfg, consumer: consumer, panics: usercode.New(name, cfg.Log),
 		pending: pending.New[T](cfg.MaxPending, cfg.MaxPendingBytes, ""),
 		stopped: make(chan struct{}),
 		base:    time.Now(),
@@ -231,6 +237,7 @@ func (m *EventMerger[T]) Stats() MergerStats {
 		Pending: objects, PendingBytes: bytes, Accepted: m.versions.Load().Len(),
 		Batches: m.count.batches.Load(), Changes: m.count.changes.Load(), Failures: m.count.failures.Load(),
 		Vanished: m.count.vanished.Load(), Stale: m.count.stale.Load(), Fenced: m.count.fenced.Load(),
+		Panics: m.panics.Count(),
 	}
 }
 

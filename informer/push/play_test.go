@@ -25,6 +25,7 @@ import (
 //
 //	consumer refuse batch       the next call that begins so fails; resync: with ErrResync
 //	consumer slow 5s batch      it takes so long
+//	consumer panic batch        it panics
 type batchPlay struct {
 	text     string
 	requests []string
@@ -154,6 +155,10 @@ func (c *scriptedConsumer) call(ctx context.Context, text string) (err error) {
 			err = errors.New("refused")
 		case "resync":
 			err = fmt.Errorf("who are you: %w", store.ErrResync)
+		case "panic":
+			c.busy = false
+			c.mu.Unlock()
+			panic("fault in " + text)
 		case "slow":
 			c.mu.Unlock()
 			select {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
@@ -27,7 +28,7 @@ import (
 //	    when a snapshot ended is not told: the snapshot has it.
 //	  - Between the beginning of a snapshot and its end there is no batch, also if it
 //	    is aborted: another one follows then.
-//	  - An error refuses what the call told. A batch comes again, with what has changed
+//	  - An error or a panic refuses what the call told. A batch comes again, with what has changed
 //	    since merged into it; a snapshot begins anew. So the consumer may be told
 //	    twice what it may have taken the first time.
 //	  - An object is what stands under its key. A consumer that took a call and
@@ -216,6 +217,10 @@ type MergerConfig[T any] struct {
 	// [*UndeliveredError]. Default: they go to slog.Default() as by
 	// [informer.DefaultWatchErrorHandler].
 	ErrorHandler func(error)
+
+	// Log gets panics, those of the reading side included, of each function one a
+	// minute: see [informer.Config.Log]. Default: slog.Default().
+	Log *slog.Logger
 }
 
 // Defaults of MergerConfig.

@@ -23,8 +23,13 @@ const reportEvery = time.Minute
 // Whoever returns the error to a caller of ours leaves the report to it.
 func Recover(function string, key store.Key, err *error) {
 	if v := recover(); v != nil {
-		*err = &store.PanicError{Function: function, Key: key, Value: v, Stack: debug.Stack()}
+		*err = Error(function, key, v)
 	}
+}
+
+// Error returns what a deferred function recovered as an error.
+func Error(function string, key store.Key, recovered any) error {
+	return &store.PanicError{Function: function, Key: key, Value: recovered, Stack: debug.Stack()}
 }
 
 // Panics counts the panics of the functions that one resource calls, and logs them.
