@@ -18,6 +18,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/internal/check"
+	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -102,15 +103,27 @@ type ProcessError struct {
 // Error implements error.
 func (e *ProcessError) Error() string {
 	what := "process"
-	if deltas, ok := e.Item.(cache.Deltas); ok && len(deltas) > 0 {
-		if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(deltas.Newest().Object); err == nil {
-			what += " " + key
-		}
+	if key := keyOf(e.Item); key != (store.Key{}) {
+		what += " " + key.String()
 	}
 	if e.RetryIn == 0 {
 		return fmt.Sprintf("controller %s: %s: %v (dropped)", e.Controller, what, e.Err)
 	}
 	return fmt.Sprintf("controller %s: %s: %v (failure %d, again in %v)", e.Controller, what, e.Err, e.Failures, e.RetryIn)
+}
+
+// keyOf returns the key of an item, zero if it is not known.
+func keyOf(item any) store.Key {
+	deltas, ok := item.(cache.Deltas)
+	if !ok || len(deltas) == 0 {
+		return store.Key{}
+	}
+	text, err := cache.DeletionHandlingMetaNamespaceKeyFunc(deltas.Newest().Object)
+	if err != nil {
+		return store.Key{}
+	}
+	key, _ := store.ParseKey(text) // which is zero with an error
+	return key
 }
 
 // Unwrap returns what Process returned.
@@ -133,6 +146,7 @@ type Controller[T any] struct {
 	name      string
 	cfg       ControllerConfig[T]
 	reflector *informer.Reflector[T]
+	panics    *usercode.Panics
 	filled    chan struct{} // closed once a whole pass is in the queue
 
 	started, synced                       atomic.Bool
@@ -146,7 +160,7 @@ func NewNamedController[T any](name string, cfg ControllerConfig[T]) (*Controlle
 	if name == "" {
 		name = check.TypeName[T]()
 	}
-	c := &Controller[T]{name: name, filled: make(chan struct{})}
+	c := &Controller[T]{name: name, panics: usercode.New(name, nil), filled: make(chan struct{})}
 	if err := c.configure(cfg); err != nil {
 		return nil, fmt.Errorf("controller %s: %w", name, err)
 	}
@@ -216,7 +230,8 @@ func (s *fillingSink[T]) Commit(ctx context.Context, version string) error {
 // in the end is not processed; an item whose processing is under way then is
 // waited for, but not tried again.
 //
-// A panic of Process is not recovered.
+// A panic of Process is an error of the item, and is logged to slog.Default() as well:
+// the rule is in the documentation of package resource.
 func (c *Controller[T]) Run(ctx context.Context) error {
 	if !c.started.CompareAndSwap(false, true) {
 		return fmt.Errorf("controller %s: Run was called before: make a new Controller, with a new queue, to run again", c.name)
@@ -266,9 +281,12 @@ func (c *Controller[T]) pop(ctx context.Context, end context.CancelCauseFunc) {
 			c.synced.Store(true)
 		}
 		popped := false
-		_, err := c.cfg.Queue.Pop(func(item any, isInInitialList bool) error {
-			popped = true
-			return c.process(ctx, item, isInInitialList)
+		err := c.call("Pop of the queue", func() error {
+			_, err := c.cfg.Queue.Pop(func(item any, isInInitialList bool) error {
+				popped = true
+				return c.process(ctx, item, isInInitialList)
+			})
+			return err
 		})
 		switch {
 		case popped || err == nil:
@@ -277,7 +295,7 @@ func (c *Controller[T]) pop(ctx context.Context, end context.CancelCauseFunc) {
 			end(fmt.Errorf("controller %s: somebody closed the queue: %w", c.name, err))
 		default:
 			strange++
-			c.cfg.ErrorHandler(fmt.Errorf("controller %s: pop: %w", c.name, err))
+			c.report(fmt.Errorf("controller %s: pop: %w", c.name, err))
 			c.pause(ctx, c.backoff(strange, err))
 		}
 	}
@@ -287,20 +305,21 @@ func (c *Controller[T]) pop(ctx context.Context, end context.CancelCauseFunc) {
 // the queue: it has been told already.
 func (c *Controller[T]) process(ctx context.Context, item any, isInInitialList bool) error {
 	for failures := 1; ctx.Err() == nil; failures++ {
-		err := c.cfg.Process(item, isInInitialList)
+		err := c.processOnce(item, isInInitialList)
 		if err == nil {
 			c.processed.Add(1)
 			return nil
 		}
+		c.panics.Report(err)
 		c.failures.Add(1)
 		failed := &ProcessError{Controller: c.name, Item: item, Failures: failures, Err: err}
 		if !c.cfg.RetryOnError {
 			c.dropped.Add(1)
-			c.cfg.ErrorHandler(failed)
+			c.report(failed)
 			return failed
 		}
 		failed.RetryIn = c.backoff(failures, err)
-		c.cfg.ErrorHandler(failed)
+		c.report(failed)
 		c.pause(ctx, failed.RetryIn)
 	}
 	return context.Cause(ctx)
@@ -320,12 +339,12 @@ func (c *Controller[T]) resync(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if c.cfg.ShouldResync != nil && !c.cfg.ShouldResync() {
+		if !c.shouldResync() {
 			continue
 		}
 		c.resyncs.Add(1)
-		if err := c.cfg.Queue.Resync(); err != nil {
-			c.cfg.ErrorHandler(fmt.Errorf("controller %s: resync: %w", c.name, err))
+		if err := c.call("Resync of the queue", c.cfg.Queue.Resync); err != nil {
+			c.report(fmt.Errorf("controller %s: resync: %w", c.name, err))
 		}
 	}
 }
@@ -343,11 +362,12 @@ func (c *Controller[T]) pause(ctx context.Context, d time.Duration) {
 }
 
 // logControllerError is the default ErrorHandler. Of failures in a row for one
-// item the first is a warning, then the second, the fourth, the eighth and so on.
+// item the first is a warning, then the second, the fourth, the eighth and so on. A panic
+// has a report of its own.
 func logControllerError(err error) {
 	level := slog.LevelWarn
 	var failed *ProcessError
-	if errors.As(err, &failed) && bits.OnesCount(uint(failed.Failures)) != 1 {
+	if errors.As(err, &failed) && bits.OnesCount(uint(failed.Failures)) != 1 || errors.As(err, new(*store.PanicError)) {
 		level = slog.LevelDebug
 	}
 	slog.Default().Log(context.Background(), level, "A controller met an error", "error", err)

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package clientgo
+
+import (
+	"github.com/apiary-go/apiary/internal/usercode"
+	"github.com/apiary-go/apiary/store"
+)
+
+// processOnce calls Process. A panic of it is an error.
+func (c *Controller[T]) processOnce(item any, isInInitialList bool) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = usercode.Error("Process", keyOf(item), v)
+		}
+	}()
+	return c.cfg.Process(item, isInInitialList)
+}
+
+// shouldResync asks ShouldResync, if it is set.
+func (c *Controller[T]) shouldResync() bool {
+	should := c.cfg.ShouldResync == nil
+	if !should {
+		_ = c.panics.Call("ShouldResync", "", store.Key{}, func() { should = c.cfg.ShouldResync() })
+	}
+	return should
+}
+
+// call calls a function of the user, and reports and returns a panic of it.
+func (c *Controller[T]) call(function string, f func() error) (err error) {
+	if panicked := c.panics.Call(function, "", store.Key{}, func() { err = f() }); panicked != nil {
+		return panicked
+	}
+	return err
+}
+
+// report tells the error handler.
+func (c *Controller[T]) report(err error) {
+	_ = c.panics.Call("ErrorHandler", "", store.Key{}, func() { c.cfg.ErrorHandler(err) })
+}
