@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"strings"
 	"testing"
@@ -240,10 +241,14 @@ func TestContextOfTheUser(t *testing.T) {
 // The complete function of a disabled resource may panic, too.
 func TestDisabledCompleteThatPanics(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		was := slog.Default()
-		defer slog.SetDefault(was)
-		var log reports
-		slog.SetDefault(log.logger())
+		var out reports
+		before, writer, flags := slog.Default(), log.Writer(), log.Flags()
+		slog.SetDefault(out.logger())
+		defer func() {
+			slog.SetDefault(before)
+			log.SetOutput(writer) // which SetDefault had changed
+			log.SetFlags(flags)
+		}()
 		r := Disabled[*corev1.Pod](errTest)
 		for range 1000 {
 			r.Observe(t.Context(), nil, func(error) { panic("fault") })
@@ -252,7 +257,7 @@ func TestDisabledCompleteThatPanics(t *testing.T) {
 		if n := r.(Inspector).Stats().Panics; n != 1000 {
 			t.Errorf("%d panics are counted", n)
 		}
-		if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "usercode_test.go:") {
+		if n := strings.Count(out.String(), "\n"); n != 1 || !strings.Contains(out.String(), "usercode_test.go:") {
 			t.Errorf("%d lines are logged", n)
 		}
 	})

@@ -35,9 +35,7 @@ func TestPanicsOfUsers(t *testing.T) {
 		t.Run(function, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var log bytes.Buffer
-				was := slog.Default()
-				defer slog.SetDefault(was)
-				slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+				logTo(t, slog.NewTextHandler(&log, nil))
 				left := 1
 				fault := func(called string) {
 					if called == function && left > 0 {

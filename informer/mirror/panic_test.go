@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -79,7 +80,7 @@ func TestPanicsOfUsers(t *testing.T) {
 	} {
 		t.Run(function, func(t *testing.T) {
 			const times = 1
-			var log bytes.Buffer
+			var reports bytes.Buffer
 			f := &faulty{function: function}
 			f.left.Store(times)
 			failures, lists := 0, 1
@@ -88,7 +89,7 @@ func TestPanicsOfUsers(t *testing.T) {
 			}
 			script := "config sync\nseed b@1 c@3 d@4\n" + strings.Repeat("list rv=100 a@10 b@50 c@3\n", lists) + "watch\nstop 5m"
 			p := playMirror(t, script, func(cfg *mirror.InformerConfig[informertest.Object]) {
-				cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+				cfg.Log = slog.New(slog.NewTextHandler(&reports, nil))
 				cfg.Storage = faultyStorage{cfg.Storage, f}
 				cfg.RateLimiter = faultyLimiter{workqueue.NewTypedItemExponentialFailureRateLimiter[store.Key](time.Second, time.Minute), f}
 				cfg.SizeOf = func(obj informertest.Object) int {
@@ -119,7 +120,7 @@ func TestPanicsOfUsers(t *testing.T) {
 				t.Errorf("%d panics are counted, %d are left; %+v", p.stats.Panics, left, p.stats)
 			}
 			for _, want := range []string{"resource=pods", "key=" + key, "fault in " + function, "panic_test.go:", "stack="} {
-				if !strings.Contains(log.String(), want) {
+				if !strings.Contains(reports.String(), want) {
 					t.Errorf("%q is missing in the log", want)
 				}
 			}
@@ -131,17 +132,21 @@ func TestPanicsOfUsers(t *testing.T) {
 // the error handler's as well; by default those are for debugging.
 func TestPanicsAreThrottled(t *testing.T) {
 	const keys = 1000
-	var log, defaults bytes.Buffer
-	was := slog.Default()
-	defer slog.SetDefault(was)
+	var reports, defaults bytes.Buffer
+	before, writer, flags := slog.Default(), log.Writer(), log.Flags()
 	slog.SetDefault(slog.New(slog.NewTextHandler(&defaults, nil)))
+	defer func() {
+		slog.SetDefault(before)
+		log.SetOutput(writer) // which SetDefault had changed
+		log.SetFlags(flags)
+	}()
 	var objects strings.Builder
 	for i := range keys {
 		fmt.Fprintf(&objects, " pod-%d@1", i)
 	}
 	failures := 0
 	p := playMirror(t, "list rv=100"+objects.String()+"\nwatch\nstop 50s", func(cfg *mirror.InformerConfig[informertest.Object]) {
-		cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+		cfg.Log = slog.New(slog.NewTextHandler(&reports, nil))
 		cfg.RateLimiter = workqueue.NewTypedItemFastSlowRateLimiter[store.Key](time.Hour, time.Hour, 1)
 		cfg.ErrorHandler = func(info informer.ReflectorInfo, err error) {
 			failures++
@@ -154,7 +159,7 @@ func TestPanicsAreThrottled(t *testing.T) {
 	if p.stats.Panics != keys || p.stats.Failures != keys || failures != keys {
 		t.Errorf("%d panics, %d failures are counted, %d told", p.stats.Panics, p.stats.Failures, failures)
 	}
-	if lines := strings.Count(log.String(), "\n"); lines != 1 || defaults.Len() > 0 {
+	if lines := strings.Count(reports.String(), "\n"); lines != 1 || defaults.Len() > 0 {
 		t.Errorf("%d lines are logged, and by default %s", lines, defaults.String())
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -28,12 +29,13 @@ var (
 // or OnError is under way or will follow. Nothing but the end of ctx makes it
 // return; with a Get that ignores its ctx that may take until Get returns.
 //
-// A panic of Get, the sink or OnError is not recovered.
+// A panic of Get, its iterator, Key or the sink is a failure of the poll, and is logged
+// to slog.Default() as well: the rule is in the documentation of package resource.
 func (p *Poller[T]) Run(ctx context.Context) error {
 	if !p.started.CompareAndSwap(false, true) {
 		return fmt.Errorf("poller of %s: Run was called before: make a new Poller to run again", p.cfg.Name)
 	}
-	r := polling[T]{p: p, cfg: &p.cfg, ctx: ctx}
+	r := polling[T]{p: p, cfg: &p.cfg, ctx: ctx, panics: usercode.New(p.cfg.Name, nil)}
 	p.detecting(func() {
 		for ctx.Err() == nil {
 			r.next()
@@ -56,6 +58,10 @@ type polling[T any] struct {
 	refused  int    // polls in a row that the sink refused, without being a failure
 
 	seen map[store.Key]bool // of the poll that is under way
+
+	calling string    // the function of the user that is under way
+	key     store.Key // of the object that it is called for
+	panics  *usercode.Panics
 }
 
 // next makes a poll, and the pause after it.
@@ -66,6 +72,7 @@ func (r *polling[T]) next() {
 	}
 	r.p.update(func(i *Info) { i.Polls++ })
 	changed, err := r.poll()
+	r.panics.Report(err)
 	var full *store.FullError
 	switch {
 	case err == nil:
@@ -102,7 +109,7 @@ func (r *polling[T]) failed(err error) {
 		i.Err = err
 	})
 	if r.cfg.OnError != nil {
-		r.cfg.OnError(err)
+		_ = r.panics.Call("OnError", "", store.Key{}, func() { r.cfg.OnError(err) })
 	}
 	pause := r.jittered(r.backoff(r.failures))
 	if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
@@ -154,7 +161,7 @@ func (r *polling[T]) pause(d time.Duration, cut <-chan struct{}) {
 func (r *polling[T]) poll() (changed bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(r.ctx, r.cfg.Timeout, r.tooLong())
 	defer cancel()
-	state, err := r.cfg.Get(ctx)
+	state, err := r.get(ctx)
 	if err = ended(ctx, err); err != nil {
 		return false, fmt.Errorf("get: %w", err)
 	}
@@ -170,7 +177,7 @@ func (r *polling[T]) poll() (changed bool, err error) {
 	r.version = ""
 	r.p.update(func(i *Info) { i.Version = "" })
 	if err := r.pass(ctx, pass, state); err != nil {
-		r.cfg.Sink.Abort(pass, err)
+		_ = r.panics.Call("Abort of the sink", "", store.Key{}, func() { r.cfg.Sink.Abort(pass, err) })
 		return false, err
 	}
 	r.version, r.resync = state.Version, nil
@@ -195,15 +202,28 @@ func ended(ctx context.Context, err error) error {
 	}
 }
 
-// pass tells the sink the state. Ctx is that of Get.
-func (r *polling[T]) pass(ctx context.Context, pass store.Pass, state Enumerator[T]) error {
+// get calls Get. A panic of it is an error.
+func (r *polling[T]) get(ctx context.Context) (state Enumerator[T], err error) {
+	defer usercode.Recover("Get", store.Key{}, &err)
+	return r.cfg.Get(ctx)
+}
+
+// pass tells the sink the state. Ctx is that of Get. A panic of the iterator, Key or the
+// sink is an error.
+func (r *polling[T]) pass(ctx context.Context, pass store.Pass, state Enumerator[T]) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = usercode.Error(r.calling, r.key, v)
+		}
+	}()
 	sink := r.cfg.Sink
+	r.call("Begin of the sink", store.Key{})
 	if err := sink.Begin(r.ctx, pass); err != nil {
 		return fmt.Errorf("sink: begin: %w", err)
 	}
 	r.seen = make(map[store.Key]bool, r.objects)
 	defer func() { r.seen = nil }()
-	var err error
+	r.call("iterator of Get", store.Key{})
 	for obj, failure := range state.Objects {
 		if err = failure; err != nil {
 			err = fmt.Errorf("object %d: %w", len(r.seen)+1, err)
@@ -212,13 +232,16 @@ func (r *polling[T]) pass(ctx context.Context, pass store.Pass, state Enumerator
 		if err = r.object(obj); err != nil {
 			break
 		}
+		r.call("iterator of Get", store.Key{})
 	}
 	if err = ended(ctx, err); err != nil {
 		return err
 	}
+	r.call("Page of the sink", store.Key{})
 	if err := sink.Page(r.ctx, store.PageInfo{Number: 1, Objects: len(r.seen)}); err != nil {
 		return fmt.Errorf("sink: page: %w", err)
 	}
+	r.call("Commit of the sink", store.Key{})
 	if err := sink.Commit(r.ctx, state.Version); err != nil {
 		return fmt.Errorf("sink: commit: %w", err)
 	}
@@ -226,8 +249,12 @@ func (r *polling[T]) pass(ctx context.Context, pass store.Pass, state Enumerator
 	return nil
 }
 
+// call notes which function of the user is called next.
+func (r *polling[T]) call(function string, key store.Key) { r.calling, r.key = function, key }
+
 // object tells the sink an object, unless it holds it.
 func (r *polling[T]) object(obj T) error {
+	r.call("Key", store.Key{})
 	key, err := r.cfg.Key.Of(obj)
 	if err != nil {
 		return fmt.Errorf("object %d: %w", len(r.seen)+1, err)
@@ -242,9 +269,11 @@ func (r *polling[T]) object(obj T) error {
 			return fmt.Errorf("object %q: %w", key, err)
 		}
 	}
+	r.call("Holds of the sink", key)
 	if r.cfg.Sink.Holds(meta) {
 		return nil
 	}
+	r.call("Apply of the sink", key)
 	if err := r.cfg.Sink.Apply(r.ctx, meta, obj); err != nil {
 		return fmt.Errorf("sink: apply %q: %w", meta, err)
 	}
