@@ -10,14 +10,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/cilium/hive/cell"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // DefaultLinger is how long a [Pool] keeps a resource that nobody uses.
@@ -39,8 +40,8 @@ type Config[K comparable, T runtime.Object] struct {
 	// [DefaultLinger]. Negative: it is stopped at once.
 	Linger time.Duration
 
-	// Log is told of stop hooks that fail, and of panics of New and of start
-	// hooks. Default: slog.Default().
+	// Log is told of stop hooks that fail, and of panics of New and of hooks. Default:
+	// slog.Default().
 	Log *slog.Logger
 }
 
@@ -55,6 +56,7 @@ type Pool[K comparable, T runtime.Object] struct {
 	create func(cell.Lifecycle, K) resource.Resource[T]
 	linger time.Duration
 	log    *slog.Logger
+	panics *usercode.Panics
 
 	mu       sync.Mutex
 	current  map[K]*pooled[K, T]        // what Get finds
@@ -69,7 +71,7 @@ type Pool[K comparable, T runtime.Object] struct {
 // pooled is one resource of a pool.
 type pooled[K comparable, T runtime.Object] struct {
 	key K
-	lc  cell.DefaultLifecycle
+	lc  lifecycle
 
 	// ready is closed when the resource has started, or err says why it has not.
 	ready    chan struct{}
@@ -100,6 +102,7 @@ func New[K comparable, T runtime.Object](cfg Config[K, T]) (*Pool[K, T], error) 
 		create:  cfg.New,
 		linger:  cfg.Linger,
 		log:     cfg.Log,
+		panics:  usercode.New("pool", cfg.Log),
 		current: map[K]*pooled[K, T]{},
 		held:    map[*pooled[K, T]]struct{}{},
 		empty:   make(chan struct{}),
@@ -211,7 +214,7 @@ func (p *Pool[K, T]) use(key K) (e *pooled[K, T], first bool) {
 	}
 	e, ok := p.current[key]
 	if !ok {
-		e = &pooled[K, T]{key: key, ready: make(chan struct{})}
+		e = &pooled[K, T]{key: key, ready: make(chan struct{}), lc: lifecycle{panics: p.panics}}
 		p.current[key] = e
 		p.held[e] = struct{}{}
 		p.starts++
@@ -227,18 +230,18 @@ func (p *Pool[K, T]) use(key K) (e *pooled[K, T], first bool) {
 // becomes of user code.
 func (p *Pool[K, T]) start(e *pooled[K, T]) {
 	err := errors.New("New or a start hook ended its goroutine")
-	defer func() {
-		if v := recover(); v != nil {
-			err = panicked(v)
-			p.log.Error("Starting a resource panicked", "key", e.key, "error", err, "stack", string(debug.Stack()))
+	defer func() { p.started(e, err) }()
+	e.lc.key = store.Key{Name: fmt.Sprint(e.key)}
+	panicked := p.panics.Call("New or a start hook", "", e.lc.key, func() {
+		if e.resource = p.create(&e.lc, e.key); e.resource == nil {
+			err = errors.New("New returned nil")
+			return
 		}
-		p.started(e, err)
-	}()
-	if e.resource = p.create(&e.lc, e.key); e.resource == nil {
-		err = errors.New("New returned nil")
-		return
+		err = e.lc.Start(unheard, context.Background())
+	})
+	if panicked != nil {
+		err = panicked
 	}
-	err = e.lc.Start(unheard, context.Background())
 }
 
 func (p *Pool[K, T]) started(e *pooled[K, T], err error) {
@@ -353,10 +356,3 @@ func (p *Pool[K, T]) stopErr(ended error) error {
 
 // unheard has what a lifecycle would log. Its errors are returned as well.
 var unheard = slog.New(slog.DiscardHandler)
-
-func panicked(v any) error {
-	if err, ok := v.(error); ok {
-		return fmt.Errorf("panic: %w", err)
-	}
-	return fmt.Errorf("panic: %v", v)
-}

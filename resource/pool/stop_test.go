@@ -183,3 +183,37 @@ func TestPoolStress(t *testing.T) {
 		}
 	}
 }
+
+// A stop hook that panics has failed: the resource, whose hook is called after it,
+// stops, and the panic is reported with the key and the stack.
+func TestStopHookThatPanics(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var log bytes.Buffer
+		r := newPoolRig(t, -1, slog.New(slog.NewTextHandler(&log, nil)))
+		r.make["a"] = func(lc cell.Lifecycle) resource.Resource[*corev1.Pod] {
+			res := r.plain(lc)
+			lc.Append(cell.Hook{OnStop: func(cell.HookContext) error { panic(errTest) }})
+			lc.Append(earlyHook{})
+			return res
+		}
+		a, release := r.get("a")
+		events := a.Events(t.Context())
+		release()
+		synctest.Wait()
+		if open(events) {
+			t.Error("the resource goes on")
+		}
+		r.stop()
+		for _, want := range []string{"stop hook panicked", "early hook", "key=a", "stop_test.go:", "stack="} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("%q is missing in %s", want, log.String())
+			}
+		}
+	})
+}
+
+// earlyHook stops before all others.
+type earlyHook struct{ cell.Hook }
+
+func (earlyHook) Stop(cell.HookContext) error { return errors.New("early hook") }
+func (earlyHook) PreStopHookMarker()          {}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package pool
+
+import (
+	"github.com/cilium/hive/cell"
+
+	"github.com/apiary-go/apiary/internal/usercode"
+	"github.com/apiary-go/apiary/store"
+)
+
+// lifecycle is that of one resource. A stop hook that panics has failed, and the others
+// are called all the same.
+type lifecycle struct {
+	cell.DefaultLifecycle
+	panics *usercode.Panics
+	key    store.Key // that of the pool, which is of any type, as a name
+}
+
+// Append implements cell.Lifecycle.
+func (lc *lifecycle) Append(h cell.HookInterface) {
+	safe := safeHook{HookInterface: h, lc: lc}
+	if _, early := h.(cell.PreStopHook); early {
+		lc.DefaultLifecycle.Append(safePreStopHook{safe})
+		return
+	}
+	lc.DefaultLifecycle.Append(safe)
+}
+
+type safeHook struct {
+	cell.HookInterface
+	lc *lifecycle
+}
+
+// Stop implements cell.HookInterface.
+func (h safeHook) Stop(ctx cell.HookContext) (err error) {
+	panicked := h.lc.panics.Call("stop hook", "", h.lc.key, func() { err = h.HookInterface.Stop(ctx) })
+	if panicked != nil {
+		return panicked
+	}
+	return err
+}
+
+type safePreStopHook struct{ safeHook }
+
+// PreStopHookMarker implements cell.PreStopHook.
+func (safePreStopHook) PreStopHookMarker() {}
