@@ -96,9 +96,9 @@ func (b Batch[T]) each(kind EventKind) iter.Seq2[store.Key, T] {
 //
 // A batch begins with an event and is complete when it has MaxEvents, when nothing
 // has come for Quiet, MaxDelay after its first event was received, and at once with
-// a Sync. The loop ends when events is closed, after a last batch with what came
-// before, if there is any; like every Done after the end of a subscription, that of
-// the last batch does nothing.
+// a Sync. The loop ends when events is closed. Once the subscription has ended, by the
+// end of its context, by [ErrorActionStop] or by a panic, there is no batch any more:
+// what was collected is dropped, as are events that were not received.
 //
 // Every batch needs its Done, or every event in it does: calling some by themselves,
 // for what failed or was done alone, and that of the batch for the rest, is fine. An
@@ -128,15 +128,25 @@ func Batches[T runtime.Object](events <-chan Event[T], cfg BatchConfig) iter.Seq
 	return func(yield func(Batch[T]) bool) {
 		timer := time.NewTimer(time.Hour)
 		defer timer.Stop()
-		for {
-			// Not kept in a variable: a batch that is dropped must be found while the
-			// next one is waited for.
-			first, ok := <-events
-			if !ok || !yield(Batch[T]{Events: fill(first, events, cfg, timer)}) {
-				return
-			}
+		for handOut(events, cfg, timer, yield) {
 		}
 	}
+}
+
+// handOut collects a batch and passes it to yield, and returns false if that was the
+// last one. It is a function so that nothing refers to the batch while the next one is
+// waited for: if it was dropped it must be found.
+func handOut[T runtime.Object](events <-chan Event[T], cfg BatchConfig, timer *time.Timer, yield func(Batch[T]) bool) bool {
+	first, ok := <-events
+	if !ok {
+		return false
+	}
+	batch := fill(first, events, cfg, timer)
+	if s := first.sub; s != nil && s.ended() {
+		s.cancel() // before the batch is dropped, lest it be taken for forgotten
+		return false
+	}
+	return yield(Batch[T]{Events: batch})
 }
 
 // fill returns the first event and what comes after it until the batch is complete.

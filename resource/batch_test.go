@@ -4,12 +4,10 @@
 package resource
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -283,12 +281,12 @@ func TestFailedBatchComesBackAtOnce(t *testing.T) {
 func TestBatchesEndWithEvents(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := startRig(t)
-		ctx, cancel := context.WithCancel(t.Context())
-		batches := batchesOf(t, r.view.Events(ctx), BatchConfig{Quiet: time.Hour, MaxDelay: time.Hour})
+		events, some := r.view.Events(t.Context()), make(chan podEvent, 1)
+		batches := batchesOf(t, some, BatchConfig{Quiet: time.Hour, MaxDelay: time.Hour})
 		r.begin()
 		r.upsert("a")
-		synctest.Wait()
-		cancel()
+		some <- take(t, events)
+		close(some) // while the subscription goes on
 		within(t, 0, func() { takeBatch(t, batches, "upsert a@1").Done(nil) })
 		if b, ok := <-batches; ok {
 			t.Errorf("got %q after the end", batchText(b))

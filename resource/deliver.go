@@ -50,8 +50,9 @@ func (s *subscriber[T]) take(before *token[T], received bool) (event Event[T], t
 		s.withdraw(before)
 	}
 	s.ackRecall()
-	event, t = s.pick()
-	s.offering = t != nil && event.Kind == Sync && s.next == nil
+	if event, t = s.pick(); t != nil && s.next == nil {
+		s.offering = event.Kind
+	}
 	until = s.delayed.next()
 	s.tellMetrics()
 	return event, t, until
@@ -59,34 +60,34 @@ func (s *subscriber[T]) take(before *token[T], received bool) (event Event[T], t
 
 // offer waits until event is received, or the subscription has ended. A Sync may
 // be recalled; then it is neither.
+//
+// A receiver that comes after the end gets nothing from a select that waits: cancel
+// closes the channel of the context before it returns, and so takes the event back. A
+// select that finds a closed channel and a receiver takes either one. So the end is
+// looked at right before. A Done that ends the subscription waits, see awaitRecall; a
+// cancel in between cannot.
 func (s *subscriber[T]) offer(event Event[T], tick <-chan time.Time) (received, ended bool) {
-	select {
-	case s.out <- event:
-		return true, false
-	default:
+	wake, canceled := s.wake, s.ctx.Done()
+	if event.Kind != Sync {
+		wake = nil // for idle
 	}
-	if event.Kind != Sync && tick == nil { // what there is most of
+	for !s.ended() {
 		select {
 		case s.out <- event:
 			return true, false
-		case <-s.done:
-			return false, true
-		}
-	}
-	for {
-		select {
-		case s.out <- event:
-			return true, false
-		case <-s.wake:
+		case <-wake:
 			if s.recalled() {
 				return false, false
 			}
 		case <-tick:
 			s.measure()
+		case <-canceled:
+			return false, true
 		case <-s.done:
 			return false, true
 		}
 	}
+	return false, true
 }
 
 // idle waits until there may be something to emit, or the subscription has ended.
@@ -126,13 +127,34 @@ func (s *subscriber[T]) recalled() bool {
 	return s.recall != nil
 }
 
-// ended reports whether the subscription has ended, without waiting.
+// awaitRecall waits until the goroutine offers no event that it must not offer any
+// more. The caller holds the mutex, which is free meanwhile.
+func (s *subscriber[T]) awaitRecall() {
+	if s.ending && s.offering != "" && s.recall == nil {
+		s.recall = make(chan struct{})
+	}
+	if recall := s.recall; recall != nil {
+		s.hub.unlocked(func() { <-recall })
+	}
+}
+
+// ackRecall ends the recall of an event, if there is one.
+func (s *subscriber[T]) ackRecall() {
+	s.offering = ""
+	if s.recall != nil {
+		close(s.recall)
+		s.recall = nil
+	}
+}
+
+// ended reports whether the subscription has ended, without waiting. It does not hold
+// the mutex: the context may be of a type of the user's.
 func (s *subscriber[T]) ended() bool {
 	select {
 	case <-s.done:
 		return true
 	default:
-		return false
+		return s.ctx.Err() != nil
 	}
 }
 
@@ -173,6 +195,7 @@ func (s *subscriber[T]) finish() {
 	if s.unwatch != nil {
 		_ = s.call("context", store.Key{}, func() { s.unwatch() })
 	}
+	s.end() // cancel may be yet to come
 	if s.next != nil {
 		s.finishing = h.now()
 		s.guard("complete function", store.Key{}, func() { s.complete(cmp.Or(s.failure, s.ctx.Err())) })
@@ -190,6 +213,9 @@ func (s *subscriber[T]) finish() {
 
 // callNext passes event to next, unless the subscription has ended.
 func (s *subscriber[T]) callNext(event Event[T]) (ended bool) {
+	if s.ended() {
+		return true
+	}
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	if !s.ending {

@@ -40,6 +40,8 @@ type Event[T runtime.Object] struct {
 	// again. When the garbage collector finds that, the process panics with the
 	// place of the subscription; [WithForgottenDone] makes it a report.
 	Done func(err error)
+
+	sub *subscriber[T] // nil if a user made the event
 }
 
 // ErrorAction is what is to be done about an event that failed.
@@ -53,7 +55,8 @@ const (
 	// ErrorActionIgnore: go on as if there had been no error.
 	ErrorActionIgnore ErrorAction = "ignore"
 
-	// ErrorActionStop: end this subscription.
+	// ErrorActionStop: end this subscription. Done returns when no other event can
+	// be received.
 	ErrorActionStop ErrorAction = "stop"
 )
 

@@ -78,6 +78,13 @@ type Resource[T runtime.Object] interface {
 	// received by then are dropped. Each event received must be marked with
 	// Done, or its key is not heard of again.
 	//
+	// After the cancel function of ctx has returned, a receive gets no event, also
+	// if one was waiting to be received. The same holds after a Done that was
+	// answered with ErrorActionStop, and after Stop. There is one exception: an
+	// event that the resource begins to offer while the cancel function runs. The
+	// beginning takes a fraction of a microsecond. Observe and [Batches] have no
+	// exception.
+	//
 	// The channel has no buffer. The next event is chosen, and counts as
 	// emitted, when the one before was received, so to whom takes his time it
 	// shows what was current then; what is newer comes after its Done.

@@ -58,9 +58,10 @@ type subscriber[T runtime.Object] struct {
 	delayed delays
 	spare   []*token[T]
 
-	// offering is set while the goroutine waits for Sync to be received. Recall
-	// is closed when it has taken notice that Sync must wait for an owed key.
-	offering bool
+	// offering is the kind of the event that the goroutine offers, empty if there is
+	// none. Recall is closed when the goroutine offers it no more: because Sync must
+	// wait for an owed key, or because the subscription has ended.
+	offering EventKind
 	recall   chan struct{}
 }
 
@@ -176,10 +177,10 @@ func (s *subscriber[T]) pending(id int32, sl *slot[T]) (EventKind, *store.Record
 func (s *subscriber[T]) enqueue(id int32, now uint32) {
 	sl := s.slot(id)
 	owed := sl.flags&isOwed != 0
-	if owed && s.offering && s.recall == nil {
+	if owed && s.offering == Sync && s.recall == nil {
 		s.recall = make(chan struct{})
 	}
-	if owed && (s.offering || s.marks[syncID] > 0 && s.moving(syncID).flags&isQueued != 0) {
+	if owed && (s.offering == Sync || s.marks[syncID] > 0 && s.moving(syncID).flags&isQueued != 0) {
 		s.pushFront(&s.queue, id)
 	} else {
 		s.push(&s.queue, id)
@@ -298,7 +299,7 @@ func (s *subscriber[T]) picked(sl *slot[T], replayed bool) {
 
 // issue makes the event and marks it as outstanding.
 func (s *subscriber[T]) issue(id int32, sl *slot[T], kind EventKind, rec *store.Record[T]) (Event[T], *token[T]) {
-	event := Event[T]{Kind: kind}
+	event := Event[T]{Kind: kind, sub: s}
 	if rec != nil {
 		event.Key, event.Object = rec.Key(), rec.Object()
 	}
@@ -364,15 +365,6 @@ func (s *subscriber[T]) withdraw(t *token[T]) {
 	s.remove(&s.issued, r.id)
 	s.hub.counts.Emitted--
 	s.enqueue(r.id, sl.since)
-}
-
-// ackRecall ends the recall of Sync, if there is one.
-func (s *subscriber[T]) ackRecall() {
-	s.offering = false
-	if s.recall != nil {
-		close(s.recall)
-		s.recall = nil
-	}
 }
 
 // wakeUp has the goroutine look for something to do.

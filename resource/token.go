@@ -60,6 +60,7 @@ func (t *token[T]) done(use uint64, err error) {
 	if s.ending || t.use != use {
 		return
 	}
+	defer s.awaitRecall() // also if user code panics
 	t.use++
 	if err == nil {
 		t.receipt.complete("", &s.hub.counts.OK)
@@ -70,9 +71,6 @@ func (t *token[T]) done(use uint64, err error) {
 		s.spare = append(s.spare, t)
 	}
 	runtime.KeepAlive(t)
-	if recall := s.recall; recall != nil {
-		s.hub.unlocked(func() { <-recall })
-	}
 }
 
 // failed asks the error handler, without the mutex. The key stays outstanding
