@@ -4,6 +4,7 @@
 package pool
 
 import (
+	"context"
 	"log/slog"
 	"maps"
 	"testing"
@@ -12,7 +13,9 @@ import (
 
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -267,4 +270,49 @@ func TestPoolGetWhileStopping(t *testing.T) {
 		<-stopped
 		r.expect(Stats{Starts: 2}, nil)
 	})
+}
+
+// emptySource has no objects, so there is a Sync for each subscriber.
+type emptySource struct{ silentSource }
+
+func (emptySource) List(context.Context, metav1.ListOptions, func(informer.Item[*corev1.Pod]) error) (informer.Page, error) {
+	return informer.Page{Version: "1", Remaining: -1}, nil
+}
+
+// The Sync that waits to be received is not handed out after the end of the
+// subscription, or of the resource.
+func TestPoolNoEventAfterTheEnd(t *testing.T) {
+	for name, end := range map[string]func(r *poolRig, cancel, release func()){
+		"cancel": func(_ *poolRig, cancel, _ func()) { cancel() },
+		"stop":   func(r *poolRig, _, _ func()) { r.stop() },
+		"linger": func(_ *poolRig, _, release func()) {
+			release()
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newPoolRig(t, time.Second, nil)
+				defer r.stop()
+				r.make["a"] = func(lc cell.Lifecycle) resource.Resource[*corev1.Pod] {
+					return resource.NewFromSource[*corev1.Pod](lc, emptySource{}, resource.WithLogger(quiet()))
+				}
+				pods, release := r.get("a")
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var subscriptions []<-chan podEvent
+				for range 20 {
+					subscriptions = append(subscriptions, pods.Events(ctx))
+				}
+				synctest.Wait() // each is offered its Sync
+				end(r, cancel, release)
+				for _, events := range subscriptions {
+					if e, ok := <-events; ok {
+						t.Fatalf("got %q after the end", e.Kind)
+					}
+				}
+			})
+		})
+	}
 }
