@@ -44,3 +44,67 @@ func TestStatusStopWithoutTime(t *testing.T) {
 		}
 	}, podIn(corev1.PodRunning, "a", "one", 0))
 }
+
+// Of what waits to be received, nothing is handed out after the end of the watch, by
+// whatever it ends, and of an object nothing after its removal.
+func TestStatusNoEventAfterTheEnd(t *testing.T) {
+	one := idOf("Pod", "a", "one")
+	for name, c := range map[string]struct {
+		end func(r *statusRig, w *status.Watch, cancel func())
+		err error
+	}{
+		"cancel": {func(_ *statusRig, _ *status.Watch, cancel func()) { cancel() }, context.Canceled},
+		"Close":  {func(_ *statusRig, w *status.Watch, _ func()) { w.Close() }, nil},
+		"Stop": {func(r *statusRig, _ *status.Watch, _ func()) {
+			ctx, cancel := context.WithCancel(r.Context())
+			cancel()
+			_ = r.engine.Stop(ctx) // without time
+		}, status.ErrStopped},
+	} {
+		t.Run(name, func(t *testing.T) {
+			playStatus(t, status.Config{}, func(r *statusRig) {
+				ctx := quietContext{r.Context(), make(chan struct{})}
+				w, err := r.engine.Watch(ctx, one)
+				if err != nil {
+					r.Fatal(err)
+				}
+				r.is(w, "one Current") // and not told
+				c.end(r, w, func() { close(ctx.done) })
+				if got := r.next(w); got != "end" {
+					r.Errorf("got %q after the end", got)
+				}
+				if err := w.Err(); !errors.Is(err, c.err) {
+					r.Errorf("ended by %v, want %v", err, c.err)
+				}
+			}, podIn(corev1.PodRunning, "a", "one", 0))
+		})
+	}
+	t.Run("Remove", func(t *testing.T) {
+		playStatus(t, status.Config{}, func(r *statusRig) {
+			w := r.watch(one)
+			r.is(w, "one Current") // and not told
+			if err := w.Remove(one); err != nil {
+				r.Fatal(err)
+			}
+			r.events(w, "synced")
+		}, podIn(corev1.PodRunning, "a", "one", 0))
+	})
+}
+
+// quietContext calls nothing when it ends: whoever wants to know has to look.
+type quietContext struct {
+	context.Context
+	done chan struct{}
+}
+
+func (c quietContext) AfterFunc(func()) (stop func() bool) { return func() bool { return true } }
+func (c quietContext) Done() <-chan struct{}               { return c.done }
+
+func (c quietContext) Err() error {
+	select {
+	case <-c.done:
+		return context.Canceled
+	default:
+		return nil
+	}
+}

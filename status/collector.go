@@ -49,15 +49,18 @@ func NewCollector(ids ...ID) *Collector {
 }
 
 // Listen takes events until the channel is closed, an Error is told, or ctx ends, of
-// which the latter two are returned. After each but an Error it calls observe, unless
-// that is nil, which may call the Collector; an error of it ends Listen, and is
-// returned.
+// which the latter two are returned. It takes no event after the end of ctx. After each
+// but an Error it calls observe, unless that is nil, which may call the Collector; an
+// error of it ends Listen, and is returned.
 func (c *Collector) Listen(ctx context.Context, events <-chan Event, observe func(Event) error) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case ev, ok := <-events:
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			if !ok {
 				return nil
 			}

@@ -85,16 +85,14 @@ func (o *Options) complete() error {
 // What goes wrong with an object is told as its status, and does not end anything. If
 // the engine, the options or the IDs make no sense, there is an Error, and the channel
 // is closed. It is closed without an event when ctx ends; who wants no more cancels
-// ctx, and need not read on.
+// ctx, and need not read on. After the cancel function has returned, a receive gets no
+// event, with the exception that Events of a resource has.
 func (e *PollerEngine) Poll(ctx context.Context, ids []ID, opts Options) <-chan Event {
 	events := make(chan Event)
 	go func() {
 		defer close(events)
-		if err := e.poll(ctx, ids, opts, events); err != nil && ctx.Err() == nil {
-			select {
-			case events <- Event{Type: Error, Err: fmt.Errorf("status.PollerEngine: %w", err)}:
-			case <-ctx.Done():
-			}
+		if err := e.poll(ctx, ids, opts, events); err != nil {
+			send(ctx, events, Event{Type: Error, Err: fmt.Errorf("status.PollerEngine: %w", err)})
 		}
 	}()
 	return events
@@ -124,11 +122,11 @@ func (e *PollerEngine) poll(ctx context.Context, ids []ID, opts Options, events 
 	if p.reader, err = factory.New(e.Reader, e.Mapper, ids); err != nil {
 		return fmt.Errorf("making the ClusterReader: %w", err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	reading, cancel := context.WithCancel(ctx)
 	defer p.close()
 	defer p.running.Wait()
 	defer cancel()
-	p.run(ctx)
+	p.run(ctx, reading)
 	return nil
 }
 
@@ -163,8 +161,8 @@ func (p *polling) close() {
 	}
 }
 
-// run goes through the cycles until ctx ends.
-func (p *polling) run(ctx context.Context) {
+// run goes through the cycles until ctx ends. Objects are read with the context reading.
+func (p *polling) run(ctx, reading context.Context) {
 	answers := make(chan answer, len(p.objects))
 	slots := map[schema.GroupKind]chan struct{}{}
 	for _, o := range p.objects {
@@ -172,7 +170,7 @@ func (p *polling) run(ctx context.Context) {
 	}
 	untold, failures := len(p.objects), 0
 	if untold == 0 {
-		p.send(ctx, Event{Type: Synced})
+		send(ctx, p.events, Event{Type: Synced})
 		return
 	}
 	timer := time.NewTimer(0)
@@ -182,7 +180,7 @@ func (p *polling) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-			failures = p.cycle(ctx, answers, slots, failures)
+			failures = p.cycle(reading, answers, slots, failures)
 			timer.Reset(p.wait(failures))
 		case a := <-answers:
 			a.of.busy = false
@@ -191,7 +189,7 @@ func (p *polling) run(ctx context.Context) {
 				return
 			}
 			if first {
-				if untold--; untold == 0 && !p.send(ctx, Event{Type: Synced}) {
+				if untold--; untold == 0 && !send(ctx, p.events, Event{Type: Synced}) {
 					return
 				}
 			}
@@ -282,12 +280,17 @@ func (p *polling) tell(ctx context.Context, a answer) bool {
 		return true
 	}
 	o.told, o.last = true, s
-	return p.send(ctx, Event{Type: ResourceUpdate, Resource: s})
+	return send(ctx, p.events, Event{Type: ResourceUpdate, Resource: s})
 }
 
-func (p *polling) send(ctx context.Context, ev Event) bool {
+// send returns false when ctx has ended. It looks at ctx first: a select that finds
+// both a receiver and the end takes either one.
+func send(ctx context.Context, events chan<- Event, ev Event) bool {
+	if ctx.Err() != nil {
+		return false
+	}
 	select {
-	case p.events <- ev:
+	case events <- ev:
 		return true
 	case <-ctx.Done():
 		return false

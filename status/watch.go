@@ -21,6 +21,7 @@ import (
 // goroutine, Events by one at a time.
 type Watch struct {
 	engine *Engine
+	parent context.Context // given by the user
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	ended  chan struct{}
@@ -64,6 +65,7 @@ func (e *Engine) Watch(ctx context.Context, ids ...ID) (*Watch, error) {
 	}
 	w := &Watch{
 		engine:  e,
+		parent:  ctx,
 		ended:   make(chan struct{}),
 		objects: map[*tracked]struct{}{},
 		counts:  map[schema.GroupKind]map[string]int{},
@@ -183,8 +185,9 @@ func (w *Watch) Statuses() []ObjectStatus {
 // latest status of each object, and not those in between. Once each object has a
 // status, and these have been told, there is a Synced; of an empty set at once.
 //
-// It blocks while there are no news, and ends with the watch; see [Watch.Err]. If the
-// loop is left early the watch goes on; another call continues where it was left.
+// It blocks while there are no news, and ends with the watch; see [Watch.Err]. There is no
+// event after the cancel function of the context, Close or [Engine.Stop] has returned. If
+// the loop is left early the watch goes on; another call continues where it was left.
 func (w *Watch) Events() iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		for {
@@ -199,7 +202,7 @@ func (w *Watch) Events() iter.Seq[Event] {
 // next blocks until there is an event, or returns false at the end.
 func (w *Watch) next() (Event, bool) {
 	for {
-		if w.ctx.Err() != nil {
+		if w.over() {
 			return Event{}, false
 		}
 		if ev, ok := w.take(); ok {
@@ -210,6 +213,17 @@ func (w *Watch) next() (Event, bool) {
 		case <-w.ctx.Done():
 		}
 	}
+}
+
+// over reports whether the watch has ended. It does not wait for the goroutines that
+// pass the end of the contexts on.
+func (w *Watch) over() bool {
+	for _, ctx := range []context.Context{w.parent, w.engine.ctx} {
+		if ctx.Err() != nil {
+			w.cancel(context.Cause(ctx))
+		}
+	}
+	return w.ctx.Err() != nil
 }
 
 // take returns the next event, if there is one.

@@ -43,6 +43,9 @@ func (w statusWatcher) Watch(ctx context.Context, set object.ObjMetadataSet, _ w
 		defer close(out)
 		defer watch.Close()
 		send := func(ev event.Event) bool {
+			if ctx.Err() != nil {
+				return false // a select that finds a receiver as well takes either one
+			}
 			select {
 			case out <- ev:
 				return true
@@ -55,7 +58,7 @@ func (w statusWatcher) Watch(ctx context.Context, set object.ObjMetadataSet, _ w
 				return
 			}
 		}
-		if err := watch.Err(); err != nil && ctx.Err() == nil {
+		if err := watch.Err(); err != nil {
 			send(event.Event{Type: event.ErrorEvent, Error: err})
 		}
 	}()
