@@ -92,8 +92,10 @@ func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *pending.Work
 		counter = nil
 	}
 	if errors.Is(err, ErrNotKept) {
-		call = "OnDelete"
-		return i.forget(ctx, w, c, held, isTried)
+		if call = "storage"; isTried {
+			call = "OnDelete"
+		}
+		return i.forget(ctx, w, c, held, isTried && errors.Is(err, errFiltered))
 	}
 	if err != nil {
 		return call, err
@@ -113,25 +115,29 @@ func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *pending.Work
 	}
 }
 
-// forget records that the handler does not keep the object. If an OnAdd of it was
-// tried before, nobody knows what became of that, and it is told to remove it.
-func (i *ResourceVersionInformer[T]) forget(ctx context.Context, w *pending.Work[T], c *pending.Change[T], held store.Meta, isTried bool) (call string, err error) {
-	if isTried {
+// forget records that the handler does not keep the object. If unasked, a filter said
+// so and the handler may have something of an OnAdd that failed: it gets an OnDelete.
+func (i *ResourceVersionInformer[T]) forget(ctx context.Context, w *pending.Work[T], c *pending.Change[T], held store.Meta, unasked bool) (call string, err error) {
+	if unasked {
 		if err := i.remove(ctx, w, c, held); err != nil {
 			return "OnDelete", err
 		}
-	} else if err := i.storage.Delete(w.Key); err != nil {
-		return "storage", err
+	} else {
+		w.Tried, w.IsTried = store.Meta{}, false
+		if err := i.storage.Delete(w.Key); err != nil {
+			return "storage", err
+		}
 	}
 	i.count.notKept.Add(1)
 	i.settled(w, false, 0)
 	return "", nil
 }
 
-// remove tells the handler that what is recorded, or was tried to be, is gone.
+// remove calls OnDelete for what is recorded, or was tried to be: it is gone, or c is
+// what a filter does not keep.
 func (i *ResourceVersionInformer[T]) remove(ctx context.Context, w *pending.Work[T], c *pending.Change[T], held store.Meta) error {
 	gone := Deletion[T]{Meta: held, IsInInitialList: c.Initial}
-	if c.Gone && c.Known && held.SameObject(c.Meta) {
+	if (c.Known || !c.Gone) && held.SameObject(c.Meta) {
 		gone.Object, gone.Known = c.Obj, true
 	}
 	if held.UID == "" && c.Gone {

@@ -20,6 +20,9 @@
 //	a deletion          something       OnDelete
 //	the end of a list   not in the list OnDelete
 //
+// For OnDelete, an object whose OnAdd failed counts as recorded: the handler may have
+// written something of it.
+//
 // Each key has at most one pending change, into which newer ones are merged, and one more
 // during a call for it. At [InformerConfig.MaxPending] a list waits, and a watch ends and
 // is resumed later. A change is recorded after the handler acknowledged it. If the handler

@@ -6,6 +6,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/internal/check"
@@ -24,8 +25,9 @@ import (
 //     not recorded, OnUpdate for one that is, in another version. An object that
 //     was created anew under its key, with another UID, is OnDelete followed by
 //     OnAdd.
-//   - For a key that is not recorded OnDelete comes only if an OnAdd of it was
-//     tried and not acknowledged: nobody knows then what became of that.
+//   - OnDelete comes for an object that is recorded, and for one whose OnAdd failed,
+//     since that may have written something. It does not come for an object that
+//     the handler has answered with [ErrNotKept].
 //   - Changes of one key come one at a time, in order, newer ones merged into the
 //     one that waits. Those of different keys come from
 //     [InformerConfig.Workers] goroutines at once, in no particular order.
@@ -46,8 +48,8 @@ type ResourceEventHandler[T any] interface {
 	// none is kept.
 	OnUpdate(ctx context.Context, old store.Meta, obj informer.Object[T]) error
 
-	// OnDelete says that the recorded object is gone: it was deleted, or a
-	// complete list did not have it.
+	// OnDelete says that the recorded object, or one whose OnAdd failed, is gone:
+	// it was deleted, or a complete list did not have it.
 	OnDelete(ctx context.Context, gone Deletion[T]) error
 
 	// OnSync says that a list had the recorded object in the recorded version.
@@ -56,15 +58,18 @@ type ResourceEventHandler[T any] interface {
 }
 
 // ErrNotKept is returned, or wrapped, by OnAdd, OnUpdate and OnSync to say: this
-// was understood, and the object is none of those that the handler keeps (any
-// more). The key is then not recorded, or forgotten if it was; if the object
-// changes again that is OnAdd, and nothing comes if it is deleted. This is how
-// [FilteringResourceEventHandler] gets entering and leaving right.
+// was understood, and the handler has nothing of the object (any more). That
+// includes what an earlier call, which failed, may have written: a handler that is
+// in doubt removes it first. The key is then not recorded, or forgotten if it was;
+// if the object changes again that is OnAdd, and nothing comes if it is deleted.
 //
 // Objects that are not kept are shown again by every list.
 var ErrNotKept = errors.New("the handler does not keep this object")
 
-// Deletion is the deletion of an object that was recorded.
+// errFiltered is ErrNotKept of a filter whose handler was not asked.
+var errFiltered = fmt.Errorf("the object does not match the filter: %w", ErrNotKept)
+
+// Deletion is the deletion of an object that was recorded, or whose OnAdd failed.
 type Deletion[T any] struct {
 	// Meta is the key, the UID, and the last version that was recorded or tried
 	// to be.
@@ -74,7 +79,8 @@ type Deletion[T any] struct {
 	// deletion. It is there only if Known.
 	Object T
 
-	// Known is false if the deletion was found by a list.
+	// Known is false if the deletion was found by a list. It is true if the object
+	// left a [FilteringResourceEventHandler]; Object is then as it is now.
 	Known bool
 
 	// IsInInitialList is set if the first complete list showed that the object is
@@ -143,7 +149,8 @@ func (f ResourceEventHandlerFuncs[T]) skipsSync() bool { return f.SyncFunc == ni
 
 // FilteringResourceEventHandler passes on to Handler only objects for which
 // FilterFunc is true. An object that begins to match is OnAdd, whatever it was
-// before, and one that ceases to match is OnDelete, with the object as it is now.
+// before, and one that ceases to match is OnDelete, with the object as it is now,
+// also if its OnAdd failed.
 //
 // That it is right about this it owes to the storage, which records those objects
 // only that passed; it keeps nothing itself. If the function is another one after
@@ -161,7 +168,7 @@ type FilteringResourceEventHandler[T any] struct {
 // OnAdd implements [ResourceEventHandler].
 func (f FilteringResourceEventHandler[T]) OnAdd(ctx context.Context, obj informer.Object[T]) error {
 	if !f.FilterFunc(obj.Object) {
-		return ErrNotKept
+		return errFiltered
 	}
 	return f.Handler.OnAdd(ctx, obj)
 }

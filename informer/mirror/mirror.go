@@ -27,9 +27,9 @@ import (
 //   - What is recorded decides what the handler is told. After a restart, with a
 //     storage that was seeded from the database, an object that has not changed
 //     costs nothing, and one that vanished meanwhile is deleted.
-//   - At least once, and never a deletion that is not one: see
-//     [ResourceEventHandler], and [informer.Reflector] for what a deletion is concluded
-//     from.
+//   - At least once, and OnDelete only for an object that is gone, or has left a
+//     [FilteringResourceEventHandler]: see [ResourceEventHandler], and
+//     [informer.Reflector] for what a deletion is concluded from.
 //   - A key that fails is tried again after a while, and holds up no other, unless as
 //     many fail as there is room for: see [InformerConfig.MaxPending].
 //   - What is in memory beside the storage is bounded by [InformerConfig.MaxPending],

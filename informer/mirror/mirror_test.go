@@ -283,3 +283,36 @@ stop 12s
 		t.Errorf("the mirror's handler: %q, want %q", m.calls, want)
 	}
 }
+
+// An OnAdd failed, and nobody knows what it wrote; then the object ceases to match the
+// filter. The handler is not asked, so it gets an OnDelete, until it acknowledges that.
+func TestFilterAfterFailedAdd(t *testing.T) {
+	var deletions []mirror.Deletion[informertest.Object]
+	p := playMirror(t, `list rv=100
+watch
+  after 1s
+  +a#u@101
+  after 50ms
+  ~a#u@102
+handler refuse add a#u@101
+handler refuse delete a
+stop 5s`, func(cfg *mirror.InformerConfig[informertest.Object]) {
+		h := cfg.Handler
+		cfg.Handler = mirror.FilteringResourceEventHandler[informertest.Object]{
+			FilterFunc: func(obj informertest.Object) bool { return obj.ResourceVersion == "101" },
+			Handler: mirror.ResourceEventHandlerFuncs[informertest.Object]{
+				AddFunc: h.OnAdd,
+				DeleteFunc: func(ctx context.Context, gone mirror.Deletion[informertest.Object]) error {
+					deletions = append(deletions, gone)
+					return h.OnDelete(ctx, gone)
+				},
+			},
+		}
+	})
+	if len(deletions) != 2 || !deletions[1].Known || deletions[1].Object.ResourceVersion != "102" || deletions[1].UID != "u" {
+		t.Errorf("deletions: %+v", deletions)
+	}
+	if len(p.recorded) != 0 || p.stats.Pending != 0 || p.count("delete a#u") != 1 || p.count("add") != 0 {
+		t.Errorf("recorded %v, %+v, calls %q", p.recorded, p.stats, p.calls)
+	}
+}
