@@ -316,3 +316,22 @@ stop 5s`, func(cfg *mirror.InformerConfig[informertest.Object]) {
 		t.Errorf("recorded %v, %+v, calls %q", p.recorded, p.stats, p.calls)
 	}
 }
+
+// OnSync comes once per list, also if the list repeats an object. An object that the list
+// has shown already by OnAdd is not shown again.
+func TestSyncOncePerList(t *testing.T) {
+	p := playMirror(t, `config sync page=2 pending=1
+seed a@1
+list rv=100 continue=p2 a@1 b@2
+list rv=100 continue=p3 b@2 a@1
+list rv=100 b@2 a@3
+watch
+resync 10s
+list rv=100 a@3 b@2
+watch
+stop 20s`)
+	want := []string{"sync a@1 (initial)", "add b@2 (initial)", "update a@3 was a@1 (initial)", "sync a@3", "sync b@2"}
+	if !slices.Equal(p.calls, want) {
+		t.Errorf("calls %q, want %q", p.calls, want)
+	}
+}

@@ -124,11 +124,15 @@ func (s *mirrorSink[T]) applyListed(ctx context.Context, c *pending.Change[T]) e
 	if s.pending.See(c.Meta, s.pass) {
 		return nil // it is about to be delivered
 	}
+	shown, err := s.storage.Marked(c.Meta.Key)
+	if err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
 	recorded, err := s.recorded(c.Meta)
 	if err != nil {
 		return err
 	}
-	if recorded && s.skipSync {
+	if recorded && (shown || s.skipSync) { // a list may repeat objects
 		return nil
 	}
 	c.Listed, c.Pass, c.Initial = true, s.pass, s.isInitial()

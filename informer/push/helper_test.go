@@ -121,3 +121,28 @@ stop 12s
 		t.Errorf("the Batcher: %d lists, %+v", b.lists(), b.stats)
 	}
 }
+
+// A list that repeats an object in the same version, in a page or over pages, tells of it
+// once. One that has changed meanwhile is told again.
+func TestSnapshotNamesAVersionOnce(t *testing.T) {
+	p := playBatches(t, `
+page 3
+list rv=100 continue=p2 a@1 b@2 a@1
+list rv=100 continue=p3 b@2 a@1
+list rv=100 b@2 c@3 b@5
+watch
+stop 10s`)
+	p.want(t, "begin 1 first", "page a@1 b@2", "page c@3 b@5", "end 100")
+
+	p = playBatches(t, `
+streamed
+watch
+  +a@1
+  +a@1
+  +b@2
+  ~a@4
+  ~a@4
+  end 100
+stop 10s`)
+	p.want(t, "begin 1 first", "page a@1 b@2 a@4", "end 100")
+}

@@ -42,7 +42,8 @@ type BatchConsumer[T any] interface {
 	// consumer has stays valid until EndSnapshot.
 	BeginSnapshot(ctx context.Context, s Snapshot) error
 
-	// SnapshotPage brings some of the objects, none of them twice unless it changed
+	// SnapshotPage brings some of the objects. The pages of a snapshot have no object
+	// twice in the same version. They have it again, with a newer one, if it changed
 	// meanwhile. The consumer may apply them at once, or keep them for EndSnapshot.
 	// What is deleted after it was told, which a streamed pass may show, is
 	// BatchDeleted right after the snapshot.

@@ -57,6 +57,9 @@ func (s *batchSink[T]) Apply(ctx context.Context, meta store.Meta, obj T) error 
 		c := &pending.Change[T]{Meta: meta, Obj: obj, Size: size}
 		return s.change(c)
 	}
+	if held, _, _ := s.told.Get(meta.Key); held == meta && meta.Version != "" { // in memory: no error
+		return nil // a list may repeat objects
+	}
 	limits := &s.merger.cfg
 	if len(s.page) >= limits.MaxItems || len(s.page) > 0 && s.bytes+size > limits.MaxBytes {
 		if err := s.tell(ctx); err != nil {
