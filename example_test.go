@@ -8,15 +8,18 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"sync"
 
 	"github.com/cilium/hive"
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/apiary-go/apiary/cells"
+	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/mirror"
 	"github.com/apiary-go/apiary/informer/push"
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // printPods is a consumer: it says what happens to pods.
@@ -52,30 +55,70 @@ func Example() {
 }
 
 // mirrorPods copies the pods of a cluster to a database.
-func mirrorPods(p cells.Params, db *database) error {
-	_, err := cells.NewMirror("pods", p, mirror.InformerConfig[*corev1.Pod]{
+func mirrorPods(p cells.Params, db *database) (err error) {
+	db.informer, err = cells.NewMirror("pods", p, mirror.InformerConfig[*corev1.Pod]{
 		Handler:       db,            // OnAdd, OnUpdate, OnDelete; an error has the key handed over again, after a while
 		Storage:       db.versions(), // the key, UID and version of each row
 		ResumeVersion: db.resume,     // that was saved in the transactions of the rows
+		SkipSync:      true,          // rows that are up to date need no call
 	})
 	return err
 }
 
+// write is a transaction.
+func (db *database) write(rows func()) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	rows()
+	db.resume = db.informer.ResumeVersion() // within the transaction, after the rows
+	return nil
+}
+
+// UpdateResourceVersion is called when the resume version has changed, also if no row has.
+func (db *database) UpdateResourceVersion(context.Context, string) error {
+	return db.write(func() {})
+}
+
 // database stands for one.
 type database struct {
-	mirror.ResourceEventHandlerFuncs[*corev1.Pod]
+	informer *mirror.ResourceVersionInformer[*corev1.Pod]
+
+	mu     sync.Mutex
+	rows   map[store.Key]store.Meta
 	resume string
 }
 
 func (db *database) versions() mirror.ResourceVersionStorage {
-	return mirror.NewResourceVersionStorage()
+	versions := mirror.NewResourceVersionStorage()
+	for _, row := range db.rows {
+		if err := versions.Set(row, 0); err != nil {
+			log.Fatal(err)
+		}
+	}
+	return versions
 }
+
+func (db *database) OnAdd(_ context.Context, pod informer.Object[*corev1.Pod]) error {
+	return db.write(func() { db.rows[pod.Key] = pod.Meta })
+}
+
+func (db *database) OnUpdate(_ context.Context, _ store.Meta, pod informer.Object[*corev1.Pod]) error {
+	return db.write(func() { db.rows[pod.Key] = pod.Meta })
+}
+
+func (db *database) OnDelete(_ context.Context, gone mirror.Deletion[*corev1.Pod]) error {
+	return db.write(func() { delete(db.rows, gone.Key) })
+}
+
+func (db *database) OnSync(context.Context, informer.Object[*corev1.Pod]) error { return nil }
+
+func newDatabase() *database { return &database{rows: map[store.Key]store.Meta{}} }
 
 // An application that mirrors the pods of a cluster.
 func Example_mirror() {
 	app := hive.New(
 		cells.Client,
-		cell.Provide(func() *database { return &database{} }),
+		cell.Provide(newDatabase),
 		cell.Invoke(mirrorPods),
 	)
 	if err := app.Run(slog.Default()); err != nil { // until SIGINT or SIGTERM

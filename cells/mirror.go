@@ -19,12 +19,14 @@ import (
 // NewMirror makes a mirror.ResourceVersionInformer of the objects that the
 // options select, which runs from the start of the lifecycle to its stop:
 //
-//	cell.Invoke(func(p cells.Params, db *Database) error {
-//		_, err := cells.NewMirror("pods", p, mirror.InformerConfig[*corev1.Pod]{
+//	cell.Invoke(func(p cells.Params, db *Database) (err error) {
+//		db.PodsInformer, err = cells.NewMirror("pods", p, mirror.InformerConfig[*corev1.Pod]{
 //			Handler: db.Pods, Storage: db.PodVersions, ResumeVersion: db.PodsResumeVersion,
 //		})
 //		return err
 //	})
+//
+// The handler asks the informer for its ResumeVersion when it writes.
 //
 // Options are those of [Resource], but for [With] and [Private]. Of the
 // configuration, ListerWatcher and Source must be empty. If a transform is to make

@@ -88,8 +88,11 @@ type Deletion[T any] struct {
 	IsInInitialList bool
 }
 
-// ResourceVersionUpdater may be implemented by a [ResourceEventHandler] that wants
-// to save the resume version, see [ResourceVersionInformer.ResumeVersion].
+// ResourceVersionUpdater can be implemented by a [ResourceEventHandler] that saves
+// the resume version, see [ResourceVersionInformer.ResumeVersion]. A handler that
+// saves it with its rows only never saves that of its first list: the last row is
+// written while the list, or the call for the row, is not over. Until something
+// changes, each restart then begins with a list.
 type ResourceVersionUpdater interface {
 	// UpdateResourceVersion is called when the resume version has changed, one
 	// call at a time, at most once in [InformerConfig.ResumeInterval], and always
@@ -105,7 +108,8 @@ type ResourceVersionUpdater interface {
 }
 
 // ResourceEventHandlerFuncs is a [ResourceEventHandler] made of functions. One that
-// is nil is taken for one that returns nil.
+// is nil is taken for one that returns nil. To save the resume version, embed it in a
+// type that is a [ResourceVersionUpdater].
 type ResourceEventHandlerFuncs[T any] struct {
 	AddFunc    func(ctx context.Context, obj informer.Object[T]) error
 	UpdateFunc func(ctx context.Context, old store.Meta, obj informer.Object[T]) error
