@@ -190,11 +190,11 @@ func (s *subscriber[T]) cancel() {
 // subscriber, after the subscription has ended.
 func (s *subscriber[T]) finish() {
 	h := s.hub
+	if s.unwatch != nil {
+		_ = h.panics.Call(ofContext, s.site, store.Key{}, func() { s.unwatch() })
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s.unwatch != nil {
-		_ = s.call("context", store.Key{}, func() { s.unwatch() })
-	}
 	s.end() // cancel may be yet to come
 	if s.next != nil {
 		s.finishing = h.now()
