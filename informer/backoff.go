@@ -17,16 +17,25 @@ const (
 	defaultPageSize       = 500
 	defaultSilence        = 150 * time.Second
 	defaultInitialSilence = 10 * time.Second
-	defaultFailing        = 5 * time.Minute
+	defaultFailing        = time.Minute
 	defaultInitial        = 800 * time.Millisecond
 	defaultMax            = 30 * time.Second
 	defaultReset          = 10 * time.Second
 	defaultDenied         = 5 * time.Second
 	defaultPollInterval   = 30 * time.Second
+	defaultCheckInterval  = 10 * time.Minute
+	longestInterval       = 24 * time.Hour
+)
+
+// Bounds of what servers and missing kinds can do to a delay.
+const (
+	longestRetryAfter = 5 * time.Minute
+	longestMissing    = 10 * time.Second // a kind that is not installed is asked for again within this time
 )
 
 // Backoff is an exponential backoff over the whole cycle of listing and
-// watching. Retry-After of a server is obeyed when it is longer.
+// watching. The Retry-After of a server is obeyed when it is longer, up to five
+// minutes. [Reflector.Resync] cuts a delay short, to Initial at least.
 type Backoff struct {
 	// Initial is the first delay; each further one is twice the one before.
 	// Default 800 ms.
@@ -45,7 +54,8 @@ type Backoff struct {
 
 	// Denied is the least delay after an answer that only a person can change:
 	// forbidden, unauthorized, a kind that is not installed or does not offer the
-	// verb. Default 5 s.
+	// verb. Default 5 s. A kind that is not installed is asked for again after 10 s
+	// at most, or after Denied if that is longer.
 	Denied time.Duration
 }
 
@@ -101,8 +111,11 @@ func (b *Backoff) Delay(failure int, cause Cause, err error) time.Duration {
 	if b.Jitter > 0 {
 		d += time.Duration(rand.Float64() * b.Jitter * float64(d))
 	}
+	if cause == CauseNotInstalled {
+		d = min(d, max(longestMissing, b.Denied))
+	}
 	if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
-		d = max(d, time.Duration(seconds)*time.Second)
+		d = max(d, time.Duration(min(seconds, int(longestRetryAfter/time.Second)))*time.Second)
 	}
 	return d
 }

@@ -188,11 +188,6 @@ func (c *cycle[T]) spread() {
 		return
 	}
 	c.r.setState(StateListing)
-	timer := time.NewTimer(rand.N(c.cfg.ListBudget.jitter))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-c.ctx.Done():
-	}
+	c.sleep(c.ctx, rand.N(c.cfg.ListBudget.jitter))
 	c.r.takeAsked() // who asked meanwhile is served by the pass that follows
 }

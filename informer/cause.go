@@ -70,11 +70,12 @@ func CauseOf(err error) Cause {
 		return CauseDecoding
 	case errors.As(err, &silence):
 		return CauseSilent
-	case errors.Is(err, errNoVersion), errors.Is(err, errOlder), errors.Is(err, errOldBookmarks):
+	case errors.Is(err, errNoVersion), errors.Is(err, errOlder), errors.Is(err, errOldBookmarks),
+		errors.Is(err, errDisorder), errors.Is(err, errForm):
 		return CauseExpired
 	case errors.Is(err, errClosedEarly):
 		return CauseClosed
-	case errors.Is(err, errAsked), errors.Is(err, context.Canceled):
+	case errors.Is(err, errAsked), errors.Is(err, errCheck), errors.Is(err, context.Canceled):
 		return CauseCanceled
 	case chain(err, meta.IsNoMatchError):
 		return CauseNotInstalled

@@ -180,6 +180,13 @@ func (g *guard) fire() {
 	g.cancel(&SilenceError{After: limit, Unanswered: g.conn && !g.answered, unconnected: g.wanted && !g.conn})
 }
 
+// unconnected reports whether the request wanted a connection and got none.
+func (g *guard) unconnected() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.wanted && !g.conn
+}
+
 // stop ends the guard and waits for it. It reports whether a byte of an answer
 // was seen.
 func (g *guard) stop() (answered bool) {

@@ -95,13 +95,15 @@ type (
 	WatchOpened struct{ Version string }
 
 	// WatchEnded says that a watch ended, or could not be opened. Cause is CauseClosed
-	// if the server ended it in an orderly way.
+	// if the server ended it in an orderly way, CauseSilent without Err if it was open
+	// and brought nothing for as long as is allowed, and CauseCanceled without Err if a
+	// pass is due.
 	WatchEnded struct {
 		Version string // to resume from
 		Events  int
 		Lived   time.Duration
 		Cause   Cause
-		Err     error // nil for CauseClosed
+		Err     error // nil if nothing was wrong: the server ended it, or there was nothing to bring
 	}
 
 	// RelistNeeded says that watching cannot go on from the last version.
@@ -125,14 +127,29 @@ type (
 		Err     error
 	}
 
-	// Polling says that the server lists and refuses to watch, so there is a pass now and
-	// then instead. It is told when that begins, and once more if the server comes
-	// to refuse for another Cause. WatchOpened ends it. In between, WatchEnded tells
-	// of each watch that was tried and refused.
+	// Polling says that passes follow each other, since there is no watch that can be
+	// relied on. It is observed when that begins, and once more if Cause changes. With
+	// CauseForbidden, CauseNotInstalled and CauseNotSupported the server lists and
+	// refuses to watch: WatchOpened ends it, and WatchEnded comes for each watch that
+	// was tried in between. With CauseSilent a pass showed changes that the watches did
+	// not bring: WatchProved ends it.
 	Polling struct {
-		Every time.Duration // Config.PollInterval
-		Cause Cause         // CauseForbidden, CauseNotInstalled or CauseNotSupported
+		Every time.Duration
+		Cause Cause
 		Err   error
+	}
+
+	// WatchProved says that a watch brings changes again, after Polling with
+	// CauseSilent.
+	WatchProved struct{ Version string }
+
+	// VersionsUnordered says that the server sent an object at a version that is not
+	// newer than the one that the watch began at. Its versions are not compared any
+	// more: events are applied in the order in which they come, and passes decide what
+	// is true. It is observed once.
+	VersionsUnordered struct {
+		Meta store.Meta
+		From string
 	}
 
 	// Draining says that the sink is full: nothing is requested until it has drained.
@@ -156,6 +173,8 @@ func (p Polling) advice() string {
 		return "grant the client's identity the verb watch"
 	case CauseNotInstalled:
 		return "have the server, or what stands before it, find the resource for a watch as it does for a list"
+	case CauseSilent:
+		return "look at what stands between the client and the server: it holds watches back, or cuts them"
 	}
 	return "the server does not offer a watch of this resource"
 }
@@ -170,5 +189,7 @@ func (RelistNeeded) occurrence()         {}
 func (WatchListUnavailable) occurrence() {}
 func (BackingOff) occurrence()           {}
 func (Polling) occurrence()              {}
+func (WatchProved) occurrence()          {}
+func (VersionsUnordered) occurrence()    {}
 func (Draining) occurrence()             {}
 func (WentBackwards) occurrence()        {}

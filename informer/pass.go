@@ -30,6 +30,8 @@ type passing struct {
 	objects int
 	decoded int
 	told    bool // the sink accepted something that it did not hold
+	news    bool // and one that is newer than what the watches brought
+	form    string
 }
 
 // pass makes one attempt at a pass. If it was committed and was streamed, its
@@ -40,10 +42,10 @@ func (c *cycle[T]) pass() *opened[T] {
 	}
 	c.epoch++
 	p := &passing{
-		pass:     store.Pass{Epoch: c.epoch, Reason: c.want, Cause: c.wantCause},
+		pass:     store.Pass{Epoch: c.epoch, Reason: c.want, Cause: c.wantCause, Anew: c.anew || c.order.constant},
 		streamed: c.mayStream(),
 	}
-	if !c.consistent && c.version != "0" {
+	if !c.consistent {
 		p.from = c.version
 	}
 	c.r.update(func(i *ReflectorInfo) { i.State, i.Epoch = StateListing, p.pass.Epoch })
@@ -74,6 +76,7 @@ func (c *cycle[T]) pass() *opened[T] {
 
 // commit completes the pass at p.version.
 func (c *cycle[T]) commit(p *passing) error {
+	p.version = known(p.version)
 	if c.older(p.version) {
 		if p.from != "" {
 			return errOlder
@@ -84,12 +87,27 @@ func (c *cycle[T]) commit(p *passing) error {
 		return c.sinkError("Commit", store.Meta{}, err)
 	}
 	c.version = p.version
-	c.want, c.wantCause, c.consistent = "", nil, false
+	c.want, c.wantCause, c.must = "", nil, false
+	c.consistent, c.anew, c.form = false, false, p.form
 	c.pages, c.silences = 0, 0
 	c.rewatches = 0
 	c.streams.paged = false
+	c.owed = owed{}
 	c.passed(p.pass.Reason)
 	c.r.update(func(i *ReflectorInfo) { i.Version = p.version; i.Passes++ })
+	c.checked(p)
+	return nil
+}
+
+// formed notes in which form the objects of a pass come. The error wants another pass,
+// since the sink may hold objects in a different one.
+func (c *cycle[T]) formed(p *passing, form string) error {
+	if form != "" && c.form != "" && form != c.form && !p.pass.Anew {
+		return errForm
+	}
+	if form != "" {
+		p.form = form
+	}
 	return nil
 }
 
@@ -97,6 +115,12 @@ func (c *cycle[T]) commit(p *passing) error {
 func (c *cycle[T]) older(version string) bool {
 	order, ordered := store.CompareVersions(version, c.version)
 	return ordered && order < 0
+}
+
+// newer reports whether version is known to be newer than the last accepted.
+func (c *cycle[T]) newer(version string) bool {
+	order, ordered := store.CompareVersions(version, c.version)
+	return ordered && order > 0
 }
 
 // passFailed breaks the pass off and decides on what comes next.
@@ -128,6 +152,8 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 	}
 	switch {
 	case c.sinkSaid(err):
+	case errors.Is(err, errForm):
+		c.anew = true
 	case p.from != "" && !p.continued && (cause == CauseExpired || apierrors.IsBadRequest(err)):
 		// The server has no state that is new enough: it may have lost some.
 		// The newest that it has must do.
@@ -140,6 +166,8 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 		}
 		c.calmly(&c.calm.expired, cause, err)
 	case p.streamed && c.fallBack(cause, err):
+	case c.optional():
+		c.postpone(cause, err)
 	default:
 		c.fail(cause, err)
 	}
@@ -155,8 +183,8 @@ func (c *cycle[T]) sinkError(call string, meta store.Meta, err error) error {
 
 // offer hands an object of a pass to the sink, unless the sink holds it.
 func (c *cycle[T]) offer(p *passing, item Item[T]) error {
-	meta := item.Meta()
-	if c.cfg.Sink.Holds(meta) {
+	meta := metaOf(item)
+	if !p.pass.Anew && c.cfg.Sink.Holds(meta) {
 		p.objects++
 		return nil
 	}
@@ -170,6 +198,7 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 	p.objects++
 	p.decoded++
 	p.told = true
+	p.news = p.news || c.newer(meta.Version)
 	return nil
 }
 

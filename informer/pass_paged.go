@@ -30,7 +30,10 @@ func (c *cycle[T]) passPaged(p *passing) error {
 	}
 	for number := 1; ; number++ {
 		before := p.objects
-		page, err := c.page(p, opts)
+		page, err := c.pageTried(p, opts, number)
+		if err == nil {
+			err = c.formed(p, page.Form)
+		}
 		if err != nil {
 			return err
 		}
@@ -53,6 +56,40 @@ func (c *cycle[T]) passPaged(p *passing) error {
 			return &DecodingError{Err: errSamePage}
 		}
 		opts = metav1.ListOptions{Limit: limit, Continue: page.Continue}
+	}
+}
+
+// pageTries is how often a page is requested before the pass is given up.
+const pageTries = 5
+
+// pageTried reads one page into the sink. A page that the server refuses for a reason
+// that can pass is requested again, by its token: the pages before it are not read
+// again.
+func (c *cycle[T]) pageTried(p *passing, opts metav1.ListOptions, number int) (Page, error) {
+	before, failures := p.objects, c.failures
+	for try := 1; ; try++ {
+		page, err := c.page(p, opts)
+		if err == nil {
+			if try > 1 {
+				c.failures = failures
+				c.r.update(func(i *ReflectorInfo) { i.Err, i.Cause = nil, CauseNone })
+			}
+			return page, nil
+		}
+		switch cause := c.causeOf(err); cause {
+		case CauseThrottled, CauseServer, CauseTimeout, CauseConnection, CauseRefused, CauseSilent:
+			if number == 1 || try == pageTries {
+				return page, err
+			}
+			p.objects = before
+			c.fail(cause, c.errorOf("list", err))
+			c.r.setState(StateListing)
+		default:
+			return page, err
+		}
+		if c.stopping() {
+			return page, context.Cause(c.ctx)
+		}
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/apiary-go/apiary/store"
 )
 
 // How long it is remembered that a server does not stream initial events: at
@@ -130,13 +132,16 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) er
 		}
 		switch event.Type {
 		case watch.Added, watch.Modified:
+			if err = c.formed(p, event.Form); err != nil {
+				break
+			}
 			before := p.objects
 			err = c.offer(p, event.Item)
 			if event.Type == watch.Modified {
 				p.objects = before // it was added before
 			}
 		case watch.Deleted:
-			if err = c.remove(event.Item); err == nil {
+			if err = c.remove(event.Item, metaOf(event.Item)); err == nil {
 				p.objects = max(0, p.objects-1)
 				p.told = true
 			}
@@ -169,8 +174,7 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) er
 }
 
 // remove tells the sink of a deletion.
-func (c *cycle[T]) remove(item Item[T]) error {
-	meta := item.Meta()
+func (c *cycle[T]) remove(item Item[T], meta store.Meta) error {
 	last, err := item.Decode()
 	if err != nil {
 		return AsDecodingError(meta, err)

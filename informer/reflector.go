@@ -84,25 +84,39 @@ type Config[T any] struct {
 	// one page, four requests a minute.
 	PollInterval time.Duration
 
-	// MaxInternalErrorRetryDuration is how long a watch that the server goes on
-	// answering with failures (5xx, unauthorized, and, with a negative
-	// PollInterval, forbidden) is tried again from the same version before a list
-	// is tried; at least five times, however short this is. Default 5 minutes.
-	// Negative: a list follows the first such failure, and the first of those as
-	// well that otherwise take two or five (see States in the documentation of
-	// the package).
+	// MaxInternalErrorRetryDuration is how long watches can fail, or be cut, and bring
+	// neither an event nor a newer bookmark, before a pass: two of them at least.
+	// Default: a minute. At most 24 h. Negative: a list follows the first failure.
 	//
-	// A try costs the server one request that it refuses, and nothing is missed:
-	// a watch that succeeds goes on where the last one ended. A list costs it the
-	// whole collection, at a moment when it is in trouble, and again for every
-	// client that thinks alike; in return, it gets through if it is only this
-	// version, or watching, that fails. So make this longer for large collections
-	// and many informers, and shorter where the sink must not be behind for
-	// minutes. That a version is gone, or the server not reached, has nothing to
-	// do with it. A watch that is refused is tried again for PollInterval at most
-	// if that is shorter, and not at all once lists are known to be answered: a
-	// poll is what there is instead.
+	// A further watch costs the server one request, and nothing is missed: a watch that
+	// succeeds goes on where the last one ended. A list costs it the whole collection,
+	// at a moment when it is in trouble. In return, it gets through if only this
+	// version, or watching, fails. So make this longer for large collections and many
+	// informers, and shorter if the sink must not be behind for minutes. Where a list
+	// shows nothing new, the next one follows after twice that time, up to ten times
+	// this; with the default, six lists an hour. Where a list shows something new, see
+	// CheckInterval. It does not matter for an expired version, and a server that cannot
+	// be reached gets no list. A watch that is refused is tried again for PollInterval
+	// at most, if that is shorter.
 	MaxInternalErrorRetryDuration time.Duration
+
+	// CheckInterval is how long watches can be open and bring neither an event nor a
+	// newer bookmark before a pass compares the sink with the server. Default 10
+	// minutes. At most 24 h. Negative: never; then a server or a proxy that holds back
+	// events without an error makes the sink stale, and nothing says so.
+	//
+	// Each comparison that finds nothing doubles the time, up to six times this. So a
+	// quiet collection on a server without bookmarks costs about one list an hour, and
+	// one on a server with bookmarks nothing. A comparison that finds changes is
+	// followed by others, every PollInterval at first and up to CheckInterval, until a
+	// watch brings something ([Polling] with CauseSilent, then [WatchProved]).
+	CheckInterval time.Duration
+
+	// ResyncInterval is how long after a pass the next one begins, whatever the watches
+	// bring. It bounds how long the sink can differ from the server unnoticed. Default
+	// 0: no such pass. At least a minute, and at most 24 h. It costs the server one list
+	// of the whole collection each time.
+	ResyncInterval time.Duration
 
 	// Backoff spaces requests after failures.
 	Backoff Backoff
@@ -266,6 +280,21 @@ func (c *Config[T]) complete() error {
 	if c.MaxInternalErrorRetryDuration == 0 {
 		c.MaxInternalErrorRetryDuration = defaultFailing
 	}
+	if c.CheckInterval == 0 {
+		c.CheckInterval = defaultCheckInterval
+	}
+	if c.ResyncInterval != 0 && c.ResyncInterval < time.Minute {
+		return fmt.Errorf("Config.ResyncInterval is %v: give a minute or more, or 0 for none", c.ResyncInterval)
+	}
+	for name, d := range map[string]time.Duration{
+		"MaxInternalErrorRetryDuration": c.MaxInternalErrorRetryDuration,
+		"CheckInterval":                 c.CheckInterval,
+		"ResyncInterval":                c.ResyncInterval,
+	} {
+		if d > longestInterval {
+			return fmt.Errorf("Config.%s is %v: give %v or less", name, d, longestInterval)
+		}
+	}
 	return c.Backoff.Complete()
 }
 
@@ -281,7 +310,9 @@ func (r *Reflector[T]) Run(ctx context.Context) error {
 		return fmt.Errorf("reflector %s: Run was called before: make a new Reflector to run again", r.cfg.Name)
 	}
 	defer r.update(func(i *ReflectorInfo) { i.State, i.Polling = StateIdle, nil })
-	c := cycle[T]{r: r, cfg: &r.cfg, ctx: ctx, version: r.cfg.ResumeFrom, consistent: r.cfg.ResumeFrom != ""}
+	c := cycle[T]{r: r, cfg: &r.cfg, ctx: ctx, version: known(r.cfg.ResumeFrom), consistent: r.cfg.ResumeFrom != ""}
+	c.resetEvidence()
+	c.proof.since, c.proof.passed, c.proof.objects = c.now(), c.now(), -1
 	r.detecting(c.run)
 	return context.Cause(ctx)
 }
@@ -289,7 +320,9 @@ func (r *Reflector[T]) Run(ctx context.Context) error {
 // Resync asks for a new pass; the watch under way is ended for it. Several
 // requests before the pass begins are one. It does not block, and may be called
 // from anywhere, at any time. A request that comes within a pass is for another
-// one after it; a backoff that is under way is not cut short.
+// one after it. A backoff that is under way is cut short, to [Backoff.Initial] at least.
+// If lists fail, the watch goes on from the last version, and the pass is tried again
+// after a minute, then two, up to ten.
 func (r *Reflector[T]) Resync(cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

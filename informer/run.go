@@ -12,14 +12,13 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// How many failures in a row it takes, at least, until a watch that cannot be
-// resumed is replaced by a pass although the server never said that the version
-// is gone. Only failures count in which the server answered: while it cannot be
-// reached a list would fail as well. For what may pass by itself they must also
-// have lasted for [Config.MaxInternalErrorRetryDuration].
+// How many watches in a row must fail, or be cut, without evidence before a pass. For
+// what can pass by itself they must also have failed for
+// [Config.MaxInternalErrorRetryDuration]. While the server cannot be reached none is
+// counted: a list would fail as well.
 const (
-	failingTries = 5
-	missingTries = 2 // for a kind that is not installed
+	failingTries   = 2
+	permanentTries = 5 // an object that cannot be decoded, a request that is rejected
 )
 
 // cycle is the state of one Run, owned by its goroutine.
@@ -29,10 +28,18 @@ type cycle[T any] struct {
 	ctx context.Context
 
 	// version is the last one that the sink accepted. Want says that a pass is
-	// needed, and why; empty: watch from version.
+	// needed, and why; empty: watch from version. Must: the watch cannot go on without
+	// the pass.
 	version   string
 	want      store.Reason
 	wantCause error
+	must      bool
+
+	owed  owed
+	proof evidence
+	order order
+	form  string // of the objects of the last pass, see [Page.Form]
+	anew  bool   // the next pass is [store.Pass.Anew]
 
 	// together: the pass came to be needed for a reason that others may have had
 	// at the same moment. Polls have a jitter of their own.
@@ -51,11 +58,21 @@ type cycle[T any] struct {
 	silences int // lists in a row that fell silent
 	streams  streamMemory
 
-	// Answered failures of the watch since it last got on.
+	// Failures and cuts of the watch since the last evidence.
 	rewatches    int
 	rewatchSince time.Time
+	unreached    bool // the last request got no connection
 
 	polls polls
+}
+
+// owed is a pass that the watch can do without and that failed. It is tried again when
+// it is due, in durations since Reflector.base.
+type owed struct {
+	reason store.Reason // empty: none
+	cause  error
+	due    time.Duration
+	tries  int
 }
 
 // calm counts, per kind, ends that are no failures when they come singly. The
@@ -102,11 +119,25 @@ func (c *cycle[T]) fail(cause Cause, err error) {
 		i.Err, i.Cause, i.State = err, cause, StateBackingOff
 	})
 	c.r.observe(BackingOff{For: delay, Failure: c.failures, Cause: cause, Err: err})
-	timer := time.NewTimer(delay)
+	least := min(delay, c.cfg.Backoff.Initial)
+	if c.sleep(c.ctx, least) {
+		ctx, cancel := context.WithCancelCause(c.ctx)
+		defer cancel(nil)
+		c.r.onAsked(cancel)
+		defer c.r.onAsked(nil)
+		c.sleep(ctx, delay-least)
+	}
+}
+
+// sleep waits for d. It reports false if ctx ended first.
+func (c *cycle[T]) sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-c.ctx.Done():
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -138,6 +169,7 @@ func (c *cycle[T]) sinkSaid(err error) bool {
 		}
 		return true
 	case errors.Is(err, store.ErrResync):
+		c.must = true
 		if c.want == "" {
 			c.need(store.ReasonAsked, err)
 			c.r.observe(RelistNeeded{Reason: store.ReasonAsked, Err: err})
@@ -188,6 +220,7 @@ func (c *cycle[T]) request(limit, answers time.Duration) (context.Context, conte
 // finish ends a guard and learns from it.
 func (c *cycle[T]) finish(g *guard, err error) {
 	answered := g.stop()
+	c.unreached = err != nil && g.unconnected()
 	var silence *SilenceError
 	switch {
 	case errors.As(err, &silence):

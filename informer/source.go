@@ -58,6 +58,11 @@ type Page struct {
 
 	// Remaining is how many objects will follow, -1 if the server does not say.
 	Remaining int64
+
+	// Form names the API version that the server sent the objects in, empty if the
+	// source does not know. If it differs from that of the pass before, one pass hands
+	// every object to the sink again.
+	Form string
 }
 
 // Stream is an open watch.
@@ -87,4 +92,7 @@ type Event[T any] struct {
 
 	// InitialEventsEnd is set on the bookmark that ends the initial events.
 	InitialEventsEnd bool
+
+	// Form is that of [Page], for Item.
+	Form string
 }

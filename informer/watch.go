@@ -98,13 +98,10 @@ func (c *cycle[T]) next(o *opened[T]) (Event[T], error) {
 // left one, until that ends, and decides on what comes next.
 func (c *cycle[T]) watch(o *opened[T]) {
 	if o == nil {
-		if c.version == "0" {
-			c.version = "" // the same, but never sent
-		}
 		opts := watchOptions()
 		opts.ResourceVersion = c.version
 		var err error
-		if o, err = c.open(opts, c.cfg.Silence, true); err != nil {
+		if o, err = c.open(opts, c.untilDue(&opts), true); err != nil {
 			c.watchEnded(WatchEnded{Version: c.version}, false, err)
 			return
 		}
@@ -114,7 +111,7 @@ func (c *cycle[T]) watch(o *opened[T]) {
 	c.r.observe(WatchOpened{Version: c.version})
 	c.watched()
 	c.r.update(func(i *ReflectorInfo) {
-		if i.Cause != CauseSink && i.Cause != CauseDecoding {
+		if i.Cause != CauseSink && i.Cause != CauseDecoding && c.owed.reason == "" {
 			i.Err, i.Cause = nil, CauseNone
 		}
 	})
@@ -126,69 +123,105 @@ func (c *cycle[T]) watch(o *opened[T]) {
 	c.watchEnded(WatchEnded{Version: c.version, Events: events, Lived: time.Since(opened)}, true, err)
 }
 
+// following is the state of a watch that is followed.
+type following struct {
+	// floor is the version that the watch began at: what it brings is newer.
+	floor string
+
+	// A watch from no version begins with an addition for each object, in any order,
+	// whose versions say nothing of the collection. Synthetic: they may go on.
+	synthetic bool
+
+	events int
+	old    int // bookmarks in a row that are older than what was delivered before
+}
+
 // follow hands the events of a watch to the sink until it ends.
 func (c *cycle[T]) follow(o *opened[T]) (events int, err error) {
-	var (
-		sink = c.cfg.Sink
-		g    = o.guard
-		old  int
-		// A watch from no version begins with an addition for each object, in
-		// any order, whose versions say nothing of the collection.
-		synthetic = c.version == ""
-	)
+	w := &following{floor: c.version, synthetic: c.version == ""}
 	for {
 		event, err := c.next(o)
 		if err != nil {
-			return events, err
+			return w.events, err
 		}
-		at := g.busy()
-		if event.Type != watch.Added {
-			synthetic = false
-		}
-		version := event.Version
-		if synthetic || version == "" {
-			version = c.version
-		} else if c.older(version) {
-			if event.Type == watch.Bookmark {
-				if old++; old >= oldBookmarks {
-					return events, errOldBookmarks
-				}
-			}
-			version = c.version
-		} else {
-			old = 0
-		}
-
+		at := o.guard.busy()
+		before := c.version
 		switch event.Type {
-		case watch.Added, watch.Modified:
-			meta := event.Item.Meta()
-			obj, err := event.Item.Decode()
-			if err != nil {
-				return events, AsDecodingError(meta, err)
-			}
-			if err := sink.Apply(c.ctx, meta, obj); err != nil {
-				return events, c.sinkError("Apply", meta, err)
-			}
-			events++
-		case watch.Deleted:
-			if err := c.remove(event.Item); err != nil {
-				return events, err
-			}
-			events++
+		case watch.Added, watch.Modified, watch.Deleted:
+			w.synthetic = w.synthetic && event.Type == watch.Added
+			err = c.change(event, w)
 		case watch.Bookmark:
-			if version != "" && old == 0 {
-				if err := sink.Progress(c.ctx, version); err != nil {
-					return events, c.sinkError("Progress", store.Meta{}, err)
-				}
-			}
+			err = c.bookmark(known(event.Version), w)
 		default:
-			return events, unknownEvent(event.Type)
+			err = unknownEvent(event.Type)
 		}
-		c.version = version
-		c.r.accepted(version, at)
-		c.rewatches, c.calm.full = 0, 0
-		g.waiting()
+		if err != nil {
+			return w.events, err
+		}
+		c.r.accepted(c.version, at)
+		c.calm.full = 0
+		if event.Type != watch.Bookmark || c.version != before {
+			c.proved(at)
+		}
+		if c.due(at) {
+			return w.events, errCheck
+		}
+		o.guard.waiting()
 	}
+}
+
+// change hands an event about an object to the sink.
+func (c *cycle[T]) change(e Event[T], w *following) error {
+	if c.form == "" {
+		c.form = e.Form
+	} else if e.Form != "" && e.Form != c.form {
+		return errForm
+	}
+	version := known(e.Version)
+	older := c.older(version)
+	meta, again := metaOf(e.Item), error(nil)
+	if older || version == w.floor || w.floor == "" || c.order.broken {
+		meta, again = c.inOrder(e.Type, version, meta, w)
+	}
+	if err := c.apply(e, meta); err != nil {
+		return err
+	}
+	w.events++
+	w.old = 0
+	if !w.synthetic && version != "" && !older {
+		c.version = version
+	}
+	return again
+}
+
+func (c *cycle[T]) apply(e Event[T], meta store.Meta) error {
+	if e.Type == watch.Deleted {
+		return c.remove(e.Item, meta)
+	}
+	obj, err := e.Item.Decode()
+	if err != nil {
+		return AsDecodingError(meta, err)
+	}
+	return c.sinkError("Apply", meta, c.cfg.Sink.Apply(c.ctx, meta, obj))
+}
+
+// bookmark brings the sink to version.
+func (c *cycle[T]) bookmark(version string, w *following) error {
+	switch {
+	case version == "":
+		return nil
+	case c.older(version):
+		if w.old++; w.old >= oldBookmarks {
+			return errOldBookmarks
+		}
+		return nil
+	}
+	w.old = 0
+	if err := c.cfg.Sink.Progress(c.ctx, version); err != nil {
+		return c.sinkError("Progress", store.Meta{}, err)
+	}
+	c.version = version
+	return nil
 }
 
 func unknownEvent(t watch.EventType) error {
@@ -198,18 +231,18 @@ func unknownEvent(t watch.EventType) error {
 // watchEnded decides on what comes after a watch that ended, or that could not
 // be opened, with err.
 func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
+	quiet := open && wasQuiet(e, err)
 	if err == io.EOF {
 		e.Cause = CauseClosed
 	} else {
-		e.Err = c.errorOf("watch", err)
 		e.Cause = c.causeOf(err)
-		c.r.panics.Report(e.Err)
+		if !quiet {
+			e.Err = c.errorOf("watch", err)
+			c.r.panics.Report(e.Err)
+		}
 	}
 	if e.Lived >= c.cfg.Backoff.Reset {
 		c.failures, c.calm = 0, calm{}
-		if e.Cause == CauseClosed {
-			c.rewatches = 0 // nothing happened meanwhile, and nothing was wrong
-		}
 	}
 	c.answered(e.Cause)
 	c.r.observe(e)
@@ -222,25 +255,29 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 		// The request is taken up at the start of the next round.
 	case c.sinkSaid(e.Err):
 	case e.Cause == CauseExpired:
-		if errors.Is(err, errOldBookmarks) {
-			c.consistent = true
-		}
+		c.consistent = c.consistent || errors.Is(err, errOldBookmarks) || errors.Is(err, errDisorder)
+		c.anew = c.anew || errors.Is(err, errForm) || errors.Is(err, errDisorder)
 		c.relist(store.ReasonExpired, e.Err)
 		c.calmly(&c.calm.expired, e.Cause, e.Err)
 	case c.version == "" && open:
 		c.relist(store.ReasonExpired, errNoVersion)
 		c.closedOrFailed(e)
 	case c.polling(e, open):
-	case e.Cause == CauseClosed:
-		c.closedOrFailed(e)
+	case quiet:
+		c.rewatches = 0 // nothing happened meanwhile, and nothing was wrong
+		c.takeDue()
 	default:
-		if c.failing(e.Cause) {
-			c.relist(store.ReasonFailing, e.Err)
+		if c.failing(e) {
+			cause := e.Err
+			if cause == nil {
+				cause = errCut
+			}
+			c.relist(store.ReasonFailing, cause)
 			if c.refused(e.Cause) && e.Cause != CauseNotInstalled {
 				return // a list is not what was refused
 			}
 		}
-		c.fail(e.Cause, e.Err)
+		c.closedOrFailed(e)
 	}
 }
 
@@ -262,38 +299,40 @@ func (c *cycle[T]) relist(reason store.Reason, err error) {
 	c.r.observe(RelistNeeded{Reason: reason, Err: err})
 }
 
-// failing counts a failure of the watch and reports whether it is time to try a
-// pass. What the server will answer again for as long as it is asked the same
-// needs fewer failures than what may pass by itself. Fewest are needed if the
-// kind is not installed: the collection that the version was of is gone, and
-// should the kind be installed again, its versions may be those of another one.
-// A watch that is refused has the time of a poll interval, where polling may be
-// what comes of it.
-func (c *cycle[T]) failing(cause Cause) bool {
-	tries, lasting := failingTries, c.cfg.MaxInternalErrorRetryDuration
-	switch cause {
+// failing counts a watch that failed or was cut and reports whether it is time to try
+// a pass. What the server will answer again for as long as it is asked the same does
+// not have to last. If the kind is not installed, the collection that the version was
+// of is gone, and should the kind be installed again, its versions may be those of
+// another one. A watch that is refused has the time of a poll interval, where polling
+// may be what comes of it.
+func (c *cycle[T]) failing(e WatchEnded) bool {
+	tries, lasting := failingTries, c.proof.failing
+	switch e.Cause {
 	case CauseNotInstalled:
-		tries, lasting = missingTries, 0
-	case CauseNotSupported:
 		lasting = 0
-		if c.refused(cause) {
+	case CauseNotSupported:
+		tries, lasting = permanentTries, 0
+		if c.refused(e.Cause) {
 			tries = unsupportedTries
 		}
 	case CauseForbidden:
-		if c.refused(cause) {
+		if c.refused(e.Cause) {
 			tries, lasting = refusedTries, min(lasting, c.cfg.PollInterval)
 		}
 	case CauseDecoding, CauseRejected:
-		lasting = 0
-	case CauseServer, CauseUnauthorized, CauseUnknown:
-	default:
+		tries, lasting = permanentTries, 0
+	case CauseRefused, CauseSink, CauseCanceled, CauseExpired:
 		return false
+	default:
+		if c.unreached {
+			return false
+		}
 	}
 	if c.cfg.MaxInternalErrorRetryDuration < 0 {
 		tries, lasting = 1, 0
 	}
 	if c.rewatches == 0 {
-		c.rewatchSince = time.Now()
+		c.rewatchSince = time.Now().Add(-e.Lived)
 	}
 	c.rewatches++
 	if c.rewatches < tries || time.Since(c.rewatchSince) < lasting {

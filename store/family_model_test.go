@@ -200,8 +200,8 @@ func TestFamilyModel(t *testing.T) {
 				must(x.Apply(context.Background(), meta, pod))
 				if held, ok := m.metas[meta.Key]; !ok || !store.Stale(meta, held) {
 					m.put(meta, pod)
-					m.advance(meta.Version)
 				}
+				m.advance(meta.Version)
 			},
 			"write": func(t *rapid.T) { writeFamily(t, x, &m) },
 			"fill": func(t *rapid.T) {

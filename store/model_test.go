@@ -62,6 +62,9 @@ func (m *model) apply(meta store.Meta, obj *thing) {
 			same && !ordered && meta.Version != "" && meta.Version == held.Version ||
 			!same && ordered && order < 0 {
 			m.stats.Stale++
+			if !m.open {
+				m.advance(meta.Version)
+			}
 			return
 		}
 	}
@@ -88,6 +91,9 @@ func (m *model) delete(meta store.Meta, last *thing) {
 	if held != nil && held.UID != meta.UID && held.UID != "" && meta.UID != "" {
 		if order, ordered := store.CompareVersions(meta.Version, held.Version); ordered && order <= 0 {
 			m.stats.Stale++
+			if !m.open {
+				m.advance(meta.Version)
+			}
 			return
 		}
 		last = nil

@@ -7,6 +7,7 @@ package store
 // the pass had, by slot.
 type pass struct {
 	open bool // from Begin to Commit or Abort
+	anew bool // Pass.Anew
 	seen []uint64
 	n    int // how many are set
 }

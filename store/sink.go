@@ -99,6 +99,12 @@ type Pass struct {
 
 	// Cause is what made the pass necessary, nil for a first pass.
 	Cause error
+
+	// Anew says that versions do not identify states: the objects come in another
+	// API version than before, or the server does not change versions as it must.
+	// Holds is not called, and the sink must take each object as a new state, also
+	// in a version that it has.
+	Anew bool
 }
 
 // Reason says why a pass was started. The set is closed: reasons serve as
@@ -120,6 +126,10 @@ const (
 
 	// ReasonPoll: the source polls; each poll is a pass.
 	ReasonPoll Reason = "poll"
+
+	// ReasonCheck: the watches brought nothing for long, or a resync interval
+	// ended.
+	ReasonCheck Reason = "check"
 )
 
 // PageInfo describes a page of a pass that was just read.

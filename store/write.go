@@ -18,10 +18,10 @@ var ErrNoName = errors.New("object has no name, which no API server allows: mend
 
 // Begin implements [Sink]. A pass that is still open counts as aborted. It
 // returns no error.
-func (s *Store[T]) Begin(context.Context, Pass) error {
+func (s *Store[T]) Begin(_ context.Context, p Pass) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	next := pass{open: true, seen: make([]uint64, (s.records.len()+63)/64)}
+	next := pass{open: true, anew: p.Anew, seen: make([]uint64, (s.records.len()+63)/64)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endPass(&s.aborts)
@@ -54,7 +54,7 @@ func (s *Store[T]) Holds(meta Meta) bool {
 }
 
 // Apply implements [Sink]. Within a pass it stores obj unless it has that UID
-// in that version already. Outside of one it also drops, and counts, what is
+// in that version already and the pass is not [Pass.Anew]. Outside of one it also drops, and counts, what is
 // not newer than the state that it holds of the same object, and what is older
 // than another object that it holds under the key.
 //
@@ -76,14 +76,21 @@ func (s *Store[T]) put(meta Meta, obj T, source bool) {
 	}
 }
 
-// putLocked takes the locks, stores obj and puts the change into n, for notify.
-func (s *Store[T]) putLocked(n *notice[T], meta Meta, obj T, source bool) (changed bool) {
+// putLocked takes the locks, stores obj and puts the change into n. It reports whether
+// there is something to notify of: if nothing else, the version can be a newer one.
+func (s *Store[T]) putLocked(n *notice[T], meta Meta, obj T, source bool) bool {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	hash := s.byKey.hash(meta.Key)
 	held := s.byKey.find(hash, meta.Key)
 	if held != nil && s.oldNews(meta, held, source) {
-		return false
+		if !source || s.pass.open {
+			return false
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.advance(meta.Version) // the source is at this version all the same
+		return true
 	}
 	terms, errs := s.termsOf(meta, obj)
 	n.errs = errs
@@ -109,7 +116,7 @@ func (s *Store[T]) putLocked(n *notice[T], meta Meta, obj T, source bool) (chang
 // and notes that.
 func (s *Store[T]) oldNews(meta Meta, held *Record[T], source bool) bool {
 	if source && s.pass.open {
-		if held.is(meta) {
+		if !s.pass.anew && held.is(meta) {
 			s.pass.see(held.slot)
 			return true
 		}
@@ -199,15 +206,15 @@ func (s *Store[T]) deleteLocked(n *notice[T], meta Meta, last T, known bool) {
 	defer s.writing.Unlock()
 	hash := s.byKey.hash(meta.Key)
 	held := s.byKey.find(hash, meta.Key)
-	if held != nil && Superseded(meta, held.Meta()) {
-		s.stale.Add(1)
-		return
-	}
 	version := meta.Version
 	if s.pass.open {
 		version = ""
 	}
-	if held == nil {
+	superseded := held != nil && Superseded(meta, held.Meta())
+	if superseded {
+		s.stale.Add(1)
+	}
+	if held == nil || superseded {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.advance(version)

@@ -18,6 +18,7 @@ type mirrorSink[T any] struct {
 	*ResourceVersionInformer[T]
 
 	pass uint64 // the storage's number of the pass under way; 0: none
+	anew bool   // [store.Pass.Anew] of it
 }
 
 // MayBlock implements [store.Sink].
@@ -40,12 +41,13 @@ func (s *mirrorSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 	}
 	switch {
 	case pass.Reason == store.ReasonAsked:
+	case pass.Reason == store.ReasonCheck:
 	case (pass.Reason == store.ReasonFailing || pass.Reason == store.ReasonPoll) && informer.CauseOf(pass.Cause) != informer.CauseNotInstalled:
 		// The version is as good as before.
 	default:
 		s.pending.Forget()
 	}
-	s.pass = number
+	s.pass, s.anew = number, pass.Anew
 	s.count.objects.Store(0)
 	s.count.pages.Store(0)
 	s.count.remaining.Store(-1)
@@ -121,7 +123,7 @@ func (s *mirrorSink[T]) applyListed(ctx context.Context, c *pending.Change[T]) e
 		}
 	}
 	s.count.objects.Add(1)
-	if s.pending.See(c.Meta, s.pass) {
+	if !s.anew && s.pending.See(c.Meta, s.pass) {
 		return nil // it is about to be delivered
 	}
 	shown, err := s.storage.Marked(c.Meta.Key)
@@ -132,7 +134,7 @@ func (s *mirrorSink[T]) applyListed(ctx context.Context, c *pending.Change[T]) e
 	if err != nil {
 		return err
 	}
-	if recorded && (shown || s.skipSync) { // a list may repeat objects
+	if recorded && (shown || s.skipSync && !s.anew) { // a list may repeat objects
 		return nil
 	}
 	c.Listed, c.Pass, c.Initial = true, s.pass, s.isInitial()
