@@ -33,7 +33,7 @@ func LogObserver(logger *slog.Logger) Observer {
 			log.Debug("Page read", "page", o.Number, "objects", o.Objects, "remaining", o.Remaining)
 		case ListDone:
 			level := slog.LevelInfo
-			if o.Pass.Reason == store.ReasonPoll && info.Err == nil {
+			if (o.Pass.Reason == store.ReasonPoll || o.Pass.Reason == store.ReasonCheck) && info.Err == nil {
 				level = slog.LevelDebug
 			}
 			log.Log(context.Background(), level, "List is complete", "reason", o.Pass.Reason, "version", o.Version, "objects", o.Objects,
@@ -41,7 +41,7 @@ func LogObserver(logger *slog.Logger) Observer {
 		case ListFailed:
 			log.Debug("List broke off", "cause", o.Cause, "error", o.Err)
 		case WatchOpened:
-			if info.Polling != nil {
+			if info.Polling != nil && info.Polling.Cause != CauseSilent {
 				log.Info("Watching, no longer polling", "version", o.Version, "after", info.Polling.Cause)
 			} else if info.Err != nil {
 				log.Info("Watching again", "version", o.Version, "after", info.Cause)
@@ -51,7 +51,11 @@ func LogObserver(logger *slog.Logger) Observer {
 		case WatchEnded:
 			log.Debug("Watch ended", "cause", o.Cause, "version", o.Version, "events", o.Events, "lived", o.Lived, "error", o.Err)
 		case RelistNeeded:
-			log.Info("Listing again", "reason", o.Reason, "error", o.Err)
+			level := slog.LevelInfo
+			if o.Reason == store.ReasonCheck { // nothing is wrong
+				level = slog.LevelDebug
+			}
+			log.Log(context.Background(), level, "Listing again", "reason", o.Reason, "error", o.Err)
 		case WatchListUnavailable:
 			log.Info("The server does not stream its lists, using pages", "until", o.Retry, "error", o.Err)
 		case BackingOff:
@@ -63,6 +67,11 @@ func LogObserver(logger *slog.Logger) Observer {
 				"cause", o.Cause, "failures", o.Failure, "in", o.For, "error", Explain(o.Err))
 		case Polling:
 			log.Warn("Cannot watch, polling", "cause", o.Cause, "every", o.Every, "error", o.Err, "advice", o.advice())
+		case WatchProved:
+			log.Info("The watch brings changes again, no longer polling", "version", o.Version)
+		case VersionsUnordered:
+			log.Warn("The server's versions cannot be compared: applying events in the order in which they come",
+				"key", o.Meta.Key, "version", o.Meta.Version, "from", o.From)
 		case Draining:
 			log.Debug("The sink is full, waiting for it")
 		case WentBackwards:

@@ -143,10 +143,10 @@ type (
 	// CauseSilent.
 	WatchProved struct{ Version string }
 
-	// VersionsUnordered says that the server sent an object at a version that is not
-	// newer than the one that the watch began at. Its versions are not compared any
-	// more: events are applied in the order in which they come, and passes decide what
-	// is true. It is observed once.
+	// VersionsUnordered says that the server sent an event about Meta that is not newer
+	// than From, where the watch began, or a list at From with an object that is newer.
+	// Its versions are not compared any more: events are applied in the order in which
+	// they come, and passes decide what is true. It is observed once.
 	VersionsUnordered struct {
 		Meta store.Meta
 		From string

@@ -25,9 +25,9 @@ var (
 
 // order is what a cycle knows of the versions of a server.
 //
-// A watch from a version brings only what is newer. So an event that is not newer
-// proves that the versions of the server cannot be compared: they began anew, or they
-// never change. From then on events are applied in the order in which they come, and
+// A watch from a version brings only what is newer, and the objects of a list are not
+// newer than the list. What violates this proves that the versions of the server cannot
+// be compared: they began anew, they never change, or a test writes them. From then on events are applied in the order in which they come, and
 // passes, limited in rate, decide what is true.
 type order struct {
 	broken   bool      // proven
@@ -51,6 +51,15 @@ func metaOf[T any](item Item[T]) store.Meta {
 	return meta
 }
 
+// disorder notes a proof, and whether it shows that objects keep their version.
+func (c *cycle[T]) disorder(constant bool, meta store.Meta, from string) {
+	c.order.constant = c.order.constant || constant
+	if !c.order.broken {
+		c.order.broken, c.order.wait = true, disorderFirst
+		c.r.observe(VersionsUnordered{Meta: meta, From: from})
+	}
+}
+
 // inOrder returns meta as the sink is to see it. Where versions cannot be compared it
 // has none, so that the sink applies it whatever it holds. The error wants a pass once
 // the event was applied.
@@ -69,11 +78,7 @@ func (c *cycle[T]) inOrder(t watch.EventType, version string, meta store.Meta, w
 		}
 		return meta, nil
 	}
-	c.order.constant = c.order.constant || older == 0
-	if !c.order.broken {
-		c.order.broken, c.order.wait = true, disorderFirst
-		c.r.observe(VersionsUnordered{Meta: meta, From: w.floor})
-	}
+	c.disorder(older == 0, meta, w.floor)
 	meta.Version = ""
 	now := time.Now()
 	if now.Before(c.order.next) {

@@ -29,9 +29,12 @@ type passing struct {
 	version string // of the collection, once known
 	objects int
 	decoded int
-	told    bool // the sink accepted something that it did not hold
-	news    bool // and one that is newer than what the watches brought
+	told    bool   // the sink accepted something that it did not hold
+	news    bool   // and one that is newer than what the watches brought
+	newest  string // version of an object
 	form    string
+
+	repeats repeats // of the first key of each page, or of the keys of additions
 }
 
 // pass makes one attempt at a pass. If it was committed and was streamed, its
@@ -85,6 +88,9 @@ func (c *cycle[T]) commit(p *passing) error {
 	}
 	if err := c.cfg.Sink.Commit(c.ctx, p.version); err != nil {
 		return c.sinkError("Commit", store.Meta{}, err)
+	}
+	if order, ordered := store.CompareVersions(p.newest, p.version); ordered && order > 0 {
+		c.disorder(true, store.Meta{Version: p.newest}, p.version)
 	}
 	c.version = p.version
 	c.want, c.wantCause, c.must = "", nil, false
@@ -184,6 +190,9 @@ func (c *cycle[T]) sinkError(call string, meta store.Meta, err error) error {
 // offer hands an object of a pass to the sink, unless the sink holds it.
 func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 	meta := metaOf(item)
+	if order, ordered := store.CompareVersions(meta.Version, p.newest); ordered && order > 0 || p.newest == "" {
+		p.newest = meta.Version
+	}
 	if !p.pass.Anew && c.cfg.Sink.Holds(meta) {
 		p.objects++
 		return nil

@@ -28,6 +28,7 @@ func (c *cycle[T]) passPaged(p *passing) error {
 		opts.ResourceVersion = p.from
 		opts.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan
 	}
+	empty := 0
 	for number := 1; ; number++ {
 		before := p.objects
 		page, err := c.pageTried(p, opts, number)
@@ -49,11 +50,16 @@ func (c *cycle[T]) passPaged(p *passing) error {
 			return c.sinkError("Page", store.Meta{}, err)
 		}
 		c.r.observe(PageRead{info})
-		switch page.Continue {
-		case "":
+		if empty++; p.objects > before {
+			empty = 0
+		}
+		switch {
+		case page.Continue == "":
 			return c.commit(p)
-		case opts.Continue:
+		case page.Continue == opts.Continue:
 			return &DecodingError{Err: errSamePage}
+		case empty == emptyPages:
+			return &DecodingError{Err: errEmptyPages}
 		}
 		opts = metav1.ListOptions{Limit: limit, Continue: page.Continue}
 	}
@@ -66,7 +72,7 @@ const pageTries = 5
 // that can pass is requested again, by its token: the pages before it are not read
 // again.
 func (c *cycle[T]) pageTried(p *passing, opts metav1.ListOptions, number int) (Page, error) {
-	before, failures := p.objects, c.failures
+	before, failures, seen := p.objects, c.failures, p.repeats
 	for try := 1; ; try++ {
 		page, err := c.page(p, opts)
 		if err == nil {
@@ -81,7 +87,7 @@ func (c *cycle[T]) pageTried(p *passing, opts metav1.ListOptions, number int) (P
 			if number == 1 || try == pageTries {
 				return page, err
 			}
-			p.objects = before
+			p.objects, p.repeats = before, seen
 			c.fail(cause, c.errorOf("list", err))
 			c.r.setState(StateListing)
 		default:
@@ -108,6 +114,7 @@ func (c *cycle[T]) page(p *passing, opts metav1.ListOptions) (Page, error) {
 	ctx, cancel, g := c.request(silence, silence)
 	defer cancel(nil)
 	var lacks error // why the sink lacks an object
+	before := p.objects
 	page, err := c.cfg.Source.List(ctx, opts, func(item Item[T]) error {
 		switch {
 		case lacks != nil: // the source should have ended the request
@@ -118,7 +125,11 @@ func (c *cycle[T]) page(p *passing, opts metav1.ListOptions) (Page, error) {
 			if early {
 				slot.release()
 			}
-			lacks = c.offer(p, item)
+			if p.objects == before && p.repeats.add(item.Meta().Key) {
+				lacks = &DecodingError{Meta: item.Meta(), Err: errRepeats}
+			} else {
+				lacks = c.offer(p, item)
+			}
 			g.waiting()
 		}
 		return lacks

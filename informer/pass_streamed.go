@@ -26,6 +26,10 @@ const (
 // that ignores the request for initial events never sends their end.
 const overdue = 3
 
+// slowest is the time that an addition may take on average beyond that. A slower
+// stream is taken for one that sends no end: pages can be read at any speed.
+const slowest = 10 * time.Millisecond
+
 // streamMemory remembers how streamed passes fared.
 type streamMemory struct {
 	retry  time.Time     // not before
@@ -115,10 +119,12 @@ func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
 func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) error {
 	early := c.cfg.Sink.MayBlock()
 	var (
-		late  bool          // an event came that is no addition,
-		since time.Duration // at that time since base
+		late   bool          // an event came that is no addition of something new,
+		since  time.Duration // at that time since base
+		waited time.Duration // for the server
 	)
 	for {
+		began := c.now()
 		event, err := c.next(open)
 		if err != nil {
 			if err == io.EOF {
@@ -127,6 +133,7 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) er
 			return err
 		}
 		at := open.guard.busy()
+		waited += at - began
 		if early || event.InitialEventsEnd {
 			slot.release()
 		}
@@ -162,12 +169,12 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) er
 			return err
 		}
 		c.r.contacted(at)
-		if event.Type != watch.Added {
-			if !late {
-				late, since = true, at
-			} else if at-since > overdue*c.cfg.InitialSilence {
-				return &SilenceError{After: at - since, err: errNoEnd}
-			}
+		allowed := overdue * c.cfg.InitialSilence
+		switch {
+		case !late && (event.Type != watch.Added || p.repeats.add(event.Item.Meta().Key)):
+			late, since = true, at
+		case late && at-since > allowed, waited > allowed+time.Duration(p.objects)*slowest:
+			return &SilenceError{After: waited, err: errNoEnd}
 		}
 		open.guard.waiting()
 	}

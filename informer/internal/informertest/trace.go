@@ -85,6 +85,10 @@ func Occurrence(start time.Time, o informer.Occurrence) string {
 		return fmt.Sprintf("backing off for %v, failure %d (%s)", o.For, o.Failure, o.Cause)
 	case informer.Polling:
 		return fmt.Sprintf("polling every %v (%s)", o.Every, o.Cause)
+	case informer.WatchProved:
+		return fmt.Sprintf("watch proved at %q", o.Version)
+	case informer.VersionsUnordered:
+		return fmt.Sprintf("versions unordered: %s after %q", o.Meta, o.From)
 	case informer.Draining:
 		return "draining"
 	case informer.WentBackwards:
