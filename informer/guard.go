@@ -21,7 +21,7 @@ import (
 // pool of the transport, and the next request would be sent into the same black
 // hole. So a guard that is suspicious (the request before fell silent) gives a
 // connection that was used before only a short time to answer, and closes it
-// if it does not. A connection that answers is left alone: others use it too.
+// if it does not. A connection that answered anyone within the limit is left alone.
 type guard struct {
 	base   time.Time
 	cancel context.CancelCauseFunc
@@ -31,6 +31,8 @@ type guard struct {
 	last   atomic.Int64
 	holder atomic.Int32
 
+	line atomic.Pointer[connection] // of used
+
 	mu       sync.Mutex
 	wg       sync.WaitGroup // a firing that is due or running
 	timer    *time.Timer
@@ -38,9 +40,10 @@ type guard struct {
 	answers  time.Duration // the limit once the server answered
 	probe    time.Duration // the same for a suspected connection; 0: no suspicion
 	suspect  net.Conn
-	wanted   bool // a connection was asked for
-	conn     bool // and was got
-	answered bool // and a byte came over it
+	used     net.Conn // the connection of the request
+	wanted   bool     // a connection was asked for
+	conn     bool     // and was got
+	answered bool     // and a byte came over it
 	stopped  bool
 }
 
@@ -87,6 +90,11 @@ func (g *guard) gotConn(info httptrace.GotConnInfo) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.conn, g.answered, g.suspect = true, false, nil
+	g.leave()
+	if !g.stopped && info.Conn != nil {
+		g.used = info.Conn
+		g.line.Store(heard.use(info.Conn))
+	}
 	if g.stopped || g.probe == 0 || !info.Reused {
 		return
 	}
@@ -99,6 +107,7 @@ func (g *guard) gotByte() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.answered, g.suspect, g.probe = true, nil, 0
+	g.line.Load().brought(time.Now())
 	g.limit = g.answers
 	g.last.Store(int64(time.Since(g.base)))
 	g.rearm(g.limit)
@@ -140,6 +149,7 @@ func (g *guard) busy() time.Duration {
 	now := time.Since(g.base)
 	g.last.Store(int64(now))
 	g.holder.Store(1)
+	g.line.Load().brought(g.base.Add(now))
 	return now
 }
 
@@ -174,6 +184,12 @@ func (g *guard) fire() {
 		g.timer.Reset(left)
 		return
 	}
+	if g.suspect != nil && g.line.Load().within(g.limit) {
+		g.suspect, g.probe = nil, 0 // it is this request that is not answered
+		g.wg.Add(1)
+		g.timer.Reset(g.limit - limit)
+		return
+	}
 	if g.suspect != nil {
 		sever(g.suspect)
 	}
@@ -196,9 +212,19 @@ func (g *guard) stop() (answered bool) {
 		g.wg.Done()
 	}
 	answered = g.answered
+	g.leave()
 	g.mu.Unlock()
 	g.wg.Wait()
 	return answered
+}
+
+// leave forgets the connection of the request. The caller holds the lock.
+func (g *guard) leave() {
+	if g.used != nil {
+		heard.unuse(g.used)
+		g.used = nil
+		g.line.Store(nil)
+	}
 }
 
 // sever closes a connection below TLS: a farewell would only wait for a peer
