@@ -7,6 +7,7 @@ import (
 	"context"
 	"net"
 	"net/http/httptrace"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
@@ -121,4 +123,67 @@ func TestSilenceAfterAnswer(t *testing.T) {
 			})
 		})
 	}
+}
+
+// lively is a source over the same connection, whose watch brings a bookmark every 20 s.
+type lively struct{ *oneConnection }
+
+func (l lively) trace(ctx context.Context) {
+	trace := httptrace.ContextClientTrace(ctx)
+	trace.GetConn("server")
+	trace.GotConn(httptrace.GotConnInfo{Conn: &l.conn, Reused: true})
+	trace.GotFirstResponseByte()
+}
+
+func (l lively) List(ctx context.Context, _ metav1.ListOptions, _ func(informer.Item[*corev1.Pod]) error) (informer.Page, error) {
+	l.trace(ctx)
+	return informer.Page{Version: "1"}, nil
+}
+
+func (l lively) Watch(ctx context.Context, _ metav1.ListOptions) (informer.Stream[*corev1.Pod], error) {
+	l.trace(ctx)
+	return &livelyStream{silentStream: silentStream{ctx}}, nil
+}
+
+type livelyStream struct {
+	silentStream
+	version int
+}
+
+func (s *livelyStream) Next() (e informer.Event[*corev1.Pod], err error) {
+	select {
+	case <-time.After(20 * time.Second):
+		s.version++
+		return informer.Event[*corev1.Pod]{Type: watch.Bookmark, Version: strconv.Itoa(s.version)}, nil
+	case <-s.ctx.Done():
+		return e, context.Cause(s.ctx)
+	}
+}
+
+// TestSharedConnection: a request that is not answered does not close a connection over
+// which others are, and gets its whole time.
+func TestSharedConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &oneConnection{requests: -1, answers: time.Hour, second: make(chan time.Duration, 1)}
+		ctx, cancel := context.WithCancel(t.Context())
+		ran := make(chan error, 2)
+		for _, s := range []informer.Source[*corev1.Pod]{source, lively{source}} {
+			r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
+				Source: s, Sink: informertest.NewChanSink[*corev1.Pod](), Silence: time.Minute,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() { ran <- r.Run(ctx) }()
+		}
+		if took := <-source.second; took != time.Minute {
+			t.Errorf("the second request lasted %v, want a minute", took)
+		}
+		if source.conn.closed.Load() {
+			t.Error("the connection was closed")
+		}
+		cancel()
+		<-ran
+		<-ran
+	})
 }
