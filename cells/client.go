@@ -4,18 +4,23 @@
 package cells
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"sync"
 
 	"github.com/cilium/hive/cell"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
@@ -77,6 +82,7 @@ type ClientState struct {
 	metadata metadata.Interface
 	stream   source.StreamFunc
 	kinds    *kinds
+	apart    func() (*rest.RESTClient, error)
 }
 
 // IsEnabled reports whether there is a configuration. It does not say that the
@@ -158,6 +164,25 @@ func disabledClient(reason error) (clientOut, error) {
 	return out, nil
 }
 
+// newApart returns a client for discovery that shares no connection with others, once
+// its idle connections are closed.
+func newApart(config *rest.Config) (*rest.RESTClient, error) {
+	config = rest.CopyConfig(config)
+	if config.Transport == nil {
+		dial := config.Dial
+		if dial == nil {
+			dial = (&net.Dialer{Timeout: DefaultClientConfig.K8sConnectTimeout}).DialContext
+		}
+		// A function of its own makes a transport of its own.
+		config.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dial(ctx, network, address)
+		}
+	}
+	config.GroupVersion = &schema.GroupVersion{}
+	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	return rest.UnversionedRESTClientFor(config)
+}
+
 // buildClient makes all clients for config.
 func buildClient(config *rest.Config, origin string) (clientOut, error) {
 	httpClient, err := rest.HTTPClientFor(config)
@@ -181,6 +206,7 @@ func buildClient(config *rest.Config, origin string) (clientOut, error) {
 			metadata: mdata,
 			stream:   stream,
 			kinds:    newKinds(disco.RESTClient()),
+			apart:    sync.OnceValues(func() (*rest.RESTClient, error) { return newApart(config) }),
 		},
 		Config:     config,
 		Kubernetes: kube,

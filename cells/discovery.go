@@ -5,6 +5,7 @@ package cells
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -170,6 +171,44 @@ func (k *kinds) forget(ctx context.Context, gv schema.GroupVersion) {
 		<-g.turn
 	case <-ctx.Done():
 	}
+}
+
+// absent asks the server whether it lacks t. It is true only if the server describes its
+// groups, or the group and version of t, and t is in none of them.
+func (t target) absent(ctx context.Context, client rest.Interface) (bool, error) {
+	version := t.Version
+	if t.Group == "" && version == "" {
+		version = "v1"
+	}
+	if t.Group != "" {
+		groups := &metav1.APIGroupList{}
+		if err := client.Get().AbsPath("/apis").MaxRetries(0).Do(ctx).Into(groups); err != nil {
+			return false, fmt.Errorf("discovery: %w", err)
+		}
+		if len(groups.Groups) == 0 {
+			return false, errors.New("discovery: the server names no groups, which says nothing")
+		}
+		i := slices.IndexFunc(groups.Groups, func(g metav1.APIGroup) bool { return g.Name == t.Group })
+		if i < 0 {
+			return true, nil
+		}
+		if version == "" {
+			version = groups.Groups[i].PreferredVersion.Version
+		}
+		has := func(v metav1.GroupVersionForDiscovery) bool { return v.Version == version }
+		if !slices.ContainsFunc(groups.Groups[i].Versions, has) {
+			return true, nil
+		}
+	}
+	gv := schema.GroupVersion{Group: t.Group, Version: version}
+	list := &metav1.APIResourceList{}
+	if err := client.Get().AbsPath(path(gv)).MaxRetries(0).Do(ctx).Into(list); err != nil {
+		return false, fmt.Errorf("discovery: %w", err)
+	}
+	if list.GroupVersion != gv.String() {
+		return false, fmt.Errorf("discovery: asked for %s, the server describes %q", gv, list.GroupVersion)
+	}
+	return !slices.ContainsFunc(list.APIResources, t.matches), nil
 }
 
 // path is where the server describes gv.

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
+	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/source"
 )
 
@@ -35,7 +36,10 @@ type listWatch struct {
 	found *reader
 }
 
-var _ source.Streamer = (*listWatch)(nil)
+var (
+	_ source.Streamer        = (*listWatch)(nil)
+	_ informer.AbsenceFinder = (*listWatch)(nil)
+)
 
 // reader reads a resource that was found.
 type reader struct {
@@ -108,6 +112,16 @@ func (l *listWatch) ObjectType() runtime.Object {
 	}
 	obj.GetObjectKind().SetGroupVersionKind(l.gvk)
 	return obj
+}
+
+// Absent implements informer.AbsenceFinder.
+func (l *listWatch) Absent(ctx context.Context) (bool, error) {
+	client, err := l.client.apart()
+	if err != nil {
+		return false, err
+	}
+	defer client.Client.CloseIdleConnections()
+	return l.target.absent(ctx, client)
 }
 
 // failed forgets what was found, if the server no longer has it: it may come back

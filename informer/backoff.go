@@ -24,6 +24,7 @@ const (
 	defaultDenied         = 5 * time.Second
 	defaultPollInterval   = 30 * time.Second
 	defaultCheckInterval  = 10 * time.Minute
+	defaultAbsentAfter    = 10 * time.Minute
 	longestInterval       = 24 * time.Hour
 )
 

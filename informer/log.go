@@ -32,6 +32,10 @@ func LogObserver(logger *slog.Logger) Observer {
 		case PageRead:
 			log.Debug("Page read", "page", o.Number, "objects", o.Objects, "remaining", o.Remaining)
 		case ListDone:
+			if o.Pass.Reason == store.ReasonAbsent {
+				log.Warn("The kind is not installed any more, its objects are taken for deleted", "error", o.Pass.Cause)
+				return
+			}
 			level := slog.LevelInfo
 			if (o.Pass.Reason == store.ReasonPoll || o.Pass.Reason == store.ReasonCheck) && info.Err == nil {
 				level = slog.LevelDebug

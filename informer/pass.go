@@ -98,7 +98,7 @@ func (c *cycle[T]) commit(p *passing) error {
 	c.pages, c.silences = 0, 0
 	c.rewatches = 0
 	c.streams.paged = false
-	c.owed = owed{}
+	c.owed, c.absent = owed{}, absence{}
 	c.passed(p.pass.Reason)
 	c.r.update(func(i *ReflectorInfo) { i.Version = p.version; i.Passes++ })
 	c.checked(p)
@@ -150,6 +150,11 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 		c.silences = 0
 	}
 
+	if cause == CauseNotInstalled && c.vanished() {
+		c.forget(err)
+		c.fail(cause, err)
+		return
+	}
 	if p.told {
 		// The sink is ahead of c.version, by what only the newest state is
 		// known to include: any other might lack objects that it was told of.

@@ -118,6 +118,15 @@ type Config[T any] struct {
 	// of the whole collection each time.
 	ResyncInterval time.Duration
 
+	// AbsentAfter is how long after the first answer that the kind is not installed its
+	// objects are taken for deleted: the sink gets a pass without objects
+	// ([store.ReasonAbsent]). Before that, two answers in a row, each over a connection
+	// of its own, must describe what the server has, without the kind. It takes a Source
+	// that is an [AbsenceFinder]; those of cells are. Default 10 minutes. At most 24 h.
+	// Negative: never; the objects of a kind that was removed then stay. It costs the
+	// server two requests for each time that a kind is removed.
+	AbsentAfter time.Duration
+
 	// Backoff spaces requests after failures.
 	Backoff Backoff
 
@@ -283,6 +292,9 @@ func (c *Config[T]) complete() error {
 	if c.CheckInterval == 0 {
 		c.CheckInterval = defaultCheckInterval
 	}
+	if c.AbsentAfter == 0 {
+		c.AbsentAfter = defaultAbsentAfter
+	}
 	if c.ResyncInterval != 0 && c.ResyncInterval < time.Minute {
 		return fmt.Errorf("Config.ResyncInterval is %v: give a minute or more, or 0 for none", c.ResyncInterval)
 	}
@@ -290,6 +302,7 @@ func (c *Config[T]) complete() error {
 		"MaxInternalErrorRetryDuration": c.MaxInternalErrorRetryDuration,
 		"CheckInterval":                 c.CheckInterval,
 		"ResyncInterval":                c.ResyncInterval,
+		"AbsentAfter":                   c.AbsentAfter,
 	} {
 		if d > longestInterval {
 			return fmt.Errorf("Config.%s is %v: give %v or less", name, d, longestInterval)

@@ -35,11 +35,12 @@ type cycle[T any] struct {
 	wantCause error
 	must      bool
 
-	owed  owed
-	proof evidence
-	order order
-	form  string // of the objects of the last pass, see [Page.Form]
-	anew  bool   // the next pass is [store.Pass.Anew]
+	owed   owed
+	proof  evidence
+	absent absence
+	order  order
+	form   string // of the objects of the last pass, see [Page.Form]
+	anew   bool   // the next pass is [store.Pass.Anew]
 
 	// together: the pass came to be needed for a reason that others may have had
 	// at the same moment. Polls have a jitter of their own.

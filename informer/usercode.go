@@ -4,6 +4,7 @@
 package informer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -46,6 +47,16 @@ func (s safeSource[T]) Watch(ctx context.Context, opts metav1.ListOptions) (stre
 func (s safeSource[T]) WatchList() (streams bool) {
 	_ = s.panics.Call("WatchList of the source", "", store.Key{}, func() { streams = s.source.WatchList() })
 	return streams
+}
+
+// Absent implements [AbsenceFinder], if the source does.
+func (s safeSource[T]) Absent(ctx context.Context) (absent bool, err error) {
+	finder, ok := s.source.(AbsenceFinder)
+	if !ok {
+		return false, nil
+	}
+	panicked := s.panics.Call("Absent of the source", "", store.Key{}, func() { absent, err = finder.Absent(ctx) })
+	return absent, cmp.Or(err, panicked)
 }
 
 // safeStream is a stream whose panics are errors.

@@ -107,6 +107,7 @@ func (c *cycle[T]) watch(o *opened[T]) {
 		}
 	}
 	opened := time.Now()
+	c.absent = absence{}
 	c.r.setState(StateWatching)
 	c.r.observe(WatchOpened{Version: c.version})
 	c.watched()

@@ -127,6 +127,9 @@ const (
 	// ReasonPoll: the source polls; each poll is a pass.
 	ReasonPoll Reason = "poll"
 
+	// ReasonAbsent: the kind is not installed any more. The pass has no objects.
+	ReasonAbsent Reason = "absent"
+
 	// ReasonCheck: the watches brought nothing for long, or a resync interval
 	// ended.
 	ReasonCheck Reason = "check"

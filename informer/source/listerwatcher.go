@@ -175,6 +175,15 @@ func (s *listerWatcher[T]) Validate() error {
 	return nil
 }
 
+// Absent implements [informer.AbsenceFinder], if the ListerWatcher does.
+func (s *listerWatcher[T]) Absent(ctx context.Context) (bool, error) {
+	finder, ok := s.lw.(informer.AbsenceFinder)
+	if !ok {
+		return false, nil
+	}
+	return finder.Absent(ctx)
+}
+
 // WatchList implements [informer.Source].
 func (s *listerWatcher[T]) WatchList() bool { return s.streams }
 
