@@ -75,7 +75,7 @@ func (c *cycle[T]) forget(cause error) {
 		c.r.observe(ListFailed{Pass: p.pass, Cause: c.causeOf(err), Err: err})
 		return
 	}
-	c.absent = absence{}
+	c.absent, c.kind = absence{}, ""
 	c.need(store.ReasonFirst, nil)
 	c.r.observe(ListDone{Pass: p.pass})
 }

@@ -34,6 +34,7 @@ type order struct {
 	constant bool      // objects change and keep their version: passes are [store.Pass.Anew]
 	next     time.Time // no pass for this before
 	wait     time.Duration
+	formed   time.Duration // no pass for another API version before, since Reflector.base
 }
 
 // known returns version, or nothing if it is none: "0" means any.

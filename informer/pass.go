@@ -6,6 +6,7 @@ package informer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -32,6 +33,7 @@ type passing struct {
 	told    bool   // the sink accepted something that it did not hold
 	news    bool   // and one that is newer than what the watches brought
 	newest  string // version of an object
+	kind    string // of the list
 	form    string
 
 	repeats repeats // of the first key of each page, or of the keys of additions
@@ -95,6 +97,9 @@ func (c *cycle[T]) commit(p *passing) error {
 	c.version = p.version
 	c.want, c.wantCause, c.must = "", nil, false
 	c.consistent, c.anew, c.form = false, false, p.form
+	if c.listed = p.version; p.kind != "" {
+		c.kind = p.kind
+	}
 	c.pages, c.silences = 0, 0
 	c.rewatches = 0
 	c.streams.paged = false
@@ -103,6 +108,26 @@ func (c *cycle[T]) commit(p *passing) error {
 	c.r.update(func(i *ReflectorInfo) { i.Version = p.version; i.Passes++ })
 	c.checked(p)
 	return nil
+}
+
+// belongs reports why a page is none of the list that the pass reads, or of the
+// collection that was read before. Taken for a list, it would delete what it lacks.
+func (c *cycle[T]) belongs(p *passing, page Page, number int) error {
+	version := known(page.Version)
+	var err error
+	switch {
+	case number > 1 && version != p.version:
+		err = fmt.Errorf("page %d of the list has version %q, the first one %q", number, version, p.version)
+	case version == "" && c.listed != "":
+		err = fmt.Errorf("the list has no version, the one before had %q", c.listed)
+	case number > 1 && page.Kind != p.kind:
+		err = fmt.Errorf("page %d of the list is a %q, the first one a %q", number, page.Kind, p.kind)
+	case c.kind != "" && page.Kind != c.kind:
+		err = fmt.Errorf("the list is a %q, the one before was a %q", page.Kind, c.kind)
+	default:
+		return c.formed(p, page.Form)
+	}
+	return &DecodingError{Err: err}
 }
 
 // formed notes in which form the objects of a pass come. The error wants another pass,

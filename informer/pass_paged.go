@@ -33,13 +33,13 @@ func (c *cycle[T]) passPaged(p *passing) error {
 		before := p.objects
 		page, err := c.pageTried(p, opts, number)
 		if err == nil {
-			err = c.formed(p, page.Form)
+			err = c.belongs(p, page, number)
 		}
 		if err != nil {
 			return err
 		}
 		if number == 1 {
-			p.version = page.Version
+			p.version, p.kind = known(page.Version), page.Kind
 			if p.from != "" && c.older(p.version) {
 				return errOlder // no need to read the others
 			}

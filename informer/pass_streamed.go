@@ -5,6 +5,7 @@ package informer
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -155,6 +156,9 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) er
 		case watch.Bookmark:
 			if event.InitialEventsEnd {
 				p.version = event.Version
+				if known(p.version) == "" && c.listed != "" {
+					return &DecodingError{Err: fmt.Errorf("the initial events have no version, the list before had %q", c.listed)}
+				}
 				c.r.contacted(at)
 				if err := c.commit(p); err != nil {
 					return err

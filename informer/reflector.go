@@ -324,6 +324,7 @@ func (r *Reflector[T]) Run(ctx context.Context) error {
 	}
 	defer r.update(func(i *ReflectorInfo) { i.State, i.Polling = StateIdle, nil })
 	c := cycle[T]{r: r, cfg: &r.cfg, ctx: ctx, version: known(r.cfg.ResumeFrom), consistent: r.cfg.ResumeFrom != ""}
+	c.listed = c.version
 	c.resetEvidence()
 	c.proof.since, c.proof.passed, c.proof.objects = c.now(), c.now(), -1
 	r.detecting(c.run)

@@ -40,7 +40,12 @@ type cycle[T any] struct {
 	absent absence
 	order  order
 	form   string // of the objects of the last pass, see [Page.Form]
-	anew   bool   // the next pass is [store.Pass.Anew]
+	kind   string // of the last list, see [Page.Kind]
+
+	// listed is the version of the last list: one without a version does not follow one
+	// with a version.
+	listed string
+	anew   bool // the next pass is [store.Pass.Anew]
 
 	// together: the pass came to be needed for a reason that others may have had
 	// at the same moment. Polls have a jitter of their own.

@@ -59,9 +59,13 @@ type Page struct {
 	// Remaining is how many objects will follow, -1 if the server does not say.
 	Remaining int64
 
-	// Form names the API version that the server sent the objects in, empty if the
-	// source does not know. If it differs from that of the pass before, one pass hands
-	// every object to the sink again.
+	// Kind is that of the list, such as PodList, empty if the source does not know. All
+	// pages of a collection have the same.
+	Kind string
+
+	// Form is the API version that the server sent the objects in, empty if the source
+	// does not know. If it differs from that of the pass before, one pass hands every
+	// object to the sink again.
 	Form string
 }
 

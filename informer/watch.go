@@ -175,7 +175,8 @@ func (c *cycle[T]) follow(o *opened[T]) (events int, err error) {
 func (c *cycle[T]) change(e Event[T], w *following) error {
 	if c.form == "" {
 		c.form = e.Form
-	} else if e.Form != "" && e.Form != c.form {
+	} else if now := c.now(); e.Form != "" && e.Form != c.form && now >= c.order.formed {
+		c.order.formed = now + disorderFirst // a server may go on mixing them
 		return errForm
 	}
 	version := known(e.Version)

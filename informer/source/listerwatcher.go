@@ -9,11 +9,15 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/watchlist"
@@ -212,7 +216,11 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 	if err != nil {
 		return informer.Page{}, &informer.DecodingError{Err: fmt.Errorf("a %T is not a list: %w", list, err)}
 	}
-	page := informer.Page{Version: lm.GetResourceVersion(), Continue: lm.GetContinue(), Remaining: -1}
+	gvk := list.GetObjectKind().GroupVersionKind()
+	if err := isList(list, gvk); err != nil {
+		return informer.Page{}, err
+	}
+	page := informer.Page{Version: lm.GetResourceVersion(), Continue: lm.GetContinue(), Remaining: -1, Kind: gvk.Kind}
 	if n := lm.GetRemainingItemCount(); n != nil {
 		page.Remaining = *n
 	}
@@ -222,6 +230,7 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 		if err := item.setListed(obj); err != nil {
 			return err
 		}
+		page.Form = formOf(obj)
 		yielded = yield(&item)
 		return yielded
 	})
@@ -232,6 +241,28 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 		return page, informer.AsDecodingError(store.Meta{}, err)
 	}
 	return page, nil
+}
+
+// isList reports why an object that was sent for a list is none: dynamic clients return
+// whatever the server sent. Typed ones return an empty list without a kind for it, which
+// is what those of client-go's fake clientset look like.
+func isList(list runtime.Object, gvk schema.GroupVersionKind) error {
+	if gvk.Kind == "" || strings.HasSuffix(gvk.Kind, "List") {
+		return nil
+	}
+	if u, ok := list.(*unstructured.UnstructuredList); ok && gvk.Kind == "Status" {
+		status := &metav1.Status{}
+		err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, status)
+		if err == nil && status.Status == metav1.StatusFailure {
+			return apierrors.FromObject(status)
+		}
+	}
+	return &informer.DecodingError{Err: fmt.Errorf("the server sent a %s %q in place of a list", gvk.GroupVersion(), gvk.Kind)}
+}
+
+// formOf returns the API version of obj, if it says it.
+func formOf(obj runtime.Object) string {
+	return obj.GetObjectKind().GroupVersionKind().GroupVersion().String()
 }
 
 // converted is what is made of an object: of a copy, if it lies in an array of others,

@@ -74,7 +74,7 @@ func (s *listerWatcherStream[T]) next() (informer.Event[T], error) {
 				return informer.Event[T]{}, &informer.DecodingError{Meta: s.item.meta, Err: err}
 			}
 		}
-		return informer.Event[T]{Type: raw.Type, Item: &s.item, Version: s.item.meta.Version}, nil
+		return informer.Event[T]{Type: raw.Type, Item: &s.item, Version: s.item.meta.Version, Form: formOf(raw.Object)}, nil
 	case watch.Bookmark:
 		return bookmark[T](raw.Object)
 	case watch.Error:

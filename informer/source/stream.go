@@ -70,7 +70,9 @@ func (s *wireSource[T]) List(ctx context.Context, opts metav1.ListOptions, yield
 		yielded = yield(&item)
 		return yielded
 	})
-	page := informer.Page{Version: list.Version, Continue: list.Continue, Remaining: list.Remaining}
+	page := informer.Page{
+		Version: list.Version, Continue: list.Continue, Remaining: list.Remaining, Kind: list.Kind, Form: item.form,
+	}
 	switch {
 	case yielded != nil:
 		return page, yielded

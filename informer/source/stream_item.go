@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -25,7 +26,8 @@ type wireItem[T any] struct {
 	object  *wire.Object
 	obj     runtime.Object // if it was decoded already
 	meta    store.Meta
-	guessed bool // whether the kind was, of any so far
+	form    string // API version of the last object that said it
+	guessed bool   // whether the kind was, of any so far
 }
 
 // set makes the item that of an object of a list, or of a watch if the list says
@@ -38,6 +40,9 @@ func (i *wireItem[T]) set(o *wire.Object, list wire.ListMeta) error {
 	if o.Kind == "" {
 		o.Kind, o.APIVersion = i.source.codec.kindIn(list)
 		i.guessed = i.guessed || list.Kind == "" && o.Kind != ""
+	}
+	if o.APIVersion != "" && o.APIVersion != i.form {
+		i.form = strings.Clone(o.APIVersion)
 	}
 	if err := i.source.codec.isOne(o); err != nil {
 		return &informer.DecodingError{Meta: i.meta, Err: err}
@@ -120,7 +125,7 @@ func (s *wireStream[T]) next() (informer.Event[T], error) {
 		if err := s.item.set(&raw.Object, wire.ListMeta{}); err != nil {
 			return informer.Event[T]{}, err
 		}
-		return informer.Event[T]{Type: kind, Item: &s.item, Version: s.item.meta.Version}, nil
+		return informer.Event[T]{Type: kind, Item: &s.item, Version: s.item.meta.Version, Form: s.item.form}, nil
 	case watch.Bookmark:
 		if err := s.item.source.codec.isOne(&raw.Object); err != nil {
 			return informer.Event[T]{}, &informer.DecodingError{Err: fmt.Errorf("bookmark: %w", err)}
