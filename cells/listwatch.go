@@ -5,6 +5,7 @@ package cells
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/source"
+	"github.com/apiary-go/apiary/internal/redact"
 )
 
 // listWatch is a cache.ListerWatcher that finds out at its first use which resource
@@ -208,7 +210,14 @@ func (l *listWatch) read(f found) (*reader, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = request(opts).Do(ctx).Into(list)
+		result := request(opts).Do(ctx)
+		if err := result.Error(); err != nil {
+			return nil, err
+		}
+		err = result.Into(list)
+		if status := apierrors.APIStatus(nil); err != nil && !errors.As(err, &status) {
+			return nil, &informer.DecodingError{Err: redact.Decoding(err)}
+		}
 		return list, err
 	}
 	r.watch = func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {

@@ -18,7 +18,10 @@ import (
 // It is called from the goroutine of the Reflector, which waits for it: it should
 // return quickly. It decides nothing: the Reflector has not backed off yet, does so
 // afterwards, and goes on. Err is never nil, names the request that failed, and is
-// meant for [CauseOf], [Explain] and errors.As.
+// meant for [CauseOf], [Explain] and errors.As. Its text is that of a line: what a server
+// says is shortened to 1000 bytes, control characters are escaped, and neither values of
+// objects nor passwords of URLs are in it. A [SinkError] and a [HandlerError] have the text
+// of the sink and of the handler.
 type WatchErrorHandler func(info ReflectorInfo, err error)
 
 // DefaultWatchErrorHandler logs err to [slog.Default]. That a version is gone, that

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -22,12 +23,13 @@ type DecodingError struct {
 	Err error
 }
 
-// Error implements error.
+// Error implements error. The text names the field and the kind of its value, and not the
+// value, unless the text of a conversion or of a type that reads itself does.
 func (e *DecodingError) Error() string {
 	if e.Meta.Key == (store.Key{}) {
-		return fmt.Sprintf("decoding an object: %v", e.Err)
+		return fmt.Sprintf("decoding an object: %v", redact.Error(e.Err))
 	}
-	return fmt.Sprintf("decoding object %s: %v", e.Meta, e.Err)
+	return fmt.Sprintf("decoding object %s: %v", e.Meta, redact.Error(e.Err))
 }
 
 // Unwrap returns what is wrong.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -207,10 +208,13 @@ func (c *cycle[T]) answered(cause Cause) {
 	}
 }
 
-// errorOf names the request that failed.
+// errorOf names the request that failed. The texts of servers and decoders are redacted.
 func (c *cycle[T]) errorOf(verb string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if sink := (*SinkError)(nil); !errors.As(err, &sink) {
+		err = redact.Error(err)
 	}
 	return fmt.Errorf("%s %s: %w", verb, c.cfg.Name, err)
 }

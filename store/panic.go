@@ -6,6 +6,8 @@ package store
 import (
 	"fmt"
 	"strings"
+
+	"github.com/apiary-go/apiary/internal/redact"
 )
 
 // PanicError reports a panic of a user's function. All packages of this module make
@@ -45,7 +47,7 @@ func (e *PanicError) Error() string {
 	if e.Key != (Key{}) {
 		fmt.Fprintf(&b, " on key %q", e.Key.String())
 	}
-	fmt.Fprintf(&b, ": %v", e.Value)
+	b.WriteString(": " + redact.Panic(e.Value))
 	return b.String()
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer/source/internal/wire"
 	"github.com/apiary-go/apiary/internal/check"
+	"github.com/apiary-go/apiary/internal/redact"
 )
 
 // codec makes objects of one type of what a server sends.
@@ -182,7 +183,9 @@ func (c *codec) decode(o *wire.Object) (runtime.Object, error) {
 	case c.noJSON != nil && c.mask != nil:
 		err = c.noJSON
 	case c.noJSON != nil:
-		err = utiljson.Unmarshal(o.Raw, obj)
+		if err = utiljson.Unmarshal(o.Raw, obj); err != nil {
+			err = redact.Decoding(err)
+		}
 	default:
 		err = c.json.Decode(o.Raw, c.limits, c.share, made.Elem())
 	}
@@ -212,9 +215,14 @@ func (c *codec) unstructured(o *wire.Object) (runtime.Object, error) {
 	return u, nil
 }
 
-func decodeStatus(o *wire.Object, status *metav1.Status) error {
+func decodeStatus(o *wire.Object, status *metav1.Status) (err error) {
 	if o.Format == wire.Protobuf {
-		return status.Unmarshal(o.Raw)
+		err = status.Unmarshal(o.Raw)
+	} else {
+		err = utiljson.Unmarshal(o.Raw, status)
 	}
-	return utiljson.Unmarshal(o.Raw, status)
+	if err != nil {
+		return redact.Decoding(err)
+	}
+	return nil
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/internal/check"
+	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
 )
@@ -292,7 +293,7 @@ func eachItem(list runtime.Object, f func(runtime.Object) error) (err error) {
 			return // a panic of the sink is not ours
 		}
 		if p := recover(); p != nil {
-			err = fmt.Errorf("reading the items of a %T panicked: %v", list, p)
+			err = fmt.Errorf("reading the items of a %T panicked: %s", list, redact.Panic(p))
 		}
 	}()
 	return meta.EachListItem(list, func(obj runtime.Object) error {

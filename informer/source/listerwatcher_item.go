@@ -6,6 +6,7 @@ package source
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/internal/check"
+	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -95,7 +97,7 @@ func isTable(obj runtime.Object) bool {
 func metaOf(obj runtime.Object) (m store.Meta, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("an object (%T) whose metadata cannot be read: %v", obj, p)
+			err = fmt.Errorf("an object (%T) whose metadata cannot be read: %s", obj, redact.Panic(p))
 		}
 	}()
 	if obj == nil {
@@ -115,11 +117,20 @@ func metaOf(obj runtime.Object) (m store.Meta, err error) {
 func statusError(obj runtime.Object) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &informer.DecodingError{Err: fmt.Errorf("an error event with a %T that cannot be read: %v", obj, p)}
+			err = &informer.DecodingError{Err: fmt.Errorf("an error event with a %T that cannot be read: %s", obj, redact.Panic(p))}
 		}
 	}()
 	if check.IsNil(obj) {
 		return &informer.DecodingError{Err: errors.New("an error event without a status")}
 	}
-	return apierrors.FromObject(obj)
+	err = apierrors.FromObject(obj)
+	if status := apierrors.APIStatus(nil); !errors.As(err, &status) { // it shows the object
+		return &informer.DecodingError{Err: fmt.Errorf("an error event with a %T, not a Status", obj)}
+	}
+	if apierrors.HasStatusCause(err, "ClientWatchDecoding") && informer.CauseOf(err) == informer.CauseDecoding {
+		// It is of client-go, with the text of the decoder.
+		_, why, _ := strings.Cut(err.Error(), "unable to decode watch event: ")
+		return &informer.DecodingError{Err: fmt.Errorf("an event that the client cannot decode: %w", redact.Decoding(errors.New(why)))}
+	}
+	return err
 }

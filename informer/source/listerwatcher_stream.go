@@ -18,6 +18,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/internal/check"
+	"github.com/apiary-go/apiary/internal/redact"
 )
 
 // errStopped is what Next returns after Stop.
@@ -90,7 +91,7 @@ func bookmark[T any](obj runtime.Object) (e informer.Event[T], err error) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			err = &informer.DecodingError{Err: fmt.Errorf("bookmark: %v", p)}
+			err = &informer.DecodingError{Err: fmt.Errorf("bookmark: %s", redact.Panic(p))}
 		}
 	}()
 	e = informer.Event[T]{Type: watch.Bookmark, Version: m.Version}

@@ -10,12 +10,16 @@ import (
 	"time"
 	"unsafe"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/internal/redact"
 )
 
 // ListFunc requests a list, or a page of one. It ends with ctx.
@@ -98,7 +102,8 @@ func WithLabelSelector(selector string) ListWatchOption {
 // those of all namespaces, and for resources that are in none. Requests end with
 // their context, and are not repeated by the client: the [informer.Reflector] does that, and
 // says so. The rate limit of the client applies to lists and not to watches, as in
-// client-go.
+// client-go, which also follows redirects and reads the body of a failure whole: bounds for
+// these belong to the transport of the client.
 //
 // A Source of it reads the responses as streams, in protobuf and in JSON, whichever the
 // client asks for: see [FromListerWatcher]. Replacing ListFunc or WatchFunc turns that
@@ -122,7 +127,15 @@ func NewListWatchFromClient(c cache.Getter, resource, namespace string, opts ...
 	}
 	lw := &ListWatch{
 		ListFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return request(options).Do(ctx).Get()
+			result := request(options).Do(ctx)
+			if err := result.Error(); err != nil {
+				return nil, err
+			}
+			list, err := result.Get()
+			if status := apierrors.APIStatus(nil); err != nil && !errors.As(err, &status) {
+				return nil, &informer.DecodingError{Err: redact.Decoding(err)}
+			}
+			return list, err
 		},
 		WatchFunc: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			return request(options).Watch(ctx)

@@ -99,7 +99,7 @@ func WithKind(kind string) SourceOption {
 func WithObjectType(obj runtime.Object) SourceOption {
 	return func(o *sourceOptions) {
 		if _, ok := typeOf(obj); !ok || check.IsNil(obj) {
-			o.errs = append(o.errs, fmt.Errorf("WithObjectType(%v): give a pointer to an empty object, such as &corev1.Pod{}", obj))
+			o.errs = append(o.errs, fmt.Errorf("WithObjectType(%T): give a pointer to an empty object, such as &corev1.Pod{}", obj))
 			return
 		}
 		o.sent = obj

@@ -172,6 +172,9 @@ func (b *body) explain(err error) error {
 
 // statusOf returns the error that the Status of an error event is.
 func statusOf(o *wire.Object) error {
+	if o.Kind != "" && o.Kind != "Status" {
+		return &informer.DecodingError{Err: fmt.Errorf("an error event with a %s, not a Status", o.Kind)}
+	}
 	status := &metav1.Status{}
 	if err := decodeStatus(o, status); err != nil {
 		return &informer.DecodingError{Err: fmt.Errorf("an error event that cannot be read: %w", err)}

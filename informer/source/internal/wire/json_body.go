@@ -104,7 +104,7 @@ func (r *reader) leap(depth int) error {
 // which the value begins at start.
 func within(start int64, err error) error {
 	if at, ok := err.(*Error); ok { //nolint:errorlint // what wraps it has an offset of its own
-		return &Error{Offset: start + min(at.Offset, math.MaxInt64-start), Err: at.Err}
+		return &Error{Offset: start + min(at.Offset, math.MaxInt64-start), Path: at.Path, Err: at.Err}
 	}
 	return err
 }

@@ -21,7 +21,7 @@ func (c *cursor) fail(err error) error {
 	if errors.As(err, &at) {
 		return err
 	}
-	return &Error{Offset: int64(c.at), Err: err}
+	return &Error{Offset: int64(c.at), Path: pathAt(c.data, c.at), Err: err}
 }
 
 // peek goes to the next byte that is no space, and returns it. At the end it is 0,

@@ -69,7 +69,7 @@ func (l *jsonList) more(end byte) (bool, error) {
 func (l *jsonList) end() error {
 	switch c, err := l.peek(); {
 	case err == nil:
-		return l.fail(fmt.Errorf("%q behind the end of the list", c))
+		return l.fail(fmt.Errorf("%s behind the end of the list", seen(c)))
 	case err != io.EOF:
 		return l.fail(err)
 	}
@@ -168,7 +168,7 @@ func (l *jsonList) item(o *Object) error {
 	c, err := l.peek()
 	start := l.offset
 	if err == nil && c != '{' {
-		err = fmt.Errorf("an item that is no object but begins with %q", c)
+		err = fmt.Errorf("an item that is no object but begins with %s", seen(c))
 	}
 	s := scanner{depth: l.limits.Depth}
 	if err == nil {

@@ -110,7 +110,7 @@ func (c *cursor) members(each func(name []byte) error) error {
 		return err
 	}
 	if b := c.peek(); b != '{' {
-		return c.fail(fmt.Errorf("something that is no object but begins with %q", b))
+		return c.fail(fmt.Errorf("something that is no object but begins with %s", seen(b)))
 	}
 	more, err := c.open('}')
 	for more && err == nil {

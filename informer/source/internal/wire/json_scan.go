@@ -311,7 +311,7 @@ func (s *scanner) number(c byte) bool {
 	return digit
 }
 
-func unwanted(c byte) error { return fmt.Errorf("%q, which JSON has not there", c) }
+func unwanted(c byte) error { return fmt.Errorf("%s, which JSON has not there", seen(c)) }
 
 func tooDeep(depth int) error {
 	return fmt.Errorf("something that is nested more than %d deep", depth)

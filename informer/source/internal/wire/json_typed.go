@@ -227,7 +227,11 @@ func (d *decoder) unfit(v reflect.Value) error {
 	if _, err := d.skip(); err != nil {
 		return err
 	}
-	value := d.data[at:min(d.at, at+40)]
+	return d.unfitAt(at, v)
+}
+
+// unfitAt is unfit for a value that is JSON and begins at a place.
+func (d *decoder) unfitAt(at int, v reflect.Value) error {
 	d.at = at
-	return d.fail(fmt.Errorf("%w: %q for %v", errType, value, v.Type()))
+	return d.fail(fmt.Errorf("%w: %s for %v", errType, valueKind(d.peek()), v.Type()))
 }

@@ -6,7 +6,6 @@ package wire
 import (
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"math"
 	"reflect"
 	"strconv"
@@ -137,8 +136,7 @@ func (d *decoder) own(v reflect.Value, size int) error {
 		d.at += len(raw)
 	}
 	if err := v.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(raw); err != nil {
-		d.at = at
-		return d.fail(fmt.Errorf("%w: %w", errType, err))
+		return d.unfitAt(at, v) // what the type says can quote the value
 	}
 	return nil
 }
@@ -168,8 +166,7 @@ func decodeTime(d *decoder, v reflect.Value) error {
 	}
 	parsed, err := time.Parse(time.RFC3339, string(text))
 	if err != nil {
-		d.at = at
-		return d.fail(fmt.Errorf("%w: %w", errType, err))
+		return d.unfitAt(at, v)
 	}
 	v.Addr().Interface().(*metav1.Time).Time = parsed.Local()
 	return nil
@@ -211,8 +208,7 @@ func decodeBytes(d *decoder, v reflect.Value) error {
 	data := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 	n, err := base64.StdEncoding.Decode(data, text)
 	if err != nil {
-		d.at = at
-		return d.fail(fmt.Errorf("%w: %w", errType, err))
+		return d.unfitAt(at, v)
 	}
 	v.SetBytes(data[:n])
 	return nil

@@ -4,6 +4,7 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -96,7 +97,7 @@ func (d *decoder) release() {
 // end is an error if there is anything left.
 func (d *decoder) end() error {
 	if b := d.peek(); d.at != len(d.data) {
-		return d.fail(fmt.Errorf("%q behind the end of the object", b))
+		return d.fail(fmt.Errorf("%s behind the end of the object", seen(b)))
 	}
 	return nil
 }
@@ -141,7 +142,7 @@ func (d *decoder) value(mask Mask) (any, error) {
 	f, err := strconv.ParseFloat(string(text), 64)
 	if err != nil {
 		d.at = at
-		return nil, d.fail(fmt.Errorf("a number: %w", err))
+		return nil, d.fail(errors.New("a number that is too large"))
 	}
 	return f, nil
 }

@@ -18,7 +18,7 @@ func (r *reader) nextJSON(limits Limits, e *Event) error {
 		return err // io.EOF if there was nothing of it
 	}
 	if c != '{' {
-		return fmt.Errorf("an event that is no object but begins with %q", c)
+		return fmt.Errorf("an event that is no object but begins with %s", seen(c))
 	}
 	start := r.offset
 	raw, err := r.value(limits.Object+eventRoom, &scanner{depth: limits.Depth + 1})

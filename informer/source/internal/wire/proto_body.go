@@ -64,7 +64,7 @@ func readProtobufList(r *reader, limits Limits, about func(ListMeta) error, yiel
 		case (field == 3 || field == 4) && kind == bytesType: // contentEncoding, contentType
 			text, err := r.bytes(limits, math.MaxInt64)
 			if err == nil && field == 3 && len(text) > 0 {
-				err = fmt.Errorf("the list is encoded as %q", text)
+				err = errors.New("the list has a content encoding")
 			}
 			if err != nil {
 				return list, r.fail(err)
@@ -231,7 +231,7 @@ func (l *lastTexts) openEnvelope(envelope []byte, o *Object) error {
 			o.Raw, found = value, true
 		case 3:
 			if len(value) > 0 {
-				err = fmt.Errorf("the object is encoded as %q", value)
+				err = errors.New("the object has a content encoding")
 			}
 		}
 		return err

@@ -152,7 +152,7 @@ func TestProtobufListHostile(t *testing.T) {
 		"field 0":                      {join2(magic, kind, bytesField(2, []byte{0x02, 0x00})), "field number 0"},
 		"a group":                      {join2(magic, kind, bytesField(2, []byte{0x0b})), "type 3"},
 		"metadata that is cut":         {join2(magic, kind, bytesField(2, bytesField(2, lying(1, 100, nil)))), "behind the end"},
-		"an encoding":                  {join2(magic, kind, bytesField(2, nil), bytesField(3, []byte("gzip"))), "encoded as"},
+		"an encoding":                  {join2(magic, kind, bytesField(2, nil), bytesField(3, []byte("gzip"))), "content encoding"},
 		"two lists":                    {join2(magic, kind, bytesField(2, nil), bytesField(2, nil)), "field 2"},
 		"a kind after the list":        {join2(magic, bytesField(2, nil), kind), "field 1"},
 	} {
@@ -259,7 +259,7 @@ func TestProtobufWatchHostile(t *testing.T) {
 		"no object":                    {event(added), "without the envelope"},
 		"no envelope":                  {event(added, bytesField(2, bytesField(1, []byte("abcdef")))), "without the envelope"},
 		"nothing in the envelope":      {event(added, bytesField(2, bytesField(1, []byte(protobufMagic)))), "without an object"},
-		"an object that is compressed": {event(added, bytesField(2, bytesField(1, join2([]byte(protobufMagic), bytesField(2, nil), bytesField(3, []byte("x")))))), "encoded as"},
+		"an object that is compressed": {event(added, bytesField(2, bytesField(1, join2([]byte(protobufMagic), bytesField(2, nil), bytesField(3, []byte("x")))))), "content encoding"},
 		"metadata that lie":            {event(added, bytesField(2, bytesField(1, join2([]byte(protobufMagic), bytesField(2, lying(1, 99, nil)))))), "behind the end"},
 	} {
 		e, err := NewWatch(bytes.NewReader(c.body), DefaultLimits).Next()

@@ -109,7 +109,7 @@ func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error 
 			err = d.value(f, value, at)
 		}
 		if err != nil {
-			return fmt.Errorf("field %d of %s: %w", number, m.typ.Name(), err)
+			return fmt.Errorf("field %s of %s: %w", f.name, m.typ.Name(), err)
 		}
 	}
 	return nil
@@ -117,7 +117,10 @@ func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error 
 
 // unmarshal has the type read itself.
 func (m *message) unmarshal(data []byte, p unsafe.Pointer) error {
-	return reflect.NewAt(m.typ, p).Interface().(protoUnmarshaler).Unmarshal(data)
+	if err := reflect.NewAt(m.typ, p).Interface().(protoUnmarshaler).Unmarshal(data); err != nil {
+		return fmt.Errorf("%w: bytes for %v", errType, m.typ) // what the type says can quote the value
+	}
+	return nil
 }
 
 // find looks for what was made of data for a field.

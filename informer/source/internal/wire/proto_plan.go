@@ -32,6 +32,7 @@ func (m *message) field(number int) *protoField {
 
 // protoField is how a field is read.
 type protoField struct {
+	name   string
 	offset uintptr // in the struct
 	typ    reflect.Type
 	read   protoKind
@@ -167,6 +168,7 @@ func (p *planner) fill(m *message, typ reflect.Type, mask Mask, path string) err
 		if err != nil {
 			return fmt.Errorf("%s.%s: %w", typ, f.Name, err)
 		}
+		field.name = name
 		if typ == objectMetaType {
 			field.identity = map[string]int{"Name": 1, "Namespace": 2, "UID": 3, "ResourceVersion": 4}[f.Name]
 		}

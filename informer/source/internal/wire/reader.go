@@ -48,7 +48,7 @@ func (r *reader) format() (Format, error) {
 	case len(first) > 0 && isSpace(first[0]):
 		return JSON, nil
 	case err == nil:
-		return 0, fmt.Errorf("it begins with %q, which is neither protobuf nor JSON of Kubernetes", first)
+		return 0, fmt.Errorf("it begins with %s, which is neither protobuf nor JSON of Kubernetes", seen(first[0]))
 	}
 	return 0, err
 }

@@ -56,12 +56,18 @@ var DefaultLimits = Limits{Object: 64 << 20, Depth: 500}
 
 // Error says what is wrong with a body, and where.
 type Error struct {
-	Offset int64 // in the body
+	Offset int64  // in the body
+	Path   string // of the field, empty where it is not known
 	Err    error
 }
 
-// Error implements error.
-func (e *Error) Error() string { return fmt.Sprintf("at byte %d of the body: %v", e.Offset, e.Err) }
+// Error implements error. It quotes no value of an object.
+func (e *Error) Error() string {
+	if e.Path != "" {
+		return fmt.Sprintf("at byte %d of the body, field %s: %v", e.Offset, e.Path, e.Err)
+	}
+	return fmt.Sprintf("at byte %d of the body: %v", e.Offset, e.Err)
+}
 
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
