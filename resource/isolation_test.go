@@ -128,6 +128,15 @@ func TestFilterAndBackoff(t *testing.T) {
 	})
 }
 
+// The text of a panic has no object in it, which is what filters may panic with.
+func TestPanicShowsNoObject(t *testing.T) {
+	secret := &corev1.Secret{StringData: map[string]string{"password": "c4nary"}}
+	err := &PanicError{Resource: "secrets", Function: "filter", Value: secret}
+	if text := err.Error(); strings.Contains(text, "c4nary") || !strings.Contains(text, "a *v1.Secret") {
+		t.Error(text)
+	}
+}
+
 // A filter that panics, in the replay or at a change, for a channel or for Observe,
 // ends its own subscription alone, and the panic is reported with its key and stack.
 func TestFilterThatPanics(t *testing.T) {

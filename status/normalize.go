@@ -11,6 +11,8 @@ import (
 
 	kstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/apiary-go/apiary/internal/redact"
 )
 
 // ruleField is a field that a rule of kstatus reads.
@@ -70,7 +72,7 @@ func ruleFromKstatus(obj *unstructured.Unstructured, reads ...ruleField) (Result
 	}
 	result, err := rule(&unstructured.Unstructured{Object: fields})
 	if err != nil {
-		return Result{}, err
+		return Result{}, redact.Error(err)
 	}
 	return Result{Status: Status(result.Status), Message: result.Message}, nil
 }

@@ -15,6 +15,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/apiary-go/apiary/internal/redact"
 )
 
 // PollerEngine tells the status of objects by reading them again and again. It has no
@@ -300,7 +302,7 @@ func send(ctx context.Context, events chan<- Event, ev Event) bool {
 // panicError is the panic of code that is not ours.
 type panicError struct{ value any }
 
-func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+func (e *panicError) Error() string { return "panic: " + redact.Panic(e.value) }
 
 // guarded calls fn, and makes a panic of it an error.
 func guarded(fn func() error) (err error) {

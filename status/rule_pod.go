@@ -4,7 +4,7 @@
 package status
 
 import (
-	"fmt"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -53,7 +53,7 @@ func (r *Rules) ruleForPod(o *ruleObject, now time.Time) (Result, error) {
 		}
 		return r.rulePodWaiting(o, Result{Status: InProgress, Message: "Pod is in the Pending phase"})
 	}
-	return Result{}, fmt.Errorf("unknown phase %q", phase)
+	return Result{}, errors.New("status.phase is a string, want a phase of a Pod")
 }
 
 // unschedulable reports whether the first condition that says that a Pod has not
@@ -72,7 +72,7 @@ func rulePodUnschedulable(o *ruleObject, now time.Time) (Result, error) {
 	if text := o.text(o.metadata, "creationTimestamp"); text != "" {
 		var err error
 		if created, err = time.Parse(time.RFC3339, text); err != nil {
-			return Result{}, fmt.Errorf("metadata.creationTimestamp: %w", err)
+			return Result{}, errors.New("metadata.creationTimestamp is a string, want a time")
 		}
 	}
 	if o.err != nil {

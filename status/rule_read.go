@@ -5,7 +5,6 @@ package status
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"strconv"
 
@@ -103,21 +102,21 @@ func (o *ruleObject) wrong(path string, v any, want string) {
 	}
 }
 
-// ruleDescribe says what v is, in a few words.
+// ruleDescribe says of which kind v is. The text does not quote it.
 func ruleDescribe(v any) string {
-	switch v := v.(type) {
+	switch v.(type) {
 	case map[string]any:
 		return "an object"
 	case []any:
 		return "a list"
 	case string:
-		const most = 40
-		if len(v) > most {
-			return fmt.Sprintf("%q…", v[:most])
-		}
-		return strconv.Quote(v)
+		return "a string"
+	case bool:
+		return "a boolean"
+	case float64:
+		return "a float"
 	default:
-		return fmt.Sprint(v)
+		return "a number"
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/apiary-go/apiary/internal/redact"
 )
 
 // Result is what a [Rule] says of an object.
@@ -161,7 +163,7 @@ func (r *Rules) Compute(obj *unstructured.Unstructured, children []ObjectStatus,
 	kind := obj.GroupVersionKind().GroupKind()
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
+			err = errors.New("panic: " + redact.Panic(p))
 		}
 		if err != nil {
 			result, err = Result{}, fmt.Errorf("rule for %s: %w", kind, err)

@@ -5,6 +5,7 @@ package status_test
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"reflect"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/apiary-go/apiary/status"
 )
@@ -21,47 +23,47 @@ func TestRuleMalformed(t *testing.T) {
 	const unschedulable = `status: {phase: Pending, conditions: [{type: PodScheduled, status: "False", reason: Unschedulable}]}`
 	for _, row := range []struct{ object, err string }{
 		{`example.com/v1 Widget {metadata: []}`, "rule for Widget.example.com: metadata is a list, want an object"},
-		{`example.com/v1 Widget {metadata: {deletionTimestamp: 1}}`, "metadata.deletionTimestamp is 1, want a string"},
-		{`example.com/v1 Widget {metadata: {generation: soon}}`, `metadata.generation is "soon", want a whole number`},
-		{`example.com/v1 Widget {metadata: {generation: 1}, status: {observedGeneration: 6f7a}}`, `status.observedGeneration is "6f7a", want a whole number`},
-		{`example.com/v1 Widget {metadata: {generation: 1}, status: {observedGeneration: true}}`, "status.observedGeneration is true, want a whole number"},
-		{`example.com/v1 Widget {metadata: {generation: 1}, status: {observedGeneration: 1.5}}`, "status.observedGeneration is 1.5, want a whole number"},
+		{`example.com/v1 Widget {metadata: {deletionTimestamp: 1}}`, "metadata.deletionTimestamp is a number, want a string"},
+		{`example.com/v1 Widget {metadata: {generation: soon}}`, `metadata.generation is a string, want a whole number`},
+		{`example.com/v1 Widget {metadata: {generation: 1}, status: {observedGeneration: 6f7a}}`, `status.observedGeneration is a string, want a whole number`},
+		{`example.com/v1 Widget {metadata: {generation: 1}, status: {observedGeneration: true}}`, "status.observedGeneration is a boolean, want a whole number"},
+		{`example.com/v1 Widget {metadata: {generation: 1}, status: {observedGeneration: 1.5}}`, "status.observedGeneration is a float, want a whole number"},
 		{`example.com/v1 Widget {metadata: {generation: 1}, status: {observedGeneration: {}}}`, "status.observedGeneration is an object, want a whole number"},
-		{`example.com/v1 Widget {status: fine}`, `status is "fine", want an object`},
-		{`example.com/v1 Widget {status: ` + strings.Repeat("x", 50) + `}`, `status is "` + strings.Repeat("x", 40) + `"…, want an object`},
+		{`example.com/v1 Widget {status: fine}`, `status is a string, want an object`},
+		{`example.com/v1 Widget {status: ` + strings.Repeat("x", 50) + `}`, `status is a string, want an object`},
 		{`example.com/v1 Widget {status: {conditions: {}}}`, "status.conditions is an object, want a list"},
-		{`example.com/v1 Widget {status: {conditions: [{}, Ready]}}`, `status.conditions[] is "Ready", want an object`},
-		{`example.com/v1 Widget {status: {conditions: [{type: 1}]}}`, "status.conditions[].type is 1, want a string"},
-		{`example.com/v1 Widget {status: {conditions: [{status: true}]}}`, "status.conditions[].status is true, want a string"},
+		{`example.com/v1 Widget {status: {conditions: [{}, Ready]}}`, `status.conditions[] is a string, want an object`},
+		{`example.com/v1 Widget {status: {conditions: [{type: 1}]}}`, "status.conditions[].type is a number, want a string"},
+		{`example.com/v1 Widget {status: {conditions: [{status: true}]}}`, "status.conditions[].status is a boolean, want a string"},
 		{`example.com/v1 Widget {status: {conditions: [{reason: []}]}}`, "status.conditions[].reason is a list, want a string"},
-		{`example.com/v1 Widget {status: {conditions: [{message: 1}]}}`, "status.conditions[].message is 1, want a string"},
+		{`example.com/v1 Widget {status: {conditions: [{message: 1}]}}`, "status.conditions[].message is a number, want a string"},
 
-		{`v1 Pod {status: {phase: 1}}`, "rule for Pod: status.phase is 1, want a string"},
-		{`v1 Pod {status: {phase: Unknown}}`, `unknown phase "Unknown"`},
+		{`v1 Pod {status: {phase: 1}}`, "rule for Pod: status.phase is a number, want a string"},
+		{`v1 Pod {status: {phase: Unknown}}`, `status.phase is a string, want a phase of a Pod`},
 		{`v1 Pod {status: {phase: Running, containerStatuses: {}}}`, "status.containerStatuses is an object, want a list"},
-		{`v1 Pod {status: {phase: Running, containerStatuses: [a]}}`, `status.containerStatuses[] is "a", want an object`},
-		{`v1 Pod {status: {phase: Running, containerStatuses: [{name: 1}]}}`, "status.containerStatuses[].name is 1, want a string"},
-		{`v1 Pod {status: {phase: Running, containerStatuses: [{state: waiting}]}}`, `status.containerStatuses[].state is "waiting", want an object`},
-		{`v1 Pod {status: {phase: Running, containerStatuses: [{state: {waiting: true}}]}}`, "status.containerStatuses[].state.waiting is true, want an object"},
-		{`v1 Pod {status: {phase: Running, containerStatuses: [{state: {waiting: {reason: 1}}}]}}`, "status.containerStatuses[].state.waiting.reason is 1, want a string"},
-		{`v1 Pod {status: {phase: Pending, initContainerStatuses: [1]}}`, "status.initContainerStatuses[] is 1, want an object"},
-		{`v1 Pod {metadata: {creationTimestamp: 1}, ` + unschedulable + `}`, "metadata.creationTimestamp is 1, want a string"},
-		{`v1 Pod {metadata: {creationTimestamp: yesterday}, ` + unschedulable + `}`, `metadata.creationTimestamp: parsing time "yesterday"`},
+		{`v1 Pod {status: {phase: Running, containerStatuses: [a]}}`, `status.containerStatuses[] is a string, want an object`},
+		{`v1 Pod {status: {phase: Running, containerStatuses: [{name: 1}]}}`, "status.containerStatuses[].name is a number, want a string"},
+		{`v1 Pod {status: {phase: Running, containerStatuses: [{state: waiting}]}}`, `status.containerStatuses[].state is a string, want an object`},
+		{`v1 Pod {status: {phase: Running, containerStatuses: [{state: {waiting: true}}]}}`, "status.containerStatuses[].state.waiting is a boolean, want an object"},
+		{`v1 Pod {status: {phase: Running, containerStatuses: [{state: {waiting: {reason: 1}}}]}}`, "status.containerStatuses[].state.waiting.reason is a number, want a string"},
+		{`v1 Pod {status: {phase: Pending, initContainerStatuses: [1]}}`, "status.initContainerStatuses[] is a number, want an object"},
+		{`v1 Pod {metadata: {creationTimestamp: 1}, ` + unschedulable + `}`, "metadata.creationTimestamp is a number, want a string"},
+		{`v1 Pod {metadata: {creationTimestamp: yesterday}, ` + unschedulable + `}`, `metadata.creationTimestamp is a string, want a time`},
 
 		{`apps/v1 Deployment {spec: []}`, "rule for Deployment.apps: spec is a list, want an object"},
-		{`apps/v1 Deployment {spec: {replicas: many}}`, `spec.replicas is "many", want a whole number`},
+		{`apps/v1 Deployment {spec: {replicas: many}}`, `spec.replicas is a string, want a whole number`},
 		{`apps/v1 Deployment {status: {readyReplicas: []}}`, "status.readyReplicas is a list, want a whole number"},
-		{`apps/v1 Deployment {spec: {replicas: many}, status: {readyReplicas: []}}`, `spec.replicas is "many"`},
-		{`apps/v1 ReplicaSet {status: {availableReplicas: 1.5}}`, "status.availableReplicas is 1.5, want a whole number"},
-		{`apps/v1 StatefulSet {spec: {updateStrategy: OnDelete}}`, `spec.updateStrategy is "OnDelete", want an object`},
-		{`apps/v1 StatefulSet {spec: {updateStrategy: {type: 1}}}`, "spec.updateStrategy.type is 1, want a string"},
-		{`apps/v1 StatefulSet {spec: {updateStrategy: {rollingUpdate: {partition: half}}}}`, `spec.updateStrategy.rollingUpdate.partition is "half", want a whole number`},
-		{`apps/v1 StatefulSet {status: {readyReplicas: many}}`, `status.readyReplicas is "many", want a whole number`},
-		{`apps/v1 DaemonSet {status: {numberReady: many}}`, `status.numberReady is "many", want a whole number`},
-		{`batch/v1 Job {spec: {suspend: 1}}`, "spec.suspend is 1, want true or false"},
-		{`batch/v1 Job {status: {startTime: 1}}`, "status.startTime is 1, want a string"},
-		{`v1 PersistentVolumeClaim {status: {phase: 1}}`, "status.phase is 1, want a string"},
-		{`v1 Service {spec: {type: 1}}`, "spec.type is 1, want a string"},
+		{`apps/v1 Deployment {spec: {replicas: many}, status: {readyReplicas: []}}`, `spec.replicas is a string`},
+		{`apps/v1 ReplicaSet {status: {availableReplicas: 1.5}}`, "status.availableReplicas is a float, want a whole number"},
+		{`apps/v1 StatefulSet {spec: {updateStrategy: OnDelete}}`, `spec.updateStrategy is a string, want an object`},
+		{`apps/v1 StatefulSet {spec: {updateStrategy: {type: 1}}}`, "spec.updateStrategy.type is a number, want a string"},
+		{`apps/v1 StatefulSet {spec: {updateStrategy: {rollingUpdate: {partition: half}}}}`, `spec.updateStrategy.rollingUpdate.partition is a string, want a whole number`},
+		{`apps/v1 StatefulSet {status: {readyReplicas: many}}`, `status.readyReplicas is a string, want a whole number`},
+		{`apps/v1 DaemonSet {status: {numberReady: many}}`, `status.numberReady is a string, want a whole number`},
+		{`batch/v1 Job {spec: {suspend: 1}}`, "spec.suspend is a number, want true or false"},
+		{`batch/v1 Job {status: {startTime: 1}}`, "status.startTime is a number, want a string"},
+		{`v1 PersistentVolumeClaim {status: {phase: 1}}`, "status.phase is a number, want a string"},
+		{`v1 Service {spec: {type: 1}}`, "spec.type is a number, want a string"},
 	} {
 		result, err := (*status.Rules)(nil).Compute(rulesObject(t, row.object), nil, time.Now())
 		if err == nil || !strings.Contains(err.Error(), row.err) {
@@ -72,6 +74,24 @@ func TestRuleMalformed(t *testing.T) {
 		}
 		if !rulesCheckMasked(t, nil, rulesObject(t, row.object), time.Now(), false) && row.err != "rule for Widget.example.com: metadata is a list, want an object" {
 			t.Errorf("%s: cannot be read", row.object)
+		}
+	}
+}
+
+// Neither a panic of a rule nor a line about an object shows more of it than a line has.
+func TestStatusesAreLines(t *testing.T) {
+	kind := schema.GroupKind{Kind: "Secret"}
+	rules := &status.Rules{ByKind: map[schema.GroupKind]status.Rule{kind: func(obj *unstructured.Unstructured, _ []status.ObjectStatus, _ time.Time) (status.Result, error) {
+		panic(obj)
+	}}}
+	_, err := rules.Compute(rulesObject(t, `v1 Secret {data: {password: c4nary}}`), nil, time.Now())
+	if err == nil || strings.Contains(err.Error(), "c4nary") || !strings.Contains(err.Error(), "panic: a *unstructured.Unstructured") {
+		t.Error(err)
+	}
+	long := strings.Repeat("long\n ", 1<<17)
+	for _, s := range []status.ObjectStatus{{Message: long}, {Err: errors.New(long)}} {
+		if line := s.String(); len(line) > 2000 || strings.Contains(line, "\n") {
+			t.Errorf("%d bytes: %.100q", len(line), line)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/source"
+	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -79,7 +80,7 @@ func (r *scopeReader) trim(obj runtime.Object) (*unstructured.Unstructured, erro
 	if !ok {
 		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
 		if err != nil {
-			return nil, fmt.Errorf("reading a %T: %w", obj, err)
+			return nil, fmt.Errorf("reading a %T: %w", obj, redact.Error(err))
 		}
 		u = &unstructured.Unstructured{Object: content}
 		r.mu.Lock()

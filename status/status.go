@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -120,7 +121,7 @@ func (s ObjectStatus) Equal(other ObjectStatus) bool {
 	return true
 }
 
-// String is one line for people.
+// String is one line for people. It shortens what objects and servers say.
 func (s ObjectStatus) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", s.ID, s.Status)
@@ -129,9 +130,9 @@ func (s ObjectStatus) String() string {
 	}
 	switch {
 	case s.Message != "":
-		fmt.Fprintf(&b, ": %s", s.Message)
+		fmt.Fprintf(&b, ": %s", redact.Text(s.Message))
 	case s.Err != nil:
-		fmt.Fprintf(&b, ": %v", s.Err)
+		fmt.Fprintf(&b, ": %v", redact.Error(s.Err))
 	}
 	return b.String()
 }

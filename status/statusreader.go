@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/internal/redact"
 )
 
 // StatusReader tells the status of objects of some kinds to a [PollerEngine]. Any
@@ -82,9 +83,9 @@ func noObject(err error) bool {
 // server, of the network or of the mapping.
 func ReasonOf(err error) Reason { return trouble{cause: informer.CauseOf(err)}.reason() }
 
-// failure is the status of an object that cannot be read.
+// failure is the status of an object that cannot be read. The text of err is redacted.
 func failure(id ID, err error) ObjectStatus {
-	return ObjectStatus{ID: id, Status: Unknown, Reason: ReasonOf(err), Err: err}
+	return ObjectStatus{ID: id, Status: Unknown, Reason: ReasonOf(err), Err: redact.Error(err)}
 }
 
 // ReadStatusForObject implements [StatusReader].
@@ -98,7 +99,7 @@ func (r *rulesReader) read(ctx context.Context, reader ClusterReader, obj *unstr
 	if kind := s.ID.GroupKind; !slices.Contains(path, kind) {
 		for _, child := range r.rules.Children(kind) {
 			owned, err := r.owned(ctx, reader, obj, child)
-			s.ChildrenErr = errors.Join(s.ChildrenErr, err)
+			s.ChildrenErr = errors.Join(s.ChildrenErr, redact.Error(err))
 			for _, obj := range owned {
 				s.Children = append(s.Children, r.read(ctx, reader, obj, append(path[:len(path):len(path)], kind)))
 			}

@@ -153,6 +153,25 @@ func TestIndexErrorsUntold(t *testing.T) {
 	}
 }
 
+// An index function that panics with an object, as with what it cannot index, does not put
+// it into the error.
+func TestIndexPanicShowsNoObject(t *testing.T) {
+	var reported error
+	s, err := store.New(store.Config[*thing]{
+		Indexers:     map[string]store.IndexFunc[*thing]{"tag": func([]string, *thing) ([]string, error) { panic(map[string]string{"password": "c4nary"}) }},
+		OnIndexError: func(err error) { reported = err },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Apply(ctx, at("a", "u", "1"), &thing{}); err != nil {
+		t.Fatal(err)
+	}
+	if text := fmt.Sprint(reported); strings.Contains(text, "c4nary") || !strings.Contains(text, "panicked: a map[string]string") {
+		t.Error(text)
+	}
+}
+
 // TestIndexFuncEndsGoroutine checks that the store lives on after an index
 // function that calls runtime.Goexit, as testing.T.FailNow does.
 func TestIndexFuncEndsGoroutine(t *testing.T) {
