@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/restmapper"
 
 	"github.com/apiary-go/apiary/informer/source"
+	"github.com/apiary-go/apiary/internal/httpclient"
 )
 
 // Client provides the Kubernetes clients, all on one HTTP transport and one rate
@@ -48,6 +49,9 @@ import (
 // names the flag. Without any configuration everything is provided all the same,
 // and nothing is nil: the clients are disabled, and every request of theirs fails
 // with [ErrNotConfigured]. Consumers that can do without ask [ClientState] first.
+//
+// A redirect to another host is an error: credentials are sent to no other host. Of an
+// answer that is no success the first 256 KiB are read.
 //
 // The idle connections are closed when the hive stops.
 var Client = cell.Module(
@@ -185,7 +189,7 @@ func newApart(config *rest.Config) (*rest.RESTClient, error) {
 
 // buildClient makes all clients for config.
 func buildClient(config *rest.Config, origin string) (clientOut, error) {
-	httpClient, err := rest.HTTPClientFor(config)
+	config, httpClient, err := httpclient.New(config)
 	if err != nil {
 		return clientOut{}, err
 	}

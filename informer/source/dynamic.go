@@ -19,6 +19,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/flowcontrol"
+
+	"github.com/apiary-go/apiary/internal/httpclient"
 )
 
 // DynamicListerWatcherFactory makes what lists and watches any resource of an API
@@ -61,7 +63,8 @@ type TweakListOptionsFunc func(*metav1.ListOptions)
 // which is copied. Everything that it makes shares one client: its connections, and
 // its rate limit (QPS and Burst of config, five requests a second by default), which
 // client-go applies to lists and not to watches. A List or a Watch that the server
-// answers with 429 and a Retry-After is made again by client-go itself.
+// answers with 429 and a Retry-After is made again by client-go itself. Redirects and
+// answers that are no success are as for [NewStreamFunc].
 //
 // It fails if config is nil, or if no client can be made of it.
 func NewDynamicListerWatcherFactory(config *rest.Config) (DynamicListerWatcherFactory, error) {
@@ -74,7 +77,7 @@ func NewDynamicListerWatcherFactory(config *rest.Config) (DynamicListerWatcherFa
 		config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(qps, cmp.Or(config.Burst, rest.DefaultBurst))
 	}
 	var client dynamic.Interface
-	httpClient, err := rest.HTTPClientFor(config)
+	config, httpClient, err := httpclient.New(config)
 	if err == nil {
 		client, err = dynamic.NewForConfigAndClient(config, httpClient)
 	}

@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/rest"
+
+	"github.com/apiary-go/apiary/internal/httpclient"
 )
 
 // StreamFunc is the Stream of a [Streamer] for whatever resource: it requests its
@@ -34,6 +36,9 @@ type StreamFunc func(ctx context.Context, resource schema.GroupVersionResource, 
 // is rest.DefaultKubernetesUserAgent in place of an empty UserAgent, but for a client that
 // is given, which has its own.
 //
+// A redirect to another host is an error, as the credentials are not for that one. Of an
+// answer that is no success the first 256 KiB are read.
+//
 // It fails if config is nil, or if no client can be made of it.
 func NewStreamFunc(config *rest.Config, client *http.Client) (StreamFunc, error) {
 	if config == nil {
@@ -46,7 +51,9 @@ func NewStreamFunc(config *rest.Config, client *http.Client) (StreamFunc, error)
 	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
 	var err error
 	if client == nil {
-		client, err = rest.HTTPClientFor(config)
+		config, client, err = httpclient.New(config)
+	} else {
+		client, err = httpclient.Guard(config, client)
 	}
 	var c *rest.RESTClient
 	if err == nil {
