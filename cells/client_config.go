@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,8 +57,9 @@ type ClientConfig struct {
 	// context. Flag --k8s-context.
 	K8sContext string
 
-	// K8sAPIServer is the URL of the API server, or host:port for https. Flag
-	// --k8s-api-server.
+	// K8sAPIServer is the URL of the API server, or host:port for https. User and
+	// password in it are sent as basic authentication; errors and logs do not show
+	// them. Flag --k8s-api-server.
 	K8sAPIServer string
 
 	// K8sClientQPS and K8sClientBurst limit the requests of all clients
@@ -101,6 +103,10 @@ func (c ClientConfig) Flags(flags *pflag.FlagSet) {
 var ErrNotConfigured = errors.New("no Kubernetes API server is configured: set --" + flagKubeconfig +
 	", --" + flagAPIServer + " or the environment variable KUBECONFIG, or run in a pod")
 
+// errContent is of a flag or a variable that may hold a kubeconfig in place of its path.
+// Errors do not show it.
+var errContent = errors.New("there is no such file, and it may be the content of a kubeconfig: write it to a file, and give the path of that")
+
 // Configured reports whether anything says which API server to use, be it right or
 // wrong: if not, the clients of [Client] are disabled. It is for programs that do
 // something else in that case, and decide so before there is a hive. It reads
@@ -140,11 +146,9 @@ func serverURL(address string) (string, error) {
 		full = "https://" + full
 	}
 	u, err := url.Parse(full)
-	if err != nil {
-		return "", fmt.Errorf("--%s=%s: %w", flagAPIServer, address, err)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return "", fmt.Errorf("--%s=%s: want a URL such as https://host:6443", flagAPIServer, address)
+	// The error of url.Parse quotes parts of the address.
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return "", fmt.Errorf("--%s=%s: want a URL such as https://host:6443", flagAPIServer, withoutUserinfo(address))
 	}
 	return full, nil
 }
@@ -183,14 +187,20 @@ func (c ClientConfig) find() (*rest.Config, string, error) {
 		}
 	}
 	if c.K8sKubeconfig != "" {
+		if isContent(c.K8sKubeconfig) {
+			return nil, "", fmt.Errorf("--%s: %w", flagKubeconfig, errContent)
+		}
 		origin := "--" + flagKubeconfig + "=" + c.K8sKubeconfig
 		rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: c.K8sKubeconfig}
 		cfg, err := c.load(rules, server, origin)
 		return cfg, origin, err
 	}
 	if env := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); env != "" {
-		origin := clientcmd.RecommendedConfigPathEnvVar + "=" + env
 		files := filepath.SplitList(env)
+		if strings.Contains(env, ": ") || slices.ContainsFunc(files, isContent) {
+			return nil, "", fmt.Errorf("%s: %w", clientcmd.RecommendedConfigPathEnvVar, errContent)
+		}
+		origin := clientcmd.RecommendedConfigPathEnvVar + "=" + env
 		if err := anyReadable(files); err != nil {
 			return nil, "", fmt.Errorf("kubeconfig of %s: %w", origin, err)
 		}
@@ -206,11 +216,11 @@ func (c ClientConfig) find() (*rest.Config, string, error) {
 		origin := "service account of the pod"
 		if server != "" {
 			inCluster.Host = server
-			origin += " with --" + flagAPIServer + "=" + c.K8sAPIServer
+			origin += " with --" + flagAPIServer + "=" + withoutUserinfo(c.K8sAPIServer)
 		}
 		return inCluster, origin, nil
 	case server != "":
-		return &rest.Config{Host: server}, "--" + flagAPIServer + "=" + c.K8sAPIServer, nil
+		return &rest.Config{Host: server}, "--" + flagAPIServer + "=" + withoutUserinfo(c.K8sAPIServer), nil
 	case errors.Is(err, rest.ErrNotInCluster), errors.Is(err, fs.ErrNotExist):
 		// No pod, or one that is to have no service account.
 		return nil, "", nil
@@ -222,7 +232,7 @@ func (c ClientConfig) find() (*rest.Config, string, error) {
 func (c ClientConfig) load(rules *clientcmd.ClientConfigLoadingRules, server, origin string) (*rest.Config, error) {
 	loaded, err := rules.Load()
 	if err != nil {
-		return nil, fmt.Errorf("kubeconfig of %s: %w", origin, err)
+		return nil, fmt.Errorf("kubeconfig of %s: %w", origin, unloadable(rules.GetLoadingPrecedence()))
 	}
 	overrides := &clientcmd.ConfigOverrides{}
 	overrides.ClusterInfo.Server = server
@@ -231,7 +241,7 @@ func (c ClientConfig) load(rules *clientcmd.ClientConfigLoadingRules, server, or
 		if clientcmd.IsEmptyConfig(err) {
 			err = errors.New("it names no cluster; is it a kubeconfig, and has it a current-context?")
 		}
-		return nil, fmt.Errorf("kubeconfig of %s: %w", origin, err)
+		return nil, fmt.Errorf("kubeconfig of %s: %w", origin, unusable(loaded, err))
 	}
 	return cfg, nil
 }

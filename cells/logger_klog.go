@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"k8s.io/klog/v2"
+
+	"github.com/apiary-go/apiary/internal/redact"
 )
 
 // klogTo is where klog's messages go, nil for slog.Default.
@@ -41,7 +43,27 @@ func (h klogHandler) Enabled(ctx context.Context, level slog.Level) bool {
 
 // Handle implements slog.Handler.
 func (h klogHandler) Handle(ctx context.Context, r slog.Record) error {
-	return h.wrap(h.to()).Handle(ctx, r)
+	return h.wrap(h.to()).Handle(ctx, redacted(r))
+}
+
+// redacted shortens what is logged of a server, such as its warnings, and takes out what
+// errors quote. Messages for debugging are left: bodies are among them.
+func redacted(r slog.Record) slog.Record {
+	if r.Level < slog.LevelInfo {
+		return r
+	}
+	short := slog.NewRecord(r.Time, r.Level, redact.Text(r.Message), r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		switch v := a.Value.Any().(type) {
+		case string:
+			a.Value = slog.StringValue(redact.Text(v))
+		case error:
+			a.Value = slog.AnyValue(redact.Error(v))
+		}
+		short.AddAttrs(a)
+		return true
+	})
+	return short
 }
 
 // WithAttrs implements slog.Handler.
