@@ -131,7 +131,7 @@ func TestFilterAndBackoff(t *testing.T) {
 // The text of a panic has no object in it, which is what filters may panic with.
 func TestPanicShowsNoObject(t *testing.T) {
 	secret := &corev1.Secret{StringData: map[string]string{"password": "c4nary"}}
-	err := &PanicError{Resource: "secrets", Function: "filter", Value: secret}
+	err := &store.PanicError{Resource: "secrets", Function: "filter", Value: secret}
 	if text := err.Error(); strings.Contains(text, "c4nary") || !strings.Contains(text, "a *v1.Secret") {
 		t.Error(text)
 	}
