@@ -324,6 +324,7 @@ func TestListBudgetJitterEnds(t *testing.T) {
 		ctx, cancel := context.WithCancel(c.ctx)
 		var passes []store.Reason
 		r := c.starts(ctx, &slowSource{name: "x"}, func(cfg *informer.Config[informertest.Object]) {
+			cfg.CheckInterval = -1
 			cfg.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				if o, ok := o.(informer.ListStarted); ok {
 					passes = append(passes, o.Pass.Reason)

@@ -76,8 +76,8 @@ watch error 403
 watch error 403
 watch error 403
 list error 500
-list rv=110 a@1
 watch error 403
+list rv=110 a@1
 watch
 `), func(c *informer.Config[informertest.Object]) {
 			c.Observer = informer.ObserverFunc(func(info informer.ReflectorInfo, o informer.Occurrence) {
@@ -192,7 +192,7 @@ func TestPollIsToldOnce(t *testing.T) {
 		var told []informer.Cause
 		text := "list rv=100 a@1\nwatch error 403\nwatch error 403\n" +
 			strings.Repeat("watch error 403\nlist rv=110 a@1\n", 10) +
-			"watch error 405\nlist rv=120 a@1\nwatch error 405\nlist error 500\nlist rv=130 a@1\nwatch\n"
+			"watch error 405\nlist rv=120 a@1\nwatch error 405\nlist error 500\nwatch error 405\nlist rv=130 a@1\nwatch\n"
 		follow(t, script(text), func(c *informer.Config[informertest.Object]) {
 			c.Observer = informer.Observers(informer.LogObserver(log),
 				informer.ErrorObserver(func(_ informer.ReflectorInfo, err error) { told = append(told, informer.CauseOf(err)) }))

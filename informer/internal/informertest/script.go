@@ -125,7 +125,13 @@ func (s *ScriptedServer) Read(line string) bool {
 		last := &s.Replies[len(s.Replies)-1]
 		last.Lines = append(last.Lines, strings.TrimSpace(line))
 	case words[0] == "list" || words[0] == "watch":
-		s.Replies = append(s.Replies, Reply{Verb: words[0], Words: words[1:]})
+		times := int64(1)
+		if n, ok := strings.CutPrefix(words[len(words)-1], "times="); ok {
+			times, words = Number(n), words[:len(words)-1]
+		}
+		for range times {
+			s.Replies = append(s.Replies, Reply{Verb: words[0], Words: words[1:]})
+		}
 	default:
 		return false
 	}
