@@ -9,8 +9,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -26,7 +24,7 @@ const (
 const cutShort = 30 * time.Second
 
 // grace is how long a watch may be silent beyond the time that it was asked to end at.
-const grace = 5 * time.Second
+const grace = 10 * time.Second
 
 var (
 	errCheck    = errors.New("it is time for a list")
@@ -160,37 +158,50 @@ func (c *cycle[T]) due(now time.Duration) bool {
 
 // takeDue makes the next step a pass if one is due.
 func (c *cycle[T]) takeDue() {
-	if at, reason, cause := c.dueAt(); reason != "" && c.now() >= at {
+	if at, reason, cause := c.dueAt(); c.want == "" && reason != "" && c.now() >= at {
 		c.relist(reason, cause)
 		c.owed.reason = ""
 	}
 }
 
-// untilDue makes a watch end when a pass is due, and returns for how long it may be
-// silent.
-func (c *cycle[T]) untilDue(opts *metav1.ListOptions) time.Duration {
-	limit := c.cfg.Silence
+// untilDue returns how long it is until a pass is due, a second at least; 0 if none is.
+func (c *cycle[T]) untilDue() time.Duration {
 	at, reason, _ := c.dueAt()
 	if reason == "" {
-		return limit
+		return 0
 	}
-	left := max(time.Second, at-c.now())
-	if seconds := int64((left + time.Second - 1) / time.Second); seconds < *opts.TimeoutSeconds {
-		*opts.TimeoutSeconds = seconds
-	}
-	if limit <= 0 || left+grace < limit {
+	return max(time.Second, at-c.now())
+}
+
+// silence returns for how long a watch may be silent: hardly longer than until a pass is
+// due.
+func (c *cycle[T]) silence() time.Duration {
+	limit, left := c.cfg.Silence, c.untilDue()
+	if left > 0 && (limit <= 0 || left+grace < limit) {
 		limit = left + grace
 	}
 	return limit
 }
 
+// outage takes the time since the last watch was tried out of all that is measured, if
+// the server could not be reached since. Nothing could have come meanwhile, and a list
+// would not have got through.
+func (c *cycle[T]) outage() {
+	now := c.now()
+	if c.unreached {
+		c.proof.since = min(now, c.proof.since+now-c.tried)
+		c.rewatchSince = min(now, c.rewatchSince+now-c.tried)
+	}
+	c.tried = now
+}
+
 // wasQuiet reports whether an open watch ended with nothing wrong: the server ended it
 // in its time, nothing came for as long as is allowed, or a pass is due.
-func wasQuiet(e WatchEnded, err error) bool {
+func (c *cycle[T]) wasQuiet(e WatchEnded, err error) bool {
 	var silence *SilenceError
 	switch {
-	case errors.Is(err, io.EOF):
-		return e.Lived >= cutShort
+	case err == io.EOF:
+		return e.Lived >= cutShort || c.due(c.now())
 	case errors.As(err, &silence):
 		return true
 	}

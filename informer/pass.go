@@ -45,7 +45,9 @@ func (c *cycle[T]) pass() *opened[T] {
 	if c.spread(); c.stopping() {
 		return nil
 	}
-	c.epoch++
+	if c.epoch++; c.want == store.ReasonAsked {
+		c.asked = c.now()
+	}
 	p := &passing{
 		pass:     store.Pass{Epoch: c.epoch, Reason: c.want, Cause: c.wantCause, Anew: c.anew || c.order.constant},
 		streamed: c.mayStream(),

@@ -112,7 +112,7 @@ func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
 		return nil, err
 	}
 	c.streams = streamMemory{}
-	open.guard.allow(c.cfg.Silence)
+	open.guard.allow(c.silence())
 	return open, nil
 }
 

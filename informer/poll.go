@@ -99,7 +99,7 @@ func (c *cycle[T]) polling(e WatchEnded, open bool) bool {
 // startPolling says that there is polling from here on, and why.
 func (c *cycle[T]) startPolling(e WatchEnded) {
 	c.polls.on = true
-	c.rewatches, c.failures = 0, 0
+	c.rewatches, c.failures, c.proof.doubt = 0, 0, false
 	p := Polling{Every: c.cfg.PollInterval, Cause: e.Cause, Err: e.Err}
 	c.r.update(func(i *ReflectorInfo) {
 		i.Polling, i.Err, i.Cause = &p, nil, CauseNone

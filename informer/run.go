@@ -36,6 +36,7 @@ type cycle[T any] struct {
 	wantCause error
 	must      bool
 
+	asked  time.Duration // when the last pass began that was asked for, since Reflector.base
 	owed   owed
 	proof  evidence
 	absent absence
@@ -65,10 +66,12 @@ type cycle[T any] struct {
 	silences int // lists in a row that fell silent
 	streams  streamMemory
 
-	// Failures and cuts of the watch since the last evidence.
+	// Failures and cuts of the watch since the last evidence. Times are durations since
+	// Reflector.base.
 	rewatches    int
-	rewatchSince time.Time
-	unreached    bool // the last request got no connection
+	rewatchSince time.Duration // of the first
+	tried        time.Duration // when a watch was last tried
+	unreached    bool          // the last request got no connection
 
 	polls polls
 }
@@ -94,8 +97,9 @@ func (c *cycle[T]) run() {
 	}
 	for c.ctx.Err() == nil {
 		if cause, asked := c.r.takeAsked(); asked {
-			c.need(store.ReasonAsked, cause)
+			c.ask(cause)
 		}
+		c.takeDue()
 		var open *opened[T]
 		if c.want != "" {
 			if open = c.pass(); open == nil {
@@ -108,6 +112,16 @@ func (c *cycle[T]) run() {
 		}
 		c.watch(open)
 	}
+}
+
+// ask makes the next step the pass that was asked for. It waits until the last one
+// began Backoff.Initial ago, for the end of ctx at most.
+func (c *cycle[T]) ask(cause error) {
+	if left := c.asked + c.cfg.Backoff.Initial - c.now(); c.asked > 0 && left > 0 {
+		c.sleep(c.ctx, left)
+		c.r.takeAsked() // who asked meanwhile is served as well
+	}
+	c.need(store.ReasonAsked, cause)
 }
 
 // need makes the next step a pass. The reason of a pass that is already needed
@@ -230,7 +244,7 @@ func (c *cycle[T]) request(limit, answers time.Duration) (context.Context, conte
 // finish ends a guard and learns from it.
 func (c *cycle[T]) finish(g *guard, err error) {
 	answered := g.stop()
-	c.unreached = err != nil && g.unconnected()
+	c.unreached = err != nil && (g.unconnected() || CauseOf(err) == CauseRefused)
 	var silence *SilenceError
 	switch {
 	case errors.As(err, &silence):

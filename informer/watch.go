@@ -98,10 +98,14 @@ func (c *cycle[T]) next(o *opened[T]) (Event[T], error) {
 // left one, until that ends, and decides on what comes next.
 func (c *cycle[T]) watch(o *opened[T]) {
 	if o == nil {
+		c.outage()
 		opts := watchOptions()
 		opts.ResourceVersion = c.version
+		if left := c.untilDue(); left > 0 {
+			*opts.TimeoutSeconds = min(*opts.TimeoutSeconds, int64((left+time.Second-1)/time.Second))
+		}
 		var err error
-		if o, err = c.open(opts, c.untilDue(&opts), true); err != nil {
+		if o, err = c.open(opts, c.silence(), true); err != nil {
 			c.watchEnded(WatchEnded{Version: c.version}, false, err)
 			return
 		}
@@ -126,7 +130,8 @@ func (c *cycle[T]) watch(o *opened[T]) {
 
 // following is the state of a watch that is followed.
 type following struct {
-	// floor is the version that the watch began at: what it brings is newer.
+	// floor is the version that the watch began at: what it brings is newer. A watch from
+	// no version has none before the first bookmark.
 	floor string
 
 	// A watch from no version begins with an addition for each object, in any order,
@@ -223,6 +228,9 @@ func (c *cycle[T]) bookmark(version string, w *following) error {
 		return c.sinkError("Progress", store.Meta{}, err)
 	}
 	c.version = version
+	if w.floor == "" {
+		w.floor, w.synthetic = version, false // whatever comes is newer from here on
+	}
 	return nil
 }
 
@@ -233,7 +241,7 @@ func unknownEvent(t watch.EventType) error {
 // watchEnded decides on what comes after a watch that ended, or that could not
 // be opened, with err.
 func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
-	quiet := open && wasQuiet(e, err)
+	quiet := open && c.wasQuiet(e, err)
 	if err == io.EOF {
 		e.Cause = CauseClosed
 	} else {
@@ -263,11 +271,12 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 		c.calmly(&c.calm.expired, e.Cause, e.Err)
 	case c.version == "" && open:
 		c.relist(store.ReasonExpired, errNoVersion)
-		c.closedOrFailed(e)
+		if !quiet {
+			c.closedOrFailed(e)
+		}
 	case c.polling(e, open):
 	case quiet:
 		c.rewatches = 0 // nothing happened meanwhile, and nothing was wrong
-		c.takeDue()
 	default:
 		if c.failing(e) {
 			cause := e.Err
@@ -312,18 +321,18 @@ func (c *cycle[T]) failing(e WatchEnded) bool {
 	switch e.Cause {
 	case CauseNotInstalled:
 		lasting = 0
-	case CauseNotSupported:
-		tries, lasting = permanentTries, 0
+	case CauseNotSupported, CauseDecoding, CauseRejected:
+		if tries = permanentTries; !c.proof.grown {
+			lasting = 0
+		}
 		if c.refused(e.Cause) {
-			tries = unsupportedTries
+			tries, lasting = unsupportedTries, 0
 		}
 	case CauseForbidden:
 		if c.refused(e.Cause) {
 			tries, lasting = refusedTries, min(lasting, c.cfg.PollInterval)
 		}
-	case CauseDecoding, CauseRejected:
-		tries, lasting = permanentTries, 0
-	case CauseRefused, CauseSink, CauseCanceled, CauseExpired:
+	case CauseSink, CauseCanceled, CauseExpired:
 		return false
 	default:
 		if c.unreached {
@@ -334,10 +343,10 @@ func (c *cycle[T]) failing(e WatchEnded) bool {
 		tries, lasting = 1, 0
 	}
 	if c.rewatches == 0 {
-		c.rewatchSince = time.Now().Add(-e.Lived)
+		c.rewatchSince = c.now()
 	}
 	c.rewatches++
-	if c.rewatches < tries || time.Since(c.rewatchSince) < lasting {
+	if c.rewatches < tries || c.now()-c.rewatchSince < lasting {
 		return false
 	}
 	c.rewatches = 0

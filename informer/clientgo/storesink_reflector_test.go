@@ -28,6 +28,7 @@ func TestNamedReflector(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &informertest.ScriptedServer{Log: t.Logf, Marker: true, Replies: []informertest.Reply{
 			{Verb: "list", Words: []string{"rv=5", "continue=p2", "a@1"}},
+			{Verb: "list", Words: []string{"error", "410"}},
 			{Verb: "list", Words: []string{"error", "reset"}},
 			{Verb: "list", Words: []string{"rv=6", "a@1", "b@2"}},
 			{Verb: "watch", Lines: []string{"after 10s", "+c@7", "-b@8", "after 10s", "error 410"}},

@@ -27,13 +27,13 @@ seed a#u@x7 b#v@x1 c#w@N05 d#x@N05
 list rv=N10 a#u@x7 b#v@x2 c#w@N06 d#x@N05
 watch
   after 1s
-  ~c#w@N04
-  ~c#w@N07
+  ~c#w@N12
+  ~c#w@N11
   ~b#v@x2
   ~b#v@x3
 stop 5s`, "N", base))
 	p.want(t, "update b#v@x2 was b#v@x1 (initial)", "update c#w@"+base+"06 was c#w@"+base+"05 (initial)",
-		"update c#w@"+base+"07 was c#w@"+base+"06", "update b#v@x3 was b#v@x2")
+		"update c#w@"+base+"12 was c#w@"+base+"06", "update b#v@x3 was b#v@x2")
 
 	// Restored: older versions are news, and so is what is the same again.
 	p = playMirror(t, `

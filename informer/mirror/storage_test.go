@@ -29,7 +29,6 @@ watch
   ~a#u@101
   error 500
 watch
-  ~a#u@101
   -b#v@102
 stop 1m`, func(cfg *mirror.InformerConfig[informertest.Object]) {
 		cfg.Storage = &failingStorage{ResourceVersionStorage: cfg.Storage, left: map[string]int{

@@ -150,10 +150,14 @@ func (s *batchSink[T]) Commit(ctx context.Context, version string) error {
 	return nil
 }
 
-// Abort implements [store.Sink].
-func (s *batchSink[T]) Abort(_ store.Pass, cause error) {
+// Abort implements [store.Sink]. No batch follows before another snapshot. The Reflector
+// makes one, unless it can go on with a watch that failed; then this asks for it.
+func (s *batchSink[T]) Abort(pass store.Pass, cause error) {
 	if s.begun {
 		s.cfg.Consumer.AbortSnapshot(s.snapshot, cause)
+		if pass.Reason == store.ReasonFailing || pass.Reason == store.ReasonPoll {
+			s.reflector.Resync(cause)
+		}
 	}
 	s.end()
 }
