@@ -23,8 +23,9 @@ const (
 // ends its watches that early, proxies do.
 const cutShort = 30 * time.Second
 
-// grace is how long a watch may be silent beyond the time that it was asked to end at.
-const grace = 10 * time.Second
+// grace is how long an open watch may be silent beyond the time at which a pass is due.
+// The server was asked to end it at the next full second.
+const grace = 2 * time.Second
 
 var (
 	errCheck    = errors.New("it is time for a list")
@@ -137,7 +138,7 @@ func (c *cycle[T]) dueAt() (at time.Duration, reason store.Reason, cause error) 
 			at, reason, cause = t, r, why
 		}
 	}
-	if c.cfg.CheckInterval > 0 && !c.polls.on {
+	if c.cfg.CheckInterval > 0 && !c.polls.on && c.rewatches == 0 { // else see failing
 		quiet := c.proof.quiet
 		sooner(c.proof.since+quiet+time.Duration(c.proof.jitter*float64(quiet)), store.ReasonCheck, errQuiet)
 	}
@@ -173,26 +174,26 @@ func (c *cycle[T]) untilDue() time.Duration {
 	return max(time.Second, at-c.now())
 }
 
-// silence returns for how long a watch may be silent: hardly longer than until a pass is
+// silence returns for how long a watch may be silent: not much longer than until a pass is
 // due.
-func (c *cycle[T]) silence() time.Duration {
+func (c *cycle[T]) silence(longer time.Duration) time.Duration {
 	limit, left := c.cfg.Silence, c.untilDue()
-	if left > 0 && (limit <= 0 || left+grace < limit) {
-		limit = left + grace
+	if left > 0 && (limit <= 0 || left+longer < limit) {
+		limit = left + longer
 	}
 	return limit
 }
 
-// outage takes the time since the last watch was tried out of all that is measured, if
-// the server could not be reached since. Nothing could have come meanwhile, and a list
-// would not have got through.
+// outage begins a round. It takes the time of the last one out of all that is measured,
+// if the server could not be reached in it: nothing could have come, and a list would not
+// have got through.
 func (c *cycle[T]) outage() {
 	now := c.now()
 	if c.unreached {
-		c.proof.since = min(now, c.proof.since+now-c.tried)
-		c.rewatchSince = min(now, c.rewatchSince+now-c.tried)
+		c.proof.since = min(now, c.proof.since+now-c.round)
+		c.rewatchSince = min(now, c.rewatchSince+now-c.round)
 	}
-	c.tried = now
+	c.round = now
 }
 
 // wasQuiet reports whether an open watch ended with nothing wrong: the server ended it
@@ -216,7 +217,6 @@ func (c *cycle[T]) optional() bool {
 // postpone goes back to the watch after an optional pass that failed. What was asked for
 // is tried again with backoff, while the watch goes on.
 func (c *cycle[T]) postpone(cause Cause, err error) {
-	c.compared(store.Pass{Reason: c.want}, false)
 	c.proof.since = c.now()
 	switch c.want {
 	case store.ReasonAsked, store.ReasonCheck:
@@ -225,6 +225,9 @@ func (c *cycle[T]) postpone(cause Cause, err error) {
 		c.owed.reason, c.owed.cause, c.owed.due = c.want, c.wantCause, c.now()+delay
 		c.r.observe(BackingOff{For: delay, Failure: c.owed.tries, Cause: cause, Err: err})
 	default: // the watch fails as well
+		if cause != CauseNotInstalled { // then the kind is asked for as often as before
+			c.compared(store.Pass{Reason: c.want}, false)
+		}
 		c.fail(cause, err)
 	}
 	c.want, c.wantCause, c.together = "", nil, false

@@ -30,10 +30,10 @@ type passing struct {
 	version string // of the collection, once known
 	objects int
 	decoded int
-	told    bool   // the sink accepted something that it did not hold
-	news    bool   // and one that is newer than what the watches brought
-	newest  string // version of an object
-	kind    string // of the list
+	told    bool       // the sink accepted something that it did not hold
+	news    bool       // and one that is newer than what the watches brought
+	newest  store.Meta // of the objects
+	kind    string     // of the list
 	form    string
 
 	repeats repeats // of the first key of each page, or of the keys of additions
@@ -93,8 +93,8 @@ func (c *cycle[T]) commit(p *passing) error {
 	if err := c.cfg.Sink.Commit(c.ctx, p.version); err != nil {
 		return c.sinkError("Commit", store.Meta{}, err)
 	}
-	if order, ordered := store.CompareVersions(p.newest, p.version); ordered && order > 0 {
-		c.disorder(true, store.Meta{Version: p.newest}, p.version)
+	if order, ordered := store.CompareVersions(p.newest.Version, p.version); ordered && order > 0 {
+		c.disorder(true, p.newest, p.version)
 	}
 	c.version = p.version
 	c.want, c.wantCause, c.must = "", nil, false
@@ -222,8 +222,8 @@ func (c *cycle[T]) sinkError(call string, meta store.Meta, err error) error {
 // offer hands an object of a pass to the sink, unless the sink holds it.
 func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 	meta := metaOf(item)
-	if order, ordered := store.CompareVersions(meta.Version, p.newest); ordered && order > 0 || p.newest == "" {
-		p.newest = meta.Version
+	if order, ordered := store.CompareVersions(meta.Version, p.newest.Version); ordered && order > 0 || p.newest.Version == "" {
+		p.newest = meta
 	}
 	if !p.pass.Anew && c.cfg.Sink.Holds(meta) {
 		p.objects++

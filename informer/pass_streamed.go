@@ -112,7 +112,6 @@ func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
 		return nil, err
 	}
 	c.streams = streamMemory{}
-	open.guard.allow(c.silence())
 	return open, nil
 }
 

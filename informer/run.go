@@ -70,7 +70,7 @@ type cycle[T any] struct {
 	// Reflector.base.
 	rewatches    int
 	rewatchSince time.Duration // of the first
-	tried        time.Duration // when a watch was last tried
+	round        time.Duration // when this round of run began
 	unreached    bool          // the last request got no connection
 
 	polls polls
@@ -96,6 +96,7 @@ func (c *cycle[T]) run() {
 		c.want = store.ReasonFirst
 	}
 	for c.ctx.Err() == nil {
+		c.outage()
 		if cause, asked := c.r.takeAsked(); asked {
 			c.ask(cause)
 		}

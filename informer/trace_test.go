@@ -84,6 +84,10 @@ func play(t *testing.T, script string) string {
 						cfg.MaxInternalErrorRetryDuration = informertest.Duration(value)
 					case "poll":
 						cfg.PollInterval = informertest.Duration(value)
+					case "check":
+						cfg.CheckInterval = informertest.Duration(value)
+					case "every":
+						cfg.ResyncInterval = informertest.Duration(value)
 					default:
 						t.Fatalf("unknown setting %q", w)
 					}
@@ -164,7 +168,8 @@ func (s *tracingSink) MayBlock() bool { return s.blocks }
 
 func (s *tracingSink) Begin(_ context.Context, p store.Pass) error {
 	s.seen = map[store.Key]bool{}
-	return s.call("begin %d, %s", p.Epoch, p.Reason)
+	how := map[bool]string{true: ", anew"}[p.Anew]
+	return s.call("begin %d, %s%s", p.Epoch, p.Reason, how)
 }
 
 func (s *tracingSink) Holds(m store.Meta) bool {

@@ -98,18 +98,18 @@ func (c *cycle[T]) next(o *opened[T]) (Event[T], error) {
 // left one, until that ends, and decides on what comes next.
 func (c *cycle[T]) watch(o *opened[T]) {
 	if o == nil {
-		c.outage()
 		opts := watchOptions()
 		opts.ResourceVersion = c.version
 		if left := c.untilDue(); left > 0 {
 			*opts.TimeoutSeconds = min(*opts.TimeoutSeconds, int64((left+time.Second-1)/time.Second))
 		}
 		var err error
-		if o, err = c.open(opts, c.silence(), true); err != nil {
+		if o, err = c.open(opts, c.silence(c.cfg.InitialSilence), true); err != nil {
 			c.watchEnded(WatchEnded{Version: c.version}, false, err)
 			return
 		}
 	}
+	o.guard.allow(c.silence(grace))
 	opened := time.Now()
 	c.absent = absence{}
 	c.r.setState(StateWatching)
@@ -320,7 +320,9 @@ func (c *cycle[T]) failing(e WatchEnded) bool {
 	tries, lasting := failingTries, c.proof.failing
 	switch e.Cause {
 	case CauseNotInstalled:
-		lasting = 0
+		if !c.proof.grown {
+			lasting = 0
+		}
 	case CauseNotSupported, CauseDecoding, CauseRejected:
 		if tries = permanentTries; !c.proof.grown {
 			lasting = 0
