@@ -57,7 +57,7 @@ func TestQuietCollection(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var log bytes.Buffer
 				server := newPodServer(nil)
-				server.watches(server.live(c.bookmarks))
+				server.watchesLive(c.bookmarks)
 				server.streams = c.streams
 				var passes passTimes
 				r, s := followPods(t, server, func(cfg *informer.Config[*corev1.Pod]) {
@@ -103,7 +103,7 @@ func TestOutage(t *testing.T) {
 			t.Run(fmt.Sprintf("starting %v, quiet for %v", starting, quiet), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					server := newPodServer(nil)
-					server.watches(server.live(false))
+					server.watchesLive(false)
 					_, s := followPods(t, server, paged)
 					time.Sleep(quiet)
 					server.Down(informertest.ParseError([]string{"refused"}))
@@ -115,7 +115,7 @@ func TestOutage(t *testing.T) {
 					}
 					server.Down(nil)
 					time.Sleep(35 * time.Second)
-					server.watches(server.live(false))
+					server.watchesLive(false)
 					time.Sleep(31 * time.Second)
 					if got := valueOf(s); got != "after" {
 						t.Errorf("x is %q", got)
@@ -134,7 +134,7 @@ func TestOutage(t *testing.T) {
 func TestOutageOfAQuietCollection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := newPodServer(nil)
-		server.watches(server.live(false))
+		server.watchesLive(false)
 		var passes passTimes
 		followPods(t, server, paged, passes.observe)
 		time.Sleep(5 * time.Minute)
@@ -214,7 +214,7 @@ func TestUnseenChanges(t *testing.T) {
 			if got, want := passes.apart(), []int{10, 1, 1, 1, 2, 4, 8, 10, 10}; len(got) < len(want) || !slices.Equal(got[:len(want)], want) {
 				t.Errorf("passes are %v minutes apart, want %v", got, want)
 			}
-			server.watches(server.live(false))
+			server.watchesLive(false)
 			time.Sleep(11 * time.Minute)
 			server.set("seen")
 			synctest.Wait()

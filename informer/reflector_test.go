@@ -57,6 +57,13 @@ func TestConfigIsChecked(t *testing.T) {
 		},
 		"Config.Backoff.Jitter must":  func(c *informer.Config[informertest.Object]) { c.Backoff.Jitter = math.NaN() },
 		"Config.Backoff.Denied is -1": func(c *informer.Config[informertest.Object]) { c.Backoff.Denied = -1 },
+		"Config.MaxInternalErrorRetryDuration is 24h0m1s": func(c *informer.Config[informertest.Object]) {
+			c.MaxInternalErrorRetryDuration = 24*time.Hour + time.Second
+		},
+		"Config.CheckInterval is 48h":      func(c *informer.Config[informertest.Object]) { c.CheckInterval = 48 * time.Hour },
+		"Config.ResyncInterval is 59s":     func(c *informer.Config[informertest.Object]) { c.ResyncInterval = 59 * time.Second },
+		"Config.ResyncInterval is -1s":     func(c *informer.Config[informertest.Object]) { c.ResyncInterval = -time.Second },
+		"Config.ResyncInterval is 24h0m1s": func(c *informer.Config[informertest.Object]) { c.ResyncInterval = 24*time.Hour + time.Second },
 	} {
 		cfg := good()
 		spoil(&cfg)

@@ -22,13 +22,16 @@ import (
 )
 
 // podServer serves one pod, with a value. Its lists work, and its watches do as told. It
-// streams initial events, or refuses to.
+// streams initial events, or refuses to; what follows them is silence, unless watches are
+// live.
 type podServer struct {
 	informertest.Transport
 	streams bool
 
 	mu         sync.Mutex
 	watch      ending
+	live       bool
+	bookmarks  bool
 	version    int64 // of the collection
 	podVersion int64
 	value      string
@@ -59,7 +62,18 @@ func (s *podServer) set(value string) {
 func (s *podServer) watches(end ending) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.watch = end
+	s.watch, s.live = end, false
+}
+
+// watchesLive makes watches work. With bookmarks there is one each minute.
+func (s *podServer) watchesLive(bookmarks bool) {
+	s.watches(func(w *informertest.Response, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		s.follow(w, r, informertest.Number(r.URL.Query().Get("resourceVersion")))
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live, s.bookmarks = true, bookmarks
 }
 
 // tick brings the collection to another version, and returns that.
@@ -78,63 +92,56 @@ func (s *podServer) breakWatches() {
 	s.broken = make(chan struct{})
 }
 
-// pod returns the version of the collection, and the pod.
-func (s *podServer) pod() (version, text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strconv.FormatInt(s.version, 10), informertest.PodText("x", strconv.FormatInt(s.podVersion, 10), s.value)
-}
-
 func (s *podServer) serve(w *informertest.Response, r *http.Request) {
-	version, pod := s.pod()
 	s.mu.Lock()
-	watch := s.watch
+	version, watch, live := s.version, s.watch, s.live
+	pod := informertest.PodText("x", strconv.FormatInt(s.podVersion, 10), s.value)
 	s.mu.Unlock()
-	switch {
+	switch text := strconv.FormatInt(version, 10); {
 	case !informertest.IsWatch(r):
-		w.Send(informertest.PodsText(version, "", pod))
+		w.Send(informertest.PodsText(text, "", pod))
 	case !informertest.IsInitial(r):
 		watch(w, r)
 	case s.streams:
 		w.Send(informertest.EventText("ADDED", pod))
-		w.Send(informertest.BookmarkText(version, true))
-		w.Wait(informertest.Timeout(r))
+		w.Send(informertest.BookmarkText(text, true))
+		if live {
+			s.follow(w, r, version)
+		} else {
+			w.Wait(informertest.Timeout(r))
+		}
 	default:
 		w.Refuse(http.StatusUnprocessableEntity, "Invalid")
 	}
 }
 
-// live makes watches that work. With bookmarks there is one each minute.
-func (s *podServer) live(bookmarks bool) ending {
-	return func(w *informertest.Response, r *http.Request) {
-		w.WriteHeader(http.StatusOK)
-		from := informertest.Number(r.URL.Query().Get("resourceVersion"))
-		end := time.After(informertest.Timeout(r))
-		minute := time.NewTicker(time.Minute)
-		defer minute.Stop()
-		for {
-			_, pod := s.pod()
-			s.mu.Lock()
-			news, changed, broken := s.podVersion > from, s.changed, s.broken
-			from = max(from, s.podVersion)
-			s.mu.Unlock()
-			if news {
-				w.Send(informertest.EventText("MODIFIED", pod))
+// follow is a watch that works.
+func (s *podServer) follow(w *informertest.Response, r *http.Request, from int64) {
+	end := time.After(informertest.Timeout(r))
+	minute := time.NewTicker(time.Minute)
+	defer minute.Stop()
+	for {
+		s.mu.Lock()
+		news, changed, broken, bookmarks := s.podVersion > from, s.changed, s.broken, s.bookmarks
+		from = max(from, s.podVersion)
+		pod := informertest.PodText("x", strconv.FormatInt(s.podVersion, 10), s.value)
+		s.mu.Unlock()
+		if news {
+			w.Send(informertest.EventText("MODIFIED", pod))
+		}
+		select {
+		case <-changed:
+		case <-broken:
+			w.Break(errReset)
+			return
+		case <-minute.C:
+			if bookmarks {
+				w.Send(informertest.BookmarkText(s.tick(), false))
 			}
-			select {
-			case <-changed:
-			case <-broken:
-				w.Break(errReset)
-				return
-			case <-minute.C:
-				if bookmarks {
-					w.Send(informertest.BookmarkText(s.tick(), false))
-				}
-			case <-end:
-				return
-			case <-r.Context().Done():
-				return
-			}
+		case <-end:
+			return
+		case <-r.Context().Done():
+			return
 		}
 	}
 }
@@ -177,11 +184,13 @@ func refuses(code int, reason string) ending {
 	return func(w *informertest.Response, _ *http.Request) { w.Refuse(code, reason) }
 }
 
-// retryAfter does so with a Retry-After.
-func retryAfter(seconds string, code int, reason string) ending {
+// retryAfter does so as a proxy does, with a Retry-After.
+func retryAfter(seconds string, code int) ending {
 	return func(w *informertest.Response, _ *http.Request) {
 		w.Header().Set("Retry-After", seconds)
-		w.Refuse(code, reason)
+		w.Header().Set("Content-Type", "text/plain")
+		w.WriteHeader(code)
+		w.Send("Please try again later.")
 	}
 }
 
@@ -216,8 +225,8 @@ var endings = map[string]ending{
 	"408":                       refuses(408, "Timeout"),
 	"422":                       refuses(422, "Invalid"),
 	"429":                       refuses(429, "TooManyRequests"),
-	"429, Retry-After 1":        retryAfter("1", 429, "TooManyRequests"),
-	"429, Retry-After 68 years": retryAfter("2147483647", 429, "TooManyRequests"),
+	"429, Retry-After 1":        retryAfter("1", 429),
+	"429, Retry-After 68 years": retryAfter("2147483647", 429),
 	"500":                       refuses(500, "InternalError"),
 	"502 by a proxy": func(w *informertest.Response, _ *http.Request) {
 		w.WriteHeader(502)

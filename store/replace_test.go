@@ -237,3 +237,28 @@ func TestWrite(t *testing.T) {
 		t.Errorf("no writes: %v, %+v", err, diff)
 	}
 }
+
+// A pass of a server whose versions do not identify states replaces each object, also in
+// the version that is held, and deletes what it lacks. The next pass holds them again.
+func TestPassAnew(t *testing.T) {
+	r := newRig(t)
+	r.begin()
+	r.apply(at("same", "u", "1"), "red")
+	r.apply(at("gone", "u", "1"))
+	r.commit("1")
+	r.changes = nil
+	for _, anew := range []bool{false, true, false} {
+		r.must(r.Begin(ctx, store.Pass{Epoch: 2, Reason: store.ReasonExpired, Anew: anew}))
+		r.apply(at("same", "u", "1"), "blue")
+		if red, blue := r.names("tag", "red"), r.names("tag", "blue"); anew && (red != "" || blue != "same") {
+			t.Errorf("red %q, blue %q", red, blue)
+		}
+		if !anew {
+			r.wantChanges()
+			r.Abort(store.Pass{}, nil)
+			continue
+		}
+		r.commit("1")
+		r.wantChanges("updated ns/same@1#u was ns/same@1#u", "deleted ns/gone@1#u")
+	}
+}

@@ -82,7 +82,7 @@ func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *pending.Work
 		w.Tried, w.IsTried = c.Meta, true
 		call, counter = "OnAdd", &i.count.added
 		err = h.OnAdd(ctx, obj)
-	case held != c.Meta || c.Meta.Version == "":
+	case held != c.Meta || c.Meta.Version == "" || c.Anew:
 		call, counter = "OnUpdate", &i.count.updated
 		err = h.OnUpdate(ctx, held, obj)
 	case c.Listed && !i.skipSync:

@@ -137,7 +137,7 @@ func (s *mirrorSink[T]) applyListed(ctx context.Context, c *pending.Change[T]) e
 	if recorded && (shown || s.skipSync && !s.anew) { // a list may repeat objects
 		return nil
 	}
-	c.Listed, c.Pass, c.Initial = true, s.pass, s.isInitial()
+	c.Listed, c.Pass, c.Initial, c.Anew = true, s.pass, s.isInitial(), s.anew
 	s.pending.Put(c)
 	return nil
 }

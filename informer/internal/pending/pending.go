@@ -30,8 +30,9 @@ type Change[T any] struct {
 	seq        uint64 // counts what was accepted
 	prev, next *Change[T]
 
-	// unknown: nobody knows whether the handler has what is gone.
-	Unknown bool
+	// unknown: nobody knows whether the handler has what is gone. Anew: it is another
+	// state, also in the version that is recorded.
+	Unknown, Anew bool
 }
 
 // Work is a key with a change that is not acknowledged.
@@ -235,7 +236,7 @@ func (p *Queue[T]) merge(c, newer *Change[T]) {
 	p.bytes += newer.Size - c.Size
 	c.Meta, c.Obj, c.Gone, c.Known = newer.Meta, newer.Obj, newer.Gone, newer.Known
 	c.Listed, c.Pass, c.Size = newer.Listed, newer.Pass, newer.Size
-	c.Unknown = c.Unknown || newer.Unknown
+	c.Unknown, c.Anew = c.Unknown || newer.Unknown, newer.Anew
 }
 
 func (p *Queue[T]) push(w *Work[T]) {
