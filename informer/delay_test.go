@@ -34,20 +34,18 @@ func TestRetryAfterIsBounded(t *testing.T) {
 		var requests atomic.Int32
 		r, _ := followPods(t, neverAgain(&requests), paged)
 		for n := range int32(5) {
-			time.Sleep(5*time.Minute - time.Second)
+			elapse(5*time.Minute - time.Second)
 			if got := requests.Load(); got != n+1 {
 				t.Errorf("%d requests, want %d", got, n+1)
 			}
-			time.Sleep(time.Second)
-			synctest.Wait()
+			elapse(time.Second)
 		}
 		r.Resync(errors.New("it is there again"))
 		synctest.Wait()
 		if got := requests.Load(); got != 6 {
 			t.Errorf("%d requests, not six: Resync does not wait for the first delay", got)
 		}
-		time.Sleep(800 * time.Millisecond)
-		synctest.Wait()
+		elapse(800 * time.Millisecond)
 		if got := requests.Load(); got != 7 {
 			t.Errorf("%d requests after Resync, want seven", got)
 		}
@@ -91,7 +89,7 @@ func TestResyncInALoop(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := server()
 				r, _ := followPods(t, server, paged)
-				time.Sleep(time.Second)
+				elapse(time.Second)
 				server.Requests()
 				for range 60_000 {
 					r.Resync(errors.New("again"))
@@ -122,7 +120,7 @@ func TestResyncInterval(t *testing.T) {
 							paged(c)
 						}
 					})
-					for end := time.Now().Add(time.Hour); time.Now().Before(end); time.Sleep(every) {
+					for end := time.Now().Add(time.Hour); time.Now().Before(end); elapse(every) {
 						server.set(time.Now().String())
 					}
 					synctest.Wait()
@@ -149,9 +147,9 @@ func TestNoChecks(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := newPodServer(c.watch)
 				r, _ := followPods(t, server, paged, func(c *informer.Config[*corev1.Pod]) { c.CheckInterval = -1 })
-				time.Sleep(time.Minute)
+				elapse(time.Minute)
 				server.set("after")
-				time.Sleep(24 * time.Hour)
+				elapse(24 * time.Hour)
 				if lists, _ := server.Requests(); !c.want(lists) || r.Info().Polling != nil {
 					t.Errorf("%d lists in a day, %+v", lists, r.Info())
 				}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +21,9 @@ import (
 
 // passTimes notes at what time after start each pass began, and why.
 type passTimes struct {
-	start  time.Time
+	start time.Time
+
+	mu     sync.Mutex
 	passes []string
 	at     []time.Duration
 }
@@ -29,6 +32,8 @@ func (p *passTimes) observe(c *informer.Config[*corev1.Pod]) {
 	p.start = time.Now()
 	c.Observer = informer.Observers(c.Observer, informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 		if o, ok := o.(informer.ListStarted); ok {
+			p.mu.Lock()
+			defer p.mu.Unlock()
 			p.passes = append(p.passes, string(o.Pass.Reason))
 			p.at = append(p.at, time.Since(p.start))
 		}
@@ -37,6 +42,8 @@ func (p *passTimes) observe(c *informer.Config[*corev1.Pod]) {
 
 // apart returns how many minutes, rounded, lie between the passes.
 func (p *passTimes) apart() (minutes []int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for i, at := range p.at[1:] {
 		minutes = append(minutes, int((at-p.at[i]).Round(time.Minute)/time.Minute))
 	}
@@ -72,7 +79,7 @@ func TestQuietCollection(t *testing.T) {
 						}))
 				}, passes.observe)
 				for range 24 * 60 {
-					time.Sleep(time.Minute)
+					elapse(time.Minute)
 					if info := r.Info(); info.Err != nil {
 						t.Fatalf("%+v", info)
 					}
@@ -105,18 +112,18 @@ func TestOutage(t *testing.T) {
 					server := newPodServer(nil)
 					server.watchesLive(false)
 					_, s := followPods(t, server, paged)
-					time.Sleep(quiet)
+					elapse(quiet)
 					server.Down(informertest.ParseError([]string{"refused"}))
 					server.breakWatches()
-					time.Sleep(time.Hour)
+					elapse(time.Hour)
 					server.set("after")
 					if starting {
 						server.watches(refuses(503, "ServiceUnavailable"))
 					}
 					server.Down(nil)
-					time.Sleep(35 * time.Second)
+					elapse(35 * time.Second)
 					server.watchesLive(false)
-					time.Sleep(31 * time.Second)
+					elapse(31 * time.Second)
 					if got := valueOf(s); got != "after" {
 						t.Errorf("x is %q", got)
 					}
@@ -137,12 +144,12 @@ func TestOutageOfAQuietCollection(t *testing.T) {
 		server.watchesLive(false)
 		var passes passTimes
 		followPods(t, server, paged, passes.observe)
-		time.Sleep(5 * time.Minute)
+		elapse(5 * time.Minute)
 		server.Down(informertest.ParseError([]string{"refused"}))
 		server.breakWatches()
-		time.Sleep(time.Hour)
+		elapse(time.Hour)
 		server.Down(nil)
-		time.Sleep(10 * time.Minute)
+		elapse(10 * time.Minute)
 		if len(passes.at) != 2 || passes.at[1] < 69*time.Minute || passes.passes[1] != "check" {
 			t.Errorf("passes %v at %v", passes.passes, passes.at)
 		}
@@ -165,7 +172,7 @@ func TestChecksBecomeRare(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var passes passTimes
 				followPods(t, newPodServer(c.watch), paged, passes.observe)
-				time.Sleep(5 * time.Hour)
+				elapse(5 * time.Hour)
 				if got := passes.apart(); len(got) < len(c.want) || !slices.Equal(got[:len(c.want)], c.want) {
 					t.Errorf("passes are %v minutes apart, want %v", got, c.want)
 				}
@@ -196,9 +203,9 @@ func TestUnseenChanges(t *testing.T) {
 					}
 				})
 			}, passes.observe)
-			time.Sleep(time.Minute)
+			elapse(time.Minute)
 			server.set("after")
-			time.Sleep(9*time.Minute + 20*time.Second)
+			elapse(9*time.Minute + 20*time.Second)
 			if got := valueOf(s); got != "after" {
 				t.Errorf("after the check x is %q", got)
 			}
@@ -206,16 +213,16 @@ func TestUnseenChanges(t *testing.T) {
 				t.Errorf("%+v", r.Info())
 			}
 			server.set("again")
-			time.Sleep(45 * time.Second)
+			elapse(45 * time.Second)
 			if got := valueOf(s); got != "again" {
 				t.Errorf("after a poll x is %q", got)
 			}
-			time.Sleep(40 * time.Minute)
+			elapse(40 * time.Minute)
 			if got, want := passes.apart(), []int{10, 1, 1, 1, 2, 4, 8, 10, 10}; len(got) < len(want) || !slices.Equal(got[:len(want)], want) {
 				t.Errorf("passes are %v minutes apart, want %v", got, want)
 			}
 			server.watchesLive(false)
-			time.Sleep(11 * time.Minute)
+			elapse(11 * time.Minute)
 			server.set("seen")
 			synctest.Wait()
 			if got := valueOf(s); got != "seen" || r.Info().Polling != nil {

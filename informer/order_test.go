@@ -54,7 +54,7 @@ func playFake(t *testing.T, version string, semantics bool) {
 		lw = cache.ToListWatcherWithWatchListSemantics(listWatch, clientset)
 	}
 	_, s := followPods(t, nil, func(c *informer.Config[*corev1.Pod]) { c.Source = source.FromListerWatcher[*corev1.Pod](lw, nil) })
-	time.Sleep(time.Minute)
+	elapse(time.Minute)
 	ctx := t.Context()
 	check := func(what, want string, err error) {
 		t.Helper()
@@ -65,7 +65,7 @@ func playFake(t *testing.T, version string, semantics bool) {
 		if got := valueOf(s); got != want {
 			t.Errorf("%s: x is %q, want %q", what, got, want)
 		}
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 	}
 	check("first", "before", nil)
 	for i := range 10 { // some of them while a pass decides
@@ -76,7 +76,7 @@ func playFake(t *testing.T, version string, semantics bool) {
 	check("deleted", "", pods.Delete(ctx, "x", metav1.DeleteOptions{}))
 	_, err := pods.Create(ctx, pod("again"), metav1.CreateOptions{})
 	check("created again", "again", err)
-	time.Sleep(24 * time.Hour)
+	elapse(24 * time.Hour)
 	_, err = pods.Update(ctx, pod("later"), metav1.UpdateOptions{})
 	check("a day later", "later", err)
 }
@@ -96,8 +96,7 @@ func TestVersionsBeginAnew(t *testing.T) {
 					r, s := follow(t, server)
 					content := func(after time.Duration, want string) {
 						t.Helper()
-						time.Sleep(after)
-						synctest.Wait()
+						elapse(after)
 						var got []string
 						for m := range s.Entries() {
 							got = append(got, m.String())
@@ -174,13 +173,12 @@ watch
 				}
 			})
 		})
-		time.Sleep(5 * time.Second)
+		elapse(5 * time.Second)
 		form.Store("v2")
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		form.Store("v3")
 		r.Resync(nil)
-		time.Sleep(time.Second)
-		synctest.Wait()
+		elapse(time.Second)
 		if want := []string{"first, anew false, 2 decoded", "expired, anew true, 2 decoded", "failed expired", "asked, anew true, 2 decoded"}; !slices.Equal(passes, want) {
 			t.Errorf("passes %q, want %q", passes, want)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,8 +80,7 @@ func TestRefusedPages(t *testing.T) {
 					w.Send(page((number+1)%20, names(number)...))
 				})
 				r, s := followPods(t, server, paged, func(c *informer.Config[*corev1.Pod]) { c.PageSize = 10 })
-				time.Sleep(time.Minute)
-				synctest.Wait()
+				elapse(time.Minute)
 				t.Logf("%d requests", requests)
 				if info := r.Info(); info.Epoch != 1 || info.Passes != 1 || info.Err != nil {
 					t.Errorf("%+v", info)
@@ -96,24 +96,27 @@ func TestRefusedPages(t *testing.T) {
 // TestPageIsGivenUp: a page is requested five times. Then there is another pass.
 func TestPageIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		requests := map[int]int{}
+		var first, second atomic.Int32
 		server := listsWith(func(w *informertest.Response, number int) {
-			if requests[number]++; number == 1 {
+			if number == 1 {
+				second.Add(1)
 				w.Refuse(500, "InternalError")
 				return
 			}
+			first.Add(1)
 			w.Send(page(1, "a"))
 		})
 		r, _ := followPods(t, server, paged)
-		time.Sleep(20 * time.Second)
-		synctest.Wait()
-		if info := r.Info(); requests[0] != 1 || requests[1] != 5 || info.Cause != informer.CauseServer || info.State != informer.StateBackingOff {
-			t.Errorf("requests %v, %+v", requests, info)
+		want := func(after time.Duration, pages, tries int32) {
+			t.Helper()
+			elapse(after)
+			if a, b := first.Load(), second.Load(); a != pages || b != tries || r.Info().Cause != informer.CauseServer {
+				t.Errorf("%d and %d requests, want %d and %d; %+v", a, b, pages, tries, r.Info())
+			}
 		}
-		time.Sleep(10 * time.Second)
-		if requests[0] != 2 {
-			t.Errorf("requests %v", requests)
-		}
+		want(11*time.Second, 1, 4)
+		want(10*time.Second, 1, 5)
+		want(10*time.Second, 2, 6)
 	})
 }
 
@@ -122,7 +125,7 @@ func TestPageIsGivenUp(t *testing.T) {
 func TestEndlessPages(t *testing.T) {
 	for name, c := range map[string]struct {
 		page func(number, request int) string
-		most int // requests of a pass
+		most int32 // requests of a pass
 		want string
 	}{
 		"pages that go round":               {func(n, _ int) string { return page(1+n%7, fmt.Sprint("p", n%7)) }, 3 * 7, "a page that began with this object before"},
@@ -133,28 +136,25 @@ func TestEndlessPages(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				requests, passes := 0, 0
+				var requests, passes atomic.Int32
 				server := listsWith(func(w *informertest.Response, number int) {
 					if number == 0 {
-						passes++
+						passes.Add(1)
 					}
-					requests++
-					w.Send(c.page(number, requests))
+					w.Send(c.page(number, int(requests.Add(1))))
 				})
 				r, _ := followPods(t, server, paged)
-				time.Sleep(time.Second / 2)
-				synctest.Wait()
+				elapse(time.Second / 2)
 				info := r.Info()
 				if info.Cause != informer.CauseDecoding || !strings.Contains(fmt.Sprint(info.Err), c.want) || info.Passes != 0 {
 					t.Errorf("%+v", info)
 				}
-				if requests > c.most {
-					t.Errorf("%d requests in a pass, want %d at most", requests, c.most)
+				if n := requests.Load(); n > c.most {
+					t.Errorf("%d requests in a pass, want %d at most", n, c.most)
 				}
-				time.Sleep(5 * time.Minute)
-				synctest.Wait()
-				if passes > 15 || r.HasInitializedSynced() {
-					t.Errorf("%d passes in five minutes", passes)
+				elapse(5 * time.Minute)
+				if n := passes.Load(); n > 15 || r.HasInitializedSynced() {
+					t.Errorf("%d passes in five minutes", n)
 				}
 			})
 		})
@@ -220,8 +220,7 @@ func TestEndlessStream(t *testing.T) {
 					<-r.Context().Done()
 				}
 				r, s := followPods(t, server)
-				time.Sleep(c.within)
-				synctest.Wait()
+				elapse(c.within)
 				if info := r.Info(); info.Passes != 1 || info.Err != nil {
 					t.Errorf("after %v: %+v", c.within, info)
 				}

@@ -170,6 +170,12 @@ func followPods(t *testing.T, server http.RoundTripper, change ...func(*informer
 	return r, s
 }
 
+// elapse lets time go by, and waits for what happens then.
+func elapse(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // valueOf returns the value of the pod that is called x.
 func valueOf(s *store.Store[*corev1.Pod]) string {
 	pod, _ := s.Get(store.Key{Namespace: "n", Name: "x"})
@@ -285,23 +291,23 @@ func TestWatchEnds(t *testing.T) {
 					server := newPodServer(ends)
 					server.streams = streams
 					_, s := followPods(t, server)
-					time.Sleep(time.Minute)
+					elapse(time.Minute)
 					server.set("after")
-					time.Sleep(25 * time.Minute)
+					elapse(25 * time.Minute)
 					if got := valueOf(s); got != "after" {
 						t.Fatalf("25 minutes after the change x is %q", got)
 					}
 					if streams {
 						return // the rest costs as much, or less
 					}
-					time.Sleep(hours*time.Hour - 26*time.Minute)
+					elapse(hours*time.Hour - 26*time.Minute)
 					lists, watches := server.Requests()
 					t.Logf("%d lists and %d watches in %d hours", lists, watches, hours)
 					if lists > most {
 						t.Errorf("%d lists in %d hours, want %d at most", lists, hours, most)
 					}
 					server.set("later")
-					time.Sleep(25 * time.Minute)
+					elapse(25 * time.Minute)
 					if got := valueOf(s); got != "later" {
 						t.Errorf("25 minutes after a change hours later x is %q", got)
 					}

@@ -155,6 +155,10 @@ type InformerConfig[T any] struct {
 	// SkipSync is set.
 	PollInterval time.Duration
 
+	// CheckInterval is that of [informer.Config]: with OnSync as for PollInterval. For a pass
+	// in any case see ResyncPeriod.
+	CheckInterval time.Duration
+
 	// MaxInternalErrorRetryDuration, Silence, InitialSilence and Backoff are those
 	// of [informer.Config].
 	MaxInternalErrorRetryDuration time.Duration

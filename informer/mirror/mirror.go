@@ -82,7 +82,7 @@ func NewResourceVersionInformer[T any](name string, cfg InformerConfig[T]) (*Res
 	reflector, err := informer.NewReflector(informer.Config[T]{
 		Name: name, Source: cfg.Source, Sink: &mirrorSink[T]{ResourceVersionInformer: i}, ResumeFrom: cfg.ResumeVersion,
 		PageSize: cfg.PageSize, Lists: cfg.Lists, ListBudget: cfg.ListBudget,
-		PollInterval: cfg.PollInterval, MaxInternalErrorRetryDuration: cfg.MaxInternalErrorRetryDuration,
+		PollInterval: cfg.PollInterval, CheckInterval: cfg.CheckInterval, MaxInternalErrorRetryDuration: cfg.MaxInternalErrorRetryDuration,
 		Silence: cfg.Silence, InitialSilence: cfg.InitialSilence, Backoff: cfg.Backoff,
 		Observer: informer.Observers(informer.ObserverFunc(i.observe), informer.ErrorObserver(cfg.ErrorHandler), cfg.Observer),
 		Log:      cfg.Log,

@@ -187,6 +187,18 @@ stop 249s`, func(cfg *mirror.InformerConfig[informertest.Object]) {
 	p.want(t, "add a@1 (initial)", "sync a@1", "sync a@1")
 }
 
+// A quiet watch is checked, with OnSync.
+func TestCheckInterval(t *testing.T) {
+	p := playMirror(t, `
+config sync
+list rv=100 a@1
+watch
+list rv=120 a@1
+watch
+stop 100s`, func(cfg *mirror.InformerConfig[informertest.Object]) { cfg.CheckInterval = time.Minute })
+	p.want(t, "add a@1 (initial)", "sync a@1")
+}
+
 // Progress is that of the pass under way, as far as it has come and as the server
 // tells what is left of it.
 func TestMirrorProgress(t *testing.T) {

@@ -141,26 +141,6 @@ stop 1m`)
 	p.want(t, "begin 1 first", "page a#u@1", "end 100", "begin 2 asked", "abort 2", "begin 3 asked", "page a#u@101", "end 111")
 }
 
-// No batch follows a snapshot that was aborted, so another snapshot does, also where a
-// Reflector would go on with the watch.
-func TestBatchSnapshotAfterAbort(t *testing.T) {
-	p := playBatches(t, `
-list rv=100 a#u@1
-watch error 500
-list error 500
-list error 500
-watch
-  ~a#u@101
-  after 1s
-  close
-list rv=110 a#u@101
-watch
-  ~a#u@111
-stop 30s`, func(cfg *push.BatcherConfig[informertest.Object]) { cfg.MaxInternalErrorRetryDuration = -1 })
-	p.want(t, "begin 1 first", "page a#u@1", "end 100", "begin 2 failing", "abort 2", "begin 3 asked", "abort 3",
-		"begin 4 asked", "page a#u@101", "end 110", "batch ~a#u@111 to 111")
-}
-
 // What is pending at a stop is delivered in a last batch, or reported; what comes
 // after that is refused.
 func TestBatchAcceptance05Stop(t *testing.T) {

@@ -53,13 +53,15 @@ type BatcherConfig[T any] struct {
 	Observer informer.Observer
 
 	// ListBudget is that of [mirror.InformerConfig], the rest that of [informer.Config]. Passes are
-	// read in pages unless Lists is [informer.ListStreamed]. Where the server lists and does
-	// not watch, there is a snapshot each PollInterval.
+	// read in pages unless Lists is [informer.ListStreamed]. Each pass is a snapshot, those of
+	// PollInterval, CheckInterval and ResyncInterval included.
 	ListBudget                    *informer.ListBudget
 	PageSize                      int64
 	Lists                         informer.ListMode
 	PollInterval                  time.Duration
 	MaxInternalErrorRetryDuration time.Duration
+	CheckInterval                 time.Duration
+	ResyncInterval                time.Duration
 	Silence                       time.Duration
 	InitialSilence                time.Duration
 	Backoff                       informer.Backoff
@@ -148,6 +150,7 @@ func NewBatcher[T any](name string, cfg BatcherConfig[T]) (*Batcher[T], error) {
 		Name: name, Source: cfg.Source, Sink: &batchSink[T]{Batcher: b},
 		PageSize: cfg.PageSize, Lists: cfg.Lists, ListBudget: cfg.ListBudget,
 		PollInterval: cfg.PollInterval, MaxInternalErrorRetryDuration: cfg.MaxInternalErrorRetryDuration,
+		CheckInterval: cfg.CheckInterval, ResyncInterval: cfg.ResyncInterval,
 		Silence: cfg.Silence, InitialSilence: cfg.InitialSilence, Backoff: cfg.Backoff,
 		Observer: informer.Observers(informer.ErrorObserver(cfg.ErrorHandler), cfg.Observer),
 		Log:      cfg.Merger.Log,

@@ -196,6 +196,12 @@ func (s *ScriptedServer) ListWithContext(ctx context.Context, opts metav1.ListOp
 			return nil, ctx.Err()
 		case "error":
 			return nil, ParseError(r.Words[i+1:])
+		case "after":
+			select {
+			case <-time.After(Duration(value)):
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
 		case "rv":
 			list.ResourceVersion = value
 		case "continue":
