@@ -140,8 +140,11 @@ type ReflectorInfo struct {
 	// bookmark. Zero if never.
 	Contact time.Time
 
-	// Err is the last failure that has not been overcome by a success, nil if
-	// all is well. Cause is its class.
+	// Err is the newest failure that made the Reflector back off, and Cause its
+	// class. A success of what failed makes it nil: a pass that was committed or got
+	// further than the one that failed, a watch that was opened, an event that the
+	// sink accepted. A failure that the Reflector has an answer to at once, such as a
+	// streamed list that the server rejects, is not one.
 	Err   error
 	Cause Cause
 
@@ -362,7 +365,6 @@ func (r *Reflector[T]) accepted(version string, at time.Duration) {
 	defer r.mu.Unlock()
 	r.contact, r.heard = at, true
 	r.info.Version = version
-	r.info.Err, r.info.Cause = nil, CauseNone
 }
 
 func (r *Reflector[T]) observe(o Occurrence) {

@@ -56,6 +56,8 @@ type cycle[T any] struct {
 	rewatchSince time.Time
 
 	polls polls
+
+	trouble trouble
 }
 
 // calm counts, per kind, ends that are no failures when they come singly. The
@@ -98,10 +100,11 @@ func (c *cycle[T]) need(reason store.Reason, cause error) {
 func (c *cycle[T]) fail(cause Cause, err error) {
 	c.failures++
 	delay := c.cfg.Backoff.Delay(c.failures, cause, err)
+	repeated := c.trouble.add(cause, err)
 	c.r.update(func(i *ReflectorInfo) {
 		i.Err, i.Cause, i.State = err, cause, StateBackingOff
 	})
-	c.r.observe(BackingOff{For: delay, Failure: c.failures, Cause: cause, Err: err})
+	c.r.observe(BackingOff{For: delay, Failure: c.failures, Repeated: repeated, Cause: cause, Err: err})
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {
@@ -169,12 +172,12 @@ func (c *cycle[T]) answered(cause Cause) {
 	}
 }
 
-// errorOf names the request that failed.
+// errorOf names the request that failed. An error of the sink is none of a request.
 func (c *cycle[T]) errorOf(verb string, err error) error {
-	if err == nil {
-		return nil
+	if sink := (*SinkError)(nil); err == nil || errors.As(err, &sink) {
+		return err
 	}
-	return fmt.Errorf("%s %s: %w", verb, c.cfg.Name, err)
+	return &requestError{verb: verb, resource: c.cfg.Name, err: err}
 }
 
 // request makes the context and the guard of one request, which may be silent

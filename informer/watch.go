@@ -116,11 +116,11 @@ func (c *cycle[T]) watch(o *opened[T]) {
 	c.r.setState(StateWatching)
 	c.r.observe(WatchOpened{Version: c.version})
 	c.watched()
-	c.r.update(func(i *ReflectorInfo) {
-		if i.Cause != CauseSink && i.Cause != CauseDecoding {
-			i.Err, i.Cause = nil, CauseNone
-		}
-	})
+	switch c.trouble.cause {
+	case CauseSink, CauseDecoding, CauseClosed: // that it is open is not what failed
+	default:
+		c.recovered()
+	}
 
 	c.r.onAsked(o.cancel)
 	events, err := c.follow(o)
@@ -189,6 +189,7 @@ func (c *cycle[T]) follow(o *opened[T]) (events int, err error) {
 		}
 		c.version = version
 		c.r.accepted(version, at)
+		c.recovered()
 		c.rewatches, c.calm.full = 0, 0
 		g.waiting()
 	}
@@ -204,7 +205,7 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 	if err == io.EOF {
 		e.Cause = CauseClosed
 	} else {
-		e.Err = c.errorOf("watch", err)
+		e.Err = c.errorOf(verbWatch, err)
 		e.Cause = c.causeOf(err)
 	}
 	if e.Lived >= c.cfg.Backoff.Reset {
@@ -214,6 +215,7 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 		}
 	}
 	c.answered(e.Cause)
+	c.trouble.overcome = 0
 	c.r.observe(e)
 	if c.stopping() {
 		return
@@ -254,7 +256,9 @@ func (c *cycle[T]) closedOrFailed(e WatchEnded) {
 		c.fail(e.Cause, e.Err)
 	case e.Lived < brief:
 		c.calmly(&c.calm.closed, CauseClosed,
-			fmt.Errorf("watch %s: the server closes it as soon as it is open (%d events in %v)", c.cfg.Name, e.Events, e.Lived))
+			c.errorOf(verbWatch, fmt.Errorf("the server closes it as soon as it is open (%d events in %v)", e.Events, e.Lived)))
+	case c.trouble.cause == CauseClosed:
+		c.recovered()
 	}
 }
 

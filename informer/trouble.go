@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"strings"
+	"time"
+)
+
+// trouble is what failed since the last success.
+type trouble struct {
+	failures int
+	since    time.Time
+	cause    Cause          // of the last failure
+	seen     map[string]int // how often each failure came
+
+	// overcome is how many objects a pass must have read for the failure of the pass
+	// before it to be over. Zero: the last failure is not one of a pass.
+	overcome int
+}
+
+// seenMost is how many failures are told apart. Texts that differ each time, as by the
+// name of a request, are then one.
+const seenMost = 32
+
+// add counts a failure. It returns how often the same came before. Digits say nothing:
+// ports, versions and durations are others each time.
+func (t *trouble) add(cause Cause, err error) (repeated int) {
+	if t.failures == 0 {
+		t.since, t.seen = time.Now(), map[string]int{}
+	}
+	t.failures++
+	t.cause = cause
+	key := string(cause)
+	if err != nil {
+		key += ": " + strings.Map(withoutDigits, err.Error())
+	}
+	if _, known := t.seen[key]; !known && len(t.seen) >= seenMost {
+		key = string(cause)
+	}
+	t.seen[key]++
+	return t.seen[key] - 1
+}
+
+func withoutDigits(r rune) rune {
+	if r >= '0' && r <= '9' {
+		return -1
+	}
+	return r
+}
+
+// recovered notes that what failed last has succeeded.
+func (c *cycle[T]) recovered() {
+	t := c.trouble
+	if t.failures == 0 {
+		return
+	}
+	c.trouble = trouble{}
+	c.noError()
+	c.r.observe(Recovered{Failures: t.failures, After: time.Since(t.since), Cause: t.cause})
+}
+
+// taken counts an object of a pass. If the pass got further than the one that failed,
+// that failure is over, although the pass is not.
+func (c *cycle[T]) taken(p *passing) {
+	p.objects++
+	if c.trouble.overcome != 0 && p.objects >= c.trouble.overcome {
+		c.trouble.overcome = 0
+		c.noError()
+	}
+}
+
+func (c *cycle[T]) noError() {
+	c.r.update(func(i *ReflectorInfo) { i.Err, i.Cause = nil, CauseNone })
+}
