@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/hive/cell"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/internal/check"
 )
 
 // reporter turns what an informer does into health.
@@ -87,7 +88,7 @@ func (r *reporter) failed(o informer.BackingOff) {
 		return // no failure, or one that the list that follows makes good
 	}
 	reason := o.String()
-	if degraded := fmt.Sprintf("%s: %v", reason, o.Err); degraded != r.degraded {
+	if degraded := reason + ": " + check.Gist(o.Err); degraded != r.degraded {
 		r.health.Degraded(reason, o.Err)
 		r.degraded = degraded
 	}

@@ -6,6 +6,8 @@ package cells
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -137,5 +139,45 @@ func TestStatusReconnectInVain(t *testing.T) {
 		}
 		r.api.Intercept(nil)
 		r.events(w, "one Current")
+	}, podIn(corev1.PodRunning, "a", "one", 0))
+}
+
+// The error is the newest one. One that differs from it by numbers is not told anew.
+func TestStatusNewestError(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		w := r.watchFor(time.Hour, idOf("Pod", "a", "one"))
+		r.events(w, "one Current", "synced")
+		begun := time.Now()
+		port := 40000
+		r.fail(func() error { port++; return fmt.Errorf("etcd is down: read from port %d", port) })
+		r.api.Disconnect()
+		r.events(w, "one Current/Transient")
+		time.Sleep(5 * time.Minute)
+		if s := w.Statuses()[0]; !strings.Contains(s.Err.Error(), "port 40001") || port < 40005 {
+			r.Errorf("got %v after port %d", s.Err, port)
+		}
+		r.fail(func() error { return errors.New("webhook is broken") })
+		r.events(w, "one Current/Transient")
+		if s := w.Statuses()[0]; !strings.Contains(s.Err.Error(), "webhook is broken") || s.Stale.Sub(begun) > time.Minute {
+			r.Errorf("got %+v", s)
+		}
+		r.api.Intercept(nil)
+		r.events(w, "one Current")
+	}, podIn(corev1.PodRunning, "a", "one", 0))
+}
+
+// A streamed list that is ignored is no trouble while the list in pages is awaited.
+func TestStatusWithoutStreamedLists(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		r.api.Intercept(func(ctx context.Context, req fakeapi.Request) error {
+			if req.Resource.Resource == "pods" && (req.Verb == "list" || req.Options.SendInitialEvents != nil) {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		})
+		w := r.watch(idOf("Pod", "a", "one"))
+		time.Sleep(20 * time.Second)
+		r.is(w, "one Unknown/NotObserved")
 	}, podIn(corev1.PodRunning, "a", "one", 0))
 }

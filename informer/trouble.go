@@ -4,8 +4,9 @@
 package informer
 
 import (
-	"strings"
 	"time"
+
+	"github.com/apiary-go/apiary/internal/check"
 )
 
 // trouble is what failed since the last success.
@@ -24,30 +25,19 @@ type trouble struct {
 // name of a request, are then one.
 const seenMost = 32
 
-// add counts a failure. It returns how often the same came before. Digits say nothing:
-// ports, versions and durations are others each time.
+// add counts a failure. It returns how often the same came before.
 func (t *trouble) add(cause Cause, err error) (repeated int) {
 	if t.failures == 0 {
 		t.since, t.seen = time.Now(), map[string]int{}
 	}
 	t.failures++
 	t.cause = cause
-	key := string(cause)
-	if err != nil {
-		key += ": " + strings.Map(withoutDigits, err.Error())
-	}
+	key := string(cause) + ": " + check.Gist(err)
 	if _, known := t.seen[key]; !known && len(t.seen) >= seenMost {
 		key = string(cause)
 	}
 	t.seen[key]++
 	return t.seen[key] - 1
-}
-
-func withoutDigits(r rune) rune {
-	if r >= '0' && r <= '9' {
-		return -1
-	}
-	return r
 }
 
 // recovered notes that what failed last has succeeded.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package check has what constructors use to check their arguments.
+// Package check has what constructors use to check their arguments, and what compares
+// failures.
 package check
 
 import "reflect"
