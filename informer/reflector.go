@@ -217,15 +217,11 @@ func (c *Config[T]) complete() error {
 	if check.IsNil(c.Sink) {
 		return errors.New("Config.Sink is nil: give what is to be told, for example a store.Store")
 	}
-	if v, ok := c.Source.(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			return fmt.Errorf("Config.Source: %w", err)
-		}
+	if err := check.Validate(c.Source); err != nil {
+		return fmt.Errorf("Config.Source: %w", err)
 	}
-	if v, ok := c.Sink.(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			return fmt.Errorf("Config.Sink: %w", err)
-		}
+	if err := check.Validate(c.Sink); err != nil {
+		return fmt.Errorf("Config.Sink: %w", err)
 	}
 	if c.PageSize < 0 {
 		return fmt.Errorf("Config.PageSize is %d: give a positive number of objects, or 0 for the default of %d; lists are never unlimited",

@@ -198,6 +198,9 @@ type fillingSink[T any] struct {
 // SharesObjects implements [store.Sharing].
 func (s *fillingSink[T]) SharesObjects() bool { return store.IsSharing(s.Sink) }
 
+// Validate reports how the sink was made wrongly.
+func (s *fillingSink[T]) Validate() error { return check.Validate(s.Sink) }
+
 func (s *fillingSink[T]) Commit(ctx context.Context, version string) error {
 	err := s.Sink.Commit(ctx, version)
 	if err == nil {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/watchlist"
 )
 
 // ListFunc requests a list, or a page of one. It ends with ctx.
@@ -35,6 +36,8 @@ type ListWatch struct {
 	stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
 	list   ListFunc
 	watch  WatchFunc
+
+	noWatchList bool // the client says so
 }
 
 // asMade reports whether the functions are those of NewListWatchFromClient.
@@ -57,6 +60,10 @@ func (lw *ListWatch) Validate() error {
 	}
 	return nil
 }
+
+// IsWatchListSemanticsUnSupported reports whether the client of [NewListWatchFromClient]
+// says, as client-go's fakes do, that it does not stream initial events.
+func (lw *ListWatch) IsWatchListSemanticsUnSupported() bool { return lw.noWatchList }
 
 // ListWithContext implements cache.ListerWithContext.
 func (lw *ListWatch) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
@@ -121,6 +128,7 @@ func NewListWatchFromClient(c cache.Getter, resource, namespace string, opts ...
 		return r
 	}
 	lw := &ListWatch{
+		noWatchList: watchlist.DoesClientNotSupportWatchListSemantics(c),
 		ListFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			return request(options).Do(ctx).Get()
 		},

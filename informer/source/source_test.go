@@ -158,6 +158,35 @@ func TestConvert(t *testing.T) {
 	}
 }
 
+// brokenLister says how it was made wrongly, and has no methods with a context.
+type brokenLister struct {
+	cache.Lister
+	cache.Watcher
+}
+
+func (brokenLister) Validate() error { return errors.New("it is broken") }
+
+// What a ListerWatcher says of itself is heard, also if it needs a wrapper.
+func TestListerWatcherIsValidated(t *testing.T) {
+	_, err := informer.NewReflector(informer.Config[*corev1.Pod]{
+		Source: source.FromListerWatcher[*corev1.Pod](brokenLister{}, nil), Sink: informertest.NewChanSink[*corev1.Pod](),
+	})
+	if err == nil || !strings.Contains(err.Error(), "it is broken") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// noWatchList is a client that does not stream initial events, and says so.
+type noWatchList struct{ cache.Getter }
+
+func (noWatchList) IsWatchListSemanticsUnSupported() bool { return true }
+
+func TestClientWithoutWatchList(t *testing.T) {
+	if source.FromListerWatcher[*corev1.Pod](source.NewListWatchFromClient(noWatchList{}, "pods", ""), nil).WatchList() {
+		t.Error("initial events are asked for")
+	}
+}
+
 // TestStatusEvents: an error in the stream is recognised as what it is.
 func TestStatusEvents(t *testing.T) {
 	status := apierrors.NewResourceExpired("too old").Status()

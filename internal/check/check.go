@@ -20,5 +20,13 @@ func IsNil(v any) bool {
 	return false
 }
 
+// Validate returns what v's own Validate does, nil if it has none. A wrapper hands it on.
+func Validate(v any) error {
+	if v, ok := v.(interface{ Validate() error }); ok {
+		return v.Validate()
+	}
+	return nil
+}
+
 // TypeName returns the name of T, which stands for things that have no name.
 func TypeName[T any]() string { return reflect.TypeFor[T]().String() }
