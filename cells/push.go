@@ -65,7 +65,13 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 	}
 	told := cfg.Merger.ErrorHandler
 	cfg.Merger.ErrorHandler = func(err error) {
-		log.Warn("The consumer did not accept a batch", "error", err)
+		failed, undelivered := (*informer.HandlerError)(nil), (*push.UndeliveredError)(nil)
+		switch {
+		case errors.As(err, &undelivered):
+			log.Warn("Changes were not delivered", "changes", undelivered.Changes, "error", err)
+		case errors.As(err, &failed):
+			log.Warn("The consumer did not accept a batch, will try again", "failures", failed.Failures, "next", failed.RetryIn, "error", err)
+		}
 		if told != nil {
 			told(err)
 		}

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cilium/hive"
+	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -180,4 +182,19 @@ func TestStatusWithoutStreamedLists(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		r.is(w, "one Unknown/NotObserved")
 	}, podIn(corev1.PodRunning, "a", "one", 0))
+}
+
+// An ID that cannot name an object is said to be that, and not to be awaited.
+func TestStatusHealthOfAnInvalidID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		health := newHealthLog()
+		h := hive.New(withFake(fakeapi.New()), Status, StatusHealth("shop", idOf("Pod", "", "one")), cell.Provide(func() cell.Health { return health }))
+		if err := h.Start(quiet(), t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		health.await(t, "shop Degraded: 1 of 1 objects are not Current: Pod one: Unknown (InvalidID)", "say in which one")
+		if err := h.Stop(quiet(), context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 }

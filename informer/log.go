@@ -6,10 +6,10 @@ package informer
 import (
 	"context"
 	"log/slog"
-	"math/bits"
 	"strings"
 	"time"
 
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -70,10 +70,10 @@ func LogObserver(logger *slog.Logger) Observer {
 func logBackingOff(log *slog.Logger, o BackingOff) {
 	level := slog.LevelDebug
 	attrs := []any{"cause", o.Cause, "failures", o.Failure, "next", o.For, "error", Explain(o.Err)}
-	if count := o.Repeated + 1; bits.OnesCount(uint(count)) == 1 {
+	if shown, omitted := check.IsShown(o.Repeated + 1); shown {
 		level = slog.LevelWarn
-		if count > 2 {
-			attrs = append(attrs, "omitted", count/2-1)
+		if omitted > 0 {
+			attrs = append(attrs, "omitted", omitted)
 		}
 	}
 	log.Log(context.Background(), level, failedMessage(o.Cause, o.Err), attrs...)

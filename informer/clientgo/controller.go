@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -347,13 +346,19 @@ func (c *Controller[T]) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// logControllerError is the default ErrorHandler. Of failures in a row for one
-// item the first is a warning, then the second, the fourth, the eighth and so on.
+// logControllerError is the default ErrorHandler. Of failures in a row for one item the
+// first is a warning, then the second, the fourth, the eighth and so on; omitted is how
+// many were left out before.
 func logControllerError(err error) {
-	level := slog.LevelWarn
-	var failed *ProcessError
-	if errors.As(err, &failed) && bits.OnesCount(uint(failed.Failures)) != 1 {
-		level = slog.LevelDebug
+	level, attrs := slog.LevelWarn, []any{"error", err}
+	if failed := (*ProcessError)(nil); errors.As(err, &failed) {
+		shown, omitted := check.IsShown(failed.Failures)
+		if !shown {
+			level = slog.LevelDebug
+		}
+		if omitted > 0 {
+			attrs = append(attrs, "omitted", omitted)
+		}
 	}
-	slog.Default().Log(context.Background(), level, "A controller met an error", "error", err)
+	slog.Default().Log(context.Background(), level, "A controller met an error", attrs...)
 }

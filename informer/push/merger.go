@@ -113,6 +113,9 @@ func NewEventMerger[T any](name string, cfg MergerConfig[T], consumer BatchEvent
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("merger %s: %w", name, err)
 	}
+	if cfg.ErrorHandler == nil {
+		cfg.ErrorHandler = logFailures(name)
+	}
 	m := &EventMerger[T]{
 		name: name, cfg: cfg, consumer: consumer,
 		pending: pending.New[T](cfg.MaxPending, cfg.MaxPendingBytes, ""),
