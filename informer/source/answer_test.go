@@ -14,7 +14,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
@@ -135,6 +139,32 @@ func TestStrangeAnswersByClientGo(t *testing.T) {
 	for _, err := range []error{listed, watched} {
 		if informer.CauseOf(err) != informer.CauseNotAPIServer || !strings.Contains(err.Error(), "text/html") {
 			t.Errorf("%v is %q", err, informer.CauseOf(err))
+		}
+	}
+}
+
+// An exec plugin that gives no credentials is no trouble of the network.
+func TestNoCredentials(t *testing.T) {
+	for name, config := range map[string]rest.Config{
+		"no plugin": {ExecProvider: &clientcmdapi.ExecConfig{
+			Command: "/does/not/exist", APIVersion: "client.authentication.k8s.io/v1", InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
+		}},
+		"a plugin that fails": {ExecProvider: &clientcmdapi.ExecConfig{
+			Command: "false", APIVersion: "client.authentication.k8s.io/v1", InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
+		}},
+		"a plugin that says nothing": {ExecProvider: &clientcmdapi.ExecConfig{
+			Command: "true", APIVersion: "client.authentication.k8s.io/v1", InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
+		}},
+	} {
+		config.Host = "https://127.0.0.1:1"
+		factory, err := source.NewDynamicListerWatcherFactory(&config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lw := factory.ForResource("", schema.GroupVersionResource{Version: "v1", Resource: "pods"})
+		_, _, err = listedBy(t, source.FromListerWatcher[*unstructured.Unstructured](lw, nil))
+		if informer.CauseOf(err) != informer.CauseCredentials || !strings.Contains(informer.Explain(err), "check the exec plugin or the token file") {
+			t.Errorf("%s: %v is %q", name, err, informer.CauseOf(err))
 		}
 	}
 }
