@@ -110,7 +110,7 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 	c.streams.paged = p.streamed && cause == CauseNotInstalled
 	c.cfg.Sink.Abort(p.pass, err)
 	c.answered(cause)
-	c.trouble.overcome = p.objects + 1
+	c.trouble.reached = p.objects + 1
 	c.r.observe(ListFailed{Pass: p.pass, Streamed: p.streamed, Cause: cause, Err: err})
 	if c.stopping() {
 		return

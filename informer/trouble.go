@@ -16,9 +16,10 @@ type trouble struct {
 	cause    Cause          // of the last failure
 	seen     map[string]int // how often each failure came
 
-	// overcome is how many objects a pass must have read for the failure of the pass
-	// before it to be over. Zero: the last failure is not one of a pass.
-	overcome int
+	// reached is one more than what the pass that broke off last had read, in objects;
+	// zero if it was a watch. Overcome is the same for the last failure: a pass that
+	// gets there is over it.
+	reached, overcome int
 }
 
 // seenMost is how many failures are told apart. Texts that differ each time, as by the
@@ -31,7 +32,7 @@ func (t *trouble) add(cause Cause, err error) (repeated int) {
 		t.since, t.seen = time.Now(), map[string]int{}
 	}
 	t.failures++
-	t.cause = cause
+	t.cause, t.overcome = cause, t.reached
 	key := string(cause) + ": " + check.Gist(err)
 	if _, known := t.seen[key]; !known && len(t.seen) >= seenMost {
 		key = string(cause)
@@ -40,10 +41,11 @@ func (t *trouble) add(cause Cause, err error) (repeated int) {
 	return t.seen[key] - 1
 }
 
-// recovered notes that what failed last has succeeded.
+// recovered notes that what failed last has succeeded, unless there is a pass that is
+// wanted and has not.
 func (c *cycle[T]) recovered() {
 	t := c.trouble
-	if t.failures == 0 {
+	if t.failures == 0 || c.want != "" {
 		return
 	}
 	c.trouble = trouble{}

@@ -142,10 +142,14 @@ func TestPassOvercomesAFailure(t *testing.T) {
 		"list rv=100 continue=p2 a@1\nlist c@1\nlist rv=100 continue=p2 a@1\nlist hang\n":                       informer.CauseSink,
 		"list rv=100 continue=p2 a@1\nlist c@1\nlist rv=100 continue=p2 a@1\nlist continue=p3 c@1\nlist hang\n": "",
 		"list rv=100 a@1\nwatch error 405\nlist rv=100 continue=p2 a@1\nlist hang\n":                            informer.CauseNotSupported,
+		// With streamed lists between.
+		"watch\n  end 100\n  error 405\n" + strings.Repeat("watch error 400\n", 2) + "list rv=100 continue=p2 a@1\nlist hang\n": informer.CauseNotSupported,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var w witness
-			r, _ := follow(t, script(text), w.watches(false), func(c *informer.Config[informertest.Object]) {
+			server := script(text)
+			server.Marker = !strings.Contains(text, "400")
+			r, _ := follow(t, server, w.watches(!server.Marker), func(c *informer.Config[informertest.Object]) {
 				c.Sink = &refusingSink{Sink: c.Sink, refuse: map[string]error{"c": errors.New("no")}}
 				c.PollInterval = -1
 				c.MaxInternalErrorRetryDuration = -1

@@ -215,7 +215,7 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 		}
 	}
 	c.answered(e.Cause)
-	c.trouble.overcome = 0
+	c.trouble.reached = 0
 	c.r.observe(e)
 	if c.stopping() {
 		return
