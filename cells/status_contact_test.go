@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,13 +151,14 @@ func TestStatusNewestError(t *testing.T) {
 		w := r.watchFor(time.Hour, idOf("Pod", "a", "one"))
 		r.events(w, "one Current", "synced")
 		begun := time.Now()
-		port := 40000
-		r.fail(func() error { port++; return fmt.Errorf("etcd is down: read from port %d", port) })
+		var port atomic.Int64
+		port.Store(40000)
+		r.fail(func() error { return fmt.Errorf("etcd is down: read from port %d", port.Add(1)) })
 		r.api.Disconnect()
 		r.events(w, "one Current/Transient")
 		time.Sleep(5 * time.Minute)
-		if s := w.Statuses()[0]; !strings.Contains(s.Err.Error(), "port 40001") || port < 40005 {
-			r.Errorf("got %v after port %d", s.Err, port)
+		if s := w.Statuses()[0]; !strings.Contains(s.Err.Error(), "port 40001") || port.Load() < 40005 {
+			r.Errorf("got %v after port %d", s.Err, port.Load())
 		}
 		r.fail(func() error { return errors.New("webhook is broken") })
 		r.events(w, "one Current/Transient")
