@@ -8,13 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
+
+	"github.com/apiary-go/apiary/informer"
 )
 
 // kinds finds out which resource a kind is served as, by discovery.
@@ -142,7 +146,7 @@ func (k *kinds) preferred(ctx context.Context, t target) (string, error) {
 		return "v1", nil
 	}
 	group := &metav1.APIGroup{}
-	err := k.client.Get().AbsPath("/apis/" + t.Group).MaxRetries(0).Do(ctx).Into(group)
+	err := k.get(ctx, "/apis/"+t.Group, group)
 	switch {
 	case apierrors.IsNotFound(err):
 		return "", t.noMatch("")
@@ -155,6 +159,24 @@ func (k *kinds) preferred(ctx context.Context, t target) (string, error) {
 	default:
 		return "", t.noMatch("")
 	}
+}
+
+// get reads a path of the server into obj. What is no answer of an API server is an
+// error that says so.
+func (k *kinds) get(ctx context.Context, path string, obj runtime.Object) error {
+	result := k.client.Get().AbsPath(path).MaxRetries(0).Do(ctx)
+	err := result.Into(obj)
+	body, failure := result.Raw()
+	if err == nil || failure != nil {
+		return err
+	}
+	var code int
+	var contentType string
+	result.StatusCode(&code).ContentType(&contentType)
+	if len(body) == 0 || strings.HasPrefix(contentType, "text/") {
+		return informer.NewAnswerError(code, contentType, body)
+	}
+	return err
 }
 
 // forget has the server asked again about gv.
@@ -240,7 +262,7 @@ func (k *kinds) resources(ctx context.Context, gv schema.GroupVersion, fresh boo
 		return g.resources, true, nil
 	}
 	list := &metav1.APIResourceList{}
-	if err := k.client.Get().AbsPath(path(gv)).MaxRetries(0).Do(ctx).Into(list); err != nil {
+	if err := k.get(ctx, path(gv), list); err != nil {
 		g.known, g.resources = false, nil
 		return nil, false, err
 	}

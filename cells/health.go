@@ -11,24 +11,25 @@ import (
 	"github.com/cilium/hive/cell"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/internal/check"
 )
 
 // reporter turns what an informer does into health.
 //
 //   - Nothing is reported before the resource is first used.
-//   - OK when a list was read, or a watch was accepted after a failure.
+//   - OK when a list was read, or when what failed has succeeded. So is a list that gets
+//     further than the one that failed, before it ends.
 //   - OK as well, with the interval and the cause, while it polls because it may
 //     not watch: nothing fails, and nothing but the delay is lost. The metric
 //     polling is what to alert on.
-//   - Degraded, with the cause and the error, when a list failed, or requests are
-//     held back after a failure. A watch that breaks and is resumed at once is
-//     neither.
+//   - Degraded when requests are held back after a failure, with what failed, the cause
+//     and the newest error. A watch that breaks and is resumed at once is none.
 //   - Stopped when the hive stops.
 type reporter struct {
-	mu     sync.Mutex
-	health cell.Health    // nil if the hive has none
-	cause  informer.Cause // that was reported last
-	ended  bool
+	mu       sync.Mutex
+	health   cell.Health // nil if the hive has none
+	degraded string      // what was reported last; empty: OK, or nothing
+	ended    bool
 }
 
 // Observe implements informer.Observer.
@@ -40,42 +41,57 @@ func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.Occu
 	}
 	switch o := occurrence.(type) {
 	case informer.ListDone:
-		r.ok(fmt.Sprintf("%s, objects at the last list: %d", inStep(info.Polling), o.Objects))
+		r.ok(fmt.Sprintf("%s, %s at the last list", howSynced(info.Polling), objects(o.Objects)))
 	case informer.Polling:
-		r.ok(inStep(&o))
-	case informer.WatchOpened:
-		if r.cause != informer.CauseNone || info.Polling != nil {
-			r.ok(inStep(nil))
+		r.ok(howSynced(&o))
+	case informer.PageRead:
+		if r.degraded != "" && info.Err == nil {
+			r.ok(fmt.Sprintf("listing, page %d was read", o.Number))
 		}
-	case informer.ListFailed:
-		r.degraded("listing", o.Cause, o.Err)
+	case informer.WatchOpened:
+		if info.Polling != nil {
+			r.ok(howSynced(nil))
+		}
+	case informer.Recovered:
+		if r.degraded != "" {
+			r.ok(howSynced(info.Polling))
+		}
 	case informer.BackingOff:
-		r.degraded("listing or watching", o.Cause, o.Err)
+		r.failed(o)
 	}
 }
 
-// inStep says how an informer that works is kept up to date.
-func inStep(p *informer.Polling) string {
+// howSynced says how an informer that works is kept up to date.
+func howSynced(p *informer.Polling) string {
 	if p == nil {
-		return "in step"
+		return "synced"
 	}
-	return fmt.Sprintf("polling every %v: watch is %s", p.Every, p.Cause)
+	return fmt.Sprintf("synced by polling every %v (watch is %s)", p.Every, p.Cause)
+}
+
+func objects(n int) string {
+	if n == 1 {
+		return "1 object"
+	}
+	return fmt.Sprintf("%d objects", n)
 }
 
 func (r *reporter) ok(status string) {
 	r.health.OK(status)
-	r.cause = informer.CauseNone
+	r.degraded = ""
 }
 
-func (r *reporter) degraded(doing string, cause informer.Cause, err error) {
-	switch cause {
+// failed reports a failure, unless it is the one that was reported last.
+func (r *reporter) failed(o informer.BackingOff) {
+	switch o.Cause {
 	case informer.CauseNone, informer.CauseCanceled, informer.CauseClosed, informer.CauseExpired:
 		return // no failure, or one that the list that follows makes good
 	}
-	if cause != r.cause {
-		r.health.Degraded(fmt.Sprintf("%s: %s", doing, cause), err)
+	reason := o.String()
+	if degraded := reason + ": " + check.Gist(o.Err); degraded != r.degraded {
+		r.health.Degraded(reason, o.Err)
+		r.degraded = degraded
 	}
-	r.cause = cause
 }
 
 // stopped is called when the informer has ended.

@@ -59,7 +59,7 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	cfg.ErrorHandler = func(info informer.ReflectorInfo, err error) {
 		if failed := (*informer.HandlerError)(nil); errors.As(err, &failed) {
 			log.Log(context.Background(), levelOf(err), "A change could not be handled, will try again", "key", failed.Meta.Key, "failures", failed.Failures,
-				"in", failed.RetryIn, "error", failed)
+				"next", failed.RetryIn, "error", failed)
 		}
 		if told != nil {
 			told(info, err)

@@ -62,7 +62,7 @@ func TestMirror(t *testing.T) {
 			return err
 		}),
 		atStart(t, func(ctx context.Context, _ struct{ cell.In }) error {
-			health.await(t, "cluster/pods Degraded: listing: forbidden")
+			health.await(t, "cluster/pods Degraded: cannot list: forbidden")
 			if err := <-told; informer.CauseOf(err) != informer.CauseForbidden {
 				t.Errorf("told %v", err)
 			}
@@ -74,7 +74,7 @@ func TestMirror(t *testing.T) {
 					t.Errorf("told %v for failure %d", err, i+1)
 				}
 			}
-			health.await(t, "cluster/pods OK: in step, objects at the last list: 2")
+			health.await(t, "cluster/pods OK: synced, 2 objects at the last list")
 			err := testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP apiary_resource_synced Whether there is a complete state of the collection.
 # TYPE apiary_resource_synced gauge

@@ -84,11 +84,11 @@ func TestHealth(t *testing.T) {
 				t.Error(<-health.lines)
 			}
 			storeOf(t, ctx, r.Nodes) // is not held up
-			health.await(t, "Node.v1 OK: in step, objects at the last list: 0")
+			health.await(t, "Node.v1 OK: synced, 0 objects at the last list")
 			r.Pods.Events(ctx)
-			health.await(t, "Pod.v1 Degraded: listing: forbidden", "not for you")
+			health.await(t, "Pod.v1 Degraded: cannot list: forbidden", "not for you")
 			api.Intercept(nil)
-			health.await(t, "Pod.v1 OK: in step")
+			health.await(t, "Pod.v1 OK: synced")
 
 			// A watch that cannot be resumed for lack of a server.
 			api.Intercept(func(_ context.Context, r fakeapi.Request) error {
@@ -100,7 +100,7 @@ func TestHealth(t *testing.T) {
 			api.Disconnect()
 			health.await(t, "Pod.v1 Degraded", "unauthorized")
 			api.Intercept(nil)
-			health.await(t, "Pod.v1 OK: in step")
+			health.await(t, "Pod.v1 OK: synced")
 			return nil
 		}))
 	if err != nil {

@@ -60,25 +60,25 @@ func TestPollingIsShown(t *testing.T) {
 		}) error {
 			checkPolling(t, in.Metrics, "0")
 			pods := storeOf(t, ctx, in.Pods)
-			health.await(t, "Pod.v1 OK: polling every 20ms: watch is forbidden")
+			health.await(t, "Pod.v1 OK: synced by polling every 20ms (watch is forbidden)")
 			checkPolling(t, in.Metrics, "1")
 
 			if err := api.Add(pod("a", "one")); err != nil {
 				return err
 			}
-			health.await(t, "Pod.v1 OK: polling every 20ms: watch is forbidden, objects at the last list: 1")
+			health.await(t, "Pod.v1 OK: synced by polling every 20ms (watch is forbidden), 1 object at the last list")
 			expect(t, keys(pods), "a/one")
 
 			refusing(api, forbidden, "watch", "list")
-			health.await(t, "Pod.v1 Degraded: listing: forbidden")
+			health.await(t, "Pod.v1 Degraded: cannot list: forbidden")
 			checkPolling(t, in.Metrics, "1")
 			refusing(api, func(r fakeapi.Request) error {
 				return apierrors.NewMethodNotSupported(r.Resource.GroupResource(), r.Verb)
 			}, "watch")
-			health.await(t, "Pod.v1 OK: polling every 20ms: watch is not supported")
+			health.await(t, "Pod.v1 OK: synced by polling every 20ms (watch is not supported)")
 
 			api.Intercept(nil)
-			health.await(t, "Pod.v1 OK: in step")
+			health.await(t, "Pod.v1 OK: synced")
 			if err := api.Add(pod("a", "two")); err != nil {
 				return err
 			}
@@ -101,9 +101,9 @@ func TestHealthWhenPollingBegins(t *testing.T) {
 	health := newHealthLog()
 	r := &reporter{health: health}
 	r.Observe(informer.ReflectorInfo{}, informer.BackingOff{Cause: informer.CauseForbidden})
-	health.await(t, "Degraded: listing or watching: forbidden")
+	health.await(t, "Degraded: cannot list or watch: forbidden")
 	r.Observe(informer.ReflectorInfo{}, informer.Polling{Every: time.Hour, Cause: informer.CauseForbidden})
-	health.await(t, "OK: polling every 1h0m0s: watch is forbidden")
+	health.await(t, "OK: synced by polling every 1h0m0s (watch is forbidden)")
 }
 
 // Whatever the state is, it is one of the metric's.

@@ -68,7 +68,13 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 	cfg.Merger.Log = cmp.Or(cfg.Merger.Log, p.Log)
 	told := cfg.Merger.ErrorHandler
 	cfg.Merger.ErrorHandler = func(err error) {
-		log.Log(context.Background(), levelOf(err), "The consumer did not accept a batch", "error", err)
+		failed, undelivered := (*informer.HandlerError)(nil), (*push.UndeliveredError)(nil)
+		switch {
+		case errors.As(err, &undelivered):
+			log.Log(context.Background(), levelOf(err), "Changes were not delivered", "changes", undelivered.Changes, "error", err)
+		case errors.As(err, &failed):
+			log.Log(context.Background(), levelOf(err), "The consumer did not accept a batch, will try again", "failures", failed.Failures, "next", failed.RetryIn, "error", err)
+		}
 		if told != nil {
 			told(err)
 		}

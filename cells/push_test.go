@@ -81,14 +81,14 @@ func TestPush(t *testing.T) {
 				}
 			}
 			told("begin, first", "has a/one", "end")
-			health.await(t, "Pod.v1 OK: in step, objects at the last list: 1")
+			health.await(t, "Pod.v1 OK: synced, 1 object at the last list")
 			if err := api.Add(pod("a", "two")); err != nil {
 				return err
 			}
 			told("added a/two") // after a refusal
 			in.Batcher.Resync(errors.New("asked"))
 			told("begin, asked", "has a/one", "has a/two", "end")
-			health.await(t, "Pod.v1 OK: in step, objects at the last list: 2") // the end was accepted
+			health.await(t, "Pod.v1 OK: synced, 2 objects at the last list") // the end was accepted
 			if err := in.Batcher.Flush(ctx); err != nil {
 				t.Error(err)
 			}

@@ -30,7 +30,7 @@ import (
 // until the resource is first used, not even which resources it serves; then that
 // is found out by discovery, one request for each group and version that the
 // program uses. A kind that is not installed is reported as informer.CauseNotInstalled
-// and asked for again every few seconds, so one that is installed later is found.
+// and asked for again every five to ten seconds, so one that is installed later is found.
 //
 // If the client is disabled the resource is that of resource.Disabled: the error of
 // its Store wraps [ErrNotConfigured] and names the flags, its event channels are

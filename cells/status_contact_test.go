@@ -6,10 +6,15 @@ package cells
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/cilium/hive"
+	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -138,4 +143,60 @@ func TestStatusReconnectInVain(t *testing.T) {
 		r.api.Intercept(nil)
 		r.events(w, "one Current")
 	}, podIn(corev1.PodRunning, "a", "one", 0))
+}
+
+// The error is the newest one. One that differs from it by numbers is not told anew.
+func TestStatusNewestError(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		w := r.watchFor(time.Hour, idOf("Pod", "a", "one"))
+		r.events(w, "one Current", "synced")
+		begun := time.Now()
+		var port atomic.Int64
+		port.Store(40000)
+		r.fail(func() error { return fmt.Errorf("etcd is down: read from port %d", port.Add(1)) })
+		r.api.Disconnect()
+		r.events(w, "one Current/Transient")
+		time.Sleep(5 * time.Minute)
+		if s := w.Statuses()[0]; !strings.Contains(s.Err.Error(), "port 40001") || port.Load() < 40005 {
+			r.Errorf("got %v after port %d", s.Err, port.Load())
+		}
+		r.fail(func() error { return errors.New("webhook is broken") })
+		r.events(w, "one Current/Transient")
+		if s := w.Statuses()[0]; !strings.Contains(s.Err.Error(), "webhook is broken") || s.Stale.Sub(begun) > time.Minute {
+			r.Errorf("got %+v", s)
+		}
+		r.api.Intercept(nil)
+		r.events(w, "one Current")
+	}, podIn(corev1.PodRunning, "a", "one", 0))
+}
+
+// A streamed list that is ignored is no trouble while the list in pages is awaited.
+func TestStatusWithoutStreamedLists(t *testing.T) {
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		r.api.Intercept(func(ctx context.Context, req fakeapi.Request) error {
+			if req.Resource.Resource == "pods" && (req.Verb == "list" || req.Options.SendInitialEvents != nil) {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		})
+		w := r.watch(idOf("Pod", "a", "one"))
+		time.Sleep(20 * time.Second)
+		r.is(w, "one Unknown/NotObserved")
+	}, podIn(corev1.PodRunning, "a", "one", 0))
+}
+
+// An ID that cannot name an object is said to be that, and not to be awaited.
+func TestStatusHealthOfAnInvalidID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		health := newHealthLog()
+		h := hive.New(withFake(fakeapi.New()), Status, StatusHealth("shop", idOf("Pod", "", "one")), cell.Provide(func() cell.Health { return health }))
+		if err := h.Start(quiet(), t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		health.await(t, "shop Degraded: 1 of 1 objects are not Current: Pod one: Unknown (InvalidID)", "say in which one")
+		if err := h.Stop(quiet(), context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -34,7 +34,7 @@ func TestStatusManyWithoutNamespace(t *testing.T) {
 				if s.Err != nil || (s.Status == status.Current) != (s.ID.Name == "n0") || s.Status == status.Unknown {
 					r.Errorf("got %v", s)
 				}
-			case s.Status != status.Unknown || s.Reason != status.NotObserved || s.Err == nil:
+			case s.Status != status.Unknown || s.Reason != status.InvalidID || s.Err == nil:
 				r.Errorf("got %v", s)
 			}
 		}

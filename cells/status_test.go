@@ -187,7 +187,7 @@ func TestStatusNamespaces(t *testing.T) {
 		w := r.watch(idOf("Pod", "", "one"), idOf("Node", "a", "n"), idOf("Namespace", "", "a"))
 		synctest.Wait()
 		got := w.Statuses()
-		if short(got[0]) != "a Current" || short(got[1]) != "one Unknown/NotObserved" || got[1].Err == nil || short(got[2]) != "n Current" {
+		if short(got[0]) != "a Current" || short(got[1]) != "one Unknown/InvalidID" || got[1].Err == nil || short(got[2]) != "n Current" {
 			r.Errorf("got %v", got)
 		}
 		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}

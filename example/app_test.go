@@ -181,7 +181,7 @@ func TestApplicationRefused(t *testing.T) {
 		a.add(service("shop", "web", "app=web"))
 		a.api.Intercept(func(context.Context, fakeapi.Request) error { return errors.New("connection refused") })
 		a.start()
-		a.expect(a.after(10*time.Second), `"level":"degraded","message":"Service.v1: listing: `, `: discovery: Get \"http`, "connection refused")
+		a.expect(a.after(10*time.Second), `"level":"degraded","message":"Service.v1: cannot list: `, `: discovery: Get \"http`, "connection refused")
 		a.api.Intercept(nil)
 		a.expect(a.after(2*time.Minute), `"level":"ok"`, `"service":"web"`, `"change":"synced"`)
 	})

@@ -78,7 +78,7 @@ func (s *story) tell() {
 	s.happens(j.upsertService(service("shop", "web", "app=web")), j.upsertService(service("shop", "bank", "")))
 	s.now.ServicesSynced = true
 	s.now.Problems = []healthReport{{
-		Scope: "Pod.v1", Level: cell.StatusDegraded, Reason: "listing: forbidden",
+		Scope: "Pod.v1", Level: cell.StatusDegraded, Reason: "cannot list: forbidden",
 		Detail: "pods is forbidden: User \"jane\" cannot list resource \"pods\" (allow it)",
 	}}
 	s.show() // pods are forbidden
@@ -163,7 +163,7 @@ func TestJSONLines(t *testing.T) {
 	var out bytes.Buffer
 	s := newStory(t, newJSONPrinter(&out))
 	s.tell()
-	s.happens([]change{{Change: healthChanged, Component: "Pod.v1", Level: "ok", Message: "Pod.v1: in step"}})
+	s.happens([]change{{Change: healthChanged, Component: "Pod.v1", Level: "ok", Message: "Pod.v1: synced"}})
 	golden(t, out.String())
 
 	// Each line stands alone, and has what its change promises.

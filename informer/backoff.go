@@ -55,8 +55,8 @@ type Backoff struct {
 
 	// Denied is the least delay after an answer that only a person can change:
 	// forbidden, unauthorized, a kind that is not installed or does not offer the
-	// verb. Default 5 s. A kind that is not installed is asked for again after 10 s
-	// at most, or after Denied if that is longer.
+	// verb. For a kind that is not installed it is the delay each time, before jitter,
+	// so that one that is installed later is found within ten seconds. Default 5 s.
 	Denied time.Duration
 }
 
@@ -100,9 +100,12 @@ func (b *Backoff) Complete() error {
 func (b *Backoff) Delay(failure int, cause Cause, err error) time.Duration {
 	base, limit := b.Initial, b.Max
 	switch cause {
-	case CauseForbidden, CauseUnauthorized, CauseNotInstalled, CauseNotSupported:
+	case CauseForbidden, CauseUnauthorized, CauseNotSupported:
 		base = max(base, b.Denied)
 		limit = max(limit, base)
+	case CauseNotInstalled:
+		base = max(base, b.Denied)
+		limit = base
 	}
 	d := base
 	for i := 1; i < failure && d < limit; i++ {

@@ -33,10 +33,12 @@ const (
 	CauseCanceled     Cause = "canceled"           // stopped
 	CauseForbidden    Cause = "forbidden"          // 403: the identity lacks the verb on the resource
 	CauseUnauthorized Cause = "unauthorized"       // 401: the server does not know the identity
+	CauseCredentials  Cause = "credentials"        // an exec plugin or a token file gives no credentials; no request was sent
 	CauseNotInstalled Cause = "not installed"      // 404, no match: the server has no such kind
 	CauseNotSupported Cause = "not supported"      // 405: the server does not offer the verb for the kind
 	CauseRefused      Cause = "connection refused" // nobody listens
 	CauseConnection   Cause = "connection"         // reset, unexpected EOF, no route, TLS, name not resolved
+	CauseNotAPIServer Cause = "not an API server"  // a sign-in page, text or nothing in place of an API server's answer
 	CauseSilent       Cause = "silent"             // no byte for longer than allowed
 	CauseTimeout      Cause = "timeout"            // the server or a deadline gave up
 	CauseThrottled    Cause = "throttled"          // 429
@@ -49,7 +51,8 @@ const (
 	CauseUnknown      Cause = "unknown"
 )
 
-// CauseOf classifies an error of listing or watching, however it is wrapped.
+// CauseOf classifies an error of listing or watching, however it is wrapped. An error of a
+// sink or a handler is [CauseSink], whatever it wraps: their servers are others.
 func CauseOf(err error) Cause {
 	if err == nil {
 		return CauseNone
@@ -60,12 +63,16 @@ func CauseOf(err error) Cause {
 		decoding *DecodingError
 		silence  *SilenceError
 		full     *store.FullError
+		answer   *AnswerError
+		format   runtime.NegotiateError // of client-go: no decoder for the content type
 		strange  *apierrors.UnexpectedObjectError
 		status   apierrors.APIStatus
 	)
 	switch {
 	case errors.As(err, &sink), errors.As(err, &handler), errors.As(err, &full), errors.Is(err, store.ErrResync):
 		return CauseSink
+	case errors.As(err, &answer), errors.As(err, &format) && (format.ContentType == "" || strings.HasPrefix(format.ContentType, "text/")):
+		return CauseNotAPIServer
 	case errors.As(err, &decoding), errors.As(err, &strange):
 		return CauseDecoding
 	case errors.As(err, &silence):
@@ -137,6 +144,8 @@ func causeOfNetwork(err error) Cause {
 		mismatch    *json.UnmarshalTypeError
 	)
 	switch {
+	case lacksCredentials(err):
+		return CauseCredentials
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return CauseRefused
 	case errors.Is(err, context.DeadlineExceeded):
@@ -157,6 +166,22 @@ func causeOfNetwork(err error) Cause {
 		return CauseDecoding
 	}
 	return CauseUnknown
+}
+
+// lacksCredentials reports whether client-go had no credentials to send a request with.
+// It says so in its texts only.
+func lacksCredentials(err error) bool {
+	text := err.Error()
+	for _, known := range []string{
+		"getting credentials: ", "exec plugin", "exec: executable ", // plugin/pkg/client/auth/exec
+		"failed to read token file", "read empty token from file", // transport
+		"failed to refresh token: ", "No valid id-token", // plugin/pkg/client/auth/oidc
+	} {
+		if strings.Contains(text, known) {
+			return true
+		}
+	}
+	return false
 }
 
 // chain reports whether is holds of err or of what it wraps, for functions that
@@ -184,6 +209,7 @@ func causeOfText(err error) Cause {
 		}},
 		{CauseTimeout, []string{"i/o timeout", "deadline exceeded", "timeout awaiting"}},
 		{CauseServer, []string{"unable to retrieve the complete list of server apis"}},
+		{CauseNotAPIServer, []string{"serializer for text/", "0-length response"}},
 		{CauseDecoding, []string{
 			"json", "proto", "yaml", "unmarshal", "decod", "get version/kind", "invalid character", "not a list", "unrecognized",
 			"serializer", "content type", "empty data", "wire type", "wiretype", "varint",
@@ -221,6 +247,10 @@ func (c Cause) Advice() string {
 		return "allow the client's identity to list and watch this resource, with a role and a binding for it"
 	case CauseUnauthorized:
 		return "check the client's credentials: the server does not accept them"
+	case CauseCredentials:
+		return "check the exec plugin or the token file of the client's configuration: run the plugin as the user of this process"
+	case CauseNotAPIServer:
+		return "check the server's address: a proxy, a sign-in page or another program answers in place of the API server"
 	case CauseNotInstalled:
 		return "install the custom resource definition or enable the API, or check group, version and resource for a typing error"
 	case CauseNotSupported:
@@ -243,8 +273,12 @@ func Explain(err error) string {
 	if err == nil {
 		return ""
 	}
-	if advice := CauseOf(err).Advice(); advice != "" {
-		return err.Error() + " (" + advice + ")"
+	cause := CauseOf(err)
+	if _, page := pageOf(err); page != "" && cause != CauseSink {
+		cause = CauseNotAPIServer
 	}
-	return err.Error()
+	if advice := cause.Advice(); advice != "" {
+		return shortened(err) + " (" + advice + ")"
+	}
+	return shortened(err)
 }

@@ -89,9 +89,14 @@
 //
 // A request without data for [Config.Silence] is ended, and the next one resumes. If that
 // one goes out over a used connection, as under HTTP/2, and gets no byte within a tenth of
-// the silence (at least a second), that connection is closed. [CauseOf] classifies errors.
-// [Explain] gives advice. [LogObserver] writes a log. [ErrorObserver] passes failures to a
-// function.
+// the silence (at least a second), that connection is closed.
+//
+// [ReflectorInfo.Err] is the newest failure that made the Reflector back off. It names the
+// request (list, streamed list, watch) or the sink, and the resource. A success of what
+// failed ends it, and observers get [Recovered]. A kind that is not installed is asked for
+// again after [Backoff.Denied] each time, and is not asked for less and less often.
+// [CauseOf] classifies errors. [Explain] gives advice. [LogObserver] writes a log.
+// [ErrorObserver] passes failures to a function.
 //
 // # What a sink may rely on
 //

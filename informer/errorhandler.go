@@ -48,20 +48,25 @@ func DefaultWatchErrorHandler(info ReflectorInfo, err error) {
 		if errors.As(err, new(*store.PanicError)) {
 			level = slog.LevelDebug
 		}
-		slog.Default().Log(context.Background(), level, "A change could not be handled", "reflector", info.Name, "key", failed.Meta.Key,
-			"failures", failed.Failures, "again in", failed.RetryIn, "error", err)
+		slog.Default().Log(context.Background(), level, "A change could not be handled, will try again", "resource", info.Name, "key", failed.Meta.Key,
+			"failures", failed.Failures, "next", failed.RetryIn, "error", err)
 		return
 	}
-	slog.Default().Log(context.Background(), level, "Cannot list or watch",
-		"reflector", info.Name, "cause", cause, "error", Explain(err))
+	slog.Default().Log(context.Background(), level, failedMessage(cause, err),
+		"resource", info.Name, "cause", cause, "error", Explain(err))
 }
 
-// ErrorObserver returns an observer that calls h when a pass failed, and when a
-// watch failed or could not be opened. What is no failure is left out: the end of
-// Run, a pass that was asked for, a watch that the server ended in an orderly way,
-// a sink that returned [store.ErrResync] or a [store.FullError], and a watch that is
-// refused once more while the Reflector polls ([ReflectorInfo.Polling]); h was told
-// of the refusal that it polls for. If h is nil it is [DefaultWatchErrorHandler].
+// ErrorObserver returns an observer that calls h when a pass failed, and when a watch
+// failed or could not be opened. It leaves out what is no failure:
+//
+//   - the end of Run, and a pass that was asked for;
+//   - a watch that the server ended in an orderly way;
+//   - a sink that returned [store.ErrResync] or a [store.FullError];
+//   - a streamed list that is refused: a list in pages follows at once;
+//   - a watch that is refused once more while the Reflector polls
+//     ([ReflectorInfo.Polling]): h got the refusal that it polls for.
+//
+// If h is nil it is [DefaultWatchErrorHandler].
 func ErrorObserver(h WatchErrorHandler) Observer {
 	if h == nil {
 		h = DefaultWatchErrorHandler
@@ -74,6 +79,9 @@ func ErrorObserver(h WatchErrorHandler) Observer {
 		switch o := o.(type) {
 		case ListFailed:
 			err, cause = o.Err, o.Cause
+			if o.Streamed && pagesFollow(cause, err) {
+				return
+			}
 		case WatchEnded:
 			err, cause = o.Err, o.Cause
 			if info.Polling != nil && info.Polling.Cause == cause {

@@ -38,6 +38,13 @@ func TestErrorObserver(t *testing.T) {
 		// A sink that is full and does not say until when is a failure.
 		{informer.ListFailed{Cause: informer.CauseSink, Err: &store.FullError{}}, &store.FullError{}},
 
+		// It may be the connection.
+		{informer.ListFailed{Streamed: true, Cause: informer.CauseServer, Err: broken}, broken},
+		{informer.ListFailed{Streamed: true, Cause: informer.CauseSilent, Err: &informer.SilenceError{Unanswered: true}}, &informer.SilenceError{Unanswered: true}},
+
+		{informer.ListFailed{Streamed: true, Cause: informer.CauseForbidden, Err: informertest.ParseError([]string{"403"})}, nil},
+		{informer.ListFailed{Streamed: true, Cause: informer.CauseRejected, Err: informertest.ParseError([]string{"400"})}, nil},
+		{informer.ListFailed{Streamed: true, Cause: informer.CauseSilent, Err: &informer.SilenceError{}}, nil},
 		{informer.WatchEnded{Cause: informer.CauseClosed}, nil},
 		{informer.ListFailed{Cause: informer.CauseClosed, Err: errors.New("closed early")}, nil},
 		{informer.ListFailed{Cause: informer.CauseCanceled, Err: context.Canceled}, nil},
@@ -119,7 +126,7 @@ func TestDefaultWatchErrorHandler(t *testing.T) {
 		want []string // the line has
 	}{
 		{nil, nil},
-		{informertest.ParseError([]string{"403"}), []string{"level=WARN", `cause=forbidden`, "allow the client's identity to list and watch", "reflector=pods"}},
+		{informertest.ParseError([]string{"403"}), []string{"level=WARN", `cause=forbidden`, "allow the client's identity to list and watch", "resource=pods"}},
 		{informertest.ParseError([]string{"500"}), []string{"level=WARN", "cause=server"}},
 		{informertest.ParseError([]string{"410"}), []string{"level=DEBUG", "cause=expired"}},
 		{context.Canceled, []string{"level=DEBUG"}},

@@ -12,6 +12,41 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
+// The requests that can fail.
+const (
+	verbList   = "list"
+	verbStream = "streamed list of" // a watch that begins with a list
+	verbWatch  = "watch"
+)
+
+// requestError says which request failed.
+type requestError struct {
+	verb, resource string
+	err            error
+}
+
+// Error implements error.
+func (e *requestError) Error() string {
+	return e.verb + " " + e.resource + ": " + shortened(e.err)
+}
+
+// Unwrap returns what went wrong.
+func (e *requestError) Unwrap() error { return e.err }
+
+// whatFailed says it for people: "cannot list".
+func whatFailed(cause Cause, err error) string {
+	request := (*requestError)(nil)
+	switch {
+	case cause == CauseSink:
+		return "the sink failed"
+	case !errors.As(err, &request):
+		return "cannot list or watch"
+	case request.verb == verbWatch:
+		return "cannot watch"
+	}
+	return "cannot list"
+}
+
 // DecodingError says that an object could not be understood: bytes or objects
 // that are not what they should be, or a conversion that failed or panicked.
 // What had been read before it stays valid.
@@ -56,14 +91,20 @@ type SinkError struct {
 
 	// Err is what the sink returned.
 	Err error
+
+	resource string // the name of the reflector
 }
 
 // Error implements error.
 func (e *SinkError) Error() string {
-	if e.Meta.Key == (store.Key{}) {
-		return fmt.Sprintf("sink: %s: %v", e.Call, e.Err)
+	side := "sink"
+	if e.resource != "" {
+		side += " of " + e.resource
 	}
-	return fmt.Sprintf("sink: %s %s: %v", e.Call, e.Meta, e.Err)
+	if e.Meta.Key == (store.Key{}) {
+		return fmt.Sprintf("%s: %s: %s", side, e.Call, shortened(e.Err))
+	}
+	return fmt.Sprintf("%s: %s %s: %s", side, e.Call, e.Meta, shortened(e.Err))
 }
 
 // Unwrap returns what the sink returned.
@@ -109,6 +150,7 @@ var (
 	errNoVersion    = errors.New("the server gave no resource version to resume the watch from")
 	errOlder        = errors.New("the server answered with an older state than it was asked for at least")
 	errOldBookmarks = errors.New("the server's bookmarks are older than what it delivered before")
+	errNoEvents     = errors.New("the server answers the request for initial events with nothing")
 	errNoEnd        = errors.New("the initial events of the watch do not end: the server seems to ignore sendInitialEvents")
 	errClosedEarly  = errors.New("the server closed the watch before the end of the initial events")
 	errNoDrained    = errors.New("the sink returned a FullError without Drained: set it to a channel that is closed once there is room")
@@ -133,9 +175,9 @@ type HandlerError struct {
 // Error implements error.
 func (e *HandlerError) Error() string {
 	if e.Meta.Key == (store.Key{}) {
-		return fmt.Sprintf("handler: %s: %v", e.Call, e.Err)
+		return fmt.Sprintf("handler: %s: %s", e.Call, shortened(e.Err))
 	}
-	return fmt.Sprintf("handler: %s %s: %v", e.Call, e.Meta, e.Err)
+	return fmt.Sprintf("handler: %s %s: %s", e.Call, e.Meta, shortened(e.Err))
 }
 
 // Unwrap returns what the handler returned.

@@ -118,7 +118,7 @@ func (c *cycle[T]) compared(pass store.Pass, news bool) {
 	p.quiet, p.failing = min(c.cfg.PollInterval, c.cfg.CheckInterval), min(c.cfg.PollInterval, p.failing)
 	if !p.doubt {
 		p.doubt = true
-		polling := Polling{Every: p.quiet, Cause: CauseSilent, Err: c.errorOf("watch", errUnseen)}
+		polling := Polling{Every: p.quiet, Cause: CauseSilent, Err: c.errorOf(verbWatch, errUnseen)}
 		c.r.update(func(i *ReflectorInfo) { i.Polling = &polling })
 		c.r.observe(polling)
 	}

@@ -6,26 +6,27 @@ package informer
 import (
 	"context"
 	"log/slog"
-	"math/bits"
+	"strings"
+	"time"
 
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
 
 // LogObserver returns an observer that writes what happens to logger.
 //
-// What needs somebody's attention is a warning, with what to do about it:
-// failures that are retried, polling for want of a watch, and a server that went
-// back in time. Of failures in a row the first is logged so, then the second, the
-// fourth, the eighth and so on; the others are for debugging. A completed pass, and
-// whatever overcomes a failure or ends polling, is information. The rest, such as
-// watches that end and are resumed, and polls that succeed, is for debugging. It
-// may serve any number of reflectors.
+// Warnings say what failed (the list, the watch or the sink), why, and what to do about
+// it. A failure that repeats is logged at its first, second, fourth, eighth occurrence and
+// so on, the others for debugging; omitted is how many were left out before. A success
+// after failures is information, with their number and how long they lasted. So is a
+// completed pass that is no poll, and the end of polling. The rest is for debugging. The
+// observer can serve any number of reflectors.
 func LogObserver(logger *slog.Logger) Observer {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	return ObserverFunc(func(info ReflectorInfo, o Occurrence) {
-		log := logger.With("reflector", info.Name)
+		log := logger.With("resource", info.Name)
 		switch o := o.(type) {
 		case ListStarted:
 			log.Debug("Listing", "reason", o.Pass.Reason, "epoch", o.Pass.Epoch, "streamed", o.Streamed)
@@ -37,7 +38,7 @@ func LogObserver(logger *slog.Logger) Observer {
 				return
 			}
 			level := slog.LevelInfo
-			if (o.Pass.Reason == store.ReasonPoll || o.Pass.Reason == store.ReasonCheck) && info.Err == nil {
+			if o.Pass.Reason == store.ReasonPoll || o.Pass.Reason == store.ReasonCheck {
 				level = slog.LevelDebug
 			}
 			log.Log(context.Background(), level, "List is complete", "reason", o.Pass.Reason, "version", o.Version, "objects", o.Objects,
@@ -47,8 +48,6 @@ func LogObserver(logger *slog.Logger) Observer {
 		case WatchOpened:
 			if info.Polling != nil && info.Polling.Cause != CauseSilent {
 				log.Info("Watching, no longer polling", "version", o.Version, "after", info.Polling.Cause)
-			} else if info.Err != nil {
-				log.Info("Watching again", "version", o.Version, "after", info.Cause)
 			} else {
 				log.Debug("Watching", "version", o.Version)
 			}
@@ -63,12 +62,9 @@ func LogObserver(logger *slog.Logger) Observer {
 		case WatchListUnavailable:
 			log.Info("The server does not stream its lists, using pages", "until", o.Retry, "error", o.Err)
 		case BackingOff:
-			level := slog.LevelDebug
-			if bits.OnesCount(uint(o.Failure)) == 1 {
-				level = slog.LevelWarn
-			}
-			log.Log(context.Background(), level, "Cannot list or watch, will try again",
-				"cause", o.Cause, "failures", o.Failure, "in", o.For, "error", Explain(o.Err))
+			logBackingOff(log, o)
+		case Recovered:
+			log.Info("Synced again", "failures", o.Failures, "after", o.After.Round(time.Millisecond), "cause", o.Cause)
 		case Polling:
 			log.Warn("Cannot watch, polling", "cause", o.Cause, "every", o.Every, "error", o.Err, "advice", o.advice())
 		case WatchProved:
@@ -82,4 +78,22 @@ func LogObserver(logger *slog.Logger) Observer {
 			log.Warn("The server has an older state than before, as after a restore: taking it as the truth", "from", o.From, "to", o.To)
 		}
 	})
+}
+
+func logBackingOff(log *slog.Logger, o BackingOff) {
+	level := slog.LevelDebug
+	attrs := []any{"cause", o.Cause, "failures", o.Failure, "next", o.For, "error", Explain(o.Err)}
+	if shown, omitted := check.IsShown(o.Repeated + 1); shown {
+		level = slog.LevelWarn
+		if omitted > 0 {
+			attrs = append(attrs, "omitted", omitted)
+		}
+	}
+	log.Log(context.Background(), level, failedMessage(o.Cause, o.Err), attrs...)
+}
+
+// failedMessage is the message of a failure in a log.
+func failedMessage(cause Cause, err error) string {
+	what := whatFailed(cause, err)
+	return strings.ToUpper(what[:1]) + what[1:] + ", will try again"
 }

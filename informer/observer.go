@@ -112,19 +112,29 @@ type (
 		Err    error
 	}
 
-	// WatchListUnavailable says that the server does not stream initial events; paged
-	// lists are used until Retry.
+	// WatchListUnavailable says that the server answered a streamed list in a way that
+	// means that it does not stream initial events: with 400, 405 or 422, without an
+	// end, or with nothing over a connection that answers. Paged lists are used until
+	// Retry. One that is forbidden, or fails otherwise, is not reported so.
 	WatchListUnavailable struct {
 		Err   error
 		Retry time.Time
 	}
 
-	// BackingOff says that nothing is requested for a while.
+	// BackingOff says that something failed and that nothing is requested for a while.
 	BackingOff struct {
-		For     time.Duration
-		Failure int // how many in a row
-		Cause   Cause
-		Err     error
+		For      time.Duration
+		Failure  int // how many in a row, for the backoff
+		Repeated int // how often this failure came before, since the last success
+		Cause    Cause
+		Err      error
+	}
+
+	// Recovered says that what failed last has succeeded.
+	Recovered struct {
+		Failures int           // how many there were since the last success
+		After    time.Duration // since the first of them
+		Cause    Cause         // of the last of them
 	}
 
 	// Polling says that passes follow each other, since there is no watch that can be
@@ -160,6 +170,15 @@ type (
 	WentBackwards struct{ From, To string }
 )
 
+// String says what failed and why: "cannot list: forbidden", "the sink failed".
+func (b BackingOff) String() string {
+	what := whatFailed(b.Cause, b.Err)
+	if b.Cause == CauseSink {
+		return what
+	}
+	return fmt.Sprintf("%s: %s", what, b.Cause)
+}
+
 // String says what it means and what to do about it: "watch pods: pods is
 // forbidden: …; polling every 30s; grant the client's identity the verb watch".
 func (p Polling) String() string {
@@ -188,6 +207,7 @@ func (WatchEnded) occurrence()           {}
 func (RelistNeeded) occurrence()         {}
 func (WatchListUnavailable) occurrence() {}
 func (BackingOff) occurrence()           {}
+func (Recovered) occurrence()            {}
 func (Polling) occurrence()              {}
 func (WatchProved) occurrence()          {}
 func (VersionsUnordered) occurrence()    {}

@@ -69,7 +69,11 @@ func (c *cycle[T]) pass() *opened[T] {
 		}
 	}
 	if err != nil {
-		c.passFailed(p, c.errorOf("list", err))
+		verb := verbList
+		if p.streamed {
+			verb = verbStream
+		}
+		c.passFailed(p, c.errorOf(verb, err))
 		return nil
 	}
 	done := ListDone{
@@ -77,7 +81,7 @@ func (c *cycle[T]) pass() *opened[T] {
 		Objects: p.objects, Decoded: p.decoded, Took: time.Since(start),
 	}
 	c.r.observe(done)
-	c.r.update(func(i *ReflectorInfo) { i.Err, i.Cause = nil, CauseNone })
+	c.recovered()
 	return open
 }
 
@@ -164,9 +168,7 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 	c.streams.paged = p.streamed && cause == CauseNotInstalled
 	c.cfg.Sink.Abort(p.pass, err)
 	c.answered(cause)
-	if !c.stopping() {
-		c.r.update(func(i *ReflectorInfo) { i.Err, i.Cause = err, cause })
-	}
+	c.trouble.reached = p.objects + 1
 	c.r.observe(ListFailed{Pass: p.pass, Streamed: p.streamed, Cause: cause, Err: err})
 	if c.stopping() {
 		return
@@ -192,7 +194,7 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 	case c.sinkSaid(err):
 	case errors.Is(err, errForm):
 		c.anew = true
-	case p.from != "" && !p.continued && (cause == CauseExpired || apierrors.IsBadRequest(err)):
+	case p.from != "" && !p.continued && (cause == CauseExpired || cause == CauseRejected && apierrors.IsBadRequest(err)):
 		// The server has no state that is new enough: it may have lost some.
 		// The newest that it has must do.
 		c.consistent = true
@@ -216,7 +218,7 @@ func (c *cycle[T]) sinkError(call string, meta store.Meta, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &SinkError{Call: call, Meta: meta, Err: err}
+	return &SinkError{Call: call, Meta: meta, Err: err, resource: c.cfg.Name}
 }
 
 // offer hands an object of a pass to the sink, unless the sink holds it.
@@ -226,7 +228,7 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 		p.newest = meta
 	}
 	if !p.pass.Anew && c.cfg.Sink.Holds(meta) {
-		p.objects++
+		c.taken(p)
 		return nil
 	}
 	obj, err := item.Decode()
@@ -236,7 +238,7 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 	if err := c.cfg.Sink.Apply(c.ctx, meta, obj); err != nil {
 		return c.sinkError("Apply", meta, err)
 	}
-	p.objects++
+	c.taken(p)
 	p.decoded++
 	p.told = true
 	p.news = p.news || c.newer(meta.Version)

@@ -88,7 +88,7 @@ func (c *cycle[T]) pageTried(p *passing, opts metav1.ListOptions, number int) (P
 				return page, err
 			}
 			p.objects, p.repeats = before, seen
-			c.fail(cause, c.errorOf("list", err))
+			c.fail(cause, c.errorOf(verbList, err))
 			c.r.setState(StateListing)
 		default:
 			return page, err

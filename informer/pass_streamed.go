@@ -9,6 +9,7 @@ import (
 	"io"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
@@ -59,32 +60,53 @@ func (c *cycle[T]) mayStream() bool {
 // does not stream initial events. If so it is remembered, and the next pass, in
 // pages, follows at once.
 func (c *cycle[T]) fallBack(cause Cause, err error) bool {
-	once := true // is enough
 	switch cause {
-	case CauseForbidden, CauseNotSupported, CauseRejected:
-		// Not known to the server, or watching is not allowed: a list may be.
+	case CauseForbidden, CauseNotSupported, CauseRejected,
+		CauseServer, CauseConnection, CauseTimeout, CauseClosed, CauseDecoding, CauseUnknown:
 	case CauseSilent:
-		var silence *SilenceError
-		if errors.As(err, &silence) {
-			if silence.unconnected {
-				return false // and nor would a list get through
-			}
-			once = !silence.Unanswered // else the connection may be to blame
+		if silence := (*SilenceError)(nil); errors.As(err, &silence) && silence.unconnected {
+			return false // and nor would a list get through
 		}
-	case CauseServer, CauseConnection, CauseTimeout, CauseClosed, CauseDecoding, CauseUnknown:
-		once = false
 	default:
 		// Whatever it is, a list would meet it as well.
 		return false
 	}
-	if c.streams.broken++; !once && c.streams.broken < 2 {
+	if c.streams.broken++; !pagesFollow(cause, err) && c.streams.broken < 2 {
 		return false
 	}
 	c.streams.memory = min(max(2*c.streams.memory, unavailableFirst), unavailableMost)
 	c.streams.retry = time.Now().Add(c.streams.memory)
 	c.streams.broken = 0
-	c.r.observe(WatchListUnavailable{Err: err, Retry: c.streams.retry})
+	if ignoresStreams(cause, err) { // else what follows says what is wrong
+		c.r.observe(WatchListUnavailable{Err: err, Retry: c.streams.retry})
+	}
 	return true
+}
+
+// pagesFollow reports whether a streamed pass that failed so is followed by one in
+// pages at once. It is then no failure.
+func pagesFollow(cause Cause, err error) bool {
+	switch cause {
+	case CauseForbidden, CauseNotSupported, CauseRejected:
+		return true // not known to the server, or watching is not allowed: a list may be
+	case CauseSilent:
+		var silence *SilenceError
+		return errors.As(err, &silence) && !silence.unconnected && !silence.Unanswered // else the connection may be to blame
+	}
+	return false
+}
+
+// ignoresStreams reports whether the failure of a streamed pass means that the server
+// does not stream initial events: it rejects the request, answers with nothing, or does
+// not come to an end.
+func ignoresStreams(cause Cause, err error) bool {
+	switch cause {
+	case CauseRejected:
+		return apierrors.IsBadRequest(err) || apierrors.IsInvalid(err)
+	case CauseForbidden:
+		return false
+	}
+	return cause == CauseClosed || pagesFollow(cause, err)
 }
 
 // passStreamed reads the initial events of a watch. The stream that it returns
@@ -105,14 +127,23 @@ func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
 	opts.SendInitialEvents = &yes
 	open, err := c.open(opts, c.cfg.InitialSilence, false)
 	if err != nil {
-		return nil, err
+		return nil, initialSilence(err)
 	}
 	if err := c.initialEvents(p, open, slot); err != nil {
 		c.close(open, err)
-		return nil, err
+		return nil, initialSilence(err)
 	}
 	c.streams = streamMemory{}
 	return open, nil
+}
+
+// initialSilence says what a silence means that is none of the connection.
+func initialSilence(err error) error {
+	var silence *SilenceError
+	if pagesFollow(CauseOf(err), err) && errors.As(err, &silence) && silence.err == nil {
+		return &SilenceError{After: silence.After, err: errNoEvents}
+	}
+	return err
 }
 
 // initialEvents reads up to the end of the initial events and commits.

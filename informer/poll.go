@@ -100,6 +100,7 @@ func (c *cycle[T]) polling(e WatchEnded, open bool) bool {
 func (c *cycle[T]) startPolling(e WatchEnded) {
 	c.polls.on = true
 	c.rewatches, c.failures, c.proof.doubt = 0, 0, false
+	c.trouble = trouble{} // there is an answer to it
 	p := Polling{Every: c.cfg.PollInterval, Cause: e.Cause, Err: e.Err}
 	c.r.update(func(i *ReflectorInfo) {
 		i.Polling, i.Err, i.Cause = &p, nil, CauseNone

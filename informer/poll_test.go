@@ -208,13 +208,13 @@ func TestPollIsToldOnce(t *testing.T) {
 			lines = append(lines, line)
 		}
 		for i, want := range []string{
-			`INFO msg="List is complete" reflector=pods reason=first`,
-			`WARN msg="Cannot list or watch, will try again"`,
-			`WARN msg="Cannot watch, polling" reflector=pods cause=forbidden every=30s error="watch pods: pods is forbidden: no role" advice="grant the client's identity the verb watch"`,
-			`WARN msg="Cannot watch, polling" reflector=pods cause="not supported"`,
-			`WARN msg="Cannot list or watch, will try again"`,
-			`INFO msg="List is complete" reflector=pods reason=poll`,
-			`INFO msg="Watching, no longer polling" reflector=pods version=130 after="not supported"`,
+			`INFO msg="List is complete" resource=pods reason=first`,
+			`WARN msg="Cannot watch, will try again"`,
+			`WARN msg="Cannot watch, polling" resource=pods cause=forbidden every=30s error="watch pods: pods is forbidden: no role" advice="grant the client's identity the verb watch"`,
+			`WARN msg="Cannot watch, polling" resource=pods cause="not supported"`,
+			`WARN msg="Cannot list, will try again"`,
+			`INFO msg="Synced again" resource=pods failures=1 after=800ms cause=server`,
+			`INFO msg="Watching, no longer polling" resource=pods version=130 after="not supported"`,
 		} {
 			if i >= len(lines) || !strings.HasPrefix(lines[i], want) {
 				t.Fatalf("line %d does not begin with %s:\n%s", i+1, want, out.String())

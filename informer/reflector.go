@@ -170,8 +170,11 @@ type ReflectorInfo struct {
 	// bookmark. Zero if never.
 	Contact time.Time
 
-	// Err is the last failure that has not been overcome by a success, nil if
-	// all is well. Cause is its class.
+	// Err is the newest failure that made the Reflector back off, and Cause its
+	// class. A success of what failed makes it nil: a pass that was committed or got
+	// further than the one that failed, a watch that was opened, an event that the
+	// sink accepted. A failure that the Reflector has an answer to at once, such as a
+	// streamed list that the server rejects, is not one.
 	Err   error
 	Cause Cause
 
@@ -251,15 +254,11 @@ func (c *Config[T]) complete() error {
 	if check.IsNil(c.Sink) {
 		return errors.New("Config.Sink is nil: give what is to be told, for example a store.Store")
 	}
-	if v, ok := c.Source.(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			return fmt.Errorf("Config.Source: %w", err)
-		}
+	if err := check.Validate(c.Source); err != nil {
+		return fmt.Errorf("Config.Source: %w", err)
 	}
-	if v, ok := c.Sink.(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			return fmt.Errorf("Config.Sink: %w", err)
-		}
+	if err := check.Validate(c.Sink); err != nil {
+		return fmt.Errorf("Config.Sink: %w", err)
 	}
 	if c.PageSize < 0 {
 		return fmt.Errorf("Config.PageSize is %d: give a positive number of objects, or 0 for the default of %d; lists are never unlimited",
@@ -417,7 +416,6 @@ func (r *Reflector[T]) accepted(version string, at time.Duration) {
 	defer r.mu.Unlock()
 	r.contact, r.heard = at, true
 	r.info.Version = version
-	r.info.Err, r.info.Cause = nil, CauseNone
 }
 
 func (r *Reflector[T]) observe(o Occurrence) {

@@ -265,7 +265,7 @@ func TestLogObserver(t *testing.T) {
 	forbidden := informertest.ParseError([]string{"403"})
 	for i := 1; i <= 100; i++ {
 		log.Observe(informer.ReflectorInfo{Name: "pods"}, informer.ListFailed{Cause: informer.CauseForbidden, Err: forbidden})
-		log.Observe(informer.ReflectorInfo{Name: "pods"}, informer.BackingOff{Failure: i, Cause: informer.CauseForbidden, Err: forbidden})
+		log.Observe(informer.ReflectorInfo{Name: "pods"}, informer.BackingOff{Failure: i, Repeated: i - 1, Cause: informer.CauseForbidden, Err: forbidden})
 	}
 	if n := strings.Count(out.String(), "\n"); n != 7 {
 		t.Errorf("%d lines for 100 failures:\n%s", n, out.String())
@@ -275,7 +275,7 @@ func TestLogObserver(t *testing.T) {
 	}
 	out.Reset()
 	log.Observe(informer.ReflectorInfo{Err: forbidden}, informer.WatchOpened{})
-	log.Observe(informer.ReflectorInfo{}, informer.WatchOpened{})
+	log.Observe(informer.ReflectorInfo{}, informer.Recovered{Failures: 100, After: time.Hour, Cause: informer.CauseForbidden})
 	if n := strings.Count(out.String(), "\n"); n != 1 {
 		t.Errorf("recovery:\n%s", out.String())
 	}

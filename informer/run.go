@@ -74,6 +74,8 @@ type cycle[T any] struct {
 	unreached    bool          // the last request got no connection
 
 	polls polls
+
+	trouble trouble
 }
 
 // owed is a pass that the watch can do without and that failed. It is tried again when
@@ -137,10 +139,11 @@ func (c *cycle[T]) need(reason store.Reason, cause error) {
 func (c *cycle[T]) fail(cause Cause, err error) {
 	c.failures++
 	delay := c.cfg.Backoff.Delay(c.failures, cause, err)
+	repeated := c.trouble.add(cause, err)
 	c.r.update(func(i *ReflectorInfo) {
 		i.Err, i.Cause, i.State = err, cause, StateBackingOff
 	})
-	c.r.observe(BackingOff{For: delay, Failure: c.failures, Cause: cause, Err: err})
+	c.r.observe(BackingOff{For: delay, Failure: c.failures, Repeated: repeated, Cause: cause, Err: err})
 	least := min(delay, c.cfg.Backoff.Initial)
 	if c.sleep(c.ctx, least) {
 		ctx, cancel := context.WithCancelCause(c.ctx)
@@ -223,15 +226,16 @@ func (c *cycle[T]) answered(cause Cause) {
 	}
 }
 
-// errorOf names the request that failed. The texts of servers and decoders are redacted.
+// errorOf names the request that failed. An error of the sink is none of a request. The
+// texts of servers and decoders are redacted.
 func (c *cycle[T]) errorOf(verb string, err error) error {
-	if err == nil {
-		return nil
+	if sink := (*SinkError)(nil); err == nil || errors.As(err, &sink) {
+		return err
 	}
 	if sink := (*SinkError)(nil); !errors.As(err, &sink) {
 		err = redact.Error(err)
 	}
-	return fmt.Errorf("%s %s: %w", verb, c.cfg.Name, err)
+	return &requestError{verb: verb, resource: c.cfg.Name, err: err}
 }
 
 // request makes the context and the guard of one request, which may be silent

@@ -40,7 +40,11 @@ func play(t *testing.T, script string) string {
 		sink := &tracingSink{log: log, held: map[store.Key]store.Meta{}}
 		cfg := informer.Config[informertest.Object]{
 			Name: "pods", Sink: sink, Backoff: informer.Backoff{Jitter: -1},
-			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) { log("* %s", informertest.Occurrence(start, o)) }),
+			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+				if text := informertest.Occurrence(start, o); text != "" {
+					log("* %s", text)
+				}
+			}),
 		}
 		type act struct {
 			at time.Duration

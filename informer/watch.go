@@ -115,11 +115,11 @@ func (c *cycle[T]) watch(o *opened[T]) {
 	c.r.setState(StateWatching)
 	c.r.observe(WatchOpened{Version: c.version})
 	c.watched()
-	c.r.update(func(i *ReflectorInfo) {
-		if i.Cause != CauseSink && i.Cause != CauseDecoding && c.owed.reason == "" {
-			i.Err, i.Cause = nil, CauseNone
-		}
-	})
+	switch c.trouble.cause {
+	case CauseSink, CauseDecoding, CauseClosed: // that it is open is not what failed
+	default:
+		c.recovered()
+	}
 
 	c.r.onAsked(o.cancel)
 	events, err := c.follow(o)
@@ -165,6 +165,7 @@ func (c *cycle[T]) follow(o *opened[T]) (events int, err error) {
 			return w.events, err
 		}
 		c.r.accepted(c.version, at)
+		c.recovered()
 		c.calm.full = 0
 		if event.Type != watch.Bookmark || c.version != before {
 			c.proved(at)
@@ -247,7 +248,7 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 	} else {
 		e.Cause = c.causeOf(err)
 		if !quiet {
-			e.Err = c.errorOf("watch", err)
+			e.Err = c.errorOf(verbWatch, err)
 			c.r.panics.Report(e.Err)
 		}
 	}
@@ -255,6 +256,7 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 		c.failures, c.calm = 0, calm{}
 	}
 	c.answered(e.Cause)
+	c.trouble.reached = 0
 	c.r.observe(e)
 	if c.stopping() {
 		return
@@ -300,7 +302,9 @@ func (c *cycle[T]) closedOrFailed(e WatchEnded) {
 		c.fail(e.Cause, e.Err)
 	case e.Lived < brief:
 		c.calmly(&c.calm.closed, CauseClosed,
-			fmt.Errorf("watch %s: the server closes it as soon as it is open (%d events in %v)", c.cfg.Name, e.Events, e.Lived))
+			c.errorOf(verbWatch, fmt.Errorf("the server closes it as soon as it is open (%d events in %v)", e.Events, e.Lived)))
+	case c.trouble.cause == CauseClosed:
+		c.recovered()
 	}
 }
 

@@ -48,7 +48,7 @@ func (e *evaluation) object() ObjectStatus {
 	if st == nil {
 		s.Reason, s.Err = tr.reason(), tr.err
 		if missing := (errNamespaceMissing{}); errors.As(tr.err, &missing) {
-			s.Reason, s.Err = NotObserved, missing
+			s.Err = missing
 		}
 		return s
 	}
@@ -58,7 +58,7 @@ func (e *evaluation) object() ObjectStatus {
 	}
 	switch obj := t.find(st); {
 	case obj == nil && t.id.Namespace == "" && e.watch.reading(&t.own).reader.namespaced():
-		s.Reason, s.Err = NotObserved, errNamespaceMissing{t.id}
+		s.Reason, s.Err = InvalidID, errNamespaceMissing{t.id}
 	case obj == nil:
 		s.Status, s.Message = NotFound, messageNotFound
 	default:

@@ -162,7 +162,7 @@ func TestPollNamespaces(t *testing.T) {
 				t.Errorf("told as %v", ev.Resource.ID)
 			}
 		}
-		p.want(0, "config Current", "lost Unknown NotObserved", "n1 Current", "synced")
+		p.want(0, "config Current", "lost Unknown InvalidID", "n1 Current", "synced")
 		p.want(3 * cycle)
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/util/watchlist"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/source"
@@ -226,6 +227,18 @@ func namesObject(err error, name string) bool {
 
 func (r *scopeReader) metadataOnly() bool {
 	return (r.cfg.Metadata != nil || r.cfg.Stream != nil) && !r.scope.get && r.cfg.Rules.MetadataOnly(r.scope.kind)
+}
+
+// IsWatchListSemanticsUnSupported tells of clients that do not stream initial events, as
+// client-go's fakes.
+func (r *scopeReader) IsWatchListSemanticsUnSupported() bool {
+	switch {
+	case r.streams():
+		return false
+	case r.metadataOnly():
+		return watchlist.DoesClientNotSupportWatchListSemantics(r.cfg.Metadata)
+	}
+	return watchlist.DoesClientNotSupportWatchListSemantics(r.cfg.Dynamic)
 }
 
 // List implements cache.Lister.

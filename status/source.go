@@ -4,6 +4,7 @@
 package status
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/source"
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/resource"
 )
@@ -101,7 +103,7 @@ func indexByOwner(obj any) ([]string, error) {
 // contact is what is wrong between an informer and the server, if anything is.
 type contact struct {
 	mu        sync.Mutex
-	trouble   trouble // the latest, since the first in a row
+	trouble   trouble // the newest, since the first in a row
 	turn      int     // counts what decides on the end of the trouble
 	listeners map[*lease]func()
 }
@@ -124,7 +126,10 @@ func denied(cause informer.Cause) bool {
 
 // reason is the reason of a status that cannot be told because of it.
 func (t trouble) reason() Reason {
+	missing := errNamespaceMissing{}
 	switch {
+	case errors.As(t.err, &missing):
+		return InvalidID
 	case t.cause == informer.CauseNone:
 		return NotObserved
 	case t.denied():
@@ -146,8 +151,8 @@ func (c *contact) observe(_ informer.ReflectorInfo, occurrence informer.Occurren
 		c.next()
 	case informer.ListFailed:
 		// What may not be watched, initial events included, may still be listed, and
-		// is, at once.
-		if !o.Streamed || !denied(o.Cause) && o.Cause != informer.CauseRejected {
+		// is, at once. Another way of reading need not wait for the backoff.
+		if !o.Streamed && denied(o.Cause) {
 			c.failed(o.Cause, o.Err)
 		}
 	case informer.BackingOff:
@@ -192,7 +197,7 @@ func (c *contact) set(t trouble) { c.setIn(c.next(), t) }
 // setIn is set, unless another turn has begun.
 func (c *contact) setIn(turn int, t trouble) {
 	c.mu.Lock()
-	same := c.turn != turn || c.trouble.cause == t.cause
+	same := c.turn != turn || c.trouble.cause == t.cause && check.Gist(c.trouble.err) == check.Gist(t.err)
 	if !same {
 		if t.cause != informer.CauseNone && c.trouble.cause != informer.CauseNone {
 			t.since = c.trouble.since

@@ -62,6 +62,7 @@ type Reason string
 
 const (
 	NotObserved      Reason = "NotObserved"      // the server has not answered yet
+	InvalidID        Reason = "InvalidID"        // the kind has namespaces, and the ID has none
 	Forbidden        Reason = "Forbidden"        // reading the object is not allowed
 	KindNotInstalled Reason = "KindNotInstalled" // the server has no such kind
 	Transient        Reason = "Transient"        // the server cannot be reached, fails, or does not accept the credentials

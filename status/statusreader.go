@@ -59,7 +59,7 @@ func (r *rulesReader) ReadStatus(ctx context.Context, reader ClusterReader, id I
 		return failure(id, err), nil
 	}
 	if m.Scope != nil && m.Scope.Name() == meta.RESTScopeNameNamespace && id.Namespace == "" {
-		return ObjectStatus{ID: id, Status: Unknown, Reason: NotObserved, Err: errNamespaceMissing{id}}, nil
+		return failure(id, errNamespaceMissing{id}), nil
 	}
 	obj := &unstructured.Unstructured{}
 	obj.SetGroupVersionKind(m.GroupVersionKind)
@@ -80,8 +80,8 @@ func noObject(err error) bool {
 }
 
 // ReasonOf returns the reason of a status that is Unknown because of an error of the
-// server, of the network or of the mapping.
-func ReasonOf(err error) Reason { return trouble{cause: informer.CauseOf(err)}.reason() }
+// server, of the network or of the mapping, or because the ID lacks its namespace.
+func ReasonOf(err error) Reason { return trouble{cause: informer.CauseOf(err), err: err}.reason() }
 
 // failure is the status of an object that cannot be read. The text of err is redacted.
 func failure(id ID, err error) ObjectStatus {

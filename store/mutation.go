@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/apiary-go/apiary/internal/check"
 )
 
 // Sharing may be implemented by a [Sink] whose objects many may read, so that nobody
@@ -66,6 +68,12 @@ type watchedSink[T any] struct {
 	Sink[T]
 	detector *mutationDetector
 }
+
+// SharesObjects implements [Sharing]: no other sink is watched.
+func (s watchedSink[T]) SharesObjects() bool { return true }
+
+// Validate reports how the sink was made wrongly.
+func (s watchedSink[T]) Validate() error { return check.Validate(s.Sink) }
 
 // Apply implements [Sink].
 func (s watchedSink[T]) Apply(ctx context.Context, meta Meta, obj T) error {

@@ -326,6 +326,9 @@ func TestMutationDetectorIsOff(t *testing.T) {
 		if _, ok := watched.(watchedSink[mutable]); ok != test.watched || !ok && watched != test.sink {
 			t.Errorf("%s: %T is called", name, watched)
 		}
+		if IsSharing(watched) != IsSharing(test.sink) {
+			t.Errorf("%s: what is called shares objects: %v", name, IsSharing(watched))
+		}
 		ran := false
 		during(func() { ran = true })
 		if !ran {

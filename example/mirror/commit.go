@@ -122,7 +122,7 @@ func (w *writer) commit(group []change) error {
 }
 
 // note counts, and logs failures: of those in a row the first, the second, the
-// fourth and so on.
+// fourth and so on, with how many were left out before.
 func (w *writer) note(changes int, err error) {
 	if err == nil {
 		w.transactions++
@@ -131,7 +131,8 @@ func (w *writer) note(changes int, err error) {
 		return
 	}
 	if w.failures++; bits.OnesCount(uint(w.failures)) == 1 {
-		w.log.Warn("Cannot write, will try again", "file", w.db.path, "changes", changes, "failures", w.failures, "error", err)
+		w.log.Warn("Cannot write, will try again", "file", w.db.path, "changes", changes, "failures", w.failures,
+			"omitted", max(0, w.failures/2-1), "error", err)
 	}
 }
 

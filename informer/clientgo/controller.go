@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -212,6 +211,9 @@ type fillingSink[T any] struct {
 // SharesObjects implements [store.Sharing].
 func (s *fillingSink[T]) SharesObjects() bool { return store.IsSharing(s.Sink) }
 
+// Validate reports how the sink was made wrongly.
+func (s *fillingSink[T]) Validate() error { return check.Validate(s.Sink) }
+
 func (s *fillingSink[T]) Commit(ctx context.Context, version string) error {
 	err := s.Sink.Commit(ctx, version)
 	if err == nil {
@@ -361,14 +363,22 @@ func (c *Controller[T]) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// logControllerError is the default ErrorHandler. Of failures in a row for one
-// item the first is a warning, then the second, the fourth, the eighth and so on. A panic
-// has a report of its own.
+// logControllerError is the default ErrorHandler. Of failures in a row for one item the
+// first is a warning, then the second, the fourth, the eighth and so on; omitted is how
+// many were left out before. A panic has a report of its own.
 func logControllerError(err error) {
-	level := slog.LevelWarn
-	var failed *ProcessError
-	if errors.As(err, &failed) && bits.OnesCount(uint(failed.Failures)) != 1 || errors.As(err, new(*store.PanicError)) {
+	level, attrs := slog.LevelWarn, []any{"error", err}
+	if errors.As(err, new(*store.PanicError)) {
 		level = slog.LevelDebug
 	}
-	slog.Default().Log(context.Background(), level, "A controller met an error", "error", err)
+	if failed := (*ProcessError)(nil); errors.As(err, &failed) {
+		shown, omitted := check.IsShown(failed.Failures)
+		if !shown {
+			level = slog.LevelDebug
+		}
+		if omitted > 0 {
+			attrs = append(attrs, "omitted", omitted)
+		}
+	}
+	slog.Default().Log(context.Background(), level, "A controller met an error", attrs...)
 }

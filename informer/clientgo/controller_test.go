@@ -227,7 +227,7 @@ func TestControllerLogs(t *testing.T) {
 		_ = c.Run(ctx)
 	})
 	for what, n := range map[string]int{
-		"controller pods: process a: does not work": 6, "failure 32, again in": 1,
+		"controller pods: process a: does not work": 6, "failure 32, again in": 1, `)" omitted=15`: 1,
 		"controller pods: resync: does not resync": 1, "allow the client's identity to list": 1,
 	} {
 		if got := strings.Count(out.String(), what); got != n {

@@ -191,15 +191,11 @@ func (c *InformerConfig[T]) validate() error {
 	case !check.IsNil(c.Source) && len(c.SourceOptions) > 0:
 		return errors.New("InformerConfig.SourceOptions are for a ListerWatcher: give them to what makes the Source")
 	}
-	if v, ok := c.Handler.(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			return fmt.Errorf("InformerConfig.Handler: %w", err)
-		}
+	if err := check.Validate(c.Handler); err != nil {
+		return fmt.Errorf("InformerConfig.Handler: %w", err)
 	}
-	if v, ok := c.ExtraStore.(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			return fmt.Errorf("InformerConfig.ExtraStore: %w", err)
-		}
+	if err := check.Validate(c.ExtraStore); err != nil {
+		return fmt.Errorf("InformerConfig.ExtraStore: %w", err)
 	}
 	for _, n := range []struct {
 		name  string

@@ -224,8 +224,5 @@ func (f FilteringResourceEventHandler[T]) Validate() error {
 	if check.IsNil(f.Handler) {
 		return errors.New("FilteringResourceEventHandler.Handler is nil: give what the filtered objects go to")
 	}
-	if v, ok := f.Handler.(interface{ Validate() error }); ok {
-		return v.Validate()
-	}
-	return nil
+	return check.Validate(f.Handler)
 }

@@ -139,6 +139,10 @@ consumer resync batch
 consumer refuse page a#u@101
 stop 1m`)
 	p.want(t, "begin 1 first", "page a#u@1", "end 100", "begin 2 asked", "abort 2", "begin 3 asked", "page a#u@101", "end 111")
+	if last := p.errors[len(p.errors)-1]; informer.CauseOf(last) != informer.CauseSink ||
+		last.Error() != "sink of pods: Page: SnapshotPage of the consumer: refused" {
+		t.Errorf("told %v", last)
+	}
 }
 
 // What is pending at a stop is delivered in a last batch, or reported; what comes
@@ -162,7 +166,7 @@ func TestBatchAcceptance05Stop(t *testing.T) {
 	if !strings.Contains(p.text, "20.0s   Run returns") {
 		t.Error("the last delivery had more time than the default")
 	}
-	if len(p.errors) == 0 || !errors.As(p.errors[len(p.errors)-1], &undelivered) {
+	if len(p.errors) == 0 || !errors.As(p.errors[len(p.errors)-1], &undelivered) || informer.CauseOf(undelivered) != informer.CauseSink {
 		t.Errorf("told the errors %v", p.errors)
 	}
 

@@ -82,10 +82,8 @@ func (c *BatcherConfig[T]) complete() error {
 	case !check.IsNil(c.Source) && len(c.SourceOptions) > 0:
 		return errors.New("BatcherConfig.SourceOptions are for a ListerWatcher: give them to what makes the Source")
 	}
-	if v, ok := c.Consumer.(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			return fmt.Errorf("BatcherConfig.Consumer: %w", err)
-		}
+	if err := check.Validate(c.Consumer); err != nil {
+		return fmt.Errorf("BatcherConfig.Consumer: %w", err)
 	}
 	if check.IsNil(c.Source) {
 		c.Source = source.FromListerWatcher(c.ListerWatcher, c.Transform, append(slices.Clip(c.SourceOptions), source.WithoutSharing())...)

@@ -230,6 +230,9 @@ func (m *EventMerger[T]) deliverLast(ctx context.Context) error {
 	if objects += int(m.givenUp.Load()); objects == 0 {
 		return cause
 	}
+	if err != nil {
+		err = &informer.HandlerError{Call: "OnBatch", Err: err}
+	}
 	undelivered := &UndeliveredError{Name: m.name, Changes: objects, Err: err}
 	m.report(undelivered)
 	return errors.Join(cause, undelivered)

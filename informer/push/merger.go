@@ -119,6 +119,9 @@ func NewEventMerger[T any](name string, cfg MergerConfig[T], consumer BatchEvent
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("merger %s: %w", name, err)
 	}
+	if cfg.ErrorHandler == nil {
+		cfg.ErrorHandler = logFailures(name)
+	}
 	m := &EventMerger[T]{
 		name: name, cfg: cfg, consumer: consumer, panics: usercode.New(name, cfg.Log),
 		pending: pending.New[T](cfg.MaxPending, cfg.MaxPendingBytes, ""),

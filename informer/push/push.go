@@ -161,7 +161,8 @@ type UndeliveredError struct {
 	// Changes is how many there are.
 	Changes int
 
-	// Err is why: what the consumer returned last, or nil if it was not asked.
+	// Err is why: an [*informer.HandlerError] with what the consumer returned last, or
+	// nil if it was not asked.
 	Err error
 }
 
@@ -215,8 +216,7 @@ type MergerConfig[T any] struct {
 	StopTimeout time.Duration
 
 	// ErrorHandler is told of each failure, as a [*informer.HandlerError] or an
-	// [*UndeliveredError]. Default: they go to slog.Default() as by
-	// [informer.DefaultWatchErrorHandler].
+	// [*UndeliveredError]. Default: warnings in slog.Default().
 	ErrorHandler func(error)
 
 	// Log gets panics, those of the reading side included, of each function one a
@@ -267,9 +267,6 @@ func (c *MergerConfig[T]) complete() error {
 	if c.SizeOf == nil {
 		c.SizeOf = pending.SizeOf[T]
 	}
-	if c.ErrorHandler == nil {
-		c.ErrorHandler = func(err error) { informer.DefaultWatchErrorHandler(informer.ReflectorInfo{}, err) }
-	}
 	return c.Backoff.Complete()
 }
 
@@ -281,3 +278,14 @@ func orDefault[N int | int64 | time.Duration](value *N, def N) {
 
 // wantsSnapshot reports whether a consumer that returned err asks for a snapshot.
 func wantsSnapshot(err error) bool { return errors.Is(err, store.ErrResync) }
+
+// logFailures is the default ErrorHandler of a merger.
+func logFailures(name string) func(error) {
+	return func(err error) {
+		if undelivered := (*UndeliveredError)(nil); errors.As(err, &undelivered) {
+			slog.Default().Warn("Changes were not delivered", "resource", name, "changes", undelivered.Changes, "error", err)
+			return
+		}
+		informer.DefaultWatchErrorHandler(informer.ReflectorInfo{Name: name}, err)
+	}
+}

@@ -5,6 +5,7 @@ package push
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/pending"
@@ -47,7 +48,15 @@ func (s *batchSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 	s.snapshot = Snapshot{Epoch: pass.Epoch, Reason: pass.Reason, Cause: pass.Cause, First: !s.completed}
 	s.page, s.bytes, s.told, s.late = nil, 0, mirror.NewResourceVersionStorage(), map[store.Key]*pending.Change[T]{}
 	s.begun = true
-	return s.cfg.Consumer.BeginSnapshot(ctx, s.snapshot)
+	return consumerError("BeginSnapshot", s.cfg.Consumer.BeginSnapshot(ctx, s.snapshot))
+}
+
+// consumerError says which call of the consumer failed.
+func consumerError(call string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s of the consumer: %w", call, err)
 }
 
 // Apply implements [store.Sink].
@@ -117,7 +126,7 @@ func (s *batchSink[T]) tell(ctx context.Context) error {
 	}
 	page := s.page
 	s.page, s.bytes = nil, 0
-	return s.cfg.Consumer.SnapshotPage(ctx, s.snapshot, page)
+	return consumerError("SnapshotPage", s.cfg.Consumer.SnapshotPage(ctx, s.snapshot, page))
 }
 
 // Commit implements [store.Sink]. What is pending is older than the snapshot, and
@@ -128,7 +137,7 @@ func (s *batchSink[T]) Commit(ctx context.Context, version string) error {
 	}
 	s.snapshot.Version = version
 	if err := s.cfg.Consumer.EndSnapshot(ctx, s.snapshot); err != nil {
-		return err
+		return consumerError("EndSnapshot", err)
 	}
 	m := s.merger
 	m.fence()

@@ -73,7 +73,7 @@ func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Objec
 	if check.IsNil(lw) {
 		return s
 	}
-	s.lw = cache.ToListerWatcherWithContext(lw)
+	s.lw, s.given = cache.ToListerWatcherWithContext(lw), lw
 	s.streams = !watchlist.DoesClientNotSupportWatchListSemantics(lw)
 	var o sourceOptions
 	if o, s.err = gatherSource(opts); s.err != nil {
@@ -158,6 +158,7 @@ func assert[T any](obj runtime.Object) (T, error) {
 
 type listerWatcher[T any] struct {
 	lw      cache.ListerWatcherWithContext // nil: none was given
+	given   cache.ListerWatcher            // lw as it was given: client-go's wrapper has lists and watches only
 	convert func(runtime.Object) (T, error)
 	typed   bool // objects are T as they were decoded
 	streams bool
@@ -174,10 +175,7 @@ func (s *listerWatcher[T]) Validate() error {
 	if s.err != nil {
 		return s.err
 	}
-	if v, ok := s.lw.(interface{ Validate() error }); ok {
-		return v.Validate()
-	}
-	return nil
+	return check.Validate(s.given)
 }
 
 // Absent implements [informer.AbsenceFinder], if the ListerWatcher does.

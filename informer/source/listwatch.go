@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/watchlist"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/internal/redact"
@@ -39,6 +40,8 @@ type ListWatch struct {
 	stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
 	list   ListFunc
 	watch  WatchFunc
+
+	noWatchList bool // the client says so
 }
 
 // asMade reports whether the functions are those of NewListWatchFromClient.
@@ -61,6 +64,10 @@ func (lw *ListWatch) Validate() error {
 	}
 	return nil
 }
+
+// IsWatchListSemanticsUnSupported reports whether the client of [NewListWatchFromClient]
+// says, as client-go's fakes do, that it does not stream initial events.
+func (lw *ListWatch) IsWatchListSemanticsUnSupported() bool { return lw.noWatchList }
 
 // ListWithContext implements cache.ListerWithContext.
 func (lw *ListWatch) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
@@ -126,6 +133,7 @@ func NewListWatchFromClient(c cache.Getter, resource, namespace string, opts ...
 		return r
 	}
 	lw := &ListWatch{
+		noWatchList: watchlist.DoesClientNotSupportWatchListSemantics(c),
 		ListFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			result := request(options).Do(ctx)
 			if err := result.Error(); err != nil {

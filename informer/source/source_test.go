@@ -162,6 +162,35 @@ func TestConvert(t *testing.T) {
 	}
 }
 
+// brokenLister says how it was made wrongly, and has no methods with a context.
+type brokenLister struct {
+	cache.Lister
+	cache.Watcher
+}
+
+func (brokenLister) Validate() error { return errors.New("it is broken") }
+
+// What a ListerWatcher says of itself is heard, also if it needs a wrapper.
+func TestListerWatcherIsValidated(t *testing.T) {
+	_, err := informer.NewReflector(informer.Config[*corev1.Pod]{
+		Source: source.FromListerWatcher[*corev1.Pod](brokenLister{}, nil), Sink: informertest.NewChanSink[*corev1.Pod](),
+	})
+	if err == nil || !strings.Contains(err.Error(), "it is broken") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// noWatchList is a client that does not stream initial events, and says so.
+type noWatchList struct{ cache.Getter }
+
+func (noWatchList) IsWatchListSemanticsUnSupported() bool { return true }
+
+func TestClientWithoutWatchList(t *testing.T) {
+	if source.FromListerWatcher[*corev1.Pod](source.NewListWatchFromClient(noWatchList{}, "pods", ""), nil).WatchList() {
+		t.Error("initial events are asked for")
+	}
+}
+
 // TestStatusEvents: an error in the stream is recognised as what it is.
 func TestStatusEvents(t *testing.T) {
 	status := apierrors.NewResourceExpired("too old").Status()
@@ -201,6 +230,12 @@ func TestCauseOf(t *testing.T) {
 		{informer.CauseConnection, decodeStatus("http2: client connection lost")},
 		{informer.CauseConnection, decodeStatus("stream error: stream ID 3; INTERNAL_ERROR")},
 		{informer.CauseDecoding, decodeStatus("json: cannot unmarshal string")},
+		{informer.CauseNotAPIServer, informer.NewAnswerError(200, "", nil)},
+		{informer.CauseNotAPIServer, runtime.NegotiateError{ContentType: "text/html", Stream: true}},
+		{informer.CauseDecoding, runtime.NegotiateError{ContentType: "application/json"}},
+		{informer.CauseCredentials, noCredentials("getting credentials: exec: executable aws failed with exit code 254")},
+		{informer.CauseCredentials, noCredentials("getting credentials: decoding stdout: couldn't get version/kind; json parse error")},
+		{informer.CauseCredentials, noCredentials(`failed to read token file "/var/run/secrets/token": no such file`)},
 		{informer.CauseSilent, &informer.SilenceError{}},
 		{informer.CauseTimeout, apierrors.NewTimeoutError("slow", 1)},
 		{informer.CauseTimeout, apierrors.NewServerTimeout(schema.GroupResource{}, "list", 1)},
@@ -218,7 +253,9 @@ func TestCauseOf(t *testing.T) {
 		{informer.CauseRejected, informertest.ParseError([]string{"422"})},
 		{informer.CauseDecoding, &informer.DecodingError{Err: context.Canceled}},
 		{informer.CauseSink, &informer.SinkError{Call: "Apply", Err: informertest.ParseError([]string{"410"})}},
+		{informer.CauseSink, &informer.SinkError{Call: "Commit", Err: apierrors.NewServiceUnavailable("the consumer is down")}},
 		{informer.CauseSink, &informer.HandlerError{Call: "OnAdd", Err: informertest.ParseError([]string{"refused"})}},
+		{informer.CauseSink, &informer.HandlerError{Call: "OnAdd", Err: noCredentials("getting credentials: exec: executable aws not found")}},
 		{informer.CauseSink, store.ErrResync},
 		{informer.CauseSink, &store.FullError{}},
 		{informer.CauseUnknown, errors.New("hm")},
@@ -240,6 +277,11 @@ func TestCauseOf(t *testing.T) {
 	if informer.Explain(nil) != "" {
 		t.Error("Explain(nil) says something")
 	}
+}
+
+// noCredentials is what client-go makes of credentials that it does not get.
+func noCredentials(text string) error {
+	return &url.Error{Op: "Get", URL: "https://example.com/api/v1/pods", Err: errors.New(text)}
 }
 
 // decodeStatus is what client-go makes of an error in the body of a watch.

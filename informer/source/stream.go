@@ -124,6 +124,7 @@ type body struct {
 	ctx  context.Context
 	in   io.ReadCloser
 	stop func() bool
+	some bool  // a byte was read
 	err  error // of Read, but for io.EOF
 }
 
@@ -137,6 +138,7 @@ func newBody(ctx context.Context, in io.ReadCloser) *body {
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.in.Read(p)
+	b.some = b.some || n > 0
 	if err != nil && err != io.EOF {
 		b.err = err
 	}
@@ -154,16 +156,21 @@ func (b *body) explain(err error) error {
 	var (
 		decoding *informer.DecodingError
 		status   *wire.StatusError
+		foreign  *wire.ForeignError
 	)
 	switch {
 	case b.ctx.Err() != nil:
 		return context.Cause(b.ctx)
 	case errors.As(err, &status):
 		return failureOf(&status.Object, err)
+	case errors.As(err, &foreign):
+		return informer.NewAnswerError(0, "", foreign.Head)
 	case errors.As(err, &decoding):
 		return err
 	case b.err != nil && errors.Is(err, b.err):
 		return fmt.Errorf("the response breaks off: %w", err)
+	case !b.some:
+		return informer.NewAnswerError(0, "", nil)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("the response is cut off: %w", err)
 	}

@@ -184,9 +184,9 @@ func TestWireOther(t *testing.T) {
 			if err == nil {
 				t.Errorf("%s, %s: %d pods and no error", format, name, len(pods))
 			}
-			if cut := errors.Is(err, io.ErrUnexpectedEOF); cut != (name == "nothing" || name == "half") {
+			if cut := errors.Is(err, io.ErrUnexpectedEOF); cut != (name == "half") {
 				t.Errorf("%s, %s: %v", format, name, err)
-			} else if cause := informer.CauseOf(err); !cut && cause != informer.CauseDecoding {
+			} else if cause := informer.CauseOf(err); !cut && (cause == informer.CauseNotAPIServer) != (name == "nothing") && cause != informer.CauseDecoding {
 				t.Errorf("%s, %s: %v is %v", format, name, err, cause)
 			}
 		}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package check has what constructors use to check their arguments.
+// Package check has what constructors use to check their arguments, and what compares
+// failures.
 package check
 
 import "reflect"
@@ -17,6 +18,14 @@ func IsNil(v any) bool {
 		return rv.IsNil()
 	}
 	return false
+}
+
+// Validate returns what v's own Validate does, nil if it has none. A wrapper hands it on.
+func Validate(v any) error {
+	if v, ok := v.(interface{ Validate() error }); ok {
+		return v.Validate()
+	}
+	return nil
 }
 
 // TypeName returns the name of T, which stands for things that have no name.

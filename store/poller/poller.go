@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -166,6 +167,9 @@ func (c *Config[T]) complete() error {
 	}
 	if c.Sink == nil {
 		return errors.New("Config.Sink is nil: give what is to be told, for example a Store")
+	}
+	if err := check.Validate(c.Sink); err != nil {
+		return fmt.Errorf("Config.Sink: %w", err)
 	}
 	if c.Key == nil {
 		c.Key = store.MetaNamespaceKeyFunc[T]

@@ -137,6 +137,11 @@ func (r *pollRig) wantPolls(seconds ...float64) {
 	}
 }
 
+// brokenSink says how it was made wrongly.
+type brokenSink struct{ *store.Store[storetest.Job] }
+
+func (brokenSink) Validate() error { return errors.New("it is broken") }
+
 func TestNewPoller(t *testing.T) {
 	s, err := store.New(store.Config[storetest.Job]{})
 	storetest.Must(t, err)
@@ -148,6 +153,7 @@ func TestNewPoller(t *testing.T) {
 	}{
 		{"Get is nil", func(c *poller.Config[storetest.Job]) { c.Get = nil }},
 		{"Sink is nil", func(c *poller.Config[storetest.Job]) { c.Sink = nil }},
+		{"Config.Sink: it is broken", func(c *poller.Config[storetest.Job]) { c.Sink = brokenSink{s} }},
 		{"Period is -1s", func(c *poller.Config[storetest.Job]) { c.Period = -time.Second }},
 		{"Timeout is -1s", func(c *poller.Config[storetest.Job]) { c.Timeout = -time.Second }},
 		{"MaxBackoff is -1s", func(c *poller.Config[storetest.Job]) { c.MaxBackoff = -time.Second }},

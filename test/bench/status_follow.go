@@ -65,6 +65,9 @@ type countingTransport struct {
 	count *atomic.Int64
 }
 
+// WrappedRoundTripper lets apimachinery find the transport inside.
+func (c countingTransport) WrappedRoundTripper() http.RoundTripper { return c.next }
+
 func (c countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !strings.Contains(r.URL.RawQuery, "watch=true") {
 		c.count.Add(1)

@@ -27,6 +27,9 @@ type requestLog struct {
 	log  *[]string
 }
 
+// WrappedRoundTripper lets apimachinery find the transport inside.
+func (l requestLog) WrappedRoundTripper() http.RoundTripper { return l.next }
+
 func (l requestLog) RoundTrip(r *http.Request) (*http.Response, error) {
 	l.mu.Lock()
 	*l.log = append(*l.log, r.Method+" "+r.URL.String())

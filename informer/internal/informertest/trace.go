@@ -57,7 +57,8 @@ func firstDifference(got, want string) string {
 	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
 }
 
-// Occurrence renders o for a reader.
+// Occurrence renders o for a reader. Of Recovered it says nothing: where it is due can be
+// seen.
 func Occurrence(start time.Time, o informer.Occurrence) string {
 	how := map[bool]string{true: "streamed", false: "paged"}
 	switch o := o.(type) {
@@ -83,6 +84,8 @@ func Occurrence(start time.Time, o informer.Occurrence) string {
 		return fmt.Sprintf("watch-list unavailable until %v: %v", o.Retry.Sub(start), o.Err)
 	case informer.BackingOff:
 		return fmt.Sprintf("backing off for %v, failure %d (%s)", o.For, o.Failure, o.Cause)
+	case informer.Recovered:
+		return ""
 	case informer.Polling:
 		return fmt.Sprintf("polling every %v (%s)", o.Every, o.Cause)
 	case informer.WatchProved:

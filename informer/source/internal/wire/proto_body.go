@@ -137,7 +137,7 @@ func (r *reader) nextProtobuf(limits Limits, e *Event) error {
 		return r.statusInstead(limits)
 	}
 	size := binary.BigEndian.Uint32(length[:])
-	if int64(size) > int64(limits.Object)+eventRoom {
+	if tooLong(size, limits) {
 		return tooLarge(uint64(size), limits)
 	}
 	frame, err := r.read(int(size))
@@ -244,6 +244,9 @@ func (l *lastTexts) openEnvelope(envelope []byte, o *Object) error {
 	}
 	return l.metaOf(o)
 }
+
+// tooLong reports whether an event of that many bytes is too large.
+func tooLong(size uint32, limits Limits) bool { return int64(size) > int64(limits.Object)+eventRoom }
 
 func tooLarge(size uint64, limits Limits) error {
 	return fmt.Errorf("an object of %d bytes, which is more than the limit of %d", size, limits.Object)

@@ -5,9 +5,11 @@ package wire
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // reader is a body of which is known how much was read.
@@ -43,14 +45,42 @@ func (r *reader) format() (Format, error) {
 	switch {
 	case string(first) == protobufMagic:
 		return Protobuf, nil
-	case len(first) > 0 && first[0] == '{':
-		return JSON, nil
-	case len(first) > 0 && isSpace(first[0]):
-		return JSON, nil
-	case err == nil:
-		return 0, fmt.Errorf("it begins with %s, which is neither protobuf nor JSON of Kubernetes", seen(first[0]))
+	case len(first) > 0 && strings.HasPrefix(protobufMagic, string(first)):
+		return 0, err // it is cut off
 	}
-	return 0, err
+	return JSON, r.expectJSON()
+}
+
+// expectJSON fails if what is next, behind space, is no object.
+func (r *reader) expectJSON() error {
+	c, err := r.peek()
+	if err == nil && c != '{' {
+		err = r.foreign()
+	}
+	return err
+}
+
+// ForeignError says that a body is neither protobuf nor JSON of Kubernetes.
+type ForeignError struct {
+	Head []byte // of the body
+}
+
+// Error implements error.
+func (e *ForeignError) Error() string {
+	what := "nothing"
+	if len(e.Head) > 0 {
+		what = seen(e.Head[0])
+	}
+	return fmt.Sprintf("it begins with %s, which is neither protobuf nor JSON of Kubernetes", what)
+}
+
+// headMost is how much of a foreign body is kept.
+const headMost = 4 << 10
+
+// foreign is the error for a body that begins with what is next. It waits for no more.
+func (r *reader) foreign() error {
+	head, _ := r.Peek(min(r.Buffered(), headMost))
+	return &ForeignError{Head: bytes.Clone(head)}
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }

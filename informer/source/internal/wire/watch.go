@@ -3,7 +3,12 @@
 
 package wire
 
-import "io"
+import (
+	"encoding/binary"
+	"io"
+	"slices"
+	"strings"
+)
 
 // Event is an event of a watch. It is valid until the next one is read.
 type Event struct {
@@ -27,25 +32,16 @@ func NewWatch(body io.Reader, limits Limits) *Watch {
 // Next blocks until there is an event. Between two events the end of the body is
 // io.EOF.
 func (w *Watch) Next() (*Event, error) {
+	var err error
 	if w.format == 0 {
-		first, err := w.reader.Peek(1)
-		if err == io.EOF {
-			return nil, io.EOF
-		}
-		if err != nil {
-			return nil, w.reader.fail(err)
-		}
-		// In protobuf a length comes first: no object is of two gigabytes.
-		w.format = Protobuf
-		if first[0] == '{' || isSpace(first[0]) {
-			w.format = JSON
-		}
+		err = w.begin()
 	}
 	w.event = Event{}
-	var err error
-	if w.format == JSON {
+	switch {
+	case err != nil:
+	case w.format == JSON:
 		err = w.reader.nextJSON(w.limits, &w.event)
-	} else {
+	default:
 		err = w.reader.nextProtobuf(w.limits, &w.event)
 	}
 	switch err {
@@ -55,4 +51,27 @@ func (w *Watch) Next() (*Event, error) {
 		return nil, io.EOF
 	}
 	return nil, w.reader.fail(err)
+}
+
+// begin finds out the format by the first bytes.
+func (w *Watch) begin() error {
+	r := w.reader
+	first, err := r.Peek(len(protobufMagic))
+	switch {
+	case len(first) == 0:
+		return err
+	case first[0] == '{' || isSpace(first[0]):
+		if err := r.expectJSON(); err != nil {
+			return err
+		}
+		w.format = JSON
+		return nil
+	}
+	w.format = Protobuf
+	// A length comes first. That of a text would be one of half a gigabyte, or more.
+	isText := !slices.ContainsFunc(first, func(c byte) bool { return c < ' ' && !isSpace(c) }) && !strings.HasPrefix(protobufMagic, string(first))
+	if isText && (len(first) < len(protobufMagic) || tooLong(binary.BigEndian.Uint32(first), w.limits)) {
+		return r.foreign()
+	}
+	return nil
 }

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"errors"
+	"fmt"
+	"html"
+	"mime"
+	"net/http"
+	"regexp"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// AnswerError says that a successful response is none of an API server: a sign-in page,
+// the text of a proxy, or nothing.
+type AnswerError struct {
+	// Code is the HTTP status. Zero: some success.
+	Code int
+
+	// ContentType is the media type, such as "text/html". It is empty if the response is.
+	ContentType string
+
+	// Text is the title of a page, or the first line of a text, shortened.
+	Text string
+}
+
+// NewAnswerError returns the error for a response of this status, media type and body, of
+// which the beginning suffices. An empty contentType is found out from the body.
+func NewAnswerError(code int, contentType string, body []byte) *AnswerError {
+	e := &AnswerError{Code: code}
+	if len(body) == 0 {
+		return e
+	}
+	detected := http.DetectContentType(body)
+	if e.ContentType = mediaType(contentType); e.ContentType == "" {
+		e.ContentType = mediaType(detected)
+	}
+	if strings.HasPrefix(detected, "text/") {
+		e.Text = headline(string(body))
+	}
+	return e
+}
+
+// Error implements error.
+func (e *AnswerError) Error() string {
+	return "no answer of an API server: " + answerText(e.Code, e.ContentType, e.Text)
+}
+
+func answerText(code int, contentType, text string) string {
+	answer := "HTTP 2xx"
+	if code != 0 {
+		answer = fmt.Sprint("HTTP ", code)
+	}
+	if contentType == "" {
+		return answer + " with an empty body"
+	}
+	answer += " with " + contentType
+	if text != "" {
+		answer += fmt.Sprintf(" %q", text)
+	}
+	return answer
+}
+
+func mediaType(contentType string) string {
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return ""
+	}
+	return media
+}
+
+var title = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title`)
+
+// headlineMost is how many characters of a text are shown.
+const headlineMost = 60
+
+// headline returns the title of a page, or the first line of another text. The rest can
+// hold anything.
+func headline(text string) string {
+	text = strings.TrimSpace(strings.ToValidUTF8(text, ""))
+	if found := title.FindStringSubmatch(text); found != nil {
+		text = html.UnescapeString(found[1])
+	} else if strings.HasPrefix(text, "<") {
+		return ""
+	} else {
+		text, _, _ = strings.Cut(text, "\n")
+	}
+	runes := []rune(strings.Join(strings.Fields(text), " "))
+	if len(runes) > headlineMost {
+		return string(runes[:headlineMost]) + "…"
+	}
+	return string(runes)
+}
+
+// longText is how many bytes of a text from something else than an API server are left
+// as they are.
+const longText = 200
+
+// pageOf returns the status of an error response, and the page or the long text that it
+// has in place of a Status.
+func pageOf(err error) (status metav1.Status, text string) {
+	var known apierrors.APIStatus
+	if !errors.As(err, &known) {
+		return status, ""
+	}
+	status = known.Status()
+	if status.Details == nil {
+		return status, ""
+	}
+	for _, cause := range status.Details.Causes {
+		text := strings.TrimSpace(cause.Message)
+		if cause.Type == metav1.CauseTypeUnexpectedServerResponse && (strings.HasPrefix(text, "<") || len(text) > longText) {
+			return status, text
+		}
+	}
+	return status, ""
+}
+
+// shortened returns the text of err, in which a page has no more than its title.
+func shortened(err error) string {
+	if err == nil {
+		return "<nil>"
+	}
+	text := err.Error()
+	status, page := pageOf(err)
+	if page == "" || status.Message == "" {
+		return text
+	}
+	short := answerText(int(status.Code), mediaType(http.DetectContentType([]byte(page))), headline(page))
+	return strings.Replace(text, status.Message, short, 1)
+}

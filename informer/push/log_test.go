@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package push_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/push"
+)
+
+// Without an ErrorHandler the log says whose failure it is, of what, and what was lost.
+func TestMergerLog(t *testing.T) {
+	logger, writer, flags := slog.Default(), log.Writer(), log.Flags()
+	defer func() {
+		slog.SetDefault(logger)
+		log.SetOutput(writer) // which SetDefault had changed
+		log.SetFlags(flags)
+	}()
+	var out bytes.Buffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	synctest.Test(t, func(t *testing.T) {
+		m, err := push.NewEventMerger("pods", push.MergerConfig[informertest.Object]{},
+			func(context.Context, push.Batch[informertest.Object]) error { return errors.New("no room") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+		defer cancel()
+		obj := informertest.ParseObject("a@1")
+		if err := m.Add(ctx, watch.Added, informertest.MetaOf(obj), obj); err != nil {
+			t.Fatal(err)
+		}
+		_ = m.Run(ctx)
+	})
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	for i, want := range []string{
+		`msg="A change could not be handled, will try again" resource=pods`,
+		`msg="Changes were not delivered" resource=pods changes=1 error="pods: 1 changes were not delivered before the end: handler: OnBatch: no room"`,
+	} {
+		if at := min(i*(len(lines)-1), len(lines)-1); !strings.Contains(lines[at], want) {
+			t.Errorf("line %d lacks %s:\n%s", at, want, out.String())
+		}
+	}
+}

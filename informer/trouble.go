@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"time"
+
+	"github.com/apiary-go/apiary/internal/check"
+)
+
+// trouble is what failed since the last success.
+type trouble struct {
+	failures int
+	since    time.Time
+	cause    Cause          // of the last failure
+	seen     map[string]int // how often each failure came
+
+	// reached is one more than what the pass that broke off last had read, in objects;
+	// zero if it was a watch. Overcome is the same for the last failure: a pass that
+	// gets there is over it.
+	reached, overcome int
+}
+
+// seenMost is how many failures are told apart. Texts that differ each time, as by the
+// name of a request, are then one.
+const seenMost = 32
+
+// add counts a failure. It returns how often the same came before.
+func (t *trouble) add(cause Cause, err error) (repeated int) {
+	if t.failures == 0 {
+		t.since, t.seen = time.Now(), map[string]int{}
+	}
+	t.failures++
+	t.cause, t.overcome = cause, t.reached
+	key := string(cause) + ": " + check.Gist(err)
+	if _, known := t.seen[key]; !known && len(t.seen) >= seenMost {
+		key = string(cause)
+	}
+	t.seen[key]++
+	return t.seen[key] - 1
+}
+
+// recovered notes that what failed last has succeeded, unless there is a pass that is
+// wanted and has not.
+func (c *cycle[T]) recovered() {
+	t := c.trouble
+	if t.failures == 0 || c.want != "" || c.owed.reason != "" {
+		return
+	}
+	c.trouble = trouble{}
+	c.noError()
+	c.r.observe(Recovered{Failures: t.failures, After: time.Since(t.since), Cause: t.cause})
+}
+
+// taken counts an object of a pass. If the pass got further than the one that failed,
+// that failure is over, although the pass is not.
+func (c *cycle[T]) taken(p *passing) {
+	p.objects++
+	if c.trouble.overcome != 0 && p.objects >= c.trouble.overcome {
+		c.trouble.overcome = 0
+		c.noError()
+	}
+}
+
+func (c *cycle[T]) noError() {
+	c.r.update(func(i *ReflectorInfo) { i.Err, i.Cause = nil, CauseNone })
+}
