@@ -44,6 +44,9 @@ func (c *cycle[T]) passPaged(p *passing) error {
 				return errOlder // no need to read the others
 			}
 			p.continued = true
+			if p.version != "" {
+				c.listed = p.version
+			}
 		}
 		info := store.PageInfo{Number: number, Objects: p.objects - before, Remaining: page.Remaining}
 		if err := c.cfg.Sink.Page(c.ctx, info); err != nil {

@@ -44,8 +44,8 @@ type cycle[T any] struct {
 	form   string // of the objects of the last pass, see [Page.Form]
 	kind   string // of the last list, see [Page.Kind]
 
-	// listed is the version of the last list: one without a version does not follow one
-	// with a version.
+	// listed is the version of the last list, or of the first page of one that broke off:
+	// a list without a version does not follow one with a version.
 	listed string
 	anew   bool // the next pass is [store.Pass.Anew]
 

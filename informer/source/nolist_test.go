@@ -154,3 +154,66 @@ func playNoList[T any](t *testing.T, transport *noListTransport, s informer.Sour
 		t.Errorf("the failure is %v", info.Err)
 	}
 }
+
+// brokenListTransport answers a page of a list that then breaks off, and with what is no
+// list from then on.
+type brokenListTransport struct {
+	mu     sync.Mutex
+	paged  bool
+	others int
+}
+
+func (s *brokenListTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := r.URL.Query()
+	switch {
+	case q.Get("watch") != "":
+		return nil, errors.New("no watch")
+	case q.Get("continue") != "":
+		return informertest.JSONAnswer(r, `null`), nil
+	case !s.paged:
+		s.paged = true
+		return informertest.JSONAnswer(r, strings.Replace(podList, `"resourceVersion"`, `"continue":"more","resourceVersion"`, 1)), nil
+	}
+	s.others++
+	return informertest.JSONAnswer(r, `{}`), nil
+}
+
+// TestNoListAfterBrokenPass: what is no page of the list does not complete a first list of
+// which a page was read, and so deletes nothing of that.
+func TestNoListAfterBrokenPass(t *testing.T) {
+	quiet(t)
+	transport := &brokenListTransport{}
+	typed, err := kubernetes.NewForConfigAndClient(&rest.Config{Host: "http://127.0.0.1:1", QPS: -1}, &http.Client{Transport: transport})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pods := typed.CoreV1().Pods("")
+	sink := informertest.NewChanSink[*corev1.Pod]()
+	r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
+		Source: source.FromListerWatcher[*corev1.Pod](listWatchBy(
+			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return pods.List(ctx, o) }, pods.Watch), nil),
+		Sink: sink, Lists: informer.ListPaged,
+		Backoff: informer.Backoff{Initial: time.Millisecond, Max: 2 * time.Millisecond, Denied: time.Millisecond},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- r.Run(ctx) }()
+	for deadline := time.Now().Add(30 * time.Second); len(sink.Commits) == 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		transport.mu.Lock()
+		others := transport.others
+		transport.mu.Unlock()
+		if others > 3 {
+			break
+		}
+	}
+	cancel()
+	<-ran
+	if len(sink.Commits) != 0 {
+		t.Errorf("%d commits, want none", len(sink.Commits))
+	}
+}
