@@ -76,6 +76,8 @@ var rooms = map[string][]string{
 	"status":  {"store/...", "informer/...", "resource/...", "internal/usercode"},
 	"cells":   {"store/...", "informer/...", "resource/...", "status", "fakeapi", "internal/httpclient"},
 	"fakeapi": nil,
+
+	"test/history": {"store/...", "informer/...", "resource/..."},
 }
 
 // testsImport lists what the tests of a room import besides. They are in a package of
