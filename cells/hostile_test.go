@@ -156,7 +156,7 @@ func TestFailureWithoutEnd(t *testing.T) {
 	zip := gzip.NewWriter(&zeros)
 	_, _ = zip.Write(make([]byte, 1<<20))
 	_ = zip.Close()
-	for code, want := range map[int]string{http.StatusInternalServerError: "Degraded: listing: server", http.StatusForbidden: "Degraded: listing: forbidden"} {
+	for code, want := range map[int]string{http.StatusInternalServerError: "Degraded: cannot list: server", http.StatusForbidden: "Degraded: cannot list: forbidden"} {
 		said := troubled(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			w.WriteHeader(code)
@@ -178,7 +178,7 @@ func TestMessagesAreShort(t *testing.T) {
 	said := troubled(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
 		_, _ = fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","code":500,"message":"no \u001b[31m%s"}`, strings.Repeat("no ", 80_000))
-	}, "Degraded: listing: server")
+	}, "Degraded: cannot list: server")
 	for line := range strings.Lines(said) {
 		if len(line) > 5000 || strings.Contains(line, "\x1b") {
 			t.Errorf("%d bytes: %.200s", len(line), line)

@@ -27,7 +27,7 @@ type requestError struct {
 
 // Error implements error.
 func (e *requestError) Error() string {
-	return e.verb + " " + e.resource + ": " + shortened(e.err)
+	return e.verb + " " + e.resource + ": " + redact.Text(shortened(e.err))
 }
 
 // Unwrap returns what went wrong.

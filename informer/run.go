@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -226,14 +225,10 @@ func (c *cycle[T]) answered(cause Cause) {
 	}
 }
 
-// errorOf names the request that failed. An error of the sink is none of a request. The
-// texts of servers and decoders are redacted.
+// errorOf names the request that failed. An error of the sink is none of a request.
 func (c *cycle[T]) errorOf(verb string, err error) error {
 	if sink := (*SinkError)(nil); err == nil || errors.As(err, &sink) {
 		return err
-	}
-	if sink := (*SinkError)(nil); !errors.As(err, &sink) {
-		err = redact.Error(err)
 	}
 	return &requestError{verb: verb, resource: c.cfg.Name, err: err}
 }

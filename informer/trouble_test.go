@@ -138,10 +138,10 @@ func TestWatchListUnavailable(t *testing.T) {
 // failure of the watch when it was committed.
 func TestPassOvercomesAFailure(t *testing.T) {
 	for text, want := range map[string]informer.Cause{
-		"list error 500\nlist rv=100 continue=p2 a@1\nlist hang\n":                                              "",
-		"list rv=100 continue=p2 a@1\nlist rv=100 c@1\nlist rv=100 continue=p2 a@1\nlist hang\n":                       informer.CauseSink,
+		"list error 500\nlist rv=100 continue=p2 a@1\nlist hang\n":                                                            "",
+		"list rv=100 continue=p2 a@1\nlist rv=100 c@1\nlist rv=100 continue=p2 a@1\nlist hang\n":                              informer.CauseSink,
 		"list rv=100 continue=p2 a@1\nlist rv=100 c@1\nlist rv=100 continue=p2 a@1\nlist rv=100 continue=p3 c@1\nlist hang\n": "",
-		"list rv=100 a@1\nwatch error 405\nlist rv=100 continue=p2 a@1\nlist hang\n":                            informer.CauseNotSupported,
+		"list rv=100 a@1\nwatch error 405\nlist rv=100 continue=p2 a@1\nlist hang\n":                                          informer.CauseNotSupported,
 		// With streamed lists between.
 		"watch\n  end 100\n  error 405\n" + strings.Repeat("watch error 400\n", 2) + "list rv=100 continue=p2 a@1\nlist hang\n": informer.CauseNotSupported,
 	} {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -197,7 +198,7 @@ func (c *contact) set(t trouble) { c.setIn(c.next(), t) }
 // setIn is set, unless another turn has begun.
 func (c *contact) setIn(turn int, t trouble) {
 	c.mu.Lock()
-	same := c.turn != turn || c.trouble.cause == t.cause && check.Gist(c.trouble.err) == check.Gist(t.err)
+	same := c.turn != turn || c.trouble.cause == t.cause && gist(c.trouble.err) == gist(t.err)
 	if !same {
 		if t.cause != informer.CauseNone && c.trouble.cause != informer.CauseNone {
 			t.since = c.trouble.since
@@ -233,4 +234,16 @@ func (c *contact) unlisten(l *lease) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.listeners, l)
+}
+
+// gist returns what of an error is the same for a list and for a watch: the cause, without
+// the request and its URL.
+func gist(err error) string {
+	if inner := errors.Unwrap(err); inner != nil {
+		err = inner
+	}
+	if request := (*url.Error)(nil); errors.As(err, &request) {
+		err = request.Err
+	}
+	return check.Gist(err)
 }
