@@ -25,7 +25,7 @@ type AnswerError struct {
 	// ContentType is the media type, such as "text/html". It is empty if the response is.
 	ContentType string
 
-	// Text is the title of a page, or the first line of a text, shortened.
+	// Text is the title of a page, or the first line of the text of a failure, shortened.
 	Text string
 }
 
@@ -40,7 +40,8 @@ func NewAnswerError(code int, contentType string, body []byte) *AnswerError {
 	if e.ContentType = mediaType(contentType); e.ContentType == "" {
 		e.ContentType = mediaType(detected)
 	}
-	if strings.HasPrefix(detected, "text/") {
+	// A success that is no page can be an object: its content is in no text.
+	if strings.HasPrefix(detected, "text/html") || code != 0 && strings.HasPrefix(detected, "text/") {
 		e.Text = headline(string(body))
 	}
 	return e

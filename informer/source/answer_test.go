@@ -43,12 +43,12 @@ var strangers = map[string]struct {
 	},
 	"text": {
 		200, "text/plain", "default backend\npassword: s3cr3t",
-		informer.CauseNotAPIServer, `HTTP 2xx with text/plain "default backend" (check`, "s3cr3t",
+		informer.CauseNotAPIServer, `HTTP 2xx with text/plain (check`, "s3cr3t",
 	},
-	"short text": {200, "text/plain", "OK", informer.CauseNotAPIServer, `text/plain "OK"`, "byte"},
+	"short text": {200, "text/plain", "OK", informer.CauseNotAPIServer, `with text/plain (check`, "byte"},
 	"YAML": {
 		200, "application/yaml", "apiVersion: v1\nkind: List\nitems:\n- data: s3cr3t",
-		informer.CauseNotAPIServer, `with text/plain "apiVersion: v1"`, "s3cr3t",
+		informer.CauseNotAPIServer, `with text/plain (check`, "s3cr3t",
 	},
 	"refused by a page": {
 		403, "text/html", signIn,

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 const (
@@ -125,6 +127,9 @@ var decoders = []string{
 // Decoding returns an error that says what it can of err, the error of a decoder, and does
 // not wrap it: types that read themselves can quote what they read.
 func Decoding(err error) error {
+	if negotiate := (runtime.NegotiateError{}); errors.As(err, &negotiate) {
+		return Error(err) // it quotes the content type alone
+	}
 	text := err.Error()
 	for _, known := range decoders {
 		if strings.HasPrefix(text, known) {
