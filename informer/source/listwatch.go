@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -140,6 +141,9 @@ func NewListWatchFromClient(c cache.Getter, resource, namespace string, opts ...
 				return nil, err
 			}
 			list, err := result.Get()
+			if err != nil && strings.HasPrefix(err.Error(), "serializer for ") {
+				return nil, err // which quotes the content type alone
+			}
 			if status := apierrors.APIStatus(nil); err != nil && !errors.As(err, &status) {
 				return nil, &informer.DecodingError{Err: redact.Decoding(err)}
 			}
