@@ -20,8 +20,8 @@ import (
 //   - OK when a list was read, or when what failed has succeeded. So is a list that gets
 //     further than the one that failed, before it ends.
 //   - OK as well, with the interval and the cause, while it polls because it may
-//     not watch: nothing fails, and nothing but the delay is lost. The metric
-//     polling is what to alert on.
+//     not watch, or because watches bring nothing: nothing fails, and nothing but the
+//     delay is lost. The metric polling is what to alert on.
 //   - Degraded when requests are held back after a failure, with what failed, the cause
 //     and the newest error. A watch that breaks and is resumed at once is none.
 //   - Stopped when the hive stops.
@@ -49,9 +49,11 @@ func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.Occu
 			r.ok(fmt.Sprintf("listing, page %d was read", o.Number))
 		}
 	case informer.WatchOpened:
-		if info.Polling != nil {
+		if p := info.Polling; p != nil && p.Cause != informer.CauseSilent {
 			r.ok(howSynced(nil))
 		}
+	case informer.WatchProved:
+		r.ok(howSynced(nil))
 	case informer.Recovered:
 		if r.degraded != "" {
 			r.ok(howSynced(info.Polling))

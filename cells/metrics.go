@@ -42,7 +42,7 @@ import (
 //	sync_seconds                        how long it took from first use to that
 //	objects                             in the store
 //	state{state}                        1 for the state that the informer is in
-//	polling                             whether it polls because it may not watch; stays 1 while it does
+//	polling                             whether it polls, since it may not watch or watches bring nothing; stays 1 while it does
 //	last_contact_timestamp_seconds      when the server was last heard of
 //	lists_total{reason,mode,result}     lists that ended; all but reason "first" are relists
 //	list_duration_seconds{mode}         summary: duration of lists that were read to the end

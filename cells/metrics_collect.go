@@ -26,7 +26,7 @@ var (
 	descSyncSeconds = describe("sync_seconds", "Time from the first use of the resource to its first complete state.")
 	descObjects     = describe("objects", "Objects in the store.")
 	descState       = describe("state", "1 for the state that the informer is in.", "state")
-	descPolling     = describe("polling", "Whether the informer polls because it may not watch.")
+	descPolling     = describe("polling", "Whether the informer polls, because it may not watch or because watches bring nothing.")
 	descContact     = describe("last_contact_timestamp_seconds", "When the API server was last heard of, in seconds since the epoch; 0 if never.")
 	descLists       = describe("lists_total", "Lists that ended, by why there was one; all but reason \"first\" are relists.", "reason", "mode", "result")
 	descListTook    = describe("list_duration_seconds", "Duration of the lists that were read to the end.", "mode")

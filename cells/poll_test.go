@@ -35,7 +35,7 @@ func refusing(api *fakeapi.Server, refuse func(fakeapi.Request) error, verbs ...
 // checkPolling checks what the metrics say of polling.
 func checkPolling(t *testing.T, m *ResourceMetrics, want string) {
 	t.Helper()
-	want = "# HELP apiary_resource_polling Whether the informer polls because it may not watch.\n" +
+	want = "# HELP apiary_resource_polling Whether the informer polls, because it may not watch or because watches bring nothing.\n" +
 		"# TYPE apiary_resource_polling gauge\n" + `apiary_resource_polling{resource="Pod.v1"} ` + want + "\n"
 	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "apiary_resource_polling"); err != nil {
 		t.Error(err)
@@ -104,6 +104,29 @@ func TestHealthWhenPollingBegins(t *testing.T) {
 	health.await(t, "Degraded: cannot list or watch: forbidden")
 	r.Observe(informer.ReflectorInfo{}, informer.Polling{Every: time.Hour, Cause: informer.CauseForbidden})
 	health.await(t, "OK: synced by polling every 1h0m0s (watch is forbidden)")
+}
+
+// A watch that is open ends no polling that began because watches bring nothing; one that
+// brings something does.
+func TestHealthWhileWatchesAreSilent(t *testing.T) {
+	health := newHealthLog()
+	r := &reporter{health: health}
+	polling := informer.Polling{Every: time.Minute, Cause: informer.CauseSilent}
+	info := informer.ReflectorInfo{Polling: &polling}
+	r.Observe(info, polling)
+	r.Observe(info, informer.WatchOpened{})
+	r.Observe(info, informer.ListDone{Objects: 3})
+	r.Observe(info, informer.BackingOff{Cause: informer.CauseServer})
+	r.Observe(info, informer.WatchOpened{})
+	r.Observe(informer.ReflectorInfo{}, informer.WatchProved{})
+	for _, want := range []string{
+		"OK: polling every 1m0s: watch is silent", "OK: polling every 1m0s: watch is silent, objects at the last list: 3",
+		"Degraded: listing or watching: server", "OK: polling every 1m0s: watch is silent", "OK: in step",
+	} {
+		if got := <-health.lines; !strings.Contains(got, want) {
+			t.Errorf("health is %q, want %q", got, want)
+		}
+	}
 }
 
 // Whatever the state is, it is one of the metric's.

@@ -225,9 +225,7 @@ func (c *cycle[T]) postpone(cause Cause, err error) {
 		c.owed.reason, c.owed.cause, c.owed.due = c.want, c.wantCause, c.now()+delay
 		c.r.observe(BackingOff{For: delay, Failure: c.owed.tries, Cause: cause, Err: err})
 	default: // the watch fails as well
-		if cause != CauseNotInstalled { // then the kind is asked for as often as before
-			c.compared(store.Pass{Reason: c.want}, false)
-		}
+		c.compared(store.Pass{Reason: c.want}, false)
 		c.fail(cause, err)
 	}
 	c.want, c.wantCause, c.together = "", nil, false

@@ -206,6 +206,10 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 		}
 		c.calmly(&c.calm.expired, cause, err)
 	case p.streamed && c.fallBack(cause, err):
+	case cause == CauseNotInstalled && CauseOf(c.wantCause) == cause:
+		// The collection that the version is of is gone, by what answers lists as well.
+		c.must = true
+		c.fail(cause, err)
 	case c.optional():
 		c.postpone(cause, err)
 	default:
