@@ -23,20 +23,35 @@
 //	           │  ▼          ▼  │
 //	    backing off, draining, polling
 //
-// The Reflector makes a further pass only for one of these reasons:
+// An open watch proves nothing: a proxy can hold its events back. Evidence is an event, or a
+// bookmark that is newer than the version before. The Reflector makes a further pass only for
+// one of these reasons:
 //
 //   - [store.ReasonExpired]: the server no longer has the version (410 with the reason
 //     Expired or Gone), or does not have it yet, as after a restore. Two bookmarks in a row
-//     that are older than the last version mean the same. So does the end of a watch
-//     without versions.
+//     that are older than the last version mean the same. So do the end of a watch without
+//     versions, and an event that proves that versions cannot be compared, see Versions.
 //   - [store.ReasonAsked]: the sink returned [store.ErrResync], or the program called
 //     [Reflector.Resync].
-//   - [store.ReasonFailing]: the server answers each watch with a failure. Two in a row
-//     suffice if the kind is not installed. Five suffice if the failure is permanent: an
+//   - [store.ReasonFailing]: watches fail, or are cut within half a minute, without evidence.
+//     Two in a row suffice if they have failed for [Config.MaxInternalErrorRetryDuration], and
+//     at once if the kind is not installed. Five suffice if the failure is permanent: an
 //     object that cannot be decoded, a request that is rejected. One or more suffice if the
-//     watch is refused, see Polling. Any other failure must last for
-//     [Config.MaxInternalErrorRetryDuration]. A server that cannot be reached gets no list.
+//     watch is refused, see Polling. A server that cannot be reached gets no list, and the
+//     time until it can be reached does not count.
+//   - [store.ReasonCheck]: watches were open without evidence for [Config.CheckInterval], or
+//     [Config.ResyncInterval] has ended.
 //   - [store.ReasonPoll]: the Reflector polls.
+//
+// A pass for want of evidence that shows nothing new doubles the time to the next one, from
+// a minute up to ten while watches fail, and from ten minutes up to an hour while they are
+// quiet. A quiet watch is no failure: nothing came, and the server ended it in its time, or
+// it was silent.
+//
+// If a pass that is not the first one fails, the watch goes on from the last version, and is
+// tried also before each further list. Only lists are tried where the version is known to
+// be of no use: it has expired, the sink wants a pass, or neither the watch nor the list
+// finds the kind.
 //
 // # Polling
 //
@@ -51,12 +66,28 @@
 //
 // If a watch was open since the last pass, or there was no pass ([Config.ResumeFrom]), the
 // Reflector first tries a list ([store.ReasonFailing]): at once after a 405, after two 404,
-// or when the watch was forbidden for a poll interval. No other failure starts polling.
+// or when the watch was forbidden for a poll interval. No other failure has this effect.
 // Before each poll, and after any other pass, the Reflector tries the watch again. When the
 // watch opens, polling ends without another list. If lists have no version, the watch is
 // tried after each poll instead, because a watch from no version does not show earlier
 // deletions. Reflector.Resync polls at once. Observers get [Polling] at the start and
 // [WatchOpened] at the end.
+//
+// If a pass for want of evidence shows a change that no watch has brought, passes follow
+// each other as well: the next one after a poll interval, and further ones after twice the
+// time, up to CheckInterval, or after a poll interval again if they show another change. The
+// watch stays open in between. Observers get [Polling] with [CauseSilent] at the start, and
+// [WatchProved] when a watch brings something.
+//
+// # Versions
+//
+// A watch from a version brings what is newer, and the objects of a list are not newer than
+// the list. A server that violates this has versions that cannot be compared: they began
+// anew, or never change. From then on the Reflector applies events in the order in which
+// they come, without a version ([store.Meta].Version is empty). A pass of the newest state
+// decides what is true, at most one a minute at first and one an hour later. If objects keep
+// their version, and if the API version of the objects changes, a pass hands over all of
+// them ([store.Pass].Anew). "0" is no version. Observers get [VersionsUnordered].
 //
 // # Requests
 //
@@ -64,28 +95,31 @@
 // If objects were delivered before, it has their version and
 // resourceVersionMatch=NotOlderThan. The following requests have the limit and the continue
 // token. The version of the pass is that of the first page. Every list has a limit, and
-// none asks for version "0", for which servers ignore the limit. If a token expires, a new
-// pass begins.
+// none asks for version "0", for which servers ignore the limit. A page that is refused for a
+// reason that can pass is requested again by its token, five times in all. If a token
+// expires, a new pass begins. A list that would never end fails: its pages go round, or a
+// thousand of them in a row are empty.
 //
 // A streamed pass: one watch with sendInitialEvents, resourceVersionMatch=NotOlderThan and
 // the last version, if there is one. The bookmark with the annotation
 // k8s.io/initial-events-end completes the pass, and the stream goes on as the watch. If the
-// server rejects or ignores the option, is silent for [Config.InitialSilence], or breaks
-// off twice, a paged pass follows at once. Streaming is tried again after ten minutes, then
-// twenty, up to four hours.
+// server rejects or ignores the option, is silent for [Config.InitialSilence], repeats
+// objects or sends them too slowly without an end, or breaks off twice, a paged pass follows
+// at once. Streaming is tried again after ten minutes, then twenty, up to four hours.
 //
 // If the server has no state that is new enough, the Reflector asks for the newest one and
 // accepts it, even if it is older than the previous one ([WentBackwards]). It also does so
 // after a pass that broke off after a delivery, and in the first pass after
 // [Config.ResumeFrom]. A watch has bookmarks, a version, and a random timeout of five to
-// ten minutes.
+// ten minutes, or less if a pass is due before.
 //
 // # Failures
 //
 // One [Backoff] covers the whole cycle. It starts anew after a watch that lived for
 // [Backoff.Reset]. The orderly end of a watch, an expired version and ErrResync are
 // followed by the next request at once, unless they repeat. After a [store.FullError] the
-// next request follows when the sink has drained.
+// next request follows when the sink has drained. The Retry-After of a server is obeyed for
+// five minutes at most. Resync cuts a delay short.
 //
 // A request without data for [Config.Silence] is ended, and the next one resumes. If that
 // one goes out over a used connection, as under HTTP/2, and gets no byte within a tenth of
@@ -104,7 +138,9 @@
 //     sink refused Begin or Commit.
 //   - At Commit, at Progress, and after an accepted Apply or Delete outside of a pass, the
 //     sink has the state of the collection at that version. Before the first Commit this
-//     requires that the sink started with the exact state of [Config.ResumeFrom].
+//     requires that the sink started with the exact state of [Config.ResumeFrom]. After a
+//     pass that broke off with objects handed over, the sink can be ahead of the version
+//     until the next Commit: the watch brings older states of these objects.
 //   - The Reflector offers a refused object again: the version does not advance.
 //   - A response that cannot be understood is an error, never an empty collection or a
 //     deletion. A Status that describes a failure is a failure, whatever its HTTP code.

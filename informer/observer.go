@@ -83,7 +83,7 @@ type (
 		Took     time.Duration // waits for the sink and the ListBudget included
 	}
 
-	// ListFailed says that the pass broke off. Another one follows.
+	// ListFailed says that the pass broke off. Another one follows, or the watch goes on.
 	ListFailed struct {
 		Pass     store.Pass
 		Streamed bool
@@ -106,7 +106,7 @@ type (
 		Err     error // nil if nothing was wrong: the server ended it, or there was nothing to bring
 	}
 
-	// RelistNeeded says that watching cannot go on from the last version.
+	// RelistNeeded says that a pass follows the watch, and why.
 	RelistNeeded struct {
 		Reason store.Reason
 		Err    error
@@ -121,7 +121,8 @@ type (
 		Retry time.Time
 	}
 
-	// BackingOff says that something failed and that nothing is requested for a while.
+	// BackingOff says that nothing is requested for a while or, after a pass that the watch
+	// can do without, that this is tried again after a while.
 	BackingOff struct {
 		For      time.Duration
 		Failure  int // how many in a row, for the backoff

@@ -94,10 +94,8 @@ type Config[T any] struct {
 	// version, or watching, fails. So make this longer for large collections and many
 	// informers, and shorter if the sink must not be behind for minutes. Where a list
 	// shows nothing new, the next one follows after twice that time, up to ten times
-	// this; with the default, six lists an hour. Where a list shows something new, see
-	// CheckInterval. It does not matter for an expired version, and a server that cannot
-	// be reached gets no list. A watch that is refused is tried again for PollInterval
-	// at most, if that is shorter.
+	// this: six lists an hour. Where it shows something new, see CheckInterval. A watch
+	// that is refused is tried again for PollInterval at most, if that is shorter.
 	MaxInternalErrorRetryDuration time.Duration
 
 	// CheckInterval is how long watches can be open and bring neither an event nor a
@@ -106,10 +104,10 @@ type Config[T any] struct {
 	// events without an error makes the sink stale, and nothing says so.
 	//
 	// Each comparison that finds nothing doubles the time, up to six times this. So a
-	// quiet collection on a server without bookmarks costs about one list an hour, and
-	// one on a server with bookmarks nothing. A comparison that finds changes is
-	// followed by others, every PollInterval at first and up to CheckInterval, until a
-	// watch brings something ([Polling] with CauseSilent, then [WatchProved]).
+	// quiet collection costs about one list an hour, and nothing on a server whose
+	// bookmarks become newer. A comparison that finds changes is followed by others,
+	// every PollInterval at first and up to CheckInterval, until a watch brings something
+	// ([Polling] with CauseSilent, then [WatchProved]).
 	CheckInterval time.Duration
 
 	// ResyncInterval is how long after a pass the next one begins, whatever the watches
@@ -330,12 +328,11 @@ func (r *Reflector[T]) Run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// Resync asks for a new pass; the watch under way is ended for it. Several
-// requests before the pass begins are one. It does not block, and may be called
-// from anywhere, at any time. A request that comes within a pass is for another
-// one after it. A backoff that is under way is cut short, to [Backoff.Initial] at least.
-// If lists fail, the watch goes on from the last version, and the pass is tried again
-// after a minute, then two, up to ten.
+// Resync asks for a new pass; the watch under way is ended for it. Several requests before
+// the pass begins are one. A request that comes within a pass is for another one after it.
+// Such passes begin [Backoff.Initial] apart at least. A backoff is cut short, to as much. If
+// the pass fails, the watch goes on, and the pass is tried again with [Backoff]. Resync does
+// not block, and can be called from anywhere, at any time.
 func (r *Reflector[T]) Resync(cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
