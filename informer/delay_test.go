@@ -6,6 +6,8 @@ package informer_test
 import (
 	"errors"
 	"math"
+	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -101,6 +103,48 @@ func TestResyncInALoop(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestResyncWhileListsFail: the watch brings changes while the pass that was asked for
+// fails, and the pass is tried again with backoff until it succeeds.
+func TestResyncWhileListsFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newPodServer(nil)
+		server.watchesLive(false)
+		var fails atomic.Bool
+		serve := server.Handler
+		server.Handler = func(w *informertest.Response, r *http.Request) {
+			if !informertest.IsWatch(r) && fails.Load() {
+				w.Refuse(500, "InternalError")
+				return
+			}
+			serve(w, r)
+		}
+		var passes passTimes
+		r, s := followPods(t, server, paged, passes.observe, func(c *informer.Config[*corev1.Pod]) { c.Backoff.Max = 10 * time.Second })
+		elapse(time.Second)
+		fails.Store(true)
+		r.Resync(errors.New("why"))
+		elapse(5 * time.Minute) // with nothing to bring
+		for i := range 10 {
+			elapse(30 * time.Second)
+			value := strconv.Itoa(i)
+			server.set(value)
+			synctest.Wait()
+			if got := valueOf(s); got != value {
+				t.Errorf("x is %q, want %q", got, value)
+			}
+		}
+		fails.Store(false)
+		elapse(11 * time.Second)
+		n := len(passes.passes)
+		if n < 50 || n > 70 || slices.ContainsFunc(passes.passes[1:], func(reason string) bool { return reason != "asked" }) {
+			t.Errorf("%d passes: %v", n, passes.passes)
+		}
+		if info := r.Info(); info.Passes != 2 || info.Err != nil {
+			t.Errorf("%+v", info)
+		}
+	})
 }
 
 // TestResyncInterval: there is a pass after each interval, whatever a watch brings, and
