@@ -182,6 +182,7 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) er
 			if err = c.remove(event.Item, metaOf(event.Item)); err == nil {
 				p.objects = max(0, p.objects-1)
 				p.told = true
+				c.must = true // a watch from c.version would bring the object back
 			}
 		case watch.Bookmark:
 			if event.InitialEventsEnd {
