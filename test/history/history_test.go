@@ -7,7 +7,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -54,11 +53,10 @@ var quiet = slog.New(slog.DiscardHandler)
 func TestHistory(t *testing.T) {
 	handlers := utilruntime.ErrorHandlers
 	utilruntime.ErrorHandlers = nil
-	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard)
+	klog.SetSlogLogger(quiet)
 	t.Cleanup(func() {
 		utilruntime.ErrorHandlers = handlers
-		klog.LogToStderr(true)
+		klog.ClearLogger()
 	})
 	seed := *historySeed
 	if seed == 0 {

@@ -120,8 +120,11 @@ func (s *stream) serve() {
 			return
 		}
 		if silent == nil {
-			if s.initial && !s.present() {
-				return
+			if s.initial {
+				if !s.present() {
+					return
+				}
+				continue // with what came since
 			}
 			for _, c := range news {
 				if !s.ignores && !s.change(c) {
