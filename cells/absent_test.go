@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,8 +42,9 @@ func TestAbsentKind(t *testing.T) {
 				if err := api.Add(custom(widgets, "a", "one"), custom(widgets, "a", "two")); err != nil {
 					t.Fatal(err)
 				}
-				var cause informer.Cause
-				observer := informer.ObserverFunc(func(info informer.ReflectorInfo, _ informer.Occurrence) { cause = info.Cause })
+				var seen atomic.Value // of informer.Cause
+				cause := func() informer.Cause { c, _ := seen.Load().(informer.Cause); return c }
+				observer := informer.ObserverFunc(func(info informer.ReflectorInfo, _ informer.Occurrence) { seen.Store(info.Cause) })
 				err := run(t, quiet(), nil, withFake(api),
 					Resource[*unstructured.Unstructured](Unstructured("widgets.v1.example.com"), With(resource.WithObserver(observer))),
 					atStart(t, func(_ context.Context, r resource.Resource[*unstructured.Unstructured]) error {
@@ -59,8 +61,8 @@ func TestAbsentKind(t *testing.T) {
 						})
 						time.Sleep(9 * time.Minute)
 						expect(t, keys(s), "a/one", "a/two")
-						if cause != informer.CauseNotInstalled && test.discovery == nil {
-							t.Errorf("the cause is %q", cause)
+						if cause() != informer.CauseNotInstalled && test.discovery == nil {
+							t.Errorf("the cause is %q", cause())
 						}
 						time.Sleep(5 * time.Minute)
 						if test.stays {
@@ -68,8 +70,8 @@ func TestAbsentKind(t *testing.T) {
 							return nil
 						}
 						expect(t, keys(s))
-						if cause != informer.CauseNotInstalled {
-							t.Errorf("afterwards the cause is %q", cause)
+						if cause() != informer.CauseNotInstalled {
+							t.Errorf("afterwards the cause is %q", cause())
 						}
 						api.Intercept(nil)
 						api.Install(widgets)
