@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/apiary-go/apiary/devcluster/internal/tail"
 )
 
 const (
@@ -236,7 +238,7 @@ func (b builder) run(ctx context.Context, dir string, env []string, args ...stri
 	cmd.WaitDelay = pipeGrace
 	var out, all bytes.Buffer
 	cmd.Stdout = &out
-	kept := &tail{max: tailLines, next: &all}
+	kept := &tail.Writer{Max: tailLines, Next: &all}
 	narrator := b.narrate()
 	cmd.Stderr = io.MultiWriter(kept, narrator)
 	err = cmd.Run()
@@ -245,7 +247,7 @@ func (b builder) run(ctx context.Context, dir string, env []string, args ...stri
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		err = fmt.Errorf("%s %s: %w\n%s", filepath.Base(b.gocmd), strings.Join(args, " "), err, strings.Join(kept.lines(), "\n"))
+		err = fmt.Errorf("%s %s: %w\n%s", filepath.Base(b.gocmd), strings.Join(args, " "), err, strings.Join(kept.Lines(), "\n"))
 	}
 	return out.String(), all.String(), err
 }

@@ -12,10 +12,10 @@ import (
 	"io"
 	"os/exec"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/apiary-go/apiary/devcluster/internal/tail"
 	"github.com/apiary-go/apiary/devcluster/internal/wire"
 )
 
@@ -34,7 +34,7 @@ type process struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
 	out   *readyLine
-	tail  *tail
+	tail  *tail.Writer
 	done  chan struct{} // closed when the process has ended and was waited for
 	err   error         // how it ended; written before done is closed
 	asked atomic.Bool   // the end was asked for
@@ -46,7 +46,7 @@ func startProcess(binary string, args []string, log io.Writer) (*process, error)
 	p := &process{
 		cmd:  exec.Command(binary, args...),
 		out:  newReadyLine(),
-		tail: &tail{max: tailLines, next: log},
+		tail: &tail.Writer{Max: tailLines, Next: log},
 		done: make(chan struct{}),
 	}
 	p.cmd.Stdout = p.out
@@ -97,7 +97,7 @@ func (p *process) waitReady(ctx context.Context) (wire.Ready, error) {
 		}
 		return wire.Ready{}, p.exitError()
 	case <-ctx.Done():
-		return wire.Ready{}, fmt.Errorf("the server was not ready in time: %w%s", context.Cause(ctx), p.tail.text())
+		return wire.Ready{}, fmt.Errorf("the server was not ready in time: %w%s", context.Cause(ctx), p.tail.Text("; last lines of its log:"))
 	}
 }
 
@@ -107,7 +107,7 @@ func (p *process) exitError() error {
 	if err == nil {
 		err = errors.New("exit status 0")
 	}
-	return &ExitError{Err: err, Log: p.tail.lines()}
+	return &ExitError{Err: err, Log: p.tail.Lines()}
 }
 
 // end ends the process gracefully, and returns when it has ended. One that has
@@ -132,7 +132,7 @@ func (p *process) end(ctx context.Context, keep bool) error {
 	case <-p.done:
 		return nil
 	case <-timer.C:
-		late = fmt.Errorf("the server had not ended after %s and was killed%s", stopGrace, p.tail.text())
+		late = fmt.Errorf("the server had not ended after %s and was killed%s", stopGrace, p.tail.Text("; last lines of its log:"))
 	case <-ctx.Done():
 		late = fmt.Errorf("the server had not ended in time and was killed: %w", context.Cause(ctx))
 	}
@@ -173,64 +173,4 @@ func (r *readyLine) Write(b []byte) (int, error) {
 		r.sent = true
 	}
 	return len(b), nil
-}
-
-// tail is a writer that keeps the last lines written, and hands all on to next.
-type tail struct {
-	max  int
-	next io.Writer // may be nil
-
-	mu   sync.Mutex
-	kept []string
-	part []byte
-}
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.keep(b)
-	if t.next != nil {
-		// A log that fails is not to hold up the server.
-		_, _ = t.next.Write(b)
-	}
-	return len(b), nil
-}
-
-func (t *tail) keep(b []byte) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.part = append(t.part, b...)
-	for {
-		i := bytes.IndexByte(t.part, '\n')
-		if i < 0 {
-			return
-		}
-		t.kept = append(t.kept, string(t.part[:i]))
-		t.part = t.part[i+1:]
-		if len(t.kept) > t.max {
-			t.kept = t.kept[len(t.kept)-t.max:]
-		}
-	}
-}
-
-// lines returns a copy of what is kept.
-func (t *tail) lines() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	lines := append([]string(nil), t.kept...)
-	if len(t.part) > 0 {
-		lines = append(lines, string(t.part))
-	}
-	return lines
-}
-
-// text returns the lines for the end of an error message, or "".
-func (t *tail) text() string {
-	lines := t.lines()
-	if len(lines) == 0 {
-		return ""
-	}
-	text := "; last lines of its log:"
-	for _, line := range lines {
-		text += "\n  " + line
-	}
-	return text
 }

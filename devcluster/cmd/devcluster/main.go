@@ -26,6 +26,7 @@ import (
 
 	"github.com/apiary-go/apiary/devcluster/internal/private"
 	"github.com/apiary-go/apiary/devcluster/internal/server"
+	"github.com/apiary-go/apiary/devcluster/internal/tail"
 	"github.com/apiary-go/apiary/devcluster/internal/wire"
 )
 
@@ -60,6 +61,9 @@ type ending struct {
 	keep bool  // leave the temporary directory for a restart
 	err  error // not nil if the server failed
 }
+
+// lastLines introduces the end of the server's log in an error.
+const lastLines = "\nlast lines of the log:"
 
 // errFatal is how a cluster ends whose server had a fatal error.
 var errFatal = errors.New("the API server or its etcd had a fatal error, which is in its log")
@@ -118,7 +122,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-cha
 		go func() { end(readStdin(stdin)) }()
 	}
 
-	log := newTail(40)
+	log := &tail.Writer{Max: 40}
 	logTo, closeLog, err := o.openLog(log, stderr)
 	if err != nil {
 		return err
@@ -131,7 +135,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-cha
 	began := time.Now()
 	s, e, err := start(o, temp.path, logTo, ended, end)
 	if err != nil {
-		return fmt.Errorf("%w%s", err, log.text())
+		return fmt.Errorf("%w%s", err, log.Text(lastLines))
 	}
 	if s == nil {
 		remove = o.removes(e)
@@ -160,7 +164,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-cha
 		stopErr = nil // the process ends now, and with it whatever was left
 	}
 	if e.err != nil {
-		return fmt.Errorf("%w%s", errors.Join(e.err, stopErr), log.text())
+		return fmt.Errorf("%w%s", errors.Join(e.err, stopErr), log.Text(lastLines))
 	}
 	return errors.Join(err, stopErr)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/apiary-go/apiary/devcluster/internal/private"
+	"github.com/apiary-go/apiary/devcluster/internal/tail"
 )
 
 const usage = `devcluster runs a real Kubernetes API server and its etcd in one process, on
@@ -112,11 +113,11 @@ func (o options) checkKept(t *tempDir) error {
 }
 
 // openLog returns where the server's log goes, and how to close it.
-func (o options) openLog(tail *tail, stderr io.Writer) (io.Writer, func() error, error) {
+func (o options) openLog(kept *tail.Writer, stderr io.Writer) (io.Writer, func() error, error) {
 	nothing := func() error { return nil }
 	switch o.logFile {
 	case "":
-		return tail, nothing, nil
+		return kept, nothing, nil
 	case "-":
 		return stderr, nothing, nil
 	}
@@ -124,5 +125,5 @@ func (o options) openLog(tail *tail, stderr io.Writer) (io.Writer, func() error,
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the log: %w", err)
 	}
-	return io.MultiWriter(f, tail), f.Close, nil
+	return io.MultiWriter(f, kept), f.Close, nil
 }
