@@ -62,6 +62,16 @@ type ending struct {
 	err  error // not nil if the server failed
 }
 
+// endings gets the reasons to end, of which the first one counts. It has room for one.
+type endings chan ending
+
+func (c endings) add(e ending) {
+	select {
+	case c <- e:
+	default:
+	}
+}
+
 // lastLines introduces the end of the server's log in an error.
 const lastLines = "\nlast lines of the log:"
 
@@ -70,17 +80,13 @@ var errFatal = errors.New("the API server or its etcd had a fatal error, which i
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-chan os.Signal) (err error) {
 	o, err := parse(args, stdout)
-	if err != nil {
-		return err
-	}
 	switch {
-	case o.help:
-		return nil
+	case err != nil || o.help:
+		return err
 	case o.version:
 		_, err := fmt.Fprintf(stdout, "kube-apiserver %s\n", server.Version())
 		return err
 	}
-
 	temp, err := openTemp(o.tempDir)
 	if err != nil {
 		return err
@@ -103,29 +109,29 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-cha
 			err = errors.Join(err, file.remove())
 		}
 	}()
-
-	ended := make(chan ending, 1) // the first reason counts
-	end := func(e ending) {
-		select {
-		case ended <- e:
-		default:
-		}
-	}
+	ended := make(endings, 1)
 	// These two goroutines block in reads that nothing can end but the end of
 	// the process, which is where run leads.
 	go func() {
 		for s := range signals {
-			end(ending{why: s.String()})
+			ended.add(ending{why: s.String()})
 		}
 	}()
 	if o.exitOnStdinClose {
-		go func() { end(readStdin(stdin)) }()
+		go func() { ended.add(readStdin(stdin)) }()
 	}
+	remove, err = o.serve(temp, file, stdout, stderr, ended)
+	return err
+}
 
+// serve runs the cluster until there is a reason to end. It returns whether the
+// temporary directory is to be removed.
+func (o options) serve(temp *tempDir, file *kubeconfig, stdout, stderr io.Writer, ended endings) (remove bool, err error) {
+	remove = temp.made
 	log := &tail.Writer{Max: 40}
 	logTo, closeLog, err := o.openLog(log, stderr)
 	if err != nil {
-		return err
+		return remove, err
 	}
 	defer func() { err = errors.Join(err, closeLog()) }()
 
@@ -133,13 +139,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-cha
 		fmt.Fprintf(stdout, "Starting kube-apiserver %s and etcd ...\n", server.Version())
 	}
 	began := time.Now()
-	s, e, err := start(o, temp.path, logTo, ended, end)
+	s, e, err := start(o, temp.path, logTo, ended)
 	if err != nil {
-		return fmt.Errorf("%w%s", err, log.Text(lastLines))
+		return remove, fmt.Errorf("%w%s", err, log.Text(lastLines))
 	}
 	if s == nil {
-		remove = o.removes(e)
-		return nil
+		return o.removes(e), nil
 	}
 	info := s.Info()
 	info.Kubeconfig = file.path
@@ -157,21 +162,25 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-cha
 	if e.why != "" && !o.readyJSON {
 		fmt.Fprintf(stdout, "Stopping (%s) ...\n", e.why)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
-	defer cancel()
-	stopErr := s.Stop(ctx)
+	stopErr := stop(s)
 	if errors.Is(stopErr, context.DeadlineExceeded) {
 		stopErr = nil // the process ends now, and with it whatever was left
 	}
 	if e.err != nil {
-		return fmt.Errorf("%w%s", errors.Join(e.err, stopErr), log.Text(lastLines))
+		return remove, fmt.Errorf("%w%s", errors.Join(e.err, stopErr), log.Text(lastLines))
 	}
-	return errors.Join(err, stopErr)
+	return remove, errors.Join(err, stopErr)
+}
+
+func stop(s *server.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
+	return s.Stop(ctx)
 }
 
 // start starts the server. A reason to end that comes before it is ready breaks
 // that off: then start returns the reason and no server.
-func start(o options, temp string, log io.Writer, ended <-chan ending, end func(ending)) (*server.Server, ending, error) {
+func start(o options, temp string, log io.Writer, ended endings) (*server.Server, ending, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), o.startTimeout)
 	defer cancel()
 	type result struct {
@@ -186,7 +195,7 @@ func start(o options, temp string, log io.Writer, ended <-chan ending, end func(
 	go func() {
 		s, err := server.Start(ctx, server.Options{
 			DataDir: dataDir, SocketDir: temp, Port: o.port, Flags: o.serverFlags, Log: log,
-			Fatal: func() { end(ending{err: errFatal}) },
+			Fatal: func() { ended.add(ending{err: errFatal}) },
 		})
 		started <- result{s, err}
 	}()
@@ -201,9 +210,7 @@ func start(o options, temp string, log io.Writer, ended <-chan ending, end func(
 		select {
 		case r := <-started:
 			if r.s != nil {
-				stopCtx, stopCancel := context.WithTimeout(context.Background(), stopGrace)
-				defer stopCancel()
-				_ = r.s.Stop(stopCtx) // the process ends next
+				_ = stop(r.s) // the process ends next
 			}
 		case <-time.After(startGrace): // the process ends next
 		}
