@@ -174,33 +174,38 @@ func (l *listWatch) read(f found) (*reader, error) {
 		r.watch, r.list = client.Watch, func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			return client.List(ctx, opts)
 		}
-		return r, nil
 	case byMetadata:
 		client := l.client.metadata.Resource(f.resource).Namespace(l.namespace)
 		r.watch, r.list = client.Watch, func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			return client.List(ctx, opts)
 		}
-		return r, nil
+	default:
+		client, err := l.restClient(f)
+		if err != nil {
+			return nil, fmt.Errorf("client for %s: %w", l.target, err)
+		}
+		l.readByType(r, client)
 	}
-	client, err := l.restClient(f)
-	if err != nil {
-		return nil, fmt.Errorf("client for %s: %w", l.target, err)
-	}
+	return r, nil
+}
+
+// readByType has r read by a client for the type.
+func (l *listWatch) readByType(r *reader, client rest.Interface) {
 	request := func(opts metav1.ListOptions) *rest.Request {
 		var timeout time.Duration
 		if opts.TimeoutSeconds != nil {
 			timeout = time.Duration(*opts.TimeoutSeconds) * time.Second
 		}
-		r := client.Get().
+		request := client.Get().
 			NamespaceIfScoped(l.namespace, l.namespace != "").
-			Resource(f.resource.Resource).
+			Resource(r.resource.Resource).
 			VersionedParams(&opts, metav1.ParameterCodec). // schemes of custom resources may have none
 			Timeout(timeout).
 			MaxRetries(0) // the reflector tries again, and says so
 		if opts.Watch {
-			r.Throttle(nil)
+			request.Throttle(nil)
 		}
-		return r
+		return request
 	}
 	r.stream = func(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
 		return request(opts).Stream(ctx)
@@ -223,7 +228,6 @@ func (l *listWatch) read(f found) (*reader, error) {
 	r.watch = func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 		return request(opts).Watch(ctx)
 	}
-	return r, nil
 }
 
 // restClient makes a client for the type of what was found, on the transport that all

@@ -104,13 +104,18 @@ func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *pending.Work
 		counter.Add(1)
 	}
 	call = "storage"
+	return call, i.record(w, c)
+}
+
+// record notes in the storage that the handler has a change.
+func (i *ResourceVersionInformer[T]) record(w *pending.Work[T], c *pending.Change[T]) error {
 	for {
 		pass := i.pending.PassOf(w)
 		if err := i.storage.Set(c.Meta, pass); err != nil {
-			return call, fmt.Errorf("record version %s: %w", c.Meta.Version, err)
+			return fmt.Errorf("record version %s: %w", c.Meta.Version, err)
 		}
 		if i.settled(w, true, pass) {
-			return "", nil
+			return nil
 		}
 	}
 }
