@@ -166,6 +166,7 @@ func TestChecksBecomeRare(t *testing.T) {
 		"failing":   {refuses(500, "InternalError"), []int{2, 3, 5, 9, 11, 11}},
 		"refused":   {says(403, "Forbidden"), []int{2, 3, 5, 9, 11, 11}},
 		"permanent": {refuses(400, "BadRequest"), []int{0, 3, 5, 9, 11, 11}},
+		"cut":       {open(20*time.Second, nil), []int{1, 2, 4, 8, 10, 10}},
 		"quiet":     {open(1000*time.Hour, nil), []int{10, 20, 40, 60, 60}},
 	} {
 		t.Run(name, func(t *testing.T) {
