@@ -179,13 +179,13 @@ Written by: go test ./cells -run TestMessages -update
 
 // story is what is said of one failure.
 func story(t *testing.T, side string, err error) string {
-	told := &teller{health: &healthLog{lines: make(chan string, 100)}}
+	notes := &minutes{health: &healthLog{lines: make(chan string, 100)}}
 	source := &failingSource{side: side, err: err}
 	r, construction := informer.NewReflector(informer.Config[string]{
 		Name: "pods", Source: source, Sink: source, Backoff: informer.Backoff{Jitter: -1},
-		Observer: informer.Observers(informer.LogObserver(slog.New(told)),
-			informer.ErrorObserver(func(_ informer.ReflectorInfo, err error) { told.handled = err }),
-			&reporter{health: told.health}, told),
+		Observer: informer.Observers(informer.LogObserver(slog.New(notes)),
+			informer.ErrorObserver(func(_ informer.ReflectorInfo, err error) { notes.handled = err }),
+			&reporter{health: notes.health}, notes),
 	})
 	if construction != nil {
 		t.Fatal(construction)
@@ -196,9 +196,9 @@ func story(t *testing.T, side string, err error) string {
 	time.Sleep(500 * time.Millisecond)
 	synctest.Wait()
 	if info := r.Info(); info.Err != nil {
-		told.say("status", "%s", status.ReasonOf(info.Err))
-		if told.handled == nil || told.handled.Error() != info.Err.Error() {
-			t.Errorf("an ErrorObserver gets %v, Info has %v", told.handled, info.Err)
+		notes.say("status", "%s", status.ReasonOf(info.Err))
+		if notes.handled == nil || notes.handled.Error() != info.Err.Error() {
+			t.Errorf("an ErrorObserver gets %v, Info has %v", notes.handled, info.Err)
 		}
 		why := &resource.NotSyncedError{Resource: "pods", Cause: info.Cause, Err: info.Err, Ended: context.DeadlineExceeded}
 		if !strings.Contains(why.Error(), "pods is not synced: "+info.Err.Error()) {
@@ -209,11 +209,11 @@ func story(t *testing.T, side string, err error) string {
 	time.Sleep(time.Minute)
 	cancel()
 	<-ended
-	return told.out.String()
+	return notes.out.String()
 }
 
-// teller is a slog.Handler, and an informer.Observer for what health was told.
-type teller struct {
+// minutes is a slog.Handler, and an informer.Observer that notes the lines of health.
+type minutes struct {
 	health *healthLog
 
 	mu      sync.Mutex
@@ -221,13 +221,13 @@ type teller struct {
 	handled error
 }
 
-func (s *teller) say(who, format string, args ...any) {
+func (s *minutes) say(who, format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fmt.Fprintf(&s.out, "    %-8s"+format+"\n", append([]any{who}, args...)...)
 }
 
-func (s *teller) Observe(informer.ReflectorInfo, informer.Occurrence) {
+func (s *minutes) Observe(informer.ReflectorInfo, informer.Occurrence) {
 	for len(s.health.lines) > 0 {
 		line := strings.TrimSpace(<-s.health.lines)
 		if s.handled != nil {
@@ -239,7 +239,7 @@ func (s *teller) Observe(informer.ReflectorInfo, informer.Occurrence) {
 	}
 }
 
-func (s *teller) Handle(_ context.Context, r slog.Record) error {
+func (s *minutes) Handle(_ context.Context, r slog.Record) error {
 	if strings.HasPrefix(r.Message, "List is complete") {
 		return nil
 	}
@@ -261,6 +261,6 @@ func (s *teller) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-func (s *teller) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
-func (s *teller) WithAttrs([]slog.Attr) slog.Handler               { return s }
-func (s *teller) WithGroup(string) slog.Handler                    { return s }
+func (s *minutes) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
+func (s *minutes) WithAttrs([]slog.Attr) slog.Handler               { return s }
+func (s *minutes) WithGroup(string) slog.Handler                    { return s }

@@ -145,7 +145,7 @@ func TestStatusReconnectInVain(t *testing.T) {
 	}, podIn(corev1.PodRunning, "a", "one", 0))
 }
 
-// The error is the newest one. One that differs from it by numbers is not told anew.
+// The error is the newest one. One that differs from it by numbers is no news.
 func TestStatusNewestError(t *testing.T) {
 	playStatus(t, status.Config{}, func(r *statusRig) {
 		w := r.watchFor(time.Hour, idOf("Pod", "a", "one"))

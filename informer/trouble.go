@@ -22,7 +22,7 @@ type trouble struct {
 	reached, overcome int
 }
 
-// seenMost is how many failures are told apart. Texts that differ each time, as by the
+// seenMost is how many different failures are counted. Texts that differ each time, as by the
 // name of a request, are then one.
 const seenMost = 32
 

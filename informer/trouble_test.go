@@ -180,7 +180,7 @@ func (s *refusingSink) Apply(ctx context.Context, m store.Meta, obj informertest
 	return s.Sink.Apply(ctx, m, obj)
 }
 
-// A recovery is told once, with the failures before it, when what failed has succeeded:
+// A recovery is observed once, with the failures before it, when what failed has succeeded:
 // for a list when it was read, for a watch when it is open, for an object when the sink
 // took it, and for a watch that was closed at once when it brings something.
 func TestRecovered(t *testing.T) {

@@ -229,8 +229,8 @@ func (r *scopeReader) metadataOnly() bool {
 	return (r.cfg.Metadata != nil || r.cfg.Stream != nil) && !r.scope.get && r.cfg.Rules.MetadataOnly(r.scope.kind)
 }
 
-// IsWatchListSemanticsUnSupported tells of clients that do not stream initial events, as
-// client-go's fakes.
+// IsWatchListSemanticsUnSupported reports whether the client says, as client-go's fakes
+// do, that it does not stream initial events.
 func (r *scopeReader) IsWatchListSemanticsUnSupported() bool {
 	switch {
 	case r.streams():
