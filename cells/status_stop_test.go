@@ -68,7 +68,7 @@ func TestStatusNoEventAfterTheEnd(t *testing.T) {
 				if err != nil {
 					r.Fatal(err)
 				}
-				r.is(w, "one Current") // and not told
+				r.is(w, "one Current") // the event waits
 				c.end(r, w, func() { close(ctx.done) })
 				if got := r.next(w); got != "end" {
 					r.Errorf("got %q after the end", got)
@@ -82,7 +82,7 @@ func TestStatusNoEventAfterTheEnd(t *testing.T) {
 	t.Run("Remove", func(t *testing.T) {
 		playStatus(t, status.Config{}, func(r *statusRig) {
 			w := r.watch(one)
-			r.is(w, "one Current") // and not told
+			r.is(w, "one Current") // the event waits
 			if err := w.Remove(one); err != nil {
 				r.Fatal(err)
 			}
@@ -91,7 +91,7 @@ func TestStatusNoEventAfterTheEnd(t *testing.T) {
 	})
 }
 
-// quietContext calls nothing when it ends: whoever wants to know has to look.
+// quietContext calls no function when it ends. Only Err and Done show the end.
 type quietContext struct {
 	context.Context
 	done chan struct{}

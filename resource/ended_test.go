@@ -93,7 +93,7 @@ func TestNoEventAfterCancel(t *testing.T) {
 	}
 }
 
-// quietContext calls nothing when it ends: whoever wants to know has to look.
+// quietContext calls no function when it ends. Only Err and Done show the end.
 type quietContext struct{ foreignContext }
 
 func (quietContext) AfterFunc(func()) (stop func() bool) { return func() bool { return true } }
@@ -150,7 +150,7 @@ func TestNothingNewAfterCancel(t *testing.T) {
 }
 
 // Done that ends the subscription, by the error handler or by a panic of user code,
-// waits while the next event is about to be offered to whoever receives.
+// waits while the next event is about to be offered.
 func TestNoEventAfterDoneThatStops(t *testing.T) {
 	for name, opt := range map[string]EventsOpt{
 		"stop":                 WithErrorHandler(RetryUpTo(0)),
@@ -192,7 +192,7 @@ func TestNoEventAfterDoneThatStops(t *testing.T) {
 	}
 }
 
-// slowContext holds up whoever asks from the second time on.
+// slowContext holds up calls of Err from the second one on.
 type slowContext struct {
 	context.Context
 	asked   *atomic.Int64

@@ -12,7 +12,7 @@ import (
 	"github.com/apiary-go/apiary/status"
 )
 
-// quietContext calls nothing when it ends: whoever wants to know has to look.
+// quietContext calls no function when it ends. Only Err and Done show the end.
 type quietContext struct {
 	context.Context
 	done chan struct{}

@@ -122,8 +122,8 @@ stop 12s
 	}
 }
 
-// A list that repeats an object in the same version, in a page or over pages, tells of it
-// once. One that has changed meanwhile is told again.
+// A list repeats an object in the same version, in a page or over pages. The snapshot has it
+// once, and again if it has changed meanwhile.
 func TestSnapshotNamesAVersionOnce(t *testing.T) {
 	p := playBatches(t, `
 page 3
