@@ -35,7 +35,7 @@ import (
 )
 
 var (
-	historyEvents = flag.Int("history.events", 5_000, "how many events TestHistory delivers at least")
+	historyEvents = flag.Int("history.events", 10_000, "how many events TestHistory delivers at least")
 	historyFaults = flag.Int("history.faults", 100, "how many faults TestHistory makes at least")
 	historySeed   = flag.Uint64("history.seed", 0, "seed of the first round; 0 takes one from the clock")
 	historyRounds = flag.Int("history.rounds", 0, "how many rounds TestHistory plays at most; 0 for no limit")

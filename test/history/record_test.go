@@ -85,6 +85,7 @@ type shown struct {
 	open        bool // it was not deleted
 	failed      bool // the last event failed
 	outstanding bool
+	unsure      bool // the last event failed, and the consumer may have forgotten it
 }
 
 // checker goes through a record.
@@ -122,6 +123,7 @@ func (c *checker) entry(e entry) {
 		return
 	case resumed:
 		for _, s := range c.keys {
+			s.unsure = s.unsure || s.failed || s.outstanding
 			s.floor, s.outstanding, s.failed = -1, false, true
 		}
 		return
@@ -181,7 +183,7 @@ func (c *checker) deletion(e entry, s *shown) {
 	case e.version != s.version && s.open && e.version != 0:
 		c.failf(e, "version %d was shown", s.version)
 	}
-	s.open = false
+	s.open, s.unsure = false, false
 	if c.unordered && !permanent(e.key) {
 		return // an older object can take its place
 	}
@@ -229,6 +231,7 @@ func (c *checker) end() {
 			if exists {
 				c.failf(e, "it was not shown")
 			}
+		case !exists && s.unsure:
 		case !exists:
 			c.failf(e, "its deletion was not shown")
 		case s.index != index:
