@@ -52,6 +52,7 @@ import (
 //	backwards_total                     versions that went backwards
 //	stale_total                         changes that were no news
 //	index_errors_total                  failures of index functions
+//	panics_total                        panics of user code; see package resource
 //	subscribers                         that there are now
 //	subscriber_depth                    keys that wait to be emitted, over all subscribers, replays included
 //	subscriber_depth_max                the same, of the subscriber with the most
@@ -62,8 +63,8 @@ import (
 //	events_total{result}                what became of them
 //
 // Of a mirror ([NewMirror]) there are the same up to stale_total, under its name and
-// with the label resource, where objects are those that are recorded, but for
-// sync_seconds and index_errors_total. Further ones begin with apiary_mirror_:
+// with the label resource, where objects are those that are recorded, except for
+// sync_seconds and index_errors_total; and panics_total. Further ones begin with apiary_mirror_:
 //
 //	pending                             changes that the handler has not acknowledged
 //	pending_bytes                       the estimated size of their objects

@@ -36,6 +36,7 @@ var (
 	descBackwards   = describe("backwards_total", "How often the API server went back to an older version.")
 	descStale       = describe("stale_total", "Changes that were dropped because they were no news.")
 	descIndexErrors = describe("index_errors_total", "Failures of index functions.")
+	descPanics      = describe("panics_total", "Panics of user code.")
 	descSubscribers = describe("subscribers", "Subscribers that there are now.")
 	descDepth       = describe("subscriber_depth", "Keys that wait to be emitted, over all subscribers.")
 	descDepthMax    = describe("subscriber_depth_max", "Keys that wait to be emitted to the subscriber that has the most.")
@@ -55,7 +56,7 @@ var states = []informer.State{
 func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		descSynced, descSyncSeconds, descObjects, descState, descPolling, descContact, descLists, descListTook, descWatches,
-		descWatchEvents, descFailures, descBackwards, descStale, descIndexErrors, descSubscribers, descDepth,
+		descWatchEvents, descFailures, descBackwards, descStale, descIndexErrors, descPanics, descSubscribers, descDepth,
 		descDepthMax, descOutstanding, descRetrying, descOldest, descEmitted, descEvents,
 		descPending, descPendingBytes, descFailing, descHeldBack, descCalls, descUnchanged,
 		descPushPending, descPushBytes, descPushSnapshots, descPushBatches, descPushChanges,
@@ -115,6 +116,7 @@ func (e emitter) stats(s resource.Stats) {
 	e.informer(s.Synced, s.Store.Objects, s.Reflector)
 	e.counter(descStale, s.Store.Stale)
 	e.counter(descIndexErrors, s.Store.IndexErrors)
+	e.counter(descPanics, s.Panics)
 }
 
 // informer writes what resources and mirrors have in common.

@@ -22,6 +22,7 @@ var (
 func (e emitter) mirror(s mirror.InformerStats) {
 	e.informer(s.Synced, s.Recorded, s.Reflector)
 	e.counter(descStale, s.Stale)
+	e.counter(descPanics, s.Panics)
 	e.gauge(descPending, float64(s.Pending))
 	e.gauge(descPendingBytes, float64(s.PendingBytes))
 	e.gauge(descFailing, float64(s.Failing))

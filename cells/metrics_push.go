@@ -17,6 +17,7 @@ var (
 func (e emitter) push(s push.BatcherStats) {
 	e.informer(s.Synced, s.Accepted, s.Reflector)
 	e.counter(descStale, s.Stale)
+	e.counter(descPanics, s.Panics)
 	e.gauge(descPushPending, float64(s.Pending))
 	e.gauge(descPushBytes, float64(s.PendingBytes))
 	e.counter(descPushSnapshots, s.Snapshots)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/source"
+	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/resource/pool"
 )
 
@@ -74,7 +75,7 @@ type Config struct {
 	// Observer is told what the informers do. Default: nobody.
 	Observer informer.Observer
 
-	// Log has what nobody else is told of. Default: slog.Default().
+	// Log has what nobody else is told of, and panics. Default: slog.Default().
 	Log *slog.Logger
 }
 
@@ -126,8 +127,9 @@ func (c *Config) complete() error {
 //
 // Its methods may be called from any goroutine.
 type Engine struct {
-	cfg  Config
-	pool *pool.Pool[scope, *unstructured.Unstructured]
+	cfg    Config
+	panics *usercode.Panics // of rules
+	pool   *pool.Pool[scope, *unstructured.Unstructured]
 
 	ctx     context.Context // ends with Stop
 	cancel  context.CancelCauseFunc
@@ -143,7 +145,7 @@ func New(cfg Config) (*Engine, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("status.New: %w", err)
 	}
-	e := &Engine{cfg: cfg}
+	e := &Engine{cfg: cfg, panics: usercode.New("status", cfg.Log)}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	if err := e.try(); err != nil {
 		return nil, fmt.Errorf("status.New: %w", err)

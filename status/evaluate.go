@@ -99,6 +99,7 @@ func (e *evaluation) compute(obj *unstructured.Unstructured) ObjectStatus {
 	s.Children, tr, s.ChildrenErr = e.children(obj)
 	result, err := rules.Compute(obj, s.Children, e.now)
 	if err != nil {
+		e.watch.engine.panics.Report(err)
 		s.Status, s.Reason, s.Err = Unknown, RuleError, err
 		return s
 	}

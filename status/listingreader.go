@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -28,11 +29,12 @@ func NewListingReader(reader Reader, _ meta.RESTMapper, _ []ID) (ClusterReader, 
 	if reader == nil {
 		return nil, errors.New("the Reader is nil: give one, such as status.NewReader")
 	}
-	return &listingReader{reader: reader, listings: map[listingOf]*listing{}}, nil
+	return &listingReader{reader: reader, panics: usercode.New("status", nil), listings: map[listingOf]*listing{}}, nil
 }
 
 type listingReader struct {
 	reader Reader
+	panics *usercode.Panics
 
 	mu       sync.Mutex
 	listings map[listingOf]*listing // of this cycle
@@ -90,7 +92,7 @@ func (r *listingReader) listing(ctx context.Context, of listingOf) (*listing, er
 // read lists for the one who asked first.
 func (r *listingReader) read(ctx context.Context, of listingOf, l *listing) {
 	defer close(l.done)
-	l.err = guarded(func() error { return l.read(ctx, r.reader, of) })
+	l.err = r.panics.Try("List of the Reader", store.Key{}, func() error { return l.read(ctx, r.reader, of) })
 	if ctx.Err() == nil {
 		return
 	}

@@ -16,7 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/apiary-go/apiary/internal/redact"
+	"github.com/apiary-go/apiary/internal/usercode"
+	"github.com/apiary-go/apiary/store"
 )
 
 // PollerEngine tells the status of objects by reading them again and again. It has no
@@ -107,7 +108,7 @@ func (e *PollerEngine) poll(ctx context.Context, ids []ID, opts Options, events 
 	if e.Mapper == nil {
 		return errors.New("the Mapper is nil: give one")
 	}
-	p := &polling{engine: e, opts: opts, events: events, fallback: e.DefaultStatusReader}
+	p := &polling{engine: e, opts: opts, events: events, fallback: e.DefaultStatusReader, panics: usercode.New("status", nil)}
 	if p.fallback == nil {
 		p.fallback = NewStatusReader(e.Mapper, nil)
 	}
@@ -120,8 +121,11 @@ func (e *PollerEngine) poll(ctx context.Context, ids []ID, opts Options, events 
 	if factory == nil {
 		factory = ClusterReaderFactoryFunc(NewListingReader)
 	}
-	var err error
-	if p.reader, err = factory.New(e.Reader, e.Mapper, ids); err != nil {
+	err := p.panics.Try("New of the ClusterReaderFactory", store.Key{}, func() (err error) {
+		p.reader, err = factory.New(e.Reader, e.Mapper, ids)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("making the ClusterReader: %w", err)
 	}
 	reading, cancel := context.WithCancel(ctx)
@@ -138,6 +142,7 @@ type polling struct {
 	opts     Options
 	reader   ClusterReader
 	fallback StatusReader
+	panics   *usercode.Panics
 	events   chan<- Event
 	objects  []*polled
 	running  sync.WaitGroup
@@ -159,7 +164,7 @@ type answer struct {
 
 func (p *polling) close() {
 	if closer, ok := p.reader.(io.Closer); ok {
-		_ = closer.Close() // nobody is left to tell
+		_ = p.panics.Try("Close of the ClusterReader", store.Key{}, closer.Close) // nobody is left to tell
 	}
 }
 
@@ -209,7 +214,7 @@ func (p *polling) wait(failures int) time.Duration {
 // row Sync has failed.
 func (p *polling) cycle(ctx context.Context, answers chan<- answer, slots map[schema.GroupKind]chan struct{}, failures int) int {
 	ctx = asking(ctx) // a kind that is missing is looked up once for all of its objects
-	err := guarded(func() error {
+	err := p.panics.Try("Sync of the ClusterReader", store.Key{}, func() error {
 		ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
 		defer cancel()
 		return p.reader.Sync(ctx)
@@ -244,7 +249,7 @@ func (p *polling) cycle(ctx context.Context, answers chan<- answer, slots map[sc
 func (p *polling) read(ctx context.Context, id ID) (s ObjectStatus) {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
 	defer cancel()
-	err := guarded(func() (err error) {
+	err := p.panics.Try("StatusReader", id.Key(), func() (err error) {
 		reader := p.fallback
 		for _, r := range p.engine.StatusReaders {
 			if r.Supports(id.GroupKind) {
@@ -255,7 +260,7 @@ func (p *polling) read(ctx context.Context, id ID) (s ObjectStatus) {
 		s, err = reader.ReadStatus(ctx, p.reader, id)
 		return err
 	})
-	if panicked := (*panicError)(nil); errors.As(err, &panicked) {
+	if errors.As(err, new(*store.PanicError)) {
 		return ObjectStatus{ID: id, Status: Unknown, Reason: RuleError, Err: err}
 	}
 	if err != nil {
@@ -297,19 +302,4 @@ func send(ctx context.Context, events chan<- Event, ev Event) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// panicError is the panic of code that is not ours.
-type panicError struct{ value any }
-
-func (e *panicError) Error() string { return "panic: " + redact.Panic(e.value) }
-
-// guarded calls fn, and makes a panic of it an error.
-func guarded(fn func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &panicError{v}
-		}
-	}()
-	return fn()
 }

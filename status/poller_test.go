@@ -4,9 +4,12 @@
 package status_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -241,6 +244,14 @@ func TestPollManyOfKindNotInstalled(t *testing.T) {
 
 // With the error, or the panic, of a StatusReader goes on what is not its object.
 func TestPollStatusReaderFails(t *testing.T) {
+	var out bytes.Buffer
+	before, writer, flags := slog.Default(), log.Writer(), log.Flags()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	defer func() {
+		slog.SetDefault(before)
+		log.SetOutput(writer) // which SetDefault had changed
+		log.SetFlags(flags)
+	}()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(configMap("shop", "config"), pod("shop", "p", "Running"), object(nodes, "", "n1", nil))
 		e := engine(c)
@@ -259,6 +270,14 @@ func TestPollStatusReaderFails(t *testing.T) {
 		c.mu.Unlock()
 		p.want(cycle, "config Current")
 	})
+	for _, want := range []string{"function=StatusReader", "key=shop/p", "no such field", "poller_test.go:", "panics=1 "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in the log", want)
+		}
+	}
+	if n := strings.Count(out.String(), "\n"); n != 1 {
+		t.Errorf("%d lines are logged", n)
+	}
 }
 
 // only is a StatusReader for one kind.

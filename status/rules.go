@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/apiary-go/apiary/internal/redact"
+	"github.com/apiary-go/apiary/internal/usercode"
 )
 
 // Result is what a [Rule] says of an object.
@@ -30,7 +30,7 @@ type Result struct {
 // Rule tells the status of an object from the object and from those that it
 // controls. It must be pure, apart from the time, which is now, and must not keep
 // or modify what it is given. An error or a panic makes the status Unknown with the
-// reason RuleError.
+// reason RuleError. The rule for panics is in the documentation of package resource.
 type Rule func(obj *unstructured.Unstructured, children []ObjectStatus, now time.Time) (Result, error)
 
 // Rules say what the status of objects is. The zero value, and nil, are the rules
@@ -152,7 +152,8 @@ func (r *Rules) Validate() error {
 // Compute returns the status of obj, whose children are given; it keeps and
 // modifies neither. The time is now. The result is zero if there is an error:
 // obj is nil, or is not what the rule can read, or the rule in ByKind has failed,
-// panicked, or returned a status that no rule may return. Compute never panics.
+// panicked (a [store.PanicError]), or returned a status that no rule may return. Compute
+// never panics.
 func (r *Rules) Compute(obj *unstructured.Unstructured, children []ObjectStatus, now time.Time) (result Result, err error) {
 	if obj == nil || obj.Object == nil {
 		return Result{}, errors.New("status: there is no object to tell the status of: obj is nil or empty")
@@ -162,10 +163,10 @@ func (r *Rules) Compute(obj *unstructured.Unstructured, children []ObjectStatus,
 	}
 	kind := obj.GroupVersionKind().GroupKind()
 	defer func() {
-		if p := recover(); p != nil {
-			err = errors.New("panic: " + redact.Panic(p))
-		}
-		if err != nil {
+		switch p := recover(); {
+		case p != nil:
+			result, err = Result{}, usercode.Error("rule for "+kind.String(), IDOf(obj).Key(), p)
+		case err != nil:
 			result, err = Result{}, fmt.Errorf("rule for %s: %w", kind, err)
 		}
 	}()

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/apiary-go/apiary/status"
+	"github.com/apiary-go/apiary/store"
 )
 
 func rulesKind(text string) schema.GroupKind { return schema.ParseGroupKind(text) }
@@ -93,8 +94,8 @@ func TestRulesByKind(t *testing.T) {
 		}, "rule for Widget.example.com: boom"},
 		"panics": {func(*unstructured.Unstructured, []status.ObjectStatus, time.Time) (status.Result, error) {
 			panic("ouch")
-		}, "rule for Widget.example.com: panic: ouch"},
-		"is nil": {nil, "panic"},
+		}, "rule for Widget.example.com panicked"},
+		"is nil": {nil, "panicked"},
 		"is empty": {func(*unstructured.Unstructured, []status.ObjectStatus, time.Time) (status.Result, error) {
 			return status.Result{}, nil
 		}, `returned the status ""`},
@@ -105,6 +106,10 @@ func TestRulesByKind(t *testing.T) {
 		got, err := compute(c.rule)
 		if err == nil || !strings.Contains(err.Error(), c.err) || got != (status.Result{}) {
 			t.Errorf("a rule that %s: got %+v, %v; want %q", name, got, err, c.err)
+		}
+		var panicked *store.PanicError
+		if errors.As(err, &panicked) && (panicked.Key.Name != "a" || len(panicked.Stack) == 0) {
+			t.Errorf("got %+v", panicked)
 		}
 		if name == "fails" && !errors.Is(err, boom) {
 			t.Error("the error does not wrap that of the rule")

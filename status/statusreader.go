@@ -20,6 +20,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/internal/redact"
+	"github.com/apiary-go/apiary/internal/usercode"
 )
 
 // StatusReader tells the status of objects of some kinds to a [PollerEngine]. Any
@@ -41,12 +42,13 @@ type StatusReader interface {
 // be read are noted in ChildrenErr, and do not keep the status from being told. The
 // mapper is reset when it does not know a kind, as by [ByMapper].
 func NewStatusReader(mapper meta.RESTMapper, rules *Rules) StatusReader {
-	return &rulesReader{mapping: ByMapper(mapper), rules: rules}
+	return &rulesReader{mapping: ByMapper(mapper), rules: rules, panics: usercode.New("status", nil)}
 }
 
 type rulesReader struct {
 	mapping MappingFunc
 	rules   *Rules
+	panics  *usercode.Panics
 }
 
 // Supports implements [StatusReader].
@@ -108,6 +110,7 @@ func (r *rulesReader) read(ctx context.Context, reader ClusterReader, obj *unstr
 	slices.SortFunc(s.Children, func(a, b ObjectStatus) int { return a.ID.Compare(b.ID) })
 	result, err := r.rules.Compute(obj, s.Children, time.Now())
 	if err != nil {
+		r.panics.Report(err)
 		s.Status, s.Reason, s.Err = Unknown, RuleError, err
 		return s
 	}

@@ -283,7 +283,7 @@ func (c *Controller[T]) pop(ctx context.Context, end context.CancelCauseFunc) {
 			c.synced.Store(true)
 		}
 		popped := false
-		err := c.call("Pop of the queue", func() error {
+		err := c.panics.Try("Pop of the queue", store.Key{}, func() error {
 			_, err := c.cfg.Queue.Pop(func(item any, isInInitialList bool) error {
 				popped = true
 				return c.process(ctx, item, isInInitialList)
@@ -345,7 +345,7 @@ func (c *Controller[T]) resync(ctx context.Context) {
 			continue
 		}
 		c.resyncs.Add(1)
-		if err := c.call("Resync of the queue", c.cfg.Queue.Resync); err != nil {
+		if err := c.panics.Try("Resync of the queue", store.Key{}, c.cfg.Queue.Resync); err != nil {
 			c.report(fmt.Errorf("controller %s: resync: %w", c.name, err))
 		}
 	}

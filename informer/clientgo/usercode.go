@@ -27,14 +27,6 @@ func (c *Controller[T]) shouldResync() bool {
 	return should
 }
 
-// call calls a function of the user, and reports and returns a panic of it.
-func (c *Controller[T]) call(function string, f func() error) (err error) {
-	if panicked := c.panics.Call(function, "", store.Key{}, func() { err = f() }); panicked != nil {
-		return panicked
-	}
-	return err
-}
-
 // report tells the error handler.
 func (c *Controller[T]) report(err error) {
 	_ = c.panics.Call("ErrorHandler", "", store.Key{}, func() { c.cfg.ErrorHandler(err) })

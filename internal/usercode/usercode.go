@@ -68,6 +68,14 @@ func (p *Panics) Call(function, site string, key store.Key, f func()) (err error
 	return nil
 }
 
+// Try is Call of a function that returns an error.
+func (p *Panics) Try(function string, key store.Key, f func() error) (err error) {
+	if panicked := p.Call(function, "", key, func() { err = f() }); panicked != nil {
+		return panicked
+	}
+	return err
+}
+
 // Report counts the panic that err wraps, if it wraps one. It logs the first of each
 // function, and after that one a minute.
 func (p *Panics) Report(err error) {

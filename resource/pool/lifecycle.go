@@ -34,12 +34,8 @@ type safeHook struct {
 }
 
 // Stop implements cell.HookInterface.
-func (h safeHook) Stop(ctx cell.HookContext) (err error) {
-	panicked := h.lc.panics.Call("stop hook", "", h.lc.key, func() { err = h.HookInterface.Stop(ctx) })
-	if panicked != nil {
-		return panicked
-	}
-	return err
+func (h safeHook) Stop(ctx cell.HookContext) error {
+	return h.lc.panics.Try("stop hook", h.lc.key, func() error { return h.HookInterface.Stop(ctx) })
 }
 
 type safePreStopHook struct{ safeHook }
