@@ -123,7 +123,9 @@
 //
 // A request without data for [Config.Silence] is ended, and the next one resumes. If that
 // one goes out over a used connection, as under HTTP/2, and gets no byte within a tenth of
-// the silence (at least a second), that connection is closed.
+// the silence (at least a second), that connection is closed. A panic of the source or the
+// sink is a failure like an error, and one of an observer loses the occurrence: the rule is
+// in the documentation of package resource.
 //
 // [ReflectorInfo.Err] is the newest failure that made the Reflector back off. It names the
 // request (list, streamed list, watch) or the sink, and the resource. A success of what

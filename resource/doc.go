@@ -88,26 +88,39 @@ begin at random moments within a second. Settings.ListBudget sets another budget
 
 # Functions of the user
 
-A function runs on the goroutine of the subscriber or the reader that it serves. If
-it hangs or panics it harms these alone. No lock is held.
+A function runs on the goroutine of the subscriber or the reader that it serves, or on
+that of the informer. If it hangs, it delays what that goroutine serves, and nothing
+else. No lock is held, with one exception: see [store.IndexFunc].
+
+One rule holds for a panic of a function, in all packages of this module:
+
+  - On a goroutine of this module, the panic is recovered where the function is called.
+    It ends neither the process nor any other subscriber. It is an error of the call: a
+    handler is called again, a request is made again, an observation is lost.
+  - The error is a [store.PanicError], with the function, the key and the stack. The
+    logger gets it at error level, one report a minute of each function. The attribute
+    panics says how many there were. [Stats] counts all of them.
+  - On a goroutine of the user, the panic reaches the caller.
+
+The functions of a resource:
 
 	function                           goroutine          after a panic
-	filter, callback of Observe        the subscriber's   the subscription ends, see [PanicError]
+	filter, next of Observe            the subscriber's   the subscription ends
+	complete of Observe                the subscriber's   the subscription has ended
+	metrics of a provider              the subscriber's   the metrics lack the change
 	error handler, rate limiter        the caller's       the subscription ends, Done panics
 	                                   of Done
+	context of a subscription          the caller's       Events or Observe panics
+	                                   of Events
 	filter of a Store                  the reader's       the reader panics
-	transform                          the informer's     the list or the watch fails, and is retried
+	transform, ListerWatcher, Source   the informer's     the list or the watch fails, and is retried
 	index function                     the informer's     the object is missing from the index
-	observer, logger                   the informer's     the process ends
-	WithForgottenDone                  the collector's    the process ends
+	observer                           the informer's     the occurrence is lost
+	WithForgottenDone                  the collector's    the report is lost
+	logger                             that of the error  the line is lost
 
 A filter that panics ends the subscription. To take the object for rejected would
 emit a Delete for an object that is still there.
-
-There are exceptions. The metrics of [WithMetricsProvider] are used, and AfterFunc of
-a context of a type of your own is called, with a lock of the resource held. An index
-function runs with the lock of the store's writer held. None may call the resource;
-readers of the store are not held up.
 
 # Views and tests
 

@@ -111,12 +111,14 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 		Indexers: cacheview.TypedIndexers[T](o.indexers),
 		OnChange: r.hub.change,
 		OnIndexError: func(err error) {
-			if panicked := (*store.PanicError)(nil); errors.As(err, &panicked) {
+			if errors.As(err, new(*store.PanicError)) {
 				r.hub.panics.Report(err)
 				return
 			}
-			o.log.Error("Index function failed, the object is missing from the index",
-				"resource", o.name, "error", err)
+			_ = r.hub.panics.Call("logger", "", store.Key{}, func() {
+				o.log.Error("Index function failed, the object is missing from the index",
+					"resource", o.name, "error", err)
+			})
 		},
 	})
 	if err != nil {

@@ -81,8 +81,10 @@ func WithTransform[From, To runtime.Object](transform func(From) (To, error)) Op
 // WithMetricsProvider gives each subscriber's queue the metrics of a client-go
 // workqueue, under the name of the resource. Subscribers share what the provider
 // gives for a name: counters and depth add up, the gauges of unfinished work are
-// those of the last subscriber that set them. Default: none. See [Stats] for a view
-// that needs no provider.
+// those of the last subscriber that set them. The provider is called by Events and
+// Observe, and each metric by the goroutine of its subscriber, which may be later by
+// half a second than what it tells. Default: none. See [Stats] for a view that needs no
+// provider.
 func WithMetricsProvider(provider workqueue.MetricsProvider) Option {
 	return func(o *options) { o.metrics = provider }
 }
@@ -98,13 +100,14 @@ func WithObserver(observer informer.Observer) Option {
 
 // WithForgottenDone replaces the panic about an event that was dropped without
 // Done by a call of report. The key is freed as by Done(nil). The report is
-// called from a goroutine of the garbage collector and must not block.
+// called from a goroutine of the garbage collector and must not block. A panic of it
+// does not end the process.
 func WithForgottenDone(report func(ForgottenDone)) Option {
 	return func(o *options) { o.forgotten = report }
 }
 
 // WithLogger sets the logger of failures that no caller gets: index functions that
-// fail, and panics of subscribers. Default: slog.Default().
+// fail, and panics of user code. Default: slog.Default().
 func WithLogger(log *slog.Logger) Option {
 	return func(o *options) { o.log = log }
 }

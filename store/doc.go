@@ -16,6 +16,10 @@
 //   - [Snapshot] is a Store at one point in time, [Index] one of its indexes,
 //     [Lister] a view of it by namespace and selector.
 //
+// A panic of an index function leaves the object out of that index, see [IndexError]. One
+// of OnChange, OnIndexError or an iterator reaches the writer. The rule for panics, and for
+// the [PanicError] that they become, is in the documentation of package resource.
+//
 // Package fifo queues objects, and gives each key to one consumer at a time. Package
 // poller drives a Sink from a source that can only be listed.
 package store

@@ -304,7 +304,7 @@ func (p *Pool[K, T]) stop(e *pooled[K, T]) {
 	err := e.lc.Stop(unheard, context.Background())
 	if err != nil {
 		err = fmt.Errorf("pool: stopping the resource of %v: %w", e.key, err)
-		p.log.Error("Stopping a resource failed", "key", e.key, "error", err)
+		_ = p.panics.Call("logger", "", e.lc.key, func() { p.log.Error("Stopping a resource failed", "key", e.key, "error", err) })
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
