@@ -302,7 +302,7 @@ func (c *Config[T]) complete() error {
 		"AbsentAfter":                   c.AbsentAfter,
 	} {
 		if d > longestInterval {
-			return fmt.Errorf("Config.%s is %v: give %v or less", name, d, longestInterval)
+			return fmt.Errorf("%s is %v: give %v or less", "Config."+name, d, longestInterval)
 		}
 	}
 	return c.Backoff.Complete()
