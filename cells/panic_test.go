@@ -83,8 +83,14 @@ apiary_resource_panics_total{resource="push"} 1
 			t.Error(err)
 		}
 		for _, name := range []string{"pods", "mirror", "push"} {
-			if n := strings.Count(log.String(), "resource="+name+" "); n != 1 {
-				t.Errorf("%d lines of %s", n, name)
+			n := 0
+			for line := range strings.Lines(log.String()) {
+				if strings.Contains(line, "user panicked") && strings.Contains(line, "resource="+name+" ") {
+					n++
+				}
+			}
+			if n != 1 {
+				t.Errorf("%d lines of %s:\n%s", n, name, log.String())
 			}
 		}
 		if n := strings.Count(log.String(), "panic_test.go:"); n < 3 || strings.Count(log.String(), "level=WARN") > 1 {

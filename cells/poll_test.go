@@ -118,13 +118,19 @@ func TestHealthWhileWatchesAreSilent(t *testing.T) {
 	r.Observe(info, informer.ListDone{Objects: 3})
 	r.Observe(info, informer.BackingOff{Cause: informer.CauseServer})
 	r.Observe(info, informer.WatchOpened{})
+	r.Observe(info, informer.Recovered{})
 	r.Observe(informer.ReflectorInfo{}, informer.WatchProved{})
 	for _, want := range []string{
-		"OK: polling every 1m0s: watch is silent", "OK: polling every 1m0s: watch is silent, objects at the last list: 3",
-		"Degraded: listing or watching: server", "OK: polling every 1m0s: watch is silent", "OK: in step",
+		"OK: synced by polling every 1m0s (watch is silent)", "OK: synced by polling every 1m0s (watch is silent), 3 objects at the last list",
+		"Degraded: ", "OK: synced by polling every 1m0s (watch is silent)", "OK: synced",
 	} {
-		if got := <-health.lines; !strings.Contains(got, want) {
-			t.Errorf("health is %q, want %q", got, want)
+		select {
+		case got := <-health.lines:
+			if !strings.Contains(got, want) {
+				t.Errorf("health is %q, want %q", got, want)
+			}
+		default:
+			t.Fatalf("health says nothing, want %q", want)
 		}
 	}
 }

@@ -85,7 +85,7 @@ func TestStatusesAreLines(t *testing.T) {
 		panic(obj)
 	}}}
 	_, err := rules.Compute(rulesObject(t, `v1 Secret {data: {password: c4nary}}`), nil, time.Now())
-	if err == nil || strings.Contains(err.Error(), "c4nary") || !strings.Contains(err.Error(), "panic: a *unstructured.Unstructured") {
+	if err == nil || strings.Contains(err.Error(), "c4nary") || !strings.Contains(err.Error(), "panicked: a *unstructured.Unstructured") {
 		t.Error(err)
 	}
 	long := strings.Repeat("long\n ", 1<<17)

@@ -167,7 +167,7 @@ func TestIndexPanicShowsNoObject(t *testing.T) {
 	if err := s.Apply(ctx, at("a", "u", "1"), &thing{}); err != nil {
 		t.Fatal(err)
 	}
-	if text := fmt.Sprint(reported); strings.Contains(text, "c4nary") || !strings.Contains(text, "panicked: a map[string]string") {
+	if text := fmt.Sprint(reported); strings.Contains(text, "c4nary") || !strings.Contains(text, "panicked on key \"ns/a\": a map[string]string") {
 		t.Error(text)
 	}
 }
