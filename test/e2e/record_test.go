@@ -108,7 +108,7 @@ func (rec *recorder[T]) wait(t *testing.T, what string, ok func() bool) {
 		case <-ctx.Done():
 			rec.mu.Lock()
 			defer rec.mu.Unlock()
-			t.Fatalf("waited in vain for %s; told %v", what, rec.events)
+			t.Fatalf("waited in vain for %s; the last of %d events: %v", what, len(rec.events), rec.events[max(0, len(rec.events)-30):])
 		}
 	}
 }
@@ -133,6 +133,13 @@ func (rec *recorder[T]) waitFor(t *testing.T, objects ...metav1.Object) {
 func (rec *recorder[T]) waitState(t *testing.T, want map[store.Key]store.Meta) {
 	t.Helper()
 	rec.wait(t, fmt.Sprint(want), func() bool { return maps.Equal(rec.state, want) })
+}
+
+// length is how many events were told.
+func (rec *recorder[T]) length() int {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	return len(rec.events)
 }
 
 // check checks the rules over the whole record. The state told last must be the
