@@ -1,70 +1,67 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package apiary is the door to a library that gives applications built on
-// [github.com/cilium/hive] their Kubernetes resources as cells. It holds no code:
-// this page says which package does what, how they fit, and where to begin.
+// Package apiary is the entry to a library that provides Kubernetes resources as cells
+// of applications built on [github.com/cilium/hive]. It holds no code. This page shows
+// which package does what, and where to begin.
 //
 // # Where to begin
 //
-// If you write a hive application, begin with package cells. Its Client cell
-// provides the Kubernetes clients, and one line provides a resource:
+// If you write a hive application, begin with package cells. Its Client cell provides
+// the Kubernetes clients, and one line provides a resource:
 //
-//	cells.Resource[*corev1.Pod]()
+//	app := hive.New(
+//		cells.Client,
+//		cells.Resource[*corev1.Pod](),
+//		cell.Invoke(func(pods resource.Resource[*corev1.Pod]) { … }),
+//	)
 //
-// after which a constructor may ask for a resource.Resource[*corev1.Pod]. The
-// doc comment of that interface, in package resource, is the contract between you
-// and the library: which events come in which order, what Done means, what blocks.
-// Read it before writing a consumer.
+// The doc comment of resource.Resource is the contract: the order of events, what Done
+// does, what blocks. Read it before you write a consumer.
 //
-// If you test consumers, package resource/resourcetest gives you a resource that
-// your test drives, without a server. If you want a server in your tests, the module
-// github.com/apiary-go/apiary/devcluster runs a real one.
-//
-// If you wait for objects to be ready, or report whether they are, package status
-// tells.
-//
-// If you have something else to do with the objects of a collection than to keep
-// them in memory, write a store.Sink and drive it with an informer.Reflector.
+//   - To test a consumer without a server, use package resource/resourcetest. The module
+//     github.com/apiary-go/apiary/devcluster runs a real server.
+//   - To wait until objects are ready, use package status.
+//   - To mirror a collection without its objects in memory, use package informer/mirror.
+//     To send it to a service, use package informer/push.
+//   - For any other use of a collection, implement store.Sink and run an
+//     informer.Reflector.
 //
 // # How it fits
 //
 //	API server
 //	    |  lists in pages, watches
-//	informer.Source       one object at a time, decoded when wanted
+//	informer.Source       one object at a time, decoded when needed
 //	    |
-//	informer.Reflector    lists, watches, resumes, lists anew, backs off
+//	informer.Reflector    lists, watches, resumes, lists again, backs off
 //	    |  passes and changes: the protocol of store.Sink
 //	store.Store           keeps the objects, indexed
 //	    |  each effective change
-//	resource.Resource     events for each subscriber, Done back
+//	resource.Resource     events for each subscriber, and Done back
 //	    |
-//	status.Engine         whether objects are ready
+//	status.Engine         readiness of objects
 //	    |
-//	cells                 wired into a hive, with metrics and health
+//	cells                 hive cells, metrics and health
 //
-// A pass is one complete statement of what there is; changes are what happens in
-// between. That an object is gone is concluded from a complete pass or from the
-// watch, and from nothing else.
+// A pass is one complete read of the collection. Changes arrive between passes. A deletion
+// is concluded from a complete pass or from the watch, and from nothing else.
 //
-// Packages know only those above them in the picture: nothing below the Reflector
-// speaks to the API server, nothing above the resource knows a subscriber, nothing
-// but cells knows how a hive is put together. So each can be used without what
-// comes after it.
+// Each package imports only packages above it in the picture, so each can be used without
+// those below it. Package store knows no server. Only package cells knows hive cells.
 //
 // # What holds everywhere
 //
 //   - Objects are shared and must not be modified. Use DeepCopy.
-//   - Nothing is requested before somebody asks, and one informer serves all.
-//   - What may block takes a context. What is stopped leaves no goroutine behind.
-//   - Failures are retried with backoff and never silent: an informer.Observer is
-//     told each of them as a typed value, and errors name their cause.
-//   - A slow consumer costs memory by the number of keys, not of changes, and holds
-//     up nobody else.
+//   - No request is sent before a consumer needs it. One informer serves all consumers.
+//   - A function that can block takes a context. After a stop no goroutine is left.
+//   - Failures are retried with backoff. An informer.Observer receives each as a typed
+//     value, and errors name their cause.
+//   - A slow consumer costs memory by the number of keys, not of changes, and delays no
+//     other consumer.
 //
 // # Logs, metrics, health
 //
-// The library logs next to nothing. What a Reflector does it tells its Observer;
-// what a resource is like, Stats says. Package cells makes logs, Prometheus metrics
-// and hive health of these; who has other plans makes something else.
+// The packages below cells log only panics and failures that no caller gets. Package
+// cells makes logs, Prometheus metrics and hive health of what a Reflector reports to its
+// Observer and of the Stats of a resource.
 package apiary

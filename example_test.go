@@ -22,20 +22,20 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// printPods is a consumer: it says what happens to pods.
+// printPods is a consumer that prints pods.
 func printPods(lc cell.Lifecycle, pods resource.Resource[*corev1.Pod]) {
 	lc.Append(cell.Hook{OnStart: func(cell.HookContext) error {
 		go func() {
-			for ev := range pods.Events(context.Background()) { // until the hive stops
+			for ev := range pods.Events(context.Background()) { // closed when the hive stops
 				switch ev.Kind {
 				case resource.Upsert:
 					fmt.Println(ev.Key, ev.Object.Status.Phase)
 				case resource.Delete:
 					fmt.Println(ev.Key, "is gone")
 				case resource.Sync:
-					fmt.Println("these were all the pods; now to what changes")
+					fmt.Println("all existing pods were printed")
 				}
-				ev.Done(nil) // an error here has the key emitted again, after a while
+				ev.Done(nil) // Done(err) emits the key again, after a backoff
 			}
 		}()
 		return nil
@@ -45,11 +45,11 @@ func printPods(lc cell.Lifecycle, pods resource.Resource[*corev1.Pod]) {
 // An application that follows the pods of a cluster.
 func Example() {
 	app := hive.New(
-		cells.Client,                  // the Kubernetes clients, and flags that say where the server is
-		cells.Resource[*corev1.Pod](), // the pods, of all namespaces
+		cells.Client,                  // the Kubernetes clients and their flags
+		cells.Resource[*corev1.Pod](), // the pods of all namespaces
 		cell.Invoke(printPods),
 	)
-	if err := app.Run(slog.Default()); err != nil { // until SIGINT or SIGTERM
+	if err := app.Run(slog.Default()); err != nil { // returns after SIGINT or SIGTERM
 		log.Fatal(err)
 	}
 }
@@ -121,7 +121,7 @@ func Example_mirror() {
 		cell.Provide(newDatabase),
 		cell.Invoke(mirrorPods),
 	)
-	if err := app.Run(slog.Default()); err != nil { // until SIGINT or SIGTERM
+	if err := app.Run(slog.Default()); err != nil { // returns after SIGINT or SIGTERM
 		log.Fatal(err)
 	}
 }
@@ -138,7 +138,7 @@ func Example_push() {
 		cell.Provide(func() *inventory { return &inventory{} }),
 		cells.Push[*corev1.Pod, *inventory](cells.WithLabels("app=web")), // *inventory is a push.BatchConsumer
 	)
-	if err := app.Run(slog.Default()); err != nil { // until SIGINT or SIGTERM
+	if err := app.Run(slog.Default()); err != nil { // returns after SIGINT or SIGTERM
 		log.Fatal(err)
 	}
 }
