@@ -95,7 +95,7 @@ var testsImport = map[string][]string{
 	"informer/push":                  {"informer/internal/informertest"},
 	"informer/clientgo":              {"informer/internal/informertest"},
 	"resource":                       {"resource/resourcetest"},
-	"resource/ciliumcompat":          {"resource/resourcetest"},
+	"resource/ciliumcompat":          {"informer/source", "resource/resourcetest"},
 }
 
 // TestRooms fails on an import that does not stand above: imports point down only.

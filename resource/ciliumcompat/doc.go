@@ -29,7 +29,7 @@
 //   - A filtered resource emits a Delete for an object that the filter no longer keeps.
 //     Cilium drops the event.
 //   - Stop does not wait for the Done of events that were received.
-//   - A panic of an error handler or a transform does not end the process.
+//   - A panic of a transform, a filter or an index function does not end the process.
 //   - An unknown [ErrorAction] counts as ErrorActionRetry. Cilium panics.
 //   - A [WorkItem] is a Key. That of a Sync is the zero Key.
 //

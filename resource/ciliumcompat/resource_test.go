@@ -31,9 +31,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// pagedOnly is a ListerWatcher without initial events.
+type pagedOnly struct{ *cache.ListWatch }
+
+func (pagedOnly) IsWatchListSemanticsUnSupported() bool { return true }
+
 // serve returns a ListerWatcher of the pods. The first lists fail with the errors.
 func serve(pods []corev1.Pod, failures ...error) cache.ListerWatcher {
-	return &cache.ListWatch{
+	return pagedOnly{&cache.ListWatch{
 		ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
 			if len(failures) > 0 {
 				err := failures[0]
@@ -42,13 +47,10 @@ func serve(pods []corev1.Pod, failures ...error) cache.ListerWatcher {
 			}
 			return &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "10"}, Items: pods}, nil
 		},
-		WatchFuncWithContext: func(_ context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-			if opts.SendInitialEvents != nil {
-				return nil, errors.New("there are only lists here")
-			}
+		WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) {
 			return watch.NewRaceFreeFake(), nil
 		},
-	}
+	}}
 }
 
 func newPod(name string) corev1.Pod {
