@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Command fromcilium compiles the packages of Cilium that use its package pkg/k8s/resource
-// with ours in its place, and prints what does not compile.
+// Command fromcilium checks the types of the packages of Cilium that use its package
+// pkg/k8s/resource, with ours in its place, and prints what does not compile.
 //
 //	go run -C tools ./fromcilium [-to PACKAGE] [-replace MODULE=OTHER]...
 //
-// It copies the module of Cilium to a temporary directory, changes the imports, and compiles
+// It copies the module of Cilium to a temporary directory, changes the imports, and checks
 // the packages and their tests with the Kubernetes modules that Cilium requires. This takes
-// half an hour on two cores, and some gigabytes of Go's build cache. Give -replace for a
-// module that your proxy does not have, as for go mod edit.
+// some minutes. Give -replace for a module that your proxy does not have, as for go mod edit.
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -76,11 +73,11 @@ func run(out io.Writer, to, version string, replace []string) error {
 	if err := require(dir, root, replace); err != nil {
 		return err
 	}
-	results, err := compile(dir, packages)
+	errs, err := check(dir, packages)
 	if err != nil {
 		return err
 	}
-	report(out, packages, results)
+	report(out, packages, errs)
 	return nil
 }
 
@@ -112,7 +109,7 @@ func changeImports(dir, to string) ([]string, error) {
 		if err != nil {
 			return err
 		}
-		if name = "./" + filepath.ToSlash(name); !slices.Contains(packages, name) {
+		if name = module + "/" + filepath.ToSlash(name); !slices.Contains(packages, name) {
 			packages = append(packages, name)
 		}
 		return os.WriteFile(path, code, 0o666)
@@ -140,80 +137,39 @@ func require(dir, root string, replace []string) error {
 	return err
 }
 
-// result is that of a package, or of one compiled with its tests.
-type result struct {
-	ImportPath, ForTest string
-	Error               *struct{ Err string }
-	DepsErrors          []struct{ Err string }
-}
-
-// pkg is the package that the result is of.
-func (r result) pkg() string {
-	path, _, _ := strings.Cut(r.ImportPath, " ")
-	return "." + strings.TrimPrefix(strings.TrimSuffix(cmp.Or(r.ForTest, path), ".test"), module)
-}
-
-// isTest reports whether the tests were compiled, too.
-func (r result) isTest() bool {
-	return r.ForTest != "" || strings.HasSuffix(r.ImportPath, ".test")
-}
-
-func compile(dir string, packages []string) ([]result, error) {
-	out, err := goOutput(dir, append([]string{"list", "-e", "-export", "-test", "-gcflags=-e",
-		"-json=ImportPath,ForTest,Error,DepsErrors"}, packages...)...)
-	if err != nil {
-		return nil, err
-	}
-	var results []result
-	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
-		var r result
-		if err := decoder.Decode(&r); errors.Is(err, io.EOF) {
-			return results, nil
-		} else if err != nil {
-			return nil, err
-		}
-		results = append(results, r)
-	}
-}
-
 var (
-	place = regexp.MustCompile(`^\S+\.go:\d+(:\d+)?: `)
-	about = regexp.MustCompile(`\b(?:resource|ciliumcompat)\.([A-Z]\w*)`)
+	quoted = regexp.MustCompile(`"[^"]*?(\w+)"\.`) // the path of a package before a name
+	about  = regexp.MustCompile(`\b(?:resource|ciliumcompat)\.([A-Z]\w*)`)
 )
 
-// report prints how many packages compile, the errors of the others, and how many errors
-// there are of each kind: about each identifier.
-func report(out io.Writer, packages []string, results []result) {
-	failed, failedTests := map[string]bool{}, map[string]bool{}
-	lines, kinds := map[string]bool{}, map[string]int{}
-	for _, r := range results {
-		if r.Error == nil && len(r.DepsErrors) == 0 {
-			continue
+// report prints the errors of the packages, how many packages have none, and how many
+// errors there are of each kind: about each identifier.
+func report(out io.Writer, packages []string, errs map[string][]checkError) {
+	seen, kinds := map[string]bool{}, map[string]int{}
+	compile, withTests := 0, 0
+	for _, name := range packages {
+		if len(errs[name]) == 0 {
+			withTests++
 		}
-		if failedTests[r.pkg()] = true; !r.isTest() {
-			failed[r.pkg()] = true
+		if !slices.ContainsFunc(errs[name], func(e checkError) bool { return !e.inTest }) {
+			compile++
 		}
-		if r.Error == nil {
-			continue // the errors are those of a dependency
-		}
-		for line := range strings.Lines(r.Error.Err) {
-			line = strings.TrimSpace(line)
-			message := place.ReplaceAllString(line, "")
-			if lines[line] || strings.HasPrefix(line, "#") || line == "" {
-				continue
+		for _, e := range errs[name] {
+			line := e.place + ": " + e.message
+			if seen[line] {
+				continue // the package is checked with and without its tests
 			}
-			lines[line] = true
-			if name := about.FindStringSubmatch(message); name != nil {
-				message = name[1]
+			seen[line] = true
+			kind := quoted.ReplaceAllString(e.message, "$1.")
+			if name := about.FindStringSubmatch(kind); name != nil {
+				kind = name[1]
 			}
-			kinds[message]++
+			kinds[kind]++
+			fmt.Fprintln(out, line)
 		}
-	}
-	for _, line := range slices.Sorted(maps.Keys(lines)) {
-		fmt.Fprintln(out, line)
 	}
 	fmt.Fprintf(out, "\n%d packages; %d compile, %d of them with their tests; %d lines of errors\n",
-		len(packages), len(packages)-len(failed), len(packages)-len(failedTests), len(lines))
+		len(packages), compile, withTests, len(seen))
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 		fmt.Fprintf(out, "%5d  %s\n", kinds[kind], kind)
 	}
