@@ -15,10 +15,15 @@ import (
 var goBlock = regexp.MustCompile("(?ms)^```go\n(.*?)^```")
 
 // Every block of Go in these documents stands in an example_test.go of the
-// repository, so that it compiles; white space does not count.
+// repository, so that it compiles; white space does not count. The name of the file
+// can begin with that of a guide, such as from_cilium_example_test.go.
 func TestSnippetsCompile(t *testing.T) {
 	examples := readExamples(t)
-	for _, document := range []string{"README.md", "CONTRIBUTING.md"} {
+	documents, err := filepath.Glob("docs/*.md")
+	if err != nil || len(documents) == 0 {
+		t.Fatal("no documents in docs", err)
+	}
+	for _, document := range append(documents, "README.md", "CONTRIBUTING.md") {
 		data, err := os.ReadFile(document)
 		if err != nil {
 			t.Fatal(err)
