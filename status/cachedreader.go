@@ -22,20 +22,18 @@ import (
 	"github.com/apiary-go/apiary/resource"
 )
 
-// CachedReader reads from what an [Engine] watches: a [ClusterReader] for status
-// readers that exist already, of which nothing is polled. The first read of a kind in a
-// namespace blocks until that is there, or it turns out that it cannot be had; later
-// ones make no request. While the server cannot be reached, reads of what is there fail
-// with the error of the server, since nobody knows whether it is still so. It may be used
-// by several goroutines.
+// CachedReader is a [ClusterReader] that reads from the watches of an [Engine] and
+// never polls. The first read of a kind in a namespace blocks until the objects are
+// there, or cannot be read; later reads make no request. While the server cannot be
+// reached, reads fail with its error, since the objects may be out of date. It is safe
+// for concurrent use.
 //
-// A kind is read in the version that the server prefers. To ask for another one is an
-// error; to ask for none is not. When the server comes to prefer another version the
-// objects of what is open stay of the one before, and say so.
+// A kind is read in the version that the server prefers. A request for another version
+// is an error; a request without a version is not. If the server comes to prefer
+// another version, objects of an open watch keep the old one, in their apiVersion too.
 //
-// Objects are trimmed as those of the engine are: a reader that looks at other parts of
-// the spec needs a rule with [Rules.Keep], or without. They are copies, and the
-// caller's.
+// Objects are trimmed as by the engine. A status reader that reads other fields needs
+// an entry in [Rules.Keep]. The objects are copies that the caller owns.
 type CachedReader struct {
 	engine *Engine
 	ctx    context.Context
@@ -43,7 +41,7 @@ type CachedReader struct {
 
 	mu     sync.Mutex
 	opened map[scope]*opened
-	kinds  map[schema.GroupKind]*meta.RESTMapping // as they were found
+	kinds  map[schema.GroupKind]*meta.RESTMapping // found by served
 }
 
 var (
@@ -51,41 +49,41 @@ var (
 	_ io.Closer     = (*CachedReader)(nil)
 )
 
-// keepUnread is how long a reader keeps what nobody reads.
+// keepUnread is how long a reader keeps a source after its last read.
 const keepUnread = 10 * time.Minute
 
-// opened is a source that is kept while it is read, and for a while after that.
+// opened is a source that a reader keeps open.
 type opened struct {
 	source  collection
 	release func()
 
 	// Guarded by the mutex of the reader.
-	reads int // that have not returned
-	last  time.Time
-	rest  *time.Timer
+	reads  int       // in progress
+	last   time.Time // end of the last read
+	expiry *time.Timer
 }
 
-// ClusterReader returns a reader that keeps open what it reads until ctx ends or
-// [CachedReader.Close] is called, after which its methods fail; and what has not been
-// read for ten minutes no longer than that. Readers share what they read with all
-// others who use the engine, so that many cost little more than one.
+// ClusterReader returns a reader whose methods fail once ctx has ended or
+// [CachedReader.Close] was called. Until then it keeps open what it has read in the
+// last ten minutes. Readers share their watches with all callers of the engine, so many
+// cost little more than one.
 func (e *Engine) ClusterReader(ctx context.Context) *CachedReader {
 	r := &CachedReader{engine: e, opened: map[scope]*opened{}, kinds: map[schema.GroupKind]*meta.RESTMapping{}}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
-	context.AfterFunc(r.ctx, r.giveBack)
+	context.AfterFunc(r.ctx, r.releaseAll)
 	return r
 }
 
-// Close ends the reader, also for those who read. It returns nil. A [PollerEngine]
-// closes the reader of a Poll at its end, so each Poll needs one of its own.
+// Close ends the reader and its calls in progress. It returns nil. A [PollerEngine]
+// closes its reader at the end of a Poll, so each Poll needs its own.
 func (r *CachedReader) Close() error {
 	r.cancel(errClosed)
-	r.giveBack()
+	r.releaseAll()
 	return nil
 }
 
-// giveBack releases all, at the end of the reader.
-func (r *CachedReader) giveBack() {
+// releaseAll releases all sources.
+func (r *CachedReader) releaseAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, o := range r.opened {
@@ -95,15 +93,14 @@ func (r *CachedReader) giveBack() {
 }
 
 func (o *opened) end() {
-	o.rest.Stop()
+	o.expiry.Stop()
 	o.release()
 }
 
-// Get reads the object of the kind that obj says and with the given key into obj. The
-// error is one that apimachinery's errors.IsNotFound recognises if there is none, one
-// that IsForbidden recognises if it may not be read in any way, and else that of the
-// server, or the cause of ctx; or it says that the version, or the lack of a namespace,
-// makes no sense.
+// Get reads an object into obj, which has its kind. The error satisfies apimachinery's
+// errors.IsNotFound if there is no such object, and IsForbidden if no way of reading it
+// is allowed. Other errors are those of the server, the cause of ctx, or name a wrong
+// version or a missing namespace.
 func (r *CachedReader) Get(ctx context.Context, key types.NamespacedName, obj *unstructured.Unstructured) error {
 	gvk := obj.GroupVersionKind()
 	kind := gvk.GroupKind()
@@ -113,7 +110,7 @@ func (r *CachedReader) Get(ctx context.Context, key types.NamespacedName, obj *u
 		switch {
 		case err == nil && key.Namespace == "" && m.Scope != nil && m.Scope.Name() == meta.RESTScopeNameNamespace:
 			return errNamespaceMissing{ID{Name: key.Name, GroupKind: kind}}
-		case err != nil && informer.CauseOf(err) != informer.CauseNotInstalled: // what is opened says that, too
+		case err != nil && informer.CauseOf(err) != informer.CauseNotInstalled: // open returns that one
 			return err
 		}
 	}
@@ -138,9 +135,8 @@ func (r *CachedReader) Get(ctx context.Context, key types.NamespacedName, obj *u
 	return err
 }
 
-// ListNamespaceScoped reads the objects of the kind that list says, with or without
-// the ending List, which are in the namespace and have matching labels. Errors are as
-// those of Get.
+// ListNamespaceScoped reads the objects with matching labels in a namespace into list.
+// Its kind is that of the objects, or that with the suffix List. Errors are as of Get.
 func (r *CachedReader) ListNamespaceScoped(ctx context.Context, list *unstructured.UnstructuredList, namespace string, selector labels.Selector) error {
 	st, err := r.list(ctx, list.GroupVersionKind(), namespace)
 	if err != nil {
@@ -155,14 +151,13 @@ func (r *CachedReader) ListNamespaceScoped(ctx context.Context, list *unstructur
 	return nil
 }
 
-// ListClusterScoped is ListNamespaceScoped for all namespaces, or for a kind that has
-// none.
+// ListClusterScoped is ListNamespaceScoped for all namespaces, or for a cluster-scoped
+// kind.
 func (r *CachedReader) ListClusterScoped(ctx context.Context, list *unstructured.UnstructuredList, selector labels.Selector) error {
 	return r.ListNamespaceScoped(ctx, list, "", selector)
 }
 
-// Sync does nothing: what is watched is as new as it gets, and a read fails if that is
-// not as new as it should be.
+// Sync does nothing. The watches are up to date, or reads fail.
 func (r *CachedReader) Sync(context.Context) error { return nil }
 
 // ownedBy implements ownerReader.
@@ -175,7 +170,7 @@ func (r *CachedReader) ownedBy(ctx context.Context, gvk schema.GroupVersionKind,
 	return st.ByIndex(ownerIndex, string(owner))
 }
 
-// list returns all in a namespace that is of the kind of a list.
+// list returns the objects of the kind of a list in a namespace.
 func (r *CachedReader) list(ctx context.Context, gvk schema.GroupVersionKind, namespace string) (resource.Store[*unstructured.Unstructured], error) {
 	kind, err := r.kindOf(ctx, gvk, namespace)
 	if err != nil {
@@ -184,10 +179,10 @@ func (r *CachedReader) list(ctx context.Context, gvk schema.GroupVersionKind, na
 	return r.open(ctx, scope{kind: kind, namespace: namespace})
 }
 
-// kindOf is the kind of the objects of a list that is said to be of gvk, with or without
-// the ending List.
+// kindOf returns the kind of the objects of a list of gvk, with or without the suffix
+// List.
 func (r *CachedReader) kindOf(ctx context.Context, gvk schema.GroupVersionKind, namespace string) (schema.GroupKind, error) {
-	ctx = asking(ctx)
+	ctx = withRequestTime(ctx)
 	of := gvk
 	if kind := strings.TrimSuffix(gvk.Kind, "List"); kind != "" {
 		of.Kind = kind
@@ -196,7 +191,7 @@ func (r *CachedReader) kindOf(ctx context.Context, gvk schema.GroupVersionKind, 
 		return of.GroupKind(), nil
 	}
 	if r.known(of.GroupKind()) == nil && r.known(gvk.GroupKind()) != nil {
-		of = gvk // a kind with such a name
+		of = gvk // a kind whose name ends in List
 	}
 	_, err := r.served(ctx, of)
 	if of != gvk && informer.CauseOf(err) == informer.CauseNotInstalled {
@@ -205,13 +200,13 @@ func (r *CachedReader) kindOf(ctx context.Context, gvk schema.GroupVersionKind, 
 		}
 	}
 	if informer.CauseOf(err) == informer.CauseNotInstalled {
-		err = nil // what is opened says so, too, and finds out when it is installed
+		err = nil // open returns it, and detects when the kind is installed
 	}
 	return of.GroupKind(), err
 }
 
-// served returns what the kind of gvk is read as, or an error if that is not in the
-// version of gvk.
+// served returns the mapping of the kind of gvk, or an error if that has another
+// version.
 func (r *CachedReader) served(ctx context.Context, gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
 	kind := gvk.GroupKind()
 	m := r.known(kind)
@@ -229,55 +224,56 @@ func (r *CachedReader) served(ctx context.Context, gvk schema.GroupVersionKind) 
 			return m, nil
 		}
 	}
-	return nil, fmt.Errorf("reading %s in version %s: it is read in %s: ask for that, or for none", kind, gvk.Version, m.GroupVersionKind.Version)
+	return nil, fmt.Errorf("reading %s in version %s: the server prefers %s: ask for that version, or for none", kind, gvk.Version, m.GroupVersionKind.Version)
 }
 
-// known returns what served has found for a kind, or nil.
+// known returns the mapping that served has found for a kind, or nil.
 func (r *CachedReader) known(kind schema.GroupKind) *meta.RESTMapping {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.kinds[kind]
 }
 
-// missing reports whether a scope is open whose kind is not installed, so that there is
-// no use in asking for the kind.
+// missing reports whether an open scope has found that its kind is not installed. The
+// kind need not be looked up then.
 func (r *CachedReader) missing(s scope) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	o := r.opened[s]
-	if o == nil || o.source.contact.now().cause != informer.CauseNotInstalled {
+	if o == nil || o.source.health.now().cause != informer.CauseNotInstalled {
 		return false
 	}
-	delete(r.kinds, s.kind) // it may come again as something else
+	delete(r.kinds, s.kind) // it may be installed again with another mapping
 	return true
 }
 
-// open returns what a scope holds, once that is complete, or why it cannot be read.
+// open waits until a scope has a complete state and returns its store, or the reason
+// why it cannot be read.
 func (r *CachedReader) open(ctx context.Context, s scope) (resource.Store[*unstructured.Unstructured], error) {
 	o, err := r.lease(s)
 	if err != nil {
 		return nil, err
 	}
 	defer r.leave(o)
-	contact := o.source.contact
+	health := o.source.health
 	wait, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	giveUp := func() {
-		if tr := contact.now(); tr.final() {
+		if tr := health.now(); tr.final() {
 			cancel(tr.reading(s))
 		}
 	}
 	l := &lease{}
-	contact.listen(l, giveUp)
-	defer contact.unlisten(l)
+	health.listen(l, giveUp)
+	defer health.unlisten(l)
 	giveUp()
 	defer context.AfterFunc(r.ctx, func() { cancel(r.ended(s)) })()
-	// What was there before may be old; what is complete now is not, though it may take
-	// a moment until that is noted.
+	// A store that was complete before can be old. One that is completed now is not, even
+	// if health still holds the trouble before it.
 	inspector, known := o.source.Resource.(resource.Inspector)
 	old := !known || inspector.Stats().Synced
 	st, err := o.source.Store(wait)
-	switch tr := contact.now(); {
+	switch tr := health.now(); {
 	case err == nil && old && tr.cause != informer.CauseNone:
 		return nil, tr.reading(s)
 	case err == nil || ctx.Err() != nil:
@@ -290,11 +286,11 @@ func (r *CachedReader) open(ctx context.Context, s scope) (resource.Store[*unstr
 	return nil, err
 }
 
-// reading is the error of reading a scope.
+// reading returns the error of reading a scope.
 func (t trouble) reading(s scope) error { return fmt.Errorf("reading %s: %w", s, t.err) }
 
-// ended is the error of reading a scope after the end of the reader or of its engine,
-// or nil before.
+// ended returns the error of reads after the end of the reader or of its engine.
+// Before, it is nil.
 func (r *CachedReader) ended(s scope) error {
 	for _, ctx := range []context.Context{r.engine.ctx, r.ctx} {
 		if ctx.Err() != nil {
@@ -304,7 +300,7 @@ func (r *CachedReader) ended(s scope) error {
 	return nil
 }
 
-// final reports whether there is no point in waiting for the end of the trouble.
+// final reports whether a read does not wait for the end of the trouble.
 func (t trouble) final() bool {
 	return t.denied() || t.cause == informer.CauseNotInstalled || t.cause == informer.CauseUnauthorized
 }
@@ -323,7 +319,7 @@ func (r *CachedReader) lease(s scope) (*opened, error) {
 			return nil, err
 		}
 		o = &opened{source: got.(collection), release: release}
-		o.rest = time.AfterFunc(keepUnread, func() { r.expire(s, o) })
+		o.expiry = time.AfterFunc(keepUnread, func() { r.expire(s, o) })
 		r.opened[s] = o
 	}
 	o.reads++
@@ -338,7 +334,7 @@ func (r *CachedReader) leave(o *opened) {
 	o.last = time.Now()
 }
 
-// expire gives a source back that is not read any more.
+// expire releases a source that was not read for keepUnread.
 func (r *CachedReader) expire(s scope, o *opened) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -346,9 +342,9 @@ func (r *CachedReader) expire(s scope, o *opened) {
 	switch {
 	case r.opened[s] != o:
 	case o.reads > 0:
-		o.rest.Reset(keepUnread)
+		o.expiry.Reset(keepUnread)
 	case unread < keepUnread:
-		o.rest.Reset(keepUnread - unread)
+		o.expiry.Reset(keepUnread - unread)
 	default:
 		delete(r.opened, s)
 		o.end()

@@ -17,37 +17,38 @@ import (
 	"github.com/apiary-go/apiary/resource"
 )
 
-// fickle is a source that may be read again just when somebody gives up.
+// fickle is a source that becomes readable when its reader gives up.
 type fickle struct {
 	resource.Resource[*unstructured.Unstructured]
-	contact *contact
+	health *health
 }
 
 func (f fickle) Store(ctx context.Context) (resource.Store[*unstructured.Unstructured], error) {
 	<-ctx.Done()
-	f.contact.observe(informer.ReflectorInfo{}, informer.ListDone{})
+	f.health.observe(informer.ReflectorInfo{}, informer.ListDone{})
 	return nil, context.Cause(ctx)
 }
 
-// Who gives up because reading is forbidden is told so, also if it is allowed by the
-// time that he is told; and not that his context ended, which it did not.
+// A reader that gives up because reading is forbidden returns that error, also if
+// reading is allowed by then. It does not return the error of a context, since that has
+// not ended.
 func TestCachedReaderGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		s := scope{kind: schema.GroupKind{Kind: "Pod"}}
-		c := &contact{}
+		c := &health{}
 		r := (&Engine{ctx: ctx}).ClusterReader(ctx)
-		r.opened[s] = &opened{source: collection{Resource: fickle{contact: c}, contact: c}, release: func() {}, rest: time.NewTimer(0)}
+		r.opened[s] = &opened{source: collection{Resource: fickle{health: c}, health: c}, release: func() {}, expiry: time.NewTimer(0)}
 		go func() {
-			synctest.Wait() // until it is being waited for
+			synctest.Wait() // until open waits
 			c.observe(informer.ReflectorInfo{}, informer.ListFailed{
 				Cause: informer.CauseForbidden,
 				Err:   apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil),
 			})
 		}()
 		if _, err := r.open(ctx, s); !apierrors.IsForbidden(err) {
-			t.Errorf("told %v", err)
+			t.Errorf("got %v", err)
 		}
 	})
 }

@@ -10,10 +10,13 @@ import (
 	"sync"
 )
 
-// Aggregate is the status of a set of objects that are all to have the desired one:
-// that, if they have (see [All]), or if there are none; else Failed if one is Failed
-// that is to be something else; else Unknown if one is, or is stale, also if others are
-// on their way; else InProgress.
+// Aggregate returns one status for a set of objects that should all have the desired
+// one. It is the first of these that applies:
+//
+//   - desired, if all objects have it (see [All]), or if there are none
+//   - Failed, if an object is Failed and should not be
+//   - Unknown, if an object is Unknown or stale
+//   - InProgress
 func Aggregate(statuses []ObjectStatus, desired Status) Status {
 	if met, _ := All(desired)(statuses); met {
 		return desired
@@ -30,16 +33,16 @@ func Aggregate(statuses []ObjectStatus, desired Status) Status {
 	return aggregate
 }
 
-// Collector keeps the latest status of each of a set of objects, as told by events. Its
-// methods may be called from any goroutine.
+// Collector keeps the latest status of each object from events. Its methods can be
+// called from any goroutine.
 type Collector struct {
 	mu       sync.Mutex
 	statuses map[ID]ObjectStatus
 	synced   bool
 }
 
-// NewCollector returns a Collector in which the objects are Unknown with the reason
-// NotObserved.
+// NewCollector returns a Collector in which the given objects are Unknown with the
+// reason NotObserved.
 func NewCollector(ids ...ID) *Collector {
 	c := &Collector{statuses: map[ID]ObjectStatus{}}
 	for _, id := range ids {
@@ -48,10 +51,10 @@ func NewCollector(ids ...ID) *Collector {
 	return c
 }
 
-// Listen takes events until the channel is closed, an Error is told, or ctx ends, of
-// which the latter two are returned. It takes no event after the end of ctx. After each
-// but an Error it calls observe, unless that is nil, which may call the Collector; an
-// error of it ends Listen, and is returned.
+// Listen receives events until one of these ends it: the closed channel returns nil, an
+// Error event returns its error, the end of ctx returns its cause, and an error of
+// observe is returned. It receives no event after the end of ctx. After each event
+// except Error it calls observe, which can be nil and can call the Collector.
 func (c *Collector) Listen(ctx context.Context, events <-chan Event, observe func(Event) error) error {
 	for {
 		select {
@@ -89,15 +92,14 @@ func (c *Collector) take(ev Event) {
 	}
 }
 
-// Synced reports whether all objects have been told.
+// Synced reports whether the Collector has received Synced.
 func (c *Collector) Synced() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.synced
 }
 
-// Statuses returns the latest statuses, in the order of the IDs. The slice is the
-// caller's.
+// Statuses returns the latest statuses, ordered by ID. The caller owns the slice.
 func (c *Collector) Statuses() []ObjectStatus {
 	c.mu.Lock()
 	all := slices.AppendSeq(make([]ObjectStatus, 0, len(c.statuses)), maps.Values(c.statuses))

@@ -27,55 +27,53 @@ type Config struct {
 	// Dynamic reads the objects. Required.
 	Dynamic dynamic.Interface
 
-	// Metadata reads those of kinds whose rule looks at nothing but metadata, such
-	// as secrets. Default: Dynamic does, and what they hold is dropped.
+	// Metadata reads the kinds whose rule reads only metadata, such as Secrets.
+	// Default: Dynamic reads them, and the rest of each object is dropped.
 	Metadata metadata.Interface
 
-	// Stream requests what is listed and watched in place of Dynamic and Metadata,
-	// which takes a fraction of the time and memory: objects are read one by one as
-	// they come, and what Rules.Trim takes is not decoded. Dynamic reads by get all
-	// the same, and Metadata is not needed. [source.NewStreamFunc] makes one.
-	// Default: Dynamic and Metadata list and watch.
+	// Stream lists and watches in place of Dynamic and Metadata, in a fraction of the
+	// time and memory: objects are decoded one by one as they arrive, without the
+	// fields that Rules.Trim removes. Dynamic is still used for get. Metadata is not
+	// needed. [source.NewStreamFunc] returns one. Default: Dynamic and Metadata list
+	// and watch.
 	Stream source.StreamFunc
 
-	// Mapping says what a kind is served as. Required; see [ByMapper].
+	// Mapping maps a kind to its resource. Required; see [ByMapper].
 	Mapping MappingFunc
 
-	// Rules say what the status of an object is. Default: those of kstatus.
+	// Rules compute the status of an object. Default: those of kstatus.
 	Rules *Rules
 
-	// Few is up to how many objects of a kind in a namespace are watched one by
-	// one; of more, and of all children, the whole namespace is watched. It is
-	// looked at when objects are added to a watch, and counts its objects only.
-	// Default 3; negative: none.
+	// Few is how many objects of a kind in a namespace a Watch watches one by one. With
+	// more, and for children, it watches the whole namespace. Each Watch counts its own
+	// objects when it adds some. Default: 3. Negative: none.
 	Few int
 
-	// Wide is up to how many namespaces of a kind are watched one by one; with
-	// more, all namespaces are watched at once, which takes fewer connections and
-	// the memory for what is in all the others. Default 50; negative: never at
-	// once.
+	// Wide is how many namespaces of a kind a Watch watches one by one. With more, it
+	// watches all namespaces at once. That takes fewer connections, and memory for the
+	// objects of all other namespaces. Default: 50. Negative: no limit.
 	Wide int
 
-	// PollInterval is how often is read what may not be watched. Default 10 s.
+	// PollInterval is the time between reads of objects that can be read but not
+	// watched. Default: 10s.
 	PollInterval time.Duration
 
-	// Linger is how long a watch stays open after the last that used it. Default
-	// 30 s; negative: not at all.
+	// Linger is how long a watch stays open after its last use. Default: 30s. Negative:
+	// not at all.
 	Linger time.Duration
 
-	// Backoff tunes how requests are repeated that failed, and by Denied those
-	// that are forbidden or of kinds that are not installed.
+	// Backoff spaces the retries of failed requests. Its field Denied is for requests
+	// that are forbidden and for kinds that are not installed.
 	Backoff informer.Backoff
 
-	// ListBudget bounds how many lists are read at a time, over all that share it.
-	// While nothing is listed it costs the server nothing. Default:
-	// [informer.ProcessListBudget].
+	// ListBudget limits how many lists are read at the same time by all that share it.
+	// Default: [informer.ProcessListBudget].
 	ListBudget *informer.ListBudget
 
-	// Observer is told what the informers do. Default: nobody.
+	// Observer receives the events of the informers. Default: none.
 	Observer informer.Observer
 
-	// Log has what nobody else is told of, and panics. Default: slog.Default().
+	// Log receives panics, and errors that reach no caller. Default: slog.Default().
 	Log *slog.Logger
 }
 
@@ -112,20 +110,24 @@ func (c *Config) complete() error {
 	return c.Rules.Validate()
 }
 
-// Engine tells the status of objects by watching. Nothing is requested until
-// somebody asks, by [Engine.Watch], [Engine.Wait] or [Engine.ClusterReader]; all who
-// ask share what is watched, which ends when nobody has used it for a while. An
-// evaluation makes no request, and while nothing changes there is none but those
-// that open a watch again.
+// Engine computes the status of objects that it watches. It makes no request before the
+// first call of [Engine.Watch], [Engine.Wait] or a method of the
+// [Engine.ClusterReader]. All callers share its watches. A watch ends when it was not
+// used for [Config.Linger]. Evaluations make no request. While nothing changes, the
+// only requests are those that open a watch again.
 //
-// What is watched, and what the identity needs, for the objects of a kind: all
-// namespaces, if there are more than [Config.Wide]; else a namespace; else, or if
-// that is forbidden, each object by itself, which the resourceNames of a role can
-// allow. What may be listed and not watched is listed every PollInterval; if that is
-// forbidden too, each object is read every PollInterval by get. What is forbidden
-// is asked for again, slowly, so that a permission that is granted later is noticed.
+// For the objects of a kind, the engine uses the first of these that applies and is
+// allowed:
 //
-// Its methods may be called from any goroutine.
+//   - watch all namespaces, if they are in more than [Config.Wide] namespaces
+//   - watch the namespace, if there are more than [Config.Few] in it, or for children
+//   - watch each object by its name, which the resourceNames of a role can allow
+//   - get each object every PollInterval
+//
+// It lists every PollInterval where list is allowed and watch is not. It retries
+// forbidden requests slowly, and so detects a permission that is granted later.
+//
+// Its methods can be called from any goroutine.
 type Engine struct {
 	cfg    Config
 	panics *usercode.Panics // of rules
@@ -133,21 +135,21 @@ type Engine struct {
 
 	ctx     context.Context // ends with Stop
 	cancel  context.CancelCauseFunc
-	mu      sync.Mutex // guards that nothing is added to watches after Stop
+	mu      sync.Mutex // held by begin and Stop: after Stop no goroutine is added to watches
 	watches sync.WaitGroup
 }
 
-// ErrStopped is the error of those who ask an [Engine] that was stopped.
+// ErrStopped is the error of calls and waits after [Engine.Stop].
 var ErrStopped = errors.New("the status engine was stopped")
 
-// New returns an engine. It fails if the configuration makes no sense.
+// New returns an engine. It fails if the configuration is invalid.
 func New(cfg Config) (*Engine, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("status.New: %w", err)
 	}
 	e := &Engine{cfg: cfg, panics: usercode.New("status", cfg.Log)}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
-	if err := e.try(); err != nil {
+	if err := e.checkSources(); err != nil {
 		return nil, fmt.Errorf("status.New: %w", err)
 	}
 	var err error
@@ -162,8 +164,8 @@ func New(cfg Config) (*Engine, error) {
 	return e, nil
 }
 
-// try makes a source that nobody uses, which fails if the settings make no sense.
-func (e *Engine) try() error {
+// checkSources starts and stops an unused source, which fails if the settings are invalid.
+func (e *Engine) checkSources() error {
 	var lc cell.DefaultLifecycle
 	e.newSource(&lc, scope{})
 	discard := slog.New(slog.DiscardHandler)
@@ -171,9 +173,8 @@ func (e *Engine) try() error {
 	return errors.Join(err, lc.Stop(discard, e.ctx))
 }
 
-// Stop ends all watches and readers, and returns when no goroutine of the engine is
-// left, or with an error when ctx ends. All have been told to end by then, also if ctx
-// had ended before.
+// Stop ends all watches and readers. It returns when no goroutine of the engine is
+// left, or with an error when ctx ends. All of them are asked to end in any case.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
 	e.cancel(ErrStopped)
@@ -187,12 +188,12 @@ func (e *Engine) Stop(ctx context.Context) error {
 	select {
 	case <-ended:
 	case <-ctx.Done():
-		err = fmt.Errorf("status: a watch has not ended; a rule may not return: %w", context.Cause(ctx))
+		err = fmt.Errorf("status: a watch has not ended, perhaps since a rule does not return: %w", context.Cause(ctx))
 	}
 	return errors.Join(err, e.pool.Stop(ctx))
 }
 
-// begin has run run in a goroutine that Stop waits for.
+// begin runs run in a goroutine that Stop waits for.
 func (e *Engine) begin(run func()) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -16,28 +16,28 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// evaluate tells the status of t by what is held, without a request.
+// evaluate computes the status of t from the stores, without a request.
 func (w *Watch) evaluate(t *tracked) {
 	e := evaluation{watch: w, tracked: t, now: time.Now(), owners: map[string]struct{}{}, seen: map[place]struct{}{}}
 	s := e.object()
-	w.disown(t, e.owners, e.seen)
+	w.dropMarks(t, e.owners, e.seen)
 	if e.waiting {
-		return // for the first answer about the children
+		return
 	}
 	w.publish(t, s)
-	w.at(t, e.recheck)
+	w.evaluateAt(t, e.recheck)
 }
 
-// evaluation is one evaluation of an object and of what it controls.
+// evaluation is one evaluation of an object and its children.
 type evaluation struct {
 	watch   *Watch
 	tracked *tracked
 	now     time.Time
-	owners  map[string]struct{} // UIDs whose objects were asked for
-	seen    map[place]struct{}  // where what they control is
-	path    []schema.GroupKind  // of the owners of what is looked at
+	owners  map[string]struct{} // UIDs whose children were read
+	seen    map[place]struct{}  // the places of these children
+	path    []schema.GroupKind  // kinds of the owners of the object at hand
 	recheck time.Time           // the earliest one
-	waiting bool                // some children were not told yet
+	waiting bool                // for the first answer about some children
 }
 
 // object returns the status of the object itself.
@@ -62,7 +62,7 @@ func (e *evaluation) object() ObjectStatus {
 	case obj == nil:
 		s.Status, s.Message = NotFound, messageNotFound
 	default:
-		if obj.GetNamespace() != t.namespace { // one was given for a kind that has none
+		if obj.GetNamespace() != t.namespace { // the ID has one, and the kind has none
 			e.watch.followChildren(t, obj.GetNamespace())
 		}
 		s = e.compute(obj)
@@ -72,8 +72,8 @@ func (e *evaluation) object() ObjectStatus {
 	return s
 }
 
-// stale notes that s has not been confirmed since then, unless since is zero, or s is
-// stale for longer or Unknown.
+// stale marks s as not confirmed since a time. It does nothing if since is zero, if s
+// is Unknown, or if s is stale for longer.
 func (s *ObjectStatus) stale(since time.Time, err error) {
 	if since.IsZero() || s.Status == Unknown || !s.Stale.IsZero() && !since.Before(s.Stale) {
 		return
@@ -91,7 +91,7 @@ func (t *tracked) find(st resource.Store[*unstructured.Unstructured]) *unstructu
 	return nil
 }
 
-// compute returns the status of obj by the rules, and those of its children.
+// compute returns the status of obj by the rules, with its children.
 func (e *evaluation) compute(obj *unstructured.Unstructured) ObjectStatus {
 	s := ObjectStatus{ID: IDOf(obj), Object: obj}
 	rules := e.watch.engine.cfg.Rules
@@ -116,8 +116,9 @@ func (e *evaluation) compute(obj *unstructured.Unstructured) ObjectStatus {
 	return s
 }
 
-// children returns what obj controls, in the order of the IDs; since when it has not
-// been confirmed, if it has not; and why it is not complete or not up to date.
+// children returns the statuses of the objects that obj controls, ordered by ID. old is
+// the trouble since which they are not confirmed. err is why they are not complete or
+// not up to date.
 func (e *evaluation) children(obj *unstructured.Unstructured) (all []ObjectStatus, old trouble, err error) {
 	kind := obj.GroupVersionKind().GroupKind()
 	if slices.Contains(e.path, kind) {
@@ -130,7 +131,7 @@ func (e *evaluation) children(obj *unstructured.Unstructured) (all []ObjectStatu
 	e.path = append(e.path, kind)
 	defer func() { e.path = e.path[:len(e.path)-1] }()
 	uid := string(obj.GetUID())
-	e.own(uid) // before they are looked at: what comes later marks the object
+	e.markByOwner(uid) // before the children are read: later changes then mark the object
 	for _, kind := range kinds {
 		st, tr := e.watch.read(e.tracked, e.tracked.children[kind])
 		switch {
@@ -141,7 +142,7 @@ func (e *evaluation) children(obj *unstructured.Unstructured) (all []ObjectStatu
 			err = errors.Join(err, tr.err)
 			continue
 		}
-		objs, indexErr := e.owned(st, kind, uid)
+		objs, indexErr := e.controlledBy(st, kind, uid)
 		err = errors.Join(err, indexErr, tr.err)
 		if old.cause == informer.CauseNone || tr.cause != informer.CauseNone && tr.since.Before(old.since) {
 			old = tr
@@ -156,8 +157,8 @@ func (e *evaluation) children(obj *unstructured.Unstructured) (all []ObjectStatu
 	return all, old, err
 }
 
-// own has the object marked for whatever is controlled by uid.
-func (e *evaluation) own(uid string) {
+// markByOwner has the object marked by each change of an object that uid controls.
+func (e *evaluation) markByOwner(uid string) {
 	e.owners[uid] = struct{}{}
 	if _, ok := e.tracked.owners[uid]; ok {
 		return
@@ -168,21 +169,21 @@ func (e *evaluation) own(uid string) {
 	add(e.watch.byOwner, uid, e.tracked)
 }
 
-// owned returns the objects of a kind that uid controls. Whatever becomes of one of
-// them marks the object, also if it has another owner then, or none.
-func (e *evaluation) owned(st resource.Store[*unstructured.Unstructured], kind schema.GroupKind, uid string) ([]*unstructured.Unstructured, error) {
+// controlledBy returns the objects of a kind that uid controls. A later change of one of
+// them marks the object, also if that change removes the owner.
+func (e *evaluation) controlledBy(st resource.Store[*unstructured.Unstructured], kind schema.GroupKind, uid string) ([]*unstructured.Unstructured, error) {
 	for {
 		objs, err := st.ByIndex(ownerIndex, uid)
-		if err != nil || !e.see(kind, objs) {
+		if err != nil || !e.markByKey(kind, objs) {
 			return objs, err
 		}
-		// It may have changed before it could mark the object: look again.
+		// A new one may have changed before it was in byKey: read again.
 	}
 }
 
-// see has the object marked when one of objs changes, and reports whether any of them
-// did not do so before.
-func (e *evaluation) see(kind schema.GroupKind, objs []*unstructured.Unstructured) bool {
+// markByKey has the object marked by each change of objs, and reports whether some of
+// them did not mark it before.
+func (e *evaluation) markByKey(kind schema.GroupKind, objs []*unstructured.Unstructured) bool {
 	var added []place
 	for _, obj := range objs {
 		at := place{kind, store.Key{Namespace: obj.GetNamespace(), Name: obj.GetName()}}
@@ -206,8 +207,8 @@ func (e *evaluation) see(kind schema.GroupKind, objs []*unstructured.Unstructure
 	return true
 }
 
-// disown forgets the UIDs and the children of t that were not asked for any more.
-func (w *Watch) disown(t *tracked, owners map[string]struct{}, seen map[place]struct{}) {
+// dropMarks removes the UIDs and places of t that the last evaluation did not use.
+func (w *Watch) dropMarks(t *tracked, owners map[string]struct{}, seen map[place]struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for uid := range t.owners {

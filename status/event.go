@@ -3,23 +3,23 @@
 
 package status
 
-// EventType says what an [Event] tells.
+// EventType is the type of an [Event].
 type EventType string
 
 const (
-	// ResourceUpdate: the status of an object is told for the first time, or is
-	// another one than was told before.
+	// ResourceUpdate: an object has its first status, or another one than in its last
+	// event.
 	ResourceUpdate EventType = "resource"
 
-	// Synced: all objects have a status, and these have been told.
+	// Synced: each object has a status, and has had its event.
 	Synced EventType = "synced"
 
-	// Error: nothing can be told, and nothing will be. Only a [PollerEngine] sends
-	// it, as its last event, for what is wrong with its use.
+	// Error: the engine cannot report any status, for the reason in Err. It is the last
+	// event. Only a [PollerEngine] sends it.
 	Error EventType = "error"
 )
 
-// Event is what is told of a set of objects.
+// Event is a change in a set of objects.
 type Event struct {
 	Type     EventType
 	Resource ObjectStatus // of ResourceUpdate

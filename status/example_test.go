@@ -23,8 +23,7 @@ var (
 	ids    []status.ID
 )
 
-// Waiting for what was applied, for five minutes at most, and no longer than until one
-// of the objects has failed.
+// Wait for applied objects for five minutes at most, or until one of them has failed.
 func ExampleEngine_Wait() {
 	wait := func(engine *status.Engine, ids []status.ID) error {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -36,12 +35,12 @@ func ExampleEngine_Wait() {
 				fmt.Println(s)
 			}
 		}
-		return err // says of each object that is not there how it is
+		return err // has the status of each object that is not Current
 	}
 	_ = wait
 }
 
-// What is told of a set of objects, to which more are added.
+// Follow a set of objects, and add one to it.
 func ExampleEngine_Watch() {
 	follow := func(ctx context.Context, engine *status.Engine, ids []status.ID, more status.ID) error {
 		w, err := engine.Watch(ctx, ids...)
@@ -54,7 +53,7 @@ func ExampleEngine_Watch() {
 			case status.ResourceUpdate:
 				fmt.Println(ev.Resource)
 			case status.Synced:
-				fmt.Println("of all", status.Aggregate(w.Statuses(), status.Current))
+				fmt.Println("all objects:", status.Aggregate(w.Statuses(), status.Current))
 				if err := w.Add(more); err != nil {
 					return err
 				}
@@ -65,7 +64,7 @@ func ExampleEngine_Watch() {
 	_ = follow
 }
 
-// A rule for a kind, and what to look at below it.
+// A rule for a kind, and the kind of its children.
 func ExampleRules() {
 	rollout := schema.GroupKind{Group: "example.com", Kind: "Rollout"}
 	rules := &status.Rules{
@@ -90,7 +89,7 @@ func ExampleRules() {
 
 var mapper meta.RESTMapper
 
-// Polling, for those who have a StatusReader. It ends with the context.
+// Poll until all objects are current. The Poll ends with the context.
 func ExamplePollerEngine() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -12,18 +12,18 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// lease is the use that one watch makes of a source.
+// lease is the use of a source by one watch.
 type lease struct {
 	source  collection
 	release func()
 	cancel  context.CancelFunc // of the subscription
 
 	// Guarded by the mutex of the watch.
-	users map[*tracked]int                           // those to look at again when something about the source changes
+	users map[*tracked]int                           // objects to evaluate when the health or the sync of the source changes
 	store resource.Store[*unstructured.Unstructured] // nil before the first complete state
 }
 
-// lease begins to use a scope on behalf of t, or uses it once more.
+// lease begins a use of a scope by t.
 func (w *Watch) lease(t *tracked, s scope) error {
 	if l := w.leases[s]; l != nil {
 		w.mu.Lock()
@@ -39,7 +39,7 @@ func (w *Watch) lease(t *tracked, s scope) error {
 	var ctx context.Context
 	ctx, l.cancel = context.WithCancel(w.ctx)
 	w.leases[s] = l
-	l.source.contact.listen(l, func() { w.changed(l) })
+	l.source.health.listen(l, func() { w.changed(l) })
 	w.subscriptions.Add(1)
 	l.source.Observe(ctx,
 		func(ev resource.Event[*unstructured.Unstructured]) {
@@ -54,7 +54,7 @@ func (w *Watch) lease(t *tracked, s scope) error {
 	return nil
 }
 
-// unlease ends one use of a scope by t.
+// unlease ends a use of a scope by t.
 func (w *Watch) unlease(t *tracked, s scope) {
 	l := w.leases[s]
 	w.mu.Lock()
@@ -69,16 +69,16 @@ func (w *Watch) unlease(t *tracked, s scope) {
 	}
 }
 
-// end gives the source back.
+// end ends the subscription and releases the source.
 func (l *lease) end() {
-	l.source.contact.unlisten(l)
+	l.source.health.unlisten(l)
 	l.cancel()
 	l.release()
 }
 
-// synced notes that the source has a complete state.
+// synced handles the first complete state of the source.
 func (w *Watch) synced(ctx context.Context, l *lease) {
-	st, err := l.source.Store(ctx) // does not block: there is one
+	st, err := l.source.Store(ctx) // does not block: the source is synced
 	if err != nil {
 		return // ctx has ended
 	}
@@ -88,7 +88,7 @@ func (w *Watch) synced(ctx context.Context, l *lease) {
 	w.markUsers(l)
 }
 
-// changed is called when the contact of a source to the server is lost or found.
+// changed handles a change of the health of a source.
 func (w *Watch) changed(l *lease) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -101,8 +101,7 @@ func (w *Watch) markUsers(l *lease) {
 	}
 }
 
-// touched marks those whose status may be another one, since an object of a scope
-// is.
+// touched marks each object whose status can depend on an object that has changed.
 func (w *Watch) touched(s scope, key store.Key, obj *unstructured.Unstructured) {
 	owner, _ := indexByOwner(obj) // never fails
 	w.mu.Lock()

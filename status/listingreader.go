@@ -21,10 +21,9 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// NewListingReader is a [ClusterReaderFactory] of readers that list each kind in each
-// namespace once in a cycle at most, when it is first asked for, whatever is asked of
-// it then. What may not be listed is read by itself. It is the default of a
-// [PollerEngine].
+// NewListingReader is a [ClusterReaderFactory], the default of a [PollerEngine]. Its
+// readers list a kind in a namespace when it is first read, once a cycle at most, and
+// answer all reads from the list. Where list is not allowed they get each object.
 func NewListingReader(reader Reader, _ meta.RESTMapper, _ []ID) (ClusterReader, error) {
 	if reader == nil {
 		return nil, errors.New("the Reader is nil: give one, such as status.NewReader")
@@ -50,12 +49,12 @@ type listingOf struct {
 type listing struct {
 	done      chan struct{}
 	err       error
-	abandoned bool // err is not the server's answer, but that of a context that ended
+	abandoned bool // err is of a context that ended, not of the server
 	objects   map[store.Key]*unstructured.Unstructured
 	owned     map[types.UID][]*unstructured.Unstructured
 }
 
-// Sync implements [ClusterReader]: what was listed is forgotten.
+// Sync implements [ClusterReader]. It drops all lists.
 func (r *listingReader) Sync(context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,8 +62,8 @@ func (r *listingReader) Sync(context.Context) error {
 	return nil
 }
 
-// listing returns the list of this cycle, which the first to ask reads. If it gives up,
-// the next one does.
+// listing returns the list of this cycle. The first caller reads it. If that caller
+// gives up, the next one does.
 func (r *listingReader) listing(ctx context.Context, of listingOf) (*listing, error) {
 	for {
 		r.mu.Lock()
@@ -89,7 +88,7 @@ func (r *listingReader) listing(ctx context.Context, of listingOf) (*listing, er
 	}
 }
 
-// read lists for the one who asked first.
+// read reads the list for its first caller.
 func (r *listingReader) read(ctx context.Context, of listingOf, l *listing) {
 	defer close(l.done)
 	l.err = r.panics.Try("List of the Reader", store.Key{}, func() error { return l.read(ctx, r.reader, of) })

@@ -54,13 +54,13 @@ func ruleForService(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
 
 func (r *Rules) ruleForClaim(o *ruleObject, _ time.Time) (Result, error) {
 	if r.UnboundClaims && o.text(o.status, "phase") == "Pending" {
-		return Result{Status: Current, Message: "PVC is Pending, which is as it should be until it is used"}, nil
+		return Result{Status: Current, Message: "PVC is Pending, and UnboundClaims accepts that"}, nil
 	}
 	return ruleFromKstatus(o.obj, claimFields...)
 }
 
-// ruleFromKstatus applies the rule of kstatus for the kind, which reads the given
-// fields, to the object or to a copy whose fields are of the types that it wants.
+// ruleFromKstatus applies the rule of kstatus for the kind. The rule gets obj, or a
+// copy in which the fields in reads have the types that kstatus wants.
 func ruleFromKstatus(obj *unstructured.Unstructured, reads ...ruleField) (Result, error) {
 	fields, err := normalized(obj.Object, reads)
 	if err != nil {
@@ -77,9 +77,9 @@ func ruleFromKstatus(obj *unstructured.Unstructured, reads ...ruleField) (Result
 	return Result{Status: Status(result.Status), Message: result.Message}, nil
 }
 
-// normalized returns obj with the given fields of the types that kstatus wants:
-// numbers int64, and none null. What differs is in a copy, which shares the rest
-// with obj. It is obj itself if nothing differs.
+// normalized returns obj with the fields in reads of the types that kstatus wants:
+// numbers are int64, and none is null. It returns obj itself if nothing differs, and
+// otherwise a copy that shares the rest with obj.
 func normalized(obj map[string]any, reads []ruleField) (map[string]any, error) {
 	o := ruleObject{}
 	for _, field := range reads {
@@ -109,8 +109,8 @@ func normalized(obj map[string]any, reads []ruleField) (map[string]any, error) {
 	return obj, nil
 }
 
-// normalizedWith returns a copy of fields with v at the path, which is there, or
-// without the field if v is nil.
+// normalizedWith returns a copy of fields with v at the path, or without the field at
+// the path if v is nil. The field must exist.
 func normalizedWith(fields map[string]any, path []string, v any) map[string]any {
 	fields = maps.Clone(fields)
 	switch {

@@ -20,41 +20,42 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// PollerEngine tells the status of objects by reading them again and again. It has no
-// state: any number of Polls may run at once. For one that watches see [Engine].
+// PollerEngine reports the status of objects by reading them in cycles. It has no
+// state: any number of Polls can run at the same time. See [Engine] for one that
+// watches.
 type PollerEngine struct {
-	// Reader reads the cluster, for the ClusterReaderFactory. Required unless the
-	// factory does without.
+	// Reader reads the cluster, for the ClusterReaderFactory. Required, unless the
+	// factory works without it.
 	Reader Reader
 
-	// Mapper says what a kind is served as. Required.
+	// Mapper maps a kind to its resource. Required.
 	Mapper meta.RESTMapper
 
-	// StatusReaders tell the status of the kinds that they support; the first one
-	// counts.
+	// StatusReaders compute the status of the kinds that they support. The first that
+	// supports a kind is used.
 	StatusReaders []StatusReader
 
-	// DefaultStatusReader is for the other kinds. Default: [NewStatusReader] with the
-	// rules of kstatus.
+	// DefaultStatusReader is used for the other kinds. Default: [NewStatusReader] with
+	// the rules of kstatus.
 	DefaultStatusReader StatusReader
 
-	// ClusterReaderFactory makes what the StatusReaders read by. Default:
+	// ClusterReaderFactory makes the reader that the StatusReaders use. Default:
 	// [NewListingReader].
 	ClusterReaderFactory ClusterReaderFactory
 }
 
-// Options are those of a Poll. A timeout for all of it is one of the context.
+// Options configure a Poll. Set a limit for the whole Poll with its context.
 type Options struct {
-	// PollInterval is the time from the beginning of a cycle to the next, give or
-	// take a tenth. A cycle that takes longer delays the next; an object that takes
-	// longer is left out of it. Default 5 s.
+	// PollInterval is the time between cycles, plus or minus 10%. A slow Sync delays
+	// the next cycle, and each failed Sync in a row doubles the time, up to 16 times.
+	// An object that is still being read is left out of the cycle. Default: 5s.
 	PollInterval time.Duration
 
-	// Concurrency is how many objects of a kind are read at once. A kind of which
-	// reading takes long does not delay the others. Default 8.
+	// Concurrency is how many objects of a kind are read at the same time. A kind that
+	// takes long to read does not delay other kinds. Default: 8.
 	Concurrency int
 
-	// Timeout is how long reading one object, and Sync, may take. Default 30 s.
+	// Timeout limits the time to read one object, and the time of Sync. Default: 30s.
 	Timeout time.Duration
 }
 
@@ -79,17 +80,17 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// Poll reads the objects with the given IDs at once, and then again and again, until
-// ctx ends. It does not block. IDs given twice count once. There is a ResourceUpdate
-// for an object when it was first read, and when its status is another one (see
-// [ObjectStatus.Equal]); and one Synced when all were told. If there are no IDs, the
-// channel has a Synced and is closed.
+// Poll reads the objects with the given IDs at once and then in cycles, until ctx ends.
+// It does not block. Duplicate IDs count once. An object has a ResourceUpdate after its
+// first read, and when its status changes (see [ObjectStatus.Equal]). Synced comes
+// once, when each object has had its event. Without IDs the channel has only Synced and
+// is closed.
 //
-// What goes wrong with an object is told as its status, and does not end anything. If
-// the engine, the options or the IDs make no sense, there is an Error, and the channel
-// is closed. It is closed without an event when ctx ends; who wants no more cancels
-// ctx, and need not read on. After the cancel function has returned, a receive gets no
-// event, with the exception that Events of a resource has.
+// An error of an object is reported as its status and ends nothing. If the engine, the
+// options or the IDs are invalid, there is an Error and the channel is closed. To stop,
+// cancel ctx: the channel is closed without an event, and need not be drained. After
+// the cancel function has returned, a receive gets no event, with one exception: an
+// event that Poll begins to offer while the cancel function runs.
 func (e *PollerEngine) Poll(ctx context.Context, ids []ID, opts Options) <-chan Event {
 	events := make(chan Event)
 	go func() {
@@ -148,15 +149,15 @@ type polling struct {
 	running  sync.WaitGroup
 }
 
-// polled is an object that is polled.
+// polled is an object of a Poll.
 type polled struct {
-	id   ID
-	busy bool         // it is being read
-	told bool         // anything was told
-	last ObjectStatus // that was told
+	id       ID
+	busy     bool         // it is being read
+	reported bool         // it has had an event
+	last     ObjectStatus // of the last event
 }
 
-// answer is what reading an object gave.
+// answer is the result of reading an object.
 type answer struct {
 	of     *polled
 	status ObjectStatus
@@ -164,19 +165,20 @@ type answer struct {
 
 func (p *polling) close() {
 	if closer, ok := p.reader.(io.Closer); ok {
-		_ = p.panics.Try("Close of the ClusterReader", store.Key{}, closer.Close) // nobody is left to tell
+		_ = p.panics.Try("Close of the ClusterReader", store.Key{}, closer.Close) // the Poll has ended: there is no receiver
 	}
 }
 
-// run goes through the cycles until ctx ends. Objects are read with the context reading.
+// run goes through the cycles until ctx ends. Objects are read with the context
+// reading.
 func (p *polling) run(ctx, reading context.Context) {
 	answers := make(chan answer, len(p.objects))
 	slots := map[schema.GroupKind]chan struct{}{}
 	for _, o := range p.objects {
 		slots[o.id.GroupKind] = make(chan struct{}, p.opts.Concurrency)
 	}
-	untold, failures := len(p.objects), 0
-	if untold == 0 {
+	unreported, failures := len(p.objects), 0
+	if unreported == 0 {
 		send(ctx, p.events, Event{Type: Synced})
 		return
 	}
@@ -191,12 +193,12 @@ func (p *polling) run(ctx, reading context.Context) {
 			timer.Reset(p.wait(failures))
 		case a := <-answers:
 			a.of.busy = false
-			first := !a.of.told
-			if !p.tell(ctx, a) {
+			first := !a.of.reported
+			if !p.report(ctx, a) {
 				return
 			}
 			if first {
-				if untold--; untold == 0 && !send(ctx, p.events, Event{Type: Synced}) {
+				if unreported--; unreported == 0 && !send(ctx, p.events, Event{Type: Synced}) {
 					return
 				}
 			}
@@ -204,16 +206,16 @@ func (p *polling) run(ctx, reading context.Context) {
 	}
 }
 
-// wait is the time to the next cycle.
+// wait returns the time to the next cycle after some failures of Sync in a row.
 func (p *polling) wait(failures int) time.Duration {
 	interval := p.opts.PollInterval * time.Duration(1<<min(failures, 4))
 	return time.Duration(float64(interval) * (0.9 + 0.2*rand.Float64()))
 }
 
-// cycle has all objects read that are not being read. It returns how many times in a
-// row Sync has failed.
+// cycle starts to read all objects that are not being read. It returns how many times
+// in a row Sync has failed.
 func (p *polling) cycle(ctx context.Context, answers chan<- answer, slots map[schema.GroupKind]chan struct{}, failures int) int {
-	ctx = asking(ctx) // a kind that is missing is looked up once for all of its objects
+	ctx = withRequestTime(ctx) // a missing kind is looked up once for all of its objects
 	err := p.panics.Try("Sync of the ClusterReader", store.Key{}, func() error {
 		ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
 		defer cancel()
@@ -266,14 +268,14 @@ func (p *polling) read(ctx context.Context, id ID) (s ObjectStatus) {
 	if err != nil {
 		return failure(id, err)
 	}
-	s.ID = id // it may have been found without its namespace
+	s.ID = id // the object can lack the namespace of the ID
 	return s
 }
 
-// tell sends an event if there is news. It returns false when ctx has ended.
-func (p *polling) tell(ctx context.Context, a answer) bool {
+// report sends an event if the status has changed. It returns false when ctx has ended.
+func (p *polling) report(ctx context.Context, a answer) bool {
 	o, s := a.of, a.status
-	if s.Status == Unknown && s.Reason == Transient && o.told && o.last.Status != Unknown {
+	if s.Status == Unknown && s.Reason == Transient && o.reported && o.last.Status != Unknown {
 		since := o.last.Stale
 		if since.IsZero() {
 			since = time.Now()
@@ -282,16 +284,16 @@ func (p *polling) tell(ctx context.Context, a answer) bool {
 		s = o.last
 		s.Reason, s.Err, s.Stale = Transient, err, since
 	}
-	if o.told && s.Equal(o.last) {
+	if o.reported && s.Equal(o.last) {
 		o.last = s
 		return true
 	}
-	o.told, o.last = true, s
+	o.reported, o.last = true, s
 	return send(ctx, p.events, Event{Type: ResourceUpdate, Resource: s})
 }
 
-// send returns false when ctx has ended. It looks at ctx first: a select that finds
-// both a receiver and the end takes either one.
+// send returns false when ctx has ended. It checks ctx first: a select with both a
+// receiver and an ended context takes either.
 func send(ctx context.Context, events chan<- Event, ev Event) bool {
 	if ctx.Err() != nil {
 		return false

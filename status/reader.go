@@ -19,45 +19,43 @@ import (
 	"github.com/apiary-go/apiary/informer"
 )
 
-// Reader is how a [PollerEngine] reads the cluster. Any number of goroutines call it.
+// Reader reads the cluster for a [PollerEngine]. Its methods are called from many
+// goroutines.
 type Reader interface {
-	// Get reads the object with the key, of the kind and version that are set in
-	// obj, into obj.
+	// Get reads the object with the key into obj, which has the kind and version.
 	Get(ctx context.Context, key types.NamespacedName, obj *unstructured.Unstructured) error
 
-	// List reads one page of the objects in a namespace, or in all if it is empty,
-	// into list, of the kind and version that are set in it, with or without the
-	// ending List.
+	// List reads one page of the objects in a namespace into list, which has the kind
+	// and version. The kind can have the suffix List. An empty namespace means all.
 	List(ctx context.Context, list *unstructured.UnstructuredList, namespace string, opts metav1.ListOptions) error
 }
 
-// ClusterReader is how a [StatusReader] reads the cluster. In between may be a cache:
-// Sync is called before each cycle. Any number of goroutines call its methods, also
-// while one Syncs, since an object may take longer than a cycle. What they return is
-// the caller's.
+// ClusterReader reads the cluster for a [StatusReader]. It can be a cache. Its methods
+// are called from many goroutines, also during Sync, since an object can take longer
+// than a cycle. The caller owns the objects that they return.
 type ClusterReader interface {
-	// Get reads the object with the key, of the kind and version that are set in
-	// obj, into obj. It fails if there is none.
+	// Get reads the object with the key into obj, which has the kind and version. It
+	// fails if there is none.
 	Get(ctx context.Context, key types.NamespacedName, obj *unstructured.Unstructured) error
 
-	// ListNamespaceScoped reads the objects in a namespace that have matching
-	// labels into list, of the kind and version that are set in it.
+	// ListNamespaceScoped reads the objects with matching labels in a namespace into
+	// list, which has the kind and version.
 	ListNamespaceScoped(ctx context.Context, list *unstructured.UnstructuredList, namespace string, selector labels.Selector) error
 
-	// ListClusterScoped does so for objects of a kind without namespaces.
+	// ListClusterScoped is ListNamespaceScoped for a cluster-scoped kind.
 	ListClusterScoped(ctx context.Context, list *unstructured.UnstructuredList, selector labels.Selector) error
 
-	// Sync has what is kept be as new as the cluster.
+	// Sync makes later reads as new as the cluster. It is called before each cycle.
 	Sync(ctx context.Context) error
 }
 
-// ClusterReaderFactory makes the ClusterReader of a Poll. One that implements
-// io.Closer is closed when the Poll has ended.
+// ClusterReaderFactory makes the ClusterReader of a Poll. At its end, Poll closes a
+// reader that implements io.Closer.
 type ClusterReaderFactory interface {
 	New(reader Reader, mapper meta.RESTMapper, ids []ID) (ClusterReader, error)
 }
 
-// ClusterReaderFactoryFunc is a function that is a [ClusterReaderFactory].
+// ClusterReaderFactoryFunc makes a function a [ClusterReaderFactory].
 type ClusterReaderFactoryFunc func(Reader, meta.RESTMapper, []ID) (ClusterReader, error)
 
 // New implements [ClusterReaderFactory].
@@ -65,7 +63,7 @@ func (f ClusterReaderFactoryFunc) New(reader Reader, mapper meta.RESTMapper, ids
 	return f(reader, mapper, ids)
 }
 
-// NewReader returns a Reader by a dynamic client.
+// NewReader returns a Reader that uses a dynamic client.
 func NewReader(client dynamic.Interface, mapper meta.RESTMapper) Reader {
 	return dynamicReader{client, mapper}
 }
@@ -104,7 +102,7 @@ func (r dynamicReader) Get(ctx context.Context, key types.NamespacedName, obj *u
 func (r dynamicReader) List(ctx context.Context, list *unstructured.UnstructuredList, namespace string, opts metav1.ListOptions) error {
 	gvk := list.GroupVersionKind()
 	of := gvk
-	of.Kind = strings.TrimSuffix(gvk.Kind, "List") // a mapper that does not know a kind asks the server again
+	of.Kind = strings.TrimSuffix(gvk.Kind, "List") // tried first: for an unknown kind a mapper asks the server
 	client, err := r.resource(of, namespace)
 	if meta.IsNoMatchError(err) && of != gvk {
 		client, err = r.resource(gvk, namespace)
@@ -120,8 +118,8 @@ func (r dynamicReader) List(ctx context.Context, list *unstructured.Unstructured
 	return nil
 }
 
-// NewDirectReader is a [ClusterReaderFactory] of readers that keep nothing: each Get
-// is a request, and each list one for each page.
+// NewDirectReader is a [ClusterReaderFactory]. Its readers keep nothing: each Get and
+// each page of a list is a request.
 func NewDirectReader(reader Reader, _ meta.RESTMapper, _ []ID) (ClusterReader, error) {
 	if reader == nil {
 		return nil, errors.New("the Reader is nil: give one, such as status.NewReader")
@@ -148,11 +146,11 @@ func (r directReader) ListClusterScoped(ctx context.Context, list *unstructured.
 // Sync implements [ClusterReader].
 func (directReader) Sync(context.Context) error { return nil }
 
-// pageSize is how many objects are listed at once.
+// pageSize is the limit of objects in a page of a list.
 const pageSize = 500
 
-// listAll reads all pages into list. If the server forgets what is left of them it
-// starts over, once, and asks for all at once.
+// listAll reads all pages into list. If the continue token expires it starts over once,
+// and lists without pages.
 func listAll(ctx context.Context, r Reader, list *unstructured.UnstructuredList, namespace string, opts metav1.ListOptions) error {
 	opts.Limit = pageSize
 	gvk := list.GroupVersionKind()

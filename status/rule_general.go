@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// general applies what is the same for all kinds: an object that is being deleted,
-// one whose newest spec its controller has not seen, and the conditions
-// Reconciling and Stalled. The result is zero if none of that applies; the
-// metadata, the status and the conditions are read then.
+// general applies the rules that are the same for all kinds: for an object that is
+// being deleted, for one whose newest spec its controller has not seen, and for the
+// conditions Reconciling and Stalled. If none applies the result is zero, and o holds
+// the metadata, the status and the conditions.
 func (o *ruleObject) general() (Result, error) {
 	o.metadata = o.in(o.top(), "metadata")
 	if o.text(o.metadata, "deletionTimestamp") != "" {
@@ -39,8 +39,8 @@ func (o *ruleObject) general() (Result, error) {
 	return Result{}, nil
 }
 
-// ruleForOthers is the rule for a kind without one of its own: the first Ready
-// condition that says anything decides.
+// ruleForOthers is the rule for a kind without one of its own. The first Ready
+// condition with a known status decides.
 func (r *Rules) ruleForOthers(o *ruleObject) (Result, error) {
 	for _, c := range o.conditions {
 		if c.kind != "Ready" {
@@ -59,8 +59,8 @@ func (r *Rules) ruleForOthers(o *ruleObject) (Result, error) {
 	return Result{Status: Current, Message: "Resource is current"}, nil
 }
 
-// ruleForFixed is the rule for kinds of which kstatus reads nothing but what
-// ruleFromKstatus gives it as it is: conditions, or nothing at all.
+// ruleForFixed is the rule for kinds of which kstatus reads only conditions, or
+// nothing. They need no normalized fields.
 func ruleForFixed(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
 	return ruleFromKstatus(o.obj)
 }

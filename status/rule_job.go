@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// ruleForJob is that of kstatus, or that of JobCompleted.
+// ruleForJob is the rule of kstatus, or that of JobCompleted.
 func (r *Rules) ruleForJob(o *ruleObject, _ time.Time) (Result, error) {
 	if r.Jobs != JobStarted && r.Jobs != JobCompleted {
 		return Result{}, fmt.Errorf("Rules.Jobs is %d: want JobStarted or JobCompleted", r.Jobs)
@@ -31,7 +31,7 @@ func (r *Rules) ruleForJob(o *ruleObject, _ time.Time) (Result, error) {
 	return Result{Status: Current, Message: job.progress()}, nil
 }
 
-// ruleJob is what the rule reads of a Job, beside the conditions.
+// ruleJob holds the fields of a Job that the rule reads, except the conditions.
 type ruleJob struct {
 	completions, succeeded, active, failed int64
 	started                                string
@@ -51,8 +51,9 @@ func readRuleJob(o *ruleObject) ruleJob {
 	}
 }
 
-// ended returns how the Job ended. With early it counts that it is bound to, which
-// the controller says while Pods are still going.
+// ended returns how the Job ended, or a zero Result. With early a condition that
+// announces the end counts as well. The controller sets it while Pods are still
+// running.
 func (j ruleJob) ended(conditions []ruleCondition, early bool) Result {
 	for _, c := range conditions {
 		switch {
@@ -63,7 +64,7 @@ func (j ruleJob) ended(conditions []ruleCondition, early bool) Result {
 		case early && c.is("SuccessCriteriaMet", "True"):
 			return Result{Status: Current, Message: fmt.Sprintf("Job has met its success criteria. succeeded: %d/%d", j.succeeded, j.completions)}
 		case early && c.is("FailureTarget", "True"):
-			return Result{Status: Failed, Message: fmt.Sprintf("Job is bound to fail. failed: %d/%d", j.failed, j.completions)}
+			return Result{Status: Failed, Message: fmt.Sprintf("Job is about to fail. failed: %d/%d", j.failed, j.completions)}
 		}
 	}
 	return Result{}

@@ -10,14 +10,14 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// ruleKind is what is known of a kind.
+// ruleKind holds the built-in rule of a kind and its children.
 type ruleKind struct {
 	rule     func(*Rules, *ruleObject, time.Time) (Result, error)
 	children []schema.GroupKind
-	podsFail bool // whether it fails with its Pods
+	podsFail bool // an InProgress object is Failed if one of its Pods is
 
-	// spec are the fields that Trim leaves in the spec: those that the rule
-	// and the status readers of kstatus read, and a few that people look at.
+	// spec are the fields that Trim leaves in the spec: those that the rule and the
+	// status readers of kstatus read, and a few that people look at.
 	spec []string
 }
 
@@ -32,8 +32,8 @@ var (
 	ownsJobs        = []schema.GroupKind{jobKind}
 )
 
-// ruleKinds are the kinds with a rule of their own. Those of the group extensions
-// are for old servers; nothing is controlled by them.
+// ruleKinds are the kinds with a rule of their own. The group extensions is for old
+// servers. Its kinds have no children.
 var ruleKinds = map[schema.GroupKind]ruleKind{
 	podKind: {rule: (*Rules).ruleForPod, spec: []string{"nodeName"}},
 
@@ -68,9 +68,8 @@ var (
 	daemonSetSpec  = []string{"selector"}
 )
 
-// MetadataOnly reports whether the rule for a kind reads nothing but metadata,
-// because objects of that kind have no status. It is false for a kind in ByKind or
-// Keep, and for one that owns or is owned by Owns.
+// MetadataOnly reports whether the rule for a kind reads only metadata, because its
+// objects have no status. It is false for a kind in ByKind, Keep or Owns.
 func (r *Rules) MetadataOnly(kind schema.GroupKind) bool {
 	if !ruleStatusless(kind) {
 		return false
@@ -96,13 +95,12 @@ func (r *Rules) inOwns(kind schema.GroupKind) bool {
 	return false
 }
 
-// ruleStatusless reports whether a kind of Kubernetes has no status. Namespaces, for
-// one, have.
+// ruleStatusless reports whether a kind is one of Kubernetes without a status.
 func ruleStatusless(kind schema.GroupKind) bool {
 	return slices.Contains(ruleStatuslessKinds[kind.Group], kind.Kind)
 }
 
-// ruleStatuslessKinds are those kinds by their group.
+// ruleStatuslessKinds are the kinds of Kubernetes without a status, by group.
 var ruleStatuslessKinds = map[string][]string{
 	"": {"ConfigMap", "Endpoints", "Event", "LimitRange", "PodTemplate", "Secret", "ServiceAccount"},
 

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// ruleScheduleWindow is how long a Pod may be unschedulable before it is Failed.
+// ruleScheduleWindow is how long a Pod can be unschedulable before it is Failed.
 const ruleScheduleWindow = 15 * time.Second
 
-// crashLoop is the reason whose message kstatus has as well.
+// crashLoop is the only reason that kstatus looks for. Its message is that of kstatus.
 const crashLoop = "CrashLoopBackOff"
 
 var defaultPodWaiting = []string{
@@ -26,8 +26,8 @@ var defaultPodWaiting = []string{
 	"CreateContainerError",
 }
 
-// ruleForPod is that of kstatus, which looks for CrashLoopBackOff in containers of
-// running Pods only, for more reasons and more containers.
+// ruleForPod is the rule of kstatus for more reasons and more containers. kstatus looks
+// for CrashLoopBackOff in the containers of running Pods only.
 func (r *Rules) ruleForPod(o *ruleObject, now time.Time) (Result, error) {
 	phase := o.text(o.status, "phase")
 	if o.err != nil {
@@ -53,11 +53,11 @@ func (r *Rules) ruleForPod(o *ruleObject, now time.Time) (Result, error) {
 		}
 		return r.rulePodWaiting(o, Result{Status: InProgress, Message: "Pod is in the Pending phase"})
 	}
-	return Result{}, errors.New("status.phase is a string, want a phase of a Pod")
+	return Result{}, errors.New("status.phase is not a known phase of a Pod")
 }
 
-// unschedulable reports whether the first condition that says that a Pod has not
-// been scheduled says that it cannot be.
+// unschedulable reports whether the first PodScheduled condition that is False has the
+// reason Unschedulable.
 func (o *ruleObject) unschedulable() bool {
 	for _, c := range o.conditions {
 		if c.is("PodScheduled", "False") {
@@ -72,7 +72,7 @@ func rulePodUnschedulable(o *ruleObject, now time.Time) (Result, error) {
 	if text := o.text(o.metadata, "creationTimestamp"); text != "" {
 		var err error
 		if created, err = time.Parse(time.RFC3339, text); err != nil {
-			return Result{}, errors.New("metadata.creationTimestamp is a string, want a time")
+			return Result{}, errors.New("metadata.creationTimestamp is not a time in RFC 3339 format")
 		}
 	}
 	if o.err != nil {
@@ -84,7 +84,8 @@ func rulePodUnschedulable(o *ruleObject, now time.Time) (Result, error) {
 	return Result{Status: Failed, Message: "Pod could not be scheduled"}, nil
 }
 
-// rulePodWaiting returns Failed if containers wait in vain, else otherwise.
+// rulePodWaiting returns Failed if a container waits for one of the reasons, and
+// otherwise if none does.
 func (r *Rules) rulePodWaiting(o *ruleObject, otherwise Result) (Result, error) {
 	reasons := r.PodWaiting
 	if reasons == nil {

@@ -12,9 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// ruleObject is an object while a rule reads it. The reading methods never panic;
-// the first value of a wrong type stays in err, and reads as missing. A null is
-// missing.
+// ruleObject reads an object for a rule. Its methods never panic. A value of a wrong
+// type reads as missing; err holds the first one. A null is missing.
 type ruleObject struct {
 	obj        *unstructured.Unstructured
 	kind       schema.GroupKind
@@ -40,7 +39,7 @@ func (f ruleFields) child(name string) string {
 	return f.path + "." + name
 }
 
-// in returns the fields of the field of that name.
+// in returns the fields of the field name.
 func (o *ruleObject) in(f ruleFields, name string) ruleFields {
 	return ruleFields{path: f.child(name), fields: fieldOf[map[string]any](o, f, name, "an object")}
 }
@@ -55,7 +54,7 @@ func (o *ruleObject) boolean(f ruleFields, name string) bool {
 	return fieldOf[bool](o, f, name, "true or false")
 }
 
-// fieldOf returns the value of a field, which is to be a T.
+// fieldOf returns the value of a field that must be a T.
 func fieldOf[T any](o *ruleObject, f ruleFields, name, want string) T {
 	v := f.fields[name]
 	t, ok := v.(T)
@@ -65,7 +64,7 @@ func fieldOf[T any](o *ruleObject, f ruleFields, name, want string) T {
 	return t
 }
 
-// count returns a number, and whether there is one.
+// count returns a whole number, and whether the field is set.
 func (o *ruleObject) count(f ruleFields, name string) (int64, bool) {
 	v := f.fields[name]
 	if v == nil {
@@ -78,7 +77,7 @@ func (o *ruleObject) count(f ruleFields, name string) (int64, bool) {
 	return n, ok
 }
 
-// countOr returns a number, or one to take if there is none.
+// countOr returns a whole number, or missing if the field is not set.
 func (o *ruleObject) countOr(f ruleFields, name string, missing int64) int64 {
 	if n, ok := o.count(f, name); ok {
 		return n
@@ -86,8 +85,8 @@ func (o *ruleObject) countOr(f ruleFields, name string, missing int64) int64 {
 	return missing
 }
 
-// element returns the fields of an element of a list. The path is that of the
-// elements, such as "status.conditions[]".
+// element returns the fields of an element of a list. The path is that of all elements,
+// such as "status.conditions[]".
 func (o *ruleObject) element(path string, v any) ruleFields {
 	fields, ok := v.(map[string]any)
 	if !ok && v != nil {
@@ -102,7 +101,7 @@ func (o *ruleObject) wrong(path string, v any, want string) {
 	}
 }
 
-// ruleDescribe says of which kind v is. The text does not quote it.
+// ruleDescribe returns the type of v as a text that does not quote v.
 func ruleDescribe(v any) string {
 	switch v.(type) {
 	case map[string]any:
@@ -130,7 +129,7 @@ func ruleNumber(v any) (int64, bool) {
 	case int:
 		return int64(v), true
 	case float64:
-		// Not so large that the float is not exact.
+		// A larger float is not exact.
 		return int64(v), v == math.Trunc(v) && math.Abs(v) <= 1<<53
 	case string:
 		n, err := strconv.ParseInt(v, 10, 64)
@@ -139,12 +138,12 @@ func ruleNumber(v any) (int64, bool) {
 	return 0, false
 }
 
-// ruleCondition is what rules read of a condition.
+// ruleCondition holds the fields of a condition that rules read.
 type ruleCondition struct{ kind, status, reason, message string }
 
 func (c ruleCondition) is(kind, status string) bool { return c.kind == kind && c.status == status }
 
-// readConditions sets the conditions.
+// readConditions sets o.conditions.
 func (o *ruleObject) readConditions() {
 	list := o.list(o.status, "conditions")
 	if len(list) == 0 {

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// ruleForDeployment is that of kstatus. The progress deadline plays no part but by
+// ruleForDeployment is the rule of kstatus. The progress deadline counts only through
 // the condition that the controller sets.
 func ruleForDeployment(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
 	spec := o.in(o.top(), "spec")
@@ -24,7 +24,7 @@ func ruleForDeployment(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
 	if o.err != nil {
 		return Result{}, o.err
 	}
-	progressed, isAvailable := deadline == math.MaxInt32, false // without a deadline there is no such condition
+	progressed, isAvailable := deadline == math.MaxInt32, false // without a deadline there is no Progressing condition
 	for _, c := range o.conditions {
 		switch c.kind {
 		case "Progressing":
@@ -55,7 +55,7 @@ func ruleForDeployment(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
 	return Result{Status: Current, Message: fmt.Sprintf("Deployment is available. Replicas: %d", replicas)}, nil
 }
 
-// ruleForReplicaSet is that of kstatus.
+// ruleForReplicaSet is the rule of kstatus.
 func ruleForReplicaSet(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
 	want := o.countOr(o.in(o.top(), "spec"), "replicas", 1)
 	replicas := o.countOr(o.status, "replicas", 0)
@@ -91,12 +91,12 @@ func inProgressExtra(n int64) Result {
 	return Result{Status: InProgress, Message: fmt.Sprintf("Pending termination: %d", n)}
 }
 
-// ruleOfPods returns Failed in place of own if Pods have failed for good.
+// ruleOfPods returns Failed if Pods have failed for good, and own if not.
 func ruleOfPods(own Result, children []ObjectStatus) Result {
 	failed := 0
 	for i := range children {
 		c := &children[i]
-		if c.ID.GroupKind == podKind && c.Status == Failed && !rulePodMayGoOn(c.Object) {
+		if c.ID.GroupKind == podKind && c.Status == Failed && !rulePodIgnored(c.Object) {
 			failed++
 		}
 	}
@@ -106,9 +106,9 @@ func ruleOfPods(own Result, children []ObjectStatus) Result {
 	return Result{Status: Failed, Message: fmt.Sprintf("%d pods have failed", failed)}
 }
 
-// rulePodMayGoOn reports whether the failure of a Pod says nothing of who owns it:
-// the Pod is about to go, or a node may be added for it, or it is not known.
-func rulePodMayGoOn(pod *unstructured.Unstructured) bool {
+// rulePodIgnored reports whether the failure of a Pod does not make its owner Failed: the
+// Pod is being deleted, a node may be added for it, or its object is not known.
+func rulePodIgnored(pod *unstructured.Unstructured) bool {
 	if pod == nil {
 		return true
 	}

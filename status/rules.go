@@ -16,100 +16,95 @@ import (
 	"github.com/apiary-go/apiary/internal/usercode"
 )
 
-// Result is what a [Rule] says of an object.
+// Result is the result of a [Rule].
 type Result struct {
 	Status  Status // InProgress, Failed, Current or Terminating
 	Message string
 
-	// Recheck is when the rule may say something else although nothing has
-	// changed. Zero if time plays no part. An [Engine] asks again a second later
-	// at the soonest.
+	// Recheck is when the result can change without a change of the object. Zero: it
+	// does not depend on time. An [Engine] evaluates again then, but not within a
+	// second.
 	Recheck time.Time
 }
 
-// Rule tells the status of an object from the object and from those that it
-// controls. It must be pure, apart from the time, which is now, and must not keep
-// or modify what it is given. An error or a panic makes the status Unknown with the
-// reason RuleError. The rule for panics is in the documentation of package resource.
+// Rule computes the status of an object from the object and the objects that it
+// controls. A rule must depend on its arguments only, of which now is the time, and
+// must not keep or modify them. If it fails or panics the status is Unknown with the
+// reason RuleError. Package resource documents how panics are handled.
 type Rule func(obj *unstructured.Unstructured, children []ObjectStatus, now time.Time) (Result, error)
 
-// Rules say what the status of objects is. The zero value, and nil, are the rules
-// of kstatus, statuses and messages alike, except that
+// Rules compute the status of objects. The zero value and nil are the rules of kstatus,
+// with the same statuses and messages, and these differences:
 //
-//   - a number may be of any type that holds a whole number, a string such as "3"
-//     included; a value that a rule reads and that is of a wrong type is an error,
-//     be it one that kstatus reads as missing or one that it panics about;
-//   - a Pod is Failed as well if a container cannot start, see PodWaiting, and
-//     how long it has not been scheduled is counted by the time that is given;
-//   - a ReplicaSet, a StatefulSet or a DaemonSet that is InProgress is Failed if
-//     a Pod of its own is, leaving out Pods that are being deleted, that cannot be
-//     scheduled or whose object is not known;
-//   - the fields below say otherwise.
+//   - A number can have any type that holds a whole number, also a string such as "3".
+//     A value of a wrong type in a field that a rule reads is an error. For some of
+//     them, kstatus takes the field as missing, or panics.
+//   - A Pod is also Failed if a container cannot start: see PodWaiting. The time that a
+//     Pod has not been scheduled is measured by the argument now.
+//   - A ReplicaSet, StatefulSet or DaemonSet that is InProgress is Failed if one of its
+//     Pods is. Pods that are being deleted, that cannot be scheduled, or whose object
+//     is unknown do not count.
+//   - The fields below change rules.
 //
-// The status of a Deployment is what the Deployment itself tells, whatever becomes
-// of its ReplicaSets.
+// The status of a Deployment does not depend on its ReplicaSets.
 //
-// Rules must not be changed once they are in use; any number of goroutines may
-// use them.
+// Rules are safe for concurrent use, and must not be changed once they are in use.
 type Rules struct {
-	// ByKind are rules that take the place of those for their kinds, which they
-	// may call: (*Rules)(nil).Compute.
+	// ByKind holds rules that replace the rule of a kind. They can call the replaced
+	// rule: (*Rules)(nil).Compute.
 	ByKind map[schema.GroupKind]Rule
 
-	// Owns says which kinds of objects those of a kind control, for kinds of
-	// which nothing is known, or in place of what is known, see Children.
-	// Cycles are allowed: who follows the kinds must take each at most once on
-	// a path.
+	// Owns holds the kinds that objects of a kind control. An entry replaces the
+	// default: see Children. Cycles are allowed: code that follows the kinds must visit
+	// each at most once on a path.
 	Owns map[schema.GroupKind][]schema.GroupKind
 
-	// Keep are fields that Trim must leave in objects of a kind, beside those
-	// that it leaves anyway: paths such as "spec.strategy", or "*" for all but
-	// the managed fields.
+	// Keep holds the fields of a kind that Trim leaves in objects in addition: paths
+	// such as "spec.strategy", or "*" for everything except the managed fields.
 	Keep map[schema.GroupKind][]string
 
-	// Jobs says when a Job is Current. Default: JobStarted.
+	// Jobs is when a Job is Current. Default: JobStarted.
 	Jobs JobPolicy
 
-	// PodWaiting are the reasons for which a container, or an init container,
-	// of a Pod that is pending or running waits in vain: the Pod is Failed.
-	// Nil: CrashLoopBackOff, ImagePullBackOff, InvalidImageName,
-	// ErrImageNeverPull, ImageInspectError, CreateContainerConfigError and
-	// CreateContainerError. Not ErrImagePull, which the kubelet reports of each
-	// attempt before it backs off. Empty, but not nil: none.
+	// PodWaiting are the reasons of a waiting container or init container that make a
+	// pending or running Pod Failed. Nil: CrashLoopBackOff, ImagePullBackOff,
+	// InvalidImageName, ErrImageNeverPull, ImageInspectError,
+	// CreateContainerConfigError and CreateContainerError. Not ErrImagePull, which the
+	// kubelet reports for each attempt before it backs off. Empty, but not nil: none.
 	PodWaiting []string
 
-	// UnboundClaims makes a PersistentVolumeClaim that is Pending Current. A
-	// claim does not tell whether its storage class binds it at once or when a
-	// Pod uses it (WaitForFirstConsumer), and nobody may be going to. By
-	// default it is InProgress until it is bound. A volume that cannot be
-	// provisioned then shows in the Pod that waits for it.
+	// UnboundClaims makes a Pending PersistentVolumeClaim Current. A claim does not say
+	// whether its storage class binds it at once or for its first Pod
+	// (WaitForFirstConsumer), which may never come. By default a claim is InProgress
+	// until it is bound. A volume that cannot be provisioned then shows in the Pod that
+	// waits for it.
 	UnboundClaims bool
 
-	// Strict makes an object without status InProgress, if there is no rule for
-	// its kind and the kind is not known to have none: its controller has not
-	// seen it yet. By default it is Current.
+	// Strict makes an object without a status InProgress, since its controller has not
+	// seen it yet. By default it is Current. Strict does not apply to kinds with a rule
+	// of their own, and to kinds of Kubernetes that have no status.
 	Strict bool
 
-	// HasStatus limits Strict to the kinds for which it returns true, such as
-	// those whose definition has a status subresource. It is called by Compute
-	// and must be quick and not block. Nil: true for all kinds.
+	// HasStatus limits Strict to the kinds for which it returns true, such as those
+	// with a status subresource. Compute calls it. It must not block. Nil: true for all
+	// kinds.
 	HasStatus func(schema.GroupKind) bool
 }
 
-// JobPolicy says when a Job is Current.
+// JobPolicy is when a Job is Current.
 type JobPolicy int
 
 const (
-	// JobStarted is when it has started, or is complete.
+	// JobStarted: the Job has started, or is complete.
 	JobStarted JobPolicy = iota
 
-	// JobCompleted is when it is complete, or has met its success criteria.
-	// Until then it is InProgress, also while it is suspended, unless it has
-	// failed or is bound to.
+	// JobCompleted: the Job is complete, or has met its success criteria. Until then it
+	// is InProgress, also while suspended. It is Failed once it has failed or is about
+	// to (condition FailureTarget).
 	JobCompleted
 )
 
-// Validate reports what is wrong with the rules, nil if nothing is.
+// Validate returns all mistakes in the rules, or nil.
 func (r *Rules) Validate() error {
 	if r == nil {
 		return nil
@@ -149,14 +144,13 @@ func (r *Rules) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Compute returns the status of obj, whose children are given; it keeps and
-// modifies neither. The time is now. The result is zero if there is an error:
-// obj is nil, or is not what the rule can read, or the rule in ByKind has failed,
-// panicked (a [store.PanicError]), or returned a status that no rule may return. Compute
-// never panics.
+// Compute returns the status of obj at the time now. It keeps and modifies neither obj
+// nor children, and never panics. It returns an error and a zero result if obj is nil,
+// if the rule cannot read obj, or if a rule in ByKind fails, panics (a
+// [store.PanicError]) or returns a status that a rule must not return.
 func (r *Rules) Compute(obj *unstructured.Unstructured, children []ObjectStatus, now time.Time) (result Result, err error) {
 	if obj == nil || obj.Object == nil {
-		return Result{}, errors.New("status: there is no object to tell the status of: obj is nil or empty")
+		return Result{}, errors.New("status: Rules.Compute got no object: obj is nil or empty")
 	}
 	if r == nil {
 		r = &defaultRules
@@ -176,7 +170,7 @@ func (r *Rules) Compute(obj *unstructured.Unstructured, children []ObjectStatus,
 	}
 	result, err = rule(obj, children, now)
 	if err == nil && !slices.Contains(ruleStatuses, result.Status) {
-		err = fmt.Errorf("returned the status %q: want one of %q, or an error if it cannot be told", result.Status, ruleStatuses)
+		err = fmt.Errorf("returned the status %q: want one of %q, or an error", result.Status, ruleStatuses)
 	}
 	return result, err
 }
@@ -186,7 +180,7 @@ var (
 	ruleStatuses = []Status{InProgress, Failed, Current, Terminating}
 )
 
-// computeBuiltin applies the rule for the kind, whatever ByKind says.
+// computeBuiltin applies the built-in rule for the kind, also if ByKind has one.
 func (r *Rules) computeBuiltin(kind schema.GroupKind, obj *unstructured.Unstructured, children []ObjectStatus, now time.Time) (Result, error) {
 	o := ruleObject{obj: obj, kind: kind}
 	result, err := o.general()
@@ -207,10 +201,10 @@ func (r *Rules) computeBuiltin(kind schema.GroupKind, obj *unstructured.Unstruct
 	return result, err
 }
 
-// Children returns the kinds of the objects that those of a kind control and that
-// belong to their status: what Owns says, or else ReplicaSet for Deployment, Pod
-// for ReplicaSet, StatefulSet, DaemonSet and Job, Job for CronJob. The caller owns
-// the result.
+// Children returns the kinds of controlled objects that belong to the status of an
+// owner: the entry in Owns, or by default ReplicaSet for Deployment, Pod for
+// ReplicaSet, StatefulSet, DaemonSet and Job, and Job for CronJob. The caller owns the
+// result.
 func (r *Rules) Children(owner schema.GroupKind) []schema.GroupKind {
 	if r != nil {
 		if kinds, ok := r.Owns[owner]; ok {
@@ -220,8 +214,8 @@ func (r *Rules) Children(owner schema.GroupKind) []schema.GroupKind {
 	return slices.Clone(ruleKinds[owner].children)
 }
 
-// looksAtChildren reports whether a status that Compute returned for an object of a kind
-// may be another one with other children. Of a rule in ByKind it is not known.
+// looksAtChildren reports whether other children could change a status that Compute
+// returned for an object of a kind. It is true for each kind in ByKind.
 func (r *Rules) looksAtChildren(kind schema.GroupKind, status Status) bool {
 	if r != nil && r.ByKind[kind] != nil {
 		return true

@@ -39,7 +39,7 @@ func TestRuleMalformed(t *testing.T) {
 		{`example.com/v1 Widget {status: {conditions: [{message: 1}]}}`, "status.conditions[].message is a number, want a string"},
 
 		{`v1 Pod {status: {phase: 1}}`, "rule for Pod: status.phase is a number, want a string"},
-		{`v1 Pod {status: {phase: Unknown}}`, `status.phase is a string, want a phase of a Pod`},
+		{`v1 Pod {status: {phase: Unknown}}`, `status.phase is not a known phase of a Pod`},
 		{`v1 Pod {status: {phase: Running, containerStatuses: {}}}`, "status.containerStatuses is an object, want a list"},
 		{`v1 Pod {status: {phase: Running, containerStatuses: [a]}}`, `status.containerStatuses[] is a string, want an object`},
 		{`v1 Pod {status: {phase: Running, containerStatuses: [{name: 1}]}}`, "status.containerStatuses[].name is a number, want a string"},
@@ -48,7 +48,7 @@ func TestRuleMalformed(t *testing.T) {
 		{`v1 Pod {status: {phase: Running, containerStatuses: [{state: {waiting: {reason: 1}}}]}}`, "status.containerStatuses[].state.waiting.reason is a number, want a string"},
 		{`v1 Pod {status: {phase: Pending, initContainerStatuses: [1]}}`, "status.initContainerStatuses[] is a number, want an object"},
 		{`v1 Pod {metadata: {creationTimestamp: 1}, ` + unschedulable + `}`, "metadata.creationTimestamp is a number, want a string"},
-		{`v1 Pod {metadata: {creationTimestamp: yesterday}, ` + unschedulable + `}`, `metadata.creationTimestamp is a string, want a time`},
+		{`v1 Pod {metadata: {creationTimestamp: yesterday}, ` + unschedulable + `}`, `metadata.creationTimestamp is not a time in RFC 3339 format`},
 
 		{`apps/v1 Deployment {spec: []}`, "rule for Deployment.apps: spec is a list, want an object"},
 		{`apps/v1 Deployment {spec: {replicas: many}}`, `spec.replicas is a string, want a whole number`},

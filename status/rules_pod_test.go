@@ -136,7 +136,7 @@ func TestRuleJobCompleted(t *testing.T) {
 		{"suspended", `{status: {conditions: [{type: Suspended, status: "True"}]}}`, status.InProgress, "Job is suspended"},
 		{"resumed", `{spec: {suspend: false}, status: {` + running + `, conditions: [{type: Suspended, status: "False"}]}}`, status.InProgress, "Job in progress. success:0, active: 1, failed: 0"},
 		{"about to complete", `{status: {` + running + `, conditions: [{type: SuccessCriteriaMet, status: "True"}]}}`, status.Current, "Job has met its success criteria. succeeded: 0/1"},
-		{"about to fail", `{status: {` + running + `, failed: 1, conditions: [{type: FailureTarget, status: "True"}]}}`, status.Failed, "Job is bound to fail. failed: 1/1"},
+		{"about to fail", `{status: {` + running + `, failed: 1, conditions: [{type: FailureTarget, status: "True"}]}}`, status.Failed, "Job is about to fail. failed: 1/1"},
 		{"complete", `{spec: {suspend: true}, status: {succeeded: 1, conditions: [{type: Complete, status: "True"}]}}`, status.Current, "Job Completed. succeeded: 1/1"},
 		{"failed", `{status: {failed: 1, conditions: [{type: Failed, status: "True"}]}}`, status.Failed, "Job Failed. failed: 1/1"},
 	} {

@@ -23,8 +23,8 @@ import (
 	"github.com/apiary-go/apiary/informer/source"
 )
 
-// scope is what one informer reads: the objects of a kind in all namespaces, in one,
-// or one object, by list and watch or by get.
+// scope is what one informer reads: the objects of a kind in all namespaces or in one,
+// or one object. It reads by list and watch, or by get.
 type scope struct {
 	kind      schema.GroupKind
 	namespace string
@@ -43,27 +43,27 @@ func (s scope) String() string {
 	return text
 }
 
-// scopeReader lists and watches a scope, as a stream if the engine has a function for
-// that. It finds out at its first use what the kind is served as.
+// scopeReader lists and watches a scope, as a stream if the engine has a StreamFunc.
+// Its first request looks up the resource of the kind.
 type scopeReader struct {
 	*Engine
 	scope scope
 
 	mu      sync.Mutex
 	mapping *meta.RESTMapping
-	stale   bool // the mapping has turned out wrong
+	stale   bool // the server no longer serves the mapping
 }
 
 var _ source.Streamer = (*scopeReader)(nil)
 
-// errNamespaceMissing is for an ID that cannot name an object.
+// errNamespaceMissing is the error of an ID that lacks its namespace.
 type errNamespaceMissing struct{ id ID }
 
 func (e errNamespaceMissing) Error() string {
-	return fmt.Sprintf("%s: the kind has namespaces: say in which one the object is", e.id)
+	return fmt.Sprintf("%s: the kind is namespaced, and the ID has no namespace: give one", e.id)
 }
 
-// resolve returns what the kind is served as.
+// resolve returns the mapping of the kind.
 func (r *scopeReader) resolve(ctx context.Context) (*meta.RESTMapping, error) {
 	r.mu.Lock()
 	mapping, stale := r.mapping, r.stale
@@ -84,14 +84,14 @@ func (r *scopeReader) resolve(ctx context.Context) (*meta.RESTMapping, error) {
 	return mapping, nil
 }
 
-// namespaced reports whether the kind is known to have namespaces.
+// namespaced reports whether the kind is known to be namespaced.
 func (r *scopeReader) namespaced() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.mapping != nil && r.mapping.Scope.Name() == meta.RESTScopeNameNamespace
 }
 
-// namespaceIn is the namespace to ask in: none for a kind that has none.
+// namespaceIn returns the namespace of requests: none for a cluster-scoped kind.
 func (r *scopeReader) namespaceIn(m *meta.RESTMapping) string {
 	if m.Scope.Name() == meta.RESTScopeNameRoot {
 		return ""
@@ -99,7 +99,8 @@ func (r *scopeReader) namespaceIn(m *meta.RESTMapping) string {
 	return r.scope.namespace
 }
 
-// failed has the kind looked up again if the server no longer has it.
+// failed returns err. The next request looks the kind up again if the server does not
+// have it any more.
 func (r *scopeReader) failed(err error) error {
 	if apierrors.IsNotFound(err) {
 		r.mu.Lock()
@@ -137,8 +138,8 @@ func (r *scopeReader) ListWithContext(ctx context.Context, opts metav1.ListOptio
 	return list, nil
 }
 
-// listFailed is failed. A server that rejects the list of one object does not select by
-// name, and reading it by get may do.
+// listFailed is failed for a list. A server that rejects the list of one object does
+// not select by name, so the object may be readable by get.
 func (r *scopeReader) listFailed(m *meta.RESTMapping, err error) error {
 	if r.scope.name != "" && informer.CauseOf(err) == informer.CauseRejected {
 		unsupported := apierrors.NewMethodNotSupported(m.Resource.GroupResource(), "list by name")
@@ -156,7 +157,7 @@ func (r *scopeReader) WatchWithContext(ctx context.Context, opts metav1.ListOpti
 	}
 	var w watch.Interface
 	switch {
-	case r.scope.get: // has the informer poll
+	case r.scope.get: // the informer then polls
 		return nil, apierrors.NewMethodNotSupported(m.Resource.GroupResource(), "watch")
 	case r.metadataOnly():
 		w, err = r.cfg.Metadata.Resource(m.Resource).Namespace(r.namespaceIn(m)).Watch(ctx, r.selected(opts))
@@ -200,7 +201,7 @@ func (r *scopeReader) ObjectType() runtime.Object {
 
 func (r *scopeReader) streams() bool { return r.cfg.Stream != nil && !r.scope.get }
 
-// getAsList reads one object, as a list of it or of nothing.
+// getAsList gets one object and returns it as a list, which is empty if there is none.
 func (r *scopeReader) getAsList(ctx context.Context, m *meta.RESTMapping) (runtime.Object, error) {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(m.GroupVersionKind.GroupVersion().WithKind(m.GroupVersionKind.Kind + "List"))
@@ -214,8 +215,8 @@ func (r *scopeReader) getAsList(ctx context.Context, m *meta.RESTMapping) (runti
 	return list, nil
 }
 
-// namesObject reports whether err says that there is no object of that name, and
-// not that there is no such resource.
+// namesObject reports whether err means that the object does not exist. If it does not,
+// the resource may not exist.
 func namesObject(err error, name string) bool {
 	if !apierrors.IsNotFound(err) {
 		return false
@@ -229,8 +230,8 @@ func (r *scopeReader) metadataOnly() bool {
 	return (r.cfg.Metadata != nil || r.cfg.Stream != nil) && !r.scope.get && r.cfg.Rules.MetadataOnly(r.scope.kind)
 }
 
-// IsWatchListSemanticsUnSupported reports whether the client says, as client-go's fakes
-// do, that it does not stream initial events.
+// IsWatchListSemanticsUnSupported reports whether the client cannot stream initial
+// events. client-go's fakes cannot.
 func (r *scopeReader) IsWatchListSemanticsUnSupported() bool {
 	switch {
 	case r.streams():

@@ -28,36 +28,36 @@ import (
 // ownerIndex finds objects by the UID of their controller.
 const ownerIndex = "owner"
 
-// collection is what a scope holds, and how reading it goes. All watches of the engine
-// that use the scope share it.
+// collection is the source of a scope, with its health. All watches of the engine that
+// use the scope share it.
 type collection struct {
 	resource.Resource[*unstructured.Unstructured]
-	contact *contact
-	reader  *scopeReader
+	health *health
+	reader *scopeReader
 }
 
-// newSource makes the source of a scope.
+// newSource returns the source of a scope.
 func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstructured.Unstructured] {
-	contact := &contact{}
+	health := &health{}
 	settings := resource.Settings{PollInterval: e.cfg.PollInterval, Backoff: e.cfg.Backoff, ListBudget: e.cfg.ListBudget}
 	if s.get {
 		settings.Lists = informer.ListPaged
 	}
 	reader := &scopeReader{Engine: e, scope: s}
-	return collection{contact: contact, reader: reader, Resource: resource.New[*unstructured.Unstructured](lc, reader,
+	return collection{health: health, reader: reader, Resource: resource.New[*unstructured.Unstructured](lc, reader,
 		resource.WithSourceOptions(s.sharing()),
 		resource.WithSourceOptions(reader.mask()...),
 		resource.WithName(s.String()),
 		resource.WithLogger(e.cfg.Log),
 		resource.WithTransform(reader.trim),
 		resource.WithIndexers(cache.Indexers{ownerIndex: indexByOwner}),
-		resource.WithObserver(informer.ObserverFunc(contact.observe)),
+		resource.WithObserver(informer.ObserverFunc(health.observe)),
 		resource.WithObserver(e.cfg.Observer),
 		resource.WithSettings(settings))}
 }
 
-// sharing is for many objects, as trim modifies nothing: for one the tables of what is
-// shared would take more than it does.
+// sharing enables interning for a scope of many objects, which is possible because trim
+// modifies nothing. For one object the tables take more memory than they save.
 func (s scope) sharing() source.SourceOption {
 	if s.name != "" {
 		return source.WithoutSharing()
@@ -65,7 +65,7 @@ func (s scope) sharing() source.SourceOption {
 	return source.WithSharing()
 }
 
-// mask has what trim takes be left out on the way, where it is read as a stream.
+// mask returns the option that leaves out of a stream the fields that trim removes.
 func (r *scopeReader) mask() []source.SourceOption {
 	names, masked := r.cfg.Rules.trimMask(r.scope.kind)
 	switch {
@@ -77,7 +77,7 @@ func (r *scopeReader) mask() []source.SourceOption {
 	return []source.SourceOption{source.WithFields(names...)}
 }
 
-// trim makes what is kept of what the server sent.
+// trim converts an object from the server to the object that is kept.
 func (r *scopeReader) trim(obj runtime.Object) (*unstructured.Unstructured, error) {
 	u, ok := obj.(*unstructured.Unstructured)
 	if !ok {
@@ -87,7 +87,7 @@ func (r *scopeReader) trim(obj runtime.Object) (*unstructured.Unstructured, erro
 		}
 		u = &unstructured.Unstructured{Object: content}
 		r.mu.Lock()
-		u.SetGroupVersionKind(r.mapping.GroupVersionKind) // it says what metadata is served as
+		u.SetGroupVersionKind(r.mapping.GroupVersionKind) // metadata has the kind PartialObjectMetadata
 		r.mu.Unlock()
 	}
 	r.cfg.Rules.Trim(u)
@@ -101,31 +101,31 @@ func indexByOwner(obj any) ([]string, error) {
 	return nil, nil
 }
 
-// contact is what is wrong between an informer and the server, if anything is.
-type contact struct {
+// health holds the trouble of an informer with the server, if there is one.
+type health struct {
 	mu        sync.Mutex
-	trouble   trouble // the newest, since the first in a row
-	turn      int     // counts what decides on the end of the trouble
+	trouble   trouble // the newest; since is that of the first in a row
+	epoch     int     // counts the occurrences that begin or end a trouble
 	listeners map[*lease]func()
 }
 
 // trouble is a failure that lasts.
 type trouble struct {
-	cause informer.Cause // none: there is no trouble
+	cause informer.Cause // CauseNone: there is no trouble
 	err   error
 	since time.Time
 }
 
-// denied reports whether it is of this way of reading, and another one may be allowed.
+// denied reports whether the trouble is of this way of reading, and another can be allowed.
 func (t trouble) denied() bool { return denied(t.cause) }
 
-// denied is so for what an informer polls for, if it is but the watch that is refused.
-// Who is not known to the server is not let in by any way.
+// denied reports whether another way of reading can be allowed. It cannot if the server
+// rejects the credentials.
 func denied(cause informer.Cause) bool {
 	return cause == informer.CauseForbidden || cause == informer.CauseNotSupported
 }
 
-// reason is the reason of a status that cannot be told because of it.
+// reason returns the Reason of a status that is Unknown because of the trouble.
 func (t trouble) reason() Reason {
 	missing := errNamespaceMissing{}
 	switch {
@@ -142,63 +142,63 @@ func (t trouble) reason() Reason {
 }
 
 // observe implements informer.Observer.
-func (c *contact) observe(_ informer.ReflectorInfo, occurrence informer.Occurrence) {
+func (c *health) observe(_ informer.ReflectorInfo, occurrence informer.Occurrence) {
 	switch o := occurrence.(type) {
 	case informer.ListDone, informer.Polling:
 		c.set(trouble{})
 	case informer.WatchOpened:
 		c.opened()
 	case informer.WatchEnded:
-		c.next()
+		c.nextEpoch()
 	case informer.ListFailed:
-		// What may not be watched, initial events included, may still be listed, and
-		// is, at once. Another way of reading need not wait for the backoff.
+		// A refused stream is followed by a list at once. After a refused list, another
+		// way of reading need not wait for the backoff.
 		if !o.Streamed && denied(o.Cause) {
 			c.failed(o.Cause, o.Err)
 		}
 	case informer.BackingOff:
-		if !denied(o.Cause) { // else a list or Polling follows
+		if !denied(o.Cause) { // a list or Polling follows if it is
 			c.failed(o.Cause, o.Err)
 		}
 	}
 }
 
-func (c *contact) failed(cause informer.Cause, err error) {
+func (c *health) failed(cause informer.Cause, err error) {
 	switch cause {
 	case informer.CauseNone, informer.CauseCanceled, informer.CauseClosed, informer.CauseExpired:
-		return // what follows makes it good
+		return // the informer recovers at once
 	}
 	c.set(trouble{cause: cause, err: err, since: time.Now()})
 }
 
-// missed is how long what was missed may take to arrive in a watch that is open again.
-// Nothing tells that it has arrived.
-const missed = time.Second
+// catchUp is how long a resumed watch takes to bring missed changes. No event marks their
+// end.
+const catchUp = time.Second
 
-// opened ends the trouble a little later, if the watch is still open by then: what is
-// held is what was before the trouble.
-func (c *contact) opened() {
-	turn := c.next()
+// opened ends the trouble after catchUp, if the watch is still open then. Until then the
+// store can be as old as the trouble.
+func (c *health) opened() {
+	epoch := c.nextEpoch()
 	if c.now().cause != informer.CauseNone {
-		time.AfterFunc(missed, func() { c.setIn(turn, trouble{}) })
+		time.AfterFunc(catchUp, func() { c.setIn(epoch, trouble{}) })
 	}
 }
 
-// next begins another turn: a watch that was opened before does not end the trouble.
-func (c *contact) next() int {
+// nextEpoch begins an epoch, in which a watch opened before does not end the trouble.
+func (c *health) nextEpoch() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.turn++
-	return c.turn
+	c.epoch++
+	return c.epoch
 }
 
-// set notes the trouble, and calls the listeners if it is another one.
-func (c *contact) set(t trouble) { c.setIn(c.next(), t) }
+// set sets the trouble, and calls the listeners if it has changed.
+func (c *health) set(t trouble) { c.setIn(c.nextEpoch(), t) }
 
-// setIn is set, unless another turn has begun.
-func (c *contact) setIn(turn int, t trouble) {
+// setIn sets the trouble, unless another epoch has begun.
+func (c *health) setIn(epoch int, t trouble) {
 	c.mu.Lock()
-	same := c.turn != turn || c.trouble.cause == t.cause && gist(c.trouble.err) == gist(t.err)
+	same := c.epoch != epoch || c.trouble.cause == t.cause && gist(c.trouble.err) == gist(t.err)
 	if !same {
 		if t.cause != informer.CauseNone && c.trouble.cause != informer.CauseNone {
 			t.since = c.trouble.since
@@ -215,13 +215,13 @@ func (c *contact) setIn(turn int, t trouble) {
 	}
 }
 
-func (c *contact) now() trouble {
+func (c *health) now() trouble {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.trouble
 }
 
-func (c *contact) listen(l *lease, changed func()) {
+func (c *health) listen(l *lease, changed func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.listeners == nil {
@@ -230,14 +230,14 @@ func (c *contact) listen(l *lease, changed func()) {
 	c.listeners[l] = changed
 }
 
-func (c *contact) unlisten(l *lease) {
+func (c *health) unlisten(l *lease) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.listeners, l)
 }
 
-// gist returns what of an error is the same for a list and for a watch: the cause, without
-// the request and its URL.
+// gist returns the part of an error that is the same for a list and for a watch: the
+// cause, without the request and its URL.
 func gist(err error) string {
 	if inner := errors.Unwrap(err); inner != nil {
 		err = inner

@@ -16,16 +16,15 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// ID names an object whose status is of interest. It has no version: the version
-// that the server prefers is read. Namespace is empty for a kind without
-// namespaces.
+// ID identifies an object. It has no version: the version that the server prefers is
+// read. Namespace is empty for a cluster-scoped kind.
 type ID struct {
 	Namespace string
 	Name      string
 	GroupKind schema.GroupKind
 }
 
-// Key is where the object is stored among those of its kind.
+// Key returns the key of the object among the objects of its kind.
 func (id ID) Key() store.Key { return store.Key{Namespace: id.Namespace, Name: id.Name} }
 
 // Compare orders by namespace, group, kind and name.
@@ -37,7 +36,7 @@ func (id ID) Compare(other ID) int {
 		strings.Compare(id.Name, other.Name))
 }
 
-// String is the text form for people, such as "Deployment.apps shop/web".
+// String returns a text for people, such as "Deployment.apps shop/web".
 func (id ID) String() string { return fmt.Sprintf("%s %s", id.GroupKind, id.Key()) }
 
 // IDOf returns the ID of obj.
@@ -45,69 +44,68 @@ func IDOf(obj *unstructured.Unstructured) ID {
 	return ID{Namespace: obj.GetNamespace(), Name: obj.GetName(), GroupKind: obj.GroupVersionKind().GroupKind()}
 }
 
-// Status is the state of an object on its way to what its spec asks for.
+// Status says how far an object is from the state that its spec asks for.
 type Status string
 
 const (
-	InProgress  Status = "InProgress"  // not there yet
-	Failed      Status = "Failed"      // not there, and it will not get there by itself
-	Current     Status = "Current"     // there
-	Terminating Status = "Terminating" // asked to go, and not gone
-	NotFound    Status = "NotFound"    // the server says that there is none
-	Unknown     Status = "Unknown"     // cannot be told; see Reason
+	InProgress  Status = "InProgress"  // the object has not reached the state yet
+	Failed      Status = "Failed"      // the object will not reach the state by itself
+	Current     Status = "Current"     // the object has reached the state
+	Terminating Status = "Terminating" // the object is being deleted
+	NotFound    Status = "NotFound"    // the server does not have the object
+	Unknown     Status = "Unknown"     // the status could not be computed; see Reason
 )
 
-// Reason says why a status is [Unknown].
+// Reason is why a status is [Unknown].
 type Reason string
 
 const (
 	NotObserved      Reason = "NotObserved"      // the server has not answered yet
-	InvalidID        Reason = "InvalidID"        // the kind has namespaces, and the ID has none
-	Forbidden        Reason = "Forbidden"        // reading the object is not allowed
-	KindNotInstalled Reason = "KindNotInstalled" // the server has no such kind
-	Transient        Reason = "Transient"        // the server cannot be reached, fails, or does not accept the credentials
-	RuleError        Reason = "RuleError"        // the object is not what the rule for its kind can read
+	InvalidID        Reason = "InvalidID"        // the kind is namespaced, and the ID has no namespace
+	Forbidden        Reason = "Forbidden"        // the client is not allowed to read the object
+	KindNotInstalled Reason = "KindNotInstalled" // the server does not serve the kind
+	Transient        Reason = "Transient"        // the server is unreachable, fails, or rejects the credentials
+	RuleError        Reason = "RuleError"        // the rule for the kind failed, for example on a malformed object
 )
 
-// ObjectStatus is the status of one object. What it refers to, the objects and the
-// children, is shared by all who are told of it, and read-only.
+// ObjectStatus is the status of one object. Its objects and children are shared by all
+// receivers and must not be modified.
 type ObjectStatus struct {
 	ID     ID
 	Status Status
 
-	// Reason is set if the status is Unknown. It is set beside another status if
-	// that is the last one known: Transient, see Stale; or KindNotInstalled with
-	// NotFound, if the kind has gone with its objects.
+	// Reason is set if the status is Unknown. Beside another status it is Transient if
+	// that status is Stale, or KindNotInstalled with NotFound if the kind is no longer
+	// installed.
 	Reason Reason
 
-	// Message says more, for people.
+	// Message is a text for people.
 	Message string
 
-	// Err is what kept the status from being told, or from being up to date.
+	// Err is why the status could not be computed, or why it is not up to date.
 	Err error
 
-	// Stale is since when Status has not been confirmed, for the reason Transient.
-	// It is zero if Status is up to date.
+	// Stale is the time since which Status is not confirmed. The Reason is then
+	// Transient. Zero: Status is up to date.
 	Stale time.Time
 
-	// Object is what the status was computed from, nil if there is none. An
-	// [Engine] trims objects to what the rules read. It is shared and must not be
-	// modified.
+	// Object is the object that the status was computed from, or nil. An [Engine] trims
+	// objects to the fields that the rules read.
 	Object *unstructured.Unstructured
 
-	// Children are the objects that this one controls, in the order of their
-	// IDs, as far as the rules for its kind look at them.
+	// Children are the objects that this object controls, ordered by ID, if the rules
+	// for its kind look at them.
 	Children []ObjectStatus
 
-	// ChildrenErr is why Children is not complete or not up to date. The status is
-	// then what the object tells with those that there are. If these are not up to
-	// date, and it may be another one for that, it is stale.
+	// ChildrenErr is why Children is not complete or not up to date. The status is then
+	// computed from the children that are known. It is Stale if newer children could
+	// change it.
 	ChildrenErr error
 }
 
-// Equal reports whether the two say the same: ID, status, reason, message,
-// generation, the texts of the errors, whether stale, and the same of the
-// children. Of the objects nothing but the generation counts.
+// Equal reports whether s and other have the same ID, status, reason, message,
+// generation, error texts and children, and whether both or neither are stale. It
+// compares nothing else of the objects.
 func (s ObjectStatus) Equal(other ObjectStatus) bool {
 	if s.ID != other.ID || s.Status != other.Status || s.Reason != other.Reason || s.Message != other.Message ||
 		s.Stale.IsZero() != other.Stale.IsZero() || s.generation() != other.generation() ||
@@ -122,7 +120,7 @@ func (s ObjectStatus) Equal(other ObjectStatus) bool {
 	return true
 }
 
-// String is one line for people. It shortens what objects and servers say.
+// String returns one line for people. It shortens long texts of objects and servers.
 func (s ObjectStatus) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", s.ID, s.Status)

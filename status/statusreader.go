@@ -23,24 +23,24 @@ import (
 	"github.com/apiary-go/apiary/internal/usercode"
 )
 
-// StatusReader tells the status of objects of some kinds to a [PollerEngine]. Any
-// number of goroutines call it.
+// StatusReader computes the status of objects of some kinds for a [PollerEngine]. Its
+// methods are called from many goroutines.
 type StatusReader interface {
-	// Supports reports whether it is for a kind.
+	// Supports reports whether the reader is for a kind.
 	Supports(schema.GroupKind) bool
 
-	// ReadStatus reads an object and tells its status. An error, and a panic, is
-	// the error of this object, as is one in the status.
+	// ReadStatus reads an object and returns its status. An error or a panic becomes
+	// the status of this object, and ends nothing else.
 	ReadStatus(ctx context.Context, reader ClusterReader, id ID) (ObjectStatus, error)
 
-	// ReadStatusForObject tells the status of an object that was read.
+	// ReadStatusForObject returns the status of an object that was read before.
 	ReadStatusForObject(ctx context.Context, reader ClusterReader, obj *unstructured.Unstructured) (ObjectStatus, error)
 }
 
-// NewStatusReader returns a StatusReader for all kinds, by the given rules; nil are
-// those of kstatus. What an object controls is found by its UID. Children that cannot
-// be read are noted in ChildrenErr, and do not keep the status from being told. The
-// mapper is reset when it does not know a kind, as by [ByMapper].
+// NewStatusReader returns a StatusReader for all kinds that uses rules. Nil: the rules
+// of kstatus. It finds children by the UID of their controller. An error of reading
+// them is in ChildrenErr, and the status is computed without them. The mapper is reset
+// when it does not know a kind: see [ByMapper].
 func NewStatusReader(mapper meta.RESTMapper, rules *Rules) StatusReader {
 	return &rulesReader{mapping: ByMapper(mapper), rules: rules, panics: usercode.New("status", nil)}
 }
@@ -75,17 +75,18 @@ func (r *rulesReader) ReadStatus(ctx context.Context, reader ClusterReader, id I
 	return r.ReadStatusForObject(ctx, reader, obj)
 }
 
-// noObject reports whether err says that there is no such object, and not that there
-// is no such resource.
+// noObject reports whether err means that the object does not exist, and not that the
+// resource does not.
 func noObject(err error) bool {
 	return apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }
 
-// ReasonOf returns the reason of a status that is Unknown because of an error of the
-// server, of the network or of the mapping, or because the ID lacks its namespace.
+// ReasonOf returns the reason of a status that is Unknown because of err: an error of
+// the server, the network or the mapping, or a missing namespace.
 func ReasonOf(err error) Reason { return trouble{cause: informer.CauseOf(err), err: err}.reason() }
 
-// failure is the status of an object that cannot be read. The text of err is redacted.
+// failure returns the status of an object that cannot be read. The text of err is
+// redacted.
 func failure(id ID, err error) ObjectStatus {
 	return ObjectStatus{ID: id, Status: Unknown, Reason: ReasonOf(err), Err: redact.Error(err)}
 }
@@ -95,7 +96,7 @@ func (r *rulesReader) ReadStatusForObject(ctx context.Context, reader ClusterRea
 	return r.read(ctx, reader, obj, nil), nil
 }
 
-// read tells the status of obj, which is below objects of the kinds in path.
+// read returns the status of obj. Its owners have the kinds in path.
 func (r *rulesReader) read(ctx context.Context, reader ClusterReader, obj *unstructured.Unstructured, path []schema.GroupKind) ObjectStatus {
 	s := ObjectStatus{ID: IDOf(obj), Object: obj}
 	if kind := s.ID.GroupKind; !slices.Contains(path, kind) {
@@ -118,8 +119,7 @@ func (r *rulesReader) read(ctx context.Context, reader ClusterReader, obj *unstr
 	return s
 }
 
-// ownerReader is a ClusterReader that finds what a controller owns without a look at the
-// rest. The objects are shared.
+// ownerReader is a ClusterReader with an index by controller. Its objects are shared.
 type ownerReader interface {
 	ownedBy(ctx context.Context, gvk schema.GroupVersionKind, namespace string, owner types.UID) ([]*unstructured.Unstructured, error)
 }
@@ -147,7 +147,7 @@ func (r *rulesReader) owned(ctx context.Context, reader ClusterReader, obj *unst
 	return owned, nil
 }
 
-// selectorOf selects at least what obj controls.
+// selectorOf returns a selector that matches at least the children of obj.
 func selectorOf(obj *unstructured.Unstructured) labels.Selector {
 	content, ok, err := unstructured.NestedMap(obj.Object, "spec", "selector")
 	if !ok || err != nil {

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// trimAll is the path that stands for everything.
+// trimAll is the path of all fields.
 const trimAll = "*"
 
 var (
@@ -28,15 +28,19 @@ var (
 	trimContainer  = []string{"name", "ready", "restartCount", "state"}
 )
 
-// Trim takes from obj, which it modifies, what no rule reads: the managed fields,
-// the annotations, of the spec all but a few fields of kinds with a rule of their
-// own, of the status of Pods what is not about phase, conditions and the states of
-// containers, of that of Nodes the images, and everything outside metadata, spec
-// and status, such as the data of a Secret. What Keep says is left. An object of a
-// kind in ByKind loses nothing but the managed fields, unless Keep has the kind.
+// Trim removes from obj what no rule reads:
 //
-// Compute says the same of an object before and after. Its maps and slices are not
-// modified, but replaced where something is taken. A nil obj is left alone.
+//   - the managed fields and the annotations
+//   - of the spec, all except a few fields of kinds with a rule of their own
+//   - of the status of a Pod, all except the phase, the conditions and the states of
+//     containers; of that of a Node, the images
+//   - everything outside metadata, spec and status, such as the data of a Secret
+//
+// The fields in Keep stay. An object of a kind in ByKind loses only the managed fields,
+// unless Keep has the kind too.
+//
+// Compute returns the same for the object before and after. Trim modifies obj, but none
+// of its maps and slices: it replaces them. A nil obj is allowed.
 func (r *Rules) Trim(obj *unstructured.Unstructured) {
 	if obj == nil || obj.Object == nil {
 		return
@@ -69,7 +73,7 @@ func (r *Rules) Trim(obj *unstructured.Unstructured) {
 	obj.Object = trimmed
 }
 
-// trimKeep returns which paths are to be kept in addition, and whether all are.
+// trimKeep returns the paths to keep in addition, and whether to keep everything.
 func (r *Rules) trimKeep(kind schema.GroupKind) (keep []string, whole bool) {
 	if r == nil {
 		return nil, false
@@ -81,12 +85,12 @@ func (r *Rules) trimKeep(kind schema.GroupKind) (keep []string, whole bool) {
 	return keep, slices.Contains(keep, trimAll)
 }
 
-// trimMask returns the fields, for [source.WithFields], without which objects of a kind
-// are the same once Trim has been at them, or at least to Compute if they are malformed;
-// there is no mask if that is all of them.
+// trimMask returns the names for [source.WithFields]. An object that is decoded with
+// only these fields is the same after Trim. A malformed one can differ, but not its
+// status. masked is false if all fields are needed.
 func (r *Rules) trimMask(kind schema.GroupKind) (names []string, masked bool) {
 	keep, whole := r.trimKeep(kind)
-	odd := func(path string) bool { return strings.ContainsAny(path, "[]") } // which to a mask is no name
+	odd := func(path string) bool { return strings.ContainsAny(path, "[]") } // a mask does not take these in a name
 	if whole || slices.ContainsFunc(keep, odd) {
 		return nil, false
 	}
@@ -104,7 +108,7 @@ func (r *Rules) trimMask(kind schema.GroupKind) (names []string, masked bool) {
 	return names, true
 }
 
-// trimBelow returns the paths of fields of what is at a path.
+// trimBelow returns the paths of the named fields below a path.
 func trimBelow(path string, names []string) []string {
 	below := make([]string, len(names))
 	for i, name := range names {
@@ -113,19 +117,20 @@ func trimBelow(path string, names []string) []string {
 	return below
 }
 
-// trimPathValid reports whether a path is one that Keep may have.
+// trimPathValid reports whether Keep can have a path.
 func trimPathValid(path string) bool {
 	return !slices.Contains(strings.Split(path, "."), "") && (path == trimAll || !strings.Contains(path, trimAll))
 }
 
-// trimSet sets a field, unless there is nothing to set.
+// trimSet sets a field, unless v is nil.
 func trimSet(fields map[string]any, name string, v any) {
 	if v != nil {
 		fields[name] = v
 	}
 }
 
-// trimPick returns the fields of the given names: a copy, unless there are no others.
+// trimPick returns the named fields: in a copy, or fields itself if there are no
+// others.
 func trimPick(fields map[string]any, names []string) map[string]any {
 	n := trimCount(fields, names)
 	if n == len(fields) {
@@ -150,8 +155,9 @@ func trimCount(fields map[string]any, names []string) (n int) {
 	return n
 }
 
-// trimSection is trimPick for a field. What is not an object is left for the rule
-// to complain of, unless nothing is to be kept. It is nil if nothing is left.
+// trimSection is trimPick for a field that should hold an object. A value of another
+// type is kept, since the rule reports it, unless names is empty. It is nil if nothing
+// is left.
 func trimSection(v any, names []string) any {
 	if len(names) == 0 {
 		return nil
@@ -167,7 +173,7 @@ func trimSection(v any, names []string) any {
 	return picked
 }
 
-// trimWithout returns the object v without a field: a copy, unless it has none.
+// trimWithout returns the object v without a field: a copy, or v itself if it has none.
 func trimWithout(v any, name string) any {
 	fields, ok := v.(map[string]any)
 	if _, has := fields[name]; !ok || !has {
@@ -186,7 +192,7 @@ func trimPod(v any) any {
 	copied := false
 	for _, field := range trimContainers {
 		list, ok := status[field].([]any)
-		if !ok || !slices.ContainsFunc(list, trimTakesOfContainer) {
+		if !ok || !slices.ContainsFunc(list, trimChangesContainer) {
 			continue
 		}
 		if !copied {
@@ -201,13 +207,13 @@ func trimPod(v any) any {
 	return status
 }
 
-// trimTakesOfContainer reports whether trimSection makes anything else of a container.
-func trimTakesOfContainer(v any) bool {
+// trimChangesContainer reports whether trimSection changes a container.
+func trimChangesContainer(v any) bool {
 	fields, ok := v.(map[string]any)
 	return ok && (len(fields) == 0 || trimCount(fields, trimContainer) < len(fields))
 }
 
-// trimRestored returns a copy of trimmed that has what old has at the path.
+// trimRestored returns a copy of trimmed with the value that old has at the path.
 func trimRestored(trimmed any, old map[string]any, path []string) any {
 	v, ok := old[path[0]]
 	if !ok {

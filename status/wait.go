@@ -12,15 +12,16 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Condition says whether a set of objects is as [Engine.Wait] is to see it. It gets the
-// latest status of each, in the order of the IDs, also while some are Unknown with the
-// reason NotObserved; the slice must not be kept or changed. An error ends the wait.
+// Condition reports whether a set of objects is in the state that [Engine.Wait] waits
+// for. It gets the latest status of each object, ordered by ID. At first these can be
+// Unknown with the reason NotObserved. It must not keep or change the slice. An error
+// ends the wait.
 type Condition func(statuses []ObjectStatus) (met bool, err error)
 
-// All is the condition that all objects have a status.
+// All returns the condition that all objects have a status.
 //
-// For NotFound, an object whose kind is not installed counts: it is not there. A
-// status that is stale (see [ObjectStatus.Stale]) does not count.
+// A stale status (see [ObjectStatus.Stale]) does not count. An object whose kind is not
+// installed counts as NotFound.
 func All(status Status) Condition {
 	return func(statuses []ObjectStatus) (bool, error) {
 		for _, s := range statuses {
@@ -32,7 +33,7 @@ func All(status Status) Condition {
 	}
 }
 
-// is reports whether s can be relied upon to be that.
+// is reports whether s is surely in the given status.
 func (s ObjectStatus) is(status Status) bool {
 	if !s.Stale.IsZero() {
 		return false
@@ -40,8 +41,8 @@ func (s ObjectStatus) is(status Status) bool {
 	return s.Status == status || status == NotFound && s.Reason == KindNotInstalled
 }
 
-// OrFailed is a condition that ends the wait with a [*FailedError] as soon as one of
-// the objects is Failed, unless until is met.
+// OrFailed returns a condition that is met if until is. If it is not, and an object is
+// Failed, the wait ends with a [*FailedError].
 func OrFailed(until Condition) Condition {
 	return func(statuses []ObjectStatus) (bool, error) {
 		if met, err := until(statuses); met || err != nil {
@@ -60,16 +61,17 @@ func OrFailed(until Condition) Condition {
 	}
 }
 
-// AtLeast is a condition for who has just written objects, and waits for what becomes
-// of that. An object that is older than the resource version given for its ID is shown
-// to until as Unknown with the reason NotObserved: what it was before neither meets nor
-// ends the wait. An ID without a version, and an object that is NotFound, are shown as
-// they are. Nothing is asked of children, which may still lag behind.
+// AtLeast returns a condition for a caller that has just written objects and waits for
+// the result. The map has the resource versions that the writes returned. While an
+// object is older than its version, until gets it as Unknown with the reason
+// NotObserved, so its old status does not end the wait. An object without a version in
+// the map, or NotFound, is passed on unchanged. Children are not checked, and can be
+// older.
 //
 //	status.AtLeast(versions, status.OrFailed(status.All(status.Current)))
 //
-// A version that cannot be compared with that of the object, and is not the same, is an
-// error. The map must not be changed while the condition is in use.
+// A different version that cannot be compared with the object's is an error. The map
+// must not be changed while the condition is in use.
 func AtLeast(versions map[ID]string, until Condition) Condition {
 	return func(statuses []ObjectStatus) (bool, error) {
 		shown := slices.Clone(statuses)
@@ -81,7 +83,7 @@ func AtLeast(versions map[ID]string, until Condition) Condition {
 			}
 			order, ordered := store.CompareVersions(s.Object.GetResourceVersion(), least)
 			if !ordered {
-				return false, fmt.Errorf("%s has the version %q: which of it and %q is newer cannot be told", s.ID, s.Object.GetResourceVersion(), least)
+				return false, fmt.Errorf("%s has the version %q, which cannot be compared with the version %q that AtLeast wants", s.ID, s.Object.GetResourceVersion(), least)
 			}
 			if order < 0 {
 				*s = ObjectStatus{ID: s.ID, Status: Unknown, Reason: NotObserved}
@@ -91,18 +93,18 @@ func AtLeast(versions map[ID]string, until Condition) Condition {
 	}
 }
 
-// FailedError says which objects are Failed.
+// FailedError holds the objects that are Failed.
 type FailedError struct{ Failed []ObjectStatus }
 
 // Error implements error.
 func (e *FailedError) Error() string { return "failed: " + lines(e.Failed) }
 
-// WaitError says how the objects were when a wait ended before its time.
+// WaitError holds the statuses at the end of a wait whose condition was not met.
 type WaitError struct {
-	// Statuses are the latest of all objects.
+	// Statuses are the latest statuses of all objects.
 	Statuses []ObjectStatus
 
-	// Err is the cause of the context, or [ErrStopped].
+	// Err is the cause of the context's end, or [ErrStopped].
 	Err error
 }
 
@@ -123,7 +125,7 @@ func (e *WaitError) Error() string {
 // Unwrap returns Err.
 func (e *WaitError) Unwrap() error { return e.Err }
 
-// lines names some objects and how they are.
+// lines returns the texts of the first ten statuses.
 func lines(statuses []ObjectStatus) string {
 	const most = 10
 	var b strings.Builder
@@ -140,17 +142,16 @@ func lines(statuses []ObjectStatus) string {
 	return b.String()
 }
 
-// Wait blocks until the condition is met by the objects with the given IDs, and
-// returns their statuses, in the order of the IDs. If the set is empty it asks the
-// condition at once, and [All] is met.
+// Wait blocks until the objects with the given IDs meet the condition. It returns their
+// latest statuses, ordered by ID, also with an error. An empty set meets [All] at once.
 //
-// What is watched already may lag behind what the caller has just written. A wait for
-// what becomes of that can be met by what was there before: use [AtLeast].
+// Objects that are already watched can be older than the caller's last write. To wait
+// for the result of a write, use [AtLeast].
 //
-// The error is that of the condition; a [*WaitError] if ctx ends, or the engine stops,
-// before the condition is met; or that of [Engine.Watch]. The statuses are the latest
-// in any case. What cannot be read does not end a wait: it may be allowed, or
-// installed, later; give ctx a deadline.
+// The error is that of the condition; a [*WaitError] if ctx ends or the engine stops
+// before the condition is met; or that of [Engine.Watch], without statuses. An object
+// that cannot be read does not end the wait, since it can become readable. Give ctx a
+// deadline.
 func (e *Engine) Wait(ctx context.Context, ids []ID, until Condition) ([]ObjectStatus, error) {
 	w, err := e.Watch(ctx, ids...)
 	if err != nil {
@@ -163,7 +164,7 @@ func (e *Engine) Wait(ctx context.Context, ids []ID, until Condition) ([]ObjectS
 			return statuses, err
 		}
 		select {
-		case <-w.told:
+		case <-w.updated:
 		case <-w.ctx.Done():
 			statuses = w.Statuses()
 			return statuses, &WaitError{Statuses: statuses, Err: w.Err()}

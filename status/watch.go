@@ -17,16 +17,16 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Watch follows the status of a set of objects. Its methods may be called from any
-// goroutine, Events by one at a time.
+// Watch follows the statuses of a set of objects. Its methods can be called from any
+// goroutine, Events from one at a time.
 type Watch struct {
 	engine *Engine
-	parent context.Context // given by the user
+	parent context.Context // of the caller
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	ended  chan struct{}
 
-	// Of the goroutine that evaluates.
+	// Owned by the goroutine that evaluates.
 	objects       map[*tracked]struct{}
 	counts        map[schema.GroupKind]map[string]int // of objects, by kind and namespace
 	leases        map[scope]*lease
@@ -38,27 +38,27 @@ type Watch struct {
 	dirty    []*tracked
 	byKey    map[place]map[*tracked]struct{}  // of the objects and of what they control
 	byOwner  map[string]map[*tracked]struct{} // by the UID of what controls
-	news     []*tracked                       // to be told, in the order of their first news
-	open     int                              // how many objects have no status yet
-	round    bool                             // Synced is due when open is zero
-	told     chan struct{}                    // holds a value if there are news
+	updates  []*tracked                       // to be reported, in the order of their first update
+	awaited  int                              // how many objects have no status yet
+	syncDue  bool                             // Synced is due when awaited is zero
+	updated  chan struct{}                    // holds a value if there may be an event
 	latest   map[ID]*tracked
 }
 
-// place is where an object of a kind is.
+// place is the kind and key of an object.
 type place struct {
 	kind schema.GroupKind
 	key  store.Key
 }
 
-// request asks the goroutine of the watch to follow other objects.
+// request holds the objects that the goroutine of the watch is to add and remove.
 type request struct {
 	add, remove []*tracked
 }
 
-// Watch follows the objects with the given IDs until ctx ends, [Watch.Close] is
-// called, or the engine stops. It does not block. IDs given twice count once. It fails
-// if an ID has no name or no kind, or if the engine was stopped.
+// Watch follows the objects with the given IDs until ctx ends, [Watch.Close] is called
+// or the engine stops. It does not block. Duplicate IDs count once. It fails if an ID
+// has no name or no kind, or if the engine was stopped.
 func (e *Engine) Watch(ctx context.Context, ids ...ID) (*Watch, error) {
 	if err := validate(ids); err != nil {
 		return nil, err
@@ -73,9 +73,9 @@ func (e *Engine) Watch(ctx context.Context, ids ...ID) (*Watch, error) {
 		wake:    make(chan struct{}, 1),
 		byKey:   map[place]map[*tracked]struct{}{},
 		byOwner: map[string]map[*tracked]struct{}{},
-		told:    make(chan struct{}, 1),
+		updated: make(chan struct{}, 1),
 		latest:  map[ID]*tracked{},
-		round:   true,
+		syncDue: true,
 	}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	w.request(ids, nil)
@@ -91,18 +91,18 @@ func (e *Engine) Watch(ctx context.Context, ids ...ID) (*Watch, error) {
 	return w, nil
 }
 
-// errClosed is why a watch ended that was closed.
+// errClosed is the cause of the end of a watch or a reader that was closed.
 var errClosed = errors.New("closed")
 
-// Close ends the watch, and returns when nothing of it is left. It must not be
-// called by a rule.
+// Close ends the watch and returns when its goroutines have ended. A rule must not call
+// it.
 func (w *Watch) Close() {
 	w.cancel(errClosed)
 	<-w.ended
 }
 
-// Err is nil while the watch goes on and after Close, and otherwise why it ended: the
-// cause of its context, or [ErrStopped].
+// Err returns why the watch ended: the cause of its context, or [ErrStopped]. It is nil
+// before the end and after Close.
 func (w *Watch) Err() error {
 	if err := context.Cause(w.ctx); !errors.Is(err, errClosed) {
 		return err
@@ -110,8 +110,8 @@ func (w *Watch) Err() error {
 	return nil
 }
 
-// Add has the watch follow further objects. Events tells Synced once more when all
-// of them have a status. It fails as [Engine.Watch] does.
+// Add adds objects to the watch. Events reports Synced again when all of them have a
+// status. It fails if an ID has no name or no kind, or if the watch has ended.
 func (w *Watch) Add(ids ...ID) error {
 	if err := validate(ids); err != nil {
 		return err
@@ -119,8 +119,8 @@ func (w *Watch) Add(ids ...ID) error {
 	return w.request(ids, nil)
 }
 
-// Remove has the watch forget objects. No event tells of it; one that is yet to be
-// received is dropped.
+// Remove removes objects from the watch. There is no event for it, and events of these
+// objects that were not received yet are dropped. It fails if the watch has ended.
 func (w *Watch) Remove(ids ...ID) error { return w.request(nil, ids) }
 
 func (w *Watch) request(add, remove []ID) error {
@@ -132,43 +132,42 @@ func (w *Watch) request(add, remove []ID) error {
 	var r request
 	for _, id := range add {
 		if w.latest[id] == nil {
-			t := &tracked{id: id, open: true, latest: ObjectStatus{ID: id, Status: Unknown, Reason: NotObserved}}
+			t := &tracked{id: id, awaited: true, latest: ObjectStatus{ID: id, Status: Unknown, Reason: NotObserved}}
 			w.latest[id] = t
-			w.open++
-			w.round = true
+			w.awaited++
+			w.syncDue = true
 			r.add = append(r.add, t)
 		}
 	}
 	for _, id := range remove {
 		if t := w.latest[id]; t != nil {
 			delete(w.latest, id)
-			t.gone = true
+			t.removed = true
 			w.answered(t)
 			r.remove = append(r.remove, t)
 		}
 	}
 	w.requests = append(w.requests, r)
 	signal(w.wake)
-	signal(w.told) // Synced may be due
+	signal(w.updated) // Synced may be due
 	return nil
 }
 
-// answered notes that Synced does not wait for t any more. It is called with the mutex
-// held.
+// answered notes that Synced does not wait for t any more. The caller holds the mutex.
 func (w *Watch) answered(t *tracked) {
-	if t.open {
-		t.open = false
-		w.open--
+	if t.awaited {
+		t.awaited = false
+		w.awaited--
 	}
 }
 
-// unanswered reports whether nothing was said yet.
+// unanswered reports whether the server has not answered yet.
 func (s *ObjectStatus) unanswered() bool {
 	return s.Status == Unknown && s.Reason == NotObserved && s.Err == nil
 }
 
-// Statuses returns the latest status of all objects, in the order of their IDs. Those
-// of which nothing is known yet are Unknown with the reason NotObserved.
+// Statuses returns the latest statuses of all objects, ordered by ID. An object that
+// was not read yet is Unknown with the reason NotObserved.
 func (w *Watch) Statuses() []ObjectStatus {
 	w.mu.Lock()
 	all := make([]ObjectStatus, 0, len(w.latest))
@@ -180,14 +179,14 @@ func (w *Watch) Statuses() []ObjectStatus {
 	return all
 }
 
-// Events tells the status of each object as soon as there is one, and when it is
-// another one than was told last (see [ObjectStatus.Equal]). Who is slow is told the
-// latest status of each object, and not those in between. Once each object has a
-// status, and these have been told, there is a Synced; of an empty set at once.
+// Events returns an event for each object when it has its first status, and when its
+// status differs from that of its last event (see [ObjectStatus.Equal]). A slow
+// consumer gets the latest status of each object and misses those in between. Synced
+// follows when each object has had its event. With an empty set it comes at once.
 //
-// It blocks while there are no news, and ends with the watch; see [Watch.Err]. There is no
-// event after the cancel function of the context, Close or [Engine.Stop] has returned. If
-// the loop is left early the watch goes on; another call continues where it was left.
+// The loop blocks while there is no event, and ends with the watch: see [Watch.Err].
+// There is no event after the cancel function of the context, Close or [Engine.Stop]
+// has returned. After a break the watch goes on, and another call of Events continues.
 func (w *Watch) Events() iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		for {
@@ -199,7 +198,7 @@ func (w *Watch) Events() iter.Seq[Event] {
 	}
 }
 
-// next blocks until there is an event, or returns false at the end.
+// next blocks until there is an event. It returns false at the end of the watch.
 func (w *Watch) next() (Event, bool) {
 	for {
 		if w.over() {
@@ -209,14 +208,14 @@ func (w *Watch) next() (Event, bool) {
 			return ev, true
 		}
 		select {
-		case <-w.told:
+		case <-w.updated:
 		case <-w.ctx.Done():
 		}
 	}
 }
 
-// over reports whether the watch has ended. It does not wait for the goroutines that
-// pass the end of the contexts on.
+// over reports whether the watch has ended. It looks at the contexts themselves, since
+// w.ctx can end a moment later.
 func (w *Watch) over() bool {
 	for _, ctx := range []context.Context{w.parent, w.engine.ctx} {
 		if ctx.Err() != nil {
@@ -230,23 +229,23 @@ func (w *Watch) over() bool {
 func (w *Watch) take() (Event, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.news) > 0 {
-		t := w.news[0]
-		w.news = w.news[1:]
+	for len(w.updates) > 0 {
+		t := w.updates[0]
+		w.updates = w.updates[1:]
 		t.queued = false
-		if !t.gone && !t.latest.Equal(t.told) {
-			t.told = t.latest
-			return Event{Type: ResourceUpdate, Resource: t.told}, true
+		if !t.removed && !t.latest.Equal(t.reported) {
+			t.reported = t.latest
+			return Event{Type: ResourceUpdate, Resource: t.reported}, true
 		}
 	}
-	if w.round && w.open == 0 {
-		w.round = false
+	if w.syncDue && w.awaited == 0 {
+		w.syncDue = false
 		return Event{Type: Synced}, true
 	}
 	return Event{}, false
 }
 
-// run evaluates what is marked until the watch ends.
+// run serves requests and evaluates the marked objects until the watch ends.
 func (w *Watch) run() {
 	defer w.subscriptions.Wait()
 	defer w.endAll()
@@ -277,7 +276,7 @@ func (w *Watch) run() {
 	}
 }
 
-// serve follows and forgets what a request says.
+// serve adds and removes the objects of a request.
 func (w *Watch) serve(r request) {
 	for _, t := range r.remove {
 		delete(w.objects, t)
@@ -293,7 +292,7 @@ func (w *Watch) serve(r request) {
 	}
 }
 
-// count keeps w.counts.
+// count adds by to the objects in w.counts that have the kind and namespace of id.
 func (w *Watch) count(id ID, by int) {
 	of := w.counts[id.GroupKind]
 	if of == nil {
@@ -305,7 +304,7 @@ func (w *Watch) count(id ID, by int) {
 	}
 }
 
-// endAll gives everything back.
+// endAll stops the timers and ends the leases.
 func (w *Watch) endAll() {
 	for t := range w.objects {
 		if t.recheck != nil {
@@ -317,7 +316,7 @@ func (w *Watch) endAll() {
 	}
 }
 
-// mark has t evaluated. It is called with the mutex held.
+// mark queues t to be evaluated. The caller holds the mutex.
 func (w *Watch) mark(t *tracked) {
 	if !t.dirty {
 		t.dirty = true
@@ -326,27 +325,27 @@ func (w *Watch) mark(t *tracked) {
 	}
 }
 
-// publish makes s the latest status of t, unless s says nothing.
+// publish makes s the latest status of t, unless the server has not answered yet.
 func (w *Watch) publish(t *tracked, s ObjectStatus) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if t.gone || s.unanswered() {
-		return // removed meanwhile; or what was known stays
+	if t.removed || s.unanswered() {
+		return // without an answer the last known status stays
 	}
 	w.answered(t)
 	t.latest = s
 	if !t.queued {
 		t.queued = true
-		w.news = append(w.news, t)
+		w.updates = append(w.updates, t)
 	}
-	signal(w.told)
+	signal(w.updated)
 }
 
-// soonest is how soon a rule is asked again at its own wish.
-const soonest = time.Second
+// minRecheck is the least delay of an evaluation that a rule asks for.
+const minRecheck = time.Second
 
-// at has t evaluated at some time, or a little later.
-func (w *Watch) at(t *tracked, when time.Time) {
+// evaluateAt queues t to be evaluated at a time, or a little later. Zero: at no time.
+func (w *Watch) evaluateAt(t *tracked, when time.Time) {
 	if t.recheck != nil {
 		t.recheck.Stop()
 		t.recheck = nil
@@ -354,7 +353,7 @@ func (w *Watch) at(t *tracked, when time.Time) {
 	if when.IsZero() {
 		return
 	}
-	t.recheck = time.AfterFunc(max(time.Until(when), soonest), func() {
+	t.recheck = time.AfterFunc(max(time.Until(when), minRecheck), func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.mark(t)
@@ -364,7 +363,7 @@ func (w *Watch) at(t *tracked, when time.Time) {
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
-	default: // whoever looks next, sees this too
+	default: // the next receiver sees this too
 	}
 }
 

@@ -22,10 +22,8 @@ func IDs(set object.ObjMetadataSet) []status.ID {
 	return ids
 }
 
-// ResourceStatus returns s as cli-utils has it. There is no place for the reason and
-// for since when it is stale: a status that is stale has its error. What is known of
-// the children, and of why they are not complete, does not make the status Unknown.
-// Objects are shared.
+// ResourceStatus converts s for cli-utils. Reason, Stale and ChildrenErr have no field
+// there. A stale status keeps its error. Objects are shared.
 func ResourceStatus(s status.ObjectStatus) *event.ResourceStatus {
 	rs := &event.ResourceStatus{
 		Identifier: object.ObjMetadata(s.ID),
@@ -40,9 +38,9 @@ func ResourceStatus(s status.ObjectStatus) *event.ResourceStatus {
 	return rs
 }
 
-// ObjectStatus returns what cli-utils tells of an object. The reason of Unknown is
-// found in the error (see [status.ReasonOf]); without one it is NotObserved. If rs is
-// nil it is a RuleError.
+// ObjectStatus converts a status of cli-utils. The reason of Unknown comes from the
+// error (see [status.ReasonOf]), or is NotObserved without one. A nil rs is a
+// RuleError.
 func ObjectStatus(rs *event.ResourceStatus) status.ObjectStatus {
 	if rs == nil {
 		return status.ObjectStatus{Status: status.Unknown, Reason: status.RuleError, Err: errors.New("the status reader returned nil")}
@@ -67,7 +65,7 @@ func ObjectStatus(rs *event.ResourceStatus) status.ObjectStatus {
 	return s
 }
 
-// Event returns an event as cli-utils has it.
+// Event converts an event for cli-utils.
 func Event(ev status.Event) event.Event {
 	switch ev.Type {
 	case status.ResourceUpdate:

@@ -19,14 +19,14 @@ import (
 	"github.com/apiary-go/apiary/status"
 )
 
-// The methods of the two are the same.
+// The two interfaces have the same methods.
 var (
 	_ engine.ClusterReader = status.ClusterReader(nil)
 	_ status.ClusterReader = engine.ClusterReader(nil)
 )
 
-// Reader returns a client of controller-runtime as what a [status.PollerEngine] reads
-// by. A client that caches has the caches that it has.
+// Reader returns a [status.Reader] that uses a client of controller-runtime. A caching
+// client reads from its caches.
 func Reader(c client.Reader) status.Reader { return reader{c} }
 
 type reader struct{ client client.Reader }
@@ -41,11 +41,11 @@ func (r reader) List(ctx context.Context, list *unstructured.UnstructuredList, n
 	return r.client.List(ctx, list, &client.ListOptions{Namespace: namespace, Raw: &opts, Limit: opts.Limit, Continue: opts.Continue})
 }
 
-// NewClusterReaderFactory returns a factory for a PollerEngine of cli-utils, all Polls of
-// which read by one [status.CachedReader]: what e watches. It keeps open what they read
-// until ctx ends, or nobody has read it for ten minutes, since a Poll does not tell its
-// reader that it ends. The Reader of the PollerEngine is not used; Sync does nothing, so
-// that a short PollInterval costs no requests.
+// NewClusterReaderFactory returns a factory for a PollerEngine of cli-utils. All its
+// Polls read from one [status.CachedReader], which is kept open until ctx ends, since a
+// Poll does not close its reader. A collection that was not read for ten minutes is
+// released. The Reader of the PollerEngine is not used. Sync does nothing, so a short
+// PollInterval costs no requests.
 func NewClusterReaderFactory(ctx context.Context, e *status.Engine) engine.ClusterReaderFactory {
 	var shared engine.ClusterReader
 	if e != nil {
@@ -59,7 +59,7 @@ func NewClusterReaderFactory(ctx context.Context, e *status.Engine) engine.Clust
 	})
 }
 
-// StatusReader returns a status reader of cli-utils as one for a [status.PollerEngine].
+// StatusReader makes a status reader of cli-utils one for a [status.PollerEngine].
 func StatusReader(r engine.StatusReader) status.StatusReader { return statusReader{r} }
 
 type statusReader struct{ reader engine.StatusReader }

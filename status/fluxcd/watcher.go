@@ -14,17 +14,16 @@ import (
 	"github.com/apiary-go/apiary/status"
 )
 
-// NewStatusWatcher returns a StatusWatcher of cli-utils of what e tells. All of its
-// watches share what e watches. It differs from theirs in this:
+// NewStatusWatcher returns a StatusWatcher of cli-utils that reports the statuses of e.
+// Its watches share those of e. It differs from that of cli-utils:
 //
-//   - An object that is not there is told as NotFound, and one that cannot be read as
-//     Unknown with the error; neither ends the watch. There is an ErrorEvent only for
-//     IDs that make no sense, and if e has been stopped.
+//   - An object that does not exist is NotFound, and one that cannot be read is Unknown
+//     with the error. Neither ends the watch. There is an ErrorEvent only for an
+//     invalid ID, and after e was stopped.
 //   - The SyncEvent comes after the first status of each object.
-//   - What changes nothing of a status is not told.
-//   - The scope of what is watched is chosen by what is allowed: the
-//     RESTScopeStrategy has no effect.
-//   - Who cancels need not read on.
+//   - A change that does not change the status has no event.
+//   - RESTScopeStrategy has no effect: e chooses the scope by what is allowed.
+//   - After canceling, the caller need not drain the channel.
 func NewStatusWatcher(e *status.Engine) watcher.StatusWatcher { return statusWatcher{e} }
 
 type statusWatcher struct{ engine *status.Engine }
@@ -44,7 +43,7 @@ func (w statusWatcher) Watch(ctx context.Context, set object.ObjMetadataSet, _ w
 		defer watch.Close()
 		send := func(ev event.Event) bool {
 			if ctx.Err() != nil {
-				return false // a select that finds a receiver as well takes either one
+				return false // a select with both a receiver and an ended context takes either
 			}
 			select {
 			case out <- ev:

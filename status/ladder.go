@@ -16,35 +16,35 @@ import (
 // tracked is an object that a watch follows.
 type tracked struct {
 	id        ID
-	own       reach
-	children  map[schema.GroupKind]*reach // by the kind of what it controls, directly or not
-	namespace string                      // of the children; none: of all
-	owners    map[string]struct{}         // UIDs of the object and of what it controls
-	seen      map[place]struct{}          // where what it controls is
+	own       ladder
+	children  map[schema.GroupKind]*ladder // by kind, of direct and indirect children
+	namespace string                       // of the children; empty: all namespaces
+	owners    map[string]struct{}          // UIDs of the object and of its children
+	seen      map[place]struct{}           // the places of its children
 
 	// Guarded by the mutex of the watch.
-	open                bool // nothing was said of it yet
-	dirty, queued, gone bool
-	latest, told        ObjectStatus
-	recheck             *time.Timer
+	awaited                bool // it has no status yet
+	dirty, queued, removed bool
+	latest, reported       ObjectStatus
+	recheck                *time.Timer
 }
 
-// reach is a ladder of scopes in which something can be read, the best first. Where
-// one is denied the next is tried as well, and the first that is not is read; those
-// below are given back.
-type reach struct {
+// ladder holds the scopes in which something can be read, the best first. If one is
+// denied the next is tried as well. The first that is not denied is read, and those
+// below are released.
+type ladder struct {
 	rungs []scope
 	tried int
 }
 
-// read returns what can be read in r, if anything can, and what is wrong with it; or
-// else what is wrong with the last that was tried.
-func (w *Watch) read(t *tracked, r *reach) (resource.Store[*unstructured.Unstructured], trouble) {
+// read returns the store to read r from, with its trouble if it has one. Without a
+// store it returns the trouble of the last scope that was tried.
+func (w *Watch) read(t *tracked, r *ladder) (resource.Store[*unstructured.Unstructured], trouble) {
 	for {
 		var last trouble
 		for i, s := range r.rungs[:r.tried] {
 			l := w.leases[s]
-			last = l.source.contact.now()
+			last = l.source.health.now()
 			w.mu.Lock()
 			st := l.store
 			w.mu.Unlock()
@@ -62,11 +62,11 @@ func (w *Watch) read(t *tracked, r *reach) (resource.Store[*unstructured.Unstruc
 	}
 }
 
-// reading is where r is read, if read found that it can be.
-func (w *Watch) reading(r *reach) collection { return w.leases[r.rungs[r.tried-1]].source }
+// reading returns the source that read has chosen.
+func (w *Watch) reading(r *ladder) collection { return w.leases[r.rungs[r.tried-1]].source }
 
 // advance tries the next scope of r.
-func (w *Watch) advance(t *tracked, r *reach) error {
+func (w *Watch) advance(t *tracked, r *ladder) error {
 	if err := w.lease(t, r.rungs[r.tried]); err != nil {
 		return err
 	}
@@ -74,21 +74,21 @@ func (w *Watch) advance(t *tracked, r *reach) error {
 	return nil
 }
 
-// retreat gives back all but the first n scopes of r.
-func (w *Watch) retreat(t *tracked, r *reach, n int) {
+// retreat releases all except the first n scopes of r.
+func (w *Watch) retreat(t *tracked, r *ladder, n int) {
 	for ; r.tried > n; r.tried-- {
 		w.unlease(t, r.rungs[r.tried-1])
 	}
 }
 
-// follow begins to read t, and what it controls.
+// follow begins to read t and its children.
 func (w *Watch) follow(t *tracked) {
 	rules := w.engine.cfg.Rules
 	t.own.rungs = w.rungs(t.id)
-	t.children = map[schema.GroupKind]*reach{}
+	t.children = map[schema.GroupKind]*ladder{}
 	for next := rules.Children(t.id.GroupKind); len(next) > 0; next = next[1:] {
 		if kind := next[0]; t.children[kind] == nil {
-			t.children[kind] = &reach{}
+			t.children[kind] = &ladder{}
 			next = append(next[:len(next):len(next)], rules.Children(kind)...)
 		}
 	}
@@ -106,8 +106,8 @@ func (w *Watch) follow(t *tracked) {
 	w.followChildren(t, t.id.Namespace)
 }
 
-// followChildren begins to read what t controls if t is in a namespace, in place of
-// where it was read before.
+// followChildren begins to read the children of t in a namespace, and stops reading
+// them elsewhere.
 func (w *Watch) followChildren(t *tracked, namespace string) {
 	t.namespace = namespace
 	for kind, r := range t.children {
@@ -120,7 +120,7 @@ func (w *Watch) followChildren(t *tracked, namespace string) {
 	}
 }
 
-// forget gives back what t used.
+// forget releases everything that t uses.
 func (w *Watch) forget(t *tracked) {
 	w.retreat(t, &t.own, 0)
 	for _, r := range t.children {
@@ -142,8 +142,8 @@ func (w *Watch) forget(t *tracked) {
 	}
 }
 
-// keys are where the object may be stored: that of the ID, and in case that a
-// namespace was given for a kind that has none, that without it.
+// keys returns the keys that the object can have: that of the ID, and that without the
+// namespace, in case the kind is cluster-scoped.
 func (t *tracked) keys() []store.Key {
 	if t.id.Namespace == "" {
 		return []store.Key{t.id.Key()}
@@ -151,7 +151,7 @@ func (t *tracked) keys() []store.Key {
 	return []store.Key{t.id.Key(), {Name: t.id.Name}}
 }
 
-// rungs is the ladder to an object.
+// rungs returns the scopes in which an object can be read, the best first.
 func (w *Watch) rungs(id ID) []scope {
 	cfg, of := &w.engine.cfg, w.counts[id.GroupKind]
 	var rungs []scope
@@ -174,7 +174,7 @@ func (w *Watch) rungs(id ID) []scope {
 	return append(rungs, one, byGet)
 }
 
-// rungsOfAll is the ladder to all that may belong to an object.
+// rungsOfAll returns the scopes in which the children of an owner can be read.
 func (w *Watch) rungsOfAll(kind schema.GroupKind, owner ID) []scope {
 	cfg, of := &w.engine.cfg, w.counts[owner.GroupKind]
 	here := scope{kind: kind, namespace: owner.Namespace}
