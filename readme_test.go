@@ -18,7 +18,8 @@ var goBlock = regexp.MustCompile("(?ms)^```go\n(.*?)^```")
 // repository, so that it compiles; white space does not count.
 func TestSnippetsCompile(t *testing.T) {
 	examples := readExamples(t)
-	for _, document := range []string{"README.md", "CONTRIBUTING.md"} {
+	guides, _ := filepath.Glob("docs/*.md")
+	for _, document := range append(guides, "README.md", "CONTRIBUTING.md") {
 		data, err := os.ReadFile(document)
 		if err != nil {
 			t.Fatal(err)
