@@ -6,7 +6,6 @@ package apiary_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"sync"
 	"time"
@@ -97,18 +96,4 @@ func label(ctx context.Context, client kubernetes.Interface, pods resource.Store
 		return err
 	}
 	return pods.WaitFor(ctx, changed.ResourceVersion) // from here on pods has the label
-}
-
-func readPods(ctx context.Context, pods resource.Resource[*corev1.Pod]) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	read, err := pods.Store(ctx)
-	var notSynced *resource.NotSyncedError
-	if errors.As(err, &notSynced) {
-		return fmt.Errorf("%w: %s", err, notSynced.Cause.Advice())
-	}
-	for key, pod := range read.All() {
-		fmt.Println(key, pod.Status.Phase)
-	}
-	return nil
 }

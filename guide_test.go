@@ -23,12 +23,15 @@ import (
 	"github.com/cilium/hive/cell"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/apiary-go/apiary/cells"
 	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/resource/resourcetest"
+	"github.com/apiary-go/apiary/status"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -154,9 +157,6 @@ func TestGuideConsumers(t *testing.T) {
 				web.Status.Phase = corev1.PodRunning
 				web = pods.Upsert(web)
 				pods.Sync()
-				if err := readPods(t.Context(), pods.Resource()); err != nil {
-					t.Error(err)
-				}
 				go consume(t.Context(), pods.Resource(), table)
 				time.Sleep(3 * time.Minute) // of the bubble: the key failed, and is retried
 				web.Status.PodIP = "10.0.0.1"
@@ -198,6 +198,35 @@ func TestGuideReadsItsWrites(t *testing.T) {
 			return api.Add(web)
 		}
 		if _, err := runApp(t, "", cells.FakeClient, greeterApp, cell.Invoke(labelIt)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// docs/status.md: a wait is about what was written, and ends when that is Failed.
+func TestGuideWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		web := shopPod("web")
+		update := func(lc cell.Lifecycle, api *fakeapi.Server, engine *status.Engine, client dynamic.Interface) error {
+			lc.Append(cell.Hook{OnStart: func(ctx cell.HookContext) error {
+				pods := client.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(web.Namespace)
+				obj, err := pods.Get(ctx, web.Name, metav1.GetOptions{})
+				if err != nil {
+					return err
+				}
+				obj.Object["status"] = map[string]any{"phase": "Pending", "containerStatuses": []any{
+					map[string]any{"name": "web", "state": map[string]any{"waiting": map[string]any{"reason": "ImagePullBackOff"}}},
+				}}
+				var failed *status.FailedError
+				if err := updateAndWait(ctx, engine, pods, obj); !errors.As(err, &failed) {
+					t.Errorf("got %v", err)
+				}
+				return nil
+			}})
+			web.Status.Phase = corev1.PodSucceeded
+			return api.Add(web)
+		}
+		if _, err := runApp(t, "", cells.FakeClient, cells.Status, cell.SimpleHealthCell, cell.Invoke(update)); err != nil {
 			t.Error(err)
 		}
 	})

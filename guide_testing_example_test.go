@@ -124,7 +124,7 @@ func TestWithClientGosFake(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait() // for the watch: what is written before it, it does not bring
+		synctest.Wait() // the watch is open: the fake forgets a deletion before that
 
 		if err := api.Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
