@@ -62,7 +62,7 @@ func TestCommandSparesTheKubeconfigsOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := command("--kubeconfig", path).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "not of devcluster's writing") {
+	if err == nil || !strings.Contains(string(out), "not written by devcluster") {
 		t.Errorf("%v: %s", err, out)
 	}
 	if data, err := os.ReadFile(path); err != nil || string(data) != "precious" {

@@ -258,8 +258,8 @@ func TestCheckRedirect(t *testing.T) {
 		{"https://a/x", "https://user:s3cret@b/y", "https://a redirects to https://b:"},
 		{"https://a/x", "https://a@b/y", "https://a redirects to https://b:"},
 		{"https://a/x", "ftp://a/y", "https://a redirects to ftp://a:"},
-		{"https://a/x", "https://s3cret:x:y/", "https://a redirects to an address that is no URL"},
-		{"https://a/x", "\x00", "https://a redirects to an address that is no URL"},
+		{"https://a/x", "https://s3cret:x:y/", "https://a redirects to an address that is not a valid URL"},
+		{"https://a/x", "\x00", "https://a redirects to an address that is not a valid URL"},
 	} {
 		from, err := url.Parse(test.from)
 		if err != nil {

@@ -78,7 +78,7 @@ func TestPoolStopEnds(t *testing.T) {
 			defer cancel()
 			begin := time.Now()
 			err := r.pool.Stop(ctx)
-			if !errors.Is(err, errTest) || !strings.Contains(err.Error(), "of a ") || time.Since(begin) != allowed {
+			if !errors.Is(err, errTest) || !strings.Contains(err.Error(), "of a:") || time.Since(begin) != allowed {
 				t.Errorf("after %v: %v", time.Since(begin), err)
 			}
 			if open(events) {

@@ -335,7 +335,7 @@ func TestMistakesFailTheTest(t *testing.T) {
 	fake.Delete(key("b"))
 	fake.Upsert(pod(""))
 	want := []string{
-		`resourcetest: Delete: there is no object "ns/b" to be deleted, but ["ns/a"]`,
+		`resourcetest: Delete: there is no object "ns/b"; the objects are ["ns/a"]`,
 		`resourcetest: Upsert: the object (*v1.Pod) has no name`,
 	}
 	if !slices.Equal(tb.errors, want) {

@@ -139,5 +139,5 @@ func ExampleCacheIndexer() {
 	fmt.Println(indexer.ListKeys(), indexer.Add("a string"))
 	// Output:
 	// 1 <nil>
-	// [default/web] couldn't create key for object a string: a string was given, want *v1.Pod
+	// [default/web] couldn't create key for object a string: the object is a string, want *v1.Pod
 }
