@@ -59,8 +59,8 @@ func TestWaitCommandErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no file":       {nil, "wait for what?"},
-		"argument":      {[]string{"app.yaml"}, `"app.yaml": files are named with -f`},
+		"no file":       {nil, "-f is missing"},
+		"argument":      {[]string{"app.yaml"}, `unexpected argument "app.yaml": name files with -f`},
 		"unknown flag":  {[]string{"--nope"}, "see example wait --help"},
 		"until":         {[]string{"-f", "-", "--for", "x"}, "--for=x: want current or deleted"},
 		"no time":       {[]string{"-f", "-", "--timeout", "soon"}, "--timeout"},

@@ -214,7 +214,7 @@ func TestWaitStale(t *testing.T) {
 			return nil
 		})
 		w.api.Disconnect()
-		expectIn(t, w.after(time.Minute), "ConfigMap/shop/conf  Transient    it was Current: ", "connection refused")
+		expectIn(t, w.after(time.Minute), "ConfigMap/shop/conf  Transient    last seen Current: ", "connection refused")
 		w.add(pod("shop", "one", "", true))
 		w.after(time.Minute)
 		w.stillRuns()

@@ -334,7 +334,7 @@ func TestCommandLine(t *testing.T) {
 	path := filepath.Join(dir, "mirror.db")
 	for want, args := range map[string][]string{
 		"--db mirror.db":    {"pods"},
-		"Name a kubeconfig": {"--db", path, "pods"},
+		"name a kubeconfig": {"--db", path, "pods"},
 		"no such file":      {"--db", path, "--kubeconfig", filepath.Join(dir, "none")},
 		"such as pods":      {"--db", path, "deployments.apps"},
 		"see mirror --help": {"--file", path},
