@@ -80,7 +80,7 @@ func TestWaitCommandErrors(t *testing.T) {
 			cmd.SetOut(&out)
 			cmd.SetErr(&out)
 			err := cmd.Execute()
-			if code, tell := exitCode(err); err == nil || !strings.Contains(err.Error(), test.want) || code != 3 || !tell {
+			if code, report := exitCode(err); err == nil || !strings.Contains(err.Error(), test.want) || code != 3 || !report {
 				t.Errorf("error %v, exit code %d, want %q in it", err, code, test.want)
 			}
 			if out.Len() > 0 {

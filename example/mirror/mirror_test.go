@@ -327,7 +327,7 @@ func TestDump(t *testing.T) {
 	}
 }
 
-// Mistakes are told with what to do instead, before anything is done.
+// Mistakes are reported with advice, before anything is done.
 func TestCommandLine(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("KUBECONFIG", "")
