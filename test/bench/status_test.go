@@ -32,8 +32,8 @@ func TestStatusContestants(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, name := range statusNames {
-		if told := got[i][2]; told <= 0 {
-			t.Errorf("%s made %v requests", name, told)
+		if requests := got[i][2]; requests <= 0 {
+			t.Errorf("%s made %v requests", name, requests)
 		}
 	}
 	if _, err := tinySizes.measureStatus([]string{"nobody"}); err == nil {
