@@ -24,8 +24,8 @@ func startFakeStatusCluster(context.Context) (statusCluster, error) {
 	}}, nil
 }
 
-// TestStatusContestants: all tell what there is, in processes of their own; and one
-// that fails says why.
+// TestStatusContestants: all contestants report all statuses, in separate processes. A contestant that
+// fails returns the cause.
 func TestStatusContestants(t *testing.T) {
 	got, err := tinySizes.measureStatus(statusNames)
 	if err != nil {
