@@ -34,8 +34,7 @@ type getter interface {
 
 var readConfigMaps = rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "list", "watch"}}
 
-// alive says whether a process runs: one that has ended but that nobody has
-// waited for yet does not.
+// alive returns true if a process runs. A zombie does not run.
 func alive(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -67,8 +66,7 @@ func serverVersion(t *testing.T, c *devcluster.Cluster) string {
 	return version.GitVersion
 }
 
-// expectExpiredWatch fails the test unless a watch from that version is told
-// that it has expired.
+// expectExpiredWatch fails the test unless a watch from version gets "Expired".
 func expectExpiredWatch(t *testing.T, d dynamic.Interface, gvr schema.GroupVersionResource, version string) {
 	t.Helper()
 	w, err := d.Resource(gvr).Namespace("default").Watch(t.Context(), metav1.ListOptions{ResourceVersion: version})

@@ -74,7 +74,7 @@ func TestCommandRunsUntilInterrupted(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
-	// A file that was there before does not lend its mode.
+	// The mode of an existing file is not kept.
 	if err := os.WriteFile(kubeconfig, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestCommandRunsUntilInterrupted(t *testing.T) {
 	}
 }
 
-// readUntil returns what comes until a line begins as given.
+// readUntil returns the output up to a line with the given prefix.
 func readUntil(t *testing.T, r io.Reader, prefix string) string {
 	t.Helper()
 	var text strings.Builder

@@ -93,8 +93,7 @@ func TestPoolStopEnds(t *testing.T) {
 	}
 }
 
-// What a stop hook has to complain of is logged, with the key, and returned by Stop
-// if it comes after that.
+// The error of a stop hook is logged with the key. After Stop was called, Stop returns it as well.
 func TestPoolStopErrors(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -137,7 +136,7 @@ func TestPoolLogsPanics(t *testing.T) {
 	r.stop()
 }
 
-// Many goroutines that get, use and release, and a Stop among them.
+// Many goroutines get, use and release resources, while Stop is called.
 func TestPoolStress(t *testing.T) {
 	const workers, rounds = 8, 300
 	for _, linger := range []time.Duration{-1, time.Nanosecond, 100 * time.Microsecond} {

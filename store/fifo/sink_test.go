@@ -13,7 +13,7 @@ import (
 	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
-// The mutation detector watches what a FIFO gets.
+// The mutation detector checks the objects in a FIFO.
 func TestFIFOSinkIsSharing(t *testing.T) {
 	if !store.IsSharing(newFIFO(t).Sink()) {
 		t.Error("the objects of a FIFO count as its own")
@@ -69,8 +69,7 @@ func TestFIFOSinkPass(t *testing.T) {
 	}
 }
 
-// TestFIFOSinkKeepsWhatWasRetried has objects of a pass handed out and put back
-// before the pass ends.
+// TestFIFOSinkKeepsWhatWasRetried pops and retries objects of a pass before the pass ends.
 func TestFIFOSinkKeepsWhatWasRetried(t *testing.T) {
 	f := newFIFO(t)
 	sink, ctx := f.Sink(), t.Context()

@@ -239,7 +239,7 @@ func (g *rig) sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// observer keeps what a reflector does, for those who look for the cause of a violation.
+// observer records the actions of a reflector, to find the cause of a violation.
 func (g *rig) observer(name string) informer.Observer {
 	start := time.Now()
 	return informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
