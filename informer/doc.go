@@ -34,13 +34,13 @@
 //   - [store.ReasonAsked]: the sink returned [store.ErrResync], or the program called
 //     [Reflector.Resync].
 //   - [store.ReasonFailing]: watches fail, or are cut within half a minute, without evidence.
-//     Two in a row suffice if they have failed for [Config.MaxInternalErrorRetryDuration], and
+//     Two in a row suffice if they have failed for [Settings.MaxInternalErrorRetryDuration], and
 //     at once if the kind is not installed. Five suffice if the failure is permanent: an
 //     object that cannot be decoded, a request that is rejected. One or more suffice if the
 //     watch is refused, see Polling. A server that cannot be reached gets no list, and the
 //     time until it can be reached does not count.
-//   - [store.ReasonCheck]: watches were open without evidence for [Config.CheckInterval], or
-//     [Config.ResyncInterval] has ended.
+//   - [store.ReasonCheck]: watches were open without evidence for [Settings.CheckInterval], or
+//     [Settings.ResyncInterval] has ended.
 //   - [store.ReasonPoll]: the Reflector polls.
 //
 // A pass for want of evidence that shows nothing new doubles the time to the next one, from
@@ -57,7 +57,7 @@
 //
 // Some collections can be listed and not watched: RBAC does not grant the verb, the kind
 // does not offer it (metrics.k8s.io), or a proxy lets only lists through. The Reflector
-// then makes a pass every [Config.PollInterval], in pages.
+// then makes a pass every [Settings.PollInterval], in pages.
 //
 // Polling starts when a pass was committed and the server refuses the watch after it:
 //
@@ -103,7 +103,7 @@
 // A streamed pass: one watch with sendInitialEvents, resourceVersionMatch=NotOlderThan and
 // the last version, if there is one. The bookmark with the annotation
 // k8s.io/initial-events-end completes the pass, and the stream goes on as the watch. If the
-// server rejects or ignores the option, is silent for [Config.InitialSilence], repeats
+// server rejects or ignores the option, is silent for [Settings.InitialSilence], repeats
 // objects or sends them too slowly without an end, or breaks off twice, a paged pass follows
 // at once. Streaming is tried again after ten minutes, then twenty, up to four hours.
 //
@@ -121,7 +121,7 @@
 // next request follows when the sink has drained. The Retry-After of a server is obeyed for
 // five minutes at most. Resync cuts a delay short.
 //
-// A request without data for [Config.Silence] is ended, and the next one resumes. If that
+// A request without data for [Settings.Silence] is ended, and the next one resumes. If that
 // one goes out over a used connection, as under HTTP/2, and gets no byte within a tenth of
 // the silence (at least a second), that connection is closed. A panic of the source or the
 // sink is a failure like an error, and one of an observer loses the occurrence: the rule is

@@ -72,7 +72,7 @@ func oracleRound(t *testing.T, seed uint64, counts map[string]int) {
 		sink := &strictSink{t: t, m: m, kept: kept, rng: rand.New(rand.NewPCG(seed, 4)), chaos: true, held: informertest.State{}, counts: counts}
 		r, err := informer.NewReflector(informer.Config[informertest.Object]{
 			Name: "ours", Source: source.FromListerWatcher[informertest.Object](ours, nil), Sink: sink,
-			PageSize: 1 + rng.Int64N(5),
+			Settings: informer.Settings{PageSize: 1 + rng.Int64N(5)},
 			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				switch o := o.(type) {
 				case informer.ListDone:

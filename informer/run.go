@@ -14,7 +14,7 @@ import (
 
 // How many watches in a row must fail, or be cut, without evidence before a pass. For
 // what can pass by itself they must also have failed for
-// [Config.MaxInternalErrorRetryDuration]. While the server cannot be reached none is
+// [Settings.MaxInternalErrorRetryDuration]. While the server cannot be reached none is
 // counted: a list would fail as well.
 const (
 	failingTries   = 2

@@ -39,7 +39,7 @@ func play(t *testing.T, script string) string {
 		server := &informertest.ScriptedServer{Log: log}
 		sink := &tracingSink{log: log, held: map[store.Key]store.Meta{}}
 		cfg := informer.Config[informertest.Object]{
-			Name: "pods", Sink: sink, Backoff: informer.Backoff{Jitter: -1},
+			Name: "pods", Sink: sink, Settings: informer.Settings{Backoff: informer.Backoff{Jitter: -1}},
 			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				if text := informertest.Occurrence(start, o); text != "" {
 					log("* %s", text)

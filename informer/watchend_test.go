@@ -157,7 +157,7 @@ func followPods(t *testing.T, server http.RoundTripper, change ...func(*informer
 	cfg := informer.Config[*corev1.Pod]{
 		Name:   "pods",
 		Source: source.FromListerWatcher[*corev1.Pod](source.NewListWatchFromClient(informertest.Client(t, server), "pods", ""), nil),
-		Sink:   s, Backoff: informer.Backoff{Jitter: -1},
+		Sink:   s, Settings: informer.Settings{Backoff: informer.Backoff{Jitter: -1}},
 	}
 	for _, f := range change {
 		f(&cfg)

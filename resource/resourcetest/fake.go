@@ -61,8 +61,8 @@ func NewOn[T runtime.Object](tb testing.TB, lc cell.Lifecycle, opts ...resource.
 // given: the defaults, but that failures are retried within a tenth of a second,
 // and that no request is given up because nothing comes. Change what a test needs
 // changed, such as Lists, and hand them to [resource.WithSettings].
-func Settings() resource.Settings {
-	return resource.Settings{
+func Settings() informer.Settings {
+	return informer.Settings{
 		Silence:        -1,
 		InitialSilence: 10 * 365 * 24 * time.Hour,
 		Backoff: informer.Backoff{

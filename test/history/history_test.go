@@ -30,7 +30,6 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/source"
-	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -253,9 +252,9 @@ func (g *rig) tell(name, format string, args ...any) {
 	g.trace[name] = append(g.trace[name], fmt.Sprintf(format, args...))
 }
 
-func (g *rig) settings() resource.Settings {
+func (g *rig) settings() informer.Settings {
 	rng := g.rand()
-	s := resource.Settings{PageSize: int64(rng.IntN(8))}
+	s := informer.Settings{PageSize: int64(rng.IntN(8))}
 	if rng.IntN(2) == 0 {
 		s.Lists = informer.ListPaged
 	}
