@@ -31,6 +31,7 @@ type passing struct {
 	objects int
 	decoded int
 	told    bool       // the sink accepted something that it did not hold
+	blind   bool       // a deletion came within the pass, so what the sink lacks proves nothing
 	news    bool       // and one that is newer than what the watches brought
 	newest  store.Meta // of the objects
 	kind    string     // of the list
@@ -81,6 +82,7 @@ func (c *cycle[T]) pass() *opened[T] {
 		Objects: p.objects, Decoded: p.decoded, Took: time.Since(start),
 	}
 	c.r.observe(done)
+	c.reportMissed(p)
 	c.recovered()
 	return open
 }
@@ -93,10 +95,14 @@ func (c *cycle[T]) commit(p *passing) error {
 			return errOlder
 		}
 		c.r.observe(WentBackwards{From: c.version, To: p.version})
+		c.missing.count = 0 // the server has lost its changes, no watch has missed them
 	}
+	keys := c.beforeSweep(p)
 	if err := c.cfg.Sink.Commit(c.ctx, p.version); err != nil {
 		return c.sinkError("Commit", store.Meta{}, err)
 	}
+	c.swept(keys)
+	c.missing.known, c.missing.through = true, true
 	if order, ordered := store.CompareVersions(p.newest.Version, p.version); ordered && order > 0 {
 		c.disorder(true, p.newest, p.version)
 	}
@@ -235,12 +241,16 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 		c.taken(p)
 		return nil
 	}
+	lacks := c.lacks(p, meta)
 	obj, err := item.Decode()
 	if err != nil {
 		return AsDecodingError(meta, err)
 	}
 	if err := c.cfg.Sink.Apply(c.ctx, meta, obj); err != nil {
 		return c.sinkError("Apply", meta, err)
+	}
+	if lacks {
+		c.mended(meta)
 	}
 	c.taken(p)
 	p.decoded++

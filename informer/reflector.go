@@ -115,6 +115,7 @@ const (
 //   - A pass is never older than what was delivered before.
 type Reflector[T any] struct {
 	cfg       Config[T]
+	keeper    keeper    // the sink, if it is one
 	base      time.Time // times are kept as durations since it
 	started   atomic.Bool
 	detecting func(run func()) // of store.DetectMutations
@@ -140,6 +141,7 @@ func NewReflector[T any](cfg Config[T]) (*Reflector[T], error) {
 		return nil, fmt.Errorf("reflector of %s: %w", cfg.Name, err)
 	}
 	r := &Reflector[T]{base: time.Now(), panics: usercode.New(cfg.Name, cfg.Log), observers: asObservers(cfg.Observer)}
+	r.keeper, _ = cfg.Sink.(keeper)
 	cfg.Sink, r.detecting = store.DetectMutations(cfg.Name, cfg.Sink)
 	cfg.Source, cfg.Sink = safeSource[T]{cfg.Source, r.panics}, safeSink[T]{cfg.Sink, r.panics}
 	r.cfg = cfg
@@ -177,7 +179,7 @@ func (r *Reflector[T]) Run(ctx context.Context) error {
 	}
 	defer r.update(func(i *ReflectorInfo) { i.State, i.Polling = StateIdle, nil })
 	c := cycle[T]{r: r, cfg: &r.cfg, ctx: ctx, version: known(r.cfg.ResumeFrom), consistent: r.cfg.ResumeFrom != ""}
-	c.listed = c.version
+	c.listed, c.missing.keeper = c.version, r.keeper
 	c.resetEvidence()
 	c.proof.since, c.proof.passed, c.proof.objects = c.now(), c.now(), -1
 	r.detecting(c.run)

@@ -75,6 +75,7 @@ type cycle[T any] struct {
 	polls polls
 
 	trouble trouble
+	missing missing
 }
 
 // owed is a pass that the watch can do without and that failed. It is tried again when
@@ -193,7 +194,7 @@ func (c *cycle[T]) sinkSaid(err error) bool {
 		}
 		return true
 	case errors.Is(err, store.ErrResync):
-		c.must = true
+		c.must, c.missing.known = true, false // what the sink has lost, no watch has missed
 		if c.want == "" {
 			c.need(store.ReasonAsked, err)
 			c.r.observe(RelistNeeded{Reason: store.ReasonAsked, Err: err})

@@ -137,9 +137,9 @@ func TestControllerConfigIsChecked(t *testing.T) {
 		"ListerWatcher is nil":    func(c *clientgo.ControllerConfig[informertest.Object]) { c.ListerWatcher = (*cache.ListWatch)(nil) },
 		"a Source and a Lister":   func(c *clientgo.ControllerConfig[informertest.Object]) { c.Source = informertest.CarelessSource{} },
 		"FullResyncPeriod is -1s": func(c *clientgo.ControllerConfig[informertest.Object]) { c.FullResyncPeriod = -time.Second },
-		"Settings.PageSize is -1":   func(c *clientgo.ControllerConfig[informertest.Object]) { c.PageSize = -1 },
+		"Settings.PageSize is -1": func(c *clientgo.ControllerConfig[informertest.Object]) { c.PageSize = -1 },
 		"Backoff.Initial is -1ns": func(c *clientgo.ControllerConfig[informertest.Object]) { c.Backoff.Initial = -1 },
-		"Settings.Lists is 7":       func(c *clientgo.ControllerConfig[informertest.Object]) { c.Lists = 7 },
+		"Settings.Lists is 7":     func(c *clientgo.ControllerConfig[informertest.Object]) { c.Lists = 7 },
 		"was given no Lister": func(c *clientgo.ControllerConfig[informertest.Object]) {
 			c.ListerWatcher, c.Source = nil, source.FromListerWatcher[informertest.Object](nil, nil)
 		},
