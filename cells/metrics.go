@@ -242,6 +242,8 @@ func (c *counters) Observe(_ informer.ReflectorInfo, occurrence informer.Occurre
 		}
 	case informer.WentBackwards:
 		c.backwards++
+	case informer.CheckDiffers:
+		increment(&c.lists, listLabels{label(o.Pass.Reason), modeLabel(false), "differs"})
 	case informer.Missed:
 		c.missed += uint64(o.Count)
 	}

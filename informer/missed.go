@@ -18,8 +18,7 @@ type keeper interface {
 	Len() int
 }
 
-// missing is what passes found that the watch should have brought, since the last pass
-// that was committed.
+// missing is what a cycle knows of changes that the watch missed.
 type missing struct {
 	keeper keeper // nil: the sink cannot say what it holds
 
@@ -32,16 +31,20 @@ type missing struct {
 	// older than what it had.
 	mixed bool
 
+	findings // of passes that broke off, since the last one that was committed
+}
+
+// findings are objects that the watch missed.
+type findings struct {
 	count int
 	first store.Key
 }
 
-// found counts an object that the watch missed.
-func (m *missing) found(key store.Key) {
-	if m.count == 0 {
-		m.first = key
+func (f *findings) add(count int, first store.Key) {
+	if f.count == 0 {
+		f.first = first
 	}
-	m.count++
+	f.count += count
 }
 
 // checks reports whether the pass is one that looks for what the watch missed.
@@ -70,9 +73,17 @@ func (c *cycle[T]) lacks(p *passing, meta store.Meta) bool {
 }
 
 // mended counts an object that the sink lacked, if it has it now.
-func (c *cycle[T]) mended(meta store.Meta) {
+func (c *cycle[T]) mended(p *passing, meta store.Meta) {
 	if held, ok := c.missing.keeper.GetMeta(meta.Key); ok && held.Version == meta.Version {
-		c.missing.found(meta.Key)
+		p.missed.add(1, meta.Key)
+	}
+}
+
+// keepFindings keeps what the pass has found, if its state is known not to be older than
+// what the watch had come to. An older state shows objects that have gone since.
+func (c *cycle[T]) keepFindings(p *passing) {
+	if p.missed.count > 0 && p.version != "" && !c.older(p.version) {
+		c.missing.add(p.missed.count, p.missed.first)
 	}
 }
 
@@ -87,10 +98,10 @@ func (c *cycle[T]) beforeSweep(p *passing) []store.Key {
 }
 
 // swept counts those of the keys that the sink does not hold any more.
-func (c *cycle[T]) swept(keys []store.Key) {
+func (c *cycle[T]) swept(p *passing, keys []store.Key) {
 	for _, key := range keys {
 		if _, ok := c.missing.keeper.GetMeta(key); !ok {
-			c.missing.found(key)
+			p.missed.add(1, key)
 		}
 	}
 }
@@ -101,5 +112,5 @@ func (c *cycle[T]) reportMissed(p *passing) {
 	if m.count > 0 {
 		c.r.observe(Missed{Pass: p.pass, Count: m.count, Key: m.first})
 	}
-	m.count, m.first = 0, store.Key{}
+	m.findings = findings{}
 }

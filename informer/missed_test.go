@@ -140,19 +140,25 @@ func missedBy(had, then, now informertest.State) (least, most int) {
 	return least, most
 }
 
-// TestMissedIsReported: one report for a pass, and one line of the log, also where the
-// list fails at first. The next pass finds nothing.
+// TestMissedIsReported: one report for a pass, and one line of the log. The next pass finds
+// nothing. A check of metadata finds it as well, and the pass after it mends it.
 func TestMissedIsReported(t *testing.T) {
-	for _, streams := range []bool{false, true} {
+	for _, test := range []struct {
+		streams, metadata bool
+		reason            store.Reason
+	}{{false, false, store.ReasonAsked}, {true, false, store.ReasonAsked}, {false, false, store.ReasonCheck}, {true, true, store.ReasonCheck}} {
 		synctest.Test(t, func(t *testing.T) {
 			server := newPodServer(nil)
-			server.streams = streams
+			server.streams = test.streams
 			server.watchesLive(true)
 			var (
 				log    bytes.Buffer
 				missed []informer.Missed
 			)
 			r, s := followPods(t, server, func(c *informer.Config[*corev1.Pod]) {
+				if c.CheckMetadata = test.metadata; test.reason == store.ReasonCheck {
+					c.ResyncInterval = 10 * time.Minute
+				}
 				c.Observer = informer.Observers(informer.LogObserver(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))),
 					informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 						if m, ok := o.(informer.Missed); ok {
@@ -166,23 +172,81 @@ func TestMissedIsReported(t *testing.T) {
 			if got := valueOf(s); got != "before" || len(missed) > 0 {
 				t.Fatalf("x is %q, missed %v", got, missed)
 			}
-			r.Resync(errors.New("suspicion"))
-			elapse(time.Second)
+			if test.reason == store.ReasonAsked {
+				r.Resync(errors.New("suspicion"))
+				elapse(time.Second)
+			} else {
+				elapse(8 * time.Minute)
+			}
 			if got := valueOf(s); got != "after" {
 				t.Errorf("x is %q", got)
 			}
 			key := store.Key{Namespace: "n", Name: "x"}
-			if len(missed) != 1 || missed[0].Count != 1 || missed[0].Key != key || missed[0].Pass.Reason != store.ReasonAsked {
+			if len(missed) != 1 || missed[0].Count != 1 || missed[0].Key != key || missed[0].Pass.Reason != test.reason {
 				t.Errorf("missed %+v", missed)
 			}
-			if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `msg="Watch missed changes, the list has mended it" resource=pods count=1 key=n/x reason=asked`) {
+			if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `msg="Watch missed changes, the list has mended it" resource=pods count=1 key=n/x reason=`+string(test.reason)) {
 				t.Errorf("log:\n%s", got)
 			}
 			r.Resync(errors.New("suspicion"))
-			elapse(2 * time.Minute)
+			elapse(20 * time.Minute)
 			if len(missed) != 1 {
 				t.Errorf("missed %+v", missed)
 			}
 		})
 	}
+}
+
+// TestNoFalseAlarm: what the sink has lost, and what comes of a server that began anew, was
+// missed by no watch.
+func TestNoFalseAlarm(t *testing.T) {
+	for name, happens := range map[string]func(server *podServer, s *forgetful){
+		"the sink has lost it": func(_ *podServer, s *forgetful) {
+			_, err := s.Replace("", func(func(store.Meta, *corev1.Pod) bool) {})
+			s.err = errors.Join(err, store.ErrResync)
+		},
+		"the server goes back": func(server *podServer, _ *forgetful) {
+			server.mu.Lock()
+			defer server.mu.Unlock()
+			server.version, server.podVersion, server.value = 8, 8, "restored"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := newPodServer(nil)
+				server.watchesLive(true)
+				s := &forgetful{}
+				r, kept := followPods(t, server, paged, func(c *informer.Config[*corev1.Pod]) {
+					s.Store = c.Sink.(*store.Store[*corev1.Pod])
+					c.Sink = s
+					c.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+						if m, ok := o.(informer.Missed); ok {
+							t.Errorf("a false alarm: %+v", m)
+						}
+					})
+				})
+				elapse(90 * time.Second)
+				happens(server, s)
+				elapse(time.Minute)
+				r.Resync(errors.New("suspicion"))
+				elapse(time.Minute)
+				if valueOf(kept) == "" {
+					t.Error("x is not there")
+				}
+			})
+		})
+	}
+}
+
+// forgetful is a store that returns an error once.
+type forgetful struct {
+	*store.Store[*corev1.Pod]
+	err error
+}
+
+func (f *forgetful) Progress(ctx context.Context, version string) (err error) {
+	if err, f.err = f.err, nil; err != nil {
+		return err
+	}
+	return f.Store.Progress(ctx, version)
 }

@@ -150,6 +150,14 @@ type (
 		Err   error
 	}
 
+	// CheckDiffers says that a check of [Settings.CheckMetadata] found an object that the sink
+	// lacks, or has in another version. A pass that reads whole objects follows. It comes in
+	// place of ListDone.
+	CheckDiffers struct {
+		Pass store.Pass
+		Key  store.Key
+	}
+
 	// Missed says that a pass found changes that the watch, or the pass before, should have
 	// brought: objects in a version that the watch had passed, and that the sink lacked. The
 	// pass has mended it. It follows ListDone, once for a pass, with the number of objects
@@ -226,6 +234,7 @@ func (WatchListUnavailable) occurrence() {}
 func (BackingOff) occurrence()           {}
 func (Recovered) occurrence()            {}
 func (Polling) occurrence()              {}
+func (CheckDiffers) occurrence()         {}
 func (Missed) occurrence()               {}
 func (WatchProved) occurrence()          {}
 func (VersionsUnordered) occurrence()    {}

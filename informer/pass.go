@@ -22,6 +22,8 @@ const largest = 3
 type passing struct {
 	pass     store.Pass
 	streamed bool
+	metadata bool      // of the objects, and no more, is read
+	lacks    store.Key // the object that the sink lacks, which ends a pass of metadata
 	// from is the version that the pass must not be older than, "" for a
 	// consistent read. Continued is set once the first page is through.
 	from      string
@@ -34,6 +36,7 @@ type passing struct {
 	blind   bool       // a deletion came within the pass, so what the sink lacks proves nothing
 	news    bool       // and one that is newer than what the watches brought
 	newest  store.Meta // of the objects
+	missed  findings
 	kind    string     // of the list
 	form    string
 
@@ -51,8 +54,9 @@ func (c *cycle[T]) pass() *opened[T] {
 	}
 	p := &passing{
 		pass:     store.Pass{Epoch: c.epoch, Reason: c.want, Cause: c.wantCause, Anew: c.anew || c.order.constant},
-		streamed: c.mayStream(),
+		metadata: c.byMetadata(),
 	}
+	p.streamed = !p.metadata && c.mayStream()
 	if !c.consistent {
 		p.from = c.version
 	}
@@ -68,6 +72,10 @@ func (c *cycle[T]) pass() *opened[T] {
 		} else {
 			err = c.passPaged(p)
 		}
+	}
+	if errors.Is(err, errDiffers) {
+		c.foundDifference(p, err)
+		return nil
 	}
 	if err != nil {
 		verb := verbList
@@ -95,14 +103,15 @@ func (c *cycle[T]) commit(p *passing) error {
 			return errOlder
 		}
 		c.r.observe(WentBackwards{From: c.version, To: p.version})
-		c.missing.count = 0 // the server has lost its changes, no watch has missed them
+		c.missing.findings = findings{} // the server has lost its changes, no watch has missed them
 	}
 	keys := c.beforeSweep(p)
 	if err := c.cfg.Sink.Commit(c.ctx, p.version); err != nil {
 		return c.sinkError("Commit", store.Meta{}, err)
 	}
-	c.swept(keys)
-	c.missing.known, c.missing.through = true, true
+	c.swept(p, keys)
+	c.keepFindings(p)
+	c.missing.known, c.missing.through, c.differs = true, true, false
 	if order, ordered := store.CompareVersions(p.newest.Version, p.version); ordered && order > 0 {
 		c.disorder(true, p.newest, p.version)
 	}
@@ -173,6 +182,7 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 	c.polls.tried = false
 	c.streams.paged = p.streamed && cause == CauseNotInstalled
 	c.cfg.Sink.Abort(p.pass, err)
+	c.keepFindings(p)
 	c.answered(cause)
 	c.trouble.reached = p.objects + 1
 	c.r.observe(ListFailed{Pass: p.pass, Streamed: p.streamed, Cause: cause, Err: err})
@@ -241,6 +251,10 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 		c.taken(p)
 		return nil
 	}
+	if p.metadata {
+		p.lacks = meta.Key
+		return errDiffers
+	}
 	lacks := c.lacks(p, meta)
 	obj, err := item.Decode()
 	if err != nil {
@@ -250,7 +264,7 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 		return c.sinkError("Apply", meta, err)
 	}
 	if lacks {
-		c.mended(meta)
+		c.mended(p, meta)
 	}
 	c.taken(p)
 	p.decoded++

@@ -118,7 +118,7 @@ func (c *cycle[T]) page(p *passing, opts metav1.ListOptions) (Page, error) {
 	defer cancel(nil)
 	var lacks error // why the sink lacks an object
 	before := p.objects
-	page, err := c.cfg.Source.List(ctx, opts, func(item Item[T]) error {
+	page, err := c.list(ctx, p, opts, func(item Item[T]) error {
 		switch {
 		case lacks != nil: // the source should have ended the request
 		case c.stopping():

@@ -163,6 +163,9 @@ func (c *Config[T]) complete() error {
 	if err := check.Validate(c.Sink); err != nil {
 		return fmt.Errorf("Config.Sink: %w", err)
 	}
+	if _, ok := c.Source.(MetadataLister); c.CheckMetadata && !ok {
+		return fmt.Errorf("Settings.CheckMetadata is set, and Config.Source (%T) is no MetadataLister: leave it out, or read by package cells or source.NewListWatchFromClient", c.Source)
+	}
 	return c.Settings.complete()
 }
 

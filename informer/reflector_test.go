@@ -60,6 +60,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"Settings.MaxInternalErrorRetryDuration is 24h0m1s": func(c *informer.Config[informertest.Object]) {
 			c.MaxInternalErrorRetryDuration = 24*time.Hour + time.Second
 		},
+		"Settings.CheckMetadata is set":      func(c *informer.Config[informertest.Object]) { c.CheckMetadata = true },
 		"Settings.CheckInterval is 48h":      func(c *informer.Config[informertest.Object]) { c.CheckInterval = 48 * time.Hour },
 		"Settings.ResyncInterval is 59s":     func(c *informer.Config[informertest.Object]) { c.ResyncInterval = 59 * time.Second },
 		"Settings.ResyncInterval is -1s":     func(c *informer.Config[informertest.Object]) { c.ResyncInterval = -time.Second },

@@ -76,6 +76,7 @@ type cycle[T any] struct {
 
 	trouble trouble
 	missing missing
+	differs bool // a check of metadata found a difference, and no pass was committed since
 }
 
 // owed is a pass that the watch can do without and that failed. It is tried again when

@@ -86,6 +86,17 @@ type Settings struct {
 	// collection each time.
 	ResyncInterval time.Duration
 
+	// CheckMetadata has passes for CheckInterval and ResyncInterval read the metadata of the
+	// objects only, in pages, and decode nothing: they compare the versions with those of
+	// the sink. What was deleted goes from the sink. If an object is new or changed, a pass
+	// that reads whole objects follows. So a sink that wants unchanged objects, such as a
+	// mirror without SkipSync, or a Batcher, gets such a pass each time. Others are not
+	// affected: what Resync asks for is whole. It takes a Source that is a
+	// [MetadataLister]; those of cells, and of source.NewListWatchFromClient, are. Default
+	// false. It costs the server as many reads as a list of whole objects, of which it sends
+	// less: nothing at rest beyond what the two intervals cost.
+	CheckMetadata bool
+
 	// AbsentAfter is how long after the first answer that the kind is not installed its
 	// objects are taken for deleted: the sink gets a pass without objects
 	// ([store.ReasonAbsent]). Before that, two answers in a row, each over a connection

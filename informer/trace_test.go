@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -132,6 +134,17 @@ type tracingSink struct {
 	rules  [][]string
 	blocks bool
 }
+
+func (s *tracingSink) GetMeta(key store.Key) (store.Meta, bool) {
+	meta, ok := s.held[key]
+	return meta, ok
+}
+
+func (s *tracingSink) Keys() iter.Seq[store.Key] {
+	return slices.Values(slices.SortedFunc(maps.Keys(s.held), store.Key.Compare))
+}
+
+func (s *tracingSink) Len() int { return len(s.held) }
 
 func (s *tracingSink) rule(call string) error {
 	for i, words := range s.rules {
