@@ -48,6 +48,10 @@
 // quiet. A quiet watch is no failure: nothing came, and the server ended it in its time, or
 // it was silent.
 //
+// A pass of ReasonAsked or ReasonCheck also checks the watch: observers get [Missed] if it
+// finds what the watch should have brought. With [Settings.CheckMetadata], passes of
+// ReasonCheck list metadata only, as long as nothing is new or changed.
+//
 // If a pass that is not the first one fails, the watch goes on from the last version, and is
 // tried also before each further list. Only lists are tried where the version is known to
 // be of no use: it has expired, the sink wants a pass, or neither the watch nor the list
@@ -93,7 +97,8 @@
 //
 // A paged pass: the first request has the limit and no version, which is a consistent read.
 // If objects were delivered before, it has their version and
-// resourceVersionMatch=NotOlderThan. The following requests have the limit and the continue
+// resourceVersionMatch=NotOlderThan, except in passes of ReasonAsked and ReasonCheck: a
+// server can answer that from the cache that its watches come from. The following requests have the limit and the continue
 // token. The version of the pass is that of the first page. Every list has a limit, and
 // none asks for version "0", for which servers ignore the limit. A page that is refused for a
 // reason that can pass is requested again by its token, five times in all. If a token
@@ -101,7 +106,7 @@
 // thousand of them in a row are empty.
 //
 // A streamed pass: one watch with sendInitialEvents, resourceVersionMatch=NotOlderThan and
-// the last version, if there is one. The bookmark with the annotation
+// the last version, if there is one and with the same exception. The bookmark with the annotation
 // k8s.io/initial-events-end completes the pass, and the stream goes on as the watch. If the
 // server rejects or ignores the option, is silent for [Settings.InitialSilence], repeats
 // objects or sends them too slowly without an end, or breaks off twice, a paged pass follows

@@ -24,10 +24,13 @@ type passing struct {
 	streamed bool
 	metadata bool      // of the objects, and no more, is read
 	lacks    store.Key // the object that the sink lacks, which ends a pass of metadata
-	// from is the version that the pass must not be older than, "" for a
-	// consistent read. Continued is set once the first page is through.
-	from      string
-	continued bool
+	// from is the version that the pass must not be older than, "" for any. If it is asked
+	// for, a server can answer from the cache that its watches come from. Consistent: it
+	// is not, and the server must answer with the newest state. Continued is set once the
+	// first page is through.
+	from       string
+	consistent bool
+	continued  bool
 
 	version string // of the collection, once known
 	objects int
@@ -37,7 +40,7 @@ type passing struct {
 	news    bool       // and one that is newer than what the watches brought
 	newest  store.Meta // of the objects
 	missed  findings
-	kind    string     // of the list
+	kind    string // of the list
 	form    string
 
 	repeats repeats // of the first key of each page, or of the keys of additions
@@ -60,6 +63,7 @@ func (c *cycle[T]) pass() *opened[T] {
 	if !c.consistent {
 		p.from = c.version
 	}
+	p.consistent = p.from == "" || c.want == store.ReasonCheck || c.want == store.ReasonAsked
 	c.r.update(func(i *ReflectorInfo) { i.State, i.Epoch = StateListing, p.pass.Epoch })
 	c.r.observe(ListStarted{Pass: p.pass, Streamed: p.streamed})
 	start := time.Now()
@@ -103,7 +107,6 @@ func (c *cycle[T]) commit(p *passing) error {
 			return errOlder
 		}
 		c.r.observe(WentBackwards{From: c.version, To: p.version})
-		c.missing.findings = findings{} // the server has lost its changes, no watch has missed them
 	}
 	keys := c.beforeSweep(p)
 	if err := c.cfg.Sink.Commit(c.ctx, p.version); err != nil {

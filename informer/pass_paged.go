@@ -24,7 +24,7 @@ var errSamePage = errors.New("the server gave the continue token that it was ask
 func (c *cycle[T]) passPaged(p *passing) error {
 	limit := c.cfg.PageSize << c.pages
 	opts := metav1.ListOptions{Limit: limit}
-	if p.from != "" {
+	if !p.consistent {
 		opts.ResourceVersion = p.from
 		opts.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan
 	}

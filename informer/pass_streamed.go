@@ -121,7 +121,9 @@ func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
 	}
 	defer slot.release()
 	opts := watchOptions()
-	opts.ResourceVersion = p.from
+	if !p.consistent {
+		opts.ResourceVersion = p.from
+	}
 	opts.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan
 	yes := true
 	opts.SendInitialEvents = &yes
