@@ -50,6 +50,7 @@ import (
 //	watch_events_total                  events of watches that ended
 //	failures_total{operation,cause}     of lists and watches, those included that are refused while it polls
 //	backwards_total                     versions that went backwards
+//	missed_total                        changes that a list found and the watch should have brought
 //	stale_total                         changes that were no news
 //	index_errors_total                  failures of index functions
 //	panics_total                        panics of user code; see package resource
@@ -202,6 +203,7 @@ type counters struct {
 	watches   uint64
 	events    uint64
 	backwards uint64
+	missed    uint64
 }
 
 type (
@@ -240,6 +242,10 @@ func (c *counters) Observe(_ informer.ReflectorInfo, occurrence informer.Occurre
 		}
 	case informer.WentBackwards:
 		c.backwards++
+	case informer.CheckDiffers:
+		increment(&c.lists, listLabels{label(o.Pass.Reason), modeLabel(false), "differs"})
+	case informer.Missed:
+		c.missed += uint64(o.Count)
 	}
 }
 

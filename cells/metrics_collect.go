@@ -34,6 +34,7 @@ var (
 	descWatchEvents = describe("watch_events_total", "Events of the watches that ended.")
 	descFailures    = describe("failures_total", "Failed lists and watches, by cause.", "operation", "cause")
 	descBackwards   = describe("backwards_total", "How often the API server went back to an older version.")
+	descMissed      = describe("missed_total", "Changes that a list found and the watch should have brought.")
 	descStale       = describe("stale_total", "Changes that were dropped because they were no news.")
 	descIndexErrors = describe("index_errors_total", "Failures of index functions.")
 	descPanics      = describe("panics_total", "Panics of user code.")
@@ -56,7 +57,7 @@ var states = []informer.State{
 func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		descSynced, descSyncSeconds, descObjects, descState, descPolling, descContact, descLists, descListTook, descWatches,
-		descWatchEvents, descFailures, descBackwards, descStale, descIndexErrors, descPanics, descSubscribers, descDepth,
+		descWatchEvents, descFailures, descBackwards, descMissed, descStale, descIndexErrors, descPanics, descSubscribers, descDepth,
 		descDepthMax, descOutstanding, descRetrying, descOldest, descEmitted, descEvents,
 		descPending, descPendingBytes, descFailing, descHeldBack, descCalls, descUnchanged,
 		descPushPending, descPushBytes, descPushSnapshots, descPushBatches, descPushChanges,
@@ -178,4 +179,5 @@ func (e emitter) counters(c *counters) {
 	e.counter(descWatches, c.watches)
 	e.counter(descWatchEvents, c.events)
 	e.counter(descBackwards, c.backwards)
+	e.counter(descMissed, c.missed)
 }

@@ -34,19 +34,23 @@
 //   - [store.ReasonAsked]: the sink returned [store.ErrResync], or the program called
 //     [Reflector.Resync].
 //   - [store.ReasonFailing]: watches fail, or are cut within half a minute, without evidence.
-//     Two in a row suffice if they have failed for [Config.MaxInternalErrorRetryDuration], and
+//     Two in a row suffice if they have failed for [Settings.MaxInternalErrorRetryDuration], and
 //     at once if the kind is not installed. Five suffice if the failure is permanent: an
 //     object that cannot be decoded, a request that is rejected. One or more suffice if the
 //     watch is refused, see Polling. A server that cannot be reached gets no list, and the
 //     time until it can be reached does not count.
-//   - [store.ReasonCheck]: watches were open without evidence for [Config.CheckInterval], or
-//     [Config.ResyncInterval] has ended.
+//   - [store.ReasonCheck]: watches were open without evidence for [Settings.CheckInterval], or
+//     [Settings.ResyncInterval] has ended.
 //   - [store.ReasonPoll]: the Reflector polls.
 //
 // A pass for want of evidence that shows nothing new doubles the time to the next one, from
 // a minute up to ten while watches fail, and from ten minutes up to an hour while they are
 // quiet. A quiet watch is no failure: nothing came, and the server ended it in its time, or
 // it was silent.
+//
+// A pass of ReasonAsked or ReasonCheck also checks the watch: observers get [Missed] if it
+// finds what the watch should have brought. With [Settings.CheckMetadata], passes of
+// ReasonCheck list metadata only, as long as nothing is new or changed.
 //
 // If a pass that is not the first one fails, the watch goes on from the last version, and is
 // tried also before each further list. Only lists are tried where the version is known to
@@ -57,7 +61,7 @@
 //
 // Some collections can be listed and not watched: RBAC does not grant the verb, the kind
 // does not offer it (metrics.k8s.io), or a proxy lets only lists through. The Reflector
-// then makes a pass every [Config.PollInterval], in pages.
+// then makes a pass every [Settings.PollInterval], in pages.
 //
 // Polling starts when a pass was committed and the server refuses the watch after it:
 //
@@ -93,7 +97,8 @@
 //
 // A paged pass: the first request has the limit and no version, which is a consistent read.
 // If objects were delivered before, it has their version and
-// resourceVersionMatch=NotOlderThan. The following requests have the limit and the continue
+// resourceVersionMatch=NotOlderThan, except in passes of ReasonAsked and ReasonCheck: a
+// server can answer that from the cache that its watches come from. The following requests have the limit and the continue
 // token. The version of the pass is that of the first page. Every list has a limit, and
 // none asks for version "0", for which servers ignore the limit. A page that is refused for a
 // reason that can pass is requested again by its token, five times in all. If a token
@@ -101,9 +106,9 @@
 // thousand of them in a row are empty.
 //
 // A streamed pass: one watch with sendInitialEvents, resourceVersionMatch=NotOlderThan and
-// the last version, if there is one. The bookmark with the annotation
+// the last version, if there is one and with the same exception. The bookmark with the annotation
 // k8s.io/initial-events-end completes the pass, and the stream goes on as the watch. If the
-// server rejects or ignores the option, is silent for [Config.InitialSilence], repeats
+// server rejects or ignores the option, is silent for [Settings.InitialSilence], repeats
 // objects or sends them too slowly without an end, or breaks off twice, a paged pass follows
 // at once. Streaming is tried again after ten minutes, then twenty, up to four hours.
 //
@@ -121,7 +126,7 @@
 // next request follows when the sink has drained. The Retry-After of a server is obeyed for
 // five minutes at most. Resync cuts a delay short.
 //
-// A request without data for [Config.Silence] is ended, and the next one resumes. If that
+// A request without data for [Settings.Silence] is ended, and the next one resumes. If that
 // one goes out over a used connection, as under HTTP/2, and gets no byte within a tenth of
 // the silence (at least a second), that connection is closed. A panic of the source or the
 // sink is a failure like an error, and one of an observer loses the occurrence: the rule is

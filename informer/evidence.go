@@ -58,7 +58,7 @@ type evidence struct {
 	// changes since.
 	objects int
 
-	jitter float64 // of quiet, as a share
+	jitter float64 // of quiet and of the resync interval, as a share
 	doubt  bool    // the last check found changes, and no watch has brought any since
 }
 
@@ -139,16 +139,20 @@ func (c *cycle[T]) dueAt() (at time.Duration, reason store.Reason, cause error) 
 		}
 	}
 	if c.cfg.CheckInterval > 0 && !c.polls.on && c.rewatches == 0 { // else see failing
-		quiet := c.proof.quiet
-		sooner(c.proof.since+quiet+time.Duration(c.proof.jitter*float64(quiet)), store.ReasonCheck, errQuiet)
+		sooner(c.proof.since+c.jittered(c.proof.quiet), store.ReasonCheck, errQuiet)
 	}
 	if c.cfg.ResyncInterval > 0 {
-		sooner(c.proof.passed+c.cfg.ResyncInterval, store.ReasonCheck, errInterval)
+		sooner(c.proof.passed+c.jittered(c.cfg.ResyncInterval), store.ReasonCheck, errInterval)
 	}
 	if c.owed.reason != "" {
 		return c.owed.due, c.owed.reason, c.owed.cause
 	}
 	return at, reason, cause
+}
+
+// jittered makes an interval longer by the share that this Reflector adds.
+func (c *cycle[T]) jittered(d time.Duration) time.Duration {
+	return d + time.Duration(c.proof.jitter*float64(d))
 }
 
 // due reports whether a pass is due at the given time.

@@ -67,6 +67,10 @@ func LogObserver(logger *slog.Logger) Observer {
 			log.Info("Synced again", "failures", o.Failures, "after", o.After.Round(time.Millisecond), "cause", o.Cause)
 		case Polling:
 			log.Warn("Cannot watch, polling", "cause", o.Cause, "every", o.Every, "error", o.Err, "advice", o.advice())
+		case CheckDiffers:
+			log.Debug("The metadata differs, listing whole objects", "key", o.Key, "reason", o.Pass.Reason)
+		case Missed:
+			log.Warn("Watch missed changes, the list has mended it", "count", o.Count, "key", o.Key, "reason", o.Pass.Reason)
 		case WatchProved:
 			log.Info("The watch brings changes again, no longer polling", "version", o.Version)
 		case VersionsUnordered:

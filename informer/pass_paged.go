@@ -24,7 +24,7 @@ var errSamePage = errors.New("the server gave the continue token that it was ask
 func (c *cycle[T]) passPaged(p *passing) error {
 	limit := c.cfg.PageSize << c.pages
 	opts := metav1.ListOptions{Limit: limit}
-	if p.from != "" {
+	if !p.consistent {
 		opts.ResourceVersion = p.from
 		opts.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan
 	}
@@ -118,7 +118,7 @@ func (c *cycle[T]) page(p *passing, opts metav1.ListOptions) (Page, error) {
 	defer cancel(nil)
 	var lacks error // why the sink lacks an object
 	before := p.objects
-	page, err := c.cfg.Source.List(ctx, opts, func(item Item[T]) error {
+	page, err := c.list(ctx, p, opts, func(item Item[T]) error {
 		switch {
 		case lacks != nil: // the source should have ended the request
 		case c.stopping():

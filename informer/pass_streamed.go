@@ -121,7 +121,9 @@ func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
 	}
 	defer slot.release()
 	opts := watchOptions()
-	opts.ResourceVersion = p.from
+	if !p.consistent {
+		opts.ResourceVersion = p.from
+	}
 	opts.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan
 	yes := true
 	opts.SendInitialEvents = &yes
@@ -181,7 +183,7 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) er
 		case watch.Deleted:
 			if err = c.remove(event.Item, metaOf(event.Item)); err == nil {
 				p.objects = max(0, p.objects-1)
-				p.told = true
+				p.told, p.blind = true, true
 				c.must = true // a watch from c.version would bring the object back
 			}
 		case watch.Bookmark:

@@ -30,6 +30,12 @@ func (s safeSource[T]) List(ctx context.Context, opts metav1.ListOptions, yield 
 	})
 }
 
+// ListMetadata implements [MetadataLister], if the source does.
+func (s safeSource[T]) ListMetadata(ctx context.Context, opts metav1.ListOptions, yield func(store.Meta) error) (page Page, err error) {
+	defer usercode.Recover("ListMetadata of the source", store.Key{}, &err)
+	return s.source.(MetadataLister).ListMetadata(ctx, opts, yield)
+}
+
 // Watch implements [Source].
 func (s safeSource[T]) Watch(ctx context.Context, opts metav1.ListOptions) (stream Stream[T], err error) {
 	defer usercode.Recover("Watch of the source", store.Key{}, &err)

@@ -197,8 +197,9 @@ func (c *cycle[T]) change(e Event[T], w *following) error {
 	w.events++
 	w.old = 0
 	if !w.synthetic && version != "" && !older {
-		c.version = version
+		c.version, c.missing.through = version, false
 	}
+	c.missing.mixed = c.missing.mixed || older && !w.synthetic
 	return again
 }
 
@@ -228,7 +229,7 @@ func (c *cycle[T]) bookmark(version string, w *following) error {
 	if err := c.cfg.Sink.Progress(c.ctx, version); err != nil {
 		return c.sinkError("Progress", store.Meta{}, err)
 	}
-	c.version = version
+	c.version, c.missing.through = version, true
 	if w.floor == "" {
 		w.floor, w.synthetic = version, false // whatever comes is newer from here on
 	}

@@ -67,7 +67,15 @@ informer, however many they are.
 What may be listed and not watched is polled: each list, at an interval of half a
 minute, gives events for what changed since the last one, and for nothing else. It is
 watched as soon as that is allowed. [Stats] tells of it, in Reflector.Polling;
-Settings.PollInterval sets the interval.
+PollInterval of [informer.Settings] sets the interval.
+
+# How stale a store can be
+
+A watch that is healthy brings changes at once. One that is held back or cut is checked,
+see CheckInterval of [informer.Settings]. ResyncInterval makes a list in any case, and so
+bounds how long the store can differ from the server unnoticed. Resource.Resync makes one
+at once. What such a list finds, and the watch should have brought, is reported as
+[informer.Missed].
 
 # What it costs
 
@@ -84,7 +92,7 @@ copy of each object.
 
 All resources of a process read 16 lists at a time at most, together with its mirrors
 and batchers. Lists that many resources need at once, as after a restart of the server,
-begin at random moments within a second. Settings.ListBudget sets another budget.
+begin at random moments within a second. ListBudget of [informer.Settings] sets another budget.
 
 # Functions of the user
 

@@ -6,7 +6,6 @@ package resource
 import (
 	"fmt"
 	"log/slog"
-	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
@@ -26,7 +25,7 @@ type options struct {
 	metrics   workqueue.MetricsProvider
 	convert   any // func(runtime.Object) (T, error)
 	observer  informer.Observer
-	settings  Settings
+	settings  informer.Settings
 	source    []source.SourceOption
 	forgotten func(ForgottenDone)
 	log       *slog.Logger
@@ -112,28 +111,14 @@ func WithLogger(log *slog.Logger) Option {
 	return func(o *options) { o.log = log }
 }
 
-// WithSettings tunes the informer. Default: see [informer.Config].
-func WithSettings(settings Settings) Option {
+// WithSettings tunes the informer. A second call replaces the settings of the first as
+// a whole. Default: that of each field, and for ListBudget [informer.ProcessListBudget],
+// which mirrors and batchers share. A first list waits for its turn only. Later ones,
+// which many resources may need at the same moment, begin at random moments within the
+// jitter of the budget. For no bound, give a budget of [informer.NewListBudget] with a
+// large number.
+func WithSettings(settings informer.Settings) Option {
 	return func(o *options) { o.settings = settings }
-}
-
-// Settings tunes the informer of a resource. The fields are those of
-// [informer.Config]; zero values are its defaults, except for ListBudget.
-type Settings struct {
-	PageSize       int64
-	Lists          informer.ListMode
-	Silence        time.Duration
-	InitialSilence time.Duration
-	PollInterval   time.Duration
-	Backoff        informer.Backoff
-
-	// ListBudget bounds how many lists are read at a time, over all resources that
-	// share it. A first list waits for its turn only. Later ones, which many resources
-	// may need at the same moment, begin at random moments within the jitter of the
-	// budget. While nothing is listed it costs the server nothing. Default:
-	// [informer.ProcessListBudget], which mirrors and batchers share. For no bound,
-	// give one of [informer.NewListBudget] with a large number.
-	ListBudget *informer.ListBudget
 }
 
 // EventsOpt configures a subscription. Nil options are skipped.

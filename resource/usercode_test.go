@@ -289,7 +289,7 @@ func TestPanicsOfTheInformer(t *testing.T) {
 		}
 		told := 0
 		lc := &cell.DefaultLifecycle{}
-		r := New[*corev1.Pod](lc, lw, WithName("pods"), WithLogger(log.logger()), WithSettings(Settings{Lists: informer.ListPaged}),
+		r := New[*corev1.Pod](lc, lw, WithName("pods"), WithLogger(log.logger()), WithSettings(informer.Settings{Lists: informer.ListPaged}),
 			WithTransform(func(p *corev1.Pod) (*corev1.Pod, error) { fault("transform"); return p, nil }),
 			WithObserver(informer.ObserverFunc(func(informer.ReflectorInfo, informer.Occurrence) { fault("observer") })),
 			WithObserver(informer.ObserverFunc(func(informer.ReflectorInfo, informer.Occurrence) { told++ })))

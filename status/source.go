@@ -39,7 +39,7 @@ type collection struct {
 // newSource returns the source of a scope.
 func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstructured.Unstructured] {
 	health := &health{}
-	settings := resource.Settings{PollInterval: e.cfg.PollInterval, Backoff: e.cfg.Backoff, ListBudget: e.cfg.ListBudget}
+	settings := informer.Settings{PollInterval: e.cfg.PollInterval, Backoff: e.cfg.Backoff, ListBudget: e.cfg.ListBudget}
 	if s.get {
 		settings.Lists = informer.ListPaged
 	}

@@ -214,7 +214,6 @@ func (s *mirrorSink[T]) Commit(ctx context.Context, version string) error {
 	s.pass = 0
 	s.pending.Committed(version)
 	s.begun()
-	pending.Notify(s.listed)
 	return nil
 }
 

@@ -267,7 +267,10 @@ func (c *MergerConfig[T]) complete() error {
 	if c.SizeOf == nil {
 		c.SizeOf = pending.SizeOf[T]
 	}
-	return c.Backoff.Complete()
+	if err := c.Backoff.Complete(); err != nil {
+		return fmt.Errorf("MergerConfig.%w", err)
+	}
+	return nil
 }
 
 func orDefault[N int | int64 | time.Duration](value *N, def N) {

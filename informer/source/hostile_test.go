@@ -152,8 +152,10 @@ func TestHostileBytes(t *testing.T) {
 				transport := &hostileTransport{good: true, body: body, contentType: contentType, watched: make(chan struct{}, 1)}
 				sink := informertest.NewChanSink[*corev1.Pod]()
 				r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-					Source: podSource(hostileClient(t, transport)), Sink: sink, Lists: informer.ListPaged,
-					Backoff: informer.Backoff{Initial: time.Millisecond, Max: 2 * time.Millisecond, Denied: time.Millisecond},
+					Source: podSource(hostileClient(t, transport)), Sink: sink, Settings: informer.Settings{
+						Lists:   informer.ListPaged,
+						Backoff: informer.Backoff{Initial: time.Millisecond, Max: 2 * time.Millisecond, Denied: time.Millisecond},
+					},
 				})
 				if err != nil {
 					t.Fatal(err)

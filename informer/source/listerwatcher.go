@@ -91,7 +91,7 @@ func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Objec
 // streamed returns a source that reads the bodies of lw, nil if that is not to be.
 func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) informer.Source[T] {
 	own := ownType[T](s.typed)
-	var stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
+	var stream, metadata func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
 	sent := own
 	made, ok := lw.(*ListWatch)
 	ok = ok && made.asMade()
@@ -100,12 +100,15 @@ func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) inf
 	}
 	switch streamer, is := lw.(Streamer); {
 	case ok:
-		stream = made.stream
+		stream, metadata = made.stream, made.metadata
 		if o.sent != nil {
 			sent = o.sent
 		}
 	case is:
 		sent, stream = streamer.ObjectType(), streamer.Stream
+		if m, can := lw.(MetadataStreamer); can {
+			metadata = m.StreamMetadata
+		}
 		if s.typed && reflect.TypeOf(sent) != reflect.TypeOf(own) {
 			return nil // which says so
 		}
@@ -117,7 +120,7 @@ func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) inf
 		return nil
 	}
 	codec.named = ok || codec.typ != nil || o.kind != ""
-	return &wireSource[T]{listerWatcher: *s, stream: stream, codec: codec}
+	return (&wireSource[T]{listerWatcher: *s, stream: stream, codec: codec}).withMetadata(metadata)
 }
 
 // ownType is an empty T, if the objects are such and T is a pointer to a struct.

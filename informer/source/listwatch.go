@@ -38,9 +38,10 @@ type ListWatch struct {
 
 	// What [NewListWatchFromClient] made: responses are read as streams as long as
 	// the functions are these.
-	stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
-	list   ListFunc
-	watch  WatchFunc
+	stream   func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
+	metadata func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
+	list     ListFunc
+	watch    WatchFunc
 
 	noWatchList bool // the client says so
 }
@@ -154,6 +155,9 @@ func NewListWatchFromClient(c cache.Getter, resource, namespace string, opts ...
 		},
 		stream: func(ctx context.Context, options metav1.ListOptions) (io.ReadCloser, error) {
 			return request(options).Stream(ctx)
+		},
+		metadata: func(ctx context.Context, options metav1.ListOptions) (io.ReadCloser, error) {
+			return request(options).SetHeader("Accept", acceptMetadata(options)).Stream(ctx)
 		},
 	}
 	lw.list, lw.watch = lw.ListFunc, lw.WatchFunc

@@ -26,7 +26,7 @@ func ExamplePool() {
 	pool, err := pool.New(pool.Config[string, *corev1.Pod]{
 		New: func(lc cell.Lifecycle, namespace string) resource.Resource[*corev1.Pod] {
 			return resource.New[*corev1.Pod](lc, podsIn(namespace), resource.WithName("pods of "+namespace),
-				resource.WithSettings(resource.Settings{Lists: informer.ListPaged}))
+				resource.WithSettings(informer.Settings{Lists: informer.ListPaged}))
 		},
 	})
 	if err != nil {

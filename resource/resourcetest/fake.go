@@ -59,8 +59,8 @@ func NewOn[T runtime.Object](tb testing.TB, lc cell.Lifecycle, opts ...resource.
 // Settings returns the settings of a Fake without [resource.WithSettings]. They are the
 // defaults, except that failures are retried within 100 ms, and that idle requests have no
 // timeout. A test can modify them, and pass them to [resource.WithSettings].
-func Settings() resource.Settings {
-	return resource.Settings{
+func Settings() informer.Settings {
+	return informer.Settings{
 		Silence:        -1,
 		InitialSilence: 10 * 365 * 24 * time.Hour,
 		Backoff: informer.Backoff{

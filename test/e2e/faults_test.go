@@ -131,7 +131,7 @@ func TestFaults(t *testing.T) {
 
 	impatient := informer.Backoff{Initial: 100 * time.Millisecond, Max: time.Second, Denied: time.Second}
 	quick := func(lists informer.ListMode) cells.Option {
-		return cells.With(resource.WithSettings(resource.Settings{Backoff: impatient, Lists: lists, PageSize: 4}))
+		return cells.With(resource.WithSettings(informer.Settings{Backoff: impatient, Lists: lists, PageSize: 4}))
 	}
 	var pods resource.Resource[*corev1.Pod]
 	var maps resource.Resource[*corev1.ConfigMap]
