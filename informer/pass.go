@@ -33,6 +33,8 @@ type passing struct {
 	told    bool       // the sink accepted something that it did not hold
 	news    bool       // and one that is newer than what the watches brought
 	newest  store.Meta // of the objects
+	left    int        // objects that are left out, besides
+	lacks   error      // why, of the last one
 	kind    string     // of the list
 	form    string
 
@@ -100,6 +102,7 @@ func (c *cycle[T]) commit(p *passing) error {
 	if order, ordered := store.CompareVersions(p.newest.Version, p.version); ordered && order > 0 {
 		c.disorder(true, p.newest, p.version)
 	}
+	c.passedLeftOut(p.pass)
 	c.version = p.version
 	c.want, c.wantCause, c.must = "", nil, false
 	c.consistent, c.anew, c.form = false, false, p.form
@@ -168,6 +171,7 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 	c.streams.paged = p.streamed && cause == CauseNotInstalled
 	c.cfg.Sink.Abort(p.pass, err)
 	c.answered(cause)
+	further := p.objects+1 > c.trouble.reached
 	c.trouble.reached = p.objects + 1
 	c.r.observe(ListFailed{Pass: p.pass, Streamed: p.streamed, Cause: cause, Err: err})
 	if c.stopping() {
@@ -188,7 +192,9 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 		// The sink is ahead of c.version, by what only the newest state is
 		// known to include: any other might lack objects that it was told of.
 		c.consistent = true
-		c.calm.full = 0
+		if further {
+			c.calm.full = 0
+		}
 	}
 	switch {
 	case c.sinkSaid(err):
@@ -231,18 +237,19 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 	if order, ordered := store.CompareVersions(meta.Version, p.newest.Version); ordered && order > 0 || p.newest.Version == "" {
 		p.newest = meta
 	}
-	if !p.pass.Anew && c.cfg.Sink.Holds(meta) {
+	if !p.pass.Anew && meta.Key.Name != "" && c.cfg.Sink.Holds(meta) {
 		c.taken(p)
 		return nil
 	}
 	obj, err := item.Decode()
 	if err != nil {
-		return AsDecodingError(meta, err)
+		return c.leaveOut(p, meta, err)
 	}
 	if err := c.cfg.Sink.Apply(c.ctx, meta, obj); err != nil {
 		return c.sinkError("Apply", meta, err)
 	}
 	c.taken(p)
+	c.notLeftOut(meta.Key)
 	p.decoded++
 	p.told = true
 	p.news = p.news || c.newer(meta.Version)
