@@ -41,6 +41,7 @@ import (
 //	synced                              whether there is a complete state
 //	sync_seconds                        how long it took from first use to that
 //	objects                             in the store
+//	left_out                            objects whose newest state is left out because it cannot be decoded; 101 if there are more than 100
 //	state{state}                        1 for the state that the informer is in
 //	polling                             whether it polls, since it may not watch or watches bring nothing; stays 1 while it does
 //	last_contact_timestamp_seconds      when the server was last heard of

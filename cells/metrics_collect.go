@@ -25,6 +25,7 @@ var (
 	descSynced      = describe("synced", "Whether there is a complete state of the collection.")
 	descSyncSeconds = describe("sync_seconds", "Time from the first use of the resource to its first complete state.")
 	descObjects     = describe("objects", "Objects in the store.")
+	descLeftOut     = describe("left_out", "Objects whose newest state is left out because it cannot be decoded; 101 if there are more than 100.")
 	descState       = describe("state", "1 for the state that the informer is in.", "state")
 	descPolling     = describe("polling", "Whether the informer polls, because it may not watch or because watches bring nothing.")
 	descContact     = describe("last_contact_timestamp_seconds", "When the API server was last heard of, in seconds since the epoch; 0 if never.")
@@ -56,7 +57,7 @@ var states = []informer.State{
 // Describe implements prometheus.Collector.
 func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		descSynced, descSyncSeconds, descObjects, descState, descPolling, descContact, descLists, descListTook, descWatches,
+		descSynced, descSyncSeconds, descObjects, descLeftOut, descState, descPolling, descContact, descLists, descListTook, descWatches,
 		descWatchEvents, descFailures, descBackwards, descMissed, descStale, descIndexErrors, descPanics, descSubscribers, descDepth,
 		descDepthMax, descOutstanding, descRetrying, descOldest, descEmitted, descEvents,
 		descPending, descPendingBytes, descFailing, descHeldBack, descCalls, descUnchanged,
@@ -125,6 +126,11 @@ func (e emitter) informer(isSynced bool, objects int, info informer.ReflectorInf
 	e.flag(descSynced, isSynced)
 	e.flag(descPolling, info.Polling != nil)
 	e.gauge(descObjects, float64(objects))
+	left := len(info.LeftOut)
+	if info.MoreLeftOut {
+		left++
+	}
+	e.gauge(descLeftOut, float64(left))
 	current := info.State
 	if current == "" {
 		current = informer.StateIdle

@@ -35,8 +35,8 @@
 //     [Reflector.Resync].
 //   - [store.ReasonFailing]: watches fail, or are cut within half a minute, without evidence.
 //     Two in a row suffice if they have failed for [Settings.MaxInternalErrorRetryDuration], and
-//     at once if the kind is not installed. Five suffice if the failure is permanent: an
-//     object that cannot be decoded, a request that is rejected. One or more suffice if the
+//     at once if the kind is not installed. Five suffice if the failure is permanent: a
+//     response that makes no sense, a request that is rejected. One or more suffice if the
 //     watch is refused, see Polling. A server that cannot be reached gets no list, and the
 //     time until it can be reached does not count.
 //   - [store.ReasonCheck]: watches were open without evidence for [Settings.CheckInterval], or
@@ -117,6 +117,31 @@
 // after a pass that broke off after a delivery, and in the first pass after
 // [Config.ResumeFrom]. A watch has bookmarks, a version, and a random timeout of five to
 // ten minutes, or less if a pass is due before.
+//
+// # Objects that cannot be decoded
+//
+// One object does not hold up the others. If an object cannot be decoded, or the transform
+// fails for it, the Reflector leaves its newest state out, and the list or the watch goes on:
+//
+//   - The sink keeps the state that it has of the object, if it has one. A list does not delete
+//     the object, and a deletion that a watch brings does. It needs no state.
+//   - Observers get [ObjectLeftOut] once for each object, and [LeftOutEnded] when the object is
+//     decoded again or is gone. [LogObserver] names it in a line each. [ReflectorInfo].LeftOut
+//     has up to 100 of them, with the key, the version and the reason.
+//   - A list tries them again after [Config.CheckInterval], and then ever more rarely, up to six
+//     times that. A transform can fail for a time, and so leaves nothing out for ever.
+//   - An object of a list that has no name can be any object. A list that has one deletes
+//     nothing. An event without a name fails the watch, as only a list can show what is right.
+//   - A first list of several objects, none of which can be decoded, fails: the type is more
+//     likely to be wrong than all of them, and the sink would be empty.
+//
+// A transform is treated as the decoder is: both fail for an object, not for the collection, and
+// anybody who can write an object may make them fail.
+//
+// The list fails instead if the sink is no [store.Keeper]. The list and the watch fail if the
+// source is given WithStrictDecoding, see [StrictDecoder]. A source whose client decodes by
+// itself, as client-go's do in JSON, protobuf and CBOR, cannot leave out what that client cannot
+// decode. The error names the object where it is known.
 //
 // # Failures
 //

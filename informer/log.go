@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/internal/check"
+	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -19,7 +20,8 @@ import (
 // it. A failure that repeats is logged at its first, second, fourth, eighth occurrence and
 // so on, the others for debugging; omitted is how many were left out before. A success
 // after failures is information, with their number and how long they lasted. So is a
-// completed pass that is no poll, and the end of polling. The rest is for debugging. The
+// completed pass that is no poll, and the end of polling. An object that cannot be decoded
+// is a warning, once until it can be. The rest is for debugging. The
 // observer can serve any number of reflectors.
 func LogObserver(logger *slog.Logger) Observer {
 	if logger == nil {
@@ -76,6 +78,10 @@ func LogObserver(logger *slog.Logger) Observer {
 		case VersionsUnordered:
 			log.Warn("The server's versions cannot be compared: applying events in the order in which they come",
 				"key", o.Meta.Key, "version", o.Meta.Version, "from", o.From)
+		case ObjectLeftOut:
+			log.Warn("Object cannot be decoded, left out", "key", redact.Text(o.Meta.Key.String()), "error", o.Err)
+		case LeftOutEnded:
+			log.Info("Object is no longer left out", "key", redact.Text(o.Key.String()))
 		case Draining:
 			log.Debug("The sink is full, waiting for it")
 		case WentBackwards:

@@ -187,6 +187,15 @@ type (
 		From string
 	}
 
+	// ObjectLeftOut says that the newest state of an object cannot be decoded and is left
+	// out. It is observed once for each object, until LeftOutEnded. Of those for which
+	// [ReflectorInfo.LeftOut] has no room, the first is observed.
+	ObjectLeftOut struct{ LeftOut }
+
+	// LeftOutEnded says that the object that was left out is decoded again, or is gone. Key
+	// is empty for objects without a name.
+	LeftOutEnded struct{ Key store.Key }
+
 	// Draining says that the sink is full: nothing is requested until it has drained.
 	Draining struct{ Err error }
 
@@ -238,5 +247,7 @@ func (CheckDiffers) occurrence()         {}
 func (Missed) occurrence()               {}
 func (WatchProved) occurrence()          {}
 func (VersionsUnordered) occurrence()    {}
+func (ObjectLeftOut) occurrence()        {}
+func (LeftOutEnded) occurrence()         {}
 func (Draining) occurrence()             {}
 func (WentBackwards) occurrence()        {}

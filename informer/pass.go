@@ -40,6 +40,8 @@ type passing struct {
 	news    bool       // and one that is newer than what the watches brought
 	newest  store.Meta // of the objects
 	missed  findings
+	left    int    // objects that are left out, besides
+	leftErr error  // why, of the last one
 	kind    string // of the list
 	form    string
 
@@ -118,6 +120,7 @@ func (c *cycle[T]) commit(p *passing) error {
 	if order, ordered := store.CompareVersions(p.newest.Version, p.version); ordered && order > 0 {
 		c.disorder(true, p.newest, p.version)
 	}
+	c.passedLeftOut(p.pass)
 	c.version = p.version
 	c.want, c.wantCause, c.must = "", nil, false
 	c.consistent, c.anew, c.form = false, false, p.form
@@ -187,6 +190,7 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 	c.cfg.Sink.Abort(p.pass, err)
 	c.keepFindings(p)
 	c.answered(cause)
+	further := p.objects+1 > c.trouble.reached
 	c.trouble.reached = p.objects + 1
 	c.r.observe(ListFailed{Pass: p.pass, Streamed: p.streamed, Cause: cause, Err: err})
 	if c.stopping() {
@@ -207,7 +211,9 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 		// The sink is ahead of c.version, by what only the newest state is
 		// known to include: any other might lack objects that it was told of.
 		c.consistent = true
-		c.calm.full = 0
+		if further {
+			c.calm.full = 0
+		}
 	}
 	switch {
 	case c.sinkSaid(err):
@@ -250,7 +256,7 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 	if order, ordered := store.CompareVersions(meta.Version, p.newest.Version); ordered && order > 0 || p.newest.Version == "" {
 		p.newest = meta
 	}
-	if !p.pass.Anew && c.cfg.Sink.Holds(meta) {
+	if !p.pass.Anew && meta.Key.Name != "" && c.cfg.Sink.Holds(meta) {
 		c.taken(p)
 		return nil
 	}
@@ -261,7 +267,7 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 	lacks := c.lacks(p, meta)
 	obj, err := item.Decode()
 	if err != nil {
-		return AsDecodingError(meta, err)
+		return c.leaveOut(p, meta, err)
 	}
 	if err := c.cfg.Sink.Apply(c.ctx, meta, obj); err != nil {
 		return c.sinkError("Apply", meta, err)
@@ -270,6 +276,7 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 		c.mended(p, meta)
 	}
 	c.taken(p)
+	c.notLeftOut(meta.Key)
 	p.decoded++
 	p.told = true
 	p.news = p.news || c.newer(meta.Version)

@@ -87,6 +87,12 @@ type ReflectorInfo struct {
 	// Panics counts the panics of the source, the sink and the observer. The rule for
 	// them is in the documentation of package resource.
 	Panics uint64
+
+	// LeftOut are the objects whose newest state is left out, by key, because it cannot be
+	// decoded. They are 100 at most: MoreLeftOut is set if there are, or were at the last
+	// pass, more than these. The list must not be modified.
+	LeftOut     []LeftOut
+	MoreLeftOut bool
 }
 
 // State is the state of a Reflector.
@@ -121,6 +127,7 @@ type Reflector[T any] struct {
 	detecting func(run func()) // of store.DetectMutations
 	observers observers
 	panics    *usercode.Panics
+	strict    bool // see StrictDecoder
 
 	mu        sync.Mutex
 	info      ReflectorInfo // but for Contact and Panics
@@ -142,6 +149,9 @@ func NewReflector[T any](cfg Config[T]) (*Reflector[T], error) {
 	}
 	r := &Reflector[T]{base: time.Now(), panics: usercode.New(cfg.Name, cfg.Log), observers: asObservers(cfg.Observer)}
 	r.keeper, _ = cfg.Sink.(keeper)
+	if s, ok := cfg.Source.(StrictDecoder); ok {
+		r.strict = s.StrictDecoding()
+	}
 	cfg.Sink, r.detecting = store.DetectMutations(cfg.Name, cfg.Sink)
 	cfg.Source, cfg.Sink = safeSource[T]{cfg.Source, r.panics}, safeSink[T]{cfg.Sink, r.panics}
 	r.cfg = cfg

@@ -18,7 +18,7 @@ import (
 // counted: a list would fail as well.
 const (
 	failingTries   = 2
-	permanentTries = 5 // an object that cannot be decoded, a request that is rejected
+	permanentTries = 5 // a response that makes no sense, a request that is rejected
 )
 
 // cycle is the state of one Run, owned by its goroutine.
@@ -73,6 +73,7 @@ type cycle[T any] struct {
 	unreached    bool          // the last request got no connection
 
 	polls polls
+	left  leftOut
 
 	trouble trouble
 	missing missing

@@ -129,6 +129,12 @@ func (s safeSink[T]) Apply(ctx context.Context, meta store.Meta, obj T) (err err
 	return s.sink.Apply(ctx, meta, obj)
 }
 
+// Keep implements [store.Keeper], if the sink does.
+func (s safeSink[T]) Keep(ctx context.Context, meta store.Meta) (err error) {
+	defer usercode.Recover("Keep of the sink", meta.Key, &err)
+	return store.Keep(ctx, s.sink, meta)
+}
+
 // Page implements [store.Sink].
 func (s safeSink[T]) Page(ctx context.Context, page store.PageInfo) (err error) {
 	defer usercode.Recover("Page of the sink", store.Key{}, &err)

@@ -62,6 +62,14 @@ switch over, and in words that name the verb and the resource. What is read is o
 state of the collection; readers hold no lock while they work and never hold up the
 informer, however many they are.
 
+# Objects that cannot be decoded
+
+An object whose newest state cannot be decoded is left out, and the others are served. The
+store and the subscribers keep the state before, if there is one, until the object can be
+decoded again or is gone. Reflector.LeftOut in [Stats] names such objects. With package cells,
+the health is degraded as long, and the metric left_out counts them. See package informer for
+the rules, and source.WithStrictDecoding for a resource that fails instead.
+
 # Where watching is not allowed
 
 What may be listed and not watched is polled: each list, at an interval of half a
@@ -121,7 +129,8 @@ The functions of a resource:
 	context of a subscription          the caller's       Events or Observe panics
 	                                   of Events
 	filter of a Store                  the reader's       the reader panics
-	transform, ListerWatcher, Source   the informer's     the list or the watch fails, and is retried
+	transform                          the informer's     the object is left out
+	ListerWatcher, Source              the informer's     the list or the watch fails, and is retried
 	index function                     the informer's     the object is missing from the index
 	observer                           the informer's     the occurrence is lost
 	WithForgottenDone                  the collector's    the report is lost

@@ -56,9 +56,9 @@ func WithIndexers(indexers cache.Indexers) Option {
 // is called once for each version of each object, before anything is kept, and
 // must be pure; it may modify and return what it is given, but not with
 // source.WithSharing in [WithSourceOptions]: then that is in part other objects' as
-// well, and nothing detects that it was modified. If it fails, the state of the
-// collection cannot be told: the list or the watch is retried with backoff, and the
-// failure is reported.
+// well, and nothing detects that it was modified. If it fails, the
+// object is left out: see "Objects that cannot be decoded" in the documentation of
+// package informer. source.WithStrictDecoding makes the list or the watch fail.
 //
 // To must be the type of the resource. A mismatch fails the start hook.
 func WithTransform[From, To runtime.Object](transform func(From) (To, error)) Option {
@@ -150,7 +150,8 @@ func WithErrorHandler(handler ErrorHandler) EventsOpt {
 }
 
 // WithSourceOptions says how objects are read: see [source.WithFields], which leaves
-// fields out of them, [source.WithoutSharing] and [source.WithObjectLimit]. With a
+// fields out of them, [source.WithoutSharing], [source.WithObjectLimit] and
+// [source.WithStrictDecoding]. With a
 // transform, [source.WithObjectType] has what source.NewListWatchFromClient returns
 // read as a stream, and [source.WithSharing] has what it returns share parts. They do
 // not apply to [NewFromSource].

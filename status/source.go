@@ -45,7 +45,8 @@ func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstru
 	}
 	reader := &scopeReader{Engine: e, scope: s}
 	return collection{health: health, reader: reader, Resource: resource.New[*unstructured.Unstructured](lc, reader,
-		resource.WithSourceOptions(s.sharing()),
+		// An object that is left out would have the status of one that is missing.
+		resource.WithSourceOptions(s.sharing(), source.WithStrictDecoding()),
 		resource.WithSourceOptions(reader.mask()...),
 		resource.WithName(s.String()),
 		resource.WithLogger(e.cfg.Log),

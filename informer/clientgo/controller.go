@@ -210,6 +210,11 @@ type fillingSink[T any] struct {
 // SharesObjects implements [store.Sharing].
 func (s *fillingSink[T]) SharesObjects() bool { return store.IsSharing(s.Sink) }
 
+// Keep implements [store.Keeper], if the sink does.
+func (s *fillingSink[T]) Keep(ctx context.Context, meta store.Meta) error {
+	return store.Keep(ctx, s.Sink, meta)
+}
+
 // Validate reports how the sink was made wrongly.
 func (s *fillingSink[T]) Validate() error { return check.Validate(s.Sink) }
 

@@ -5,6 +5,7 @@ package push
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/apiary-go/apiary/informer"
@@ -23,6 +24,7 @@ type batchSink[T any] struct {
 	hasTurn   bool
 	begun     bool // BeginSnapshot was called
 	completed bool // a snapshot ever was
+	all       bool // the consumer keeps what the snapshot does not have
 
 	page  []informer.Object[T] // not told yet
 	bytes int64
@@ -47,7 +49,7 @@ func (s *batchSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 	s.Batcher.begun()
 	s.snapshot = Snapshot{Epoch: pass.Epoch, Reason: pass.Reason, Cause: pass.Cause, First: !s.completed}
 	s.page, s.bytes, s.told, s.late = nil, 0, mirror.NewResourceVersionStorage(), map[store.Key]*pending.Change[T]{}
-	s.begun = true
+	s.begun, s.all = true, false
 	return consumerError("BeginSnapshot", s.cfg.Consumer.BeginSnapshot(ctx, s.snapshot))
 }
 
@@ -81,6 +83,39 @@ func (s *batchSink[T]) Apply(ctx context.Context, meta store.Meta, obj T) error 
 	delete(s.late, meta.Key)
 	s.page = append(s.page, informer.Object[T]{Meta: meta, Object: obj, IsInInitialList: s.snapshot.First})
 	s.bytes += size
+	return nil
+}
+
+// Keep implements [store.Keeper], if the consumer keeps objects or has nothing to keep.
+func (s *batchSink[T]) Keep(ctx context.Context, meta store.Meta) error {
+	accepted := s.merger.versions.Load()
+	all := meta.Key.Name == ""
+	held, has, _ := accepted.Get(meta.Key) // in memory: no error
+	has = has && meta.SameObject(held)
+	err := s.cfg.Consumer.(SnapshotKeeper).SnapshotKeep(ctx, s.snapshot, meta)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported) && (has || all && accepted.Len() > 0):
+		return err
+	case err != nil && !errors.Is(err, errors.ErrUnsupported):
+		return consumerError("SnapshotKeep", err)
+	case all:
+		s.all = true
+	case has:
+		return s.told.Set(held, 0)
+	}
+	return nil
+}
+
+// keepAll adds to what the consumer has what the snapshot does not have.
+func (s *batchSink[T]) keepAll() error {
+	for held := range s.merger.versions.Load().All() {
+		if _, told, _ := s.told.Get(held.Key); told { // in memory: no error
+			continue
+		}
+		if err := s.told.Set(held, 0); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -134,6 +169,11 @@ func (s *batchSink[T]) tell(ctx context.Context) error {
 func (s *batchSink[T]) Commit(ctx context.Context, version string) error {
 	if err := s.tell(ctx); err != nil {
 		return err
+	}
+	if s.all {
+		if err := s.keepAll(); err != nil {
+			return err
+		}
 	}
 	s.snapshot.Version = version
 	if err := s.cfg.Consumer.EndSnapshot(ctx, s.snapshot); err != nil {

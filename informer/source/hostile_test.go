@@ -248,10 +248,10 @@ func FuzzBytes(f *testing.F) {
 		source := podSource(hostileClient(t, transport))
 		check := func(item informer.Item[*corev1.Pod]) error {
 			meta := item.Meta()
-			if meta.Key.Name == "" {
+			pod, err := item.Decode()
+			if err == nil && meta.Key.Name == "" {
 				t.Errorf("an item without a name")
 			}
-			pod, err := item.Decode()
 			if err == nil && (pod == nil || pod.Name != meta.Key.Name) {
 				t.Errorf("%v decoded to %v", meta, pod)
 			}

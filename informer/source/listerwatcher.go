@@ -40,8 +40,9 @@ const patience = 500 * time.Millisecond
 // Convert turns an object as it was decoded by the client into a T. If it is
 // nil the object must be a T itself. It is called at most once per object, and
 // not for objects that the sink holds; a panic in it is an error of the object.
-// An error of one object fails the list or the watch that it came by. A panic of lw
-// fails the request.
+// An object that cannot be decoded or converted is left out, unless [WithStrictDecoding] is
+// given. Where lw decodes by itself, one object that its client cannot decode fails the list
+// or the watch. A panic of lw fails the request.
 //
 //   - ListWithContext and WatchWithContext are used where lw has them. A call
 //     that does not return within half a second of the end of its context is
@@ -63,8 +64,8 @@ const patience = 500 * time.Millisecond
 //     gets store.ContentVersion as that of its [store.Meta], so that a sink may hold
 //     it. The object itself is left as it is. It costs encoding such objects at each
 //     list; where that fails they have no version.
-//   - Lists and events in the form of a Table are errors, and so is whatever
-//     has no metadata or no name: they are never taken for an empty collection.
+//   - Lists and events in the form of a Table are errors, and so are objects of another
+//     kind: they are never taken for an empty collection.
 func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Object) (T, error), opts ...SourceOption) informer.Source[T] {
 	s := &listerWatcher[T]{convert: convert, typed: convert == nil}
 	if s.typed {
@@ -79,6 +80,7 @@ func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Objec
 	if o, s.err = gatherSource(opts); s.err != nil {
 		return s
 	}
+	s.strict = o.strict
 	if streamed := s.streamed(lw, o); streamed != nil {
 		return streamed
 	}
@@ -165,6 +167,7 @@ type listerWatcher[T any] struct {
 	convert func(runtime.Object) (T, error)
 	typed   bool // objects are T as they were decoded
 	streams bool
+	strict  bool
 	err     error // what is wrong with the options
 }
 
@@ -189,6 +192,9 @@ func (s *listerWatcher[T]) Absent(ctx context.Context) (bool, error) {
 	}
 	return finder.Absent(ctx)
 }
+
+// StrictDecoding implements [informer.StrictDecoder].
+func (s *listerWatcher[T]) StrictDecoding() bool { return s.strict }
 
 // WatchList implements [informer.Source].
 func (s *listerWatcher[T]) WatchList() bool { return s.streams }
@@ -232,7 +238,9 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 		if err := item.setListed(obj); err != nil {
 			return err
 		}
-		page.Form = formOf(obj)
+		if item.bad == nil {
+			page.Form = formOf(obj)
+		}
 		yielded = yield(&item)
 		return yielded
 	})

@@ -62,6 +62,21 @@ func (s fifoSink[T]) Apply(_ context.Context, meta store.Meta, obj T) error {
 	return nil
 }
 
+// Keep implements [store.Keeper].
+func (s fifoSink[T]) Keep(_ context.Context, meta store.Meta) error {
+	f := s.fifo
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if meta.Key.Name == "" {
+		for _, it := range f.byKey {
+			it.latest().seen = f.mark
+		}
+	} else if it := f.byKey[meta.Key]; it != nil && meta.SameObject(it.latest().meta) {
+		it.latest().seen = f.mark
+	}
+	return nil
+}
+
 // Delete implements [store.Sink].
 func (s fifoSink[T]) Delete(_ context.Context, meta store.Meta, _ T, _ bool) error {
 	f := s.fifo

@@ -126,3 +126,16 @@ func TestFIFOSinkChanges(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 }
+
+// What a pass keeps stays queued, as far as it is the same object; where nobody knows which
+// one it is, all stays.
+func TestFIFOSinkKeep(t *testing.T) {
+	f := newFIFO(t)
+	sink, ctx := f.Sink(), t.Context()
+	storetest.Must(t, f.Add(storetest.NewJob("a", 1)), f.Add(storetest.NewJob("b", 1)), f.Add(storetest.NewJob("c", 1)))
+	storetest.Must(t, sink.Begin(ctx, store.Pass{}), store.Keep(ctx, sink, storetest.MetaOfJob("b", "2")), sink.Commit(ctx, "2"))
+	wantJobs(t, f.List(), "b1")
+	storetest.Must(t, f.Add(storetest.NewJob("c", 1)),
+		sink.Begin(ctx, store.Pass{}), store.Keep(ctx, sink, store.Meta{}), sink.Commit(ctx, "3"))
+	wantJobs(t, f.List(), "b1", "c1")
+}
