@@ -137,6 +137,7 @@ func ExampleCacheIndexer() {
 	web, err := listers.NewPodLister(indexer).Pods("default").List(labels.Everything())
 	fmt.Println(len(web), err)
 	fmt.Println(indexer.ListKeys(), indexer.Add("a string"))
-	// Output: 1 <nil> [default/web] couldn't create key for object a string: the object
-	// is a string, want *v1.Pod
+	// Output:
+	// 1 <nil>
+	// [default/web] couldn't create key for object a string: the object is a string, want *v1.Pod
 }
