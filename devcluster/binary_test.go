@@ -16,7 +16,8 @@ import (
 	"github.com/apiary-go/apiary/devcluster"
 )
 
-// fakeGo puts a fake go command first in $PATH, and hides the binary that the other tests use.
+// fakeGo puts a fake go command first in $PATH, and hides the binary that the other tests
+// use.
 func fakeGo(t *testing.T, script string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()

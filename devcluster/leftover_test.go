@@ -298,7 +298,7 @@ func TestCommandRefusesTheDirectoriesOfOthers(t *testing.T) {
 		"link to a data directory": {
 			func(dir string) error { return os.Symlink(".", dir+"/data") },
 			func(dir string) []string { return []string{"--data-dir=" + dir + "/data"} },
-			"give the path that it leads to", "data",
+			"use the path of its target", "data",
 		},
 		"data in the temporary directory": {
 			func(string) error { return nil },
@@ -317,17 +317,17 @@ func TestCommandRefusesTheDirectoriesOfOthers(t *testing.T) {
 		"link to a log": {
 			func(dir string) error { return os.Symlink("target", dir+"/log") },
 			func(dir string) []string { return []string{"--log-file=" + dir + "/log"} },
-			"give the path that it leads to", "log",
+			"use the path of its target", "log",
 		},
 		"link to a kubeconfig": {
 			func(dir string) error { return os.Symlink("target", dir+"/config") },
 			func(dir string) []string { return []string{"--kubeconfig=" + dir + "/config"} },
-			"not of devcluster's writing", "config",
+			"not written by devcluster", "config",
 		},
 		"directory with the name of ours": {
 			func(dir string) error { return os.Mkdir(dir+"/devcluster", 0o700) },
 			func(dir string) []string { return []string{"--temp-dir=" + dir} },
-			"devcluster did not make it", "devcluster",
+			"not made by devcluster", "devcluster",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

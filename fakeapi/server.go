@@ -43,9 +43,9 @@ import (
 //     work. Watches that request bookmarks get one every minute.
 //   - Selectors work in lists and watches. If an object stops matching, the watch gets a
 //     deletion. A field selector can use any field that is not in a list.
-//   - Each incarnation of an object has its own UID. Creating an existing object, updating an
-//     old version, and changing a missing object fail as on a real server. A write that
-//     changes nothing makes no new version. Finalizers delay deletions.
+//   - Each incarnation of an object has its own UID. Creating an existing object,
+//     updating an old version, and changing a missing object fail as on a real server. A
+//     write that changes nothing makes no new version. Finalizers delay deletions.
 //
 // It does not authenticate, default, validate, admit, collect garbage, or run controllers.
 // Its only subresource is status. Apply is a merge patch that creates a missing object, and
@@ -162,8 +162,8 @@ func (f *Server) Uninstall(kind Kind) {
 // Intercept sets a function that is called before each request, including watches. It is
 // not called for open watches; call Disconnect to make clients open them again. If fn
 // returns an error of apimachinery's package api/errors, the client gets this error. Any
-// other error breaks the connection. fn can block until the context of the request ends, and
-// can call f. Nil removes the function.
+// other error breaks the connection. fn can block until the context of the request ends,
+// and can call f. Nil removes the function.
 func (f *Server) Intercept(fn func(context.Context, Request) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

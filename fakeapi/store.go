@@ -65,8 +65,8 @@ func (f *Server) Add(objects ...runtime.Object) error {
 	})
 }
 
-// Remove deletes the objects with these kinds, namespaces and names, in spite of finalizers.
-// Missing objects are skipped.
+// Remove deletes the objects with these kinds, namespaces and names, in spite of
+// finalizers. Missing objects are skipped.
 func (f *Server) Remove(objects ...runtime.Object) error {
 	return f.each(objects, func(gvr schema.GroupVersionResource, key string, _, old runtime.Object) error {
 		if old != nil {
@@ -76,8 +76,8 @@ func (f *Server) Remove(objects ...runtime.Object) error {
 	})
 }
 
-// each calls do for each object, with the mutex held. Objects of built-in kinds are passed in
-// their Go types. old is the stored object, or nil.
+// each calls do for each object, with the mutex held. Objects of built-in kinds are
+// passed in their Go types. old is the stored object, or nil.
 func (f *Server) each(objects []runtime.Object, do func(gvr schema.GroupVersionResource, key string, obj, old runtime.Object) error) error {
 	for _, obj := range objects {
 		gvr, err := f.resourceOf(obj)
@@ -167,8 +167,8 @@ func (f *Server) compactLocked(version uint64) {
 	f.compacted = version
 }
 
-// sinceLocked returns the changes after a version. The result does not change: the history is
-// only appended to, or replaced.
+// sinceLocked returns the changes after a version. The result does not change: the
+// history is only appended to, or replaced.
 func (f *Server) sinceLocked(version uint64) []change {
 	i, _ := slices.BinarySearchFunc(f.history, version+1, func(e change, v uint64) int { return cmp.Compare(e.version, v) })
 	return f.history[i:]

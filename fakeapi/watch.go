@@ -159,8 +159,8 @@ func (s fakeSelection) event(e change, req Request) (watch.EventType, runtime.Ob
 	return "", nil
 }
 
-// bookmark returns the object of a bookmark at version. If initial is true, it marks the end
-// of the initial events.
+// bookmark returns the object of a bookmark at version. If initial is true, it marks the
+// end of the initial events.
 func (f *Server) bookmark(req Request, version uint64, initial bool) runtime.Object {
 	f.mu.Lock()
 	gvk := f.kinds[req.Resource].GVK()

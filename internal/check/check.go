@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package check has functions that check arguments of constructors, and functions that compare
-// failures.
+// Package check has functions that check arguments of constructors, and functions that
+// compare failures.
 package check
 
 import "reflect"
 
-// IsNil returns true if v is nil or contains a nil pointer, map, slice, channel or function.
+// IsNil returns true if v is nil or contains a nil pointer, map, slice, channel or
+// function.
 func IsNil(v any) bool {
 	if v == nil {
 		return true
@@ -19,7 +20,8 @@ func IsNil(v any) bool {
 	return false
 }
 
-// Validate calls v's method Validate, if it has one. A wrapper forwards it to the wrapped value.
+// Validate calls v's method Validate, if it has one. A wrapper forwards it to the wrapped
+// value.
 func Validate(v any) error {
 	if v, ok := v.(interface{ Validate() error }); ok {
 		return v.Validate()

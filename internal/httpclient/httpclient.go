@@ -3,8 +3,8 @@
 
 // Package httpclient creates HTTP clients that do not trust the server.
 //
-//   - A redirect to another host is an error, because the transports of client-go add the bearer
-//     token and the client certificate to every request, whatever its host.
+//   - A redirect to another host is an error, because the transports of client-go add the
+//     bearer token and the client certificate to every request, whatever its host.
 //   - At most 256 KiB are read of the body of an unsuccessful response.
 package httpclient
 
@@ -21,9 +21,9 @@ import (
 	"github.com/apiary-go/apiary/internal/redact"
 )
 
-// New returns a guarded client for the API server of config, and a copy of config that creates
-// guarded clients. Both use the user and password of the address for basic authentication, so
-// that they are in no URL.
+// New returns a guarded client for the API server of config, and a copy of config that
+// creates guarded clients. Both use the user and password of the address for basic
+// authentication, so that they are in no URL.
 func New(config *rest.Config) (*rest.Config, *http.Client, error) {
 	config = rest.CopyConfig(config)
 	if err := moveUserinfo(config); err != nil {
@@ -63,8 +63,8 @@ func withUserinfo(address string) (*url.URL, error) {
 	return u, nil
 }
 
-// moveUserinfo moves user and password from the address to the fields of config. As in net/http,
-// they replace a token.
+// moveUserinfo moves user and password from the address to the fields of config. As in
+// net/http, they replace a token.
 func moveUserinfo(config *rest.Config) error {
 	u, err := withUserinfo(config.Host)
 	if err != nil || u == nil {
@@ -78,8 +78,8 @@ func moveUserinfo(config *rest.Config) error {
 	return nil
 }
 
-// failureLimit bounds the body of an unsuccessful response. The Status of an API server has a few
-// KB, of which 1 KB is shown. The limit allows hundreds of causes.
+// failureLimit bounds the body of an unsuccessful response. The Status of an API server
+// has a few KB, of which 1 KB is shown. The limit allows hundreds of causes.
 const failureLimit = 256 << 10
 
 func guarded(next http.RoundTripper) http.RoundTripper {
@@ -91,7 +91,8 @@ func guarded(next http.RoundTripper) http.RoundTripper {
 
 type guard struct{ next http.RoundTripper }
 
-// WrappedRoundTripper returns the wrapped transport. apimachinery closes its idle connections.
+// WrappedRoundTripper returns the wrapped transport. apimachinery closes its idle
+// connections.
 func (g *guard) WrappedRoundTripper() http.RoundTripper { return g.next }
 
 // CloseIdleConnections is called by http.Client.
@@ -121,7 +122,8 @@ type limitedBody struct {
 	io.Closer
 }
 
-// checkRedirect returns an error if resp redirects a request from the host of from to another one.
+// checkRedirect returns an error if resp redirects a request from the host of from to
+// another one.
 func checkRedirect(from *url.URL, resp *http.Response) error {
 	switch resp.StatusCode {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:

@@ -138,8 +138,8 @@ func endless(w http.ResponseWriter, code int) {
 
 var zeros = zipped(strings.Repeat("0", 1<<20))
 
-// A compressed body of a failure without an end is read up to the limit. The error is that of the
-// status code.
+// A compressed body of a failure without an end is read up to the limit. The error is
+// that of the status code.
 func TestFailuresAreBounded(t *testing.T) {
 	for code, is := range map[int]func(error) bool{
 		http.StatusForbidden:           apierrors.IsForbidden,

@@ -24,8 +24,8 @@ const (
 	looked = 4 * most // the number of bytes that are examined
 )
 
-// quoting are the texts of libraries that quote input they cannot read, and their replacements.
-// Each pattern also matches a text that was cut.
+// quoting are the texts of libraries that quote input they cannot read, and their
+// replacements. Each pattern also matches a text that was cut.
 var quoting = []struct {
 	pattern *regexp.Regexp
 	left    string
@@ -94,8 +94,8 @@ func escaped(s string) string {
 	return b.String()
 }
 
-// Error returns err if [Text] does not change its text. Otherwise it returns an error with the
-// new text that wraps err.
+// Error returns err if [Text] does not change its text. Otherwise it returns an error
+// with the new text that wraps err.
 func Error(err error) error {
 	if err == nil {
 		return nil
@@ -118,14 +118,15 @@ func (r *redacted) Error() string { return r.text }
 // Unwrap returns the error with the original text.
 func (r *redacted) Unwrap() error { return r.err }
 
-// decoders are the beginnings of decoders' errors that quote only values which [Text] removes.
+// decoders are the beginnings of decoders' errors that quote only values which [Text]
+// removes.
 var decoders = []string{
 	"json: cannot unmarshal ", "invalid character ", "unexpected end of JSON input",
 	"couldn't get version/kind; json parse error: ", "no kind ", "no version ", "Object ", "serializer for ", "0-length response ", "no serializers registered ",
 }
 
-// Decoding returns a safe error for err, the error of a decoder. It does not wrap err, because
-// types with their own decoding can quote the input.
+// Decoding returns a safe error for err, the error of a decoder. It does not wrap err,
+// because types with their own decoding can quote the input.
 func Decoding(err error) error {
 	if negotiate := (runtime.NegotiateError{}); errors.As(err, &negotiate) {
 		return Error(err) // it quotes only the content type
@@ -139,8 +140,8 @@ func Decoding(err error) error {
 	return errors.New("a value that does not fit its field")
 }
 
-// Panic returns a text for the value of a panic. For a value that can contain an object, it is
-// the type only.
+// Panic returns a text for the value of a panic. For a value that can contain an object,
+// it is the type only.
 func Panic(v any) string {
 	switch v.(type) {
 	case nil, error:

@@ -32,7 +32,8 @@ const (
 
 func second[T any](_ T, err error) error { return err }
 
-// The errors of libraries about input they cannot read keep their text, without the quoted input.
+// The errors of libraries about input they cannot read keep their text, without the
+// quoted input.
 func TestTextQuotesNothing(t *testing.T) {
 	type typed struct {
 		Data map[string][]byte `json:"data"`

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package usercode calls functions of users. It turns a panic into an error, and reports it. The
-// documentation of package resource has the rule.
+// Package usercode calls functions of users. It turns a panic into an error, and reports
+// it. The documentation of package resource has the rule.
 package usercode
 
 import (
@@ -19,9 +19,9 @@ import (
 // reportEvery is the minimum interval between two logs of panics of one function.
 const reportEvery = time.Minute
 
-// Recover turns a panic of the function that defers it into the error of that function. It does
-// not report the panic: pass the error to [Panics.Report], unless a user gets it as the error of
-// a call.
+// Recover turns a panic of the function that defers it into the error of that function.
+// It does not report the panic: pass the error to [Panics.Report], unless a user gets it
+// as the error of a call.
 func Recover(function string, key store.Key, err *error) {
 	if v := recover(); v != nil {
 		*err = Error(function, key, v)
@@ -51,7 +51,8 @@ type reports struct {
 	next  time.Time // no log before this time
 }
 
-// New returns a Panics for the resource with this name. If log is nil, slog.Default() is used.
+// New returns a Panics for the resource with this name. If log is nil, slog.Default() is
+// used.
 func New(name string, log *slog.Logger) *Panics {
 	return &Panics{name: name, log: log, of: map[function]*reports{}}
 }
@@ -77,8 +78,8 @@ func (p *Panics) Try(function string, key store.Key, f func() error) (err error)
 	return err
 }
 
-// Report counts the panic that err wraps, if any. For each function it logs the first panic, and
-// then at most one a minute.
+// Report counts the panic that err wraps, if any. For each function it logs the first
+// panic, and then at most one a minute.
 func (p *Panics) Report(err error) {
 	var panicked *store.PanicError
 	if !errors.As(err, &panicked) {

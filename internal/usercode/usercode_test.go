@@ -25,8 +25,9 @@ func logged() (*bytes.Buffer, *slog.Logger) {
 	return out, slog.New(slog.NewTextHandler(out, nil))
 }
 
-// A thousand panics of a function are logged once, and once more after a minute. All are counted.
-// Another function, and the same function of another subscriber, is logged separately.
+// A thousand panics of a function are logged once, and once more after a minute. All are
+// counted. Another function, and the same function of another subscriber, is logged
+// separately.
 func TestReportsAreThrottled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out, log := logged()

@@ -20,8 +20,8 @@ import (
 	"github.com/apiary-go/apiary/resource/pool"
 )
 
-// The pods of the namespaces that are in use. Each namespace is listed and watched while it is
-// used.
+// The pods of the namespaces that are in use. Each namespace is listed and watched while
+// it is used.
 func ExamplePool() {
 	pool, err := pool.New(pool.Config[string, *corev1.Pod]{
 		New: func(lc cell.Lifecycle, namespace string) resource.Resource[*corev1.Pod] {

@@ -10,8 +10,8 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// lifecycle is the lifecycle of one resource. A panic of a stop hook is an error of this hook.
-// The other hooks are still called.
+// lifecycle is the lifecycle of one resource. A panic of a stop hook is an error of this
+// hook. The other hooks are still called.
 type lifecycle struct {
 	cell.DefaultLifecycle
 	panics *usercode.Panics

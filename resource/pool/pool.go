@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package pool starts resources on demand, one for each key, and stops each some time after
-// its last user has released it. Use it for collections that are chosen at run time, such as
-// the namespaces or kinds that users ask for.
+// Package pool starts resources on demand, one for each key, and stops each some time
+// after its last user has released it. Use it for collections that are chosen at run
+// time, such as the namespaces or kinds that users ask for.
 //
 //	pods, err := pool.New(pool.Config[string, *corev1.Pod]{
 //		New: func(lc cell.Lifecycle, namespace string) resource.Resource[*corev1.Pod] {
@@ -57,9 +57,9 @@ type Config[K comparable, T runtime.Object] struct {
 	Log *slog.Logger
 }
 
-// Pool has a [resource.Resource] for each key in use. It starts the resource for the first user
-// of a key, shares it among all users, and stops it Config.Linger after the last release,
-// unless there is a new user.
+// Pool has a [resource.Resource] for each key in use. It starts the resource for the
+// first user of a key, shares it among all users, and stops it Config.Linger after the
+// last release, unless there is a new user.
 //
 // A pool needs no start, but must be stopped: append cell.Hook{OnStop: pool.Stop} to the
 // lifecycle of its owner. All methods can be called from any goroutine.
@@ -127,18 +127,19 @@ func New[K comparable, T runtime.Object](cfg Config[K, T]) (*Pool[K, T], error) 
 	return p, nil
 }
 
-// Get returns the started resource of key. The caller must call release when it no longer uses
-// the resource. Get returns a lingering resource again. If the resource of key is being
-// stopped, Get starts a new one at once. Get waits only for New and the start hooks, also if
-// another Get runs them. It sends no request to the API server; [resource.Resource] says when
-// requests begin.
+// Get returns the started resource of key. The caller must call release when it no longer
+// uses the resource. Get returns a lingering resource again. If the resource of key is
+// being stopped, Get starts a new one at once. Get waits only for New and the start
+// hooks, also if another Get runs them. It sends no request to the API server;
+// [resource.Resource] says when requests begin.
 //
 // release does not block. Further calls, and calls after Stop, do nothing. It does not end
 // subscriptions: they continue until the resource stops, and do not delay the stop.
 //
-// If New panics or returns nil, or a start hook fails or panics, all waiting calls return an
-// error, the hooks that have started are stopped, and the next Get tries again. After Stop the
-// error wraps [resource.ErrStopped]. release is never nil; after an error it does nothing.
+// If New panics or returns nil, or a start hook fails or panics, all waiting calls return
+// an error, the hooks that have started are stopped, and the next Get tries again. After
+// Stop the error wraps [resource.ErrStopped]. release is never nil; after an error it
+// does nothing.
 func (p *Pool[K, T]) Get(key K) (r resource.Resource[T], release func(), err error) {
 	e, first := p.use(key)
 	if e == nil {
@@ -154,13 +155,13 @@ func (p *Pool[K, T]) Get(key K) (r resource.Resource[T], release func(), err err
 	return e.resource, sync.OnceFunc(func() { p.release(e) }), nil
 }
 
-// Stop stops all resources, used or not, and waits until all have stopped, including those that
-// were being stopped already. The channels of subscribers are closed.
+// Stop stops all resources, used or not, and waits until all have stopped, including
+// those that were being stopped already. The channels of subscribers are closed.
 //
-// If ctx ends first, Stop returns an error that wraps its cause and contains the key of one
-// remaining resource. All resources continue to stop, also if ctx had ended before the call,
-// and another Stop waits for them. Stop also returns the errors of stop hooks since the first
-// Stop.
+// If ctx ends first, Stop returns an error that wraps its cause and contains the key of
+// one remaining resource. All resources continue to stop, also if ctx had ended before
+// the call, and another Stop waits for them. Stop also returns the errors of stop hooks
+// since the first Stop.
 func (p *Pool[K, T]) Stop(ctx cell.HookContext) error {
 	p.stopAll()
 	select {
@@ -202,8 +203,8 @@ func (p *Pool[K, T]) Stats() Stats {
 	return s
 }
 
-// Users returns the number of unreleased Gets for each key that has a resource. It is 0 for a
-// lingering resource. The caller owns the map.
+// Users returns the number of unreleased Gets for each key that has a resource. It is 0
+// for a lingering resource. The caller owns the map.
 func (p *Pool[K, T]) Users() map[K]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -214,8 +215,8 @@ func (p *Pool[K, T]) Users() map[K]int {
 	return users
 }
 
-// use adds a user of key. The first user of a new resource must start it. use returns nil if
-// the pool is stopped.
+// use adds a user of key. The first user of a new resource must start it. use returns nil
+// if the pool is stopped.
 func (p *Pool[K, T]) use(key K) (e *pooled[K, T], first bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -236,8 +237,8 @@ func (p *Pool[K, T]) use(key K) (e *pooled[K, T], first bool) {
 	return e, !ok
 }
 
-// start creates and starts a resource, and wakes all waiting calls of Get, also if user code
-// panics or ends the goroutine.
+// start creates and starts a resource, and wakes all waiting calls of Get, also if user
+// code panics or ends the goroutine.
 func (p *Pool[K, T]) start(e *pooled[K, T]) {
 	err := errors.New("New or a start hook ended its goroutine")
 	defer func() { p.started(e, err) }()
@@ -308,8 +309,8 @@ func (p *Pool[K, T]) retire(e *pooled[K, T]) {
 	go p.stop(e)
 }
 
-// stop stops e. Its context does not end, because a lifecycle skips the remaining hooks when
-// the context has ended.
+// stop stops e. Its context does not end, because a lifecycle skips the remaining hooks
+// when the context has ended.
 func (p *Pool[K, T]) stop(e *pooled[K, T]) {
 	err := e.lc.Stop(discardLog, context.Background())
 	if err != nil {
@@ -348,8 +349,8 @@ func (p *Pool[K, T]) stopAll() {
 	}
 }
 
-// stopErr returns the error of Stop: the errors of stop hooks, and the remaining resources if
-// ended is not nil.
+// stopErr returns the error of Stop: the errors of stop hooks, and the remaining
+// resources if ended is not nil.
 func (p *Pool[K, T]) stopErr(ended error) error {
 	p.mu.Lock()
 	errs, left := append([]error(nil), p.errs...), len(p.held)

@@ -147,8 +147,8 @@ func TestPoolIsLazy(t *testing.T) {
 	})
 }
 
-// A subscriber with a context that does not end, and that does not read, stays until the resource
-// stops. Its channel is then closed.
+// A subscriber with a context that does not end, and that does not read, stays until the
+// resource stops. Its channel is then closed.
 func TestPoolAbandonedSubscriber(t *testing.T) {
 	for name, end := range map[string]func(*poolRig){
 		"linger": func(*poolRig) { time.Sleep(DefaultLinger + time.Nanosecond) },
@@ -237,8 +237,8 @@ func TestPoolWithoutLinger(t *testing.T) {
 	})
 }
 
-// While the resource of a key is being stopped, a Get of the key starts another one. Stop waits for
-// both.
+// While the resource of a key is being stopped, a Get of the key starts another one. Stop
+// waits for both.
 func TestPoolGetWhileStopping(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newPoolRig(t, -1, nil)

@@ -93,7 +93,8 @@ func TestPoolStopEnds(t *testing.T) {
 	}
 }
 
-// The error of a stop hook is logged with the key. After Stop was called, Stop returns it as well.
+// The error of a stop hook is logged with the key. After Stop was called, Stop returns it
+// as well.
 func TestPoolStopErrors(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var log bytes.Buffer

@@ -26,8 +26,8 @@ type Fake[T runtime.Object] struct {
 	server   *server[T]
 }
 
-// New returns a Fake with a started resource, which is stopped when the test ends. It has no
-// objects, and is not synced until [Fake.Sync].
+// New returns a Fake with a started resource, which is stopped when the test ends. It has
+// no objects, and is not synced until [Fake.Sync].
 //
 // The options are those of [resource.NewFromSource], without transforms.
 // [resource.WithSettings] replaces [Settings] completely.
@@ -48,8 +48,9 @@ func New[T runtime.Object](tb testing.TB, opts ...resource.Option) *Fake[T] {
 	return f
 }
 
-// NewOn is like [New] with a lifecycle of the caller, which starts and stops the resource. Use
-// the lifecycle of a hive, or one that the test starts after it has subscribed.
+// NewOn is like [New] with a lifecycle of the caller, which starts and stops the
+// resource. Use the lifecycle of a hive, or one that the test starts after it has
+// subscribed.
 func NewOn[T runtime.Object](tb testing.TB, lc cell.Lifecycle, opts ...resource.Option) *Fake[T] {
 	s := newServer[T]()
 	opts = append([]resource.Option{resource.WithSettings(Settings())}, opts...)
@@ -76,8 +77,8 @@ func Settings() informer.Settings {
 // Resource returns the resource, for the consumer under test. [resource.Filter] accepts it.
 func (f *Fake[T]) Resource() resource.Resource[T] { return f.resource }
 
-// Upsert stores a copy of obj on the server with a new resource version, and returns a copy of
-// the stored object. The caller can modify it and upsert it again.
+// Upsert stores a copy of obj on the server with a new resource version, and returns a
+// copy of the stored object. The caller can modify it and upsert it again.
 //
 // As on a real server, each incarnation of an object has its own UID:
 //
@@ -98,8 +99,9 @@ func (f *Fake[T]) Upsert(obj T) T {
 	return deepCopy(stored)
 }
 
-// Delete deletes the object of key from the server. Like a real server, it returns the last
-// state with the resource version of the deletion. The test fails if there is no such object.
+// Delete deletes the object of key from the server. Like a real server, it returns the
+// last state with the resource version of the deletion. The test fails if there is no
+// such object.
 func (f *Fake[T]) Delete(key store.Key) T {
 	f.tb.Helper()
 	last, err := f.server.delete(key)
@@ -110,27 +112,29 @@ func (f *Fake[T]) Delete(key store.Key) T {
 	return deepCopy(last)
 }
 
-// Sync completes the first list. Earlier changes belong to the initial state: subscribers get
-// them before their Sync event. Later changes come after it. Further calls do nothing.
+// Sync completes the first list. Earlier changes belong to the initial state: subscribers
+// get them before their Sync event. Later changes come after it. Further calls do
+// nothing.
 //
-// Before Sync, upserted objects are streamed to subscribers. With paged lists, the first list
-// is blocked until Sync.
+// Before Sync, upserted objects are streamed to subscribers. With paged lists, the first
+// list is blocked until Sync.
 func (f *Fake[T]) Sync() { f.server.sync() }
 
-// Fail makes all open and new requests fail with err, until Fail(nil). For an error of the API
-// server, use package k8s.io/apimachinery/pkg/api/errors: NewForbidden, NewUnauthorized and so
-// on.
+// Fail makes all open and new requests fail with err, until Fail(nil). For an error of
+// the API server, use package k8s.io/apimachinery/pkg/api/errors: NewForbidden,
+// NewUnauthorized and so on.
 //
 // As after any failed stream, the resource may use paged lists afterwards.
 func (f *Fake[T]) Fail(err error) { f.server.fail(err) }
 
-// Disconnect ends all open requests. A watch ends normally if err is nil, and otherwise with
-// err. A list always ends with an error, because it is incomplete. The resource reconnects at
-// once or after a short backoff, and misses no change. Without open requests nothing happens.
+// Disconnect ends all open requests. A watch ends normally if err is nil, and otherwise
+// with err. A list always ends with an error, because it is incomplete. The resource
+// reconnects at once or after a short backoff, and misses no change. Without open
+// requests nothing happens.
 func (f *Fake[T]) Disconnect(err error) { f.server.disconnect(err) }
 
-// Expire removes the history of the server. An open watch ends with 410 Expired and cannot be
-// resumed, so the resource lists again. An open list expires at its next page.
+// Expire removes the history of the server. An open watch ends with 410 Expired and
+// cannot be resumed, so the resource lists again. An open list expires at its next page.
 func (f *Fake[T]) Expire() { f.server.expire() }
 
 // Requests counts the requests to the server.
@@ -150,8 +154,8 @@ func (f *Fake[T]) Requests() Requests {
 }
 
 // Flush blocks until the resource has received all changes before the call: its store has
-// them, if it is synced, and the events are queued for the subscribers. It does not wait for
-// subscribers to handle them; in a synctest bubble, synctest.Wait does.
+// them, if it is synced, and the events are queued for the subscribers. It does not wait
+// for subscribers to handle them; in a synctest bubble, synctest.Wait does.
 //
 // Flush waits until the resource is used, and while requests fail. If ctx ends first, it
 // returns an error that wraps the cause and says what is missing.

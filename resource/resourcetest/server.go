@@ -303,8 +303,8 @@ func (s *server[T]) List(ctx context.Context, opts metav1.ListOptions, yield fun
 	return page, nil
 }
 
-// broken returns the error of a list that began after this number of interrupts. It requires
-// the mutex.
+// broken returns the error of a list that began after this number of interrupts. It
+// requires the mutex.
 func (s *server[T]) broken(interrupts int) error {
 	if s.interrupts != interrupts {
 		return s.listErr
@@ -338,7 +338,8 @@ type item[T runtime.Object] struct{ entry[T] }
 // Meta implements informer.Item.
 func (i item[T]) Meta() store.Meta { return i.meta }
 
-// Decode implements informer.Item. It returns a copy, so that users cannot change the server.
+// Decode implements informer.Item. It returns a copy, so that users cannot change the
+// server.
 func (i item[T]) Decode() (T, error) { return deepCopy(i.obj), nil }
 
 func deepCopy[T runtime.Object](obj T) T {

@@ -23,8 +23,8 @@ import (
 	"github.com/apiary-go/apiary/store/cacheview"
 )
 
-// TestCacheIndexerModel makes the same random calls on an indexer of client-go and on ours, with
-// increasing versions, and compares all results.
+// TestCacheIndexerModel makes the same random calls on an indexer of client-go and on
+// ours, with increasing versions, and compares all results.
 func TestCacheIndexerModel(t *testing.T) {
 	name := rapid.SampledFrom([]string{"n", "a/x", "a/y", "a/x-y", "b/x", "b/x-y-x"})
 	node := rapid.SampledFrom([]string{"", "n1", "n2"})

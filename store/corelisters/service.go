@@ -71,8 +71,8 @@ func selects(s *corev1.Service, pod *corev1.Pod) bool {
 		labels.ValidatedSetSelector(s.Spec.Selector).Matches(labels.Set(pod.Labels))
 }
 
-// indexSelector is the function of selectorIndex. A pod must have all pairs of the selector,
-// so one pair is enough to find the service: the first by key.
+// indexSelector is the function of selectorIndex. A pod must have all pairs of the
+// selector, so one pair is enough to find the service: the first by key.
 func indexSelector(values []string, s *corev1.Service) ([]string, error) {
 	first, found := "", false
 	for key := range s.Spec.Selector {

@@ -34,7 +34,8 @@ func add(t *testing.T, f *FIFO[string], names ...string) {
 	}
 }
 
-// TestFIFOMemory adds and removes objects in all ways. Nothing must be left in the queue's fields.
+// TestFIFOMemory adds and removes objects in all ways. Nothing must be left in the
+// queue's fields.
 func TestFIFOMemory(t *testing.T) {
 	f := newNames(t)
 	pop := func() Lease[string] {
@@ -149,8 +150,8 @@ func TestFIFOWakesOne(t *testing.T) {
 	})
 }
 
-// TestFIFOWakingIsPassedOn wakes a Pop whose ctx has ended and that has not run since. Another Pop
-// must get the object.
+// TestFIFOWakingIsPassedOn wakes a Pop whose ctx has ended and that has not run since.
+// Another Pop must get the object.
 func TestFIFOWakingIsPassedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newNames(t)

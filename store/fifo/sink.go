@@ -12,9 +12,10 @@ import (
 
 // Sink returns a [store.Sink] that adds objects to the queue, for one source at a time.
 //
-//   - Each object is added under the key of its Meta, which should be the key of the KeyFunc.
-//     The queue does not hold popped objects, so every pass adds the whole collection
-//     again. To queue only changes, use a [store.Store] and add from its OnChange.
+//   - Each object is added under the key of its Meta, which should be the key of the
+//     KeyFunc. The queue does not hold popped objects, so every pass adds the whole
+//     collection again. To queue only changes, use a [store.Store] and add from its
+//     OnChange.
 //   - A deletion removes the queued object, like [FIFO.Delete]. The end of a pass removes
 //     objects that were queued before the pass and are not in it. An aborted pass removes
 //     nothing.
@@ -30,7 +31,8 @@ type fifoSink[T any] struct {
 	fifo *FIFO[T]
 }
 
-// SharesObjects implements [store.Sharing]: leased objects can be shared with other readers.
+// SharesObjects implements [store.Sharing]: leased objects can be shared with other
+// readers.
 func (s fifoSink[T]) SharesObjects() bool { return true }
 
 // Begin implements [store.Sink].

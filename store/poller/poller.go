@@ -197,7 +197,7 @@ func (c *Config[T]) complete() error {
 		{"MaxBackoff", &c.MaxBackoff, max(c.Period, time.Minute)},
 	} {
 		if *d.value < 0 {
-			return fmt.Errorf("Config.%s is %v: set a positive duration, or 0 for the default of %v", d.name, *d.value, d.def)
+			return fmt.Errorf("poller.Config.%s is %v: set a positive duration, or 0 for the default of %v", d.name, *d.value, d.def)
 		}
 		if *d.value == 0 {
 			*d.value = d.def

@@ -21,8 +21,8 @@ import (
 	"github.com/apiary-go/apiary/store/poller"
 )
 
-// collection is the polled collection of these tests. The test changes it between polls, which
-// the bubble guarantees. mu is for the race detector.
+// collection is the polled collection of these tests. The test changes it between polls,
+// which the bubble guarantees. mu is for the race detector.
 type collection struct {
 	mu sync.Mutex
 
@@ -212,8 +212,8 @@ func TestPollerEqualVersion(t *testing.T) {
 	})
 }
 
-// TestPollerVersionAfterAbort returns to the last accepted version after the pass of another
-// version was aborted.
+// TestPollerVersionAfterAbort returns to the last accepted version after the pass of
+// another version was aborted.
 func TestPollerVersionAfterAbort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := poll(t, &collection{version: "v1", jobs: []storetest.Job{storetest.NewJob("a", 1)}}, nil)

@@ -23,8 +23,9 @@ type contestant struct {
 	start func(src *podSource, observers []observer) follower
 }
 
-// observer is one subscriber. Its methods are called one at a time, after the event is acknowledged
-// if the contestant has acknowledgements. synced can be called from another goroutine.
+// observer is one subscriber. Its methods are called one at a time, after the event is
+// acknowledged if the contestant has acknowledgements. synced can be called from another
+// goroutine.
 type observer interface {
 	upserted(*corev1.Pod)
 	deleted(*corev1.Pod)

@@ -77,8 +77,8 @@ type scenario struct {
 	pods    int      // in the collection
 	run     func(name string, pods []*corev1.Pod) ([]float64, error)
 
-	// together measures all contestants at once, if run is nil. It returns the result of run
-	// for each of names.
+	// together measures all contestants at once, if run is nil. It returns the result of
+	// run for each of names.
 	together func(names []string) ([][]float64, error)
 }
 
@@ -169,9 +169,9 @@ func (v values) add(figure, contestant string, value float64) {
 	v[figure][contestant] = append(v[figure][contestant], value)
 }
 
-// measure runs each scenario this number of times. In each run all contestants take turns, and
-// another one is first, so that a disturbance of the machine affects all of them. It calls progress
-// for each turn.
+// measure runs each scenario this number of times. In each run all contestants take
+// turns, and another one is first, so that a disturbance of the machine affects all of
+// them. It calls progress for each turn.
 func measure(all []scenario, runs int, progress func(figure string)) (values, error) {
 	v := values{}
 	var pods []*corev1.Pod

@@ -12,8 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// idealFollower is a minimal implementation: a map with a mutex, and a loop that calls the observers
-// in turn. It has no errors, no retries and no queues, and a slow observer delays all others.
+// idealFollower is a minimal implementation: a map with a mutex, and a loop that calls
+// the observers in turn. It has no errors, no retries and no queues, and a slow observer
+// delays all others.
 type idealFollower struct {
 	src  *podSource
 	done chan struct{}

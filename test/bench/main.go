@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Command bench measures Apiary and its peers on the same source. README.md explains each figure.
+// Command bench measures Apiary and its peers on the same source. README.md explains each
+// figure.
 package main
 
 import (
@@ -26,8 +27,8 @@ func main() {
 	}
 }
 
-// tooLong bounds the time of a contestant for a scenario. A contestant that loses an event would
-// never end.
+// tooLong bounds the time of a contestant for a scenario. A contestant that loses an
+// event would never end.
 const tooLong = 10 * time.Minute
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
@@ -139,8 +140,8 @@ func measureAndReport(r request, stdout, stderr io.Writer) ([]line, error) {
 	return lines, r.write(lines)
 }
 
-// write writes the file, in the order of the required figures. If everything was measured, the file
-// has no other lines, and a missing required figure is an error.
+// write writes the file, in the order of the required figures. If everything was
+// measured, the file has no other lines, and a missing required figure is an error.
 func (r request) write(lines []line) error {
 	kept := slices.Clone(lines)
 	if r.only == "" && r.names == "" {

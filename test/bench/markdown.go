@@ -14,7 +14,8 @@ import (
 	"strings"
 )
 
-// sections are the sections of the report, in order, with the prefixes of their figures' names.
+// sections are the sections of the report, in order, with the prefixes of their figures'
+// names.
 var sections = []struct {
 	title string
 	begin []string

@@ -11,7 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// measureStore returns the milliseconds from the start to a complete store, without subscribers.
+// measureStore returns the milliseconds from the start to a complete store, without
+// subscribers.
 func measureStore(c contestant, pods []*corev1.Pod) float64 {
 	src := newSource(pods)
 	runtime.GC()
@@ -23,8 +24,8 @@ func measureStore(c contestant, pods []*corev1.Pod) float64 {
 	return millis(took)
 }
 
-// measureSync returns the milliseconds from the start until a subscriber has acknowledged every
-// pod and received its Sync.
+// measureSync returns the milliseconds from the start until a subscriber has acknowledged
+// every pod and received its Sync.
 func measureSync(c contestant, pods []*corev1.Pod) float64 {
 	src := newSource(pods)
 	crew := newCrew(1, len(pods))
@@ -48,8 +49,8 @@ type load struct {
 	rounds int // number of changes of each
 	subs   int
 
-	// barrier delays each round until all subscribers have acknowledged the previous one, so
-	// that nothing can be merged.
+	// barrier delays each round until all subscribers have acknowledged the previous one,
+	// so that nothing can be merged.
 	barrier bool
 }
 

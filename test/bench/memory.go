@@ -20,8 +20,8 @@ func heap() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// retained returns the memory of a contestant, including the pods, that is synced with a source of n
-// pods, after the first ones have changed.
+// retained returns the memory of a contestant, including the pods, that is synced with a
+// source of n pods, after the first ones have changed.
 func retained(c contestant, src *podSource, n, subs, changed int) int64 {
 	crew := newCrew(subs, n)
 	before := heap()

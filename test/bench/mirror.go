@@ -39,8 +39,8 @@ type mirrorResult struct {
 	Before   int64   // heap after garbage collection, before the start
 	Retained int64   // growth of that heap at the end
 
-	// Held is the heap after garbage collection while the handler is stopped, minus the heap
-	// at the end. It is 0 without hold.
+	// Held is the heap after garbage collection while the handler is stopped, minus the
+	// heap at the end. It is 0 without hold.
 	Held int64
 
 	// Samples is the number of samples of the heap. Gap is the longest time between two
@@ -147,8 +147,8 @@ func podsAt(address string) (cache.ListerWatcher, error) {
 
 var errParentGone = errors.New("the parent of this process has exited")
 
-// mirrorPods is the process of a contestant. It prints a mirrorResult as a line of JSON, and fails
-// when stdin ends.
+// mirrorPods is the process of a contestant. It prints a mirrorResult as a line of JSON,
+// and fails when stdin ends.
 func mirrorPods(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	var t mirrorTask
 	flags := flag.NewFlagSet(commandMirror, flag.ContinueOnError)

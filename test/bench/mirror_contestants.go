@@ -18,8 +18,8 @@ import (
 	"github.com/apiary-go/apiary/informer/mirror"
 )
 
-// nameStripped is client-go with a store that saves memory: it drops everything except the key and
-// the version of an object when it is decoded.
+// nameStripped is client-go with a store that saves memory: it drops everything except
+// the key and the version of an object when it is decoded.
 const nameStripped = "client-go stripped"
 
 // mirrorNames are the names of the contestants.
@@ -62,9 +62,9 @@ func newOurMirror(lw cache.ListerWatcher, t mirrorTask) (mirrorRun, error) {
 	return m, err
 }
 
-// hold stops the handler when twice the maximum of pending objects remain. It is held when the
-// maximum is pending and the reader has one more object: the informer asks for the size of each
-// object before it accepts it.
+// hold stops the handler when twice the maximum of pending objects remain. It is held
+// when the maximum is pending and the reader has one more object: the informer asks for
+// the size of each object before it accepts it.
 func (m *ourMirror) hold(config *mirror.InformerConfig[*corev1.Pod]) {
 	var (
 		calls, sizes atomic.Int64
@@ -200,8 +200,8 @@ func (m *reflectorMirror) Delete(obj any) error {
 	return nil
 }
 
-// Replace implements cache.ReflectorStore. It is called once, because the watch ends with the
-// reflector.
+// Replace implements cache.ReflectorStore. It is called once, because the watch ends with
+// the reflector.
 func (m *reflectorMirror) Replace(objs []any, _ string) error {
 	m.mu.Lock()
 	clear(m.versions)

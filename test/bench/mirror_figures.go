@@ -19,15 +19,15 @@ const (
 	goalPerKey   = 96
 )
 
-// sameHeld is the minimum of the ratio of the memory held with 100k pods to that with 500k. It is
-// below 1 because of noise.
+// sameHeld is the minimum of the ratio of the memory held with 100k pods to that with
+// 500k. It is below 1 because of noise.
 const sameHeld = 0.9
 
 // nameFewer is ours with fewer pods.
 const nameFewer = "100k"
 
-// nameMap is the peer of a storage of versions: a map from "namespace/name" to the version, without
-// UIDs.
+// nameMap is the peer of a storage of versions: a map from "namespace/name" to the
+// version, without UIDs.
 const nameMap = "map"
 
 // mirrorScenarios are the scenarios with separate processes, and that of the storage.
@@ -96,8 +96,8 @@ func (s sizes) withSource(objects int, tasks ...mirrorTask) (results []mirrorRes
 	return results, nil
 }
 
-// measureMirror measures a contestant. Only ours uses the versions that were recorded before a
-// restart. The others read everything again.
+// measureMirror measures a contestant. Only ours uses the versions that were recorded
+// before a restart. The others read everything again.
 func (s sizes) measureMirror(name string, objects int) ([]float64, error) {
 	tasks := []mirrorTask{{contestant: name}}
 	if name == nameOurs {
@@ -115,7 +115,8 @@ func (s sizes) measureMirror(name string, objects int) ([]float64, error) {
 	}, nil
 }
 
-// measureHeld returns the megabytes of ours, without the versions, while its handler is stopped.
+// measureHeld returns the megabytes of ours, without the versions, while its handler is
+// stopped.
 func (s sizes) measureHeld(objects int) ([]float64, error) {
 	results, err := s.withSource(objects, mirrorTask{contestant: nameOurs, hold: true})
 	if err != nil {

@@ -22,8 +22,9 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// podServer serves a constant collection of pods in protobuf, like an API server. It implements
-// what the contestants use: lists, paged or whole, and watches, with or without initial events.
+// podServer serves a constant collection of pods in protobuf, like an API server. It
+// implements what the contestants use: lists, paged or whole, and watches, with or
+// without initial events.
 //
 //   - A list of version "0" ignores the limit. A list without a limit has one page.
 //   - Nothing is compressed. The only state of a client is its position.

@@ -18,9 +18,9 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// The mirrored collection is determined by the number of its pods. Each pod has its own key, UID
-// and version. Everything else is the same in all pods, because a decoder allocates it for each pod
-// anyway.
+// The mirrored collection is determined by the number of its pods. Each pod has its own
+// key, UID and version. Everything else is the same in all pods, because a decoder
+// allocates it for each pod anyway.
 const (
 	mirroredNamespaces = 500
 
@@ -28,7 +28,8 @@ const (
 	collectionVersion = "999999999"
 )
 
-// identity has the fields in which the pods of the collection differ. Their lengths are equal.
+// identity has the fields in which the pods of the collection differ. Their lengths are
+// equal.
 type identity struct {
 	namespace [12]byte
 	name      [36]byte
@@ -36,8 +37,8 @@ type identity struct {
 	version   [9]byte
 }
 
-// identify sets id to that of pod i of n. The pods of a namespace are neighbours, as in the lists
-// of an API server.
+// identify sets id to that of pod i of n. The pods of a namespace are neighbours, as in
+// the lists of an API server.
 func (id *identity) identify(i, n int) {
 	copy(id.namespace[:], "namespace")
 	digits(id.namespace[9:], uint64(i*min(n, mirroredNamespaces)/n), 10)
@@ -92,7 +93,8 @@ func scramble(v uint64) uint64 {
 	return v ^ v>>31
 }
 
-// encoded holds the bytes that are sent for one pod, and the positions at which pods differ.
+// encoded holds the bytes that are sent for one pod, and the positions at which pods
+// differ.
 type encoded struct {
 	data                          []byte
 	namespace, name, uid, version int
@@ -142,7 +144,8 @@ func listItem(pod *corev1.Pod) ([]byte, error) {
 	return field(nil, 2, data), err
 }
 
-// listHead encodes the part of a list in protobuf before its items, which have this number of bytes.
+// listHead encodes the part of a list in protobuf before its items, which have this
+// number of bytes.
 func listHead(meta metav1.ListMeta, items int) ([]byte, error) {
 	list, err := (&corev1.PodList{ListMeta: meta}).Marshal()
 	if err != nil {
@@ -158,8 +161,8 @@ func listHead(meta metav1.ListMeta, items int) ([]byte, error) {
 	return append(head, list...), nil
 }
 
-// watchFrame encodes an event of a watch in protobuf: its length, and the event with the pod and
-// its kind.
+// watchFrame encodes an event of a watch in protobuf: its length, and the event with the
+// pod and its kind.
 func watchFrame(event watch.EventType, pod *corev1.Pod) ([]byte, error) {
 	data, err := pod.Marshal()
 	if err != nil {

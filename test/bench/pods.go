@@ -17,8 +17,8 @@ import (
 
 const namespaces = 20
 
-// A tracker reads the version of a pod from its generation: the round in which it was written, and
-// the index of the pod.
+// A tracker reads the version of a pod from its generation: the round in which it was
+// written, and the index of the pod.
 func generation(round uint32, index int) int64 { return int64(round)<<32 | int64(index) }
 
 func parseGeneration(generation int64) (round uint32, index int) {

@@ -36,8 +36,8 @@ var commands = map[string]func(args []string, stdin io.Reader, stdout, stderr io
 	commandReadWire:  readWire,
 }
 
-// selfCommand returns a command that runs this program again, with the default settings of the
-// garbage collector. The buffer receives its stderr.
+// selfCommand returns a command that runs this program again, with the default settings
+// of the garbage collector. The buffer receives its stderr.
 func selfCommand(command string, args ...string) (*exec.Cmd, *bytes.Buffer, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -79,7 +79,8 @@ func (c *child) writeLine(line string) error {
 	return err
 }
 
-// stop ends the process, and waits for it. It returns err joined with the error of the process.
+// stop ends the process, and waits for it. It returns err joined with the error of the
+// process.
 func (c *child) stop(err error) error {
 	_ = c.stdin.Close()
 	if failed := c.cmd.Wait(); failed != nil {

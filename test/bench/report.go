@@ -61,8 +61,8 @@ func missing(lines []line) []string {
 	})
 }
 
-// lines makes the lines of all figures that were measured for ours and a peer, and of the figures
-// with a goal.
+// lines makes the lines of all figures that were measured for ours and a peer, and of the
+// figures with a goal.
 func (v values) lines(all []scenario, commit string, versions map[string]string) []line {
 	var lines []line
 	for _, s := range all {
@@ -137,7 +137,8 @@ func median(values []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// spread returns half the distance between the best and the worst run, in percent of the median.
+// spread returns half the distance between the best and the worst run, in percent of the
+// median.
 func spread(values []float64) string {
 	m := median(values)
 	if m == 0 {
@@ -158,7 +159,8 @@ func round(v float64) float64 {
 	return math.Round(v*scale) / scale
 }
 
-// writeTable prints the results. Consecutive scenarios with the same contestants share a table.
+// writeTable prints the results. Consecutive scenarios with the same contestants share a
+// table.
 func (v values) writeTable(w io.Writer, all []scenario) error {
 	for len(all) > 0 {
 		n := 1
@@ -274,7 +276,8 @@ func versions() map[string]string {
 	return found
 }
 
-// commitOf returns the commit of dir, with "-dirty" if any file except the figures differs from it.
+// commitOf returns the commit of dir, with "-dirty" if any file except the figures
+// differs from it.
 func commitOf(dir string) string {
 	git := func(args ...string) (string, error) {
 		out, err := exec.Command("git", append([]string{"-C", dir}, args...)...).Output()

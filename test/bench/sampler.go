@@ -57,7 +57,8 @@ func (s *heapSamples) run() {
 	}
 }
 
-// heapInUse returns HeapInuse. In contrast to runtime.ReadMemStats it does not stop the world.
+// heapInUse returns HeapInuse. In contrast to runtime.ReadMemStats it does not stop the
+// world.
 func heapInUse() int64 {
 	parts := []metrics.Sample{
 		{Name: "/memory/classes/heap/objects:bytes"},
@@ -76,8 +77,8 @@ func cpuTime() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// peakRSS returns the maximum resident memory of this process, in bytes, or 0 if it is unknown.
-// (getrusage can return that of the parent.)
+// peakRSS returns the maximum resident memory of this process, in bytes, or 0 if it is
+// unknown. (getrusage can return that of the parent.)
 func peakRSS() int64 { return statusBytes("VmHWM:") }
 
 // residentBytes returns the resident memory of this process, or 0.

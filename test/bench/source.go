@@ -14,11 +14,12 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// podSource is a cache.ListerWatcher in memory, the source of all contestants. It serves one list
-// and one watch.
+// podSource is a cache.ListerWatcher in memory, the source of all contestants. It serves
+// one list and one watch.
 //
-// Each list is made on request and not kept: the reader owns its pods. Their parts are shared with
-// the source. If the source is encoded, each pod is decoded from protobuf and shares nothing.
+// Each list is made on request and not kept: the reader owns its pods. Their parts are
+// shared with the source. If the source is encoded, each pod is decoded from protobuf and
+// shares nothing.
 type podSource struct {
 	pods    []*corev1.Pod
 	encoded [][]byte
@@ -28,8 +29,8 @@ type podSource struct {
 	stop    sync.Once
 }
 
-// buffered is the size of the buffer between the source and the reader of its watch. It keeps the
-// cost of switching goroutines out of the figures.
+// buffered is the size of the buffer between the source and the reader of its watch. It
+// keeps the cost of switching goroutines out of the figures.
 const buffered = 1024
 
 func newSource(pods []*corev1.Pod) *podSource {
@@ -52,7 +53,8 @@ func newEncodedSource(pods []*corev1.Pod) *podSource {
 // IsWatchListSemanticsUnSupported makes client-go, and readers that check it, use lists.
 func (s *podSource) IsWatchListSemanticsUnSupported() bool { return true }
 
-// List implements cache.Lister. Like an API server, it ignores the limit if the version is "0".
+// List implements cache.Lister. Like an API server, it ignores the limit if the version
+// is "0".
 func (s *podSource) List(opts metav1.ListOptions) (runtime.Object, error) {
 	n := max(len(s.pods), len(s.encoded))
 	from, to := 0, n

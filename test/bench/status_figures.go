@@ -51,8 +51,8 @@ func startStatusCluster(ctx context.Context) (statusCluster, error) {
 	return statusCluster{config: cluster.Config(), stop: func() error { return cluster.Stop(context.Background()) }}, nil
 }
 
-// measureStatus makes each contestant, in its own process, follow the same Deployments. Some of
-// them change, one after the other.
+// measureStatus makes each contestant, in its own process, follow the same Deployments.
+// Some of them change, one after the other.
 func (s sizes) measureStatus(names []string) (all [][]float64, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), tooLong)
 	defer cancel()

@@ -18,8 +18,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// statusTask is the task of a process: follow Deployments until all are reported as Current,
-// then while nothing changes, and then until the changed ones are reported as Failed.
+// statusTask is the task of a process: follow Deployments until all are reported as
+// Current, then while nothing changes, and then until the changed ones are reported as
+// Failed.
 type statusTask struct {
 	Contestant string
 	Server     server
@@ -75,8 +76,8 @@ func (c countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.next.RoundTrip(r)
 }
 
-// followStatuses is the process of a contestant. It reads the task from stdin, and writes the
-// result to stdout. It prints "now" when changes can be made.
+// followStatuses is the process of a contestant. It reads the task from stdin, and writes
+// the result to stdout. It prints "now" when changes can be made.
 func followStatuses(_ []string, stdin io.Reader, stdout, _ io.Writer) error {
 	in := bufio.NewReader(stdin)
 	line, err := in.ReadBytes('\n')

@@ -24,8 +24,8 @@ func startFakeStatusCluster(context.Context) (statusCluster, error) {
 	}}, nil
 }
 
-// TestStatusContestants: all contestants report all statuses, in separate processes. A contestant that
-// fails returns the cause.
+// TestStatusContestants: all contestants report all statuses, in separate processes. A
+// contestant that fails returns the cause.
 func TestStatusContestants(t *testing.T) {
 	got, err := tinySizes.measureStatus(statusNames)
 	if err != nil {

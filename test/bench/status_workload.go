@@ -119,8 +119,8 @@ func (w *statusWorkload) createOwner(ctx context.Context, name string) error {
 	return w.progress(ctx, name, corev1.ConditionTrue, "NewReplicaSetAvailable")
 }
 
-// fail sets the condition of a Deployment to an exceeded progress deadline, and succeed to an
-// available ReplicaSet.
+// fail sets the condition of a Deployment to an exceeded progress deadline, and succeed
+// to an available ReplicaSet.
 func (w *statusWorkload) fail(ctx context.Context, i int) error {
 	return w.progress(ctx, ownerName(i), corev1.ConditionFalse, "ProgressDeadlineExceeded")
 }

@@ -14,8 +14,9 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// podStore is a store of pods. Each method except replace does an operation for each element of its
-// argument, one after the other, and returns an error if a result is wrong.
+// podStore is a store of pods. Each method except replace does an operation for each
+// element of its argument, one after the other, and returns an error if a result is
+// wrong.
 type podStore interface {
 	get(names []podName) error
 	update(pods []*corev1.Pod) error
@@ -192,7 +193,8 @@ func (s theirStore) replace(pods []*corev1.Pod, version string) error {
 	return s.Replace(list, version)
 }
 
-// noStore stores nothing. Its figures show the effect of the scheduler and the garbage collector.
+// noStore stores nothing. Its figures show the effect of the scheduler and the garbage
+// collector.
 type noStore struct{ podStore }
 
 func (noStore) get([]podName) error                 { return nil }

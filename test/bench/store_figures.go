@@ -14,7 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// share returns the bar of a figure for which ours must be at most this share of client-go's.
+// share returns the bar of a figure for which ours must be at most this share of
+// client-go's.
 func share(s float64) float64 { return 1 / s }
 
 // nameNoStore is the contestant without a store. It has no bars.

@@ -73,8 +73,8 @@ func (p pace) slice(w work) (speed, error) {
 	return s, errors.Join(errs...)
 }
 
-// turns repeats each of works for this number of slices, in turns, so that a disturbance affects all
-// of them. It returns the best slice of each.
+// turns repeats each of works for this number of slices, in turns, so that a disturbance
+// affects all of them. It returns the best slice of each.
 func turns(times int, works []func() (speed, error)) ([]speed, error) {
 	best := make([]speed, len(works))
 	for turn := range times {

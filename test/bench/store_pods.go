@@ -24,8 +24,8 @@ const (
 	labelTenant = "example.com/tenant"
 )
 
-// collection is the content of a store. The other slices have the lookup arguments for each pod, in
-// the same order, so that a lookup does not read the pod.
+// collection is the content of a store. The other slices have the lookup arguments for
+// each pod, in the same order, so that a lookup does not read the pod.
 type collection struct {
 	pods    []*corev1.Pod // in random order
 	names   []podName
@@ -36,9 +36,9 @@ type collection struct {
 
 type podName struct{ namespace, name string }
 
-// makeCollection makes n pods. n must be a multiple of podsPerNode. They are like those of a source,
-// but share the parts that no store reads, so that garbage collections are short. Node, tenant,
-// namespace and app of a pod are independent.
+// makeCollection makes n pods. n must be a multiple of podsPerNode. They are like those
+// of a source, but share the parts that no store reads, so that garbage collections are
+// short. Node, tenant, namespace and app of a pod are independent.
 func makeCollection(n int) *collection {
 	template := makePod(0)
 	pods := make([]*corev1.Pod, n)
@@ -79,7 +79,8 @@ func (c *collection) renamed() *collection {
 	return newCollection(pods)
 }
 
-// states returns pods like those of a watch: new objects, with newer versions in each round.
+// states returns pods like those of a watch: new objects, with newer versions in each
+// round.
 func states(pods []*corev1.Pod, round int) []*corev1.Pod {
 	next := make([]*corev1.Pod, len(pods))
 	for i := range next {

@@ -51,8 +51,8 @@ func (c *crew) observers() []observer {
 	return observers
 }
 
-// expect makes all trackers wait for this number of different pods of a round. It must be called
-// before the first one is written, and after wait has returned.
+// expect makes all trackers wait for this number of different pods of a round. It must be
+// called before the first one is written, and after wait has returned.
 func (c *crew) expect(round uint32, pods int) {
 	c.pending.Store(int32(len(c.trackers)))
 	for _, t := range c.trackers {

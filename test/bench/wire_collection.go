@@ -178,8 +178,8 @@ func (c *wireCollection) kind() (apiVersion, kind string) {
 	return "v1", "Pod"
 }
 
-// list returns the parts of a list or a page. Like a real server, it puts the metadata of custom
-// resources after the items, and that of other resources before them.
+// list returns the parts of a list or a page. Like a real server, it puts the metadata of
+// custom resources after the items, and that of other resources before them.
 func (c *wireCollection) list(from, to int) ([][]byte, error) {
 	meta := metav1.ListMeta{ResourceVersion: strconv.Itoa(c.objects)}
 	if to < c.objects {

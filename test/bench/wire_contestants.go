@@ -47,8 +47,8 @@ type wireReader interface {
 	stored() map[cache.ObjectName]string
 }
 
-// wireReaders create the contestants, by name. Each subscriber is a function that is called for
-// each event, one call at a time.
+// wireReaders create the contestants, by name. Each subscriber is a function that is
+// called for each event, one call at a time.
 var wireReaders = map[string]func(t wireTask, subscribers []func()) (wireReader, error){
 	nameOurs:       newOurReader,
 	nameSmall:      newSmallReader,

@@ -122,8 +122,9 @@ func (h *wireHost) measureSpan(name string, subscribers int, t *wireTraces, size
 	return span, err
 }
 
-// measureWire measures contestants that read pods in protobuf, in the order of the figures. Four
-// fields and the small type are measured for ours only; the others keep whole pods.
+// measureWire measures contestants that read pods in protobuf, in the order of the
+// figures. Four fields and the small type are measured for ours only; the others keep
+// whole pods.
 func (s sizes) measureWire(names []string, size string, objects int) ([][]float64, error) {
 	load := wireLoad{wireProtobuf, objects, min(s.wireChanges, objects), s.wireRounds}
 	return s.withHost(load, names, func(h *wireHost, name string) ([]float64, error) {

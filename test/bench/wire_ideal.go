@@ -20,9 +20,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// idealReader is a minimal reader of pods in protobuf. It reads pages, decodes them with the
-// generated code, and puts the pods into a map, and then the same for each event. It calls its
-// subscribers in turn, and ends with the first error.
+// idealReader is a minimal reader of pods in protobuf. It reads pages, decodes them with
+// the generated code, and puts the pods into a map, and then the same for each event. It
+// calls its subscribers in turn, and ends with the first error.
 type idealReader struct {
 	url         string
 	subscribers []func()

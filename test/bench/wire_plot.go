@@ -20,8 +20,8 @@ const wireSampling = 20 * time.Millisecond
 // memorySample is the resident memory of a process at some time.
 type memorySample struct{ seconds, megabytes float64 }
 
-// wireTraces holds the memory over time of the last first sync of each contestant, for the last
-// size. Nil records nothing.
+// wireTraces holds the memory over time of the last first sync of each contestant, for
+// the last size. Nil records nothing.
 type wireTraces struct {
 	size   string // the last one
 	names  []string
@@ -78,7 +78,8 @@ func residentOf(pid int) int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// plotColors are the colors of the curves. They also differ for readers who cannot see red or green.
+// plotColors are the colors of the curves. They also differ for readers who cannot see
+// red or green.
 var plotColors = []string{"#0072b2", "#e69f00", "#009e73", "#cc79a7", "#000000", "#56b4e9"}
 
 // svg draws the traces.

@@ -16,8 +16,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// A collection is determined by the number of its objects. Object i has version i+1, and the
-// collection has the version of its last object. Each round of changes has newer versions.
+// A collection is determined by the number of its objects. Object i has version i+1, and
+// the collection has the version of its last object. Each round of changes has newer
+// versions.
 
 // wireTemplates is the number of pod templates. Each belongs to a ReplicaSet.
 const wireTemplates = 500
@@ -28,8 +29,8 @@ var widgets = schema.GroupVersionResource{Group: "bench.example.com", Version: "
 // widgetKind is the kind of widgets.
 const widgetKind = "Widget"
 
-// wirePod makes pod i. Its name, UID, addresses, container ids and times are unique; everything
-// else comes from its template.
+// wirePod makes pod i. Its name, UID, addresses, container ids and times are unique;
+// everything else comes from its template.
 func wirePod(i int) *corev1.Pod {
 	var (
 		k       = i % wireTemplates

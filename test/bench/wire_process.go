@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// wireLoad is the collection of a server: its objects, of which the first ones change in each
-// round.
+// wireLoad is the collection of a server: its objects, of which the first ones change in
+// each round.
 type wireLoad struct {
 	Form                     string
 	Objects, Changes, Rounds int
@@ -136,8 +136,8 @@ func (r *wireRun) sync() (synced, retained wireResult, err error) {
 	return synced, retained, err
 }
 
-// change sends all changes, one round after the other. Each round waits for all subscribers,
-// so that nothing can be merged. It returns the sum of all rounds.
+// change sends all changes, one round after the other. Each round waits for all
+// subscribers, so that nothing can be merged. It returns the sum of all rounds.
 func (r *wireRun) change() (all wireResult, err error) {
 	for range r.host.Rounds {
 		if _, err := r.step(stepReady); err != nil {

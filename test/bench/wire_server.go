@@ -200,8 +200,8 @@ func (s *wireServer) watch(w http.ResponseWriter, r *http.Request, c *wireCollec
 	}
 }
 
-// serveWire is the process of a server. It encodes everything, prints its address, and serves
-// until stdin ends.
+// serveWire is the process of a server. It encodes everything, prints its address, and
+// serves until stdin ends.
 func serveWire(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet(commandServeWire, flag.ContinueOnError)
 	flags.SetOutput(stderr)

@@ -5,9 +5,10 @@
 //
 //	build NAME DIR [FLAGS] PACKAGE
 //
-// It builds PACKAGE of the module in DIR. The progress is shown under NAME. On a terminal, one line
-// is updated every second; elsewhere, a line is printed every ten seconds. It prints nothing in the
-// first seconds, and nothing if no package must be compiled.
+// It builds PACKAGE of the module in DIR. The progress is shown under NAME. On a
+// terminal, one line is updated every second; elsewhere, a line is printed every ten
+// seconds. It prints nothing in the first seconds, and nothing if no package must be
+// compiled.
 package main
 
 import (
@@ -98,8 +99,8 @@ func newReport(out io.Writer, name string, terminal bool, now func() time.Time) 
 	return &report{out: out, name: name, terminal: terminal, now: now, start: now(), begun: map[string]bool{}}
 }
 
-// read reads the standard error of go build -v until its end. It counts lines that are paths of
-// packages. Other lines are errors and are written to rest.
+// read reads the standard error of go build -v until its end. It counts lines that are
+// paths of packages. Other lines are errors and are written to rest.
 func (r *report) read(log io.Reader, rest io.Writer) error {
 	lines := bufio.NewReader(log)
 	for {
@@ -123,8 +124,8 @@ func (r *report) read(log io.Reader, rest io.Writer) error {
 	}
 }
 
-// run prints the progress until stop is closed. It calls stale once, when go build has run for some
-// time. Most builds end before.
+// run prints the progress until stop is closed. It calls stale once, when go build has
+// run for some time. Most builds end before.
 func (r *report) run(stop <-chan struct{}, stale func() []string) {
 	select {
 	case <-stop:
@@ -148,7 +149,8 @@ func (r *report) run(stop <-chan struct{}, stale func() []string) {
 	}
 }
 
-// count sets the packages that must still be compiled. go build may have begun some of them.
+// count sets the packages that must still be compiled. go build may have begun some of
+// them.
 func (r *report) count(stale []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -6,8 +6,8 @@
 //
 //	go run ./words DIR
 //
-// Tests and testdata are not read. A line that needs such a word is in the list of exceptions,
-// with the reason.
+// Tests and testdata are not read. A line that needs such a word is in the list of
+// exceptions, with the reason.
 package main
 
 import (
@@ -89,7 +89,8 @@ func scan(dir fs.FS, w io.Writer) (int, error) {
 	return found, err
 }
 
-// firstHabit returns the first habit in a line, and the advice. Both are empty if there is none.
+// firstHabit returns the first habit in a line, and the advice. Both are empty if there
+// is none.
 func firstHabit(line string) (words, advice string) {
 	for _, e := range exceptions {
 		line = strings.ReplaceAll(line, e.part, "")
