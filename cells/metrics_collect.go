@@ -59,7 +59,7 @@ func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
 		descWatchEvents, descFailures, descBackwards, descStale, descIndexErrors, descPanics, descSubscribers, descDepth,
 		descDepthMax, descOutstanding, descRetrying, descOldest, descEmitted, descEvents,
 		descPending, descPendingBytes, descFailing, descHeldBack, descCalls, descUnchanged,
-		descPushPending, descPushBytes, descPushSnapshots, descPushBatches, descPushChanges,
+		descPushPending, descPushBytes, descPushFailing, descPushDead, descPushSnapshots, descPushBatches, descPushChanges,
 	} {
 		ch <- desc
 	}

@@ -298,7 +298,7 @@ func logFailures(name string) func(error) {
 			return
 		}
 		if dead := (*DeadLetterError)(nil); errors.As(err, &dead) {
-			slog.Default().Warn("An object was refused too often, will try again when it changes", "resource", name, "key", dead.Meta.Key, "tries", dead.Tries, "error", dead.Err)
+			slog.Default().Warn("The consumer refused an object too often, will try again when it changes", "resource", name, "key", dead.Meta.Key, "tries", dead.Tries, "error", dead.Err)
 			return
 		}
 		informer.DefaultWatchErrorHandler(informer.ReflectorInfo{Name: name}, err)
