@@ -80,6 +80,8 @@ import (
 //
 //	pending                             changes that the consumer has not accepted
 //	pending_bytes                       the estimated size of their objects
+//	failing                             keys that it refused, to be tried again
+//	dead_letters                        keys that it refused too often: see push.DeadLetterError
 //	snapshots_total                     snapshots that it accepted
 //	batches_total{result}               batches that it was given
 //	changes_total{result}               changes by what became of them

@@ -61,7 +61,7 @@ func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
 		descWatchEvents, descFailures, descBackwards, descMissed, descStale, descIndexErrors, descPanics, descSubscribers, descDepth,
 		descDepthMax, descOutstanding, descRetrying, descOldest, descEmitted, descEvents,
 		descPending, descPendingBytes, descFailing, descHeldBack, descCalls, descUnchanged,
-		descPushPending, descPushBytes, descPushSnapshots, descPushBatches, descPushChanges,
+		descPushPending, descPushBytes, descPushFailing, descPushDead, descPushSnapshots, descPushBatches, descPushChanges,
 	} {
 		ch <- desc
 	}

@@ -66,17 +66,21 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 		cfg.ErrorHandler = func(informer.ReflectorInfo, error) {} // the observer has logged it
 	}
 	cfg.Merger.Log = cmp.Or(cfg.Merger.Log, p.Log)
-	told := cfg.Merger.ErrorHandler
+	handler := cfg.Merger.ErrorHandler
 	cfg.Merger.ErrorHandler = func(err error) {
-		failed, undelivered := (*informer.HandlerError)(nil), (*push.UndeliveredError)(nil)
+		failed, undelivered, dead := (*informer.HandlerError)(nil), (*push.UndeliveredError)(nil), (*push.DeadLetterError)(nil)
 		switch {
 		case errors.As(err, &undelivered):
 			log.Log(context.Background(), levelOf(err), "Changes were not delivered", "changes", undelivered.Changes, "error", err)
+		case errors.As(err, &dead):
+			log.Log(context.Background(), levelOf(err), "The consumer refused an object too often, will try again when it changes", "key", dead.Meta.Key, "tries", dead.Tries, "error", dead.Err)
+		case errors.As(err, &failed) && failed.Meta.Key.Name != "":
+			log.Log(context.Background(), levelOf(err), "The consumer refused an object, will try again", "key", failed.Meta.Key, "failures", failed.Failures, "next", failed.RetryIn, "error", err)
 		case errors.As(err, &failed):
 			log.Log(context.Background(), levelOf(err), "The consumer did not accept a batch, will try again", "failures", failed.Failures, "next", failed.RetryIn, "error", err)
 		}
-		if told != nil {
-			told(err)
+		if handler != nil {
+			handler(err)
 		}
 	}
 	b, err := push.NewBatcher(name, cfg)

@@ -4,11 +4,14 @@
 package cells
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/hive/cell"
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,12 +21,14 @@ import (
 	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/push"
+	"github.com/apiary-go/apiary/store"
 )
 
 // inventory is a consumer.
 type inventory struct {
 	calls  chan string
 	refuse bool
+	poison string // the key of a pod that it refuses
 }
 
 func (i *inventory) say(format string, args ...any) error {
@@ -47,8 +52,16 @@ func (i *inventory) OnBatch(_ context.Context, batch push.Batch[*corev1.Pod]) er
 		i.refuse = false
 		return errors.New("not now")
 	}
+	refused := &push.RefusedError{Keys: map[store.Key]error{}}
 	for _, c := range batch.Changes {
+		if c.Key.String() == i.poison {
+			refused.Keys[c.Key] = errors.New("too large")
+			continue
+		}
 		_ = i.say("%s %s", c.Kind, c.Key)
+	}
+	if len(refused.Keys) > 0 {
+		return refused
 	}
 	return nil
 }
@@ -118,6 +131,54 @@ apiary_resource_objects{resource="Pod.v1"} 2
 	health.await(t, "Pod.v1 Stopped")
 	if families, err := registry.Gather(); err != nil || len(families) > 0 {
 		t.Error("the metrics outlive the hive", families, err)
+	}
+}
+
+// A pod that the consumer refuses is in the log and in the metrics.
+func TestPushOfARefusedObject(t *testing.T) {
+	api, registry := fakeapi.New(), prometheus.NewRegistry()
+	var log bytes.Buffer
+	consumer := &inventory{calls: make(chan string, 100), poison: "a/one"}
+	dead := make(chan struct{})
+	var b *push.Batcher[*corev1.Pod]
+	err := run(t, slog.New(slog.NewTextHandler(&log, nil)), nil, withFake(api), Metrics,
+		cell.Provide(func() prometheus.Registerer { return registry }),
+		cell.Invoke(func(p Params) (err error) {
+			b, err = NewPush("pods", p, push.BatcherConfig[*corev1.Pod]{Consumer: consumer, Merger: push.MergerConfig[*corev1.Pod]{
+				ErrorHandler: func(err error) {
+					if errors.As(err, new(*push.DeadLetterError)) {
+						close(dead)
+					}
+				},
+				MaxTries: 2, Quiet: -1, Backoff: informer.Backoff{Initial: time.Millisecond, Max: time.Millisecond},
+			}})
+			return err
+		}),
+		atStart(t, func(ctx context.Context, _ Params) error {
+			<-b.Synced()
+			if err := api.Add(pod("a", "one"), pod("a", "two")); err != nil {
+				return err
+			}
+			<-dead
+			return testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP apiary_push_dead_letters Keys that the consumer refused too often. They are tried again when they change, and in the next snapshot.
+# TYPE apiary_push_dead_letters gauge
+apiary_push_dead_letters{resource="pods"} 1
+# HELP apiary_push_failing Keys that the consumer refused, to be tried again.
+# TYPE apiary_push_failing gauge
+apiary_push_failing{resource="pods"} 0
+`), "apiary_push_dead_letters", "apiary_push_failing")
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`msg="The consumer refused an object, will try again" push=pods selects=Pod.v1 key=a/one failures=1 next=`,
+		`msg="The consumer refused an object too often, will try again when it changes" push=pods selects=Pod.v1 key=a/one tries=2 error="too large"`,
+	} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %s:\n%s", want, log.String())
+		}
 	}
 }
 

@@ -140,7 +140,7 @@ consumer refuse page a#u@101
 stop 1m`)
 	p.want(t, "begin 1 first", "page a#u@1", "end 100", "begin 2 asked", "abort 2", "begin 3 asked", "page a#u@101", "end 111")
 	if last := p.errors[len(p.errors)-1]; informer.CauseOf(last) != informer.CauseSink ||
-		last.Error() != "sink of pods: Page: SnapshotPage of the consumer: refused" {
+		last.Error() != "sink of pods: Commit: SnapshotPage of the consumer: refused" {
 		t.Errorf("the last error is %v", last)
 	}
 }

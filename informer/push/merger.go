@@ -67,7 +67,8 @@ type EventMerger[T any] struct {
 	turn     chan struct{}
 	epoch    uint64
 	failures int
-	failing  time.Time // since
+	failing  time.Time              // since
+	refusals map[store.Key]*refusal // what the consumer refused, and has not accepted since
 
 	// giveUp is called when delivery has failed for good, with the turn; nil: it is
 	// tried for ever.
@@ -77,7 +78,9 @@ type EventMerger[T any] struct {
 }
 
 type mergerCounters struct {
-	batches, changes, failures, vanished, stale, fenced atomic.Uint64
+	batches, changes, failures, refused, vanished, stale, fenced atomic.Uint64
+
+	dead atomic.Int64
 }
 
 // MergerStats says how an [EventMerger] is doing. Counters count from its
@@ -88,11 +91,16 @@ type MergerStats struct {
 	Pending      int
 	PendingBytes int64
 
+	// Failing is how many pending keys the consumer refused, to be tried again. Dead is
+	// how many keys are dead letters: see [DeadLetterError].
+	Failing, Dead int
+
 	// Accepted is how many objects the consumer has accepted and has.
 	Accepted int
 
-	// Batches and Changes were accepted; Failures is how often OnBatch failed.
-	Batches, Changes, Failures uint64
+	// Batches and Changes were accepted. Failures counts the calls of OnBatch that were
+	// refused as a whole, Refused the refusals of single keys.
+	Batches, Changes, Failures, Refused uint64
 
 	// Vanished changes came to nothing, such as an object that came and went. Stale
 	// ones were old news when they came, Fenced ones were dropped because a snapshot
@@ -107,6 +115,9 @@ type MergerStats struct {
 type flush struct {
 	upTo uint64
 	done chan error
+
+	err    error // of the last refusal
+	failed bool  // a whole batch was refused
 }
 
 // NewEventMerger returns a merger that delivers nothing until Run. The name tells it
@@ -130,6 +141,8 @@ func NewEventMerger[T any](name string, cfg MergerConfig[T], consumer BatchEvent
 		added:   make(chan struct{}, 1),
 		flushes: make(chan flush),
 		turn:    make(chan struct{}, 1),
+
+		refusals: map[store.Key]*refusal{},
 	}
 	m.versions.Store(mirror.NewResourceVersionStorage())
 	m.pending.Batches = true
@@ -216,7 +229,7 @@ func (m *EventMerger[T]) isStale(c *pending.Change[T]) bool {
 // returns when it was accepted, or became part of a snapshot. It fails with the error
 // of the consumer, with that of ctx, or with [ErrMergerStopped].
 func (m *EventMerger[T]) Flush(ctx context.Context) error {
-	_, _, _, last := m.pending.Waiting()
+	_, _, last := m.pending.Waiting()
 	f := flush{upTo: last, done: make(chan error, 1)}
 	select {
 	case m.flushes <- f:
@@ -235,10 +248,10 @@ func (m *EventMerger[T]) Flush(ctx context.Context) error {
 
 // Stats returns the figures of the moment.
 func (m *EventMerger[T]) Stats() MergerStats {
-	objects, bytes, _, _ := m.pending.Waiting()
+	state := m.pending.State()
 	return MergerStats{
-		Pending: objects, PendingBytes: bytes, Accepted: m.versions.Load().Len(),
-		Batches: m.count.batches.Load(), Changes: m.count.changes.Load(), Failures: m.count.failures.Load(),
+		Pending: state.Objects, PendingBytes: state.Bytes, Failing: state.Failing, Dead: int(m.count.dead.Load()), Accepted: m.versions.Load().Len(),
+		Batches: m.count.batches.Load(), Changes: m.count.changes.Load(), Failures: m.count.failures.Load(), Refused: m.count.refused.Load(),
 		Vanished: m.count.vanished.Load(), Stale: m.count.stale.Load(), Fenced: m.count.fenced.Load(),
 		Panics: m.panics.Count(),
 	}

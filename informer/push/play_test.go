@@ -26,6 +26,8 @@ import (
 //	consumer refuse batch       the next call that begins so fails; resync: with ErrResync
 //	consumer slow 5s batch      it takes so long
 //	consumer panic batch        it panics
+//	consumer name a#u@1 batch   it refuses a#u@1 by name; further ones are separated by commas
+//	consumer poison a#u         each page and batch with a state of a#u fails
 type batchPlay struct {
 	text     string
 	requests []string
@@ -143,8 +145,14 @@ func (c *scriptedConsumer) call(ctx context.Context, text string) (err error) {
 	c.busy = true
 	for i, words := range c.rules {
 		call := words[1:]
-		if words[0] == "slow" {
+		switch words[0] {
+		case "slow", "name":
 			call = words[2:]
+		case "poison":
+			if strings.Contains(text, words[1]) && (strings.HasPrefix(text, "page") || strings.HasPrefix(text, "batch")) {
+				err = errors.New("poison")
+			}
+			continue
 		}
 		if !strings.HasPrefix(text, strings.Join(call, " ")) {
 			continue
@@ -153,6 +161,12 @@ func (c *scriptedConsumer) call(ctx context.Context, text string) (err error) {
 		switch words[0] {
 		case "refuse":
 			err = errors.New("refused")
+		case "name":
+			keys := map[store.Key]error{}
+			for _, state := range strings.Split(words[1], ",") {
+				keys[informertest.MetaOf(informertest.ParseObject(state)).Key] = errors.New("too large")
+			}
+			err = &push.RefusedError{Keys: keys}
 		case "resync":
 			err = fmt.Errorf("who are you: %w", store.ErrResync)
 		case "panic":
@@ -171,7 +185,7 @@ func (c *scriptedConsumer) call(ctx context.Context, text string) (err error) {
 		break
 	}
 	c.busy = false
-	if err == nil {
+	if err == nil || errors.As(err, new(*push.RefusedError)) {
 		c.play.calls = append(c.play.calls, text)
 	}
 	c.mu.Unlock()
@@ -195,7 +209,11 @@ func (c *scriptedConsumer) SnapshotPage(ctx context.Context, _ push.Snapshot, pa
 }
 
 func (c *scriptedConsumer) EndSnapshot(ctx context.Context, s push.Snapshot) error {
-	return c.call(ctx, "end "+s.Version)
+	text := "end " + s.Version
+	for _, key := range s.Refused {
+		text += " -" + key.String()
+	}
+	return c.call(ctx, text)
 }
 
 func (c *scriptedConsumer) AbortSnapshot(s push.Snapshot, _ error) {

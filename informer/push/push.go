@@ -89,6 +89,10 @@ type Snapshot struct {
 	// First is set until one was completed.
 	First bool
 
+	// Refused are keys of objects that exist, and that the consumer did not accept in this
+	// snapshot. See [BatchConsumer.EndSnapshot]. It is set in EndSnapshot only.
+	Refused []store.Key
+
 	// Version is that of the collection. It is known in EndSnapshot only.
 	Version string
 }
@@ -222,6 +226,11 @@ type MergerConfig[T any] struct {
 	MaxFailures int
 	MaxFailing  time.Duration
 
+	// MaxTries is how often one object can be refused in a row before it is a dead
+	// letter: see [RefusedError] and [DeadLetterError]. Default: 20, about seven minutes
+	// with the default Backoff. Negative: no bound.
+	MaxTries int
+
 	// StopTimeout is how long the last delivery may take, when Run ends. Default
 	// 5 s; negative: there is none.
 	StopTimeout time.Duration
@@ -245,6 +254,7 @@ const (
 	defaultBatchesBytes    = 64 << 20
 	defaultMaxFailures     = 5
 	defaultMaxFailing      = time.Minute
+	defaultMaxTries        = 20
 	defaultStopTimeout     = 5 * time.Second
 	defaultDeliveryInitial = 500 * time.Millisecond
 )
@@ -273,6 +283,7 @@ func (c *MergerConfig[T]) complete() error {
 	orDefault(&c.MaxPendingBytes, defaultBatchesBytes)
 	orDefault(&c.MaxFailures, defaultMaxFailures)
 	orDefault(&c.MaxFailing, defaultMaxFailing)
+	orDefault(&c.MaxTries, defaultMaxTries)
 	orDefault(&c.StopTimeout, defaultStopTimeout)
 	orDefault(&c.Backoff.Initial, defaultDeliveryInitial)
 	if c.SizeOf == nil {
@@ -298,6 +309,10 @@ func logFailures(name string) func(error) {
 	return func(err error) {
 		if undelivered := (*UndeliveredError)(nil); errors.As(err, &undelivered) {
 			slog.Default().Warn("Changes were not delivered", "resource", name, "changes", undelivered.Changes, "error", err)
+			return
+		}
+		if dead := (*DeadLetterError)(nil); errors.As(err, &dead) {
+			slog.Default().Warn("The consumer refused an object too often, will try again when it changes", "resource", name, "key", dead.Meta.Key, "tries", dead.Tries, "error", dead.Err)
 			return
 		}
 		informer.DefaultWatchErrorHandler(informer.ReflectorInfo{Name: name}, err)

@@ -4,9 +4,13 @@
 package push
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
+	"slices"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/pending"
@@ -26,10 +30,25 @@ type batchSink[T any] struct {
 	completed bool // a snapshot ever was
 	all       bool // the consumer keeps what the snapshot does not have
 
-	page  []informer.Object[T] // not told yet
-	bytes int64
-	told  *mirror.ResourceVersions         // what the pass has, told or not
-	late  map[store.Key]*pending.Change[T] // what was deleted after it was told
+	page     []informer.Object[T] // not delivered yet
+	bytes    int64
+	paged    map[store.Key]store.Meta         // the newest state of each key in page
+	accepted *mirror.ResourceVersions         // what the consumer accepted in this pass
+	late     map[store.Key]*pending.Change[T] // what was deleted after the pass had it
+
+	left        map[store.Key]*leftOut[T] // what the consumer did not accept in this pass
+	leftObjects int                       // that are kept
+	leftBytes   int64
+	doomed      error                // the consumer refused a page: the pass goes on to find the cause
+	doubted     []informer.Object[T] // that page, if it was the first: what the next answer is shows the cause
+}
+
+// leftOut is an object of a pass that the consumer refused by name, or that was withheld
+// because it was found to be refused before.
+type leftOut[T any] struct {
+	meta   store.Meta
+	change *pending.Change[T] // nil: it stays a dead letter
+	err    error              // nil if it was withheld
 }
 
 // MayBlock implements [store.Sink].
@@ -48,7 +67,9 @@ func (s *batchSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 	m.fenced.Store(true)
 	s.Batcher.begun()
 	s.snapshot = Snapshot{Epoch: pass.Epoch, Reason: pass.Reason, Cause: pass.Cause, First: !s.completed}
-	s.page, s.bytes, s.told, s.late = nil, 0, mirror.NewResourceVersionStorage(), map[store.Key]*pending.Change[T]{}
+	s.page, s.bytes, s.paged, s.late = nil, 0, map[store.Key]store.Meta{}, map[store.Key]*pending.Change[T]{}
+	s.accepted, s.left, s.leftObjects, s.leftBytes = mirror.NewResourceVersionStorage(), map[store.Key]*leftOut[T]{}, 0, 0
+	s.doomed, s.doubted = nil, nil
 	s.begun, s.all = true, false
 	return consumerError("BeginSnapshot", s.cfg.Consumer.BeginSnapshot(ctx, s.snapshot))
 }
@@ -68,20 +89,18 @@ func (s *batchSink[T]) Apply(ctx context.Context, meta store.Meta, obj T) error 
 		c := &pending.Change[T]{Meta: meta, Obj: obj, Size: size}
 		return s.change(c)
 	}
-	if held, _, _ := s.told.Get(meta.Key); held == meta && meta.Version != "" { // in memory: no error
+	if held, ok := s.newest(meta.Key); ok && held == meta && meta.Version != "" {
 		return nil // a list may repeat objects
 	}
 	limits := &s.merger.cfg
 	if len(s.page) >= limits.MaxItems || len(s.page) > 0 && s.bytes+size > limits.MaxBytes {
-		if err := s.tell(ctx); err != nil {
+		if err := s.deliverPage(ctx); err != nil {
 			return err
 		}
 	}
-	if err := s.told.Set(meta, 0); err != nil {
-		return err
-	}
 	delete(s.late, meta.Key)
 	s.page = append(s.page, informer.Object[T]{Meta: meta, Object: obj, IsInInitialList: s.snapshot.First})
+	s.paged[meta.Key] = meta
 	s.bytes += size
 	return nil
 }
@@ -101,7 +120,7 @@ func (s *batchSink[T]) Keep(ctx context.Context, meta store.Meta) error {
 	case all:
 		s.all = true
 	case has:
-		return s.told.Set(held, 0)
+		return s.accepted.Set(held, 0)
 	}
 	return nil
 }
@@ -109,14 +128,26 @@ func (s *batchSink[T]) Keep(ctx context.Context, meta store.Meta) error {
 // keepAll adds to what the consumer has what the snapshot does not have.
 func (s *batchSink[T]) keepAll() error {
 	for held := range s.merger.versions.Load().All() {
-		if _, told, _ := s.told.Get(held.Key); told { // in memory: no error
+		if _, ok := s.newest(held.Key); ok {
 			continue
 		}
-		if err := s.told.Set(held, 0); err != nil {
+		if err := s.accepted.Set(held, 0); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// newest returns the newest state of a key in this pass.
+func (s *batchSink[T]) newest(key store.Key) (meta store.Meta, ok bool) {
+	if meta, ok = s.paged[key]; ok {
+		return meta, true
+	}
+	if left := s.left[key]; left != nil {
+		return left.meta, true
+	}
+	meta, ok, _ = s.accepted.Get(key) // in memory: no error
+	return meta, ok
 }
 
 // Delete implements [store.Sink].
@@ -129,7 +160,7 @@ func (s *batchSink[T]) Delete(_ context.Context, meta store.Meta, last T, known 
 		return s.change(c)
 	}
 	// The snapshot has it, and does not say that it is gone.
-	if _, ok, _ := s.told.Get(meta.Key); ok { // in memory: no error
+	if _, ok := s.newest(meta.Key); ok {
 		s.late[meta.Key] = c
 	}
 	return nil
@@ -152,23 +183,145 @@ func (s *batchSink[T]) change(c *pending.Change[T]) error {
 }
 
 // Page implements [store.Sink].
-func (s *batchSink[T]) Page(ctx context.Context, _ store.PageInfo) error { return s.tell(ctx) }
+func (s *batchSink[T]) Page(ctx context.Context, _ store.PageInfo) error { return s.deliverPage(ctx) }
 
-// tell tells the consumer what it was not told yet.
-func (s *batchSink[T]) tell(ctx context.Context) error {
-	if len(s.page) == 0 {
+// deliverPage delivers the page, without the keys that the consumer refuses.
+func (s *batchSink[T]) deliverPage(ctx context.Context) error {
+	page := make([]informer.Object[T], 0, len(s.page))
+	for _, obj := range s.page {
+		r := s.merger.refusals[obj.Key]
+		if r == nil || !r.withheld || s.leave(obj, nil) != nil { // there may be room for no more
+			page = append(page, obj)
+		}
+	}
+	paged := s.paged
+	s.page, s.bytes, s.paged = nil, 0, map[store.Key]store.Meta{}
+	if len(page) == 0 {
 		return nil
 	}
-	page := s.page
-	s.page, s.bytes = nil, 0
-	return consumerError("SnapshotPage", s.cfg.Consumer.SnapshotPage(ctx, s.snapshot, page))
+	err := s.offer(ctx, page)
+	if err == nil || isFatal(ctx, err) {
+		return err
+	}
+	// The consumer may have the newest states.
+	page = slices.DeleteFunc(page, func(obj informer.Object[T]) bool { return paged[obj.Key] != obj.Meta })
+	goOn, fatal := s.bisectPage(ctx, page, err)
+	if !goOn {
+		return cmp.Or(fatal, err)
+	}
+	s.doomed = err
+	return nil
+}
+
+// offer delivers a page, or a part of one. It returns an error if the consumer refuses
+// the whole of it.
+func (s *batchSink[T]) offer(ctx context.Context, page []informer.Object[T]) error {
+	err := s.cfg.Consumer.SnapshotPage(ctx, s.snapshot, slices.Clone(page)) // which is the consumer's then
+	refused, err := refusedKeys(err, isOneOf(len(page), func(i int) store.Key { return page[i].Key }))
+	if err != nil {
+		return consumerError("SnapshotPage", err)
+	}
+	for _, obj := range page {
+		if why, ok := refused[obj.Key]; ok {
+			if err := s.leave(obj, reasonOf(why)); err != nil {
+				return err
+			}
+		} else if err := s.accepted.Set(obj.Meta, 0); err != nil {
+			return err
+		} else {
+			s.unleave(obj.Key)
+		}
+	}
+	for _, obj := range s.doubted {
+		s.withhold(obj.Meta, s.doomed)
+	}
+	s.doubted = nil
+	return nil
+}
+
+// withhold has the next snapshot leave out an object that the consumer refused.
+func (s *batchSink[T]) withhold(meta store.Meta, err error) {
+	r := s.merger.addRefusal(meta, true)
+	r.withheld = true
+	s.merger.report(&informer.HandlerError{Call: "SnapshotPage", Meta: meta, Failures: r.tries, Err: err})
+}
+
+// errTooMany: the refused objects of a snapshot have no room in what can be pending.
+var errTooMany = errors.New("the consumer refused more objects of the snapshot than can be pending")
+
+// isFatal reports whether err of a page must not be followed by a part of it.
+func isFatal(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || wantsSnapshot(err) || errors.Is(err, errTooMany)
+}
+
+// leave records an object that the consumer did not accept in this pass. It keeps the
+// object, within the bounds of what may be pending.
+func (s *batchSink[T]) leave(obj informer.Object[T], why error) error {
+	s.unleave(obj.Key)
+	m := s.merger
+	r := m.refusals[obj.Key]
+	isDead := r != nil && r.dead && r.state == obj.Meta && obj.Version != ""
+	left := &leftOut[T]{meta: obj.Meta, err: why}
+	size := int64(m.cfg.SizeOf(obj.Object))
+	hasRoom := s.leftObjects < m.cfg.MaxPending && (s.leftBytes+size <= m.cfg.MaxPendingBytes || s.leftObjects == 0)
+	switch {
+	case isDead && (why != nil || !hasRoom):
+	case !hasRoom:
+		m.offerAll()
+		return fmt.Errorf("%w: %d", errTooMany, s.leftObjects)
+	default:
+		left.change = &pending.Change[T]{Meta: obj.Meta, Obj: obj.Object, Size: size}
+		s.leftObjects++
+		s.leftBytes += size
+	}
+	s.left[obj.Key] = left
+	return nil
+}
+
+// unleave forgets that an object was left out.
+func (s *batchSink[T]) unleave(key store.Key) {
+	if left := s.left[key]; left != nil && left.change != nil {
+		s.leftObjects--
+		s.leftBytes -= left.change.Size
+	}
+	delete(s.left, key)
+}
+
+// bisectPage finds the objects for which the consumer refused a page, for the next
+// snapshot to leave them out. It reports whether to go on with this one, which can only
+// find more. If the consumer accepted no part of the page, all of the page is left out,
+// provided that the consumer accepts something before it or right after it.
+func (s *batchSink[T]) bisectPage(ctx context.Context, page []informer.Object[T], whole error) (goOn bool, fatal error) {
+	before := s.accepted.Len() > 0
+	refused, found := map[int]error{}, false
+	if len(page) > 1 {
+		refused, found, fatal = bisect(len(page), func(lo, hi int) error { return s.offer(ctx, page[lo:hi]) },
+			func(err error) bool { return isFatal(ctx, err) })
+	}
+	switch {
+	case fatal != nil:
+		return false, fatal
+	case !found && !before:
+		goOn = s.doomed == nil
+		s.doubted = page
+		return goOn, nil
+	}
+	for i := range page {
+		if err := refused[i]; err != nil || !found {
+			s.withhold(page[i].Meta, cmp.Or(err, whole))
+		}
+	}
+	return found && len(refused) > 0, nil
 }
 
 // Commit implements [store.Sink]. What is pending is older than the snapshot, and
 // dropped.
 func (s *batchSink[T]) Commit(ctx context.Context, version string) error {
-	if err := s.tell(ctx); err != nil {
+	if err := s.deliverPage(ctx); err != nil {
 		return err
+	}
+	if s.doomed != nil {
+		return s.doomed
 	}
 	if s.all {
 		if err := s.keepAll(); err != nil {
@@ -176,15 +329,21 @@ func (s *batchSink[T]) Commit(ctx context.Context, version string) error {
 		}
 	}
 	s.snapshot.Version = version
-	if err := s.cfg.Consumer.EndSnapshot(ctx, s.snapshot); err != nil {
+	s.snapshot.Refused = slices.SortedFunc(maps.Keys(s.left), store.Key.Compare)
+	err := s.cfg.Consumer.EndSnapshot(ctx, s.snapshot)
+	atEnd, err := refusedKeys(err, func(key store.Key) bool {
+		_, ok := s.newest(key)
+		return ok
+	})
+	if err != nil {
 		return consumerError("EndSnapshot", err)
 	}
 	m := s.merger
 	m.fence()
 	m.count.fenced.Add(uint64(m.givenUp.Swap(0)))
-	m.versions.Store(s.told)
 	m.epoch, m.failures = s.snapshot.Epoch, 0
 	m.pending.Committed(version)
+	s.keepLeft(atEnd)
 	for _, c := range s.late {
 		m.put(c)
 	}
@@ -199,11 +358,65 @@ func (s *batchSink[T]) Commit(ctx context.Context, version string) error {
 	return nil
 }
 
+// keepLeft keeps what the consumer did not accept in a snapshot that is complete: named
+// keys are tried again after a while, and those that were withheld are tried now. AtEnd
+// are those that EndSnapshot refused. Their objects are not known any more.
+func (s *batchSink[T]) keepLeft(atEnd map[store.Key]error) {
+	m, before := s.merger, s.merger.versions.Load()
+	for key, err := range atEnd {
+		if meta, ok, _ := s.accepted.Get(key); ok && s.left[key] == nil { // in memory: no error
+			s.left[key] = &leftOut[T]{meta: meta, err: reasonOf(err)}
+			_ = s.accepted.Delete(key)
+		}
+	}
+	for key := range m.refusals {
+		if s.left[key] == nil {
+			m.forget(key)
+		}
+	}
+	m.versions.Store(s.accepted)
+	var withheld []*pending.Change[T]
+	for _, key := range slices.SortedFunc(maps.Keys(s.left), store.Key.Compare) {
+		left, r := s.left[key], m.refusalOf(key)
+		if held, ok, _ := before.Get(key); ok { // in memory: no error
+			r.tried = held
+		} else if r.tried.Key.Name == "" {
+			r.tried = left.meta
+		}
+		switch isDead := r.dead && r.state == left.meta; {
+		case left.change == nil && !isDead: // at the end
+			tries := m.addRefusal(left.meta, false).tries
+			m.setDead(r, true)
+			m.report(&DeadLetterError{Name: m.name, Meta: left.meta, Tries: tries, Err: left.err})
+		case left.change == nil:
+		case left.err != nil:
+			m.pending.SetAlone(key, false)
+			m.put(left.change)
+		default:
+			if isDead {
+				m.setDead(r, false)
+				r.tries = m.cfg.MaxTries - 1
+			}
+			withheld = append(withheld, left.change)
+		}
+	}
+	named := m.pending.TakeBatch(math.MaxInt, math.MaxInt64)
+	for i := range named {
+		m.refuse(&named[i], "SnapshotPage", s.left[named[i].Work.Key].err, false)
+	}
+	for _, c := range withheld {
+		m.put(c)
+	}
+}
+
 // Abort implements [store.Sink]. No batch follows before another snapshot. The Reflector
 // makes one, unless it can go on with a watch that failed; then this asks for it.
 func (s *batchSink[T]) Abort(pass store.Pass, cause error) {
 	if s.begun {
 		s.cfg.Consumer.AbortSnapshot(s.snapshot, cause)
+		if s.doomed != nil && s.accepted.Len() == 0 {
+			s.merger.offerAll() // to see if it accepts anything
+		}
 		if pass.Reason == store.ReasonFailing || pass.Reason == store.ReasonPoll {
 			s.reflector.Resync(cause)
 		}
@@ -213,7 +426,7 @@ func (s *batchSink[T]) Abort(pass store.Pass, cause error) {
 
 // end ends the turn, and forgets what belongs to the pass.
 func (s *batchSink[T]) end() {
-	s.page, s.told, s.late, s.begun = nil, nil, nil, false
+	s.page, s.paged, s.accepted, s.late, s.left, s.begun = nil, nil, nil, nil, nil, false
 	if s.hasTurn {
 		s.hasTurn = false
 		s.merger.endTurn()

@@ -6,6 +6,7 @@ package history_test
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/apiary-go/apiary/informer"
@@ -60,6 +61,24 @@ func (c *remote) fails(n int) error {
 	return nil
 }
 
+// refuses reports whether an object is refused by name, and adds it to refused then.
+func (c *remote) refuses(key store.Key, refused *push.RefusedError) bool {
+	if c.server.isCalm() || c.rng.IntN(10) > 0 {
+		return false
+	}
+	refused.Keys[key] = errTried
+	c.tried[key] = true
+	return true
+}
+
+// partly returns refused if anything was.
+func partly(refused *push.RefusedError) error {
+	if len(refused.Keys) == 0 {
+		return nil
+	}
+	return refused
+}
+
 func (c *remote) put(obj informer.Object[configMap]) {
 	if held, ok := c.rows[obj.Key]; ok && !held.SameObject(obj.Meta) {
 		c.drop(held)
@@ -94,21 +113,26 @@ func (c *remote) SnapshotPage(_ context.Context, _ push.Snapshot, page []informe
 	if err := c.fails(20); err != nil {
 		return err
 	}
+	refused := &push.RefusedError{Keys: map[store.Key]error{}}
 	for _, obj := range page {
-		c.put(obj)
+		if !c.refuses(obj.Key, refused) {
+			c.put(obj)
+		}
+	}
+	for _, obj := range page {
 		c.pages[obj.Key] = true
 	}
-	return nil
+	return partly(refused)
 }
 
-func (c *remote) EndSnapshot(context.Context, push.Snapshot) error {
+func (c *remote) EndSnapshot(_ context.Context, s push.Snapshot) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.fails(20); err != nil {
 		return err
 	}
 	for key, held := range c.rows {
-		if !c.pages[key] {
+		if !c.pages[key] && !slices.Contains(s.Refused, key) {
 			c.drop(held)
 		}
 	}
@@ -134,7 +158,11 @@ func (c *remote) OnBatch(_ context.Context, batch push.Batch[configMap]) error {
 		}
 		return err
 	}
+	refused := &push.RefusedError{Keys: map[store.Key]error{}}
 	for _, change := range batch.Changes {
+		if c.refuses(change.Key, refused) {
+			continue
+		}
 		held, ok := c.rows[change.Key]
 		if !c.tried[change.Key] && (ok != (change.Kind != push.BatchAdded) || held.UID != change.Old.UID || held.Version != change.Old.Version) {
 			c.violated("%s: %v of %v with the old state %v, the consumer has %v", c.name, change.Kind, change.Meta, change.Old, held)
@@ -146,5 +174,5 @@ func (c *remote) OnBatch(_ context.Context, batch push.Batch[configMap]) error {
 			c.drop(held)
 		}
 	}
-	return nil
+	return partly(refused)
 }

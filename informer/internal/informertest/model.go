@@ -49,12 +49,15 @@ func NewModel() *Model {
 	return &Model{version: 1, states: map[int64]State{1: {}}, changed: make(chan struct{})}
 }
 
+// ModelName returns the name of one of the objects that come and go.
+func ModelName(rng *rand.Rand) string { return string(rune('a' + rng.IntN(12))) }
+
 // Mutate creates, updates, deletes or recreates an object at random.
 func (m *Model) Mutate(rng *rand.Rand) {
 	m.Mu.Lock()
 	defer m.Mu.Unlock()
 	next := maps.Clone(m.states[m.version])
-	name := string(rune('a' + rng.IntN(12)))
+	name := ModelName(rng)
 	e := modelEvent{Version: m.version + 1 + rng.Int64N(2), Name: name}
 	old, exists := next[name]
 	switch {

@@ -6,6 +6,7 @@
 package pending
 
 import (
+	"container/heap"
 	"sync"
 	"time"
 
@@ -49,6 +50,9 @@ type Work[T any] struct {
 	Failures int
 	err      error
 	retry    *time.Timer
+
+	held bool // in a queue of batches: it waits until due
+	due  time.Time
 }
 
 func (w *Work[T]) latest() *Change[T] {
@@ -72,6 +76,7 @@ type Queue[T any] struct {
 	works   map[store.Key]*Work[T]
 	ready   []*Work[T] // First in, first out; not used if batches are taken
 	Batches bool
+	batches batches[T]
 	seq     uint64
 	first   *Change[T] // of all, in the order of acceptance
 	last    *Change[T]
@@ -96,6 +101,7 @@ func New[T any](maxObjects int, maxBytes int64, position string) *Queue[T] {
 	p := &Queue[T]{
 		maxObjects: maxObjects, maxBytes: maxBytes,
 		works:    map[store.Key]*Work[T]{},
+		batches:  newBatches[T](),
 		position: position, highest: position,
 		Room:  make(chan struct{}, 1),
 		Moved: make(chan struct{}, 1),
@@ -191,6 +197,9 @@ func (p *Queue[T]) Put(c *Change[T]) {
 		p.push(w)
 	case !w.active:
 		w.mayHave(w.change, c)
+		if w.held {
+			p.batches.heldBytes += c.Size - w.change.Size
+		}
 		p.merge(w.change, c)
 	case w.newer == nil:
 		w.newer = c
@@ -256,6 +265,7 @@ func (p *Queue[T]) merge(c, newer *Change[T]) {
 
 func (p *Queue[T]) push(w *Work[T]) {
 	if p.Batches {
+		heap.Push(&p.batches.ready, w)
 		return
 	}
 	p.ready = append(p.ready, w)
