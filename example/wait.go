@@ -58,7 +58,8 @@ func exitCode(err error) (code int, tell bool) {
 }
 
 const waitDescription = `Waits until all objects that the files name are what their spec asks for (Current, by
-the rules of kstatus), or with --for deleted until none of them is there any more.
+the rules of kstatus), or with --for deleted until those are gone that were there at the beginning. What is
+created under their names meanwhile does not count.
 The files are not applied: it only reads, and needs to be allowed to get the objects,
 better still to list and watch them.
 

@@ -101,7 +101,10 @@ func (w *waiter) run(ctx context.Context) error {
 			w.look(watch)
 			return w.finish(context.Cause(ctx))
 		}
-		if w.decided() {
+		switch {
+		case w.failFast && w.board.failed > 0: // also if it was removed since
+			return w.finish(nil)
+		case w.board.done():
 			// An event tells of one object, as it was a moment ago: are all so at once?
 			if w.look(watch); w.decided() {
 				return w.finish(nil)

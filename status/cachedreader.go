@@ -264,7 +264,7 @@ func (r *CachedReader) open(ctx context.Context, s scope) (resource.Store[*unstr
 		}
 	}
 	l := &lease{}
-	health.listen(l, giveUp)
+	health.listen(l, listener{changed: giveUp})
 	defer health.unlisten(l)
 	giveUp()
 	defer context.AfterFunc(r.ctx, func() { cancel(r.ended(s)) })()

@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/store"
@@ -103,12 +104,12 @@ type ObjectStatus struct {
 	ChildrenErr error
 }
 
-// Equal reports whether s and other have the same ID, status, reason, message,
+// Equal reports whether s and other have the same ID, status, reason, message, UID,
 // generation, error texts and children, and whether both or neither are stale. It
 // compares nothing else of the objects.
 func (s ObjectStatus) Equal(other ObjectStatus) bool {
 	if s.ID != other.ID || s.Status != other.Status || s.Reason != other.Reason || s.Message != other.Message ||
-		s.Stale.IsZero() != other.Stale.IsZero() || s.generation() != other.generation() ||
+		s.Stale.IsZero() != other.Stale.IsZero() || s.generation() != other.generation() || s.uid() != other.uid() ||
 		text(s.Err) != text(other.Err) || text(s.ChildrenErr) != text(other.ChildrenErr) || len(s.Children) != len(other.Children) {
 		return false
 	}
@@ -141,6 +142,13 @@ func (s ObjectStatus) generation() int64 {
 		return 0
 	}
 	return s.Object.GetGeneration()
+}
+
+func (s ObjectStatus) uid() types.UID {
+	if s.Object == nil {
+		return ""
+	}
+	return s.Object.GetUID()
 }
 
 const messageNotFound = "The object was not found"
