@@ -67,6 +67,10 @@ type Rules struct {
 	// such as "spec.strategy", or "*" for everything except the managed fields.
 	Keep map[schema.GroupKind][]string
 
+	// KeepAll has Trim leave everything except the managed fields in the objects of all
+	// kinds. Secrets are then in memory with their data.
+	KeepAll bool
+
 	// Jobs is when a Job is Current. Default: JobStarted.
 	Jobs JobPolicy
 

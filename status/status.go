@@ -18,7 +18,8 @@ import (
 )
 
 // ID identifies an object. It has no version: the version that the server prefers is
-// read. Namespace is empty for a cluster-scoped kind.
+// read. Namespace is empty for a cluster-scoped kind, or has no meaning. A namespaced
+// kind without one is an error, with the reason [InvalidID].
 type ID struct {
 	Namespace string
 	Name      string
@@ -62,7 +63,7 @@ type Reason string
 
 const (
 	NotObserved      Reason = "NotObserved"      // the server has not answered yet
-	InvalidID        Reason = "InvalidID"        // the kind is namespaced, and the ID has no namespace
+	InvalidID        Reason = "InvalidID"        // the kind is namespaced, and the ID has no namespace; it ends a wait
 	Forbidden        Reason = "Forbidden"        // the client is not allowed to read the object
 	KindNotInstalled Reason = "KindNotInstalled" // the server does not serve the kind
 	Transient        Reason = "Transient"        // the server is unreachable, fails, or rejects the credentials
@@ -91,7 +92,7 @@ type ObjectStatus struct {
 	Stale time.Time
 
 	// Object is the object that the status was computed from, or nil. An [Engine] trims
-	// objects to the fields that the rules read.
+	// objects to the fields that the rules read: see [Rules.Trim].
 	Object *unstructured.Unstructured
 
 	// Children are the objects that this object controls, ordered by ID, if the rules

@@ -58,7 +58,9 @@ type request struct {
 
 // Watch follows the objects with the given IDs until ctx ends, [Watch.Close] is called
 // or the engine stops. It does not block. Duplicate IDs count once. It fails if an ID
-// has no name or no kind, or if the engine was stopped.
+// has no name or no kind, or if the engine was stopped. Whether a kind is namespaced is
+// known after a request only: an ID without its namespace is then Unknown with the
+// reason [InvalidID].
 func (e *Engine) Watch(ctx context.Context, ids ...ID) (*Watch, error) {
 	if err := validate(ids); err != nil {
 		return nil, err
@@ -111,7 +113,8 @@ func (w *Watch) Err() error {
 }
 
 // Add adds objects to the watch. Events reports Synced again when all of them have a
-// status. It fails if an ID has no name or no kind, or if the watch has ended.
+// status. It fails if an ID has no name or no kind, or if the watch has ended. See
+// [Engine.Watch] for an ID without its namespace.
 func (w *Watch) Add(ids ...ID) error {
 	if err := validate(ids); err != nil {
 		return err
