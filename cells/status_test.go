@@ -49,8 +49,8 @@ func TestStatusWatch(t *testing.T) {
 	}, podIn(corev1.PodPending, "a", "one", 0), &corev1.ConfigMap{ObjectMeta: metaOf("a", "conf", 0)})
 }
 
-// Who is slow gets the latest, once.
-func TestStatusWatchConflates(t *testing.T) {
+// A slow consumer gets each state, in order.
+func TestStatusWatchShowsEachState(t *testing.T) {
 	playStatus(t, status.Config{}, func(r *statusRig) {
 		w := r.watch(idOf("Pod", "a", "one"))
 		r.events(w, "one InProgress", "synced")
@@ -58,10 +58,12 @@ func TestStatusWatchConflates(t *testing.T) {
 			r.update(podIn(corev1.PodRunning, "a", "one", 0))
 			r.update(podIn(corev1.PodPending, "a", "one", 0))
 		}
+		r.remove(podIn(corev1.PodPending, "a", "one", 0))
 		r.update(podIn(corev1.PodRunning, "a", "one", 0))
-		r.events(w, "one Current")
-		r.update(podIn(corev1.PodPending, "a", "one", 0))
-		r.update(podIn(corev1.PodRunning, "a", "one", 0)) // as it was told
+		for range 5 {
+			r.events(w, "one Current", "one InProgress")
+		}
+		r.events(w, "one NotFound", "one Current")
 		r.update(podIn(corev1.PodSucceeded, "a", "two", 0))
 		if err := w.Add(idOf("Pod", "a", "two")); err != nil {
 			r.Fatal(err)

@@ -133,6 +133,7 @@ The functions of a resource:
 	ListerWatcher, Source              the informer's     the list or the watch fails, and is retried
 	index function                     the informer's     the object is missing from the index
 	observer                           the informer's     the occurrence is lost
+	WithOnChange                       the informer's     the change is lost to the function
 	WithForgottenDone                  the collector's    the report is lost
 	logger                             that of the error  the line is lost
 

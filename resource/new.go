@@ -105,11 +105,14 @@ func build[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], o *op
 
 // connect makes the store and the reflector that fills it.
 func (r *resource[T]) connect(source informer.Source[T], o *options) error {
-	var err error
+	onChange, err := r.changes(o.onChange)
+	if err != nil {
+		return err
+	}
 	r.store, err = store.New(store.Config[T]{
 		Name:     o.name,
 		Indexers: cacheview.TypedIndexers[T](o.indexers),
-		OnChange: r.hub.change,
+		OnChange: onChange,
 		OnIndexError: func(err error) {
 			if errors.As(err, new(*store.PanicError)) {
 				r.hub.panics.Report(err)
@@ -134,6 +137,24 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 		Log:      o.log,
 	})
 	return err
+}
+
+// changes returns the function that gets the changes of the store: it calls the one of
+// WithOnChange, and then the hub.
+func (r *resource[T]) changes(given any) (func(store.Change[T]), error) {
+	if given == nil {
+		return r.hub.change, nil
+	}
+	f, ok := given.(func(store.Change[T]))
+	if !ok {
+		return nil, fmt.Errorf("WithOnChange was given a %T: give a function of a store.Change of %s", given, reflect.TypeFor[T]())
+	}
+	return func(c store.Change[T]) {
+		theirs := c
+		theirs.Record = nil // the hub owns its tag
+		_ = r.hub.panics.Call("function of WithOnChange", "", c.Meta.Key, func() { f(theirs) })
+		r.hub.change(c)
+	}, nil
 }
 
 // converter is the transform that was given by an option as a function to T.

@@ -24,6 +24,7 @@ type options struct {
 	indexers  cache.Indexers
 	metrics   workqueue.MetricsProvider
 	convert   any // func(runtime.Object) (T, error)
+	onChange  any // func(store.Change[T])
 	observer  informer.Observer
 	settings  informer.Settings
 	source    []source.SourceOption
@@ -93,6 +94,21 @@ func WithObserver(observer informer.Observer) Option {
 	return func(o *options) {
 		if observer != nil {
 			o.observer = informer.Observers(o.observer, observer)
+		}
+	}
+}
+
+// WithOnChange calls f with each change of the store, in order. Changes are not merged,
+// as those of Events are. The store shows the change already, and no subscriber has got
+// its event. The Record of the change is nil.
+//
+// f runs on the goroutine of the informer, which waits for it: f must not block. The
+// change is lost to f if f panics. T must be the type of the resource. A mismatch fails
+// the start hook.
+func WithOnChange[T runtime.Object](f func(store.Change[T])) Option {
+	return func(o *options) {
+		if f != nil {
+			o.onChange = f
 		}
 	}
 }
