@@ -34,8 +34,8 @@ type InformerConfig[T any] struct {
 	// what the handler does not need. It is pure, and called once for each
 	// version of each object, before anything is kept, but not for objects that
 	// the storage has. It costs the server nothing and saves it nothing: to have
-	// less sent, mirror metadata only, or use selectors. Default: the object must
-	// be a T.
+	// less sent, mirror metadata only, or use selectors. An error leaves the object
+	// out, see package informer. Default: the object must be a T.
 	Transform func(runtime.Object) (T, error)
 
 	// SourceOptions say how ListerWatcher is read, such as [source.WithFields], which

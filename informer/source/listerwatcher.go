@@ -40,9 +40,8 @@ const patience = 500 * time.Millisecond
 // Convert turns an object as it was decoded by the client into a T. If it is
 // nil the object must be a T itself. It is called at most once per object, and
 // not for objects that the sink holds; a panic in it is an error of the object.
-// An object that cannot be decoded or converted is left out, unless [WithStrictDecoding] is
-// given. Where lw decodes by itself, one object that its client cannot decode fails the list
-// or the watch. A panic of lw fails the request.
+// An object that cannot be decoded or converted is left out, see [WithStrictDecoding]. What lw
+// decodes by itself and cannot decode fails the list or the watch, as does a panic of lw.
 //
 //   - ListWithContext and WatchWithContext are used where lw has them. A call
 //     that does not return within half a second of the end of its context is
