@@ -46,8 +46,8 @@ type ResourceEventHandler[T any] interface {
 	OnSync(ctx context.Context, obj informer.Object[T]) error
 }
 
-// ErrNotKept is returned, or wrapped, by OnAdd, OnUpdate and OnSync. It says that the
-// handler handled the object and has nothing stored for it. That includes writes of an
+// ErrNotKept is returned, or wrapped, by OnAdd, OnUpdate and OnSync. It acknowledges the
+// object, and says that the handler stores nothing for it. That includes writes of an
 // earlier failed call: a handler that is in doubt must remove them first.
 //
 // The key is then not recorded. The next change of the object is an OnAdd, its deletion
