@@ -12,42 +12,41 @@ import (
 	"slices"
 )
 
-// IndexFunc appends to values those under which obj is found in an index, and
-// returns the result. None, or a value twice, is fine. It may as well return a
-// slice of its own; appending spares the allocation. It must not keep values.
+// IndexFunc appends the values of obj in an index to values, and returns the result. There
+// can be none, and duplicates. It can also return a slice of its own; appending saves the
+// allocation. It must not keep values.
 //
-// It must be pure: no side effects, and the same result each time for one
-// state of an object. It is called once per state, by the goroutine that drives
-// the sink (or that calls [Store.AddIndexers]) while the readers go on, and may
-// read the store but neither change it nor add indexes.
+// It must be pure: without side effects, and with the same result for the same state. It
+// is called once per state, by the goroutine that writes or that calls
+// [Store.AddIndexers]. It can read the store. It must not change it or add indexes.
 //
-// The lock of the writers is held during the call: only with it is known which
-// states are stored, and which indexes there are. No reader waits for that lock.
-// Other writers wait for the change in any case.
+// The lock of the writers is held during the call, since it determines which states are
+// stored and which indexes exist. No reader waits for this lock, and other writers wait
+// for the change in any case.
 //
-// An object for which it fails or panics is stored all the same, and is
-// missing from this index until a state of it comes for which it does not.
+// If the function fails or panics, the object is stored and is missing from this index,
+// until the function succeeds for a later state.
 type IndexFunc[T any] func(values []string, obj T) ([]string, error)
 
-// ErrNoIndex says that a store has no index of the name that was asked for.
+// ErrNoIndex is the error for the name of a missing index.
 var ErrNoIndex = errors.New("no such index")
 
-// IndexError says that an index function failed for an object. The object is
-// stored, and missing from this index.
+// IndexError is the failure of an index function. The object is stored, and is missing
+// from this index.
 type IndexError struct {
-	// Store is the name of the store, Index that of the index.
+	// Store and Index are the names of the store and the index.
 	Store, Index string
 
-	// Meta is the state of the object that the function failed for.
+	// Meta is the state for which the function failed.
 	Meta Meta
 
-	// Err is what the function returned, or a [*PanicError].
+	// Err is the error of the function, or a [*PanicError].
 	Err error
 }
 
 // Error implements error.
 func (e *IndexError) Error() string {
-	return fmt.Sprintf("store %s: index %q: %s is not indexed: %v", e.Store, e.Index, e.Meta, e.Err)
+	return fmt.Sprintf("store %s: index %q: %s is missing from the index: %v", e.Store, e.Index, e.Meta, e.Err)
 }
 
 // Unwrap returns Err.

@@ -14,8 +14,8 @@ import (
 // of its own, so that readers on different processors seldom meet; and it keeps no
 // copies of the keys.
 //
-// Who finds something in a stripe needs its lock, or to be the only writer. Who
-// changes a stripe needs its write lock, besides that of the store.
+// Lookups require the lock of the stripe, except by the only writer. Changes require the
+// write lock of the stripe, and that of the store.
 type table[T any] struct {
 	seed    maphash.Seed
 	stripes *[stripes]stripe[T]
