@@ -5,7 +5,7 @@
 //
 //	h := hive.New(
 //		cells.Client,
-//		cells.Resource[*corev1.Pod](cells.WithLabels("app=web")),
+//		cells.Resource[*corev1.Pod](cells.WithLabelSelector("app=web")),
 //		cell.Invoke(func(pods resource.Resource[*corev1.Pod]) { … }),
 //	)
 //

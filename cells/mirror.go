@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/mirror"
@@ -50,15 +51,17 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	if err != nil {
 		return nil, fmt.Errorf("mirror %s: %w", name, err)
 	}
-	log := p.Log.With("mirror", name, "selects", plan.String())
+	log := p.logger(name, plan)
+	failureLog := log.With("resource", name)
 	report, counts := &reporter{}, &counters{}
 	cfg.ListerWatcher = &listWatch{plan: plan, client: p.Client}
+	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), o.reading...)
 	cfg.Observer = informer.Observers(informer.LogObserver(log), report, counts, cfg.Observer)
 	cfg.Log = cmp.Or(cfg.Log, p.Log)
 	told := cfg.ErrorHandler
 	cfg.ErrorHandler = func(info informer.ReflectorInfo, err error) {
 		if failed := (*informer.HandlerError)(nil); errors.As(err, &failed) {
-			log.Log(context.Background(), levelOf(err), "A change could not be handled, will try again", "key", failed.Meta.Key, "failures", failed.Failures,
+			failureLog.Log(context.Background(), levelOf(err), "A change could not be handled, will try again", "key", failed.Meta.Key, "failures", failed.Failures,
 				"next", failed.RetryIn, "error", failed)
 		}
 		if told != nil {

@@ -296,7 +296,7 @@ func TestInspection(t *testing.T) {
 	api := fakeapi.New(widgets)
 	url, connections := serveAPI(t, api)
 	h := hive.New(Logger, Client, Metrics, cell.SimpleHealthCell,
-		Resource[*corev1.Pod](InNamespace("shop"), WithLabels("app in (a, b)"), WithFields("spec.nodeName=n.1")),
+		Resource[*corev1.Pod](InNamespace("shop"), WithLabelSelector("app in (a, b)"), WithFieldSelector("spec.nodeName=n.1")),
 		ResourceAs(func(r resource.Resource[*corev1.Pod]) xPods { return r }),
 		cell.Module("bees", "Bees", cell.Invoke(func(lc cell.Lifecycle, pods resource.Resource[*corev1.Pod], _ xPods) {
 			pods.Events(context.Background())

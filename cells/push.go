@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/cilium/hive/cell"
 
@@ -58,9 +59,11 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", name, err)
 	}
-	log := p.Log.With("push", name, "selects", plan.String())
+	log := p.logger(name, plan)
+	failureLog := log.With("resource", name)
 	report, counts := &reporter{}, &counters{}
 	cfg.ListerWatcher = &listWatch{plan: plan, client: p.Client}
+	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), o.reading...)
 	cfg.Observer = informer.Observers(informer.LogObserver(log), report, counts, cfg.Observer)
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = func(informer.ReflectorInfo, error) {} // the observer has logged it
@@ -71,9 +74,9 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 		failed, undelivered := (*informer.HandlerError)(nil), (*push.UndeliveredError)(nil)
 		switch {
 		case errors.As(err, &undelivered):
-			log.Log(context.Background(), levelOf(err), "Changes were not delivered", "changes", undelivered.Changes, "error", err)
+			failureLog.Log(context.Background(), levelOf(err), "Changes were not delivered", "changes", undelivered.Changes, "error", err)
 		case errors.As(err, &failed):
-			log.Log(context.Background(), levelOf(err), "The consumer did not accept a batch, will try again", "failures", failed.Failures, "next", failed.RetryIn, "error", err)
+			failureLog.Log(context.Background(), levelOf(err), "The consumer did not accept a batch, will try again", "failures", failed.Failures, "next", failed.RetryIn, "error", err)
 		}
 		if told != nil {
 			told(err)

@@ -20,7 +20,7 @@ import (
 // Resource provides a resource.Resource[T] of the objects that the options select,
 // all of the kind by default:
 //
-//	cells.Resource[*corev1.Pod](cells.InNamespace("shop"), cells.WithLabels("app=web"))
+//	cells.Resource[*corev1.Pod](cells.InNamespace("shop"), cells.WithLabelSelector("app=web"))
 //
 // The kind is that of T in client-go's scheme, or in that of [WithScheme]. For
 // *unstructured.Unstructured it is named by [Unstructured], for
@@ -54,7 +54,7 @@ func Resource[T runtime.Object](opts ...Option) cell.Cell {
 //	type LocalPods resource.Resource[*corev1.Pod]
 //
 //	cells.ResourceAs(func(r resource.Resource[*corev1.Pod]) LocalPods { return r },
-//		cells.WithFields("spec.nodeName=node-1"))
+//		cells.WithFieldSelector("spec.nodeName=node-1"))
 //
 // The name of the resource is by default that of the type, such as "main.LocalPods".
 // The function is called once, when the resource is constructed.
@@ -88,7 +88,7 @@ type Params struct {
 // own, such as one with a selector that depends on a flag:
 //
 //	cell.Provide(func(p cells.Params, cfg Config) (resource.Resource[*corev1.Pod], error) {
-//		return cells.NewResource[*corev1.Pod](p, cells.WithFields("spec.nodeName="+cfg.NodeName))
+//		return cells.NewResource[*corev1.Pod](p, cells.WithFieldSelector("spec.nodeName="+cfg.NodeName))
 //	})
 //
 // It makes no request. It fails if an option is bad. [Private] has no effect here.
@@ -102,11 +102,12 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 	if name == "" {
 		name = plan.target.String()
 	}
+	disabled := resource.Disabled[T](p.Client.Err(),
+		append([]resource.Option{resource.WithName(name), resource.WithLogger(p.Log)}, o.resource...)...)
+	name = nameOf(disabled) // which resource.WithName can set
 	if !p.Client.IsEnabled() {
-		if p.Health != nil {
-			p.Health.NewScope(name).Stopped("disabled: " + p.Client.Err().Error())
-		}
-		return resource.Disabled[T](p.Client.Err()), nil
+		p.reportDisabled(name)
+		return disabled, nil
 	}
 
 	report, counts := &reporter{}, &counters{}
@@ -118,25 +119,36 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 		}
 		return nil
 	}})
-	log := p.Log
-	if selects := plan.String(); selects != name {
-		log = log.With("selects", selects)
-	}
+	log := p.logger(name, plan)
 	all := []resource.Option{
 		resource.WithName(name),
 		resource.WithLogger(log),
 		resource.WithObserver(informer.Observers(informer.LogObserver(log), report, counts)),
+		resource.WithSourceOptions(o.reading...),
 	}
 	r := resource.New[T](p.Lifecycle, &listWatch{plan: plan, client: p.Client}, append(all, o.resource...)...)
-	inspector := r.(resource.Inspector) // every resource of New is one
 	if p.Metrics != nil {
-		p.Metrics.add(inspector.Stats().Name, observed{resource: inspector.Stats, counters: counts})
+		p.Metrics.add(name, observed{resource: r.(resource.Inspector).Stats, counters: counts})
 	}
 	if p.Health != nil {
 		// The informer does not run before the hive starts.
-		report.health = p.Health.NewScope(inspector.Stats().Name)
+		report.health = p.Health.NewScope(name)
 	}
 	return r, nil
+}
+
+// nameOf returns the name of a resource that package resource made.
+func nameOf[T runtime.Object](r resource.Resource[T]) string {
+	return r.(resource.Inspector).Stats().Name
+}
+
+// logger returns the logger of what reads plan. The attribute selects shows the plan if
+// the name does not.
+func (p Params) logger(name string, plan plan) *slog.Logger {
+	if selects := plan.String(); selects != name {
+		return p.Log.With("selects", selects)
+	}
+	return p.Log
 }
 
 // resourceCell puts a constructor in a module of its own, for it to be seen in the

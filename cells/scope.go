@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -31,12 +32,13 @@ type options struct {
 	labels    []string
 	fields    []string
 	scheme    *runtime.Scheme
-	source    reflect.Type // of the objects on the wire, nil: that of the resource
+	wireType  reflect.Type // of the objects that the server sends; nil: that of the resource
 	target    target
 	mode      mode // that target was given for
 	private   bool
 	name      string // of the resource, unless resource.WithName sets it
 	resource  []resource.Option
+	reading   []source.SourceOption
 	errs      []error
 }
 
@@ -63,35 +65,42 @@ func InNamespace(namespace string) Option {
 	}
 }
 
-// WithLabels holds the objects that a label selector selects, such as
+// WithLabelSelector holds the objects that a label selector selects, such as
 // "app=shop,tier in (web, api)". The server applies it. Given more than once, all
 // must hold.
-func WithLabels(selector string) Option {
+func WithLabelSelector(selector string) Option {
 	return func(o *options) {
 		parsed, err := labels.Parse(selector)
 		switch {
 		case err != nil:
-			o.failf("cells.WithLabels(%q): %w", selector, err)
+			o.failf("cells.WithLabelSelector(%q): %w", selector, err)
 		case !parsed.Empty():
 			o.labels = append(o.labels, parsed.String())
 		}
 	}
 }
 
-// WithFields holds the objects that a field selector selects, such as
+// WithFieldSelector holds the objects that a field selector selects, such as
 // "spec.nodeName=node-1". The server applies it, and knows only some fields of each
 // kind; it refuses others when the resource is first used. Given more than once,
 // all must hold.
-func WithFields(selector string) Option {
+func WithFieldSelector(selector string) Option {
 	return func(o *options) {
 		parsed, err := fields.ParseSelector(selector)
 		switch {
 		case err != nil:
-			o.failf("cells.WithFields(%q): %w", selector, err)
+			o.failf("cells.WithFieldSelector(%q): %w", selector, err)
 		case !parsed.Empty():
 			o.fields = append(o.fields, parsed.String())
 		}
 	}
+}
+
+// Fields keeps only the named fields of the objects, such as "metadata.labels" and
+// "spec.nodeName". The other fields are not decoded. Several options add up. See
+// [source.WithFields] for the names, and for what always stays.
+func Fields(names ...string) Option {
+	return func(o *options) { o.reading = append(o.reading, source.WithFields(names...)) }
 }
 
 // With passes options on to the resource: its name, indexes, a transform, settings
@@ -115,7 +124,7 @@ func WithScheme(s *runtime.Scheme) Option {
 // From says that the API server sends objects of type S, where the resource holds
 // another type, that resource.WithTransform makes of them.
 func From[S runtime.Object]() Option {
-	return func(o *options) { o.source = reflect.TypeFor[S]() }
+	return func(o *options) { o.wireType = reflect.TypeFor[S]() }
 }
 
 // KindName names a kind: a string as [Unstructured] describes, the kind, or the
@@ -228,12 +237,12 @@ func (o *options) plan(t reflect.Type) (plan, error) {
 		target: o.target, scheme: o.scheme,
 		namespace: o.namespace, labels: strings.Join(o.labels, ","), fields: strings.Join(o.fields, ","),
 	}
-	source := o.source
-	if source == nil {
-		source = t
+	wireType := o.wireType
+	if wireType == nil {
+		wireType = t
 	}
 	named := o.target != target{}
-	switch source {
+	switch wireType {
 	case unstructuredType:
 		p.mode = byDynamic
 		if o.mode != byDynamic || !named {
@@ -246,9 +255,9 @@ func (o *options) plan(t reflect.Type) (plan, error) {
 		}
 	default:
 		if o.mode != byType {
-			return plan{}, fmt.Errorf("the objects have type %s, which the option with the name of the kind is not for", source)
+			return plan{}, fmt.Errorf("the objects have type %s, which the option with the name of the kind is not for", wireType)
 		}
-		if err := p.lookUp(source); err != nil {
+		if err := p.lookUp(wireType); err != nil {
 			return plan{}, err
 		}
 	}

@@ -33,7 +33,8 @@ type options struct {
 }
 
 // WithName names the resource in errors, logs, health and metrics. Default, also
-// if the name is empty: the type of the objects, such as "v1.Pod".
+// if the name is empty: the type of the objects, such as "v1.Pod". Packages cells and
+// resourcetest name a resource by its kind, such as "Pod.v1" or "Deployment.v1.apps".
 func WithName(name string) Option {
 	return func(o *options) { o.name = name }
 }
