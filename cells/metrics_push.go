@@ -9,8 +9,8 @@ var (
 	descPushPending   = describeOf("push", "pending", "Changes that the consumer has not accepted.")
 	descPushBytes     = describeOf("push", "pending_bytes", "Estimated size of the objects that the consumer has not accepted.")
 	descPushSnapshots = describeOf("push", "snapshots_total", "Snapshots that the consumer accepted.")
-	descPushBatches   = describeOf("push", "batches_total", "Batches that the consumer was given.", "result")
-	descPushChanges   = describeOf("push", "changes_total", "Changes by what became of them.", "result")
+	descPushBatches   = describeOf("push", "batches_total", "Batches passed to the consumer.", "result")
+	descPushChanges   = describeOf("push", "changes_total", "Changes by their result.", "result")
 )
 
 // push writes the metrics of a push.

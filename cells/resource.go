@@ -17,31 +17,26 @@ import (
 	"github.com/apiary-go/apiary/resource"
 )
 
-// Resource provides a resource.Resource[T] of the objects that the options select,
-// all of the kind by default:
+// Resource provides a resource.Resource[T] of the objects that the options select.
+// Default: all objects of the kind.
 //
 //	cells.Resource[*corev1.Pod](cells.InNamespace("shop"), cells.WithLabelSelector("app=web"))
 //
-// The kind is that of T in client-go's scheme, or in that of [WithScheme]. For
-// *unstructured.Unstructured it is named by [Unstructured], for
-// *metav1.PartialObjectMetadata by [Metadata].
+// The kind is that of T in client-go's scheme, or in the scheme of [WithScheme]. For
+// *unstructured.Unstructured the option [Unstructured] names the kind, for
+// *metav1.PartialObjectMetadata the option [Metadata].
 //
-// It needs [Client] or [FakeClient] in the hive. Nothing is asked of the API server
-// until the resource is first used, not even which resources it serves; then that
-// is found out by discovery, one request for each group and version that the
-// program uses. A kind that is not installed is reported as informer.CauseNotInstalled
-// and asked for again every five to ten seconds, so one that is installed later is found.
+// The hive must have [Client], [ClientFrom] or [FakeClient]. The first use of the resource
+// makes the first request: discovery, once for each group and version that the program
+// uses. A kind that is not installed is reported as informer.CauseNotInstalled, and looked
+// up again every five to ten seconds. If the client is disabled, the resource is a
+// resource.Disabled, with an error that wraps [ErrNotConfigured].
 //
-// If the client is disabled the resource is that of resource.Disabled: the error of
-// its Store wraps [ErrNotConfigured] and names the flags, its event channels are
-// closed from the beginning.
+// The name of the resource is its kind, such as "Pod.v1" or "Deployment.v1.apps", unless
+// resource.WithName sets it. Logs, cell.Health and [Metrics] have the resource under this
+// name. Health and metrics are optional.
 //
-// What the informer does is logged, is reported to cell.Health if the hive has
-// that, under the name of the resource, and counted if the hive has [Metrics]. The
-// name is such as "Pod.v1" or "Deployment.v1.apps" unless resource.WithName sets it.
-//
-// In one hive there can be one of a type; for another scope of the same type, and
-// for several unstructured kinds, see [ResourceAs].
+// A hive can have one Resource of each T. For more, see [ResourceAs].
 func Resource[T runtime.Object](opts ...Option) cell.Cell {
 	return resourceCell[T](opts, "", func(p Params) (resource.Resource[T], error) {
 		return NewResource[T](p, opts...)
@@ -56,8 +51,8 @@ func Resource[T runtime.Object](opts ...Option) cell.Cell {
 //	cells.ResourceAs(func(r resource.Resource[*corev1.Pod]) LocalPods { return r },
 //		cells.WithFieldSelector("spec.nodeName=node-1"))
 //
-// The name of the resource is by default that of the type, such as "main.LocalPods".
-// The function is called once, when the resource is constructed.
+// The default name of the resource is the name of the type, such as "main.LocalPods". as
+// is called once, when the resource is constructed.
 func ResourceAs[R any, T runtime.Object](as func(resource.Resource[T]) R, opts ...Option) cell.Cell {
 	name := reflect.TypeFor[R]().String()
 	return resourceCell[T](opts, name, func(p Params) (R, error) {
@@ -73,7 +68,7 @@ func ResourceAs[R any, T runtime.Object](as func(resource.Resource[T]) R, opts .
 	})
 }
 
-// Params is what [NewResource] takes from the hive.
+// Params has what [NewResource], [NewMirror] and [NewPush] need from the hive.
 type Params struct {
 	cell.In
 
@@ -84,14 +79,14 @@ type Params struct {
 	Metrics   *ResourceMetrics `optional:"true"`
 }
 
-// NewResource is the constructor that [Resource] provides, for constructors of your
-// own, such as one with a selector that depends on a flag:
+// NewResource is [Resource] for constructors of your own, for example with a selector that
+// depends on a flag:
 //
 //	cell.Provide(func(p cells.Params, cfg Config) (resource.Resource[*corev1.Pod], error) {
 //		return cells.NewResource[*corev1.Pod](p, cells.WithFieldSelector("spec.nodeName="+cfg.NodeName))
 //	})
 //
-// It makes no request. It fails if an option is bad. [Private] has no effect here.
+// It makes no request. It fails if an option is invalid. [Private] has no effect here.
 func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[T], error) {
 	o := gather(opts)
 	plan, err := o.plan(reflect.TypeFor[T]())
@@ -151,8 +146,8 @@ func (p Params) logger(name string, plan plan) *slog.Logger {
 	return p.Log
 }
 
-// resourceCell puts a constructor in a module of its own, for it to be seen in the
-// hive's inspection command, in logs and in health, unless it is private.
+// resourceCell puts a constructor in a module of its own, unless it is private. The
+// inspection command of hive, logs and health show the module.
 func resourceCell[T runtime.Object](opts []Option, as string, constructor any) cell.Cell {
 	o := gather(opts)
 	if o.private {

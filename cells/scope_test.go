@@ -33,7 +33,7 @@ func TestResourceBadOptions(t *testing.T) {
 		{Resource[*corev1.Pod](InNamespace("A_B")), "cells.InNamespace"},
 		{Resource[*corev1.Pod](WithScheme(nil)), "cells.WithScheme"},
 		{Resource[*corev1.Pod](WithScheme(empty)), "cells.WithScheme"},
-		{Resource[*corev1.Pod](Unstructured("pods")), "which the option"},
+		{Resource[*corev1.Pod](Unstructured("pods")), "leave them out"},
 		{Resource[*corev1.PodList](), "list"},
 		{Resource[*Slim](), "cells.From"},
 		{Resource[runtime.Object](), "pointer to a struct"},
