@@ -366,7 +366,7 @@ func TestStatusHealth(t *testing.T) {
 		if err := h.Start(quiet(), t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if first := <-health.lines; first != "shop Degraded: not observed yet: the server has not answered yet for all of 1 objects" {
+		if first := <-health.lines; first != "shop Degraded: not observed yet: the server has not yet answered for all of 1 objects" {
 			t.Errorf("at first it is %q", first)
 		}
 		health.await(t, "shop", "Degraded: 1 of 1 objects are not Current", "Pod a/one: InProgress")

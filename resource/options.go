@@ -34,7 +34,8 @@ type options struct {
 }
 
 // WithName names the resource in errors, logs, health and metrics. Default, also for
-// an empty name: the type of the objects, such as "v1.Pod".
+// an empty name: the type of the objects, such as "v1.Pod". Packages cells and
+// resourcetest name a resource by its kind, such as "Pod.v1" or "Deployment.v1.apps".
 func WithName(name string) Option {
 	return func(o *options) { o.name = name }
 }

@@ -143,15 +143,17 @@ func callSite(above int) string {
 
 // disabled is a Resource without objects and events.
 type disabled[T runtime.Object] struct {
+	name   string
 	reason error
 	panics *usercode.Panics
 }
 
-// Disabled returns a resource for programs that have no cluster. The channels of its
-// Events are closed, Observe calls complete with reason, and Store returns at once an
-// error that wraps reason.
-func Disabled[T runtime.Object](reason error) Resource[T] {
-	return disabled[T]{reason: reason, panics: usercode.New(nameOf[T](), nil)}
+// Disabled returns a resource without a cluster. Its channels are closed from the
+// beginning, and Store fails at once with an error that wraps reason. Of the options,
+// [WithName] and [WithLogger] apply.
+func Disabled[T runtime.Object](reason error, opts ...Option) Resource[T] {
+	o := gather[T](opts)
+	return disabled[T]{name: o.name, reason: reason, panics: usercode.New(o.name, o.log)}
 }
 
 // Events implements Resource.
@@ -172,11 +174,11 @@ func (d disabled[T]) Observe(_ context.Context, next func(Event[T]), complete fu
 
 // Store implements Resource.
 func (d disabled[T]) Store(context.Context) (Store[T], error) {
-	return nil, fmt.Errorf("resource %s is disabled: %w", nameOf[T](), d.reason)
+	return nil, fmt.Errorf("resource %s is disabled: %w", d.name, d.reason)
 }
 
 // Resync implements Resource. It does nothing.
 func (d disabled[T]) Resync(error) {}
 
 // Stats implements [Inspector].
-func (d disabled[T]) Stats() Stats { return Stats{Name: nameOf[T](), Panics: d.panics.Count()} }
+func (d disabled[T]) Stats() Stats { return Stats{Name: d.name, Panics: d.panics.Count()} }
