@@ -49,7 +49,7 @@ func NewAnswerError(code int, contentType string, body []byte) *AnswerError {
 
 // Error implements error.
 func (e *AnswerError) Error() string {
-	return "no answer of an API server: " + answerText(e.Code, e.ContentType, e.Text)
+	return "not a response of an API server: " + answerText(e.Code, e.ContentType, e.Text)
 }
 
 func answerText(code int, contentType, text string) string {

@@ -133,9 +133,9 @@ func (e *SilenceError) Error() string {
 		return fmt.Sprintf("no connection for %v", e.After)
 	}
 	if e.Unanswered {
-		return fmt.Sprintf("no answer for %v: the connection is taken for dead", e.After)
+		return fmt.Sprintf("no response for %v: the connection counts as dead", e.After)
 	}
-	return fmt.Sprintf("nothing came for %v: the connection is taken for dead", e.After)
+	return fmt.Sprintf("no data for %v: the connection counts as dead", e.After)
 }
 
 // Unwrap returns what the silence means, if it is known.
@@ -146,14 +146,14 @@ func (e *SilenceError) Timeout() bool { return true }
 
 // Reasons of the Reflector's own for ending a request or wanting a pass.
 var (
-	errAsked        = errors.New("a new pass was asked for")
-	errNoVersion    = errors.New("the server gave no resource version to resume the watch from")
-	errOlder        = errors.New("the server answered with an older state than it was asked for at least")
-	errOldBookmarks = errors.New("the server's bookmarks are older than what it delivered before")
-	errNoEvents     = errors.New("the server answers the request for initial events with nothing")
-	errNoEnd        = errors.New("the initial events of the watch do not end: the server seems to ignore sendInitialEvents")
+	errAsked        = errors.New("a resync was requested")
+	errNoVersion    = errors.New("the watch ended without a resource version to resume from")
+	errOlder        = errors.New("the server returned a state that is older than the requested version")
+	errOldBookmarks = errors.New("the server sends bookmarks that are older than the last version")
+	errNoEvents     = errors.New("the server sends no initial events")
+	errNoEnd        = errors.New("the server does not end the initial events: it seems to ignore sendInitialEvents")
 	errClosedEarly  = errors.New("the server closed the watch before the end of the initial events")
-	errNoDrained    = errors.New("the sink returned a FullError without Drained: set it to a channel that is closed once there is room")
+	errNoDrained    = errors.New("the sink returned a FullError without Drained: set Drained to a channel that is closed when the sink has drained")
 )
 
 // HandlerError says that a handler failed. It is what the

@@ -28,11 +28,11 @@ const cutShort = 30 * time.Second
 const grace = 2 * time.Second
 
 var (
-	errCheck    = errors.New("it is time for a list")
-	errQuiet    = errors.New("the watches have brought nothing for long, a list shows whether there was nothing to bring")
+	errCheck    = errors.New("a list is due")
+	errQuiet    = errors.New("the watches have brought nothing for long: a list checks them")
 	errInterval = errors.New("the resync interval has ended")
-	errCut      = errors.New("the watches are closed as soon as they are open")
-	errUnseen   = errors.New("a list shows changes that no watch has brought")
+	errCut      = errors.New("the server closes each watch soon after it opens")
+	errUnseen   = errors.New("a list shows changes that the watch did not bring")
 )
 
 // evidence decides when a pass checks what the watches bring.

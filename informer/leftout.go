@@ -45,7 +45,7 @@ type leftOut struct {
 	since, wait time.Duration
 }
 
-var errLeftOut = errors.New("objects are left out, a list shows whether they can be decoded by now")
+var errLeftOut = errors.New("objects are left out: a list tries them again")
 
 type leftOutAt struct {
 	LeftOut
@@ -79,7 +79,7 @@ func (c *cycle[T]) unreadable(p *passing) error {
 	if p.objects > 0 || p.left < 2 || c.r.HasInitializedSynced() {
 		return nil
 	}
-	return fmt.Errorf("none of %d objects can be decoded, so that none is left out: %w", p.left, p.leftErr)
+	return fmt.Errorf("none of the %d objects in the list can be decoded, so none is left out: %w", p.left, p.leftErr)
 }
 
 // noteLeftOut notes that an object is left out, and says so unless that is known.

@@ -36,7 +36,7 @@ func LogObserver(logger *slog.Logger) Observer {
 			log.Debug("Page read", "page", o.Number, "objects", o.Objects, "remaining", o.Remaining)
 		case ListDone:
 			if o.Pass.Reason == store.ReasonAbsent {
-				log.Warn("The kind is not installed any more, its objects are taken for deleted", "error", o.Pass.Cause)
+				log.Warn("Kind is no longer installed, its objects count as deleted", "error", o.Pass.Cause)
 				return
 			}
 			level := slog.LevelInfo
@@ -46,7 +46,7 @@ func LogObserver(logger *slog.Logger) Observer {
 			log.Log(context.Background(), level, "List is complete", "reason", o.Pass.Reason, "version", o.Version, "objects", o.Objects,
 				"decoded", o.Decoded, "streamed", o.Streamed, "took", o.Took)
 		case ListFailed:
-			log.Debug("List broke off", "cause", o.Cause, "error", o.Err)
+			log.Debug("List failed", "cause", o.Cause, "error", o.Err)
 		case WatchOpened:
 			if info.Polling != nil && info.Polling.Cause != CauseSilent {
 				log.Info("Watching, no longer polling", "version", o.Version, "after", info.Polling.Cause)
@@ -62,7 +62,7 @@ func LogObserver(logger *slog.Logger) Observer {
 			}
 			log.Log(context.Background(), level, "Listing again", "reason", o.Reason, "error", o.Err)
 		case WatchListUnavailable:
-			log.Info("The server does not stream its lists, using pages", "until", o.Retry, "error", o.Err)
+			log.Info("The server does not support streamed lists, using pages", "until", o.Retry, "error", o.Err)
 		case BackingOff:
 			logBackingOff(log, o)
 		case Recovered:
@@ -72,11 +72,11 @@ func LogObserver(logger *slog.Logger) Observer {
 		case CheckDiffers:
 			log.Debug("The metadata differs, listing whole objects", "key", o.Key, "reason", o.Pass.Reason)
 		case Missed:
-			log.Warn("Watch missed changes, the list has mended it", "count", o.Count, "key", o.Key, "reason", o.Pass.Reason)
+			log.Warn("Watch missed changes, the list has brought them", "count", o.Count, "key", o.Key, "reason", o.Pass.Reason)
 		case WatchProved:
 			log.Info("The watch brings changes again, no longer polling", "version", o.Version)
 		case VersionsUnordered:
-			log.Warn("The server's versions cannot be compared: applying events in the order in which they come",
+			log.Warn("Versions of the server cannot be compared, applying events in order of arrival",
 				"key", o.Meta.Key, "version", o.Meta.Version, "from", o.From)
 		case ObjectLeftOut:
 			log.Warn("Object cannot be decoded, left out", "key", redact.Text(o.Meta.Key.String()), "error", o.Err)
@@ -85,7 +85,7 @@ func LogObserver(logger *slog.Logger) Observer {
 		case Draining:
 			log.Debug("The sink is full, waiting for it")
 		case WentBackwards:
-			log.Warn("The server has an older state than before, as after a restore: taking it as the truth", "from", o.From, "to", o.To)
+			log.Warn("The server has an older state than before, as after a restore, accepting it", "from", o.From, "to", o.To)
 		}
 	})
 }

@@ -21,7 +21,7 @@ type MetadataLister interface {
 	ListMetadata(ctx context.Context, opts metav1.ListOptions, yield func(store.Meta) error) (Page, error)
 }
 
-var errDiffers = errors.New("the sink lacks an object in the version that the server has")
+var errDiffers = errors.New("the sink does not have an object in the version of the server")
 
 // metaItem is an object of which the server sent no more than the metadata.
 type metaItem[T any] struct{ meta store.Meta }

@@ -225,9 +225,9 @@ func (p Polling) advice() string {
 	case CauseForbidden:
 		return "grant the client's identity the verb watch"
 	case CauseNotInstalled:
-		return "have the server, or what stands before it, find the resource for a watch as it does for a list"
+		return "check the proxies before the server: the resource is found for a list, and not for a watch"
 	case CauseSilent:
-		return "look at what stands between the client and the server: it holds watches back, or cuts them"
+		return "check the proxies between the client and the server: they hold watches back or cut them"
 	}
 	return "the server does not offer a watch of this resource"
 }

@@ -19,7 +19,7 @@ const (
 )
 
 var (
-	errDisorder = errors.New("the server sent an event that is not newer than the version that the watch began at: its versions cannot be compared")
+	errDisorder = errors.New("the server sent an event that is not newer than the start of the watch: its versions cannot be compared")
 	errForm     = errors.New("the server sends objects in another API version than before")
 )
 

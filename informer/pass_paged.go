@@ -13,7 +13,7 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-var errSamePage = errors.New("the server gave the continue token that it was asked for: the list would never end")
+var errSamePage = errors.New("the server returned the continue token of the request: the list would never end")
 
 // passPaged reads the collection page by page.
 //

@@ -162,10 +162,10 @@ func NewReflector[T any](cfg Config[T]) (*Reflector[T], error) {
 // complete checks the configuration and fills in the defaults.
 func (c *Config[T]) complete() error {
 	if check.IsNil(c.Source) {
-		return errors.New("Config.Source is nil: give what is to be read, for example FromListerWatcher(…)")
+		return errors.New("Config.Source is nil: set it, for example to source.FromListerWatcher(…)")
 	}
 	if check.IsNil(c.Sink) {
-		return errors.New("Config.Sink is nil: give what is to be told, for example a store.Store")
+		return errors.New("Config.Sink is nil: set it, for example to a store.Store")
 	}
 	if err := check.Validate(c.Source); err != nil {
 		return fmt.Errorf("Config.Source: %w", err)
@@ -174,7 +174,7 @@ func (c *Config[T]) complete() error {
 		return fmt.Errorf("Config.Sink: %w", err)
 	}
 	if _, ok := c.Source.(MetadataLister); c.CheckMetadata && !ok {
-		return fmt.Errorf("Settings.CheckMetadata is set, and Config.Source (%T) is no MetadataLister: leave it out, or read by package cells or source.NewListWatchFromClient", c.Source)
+		return fmt.Errorf("Settings.CheckMetadata is set, and Config.Source (%T) is no MetadataLister: unset it, or use a source of package cells or of source.NewListWatchFromClient", c.Source)
 	}
 	return c.Settings.complete()
 }

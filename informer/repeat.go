@@ -14,8 +14,8 @@ import (
 const emptyPages = 1000
 
 var (
-	errRepeats    = errors.New("the list has a page that began with this object before: it would never end")
-	errEmptyPages = errors.New("the list goes on after a thousand empty pages: it would never end")
+	errRepeats    = errors.New("a page of the list begins with this object for the second time: the list would never end")
+	errEmptyPages = errors.New("a thousand pages of the list in a row are empty: the list would never end")
 )
 
 // repeats finds that a sequence of keys repeats itself, with one key of memory. It

@@ -320,7 +320,7 @@ func (c *cycle[T]) closedOrFailed(e WatchEnded) {
 		c.fail(e.Cause, e.Err)
 	case e.Lived < brief:
 		c.calmly(&c.calm.closed, CauseClosed,
-			c.errorOf(verbWatch, fmt.Errorf("the server closes it as soon as it is open (%d events in %v)", e.Events, e.Lived)))
+			c.errorOf(verbWatch, fmt.Errorf("the server closed the watch at once (%d events in %v)", e.Events, e.Lived)))
 	case c.trouble.cause == CauseClosed:
 		c.recovered()
 	}
