@@ -91,20 +91,20 @@ func (c *cycle[T]) proved(at time.Duration) {
 func (c *cycle[T]) checked(p *passing) {
 	now := c.now()
 	objects := p.objects + p.left
-	news := p.news || c.proof.objects >= 0 && c.proof.objects != objects
+	changed := p.changed || c.proof.objects >= 0 && c.proof.objects != objects
 	c.proof.since, c.proof.passed, c.proof.objects = now, now, objects
-	c.compared(p.pass, news)
+	c.compared(p.pass, changed)
 }
 
 // compared makes the intervals longer after a pass without news, and those of polls
 // after one with news. Only passes count that were made for want of evidence.
-func (c *cycle[T]) compared(pass store.Pass, news bool) {
+func (c *cycle[T]) compared(pass store.Pass, changed bool) {
 	p := &c.proof
 	if pass.Reason != store.ReasonFailing && pass.Reason != store.ReasonCheck || c.polls.on {
 		return
 	}
 	p.grown = true
-	if !news {
+	if !changed {
 		most := quietGrowth * c.cfg.CheckInterval
 		if p.doubt {
 			most = c.cfg.CheckInterval
@@ -148,8 +148,8 @@ func (c *cycle[T]) dueAt() (at time.Duration, reason store.Reason, cause error) 
 	if c.cfg.ResyncInterval > 0 {
 		sooner(c.proof.passed+c.jittered(c.cfg.ResyncInterval), store.ReasonCheck, errInterval)
 	}
-	if c.owed.reason != "" {
-		return c.owed.due, c.owed.reason, c.owed.cause
+	if c.postponed.reason != "" {
+		return c.postponed.due, c.postponed.reason, c.postponed.cause
 	}
 	return at, reason, cause
 }
@@ -169,7 +169,7 @@ func (c *cycle[T]) due(now time.Duration) bool {
 func (c *cycle[T]) takeDue() {
 	if at, reason, cause := c.dueAt(); c.want == "" && reason != "" && c.now() >= at {
 		c.relist(reason, cause)
-		c.owed.reason = ""
+		c.postponed.reason = ""
 	}
 }
 
@@ -228,10 +228,10 @@ func (c *cycle[T]) postpone(cause Cause, err error) {
 	c.proof.since = c.now()
 	switch c.want {
 	case store.ReasonAsked, store.ReasonCheck:
-		c.owed.tries++
-		delay := c.cfg.Backoff.Delay(c.owed.tries, cause, err)
-		c.owed.reason, c.owed.cause, c.owed.due = c.want, c.wantCause, c.now()+delay
-		c.r.observe(BackingOff{For: delay, Failure: c.owed.tries, Cause: cause, Err: err})
+		c.postponed.tries++
+		delay := c.cfg.Backoff.Delay(c.postponed.tries, cause, err)
+		c.postponed.reason, c.postponed.cause, c.postponed.due = c.want, c.wantCause, c.now()+delay
+		c.r.observe(BackingOff{For: delay, Failure: c.postponed.tries, Cause: cause, Err: err})
 	default: // the watch fails as well
 		c.compared(store.Pass{Reason: c.want}, false)
 		c.fail(cause, err)

@@ -93,7 +93,7 @@ func (g *guard) gotConn(info httptrace.GotConnInfo) {
 	g.leave()
 	if !g.stopped && info.Conn != nil {
 		g.used = info.Conn
-		g.line.Store(heard.use(info.Conn))
+		g.line.Store(lastData.use(info.Conn))
 	}
 	if g.stopped || g.probe == 0 || !info.Reused {
 		return
@@ -221,7 +221,7 @@ func (g *guard) stop() (answered bool) {
 // leave forgets the connection of the request. The caller holds the lock.
 func (g *guard) leave() {
 	if g.used != nil {
-		heard.unuse(g.used)
+		lastData.unuse(g.used)
 		g.used = nil
 		g.line.Store(nil)
 	}

@@ -13,7 +13,7 @@ import (
 // heard knows when each connection last brought something, to any Reflector of the
 // process. Under HTTP/2 many watches share one, and one of them that is not answered
 // says nothing of the connection while others are.
-var heard = connections{byConn: map[net.Conn]*connection{}, base: time.Now()}
+var lastData = connections{byConn: map[net.Conn]*connection{}, base: time.Now()}
 
 type connections struct {
 	base   time.Time
@@ -55,11 +55,11 @@ func (c *connections) unuse(conn net.Conn) {
 // connection is none.
 func (c *connection) brought(at time.Time) {
 	if c != nil {
-		c.last.Store(int64(at.Sub(heard.base)))
+		c.last.Store(int64(at.Sub(lastData.base)))
 	}
 }
 
 // within reports whether the connection brought something in the last d.
 func (c *connection) within(d time.Duration) bool {
-	return time.Since(heard.base)-time.Duration(c.last.Load()) < d
+	return time.Since(lastData.base)-time.Duration(c.last.Load()) < d
 }

@@ -14,15 +14,18 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// LogObserver returns an observer that writes what happens to logger.
+// LogObserver returns an observer that logs occurrences to logger. Nil: it logs nothing. It
+// can serve any number of reflectors.
 //
-// Warnings say what failed (the list, the watch or the sink), why, and what to do about
-// it. A failure that repeats is logged at its first, second, fourth, eighth occurrence and
-// so on, the others for debugging; omitted is how many were left out before. A success
-// after failures is information, with their number and how long they lasted. So is a
-// completed pass that is no poll, and the end of polling. An object that cannot be decoded
-// is a warning, once until it can be. The rest is for debugging. The
-// observer can serve any number of reflectors.
+//   - Warn: what failed (the list, the watch or the sink), why, and what to do. A failure
+//     that repeats is logged at its first, second, fourth, eighth occurrence and so on, with
+//     the number of lines that were omitted, and at debug level otherwise. Also polling, an
+//     object that is left out, missed changes, versions that cannot be compared or are older
+//     than before, and a kind that is no longer installed.
+//   - Info: a success after failures, with their number and duration; a completed pass,
+//     except of polls and checks; the reason of a new pass, except of checks; the end of
+//     polling; an object that is decoded again; a server without streamed lists.
+//   - Debug: the rest.
 func LogObserver(logger *slog.Logger) Observer {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)

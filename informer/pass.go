@@ -32,18 +32,18 @@ type passing struct {
 	consistent bool
 	continued  bool
 
-	version string // of the collection, once known
-	objects int
-	decoded int
-	told    bool       // the sink accepted something that it did not hold
-	blind   bool       // a deletion came within the pass, so what the sink lacks proves nothing
-	news    bool       // and one that is newer than what the watches brought
-	newest  store.Meta // of the objects
-	missed  findings
-	left    int    // objects that are left out, besides
-	leftErr error  // why, of the last one
-	kind    string // of the list
-	form    string
+	version   string // of the collection, once known
+	objects   int
+	decoded   int
+	delivered bool       // the sink accepted something that it did not hold
+	blind     bool       // a deletion came within the pass, so what the sink lacks proves nothing
+	changed   bool       // and one that is newer than what the watches brought
+	newest    store.Meta // of the objects
+	missed    findings
+	left      int    // objects that are left out, besides
+	leftErr   error  // why, of the last one
+	kind      string // of the list
+	form      string
 
 	repeats repeats // of the first key of each page, or of the keys of additions
 }
@@ -130,7 +130,7 @@ func (c *cycle[T]) commit(p *passing) error {
 	c.pages, c.silences = 0, 0
 	c.rewatches = 0
 	c.streams.paged = false
-	c.owed, c.absent = owed{}, absence{}
+	c.postponed, c.absent = postponed{}, absence{}
 	c.passed(p.pass.Reason)
 	c.r.update(func(i *ReflectorInfo) { i.Version = p.version; i.Passes++ })
 	c.checked(p)
@@ -207,16 +207,16 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 		c.fail(cause, err)
 		return
 	}
-	if p.told {
+	if p.delivered {
 		// The sink is ahead of c.version, by what only the newest state is
 		// known to include: any other might lack objects that it was told of.
 		c.consistent = true
 		if further {
-			c.calm.full = 0
+			c.ends.full = 0
 		}
 	}
 	switch {
-	case c.sinkSaid(err):
+	case c.handleSinkError(err):
 	case errors.Is(err, errForm):
 		c.anew = true
 	case p.from != "" && !p.continued && (cause == CauseExpired || cause == CauseRejected && apierrors.IsBadRequest(err)):
@@ -226,10 +226,10 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 	case cause == CauseExpired:
 		// The rest of the pages is gone. The next attempt offers what the
 		// sink has by now to Holds, and so is faster.
-		if p.continued && c.calm.expired > 0 {
+		if p.continued && c.ends.expired > 0 {
 			c.pages = min(c.pages+1, largest)
 		}
-		c.calmly(&c.calm.expired, cause, err)
+		c.failIfRepeated(&c.ends.expired, cause, err)
 	case p.streamed && c.fallBack(cause, err):
 	case cause == CauseNotInstalled && CauseOf(c.wantCause) == cause:
 		// The collection that the version is of is gone, by what answers lists as well.
@@ -278,8 +278,8 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 	c.taken(p)
 	c.notLeftOut(meta.Key)
 	p.decoded++
-	p.told = true
-	p.news = p.news || c.newer(meta.Version)
+	p.delivered = true
+	p.changed = p.changed || c.newer(meta.Version)
 	return nil
 }
 

@@ -186,7 +186,7 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) er
 				if !left {
 					p.objects = max(0, p.objects-1)
 				}
-				p.told, p.blind = true, true
+				p.delivered, p.blind = true, true
 				c.must = true // a watch from c.version would bring the object back
 			}
 		case watch.Bookmark:

@@ -60,7 +60,7 @@ func (c *cycle[T]) passed(reason store.Reason) {
 	if reason != store.ReasonPoll {
 		c.polls.tried = false
 	} else {
-		c.failures, c.calm = 0, calm{} // no watch will live to say that all is well
+		c.failures, c.ends = 0, endCounts{} // no watch will live to say that all is well
 	}
 }
 

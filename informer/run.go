@@ -35,13 +35,13 @@ type cycle[T any] struct {
 	wantCause error
 	must      bool
 
-	asked  time.Duration // when the last pass began that was asked for, since Reflector.base
-	owed   owed
-	proof  evidence
-	absent absence
-	order  order
-	form   string // of the objects of the last pass, see [Page.Form]
-	kind   string // of the last list, see [Page.Kind]
+	asked     time.Duration // when the last pass began that was asked for, since Reflector.base
+	postponed postponed
+	proof     evidence
+	absent    absence
+	order     order
+	form      string // of the objects of the last pass, see [Page.Form]
+	kind      string // of the last list, see [Page.Kind]
 
 	// listed is the version of the last list, or of the first page of one that broke off:
 	// a list without a version does not follow one with a version.
@@ -59,7 +59,7 @@ type cycle[T any] struct {
 
 	epoch    uint64
 	failures int // in a row, for the backoff
-	calm     calm
+	ends     endCounts
 	pages    int // by how much pages are enlarged, as a power of 2
 	suspect  bool
 	silences int // lists in a row that fell silent
@@ -82,7 +82,7 @@ type cycle[T any] struct {
 
 // owed is a pass that the watch can do without and that failed. It is tried again when
 // it is due, in durations since Reflector.base.
-type owed struct {
+type postponed struct {
 	reason store.Reason // empty: none
 	cause  error
 	due    time.Duration
@@ -92,7 +92,7 @@ type owed struct {
 // calm counts, per kind, ends that are no failures when they come singly. The
 // first of a kind is followed by the next request at once; a further one, before
 // a watch has lived for Backoff.Reset, is treated as a failure.
-type calm struct{ closed, expired, resync, full int }
+type endCounts struct{ closed, expired, resync, full int }
 
 // run goes round until ctx ends.
 func (c *cycle[T]) run() {
@@ -170,7 +170,7 @@ func (c *cycle[T]) sleep(ctx context.Context, d time.Duration) bool {
 
 // calmly treats the end of a kind that count counts: the first one is passed
 // over, further ones are failures.
-func (c *cycle[T]) calmly(count *int, cause Cause, err error) {
+func (c *cycle[T]) failIfRepeated(count *int, cause Cause, err error) {
 	*count++
 	if *count > 1 {
 		c.fail(cause, err)
@@ -179,7 +179,7 @@ func (c *cycle[T]) calmly(count *int, cause Cause, err error) {
 
 // sinkSaid handles what the sink returned, other than nil. It reports whether
 // the error is one of the two that mean something else than a failure.
-func (c *cycle[T]) sinkSaid(err error) bool {
+func (c *cycle[T]) handleSinkError(err error) bool {
 	var full *store.FullError
 	switch {
 	case errors.As(err, &full):
@@ -191,7 +191,7 @@ func (c *cycle[T]) sinkSaid(err error) bool {
 		c.r.observe(Draining{Err: err})
 		select {
 		case <-full.Drained:
-			c.calmly(&c.calm.full, CauseSink, err)
+			c.failIfRepeated(&c.ends.full, CauseSink, err)
 		case <-c.ctx.Done():
 		}
 		return true
@@ -201,7 +201,7 @@ func (c *cycle[T]) sinkSaid(err error) bool {
 			c.need(store.ReasonAsked, err)
 			c.r.observe(RelistNeeded{Reason: store.ReasonAsked, Err: err})
 		}
-		c.calmly(&c.calm.resync, CauseSink, err)
+		c.failIfRepeated(&c.ends.resync, CauseSink, err)
 		return true
 	}
 	return false

@@ -45,7 +45,7 @@ func (t *trouble) add(cause Cause, err error) (repeated int) {
 // wanted and has not.
 func (c *cycle[T]) recovered() {
 	t := c.trouble
-	if t.failures == 0 || c.want != "" || c.owed.reason != "" {
+	if t.failures == 0 || c.want != "" || c.postponed.reason != "" {
 		return
 	}
 	c.trouble = trouble{}

@@ -166,7 +166,7 @@ func (c *cycle[T]) follow(o *opened[T]) (events int, err error) {
 		}
 		c.r.accepted(c.version, at)
 		c.recovered()
-		c.calm.full = 0
+		c.ends.full = 0
 		if event.Type != watch.Bookmark || c.version != before {
 			c.proved(at)
 		}
@@ -271,7 +271,7 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 		}
 	}
 	if e.Lived >= c.cfg.Backoff.Reset {
-		c.failures, c.calm = 0, calm{}
+		c.failures, c.ends = 0, endCounts{}
 	}
 	c.answered(e.Cause)
 	c.trouble.reached = 0
@@ -283,12 +283,12 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 	switch {
 	case errors.Is(err, errAsked) && e.Cause == CauseCanceled:
 		// The request is taken up at the start of the next round.
-	case c.sinkSaid(e.Err):
+	case c.handleSinkError(e.Err):
 	case e.Cause == CauseExpired:
 		c.consistent = c.consistent || errors.Is(err, errOldBookmarks) || errors.Is(err, errDisorder)
 		c.anew = c.anew || errors.Is(err, errForm) || errors.Is(err, errDisorder)
 		c.relist(store.ReasonExpired, e.Err)
-		c.calmly(&c.calm.expired, e.Cause, e.Err)
+		c.failIfRepeated(&c.ends.expired, e.Cause, e.Err)
 	case c.version == "" && open:
 		c.relist(store.ReasonExpired, errNoVersion)
 		if !quiet {
@@ -319,7 +319,7 @@ func (c *cycle[T]) closedOrFailed(e WatchEnded) {
 	case e.Cause != CauseClosed:
 		c.fail(e.Cause, e.Err)
 	case e.Lived < brief:
-		c.calmly(&c.calm.closed, CauseClosed,
+		c.failIfRepeated(&c.ends.closed, CauseClosed,
 			c.errorOf(verbWatch, fmt.Errorf("the server closed the watch at once (%d events in %v)", e.Events, e.Lived)))
 	case c.trouble.cause == CauseClosed:
 		c.recovered()
