@@ -5,17 +5,17 @@ package pending
 
 import "time"
 
-// What is pending may be taken in batches, in place of key by key: see
-// pending.batches. There is one batch at a time.
+// Changes can be taken in batches instead of key by key, see Queue.Batches. There is one batch
+// at a time.
 
 // Taken is a change that is being delivered in a batch.
 type Taken[T any] struct {
 	Work   *Work[T]
-	Change Change[T] // as it was when it was taken
+	Change Change[T] // its state when it was taken
 }
 
-// TakeBatch takes the changes that were accepted first, up to the bounds, but one
-// at least if there is any.
+// TakeBatch takes the changes that were accepted first, up to the bounds. It takes at least
+// one if there is any.
 func (p *Queue[T]) TakeBatch(maxItems int, maxBytes int64) (batch []Taken[T]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -31,8 +31,8 @@ func (p *Queue[T]) TakeBatch(maxItems int, maxBytes int64) (batch []Taken[T]) {
 	return batch
 }
 
-// VersionAfter returns the resume version that there will be once batch, which was
-// taken last, is acknowledged.
+// VersionAfter returns the resume version after the acknowledgement of batch, which must be
+// the last one taken.
 func (p *Queue[T]) VersionAfter(batch []Taken[T]) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,8 +63,7 @@ func (p *Queue[T]) PutBack(batch []Taken[T]) {
 	p.checkDrained()
 }
 
-// Drop forgets everything that is pending, and returns how much that was. Nothing
-// must be being delivered.
+// Drop removes all pending changes, and returns their number. No change must be in delivery.
 func (p *Queue[T]) Drop() (changes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -77,7 +76,7 @@ func (p *Queue[T]) Drop() (changes int) {
 	return changes
 }
 
-// Waiting says how much is pending, since when, and which change is the last one.
+// Waiting returns how much is pending, since when, and the number of the last change.
 func (p *Queue[T]) Waiting() (objects int, bytes int64, first time.Time, last uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,8 +86,7 @@ func (p *Queue[T]) Waiting() (objects int, bytes int64, first time.Time, last ui
 	return p.objects, p.bytes, first, p.seq
 }
 
-// DeliveredUpTo reports whether nothing is pending that was accepted as change seq
-// or before it.
+// DeliveredUpTo reports whether change seq and all before it are delivered.
 func (p *Queue[T]) DeliveredUpTo(seq uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
