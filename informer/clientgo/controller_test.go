@@ -228,7 +228,7 @@ func TestControllerLogs(t *testing.T) {
 	})
 	for what, n := range map[string]int{
 		"controller pods: process a: does not work": 6, "failure 32, again in": 1, `)" omitted=15`: 1,
-		"controller pods: resync: does not resync": 1, "allow the client's identity to list": 1,
+		"controller pods: resync: does not resync": 1, "grant the client's identity the verbs list": 1,
 	} {
 		if got := strings.Count(out.String(), what); got != n {
 			t.Errorf("%q is logged %d times, want %d", what, got, n)
