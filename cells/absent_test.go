@@ -44,7 +44,7 @@ func TestAbsentKind(t *testing.T) {
 				}
 				var seen atomic.Value // of informer.Cause
 				cause := func() informer.Cause { c, _ := seen.Load().(informer.Cause); return c }
-				observer := informer.ObserverFunc(func(info informer.ReflectorInfo, _ informer.Occurrence) { seen.Store(info.Cause) })
+				observer := informer.ObserverFunc(func(info informer.ReflectorInfo, _ informer.ReflectorEvent) { seen.Store(info.Cause) })
 				err := run(t, quiet(), nil, withFake(api),
 					Resource[*unstructured.Unstructured](Unstructured("widgets.v1.example.com"), With(resource.WithObserver(observer))),
 					atStart(t, func(_ context.Context, r resource.Resource[*unstructured.Unstructured]) error {

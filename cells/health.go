@@ -35,7 +35,7 @@ type reporter struct {
 }
 
 // Observe implements informer.Observer.
-func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.Occurrence) {
+func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.ReflectorEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended || r.health == nil {

@@ -30,7 +30,7 @@ func TestHealthFollows(t *testing.T) {
 	}
 	for name, steps := range map[string][]struct {
 		info informer.ReflectorInfo
-		o    informer.Occurrence
+		o    informer.ReflectorEvent
 		says string // empty: nothing
 	}{
 		"another error of the same cause": {

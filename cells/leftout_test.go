@@ -58,7 +58,7 @@ func TestLeftOutIsShown(t *testing.T) {
 				if n := len(storeOf(t, ctx, in.Secrets).List()); n != objects {
 					t.Errorf("%d objects, want %d", n, objects)
 				}
-				want := "# HELP apiary_resource_left_out Objects whose newest state is left out because it cannot be decoded; 101 if there are more than 100.\n" +
+				want := "# HELP apiary_resource_left_out Objects whose newest state is left out because it cannot be decoded; 101 means more than 100.\n" +
 					"# TYPE apiary_resource_left_out gauge\n" + `apiary_resource_left_out{resource="Secret.v1"} ` + leftOut + "\n"
 				if err := testutil.GatherAndCompare(in.Metrics.Gatherer(), strings.NewReader(want), "apiary_resource_left_out"); err != nil {
 					t.Error(err)

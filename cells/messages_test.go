@@ -72,8 +72,8 @@ func failures() []error {
 		informer.NewAnswerError(http.StatusOK, "text/html", []byte("<html><head><title>Sign in</title>")),
 		informer.NewAnswerError(http.StatusOK, "text/plain", []byte("default backend")),
 		informer.NewAnswerError(http.StatusNoContent, "", nil),
-		&informer.SilenceError{After: 150 * time.Second, Unanswered: true},
-		&informer.SilenceError{After: 10 * time.Second},
+		&informer.IdleTimeoutError{After: 150 * time.Second, Unanswered: true},
+		&informer.IdleTimeoutError{After: 10 * time.Second},
 		apierrors.NewTimeoutError("the server was unable to return a response in the time allotted", 1),
 		apierrors.NewTooManyRequests("too many requests, please try again later", 3),
 		apierrors.NewResourceExpired("too old resource version: 100 (200)"),
@@ -227,7 +227,7 @@ func (s *minutes) say(who, format string, args ...any) {
 	fmt.Fprintf(&s.out, "    %-8s"+format+"\n", append([]any{who}, args...)...)
 }
 
-func (s *minutes) Observe(informer.ReflectorInfo, informer.Occurrence) {
+func (s *minutes) Observe(informer.ReflectorInfo, informer.ReflectorEvent) {
 	for len(s.health.lines) > 0 {
 		line := strings.TrimSpace(<-s.health.lines)
 		if s.handled != nil {

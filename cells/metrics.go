@@ -215,7 +215,7 @@ type (
 )
 
 // Observe implements informer.Observer.
-func (c *counters) Observe(_ informer.ReflectorInfo, occurrence informer.Occurrence) {
+func (c *counters) Observe(_ informer.ReflectorInfo, occurrence informer.ReflectorEvent) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch o := occurrence.(type) {

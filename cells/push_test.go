@@ -100,7 +100,7 @@ func TestPush(t *testing.T) {
 			}
 			told("added a/two") // after a refusal
 			in.Batcher.Resync(errors.New("asked"))
-			told("begin, asked", "has a/one", "has a/two", "end")
+			told("begin, resync", "has a/one", "has a/two", "end")
 			health.await(t, "Pod.v1 OK: synced, 2 objects at the last list") // the end was accepted
 			if err := in.Batcher.Flush(ctx); err != nil {
 				t.Error(err)
@@ -173,8 +173,8 @@ apiary_push_failing{resource="pods"} 0
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`msg="The consumer refused an object, will try again" push=pods selects=Pod.v1 key=a/one failures=1 next=`,
-		`msg="The consumer refused an object too often, will try again when it changes" push=pods selects=Pod.v1 key=a/one tries=2 error="too large"`,
+		`msg="The consumer refused an object, will try again" resource=pods key=a/one failures=1 next=`,
+		`msg="The consumer refused an object too often, will try again when it changes" resource=pods key=a/one tries=2 error="too large"`,
 	} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log lacks %s:\n%s", want, log.String())

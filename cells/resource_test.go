@@ -129,7 +129,7 @@ func TestResourceScopes(t *testing.T) {
 func TestResourceInstalledLater(t *testing.T) {
 	api := fakeapi.New()
 	occurred := make(chan informer.Cause, 1000)
-	observer := informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+	observer := informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 		switch o := o.(type) {
 		case informer.ListFailed:
 			occurred <- o.Cause

@@ -49,7 +49,7 @@ func checkMetadata[T runtime.Object](t *testing.T, opts ...Option) {
 		opts = append(opts, With(resource.WithSettings(informer.Settings{
 			CheckMetadata: true, ResyncInterval: time.Minute, CheckInterval: -1, PageSize: 2, Lists: informer.ListPaged,
 			PollInterval: -1, MaxInternalErrorRetryDuration: 24 * time.Hour, Backoff: informer.Backoff{Jitter: -1},
-		}), resource.WithObserver(informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+		}), resource.WithObserver(informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 			switch o := o.(type) {
 			case informer.ListDone:
 				decoded += o.Decoded

@@ -14,18 +14,18 @@ import (
 
 // Defaults of [Settings] and [Backoff].
 const (
-	defaultPageSize       = 500
-	defaultSilence        = 150 * time.Second
-	defaultInitialSilence = 10 * time.Second
-	defaultFailing        = time.Minute
-	defaultInitial        = 800 * time.Millisecond
-	defaultMax            = 30 * time.Second
-	defaultReset          = 10 * time.Second
-	defaultDenied         = 5 * time.Second
-	defaultPollInterval   = 30 * time.Second
-	defaultCheckInterval  = 10 * time.Minute
-	defaultAbsentAfter    = 10 * time.Minute
-	longestInterval       = 24 * time.Hour
+	defaultPageSize           = 500
+	defaultIdleTimeout        = 150 * time.Second
+	defaultInitialIdleTimeout = 10 * time.Second
+	defaultFailing            = time.Minute
+	defaultInitial            = 800 * time.Millisecond
+	defaultMax                = 30 * time.Second
+	defaultReset              = 10 * time.Second
+	defaultDenied             = 5 * time.Second
+	defaultPollInterval       = 30 * time.Second
+	defaultCheckInterval      = 10 * time.Minute
+	defaultAbsentAfter        = 10 * time.Minute
+	longestInterval           = 24 * time.Hour
 )
 
 // Bounds of delays.

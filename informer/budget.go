@@ -26,7 +26,7 @@ import (
 //   - Slots are given in the order of the requests. Each page of a list requests a new one.
 //   - A pass waits for a random part of the jitter before it begins. This does not apply to
 //     first passes ([store.ReasonFirst]), polls, and tries after a failed pass.
-//   - Waiting ends with the context of Run, and does not count for [Settings.Silence].
+//   - Waiting ends with the context of Run, and does not count for [Settings.IdleTimeout].
 //
 // Methods can be called from any goroutine. A nil *ListBudget limits nothing.
 type ListBudget struct {

@@ -43,7 +43,7 @@ func TestListBudgetHistory(t *testing.T) {
 					return []error{nil, nil, nil, informertest.ParseError([]string{"500"}), informertest.ParseError([]string{"410"})}[own.IntN(5)]
 				}
 				time.Sleep(time.Duration(rng.IntN(2)) * time.Second)
-				r := c.starts(ctx, source, func(cfg *informer.Config[informertest.Object]) { cfg.InitialSilence = time.Minute })
+				r := c.starts(ctx, source, func(cfg *informer.Config[informertest.Object]) { cfg.InitialIdleTimeout = time.Minute })
 				reflectors = append(reflectors, r)
 				life := time.NewTimer(time.Duration(1+rng.IntN(100)) * time.Second)
 				die := rng.IntN(3) == 0
@@ -196,7 +196,7 @@ func TestListBudgetSlowStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrew(t, 1, 0)
 		c.starts(c.ctx, &slowSource{name: "slow", streams: true, work: takes(40 * time.Second)}, func(cfg *informer.Config[informertest.Object]) {
-			cfg.InitialSilence = time.Minute
+			cfg.InitialIdleTimeout = time.Minute
 		})
 		synctest.Wait()
 		c.starts(c.ctx, &slowSource{name: "other"}, nil)
@@ -227,8 +227,8 @@ func TestListBudgetUnanswered(t *testing.T) {
 		c.starts(c.ctx, &slowSource{name: "dead", work: takes(24 * time.Hour)}, nil)
 		synctest.Wait()
 		quick := func(cfg *informer.Config[informertest.Object]) {
-			cfg.Silence, cfg.InitialSilence = 5*time.Second, 5*time.Second
-			cfg.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			cfg.IdleTimeout, cfg.InitialIdleTimeout = 5*time.Second, 5*time.Second
+			cfg.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 				if o, ok := o.(informer.ListFailed); ok && o.Cause != informer.CauseCanceled {
 					t.Errorf("a list failed: %v", o.Err)
 				}
@@ -270,7 +270,7 @@ func TestListBudgetJitter(t *testing.T) {
 				if i%3 == 0 {
 					cfg.ResumeFrom = "1"
 				}
-				cfg.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+				cfg.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 					switch o := o.(type) {
 					case informer.RelistNeeded:
 						since = time.Now()
@@ -325,7 +325,7 @@ func TestListBudgetJitterEnds(t *testing.T) {
 		var passes []store.Reason
 		r := c.starts(ctx, &slowSource{name: "x"}, func(cfg *informer.Config[informertest.Object]) {
 			cfg.CheckInterval = -1
-			cfg.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			cfg.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 				if o, ok := o.(informer.ListStarted); ok {
 					passes = append(passes, o.Pass.Reason)
 				}
@@ -348,7 +348,7 @@ func TestListBudgetJitterEnds(t *testing.T) {
 		if took := time.Since(start); took != 0 {
 			t.Errorf("Run ended after %v", took)
 		}
-		if !slices.Equal(passes, []store.Reason{store.ReasonFirst, store.ReasonAsked}) {
+		if !slices.Equal(passes, []store.Reason{store.ReasonFirst, store.ReasonResync}) {
 			t.Errorf("passes: %v", passes)
 		}
 	})

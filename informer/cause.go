@@ -61,7 +61,7 @@ func CauseOf(err error) Cause {
 		sink     *SinkError
 		handler  *HandlerError
 		decoding *DecodingError
-		silence  *SilenceError
+		silence  *IdleTimeoutError
 		full     *store.FullError
 		answer   *AnswerError
 		format   runtime.NegotiateError // of client-go: no decoder for the content type

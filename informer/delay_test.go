@@ -138,7 +138,7 @@ func TestResyncWhileListsFail(t *testing.T) {
 		fails.Store(false)
 		elapse(11 * time.Second)
 		n := len(passes.passes)
-		if n < 50 || n > 70 || slices.ContainsFunc(passes.passes[1:], func(reason string) bool { return reason != "asked" }) {
+		if n < 50 || n > 70 || slices.ContainsFunc(passes.passes[1:], func(reason string) bool { return reason != "resync" }) {
 			t.Errorf("%d passes: %v", n, passes.passes)
 		}
 		if info := r.Info(); info.Passes != 2 || info.Err != nil {

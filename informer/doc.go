@@ -41,7 +41,7 @@
 //     Two bookmarks in a row that are older than the last version mean the same. Other
 //     causes: a watch without versions has ended, versions cannot be compared, or the API
 //     version of the objects has changed.
-//   - [store.ReasonAsked]: the sink returned [store.ErrResync], or the program called
+//   - [store.ReasonResync]: the sink returned [store.ErrResync], or the program called
 //     [Reflector.Resync].
 //   - [store.ReasonFailing]: watches fail without evidence, see the next section.
 //   - [store.ReasonCheck]: watches brought no evidence for [Settings.CheckInterval],
@@ -52,7 +52,7 @@
 // A paged pass lists with a limit, and never asks for version "0", for which servers ignore
 // the limit. Its first request asks for the newest state, or for one that is not older than
 // the last version. A server can answer the latter from its watch cache, so passes of
-// ReasonAsked and ReasonCheck always ask for the newest state. The version of the pass is
+// ReasonResync and ReasonCheck always ask for the newest state. The version of the pass is
 // that of the first page. A later page that fails for a passing reason is requested up to
 // five times. If its token expires, a new pass begins. A list that would never end fails: its
 // pages repeat, or a thousand of them in a row are empty.
@@ -92,7 +92,7 @@
 // that no watch has brought is followed by others, until a watch brings something. See the
 // two settings.
 //
-// A pass of ReasonAsked or ReasonCheck also checks the watch: observers get [Missed] if it
+// A pass of ReasonResync or ReasonCheck also checks the watch: observers get [Missed] if it
 // finds an older change that the watch has not brought.
 //
 // # Order of versions
@@ -159,7 +159,7 @@
 // [Backoff] spaces the requests after failures. The next request follows at once after the
 // orderly end of a watch, an expired version or ErrResync, unless these repeat. After a
 // [store.FullError] it follows when the sink has drained. A request without data for
-// [Settings.Silence] is ended.
+// [Settings.IdleTimeout] is ended.
 //
 // A panic of the source or the sink is a failure. A panic of an observer loses the
 // occurrence. The documentation of package resource has the rule.

@@ -67,7 +67,7 @@ func ErrorObserver(h WatchErrorHandler) Observer {
 	if h == nil {
 		h = DefaultWatchErrorHandler
 	}
-	return ObserverFunc(func(info ReflectorInfo, o Occurrence) {
+	return ObserverFunc(func(info ReflectorInfo, o ReflectorEvent) {
 		var (
 			err   error
 			cause Cause

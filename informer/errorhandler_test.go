@@ -28,7 +28,7 @@ func TestErrorObserver(t *testing.T) {
 	broken, expired := informertest.ParseError([]string{"500"}), informertest.ParseError([]string{"410"})
 	full := &store.FullError{Drained: make(chan struct{})}
 	for _, c := range []struct {
-		o    informer.Occurrence
+		o    informer.ReflectorEvent
 		want error
 	}{
 		{informer.ListFailed{Cause: informer.CauseServer, Err: broken}, broken},
@@ -40,11 +40,11 @@ func TestErrorObserver(t *testing.T) {
 
 		// It may be the connection.
 		{informer.ListFailed{Streamed: true, Cause: informer.CauseServer, Err: broken}, broken},
-		{informer.ListFailed{Streamed: true, Cause: informer.CauseSilent, Err: &informer.SilenceError{Unanswered: true}}, &informer.SilenceError{Unanswered: true}},
+		{informer.ListFailed{Streamed: true, Cause: informer.CauseSilent, Err: &informer.IdleTimeoutError{Unanswered: true}}, &informer.IdleTimeoutError{Unanswered: true}},
 
 		{informer.ListFailed{Streamed: true, Cause: informer.CauseForbidden, Err: informertest.ParseError([]string{"403"})}, nil},
 		{informer.ListFailed{Streamed: true, Cause: informer.CauseRejected, Err: informertest.ParseError([]string{"400"})}, nil},
-		{informer.ListFailed{Streamed: true, Cause: informer.CauseSilent, Err: &informer.SilenceError{}}, nil},
+		{informer.ListFailed{Streamed: true, Cause: informer.CauseSilent, Err: &informer.IdleTimeoutError{}}, nil},
 		{informer.WatchEnded{Cause: informer.CauseClosed}, nil},
 		{informer.ListFailed{Cause: informer.CauseClosed, Err: errors.New("closed early")}, nil},
 		{informer.ListFailed{Cause: informer.CauseCanceled, Err: context.Canceled}, nil},

@@ -108,9 +108,9 @@ func (e *SinkError) Error() string {
 // Unwrap returns the error that the sink returned.
 func (e *SinkError) Unwrap() error { return e.Err }
 
-// SilenceError means that a request was ended by an idle timeout. See [Settings.Silence] and
-// [Settings.InitialSilence].
-type SilenceError struct {
+// IdleTimeoutError means that a request was ended by an idle timeout. See [Settings.IdleTimeout] and
+// [Settings.InitialIdleTimeout].
+type IdleTimeoutError struct {
 	// After is the time without data.
 	After time.Duration
 
@@ -122,7 +122,7 @@ type SilenceError struct {
 }
 
 // Error implements error.
-func (e *SilenceError) Error() string {
+func (e *IdleTimeoutError) Error() string {
 	if e.err != nil {
 		return fmt.Sprintf("%v (waited for %v)", e.err, e.After)
 	}
@@ -136,10 +136,10 @@ func (e *SilenceError) Error() string {
 }
 
 // Unwrap returns the reason, or nil if it is a dead connection.
-func (e *SilenceError) Unwrap() error { return e.err }
+func (e *IdleTimeoutError) Unwrap() error { return e.err }
 
 // Timeout returns true, as in [net.Error].
-func (e *SilenceError) Timeout() bool { return true }
+func (e *IdleTimeoutError) Timeout() bool { return true }
 
 // The Reflector's own reasons to end a request or to make a pass.
 var (

@@ -183,7 +183,7 @@ func (c *cycle[T]) untilDue() time.Duration {
 
 // silence returns the idle timeout of a watch: not much longer than until a pass is due.
 func (c *cycle[T]) silence(longer time.Duration) time.Duration {
-	limit, left := c.cfg.Silence, c.untilDue()
+	limit, left := c.cfg.IdleTimeout, c.untilDue()
 	if left > 0 && (limit <= 0 || left+longer < limit) {
 		limit = left + longer
 	}
@@ -204,7 +204,7 @@ func (c *cycle[T]) outage() {
 // wasQuiet reports whether an open watch ended with nothing wrong: the server ended it
 // in its time, nothing came for as long as is allowed, or a pass is due.
 func (c *cycle[T]) wasQuiet(e WatchEnded, err error) bool {
-	var silence *SilenceError
+	var silence *IdleTimeoutError
 	switch {
 	case err == io.EOF:
 		return e.Lived >= cutShort || c.due(c.now())
@@ -219,12 +219,12 @@ func (c *cycle[T]) optional() bool {
 	return c.version != "" && !c.must && c.want != store.ReasonFirst && c.want != store.ReasonExpired
 }
 
-// postpone goes back to the watch after an optional pass that failed. A pass of ReasonAsked or
+// postpone goes back to the watch after an optional pass that failed. A pass of ReasonResync or
 // ReasonCheck is tried again with backoff while the watch goes on.
 func (c *cycle[T]) postpone(cause Cause, err error) {
 	c.proof.since = c.now()
 	switch c.want {
-	case store.ReasonAsked, store.ReasonCheck:
+	case store.ReasonResync, store.ReasonCheck:
 		c.postponed.tries++
 		delay := c.cfg.Backoff.Delay(c.postponed.tries, cause, err)
 		c.postponed.reason, c.postponed.cause, c.postponed.due = c.want, c.wantCause, c.now()+delay

@@ -30,7 +30,7 @@ type passTimes struct {
 
 func (p *passTimes) observe(c *informer.Config[*corev1.Pod]) {
 	p.start = time.Now()
-	c.Observer = informer.Observers(c.Observer, informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+	c.Observer = informer.Observers(c.Observer, informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 		if o, ok := o.(informer.ListStarted); ok {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -72,7 +72,7 @@ func TestQuietCollection(t *testing.T) {
 						paged(cfg)
 					}
 					cfg.Observer = informer.Observers(informer.LogObserver(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))),
-						informer.ObserverFunc(func(info informer.ReflectorInfo, o informer.Occurrence) {
+						informer.ObserverFunc(func(info informer.ReflectorInfo, o informer.ReflectorEvent) {
 							if ended, ok := o.(informer.WatchEnded); info.Err != nil || info.Polling != nil || ok && ended.Cause != informer.CauseCanceled && ended.Err != nil {
 								t.Errorf("%+v: %+v", o, info)
 							}
@@ -197,10 +197,10 @@ func TestUnseenChanges(t *testing.T) {
 				if !streams {
 					paged(c)
 				}
-				c.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+				c.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 					switch o.(type) {
 					case informer.Polling, informer.WatchProved:
-						events = append(events, informertest.Occurrence(time.Now(), o))
+						events = append(events, informertest.ReflectorEvent(time.Now(), o))
 					}
 				})
 			}, passes.observe)

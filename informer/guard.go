@@ -189,7 +189,7 @@ func (g *guard) fire() {
 	if g.suspect != nil {
 		sever(g.suspect)
 	}
-	g.cancel(&SilenceError{After: limit, Unanswered: g.conn && !g.answered, unconnected: g.wanted && !g.conn})
+	g.cancel(&IdleTimeoutError{After: limit, Unanswered: g.conn && !g.answered, unconnected: g.wanted && !g.conn})
 }
 
 // unconnected reports whether the request wants a connection and has none.

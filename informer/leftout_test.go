@@ -74,7 +74,7 @@ type leftOuts struct {
 	seen []string
 }
 
-func (l *leftOuts) Observe(_ informer.ReflectorInfo, o informer.Occurrence) {
+func (l *leftOuts) Observe(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch o := o.(type) {

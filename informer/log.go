@@ -30,7 +30,7 @@ func LogObserver(logger *slog.Logger) Observer {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return ObserverFunc(func(info ReflectorInfo, o Occurrence) {
+	return ObserverFunc(func(info ReflectorInfo, o ReflectorEvent) {
 		log := logger.With("resource", info.Name)
 		switch o := o.(type) {
 		case ListStarted:

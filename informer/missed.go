@@ -50,7 +50,7 @@ func (f *findings) add(count int, first store.Key) {
 func (c *cycle[T]) checks(p *passing) bool {
 	m := &c.missing
 	return m.keeper != nil && m.known && !m.mixed && !c.order.broken && !p.pass.Anew && !p.blind &&
-		(p.pass.Reason == store.ReasonCheck || p.pass.Reason == store.ReasonAsked)
+		(p.pass.Reason == store.ReasonCheck || p.pass.Reason == store.ReasonResync)
 }
 
 // lacks reports whether the watch should have brought this state of an object, and the

@@ -78,7 +78,7 @@ func missedRound(t *testing.T, seed uint64, counts map[string]int) {
 		r, err := informer.NewReflector(informer.Config[informertest.Object]{
 			Name: "pods", Source: source.FromListerWatcher[informertest.Object](server, nil), Sink: kept,
 			Settings: informer.Settings{PageSize: 1 + rng.Int64N(5), ResyncInterval: 10 * time.Minute},
-			Observer: informer.ObserverFunc(func(info informer.ReflectorInfo, o informer.Occurrence) {
+			Observer: informer.ObserverFunc(func(info informer.ReflectorInfo, o informer.ReflectorEvent) {
 				switch o := o.(type) {
 				case informer.ListStarted:
 					judge()
@@ -146,7 +146,7 @@ func TestMissedIsReported(t *testing.T) {
 	for _, test := range []struct {
 		streams, metadata bool
 		reason            store.Reason
-	}{{false, false, store.ReasonAsked}, {true, false, store.ReasonAsked}, {false, false, store.ReasonCheck}, {true, true, store.ReasonCheck}} {
+	}{{false, false, store.ReasonResync}, {true, false, store.ReasonResync}, {false, false, store.ReasonCheck}, {true, true, store.ReasonCheck}} {
 		synctest.Test(t, func(t *testing.T) {
 			server := newPodServer(nil)
 			server.streams = test.streams
@@ -160,7 +160,7 @@ func TestMissedIsReported(t *testing.T) {
 					c.ResyncInterval = 10 * time.Minute
 				}
 				c.Observer = informer.Observers(informer.LogObserver(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))),
-					informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+					informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 						if m, ok := o.(informer.Missed); ok {
 							missed = append(missed, m)
 						}
@@ -172,7 +172,7 @@ func TestMissedIsReported(t *testing.T) {
 			if got := valueOf(s); got != "before" || len(missed) > 0 {
 				t.Fatalf("x is %q, missed %v", got, missed)
 			}
-			if test.reason == store.ReasonAsked {
+			if test.reason == store.ReasonResync {
 				r.Resync(errors.New("suspicion"))
 				elapse(time.Second)
 			} else {
@@ -219,7 +219,7 @@ func TestNoFalseAlarm(t *testing.T) {
 				r, kept := followPods(t, server, paged, func(c *informer.Config[*corev1.Pod]) {
 					s.Store = c.Sink.(*store.Store[*corev1.Pod])
 					c.Sink = s
-					c.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+					c.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 						if m, ok := o.(informer.Missed); ok {
 							t.Errorf("a false alarm: %+v", m)
 						}

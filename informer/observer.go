@@ -17,14 +17,14 @@ import (
 // The Reflector calls Observe on its goroutine, in order, and waits: it should return
 // quickly.
 type Observer interface {
-	Observe(info ReflectorInfo, occurrence Occurrence)
+	Observe(info ReflectorInfo, occurrence ReflectorEvent)
 }
 
 // ObserverFunc is a function that is an [Observer].
-type ObserverFunc func(ReflectorInfo, Occurrence)
+type ObserverFunc func(ReflectorInfo, ReflectorEvent)
 
 // Observe implements [Observer].
-func (f ObserverFunc) Observe(info ReflectorInfo, o Occurrence) { f(info, o) }
+func (f ObserverFunc) Observe(info ReflectorInfo, o ReflectorEvent) { f(info, o) }
 
 // Observers returns an observer that passes each occurrence to all observers of the list, in
 // order. It skips nil. If one panics, the others still get the occurrence.
@@ -40,7 +40,7 @@ func Observers(list ...Observer) Observer {
 type observers []Observer
 
 // Observe implements [Observer].
-func (list observers) Observe(info ReflectorInfo, o Occurrence) {
+func (list observers) Observe(info ReflectorInfo, o ReflectorEvent) {
 	for _, observer := range list {
 		observer.Observe(info, o)
 	}
@@ -57,9 +57,9 @@ func asObservers(o Observer) observers {
 	return observers{o}
 }
 
-// Occurrence is something that happened in a Reflector: one of the types below. Observers
+// ReflectorEvent is something that happened in a Reflector: one of the types below. Observers
 // must ignore unknown types, because the set grows.
-type Occurrence interface{ occurrence() }
+type ReflectorEvent interface{ occurrence() }
 
 type (
 	// ListStarted: a pass starts. Streamed is set for a watch with initial events, and not
@@ -119,7 +119,7 @@ type (
 		Retry time.Time
 	}
 
-	// BackingOff: the Reflector sends no request for a while. After a pass of ReasonAsked or
+	// BackingOff: the Reflector sends no request for a while. After a pass of ReasonResync or
 	// ReasonCheck only the next try of the pass waits, and the watch goes on.
 	BackingOff struct {
 		For      time.Duration
@@ -162,7 +162,7 @@ type (
 	// have. It follows ListDone, once for a pass, with the number of objects and the key of
 	// the first.
 	//
-	// Passes of [store.ReasonCheck] and [store.ReasonAsked] look for such changes. They ignore
+	// Passes of [store.ReasonCheck] and [store.ReasonResync] look for such changes. They ignore
 	// changes that can be newer than the watch. So only a pass at exactly the version of the
 	// watch finds a missed deletion. The sink must have the methods GetMeta, Keys and Len of a
 	// [store.Store]. An object that the program removes from the store counts as missed.

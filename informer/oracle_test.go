@@ -74,7 +74,7 @@ func oracleRound(t *testing.T, seed uint64, counts map[string]int) {
 		r, err := informer.NewReflector(informer.Config[informertest.Object]{
 			Name: "ours", Source: source.FromListerWatcher[informertest.Object](ours, nil), Sink: sink,
 			Settings: informer.Settings{PageSize: 1 + rng.Int64N(5)},
-			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 				switch o := o.(type) {
 				case informer.ListDone:
 					if o.Streamed {
@@ -239,11 +239,11 @@ func (s *strictSink) Begin(ctx context.Context, pass store.Pass) error {
 	return s.kept.Begin(ctx, pass)
 }
 
-func (s *strictSink) Holds(m store.Meta) bool {
+func (s *strictSink) Has(m store.Meta) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	holds := s.held[m.Key.Name] == string(m.UID)+"@"+m.Version
-	if s.kept.Holds(m) != holds {
+	if s.kept.Has(m) != holds {
 		s.t.Errorf("the store does not agree on whether it holds %v", m)
 	}
 	if !holds {

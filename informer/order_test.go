@@ -164,7 +164,7 @@ list rv=110 a@101 b@2
 watch
 `), func(c *informer.Config[informertest.Object]) {
 			c.Source = formSource{c.Source, &form}
-			c.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			c.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 				switch o := o.(type) {
 				case informer.ListFailed:
 					passes = append(passes, fmt.Sprintf("failed %s", o.Cause))
@@ -179,7 +179,7 @@ watch
 		form.Store("v3")
 		r.Resync(nil)
 		elapse(time.Second)
-		if want := []string{"first, anew false, 2 decoded", "expired, anew true, 2 decoded", "failed expired", "asked, anew true, 2 decoded"}; !slices.Equal(passes, want) {
+		if want := []string{"first, anew false, 2 decoded", "expired, anew true, 2 decoded", "failed expired", "resync, anew true, 2 decoded"}; !slices.Equal(passes, want) {
 			t.Errorf("passes %q, want %q", passes, want)
 		}
 		if s.Len() != 2 || r.Info().Err != nil {

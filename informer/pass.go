@@ -53,7 +53,7 @@ func (c *cycle[T]) pass() *opened[T] {
 	if c.spread(); c.stopping() {
 		return nil
 	}
-	if c.epoch++; c.want == store.ReasonAsked {
+	if c.epoch++; c.want == store.ReasonResync {
 		c.asked = c.now()
 	}
 	p := &passing{
@@ -64,7 +64,7 @@ func (c *cycle[T]) pass() *opened[T] {
 	if !c.consistent {
 		p.from = c.version
 	}
-	p.consistent = p.from == "" || c.want == store.ReasonCheck || c.want == store.ReasonAsked
+	p.consistent = p.from == "" || c.want == store.ReasonCheck || c.want == store.ReasonResync
 	c.r.update(func(i *ReflectorInfo) { i.State, i.Epoch = StateListing, p.pass.Epoch })
 	c.r.observe(ListStarted{Pass: p.pass, Streamed: p.streamed})
 	start := time.Now()
@@ -223,7 +223,7 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 		// newest one.
 		c.consistent = true
 	case cause == CauseExpired:
-		// The rest of the pages is gone. The next pass is faster: Holds is true for the
+		// The rest of the pages is gone. The next pass is faster: Has is true for the
 		// objects that the sink has by now.
 		if p.continued && c.ends.expired > 0 {
 			c.pages = min(c.pages+1, largest)
@@ -255,7 +255,7 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 	if order, ordered := store.CompareVersions(meta.Version, p.newest.Version); ordered && order > 0 || p.newest.Version == "" {
 		p.newest = meta
 	}
-	if !p.pass.Anew && meta.Key.Name != "" && c.cfg.Sink.Holds(meta) {
+	if !p.pass.Anew && meta.Key.Name != "" && c.cfg.Sink.Has(meta) {
 		c.taken(p)
 		return nil
 	}

@@ -105,7 +105,7 @@ func (c *cycle[T]) pageTried(p *passing, opts metav1.ListOptions, number int) (P
 
 // page reads one page into the sink.
 func (c *cycle[T]) page(p *passing, opts metav1.ListOptions) (Page, error) {
-	silence := c.cfg.Silence
+	silence := c.cfg.IdleTimeout
 	if silence > 0 {
 		silence <<= c.silences
 	}

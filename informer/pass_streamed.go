@@ -22,7 +22,7 @@ const (
 	unavailableMost  = 4 * time.Hour
 )
 
-// overdue times InitialSilence is how long the end of the initial events can take after the
+// overdue times InitialIdleTimeout is how long the end of the initial events can take after the
 // first event that is no addition. A server that ignores the option never sends the end.
 const overdue = 3
 
@@ -61,7 +61,7 @@ func (c *cycle[T]) fallBack(cause Cause, err error) bool {
 	case CauseForbidden, CauseNotSupported, CauseRejected,
 		CauseServer, CauseConnection, CauseTimeout, CauseClosed, CauseDecoding, CauseUnknown:
 	case CauseSilent:
-		if silence := (*SilenceError)(nil); errors.As(err, &silence) && silence.unconnected {
+		if silence := (*IdleTimeoutError)(nil); errors.As(err, &silence) && silence.unconnected {
 			return false // a list would fail as well
 		}
 	default:
@@ -87,7 +87,7 @@ func pagesFollow(cause Cause, err error) bool {
 	case CauseForbidden, CauseNotSupported, CauseRejected:
 		return true // the server does not know the option or forbids the watch: a list can work
 	case CauseSilent:
-		var silence *SilenceError
+		var silence *IdleTimeoutError
 		return errors.As(err, &silence) && !silence.unconnected && !silence.Unanswered // else the connection may be to blame
 	}
 	return false
@@ -122,7 +122,7 @@ func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
 	opts.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan
 	yes := true
 	opts.SendInitialEvents = &yes
-	open, err := c.open(opts, c.cfg.InitialSilence, false)
+	open, err := c.open(opts, c.cfg.InitialIdleTimeout, false)
 	if err != nil {
 		return nil, initialSilence(err)
 	}
@@ -136,9 +136,9 @@ func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
 
 // initialSilence returns errNoEvents as the reason of a silence, if the connection works.
 func initialSilence(err error) error {
-	var silence *SilenceError
+	var silence *IdleTimeoutError
 	if pagesFollow(CauseOf(err), err) && errors.As(err, &silence) && silence.err == nil {
-		return &SilenceError{After: silence.After, err: errNoEvents}
+		return &IdleTimeoutError{After: silence.After, err: errNoEvents}
 	}
 	return err
 }
@@ -207,12 +207,12 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) er
 			return err
 		}
 		c.r.contacted(at)
-		allowed := overdue * c.cfg.InitialSilence
+		allowed := overdue * c.cfg.InitialIdleTimeout
 		switch {
 		case !late && (event.Type != watch.Added || repeated(p, event.Item.Meta().Key)):
 			late, since = true, at
 		case late && at-since > allowed, waited > allowed+time.Duration(p.objects)*slowest:
-			return &SilenceError{After: waited, err: errNoEnd}
+			return &IdleTimeoutError{After: waited, err: errNoEnd}
 		}
 		open.guard.waiting()
 	}

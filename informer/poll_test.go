@@ -80,7 +80,7 @@ watch error 403
 list rv=110 a@1
 watch
 `), func(c *informer.Config[informertest.Object]) {
-			c.Observer = informer.ObserverFunc(func(info informer.ReflectorInfo, o informer.Occurrence) {
+			c.Observer = informer.ObserverFunc(func(info informer.ReflectorInfo, o informer.ReflectorEvent) {
 				if _, ok := o.(informer.WatchOpened); ok {
 					seen = info.Polling
 				}
@@ -156,7 +156,7 @@ func TestPollRequests(t *testing.T) {
 		var begun []time.Time
 		_, s := follow(t, server, func(c *informer.Config[informertest.Object]) {
 			c.Backoff.Jitter = 0 // the default
-			c.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			c.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 				if _, ok := o.(informer.ListStarted); ok {
 					begun = append(begun, time.Now())
 				}

@@ -269,7 +269,7 @@ func (r *Reflector[T]) accepted(version string, at time.Duration) {
 	r.info.Version = version
 }
 
-func (r *Reflector[T]) observe(o Occurrence) {
+func (r *Reflector[T]) observe(o ReflectorEvent) {
 	info := r.Info()
 	for _, observer := range r.observers {
 		_ = r.panics.Call("observer", "", store.Key{}, func() { observer.Observe(info, o) })

@@ -48,10 +48,10 @@ func TestConfigIsChecked(t *testing.T) {
 		"Config.Sink is nil": func(c *informer.Config[informertest.Object]) {
 			c.Sink = (*informertest.ChanSink[informertest.Object])(nil)
 		},
-		"Settings.PageSize is -1":     func(c *informer.Config[informertest.Object]) { c.PageSize = -1 },
-		"Settings.Lists is 7":         func(c *informer.Config[informertest.Object]) { c.Lists = 7 },
-		"Settings.InitialSilence is":  func(c *informer.Config[informertest.Object]) { c.InitialSilence = -time.Second },
-		"Settings.Backoff.Initial is": func(c *informer.Config[informertest.Object]) { c.Backoff.Initial = -1 },
+		"Settings.PageSize is -1":        func(c *informer.Config[informertest.Object]) { c.PageSize = -1 },
+		"Settings.Lists is 7":            func(c *informer.Config[informertest.Object]) { c.Lists = 7 },
+		"Settings.InitialIdleTimeout is": func(c *informer.Config[informertest.Object]) { c.InitialIdleTimeout = -time.Second },
+		"Settings.Backoff.Initial is":    func(c *informer.Config[informertest.Object]) { c.Backoff.Initial = -1 },
 		"Settings.Backoff.Max (1s) is": func(c *informer.Config[informertest.Object]) {
 			c.Backoff = informer.Backoff{Initial: time.Minute, Max: time.Second}
 		},
@@ -233,7 +233,7 @@ func TestResyncInABurst(t *testing.T) {
 		var reasons []store.Reason
 		r, err := informer.NewReflector(informer.Config[informertest.Object]{
 			Source: source.FromListerWatcher[informertest.Object](c, nil), Sink: informertest.NewChanSink[informertest.Object](),
-			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 				if o, ok := o.(informer.ListStarted); ok {
 					reasons = append(reasons, o.Pass.Reason)
 				}
@@ -253,7 +253,7 @@ func TestResyncInABurst(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		<-ended
-		if len(reasons) < 2 || len(reasons) > 3 || reasons[0] != store.ReasonFirst || reasons[1] != store.ReasonAsked {
+		if len(reasons) < 2 || len(reasons) > 3 || reasons[0] != store.ReasonFirst || reasons[1] != store.ReasonResync {
 			t.Errorf("passes: %v", reasons)
 		}
 	})
@@ -321,7 +321,7 @@ func TestEndWithinCarelessList(t *testing.T) {
 			return []informer.Item[informertest.Object]{plainItem{informertest.ParseObject("a@1")}, plainItem{informertest.ParseObject("b@1")}}
 		}},
 		Sink: sink,
-		Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+		Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 			if o, ok := o.(informer.ListFailed); ok {
 				failed = o.Err
 			}

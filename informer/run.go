@@ -125,7 +125,7 @@ func (c *cycle[T]) ask(cause error) {
 		c.sleep(c.ctx, left)
 		c.r.takeAsked() // the pass serves later calls of Resync too
 	}
-	c.need(store.ReasonAsked, cause)
+	c.need(store.ReasonResync, cause)
 }
 
 // need makes the next step a pass. If one is needed already, its reason stays.
@@ -194,8 +194,8 @@ func (c *cycle[T]) handleSinkError(err error) bool {
 	case errors.Is(err, store.ErrResync):
 		c.must, c.missing.known = true, false // what the sink has lost, no watch has missed
 		if c.want == "" {
-			c.need(store.ReasonAsked, err)
-			c.r.observe(RelistNeeded{Reason: store.ReasonAsked, Err: err})
+			c.need(store.ReasonResync, err)
+			c.r.observe(RelistNeeded{Reason: store.ReasonResync, Err: err})
 		}
 		c.failIfRepeated(&c.ends.resync, CauseSink, err)
 		return true
@@ -244,11 +244,11 @@ func (c *cycle[T]) request(limit, answers time.Duration) (context.Context, conte
 func (c *cycle[T]) finish(g *guard, err error) {
 	answered := g.stop()
 	c.unreached = err != nil && (g.unconnected() || CauseOf(err) == CauseRefused)
-	var silence *SilenceError
+	var silence *IdleTimeoutError
 	switch {
 	case errors.As(err, &silence):
 		// Initial events that are late say nothing of the connection.
-		c.suspect = silence.Unanswered || silence.After >= c.cfg.Silence
+		c.suspect = silence.Unanswered || silence.After >= c.cfg.IdleTimeout
 	case answered, err == nil:
 		c.suspect = false
 	}

@@ -23,18 +23,18 @@ type Settings struct {
 	// it. Default: no limit.
 	ListBudget *ListBudget
 
-	// Silence is the idle timeout of a request. A watch that brings nothing for so long, not
+	// IdleTimeout is the idle timeout of a request. A watch that brings nothing for so long, not
 	// even a bookmark, is ended and resumed, without a list. Servers send a bookmark about
 	// every minute. Default: 150s. Negative: no timeout.
 	//
 	// It applies to list requests as well. Each one that times out doubles the time of the
 	// next one, up to 16 times, because a large page over a slow line can take long.
-	Silence time.Duration
+	IdleTimeout time.Duration
 
-	// InitialSilence is the idle timeout of a streamed pass, until it is complete. A paged
+	// InitialIdleTimeout is the idle timeout of a streamed pass, until it is complete. A paged
 	// list follows one that times out. If the client itself waits for a Retry-After, as
-	// client-go does, that time counts for Silence only. Default: 10s.
-	InitialSilence time.Duration
+	// client-go does, that time counts for IdleTimeout only. Default: 10s.
+	InitialIdleTimeout time.Duration
 
 	// PollInterval is the time from the end of a poll to the next one, while the server
 	// lists and refuses to watch: see Polling in the documentation of the package. Up to a
@@ -129,14 +129,14 @@ func (s *Settings) complete() error {
 	if err := s.ListBudget.validate(); err != nil {
 		return fmt.Errorf("Settings.ListBudget: %w", err)
 	}
-	if s.Silence == 0 {
-		s.Silence = defaultSilence
+	if s.IdleTimeout == 0 {
+		s.IdleTimeout = defaultIdleTimeout
 	}
-	if s.InitialSilence < 0 {
-		return fmt.Errorf("Settings.InitialSilence is %v: give a positive duration, or set Settings.Lists to ListPaged for no streamed lists", s.InitialSilence)
+	if s.InitialIdleTimeout < 0 {
+		return fmt.Errorf("Settings.InitialIdleTimeout is %v: give a positive duration, or set Settings.Lists to ListPaged for no streamed lists", s.InitialIdleTimeout)
 	}
-	if s.InitialSilence == 0 {
-		s.InitialSilence = defaultInitialSilence
+	if s.InitialIdleTimeout == 0 {
+		s.InitialIdleTimeout = defaultInitialIdleTimeout
 	}
 	if s.PollInterval == 0 {
 		s.PollInterval = defaultPollInterval

@@ -42,8 +42,8 @@ func play(t *testing.T, script string) string {
 		sink := &tracingSink{log: log, held: map[store.Key]store.Meta{}}
 		cfg := informer.Config[informertest.Object]{
 			Name: "pods", Sink: sink, Settings: informer.Settings{Backoff: informer.Backoff{Jitter: -1}},
-			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
-				if text := informertest.Occurrence(start, o); text != "" {
+			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
+				if text := informertest.ReflectorEvent(start, o); text != "" {
 					log("* %s", text)
 				}
 			}),
@@ -189,7 +189,7 @@ func (s *tracingSink) Begin(_ context.Context, p store.Pass) error {
 	return s.call("begin %d, %s%s", p.Epoch, p.Reason, how)
 }
 
-func (s *tracingSink) Holds(m store.Meta) bool {
+func (s *tracingSink) Has(m store.Meta) bool {
 	held := s.held[m.Key] == m
 	if held {
 		s.seen[m.Key] = true

@@ -39,7 +39,7 @@ func (w *witness) watches(stream bool) func(*informer.Config[informertest.Object
 		c.Observer = informer.Observers(
 			informer.LogObserver(slog.New(slog.NewTextHandler(&w.out, &slog.HandlerOptions{Level: slog.LevelInfo}))),
 			informer.ErrorObserver(func(_ informer.ReflectorInfo, err error) { w.failures = append(w.failures, err.Error()) }),
-			informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 				switch o := o.(type) {
 				case informer.Recovered:
 					w.recovered = append(w.recovered, o)

@@ -117,9 +117,9 @@ func (s safeSink[T]) Begin(ctx context.Context, pass store.Pass) (err error) {
 	return s.sink.Begin(ctx, pass)
 }
 
-// Holds implements [store.Sink].
-func (s safeSink[T]) Holds(meta store.Meta) (held bool) {
-	_ = s.panics.Call("Holds of the sink", "", meta.Key, func() { held = s.sink.Holds(meta) })
+// Has implements [store.Sink].
+func (s safeSink[T]) Has(meta store.Meta) (held bool) {
+	_ = s.panics.Call("Has of the sink", "", meta.Key, func() { held = s.sink.Has(meta) })
 	return held
 }
 

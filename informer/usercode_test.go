@@ -108,7 +108,7 @@ func (w *faultyStream) Stop() { w.call("Stop of the stream") }
 type faultySink struct{ faulty }
 
 func (s faultySink) Begin(context.Context, store.Pass) error { s.call("Begin of the sink"); return nil }
-func (s faultySink) Holds(store.Meta) bool                   { s.call("Holds of the sink"); return false }
+func (s faultySink) Has(store.Meta) bool                     { s.call("Has of the sink"); return false }
 func (s faultySink) Apply(context.Context, store.Meta, informertest.Object) error {
 	s.call("Apply of the sink")
 	return nil
@@ -134,7 +134,7 @@ func (s faultySink) MayBlock() bool { s.call("MayBlock of the sink"); return fal
 func TestPanicsOfUsers(t *testing.T) {
 	for function, key := range map[string]string{
 		"List of the source": "", "Watch of the source": "", "WatchList of the source": "", "Next of the stream": "", "Stop of the stream": "",
-		"Decode of the item": "a", "Meta": "", "Begin of the sink": "", "Holds of the sink": "a", "Apply of the sink": "a",
+		"Decode of the item": "a", "Meta": "", "Begin of the sink": "", "Has of the sink": "a", "Apply of the sink": "a",
 		"Page of the sink": "", "Delete of the sink": "c", "Commit of the sink": "", "Abort of the sink": "", "Progress of the sink": "",
 		"MayBlock of the sink": "", "observer": "",
 	} {
@@ -160,8 +160,8 @@ func testPanicsOf(t *testing.T, function, key string, streams bool) {
 		r, err := informer.NewReflector(informer.Config[informertest.Object]{
 			Name: "pods", Source: faultySource{f, streams}, Sink: faultySink{f}, Log: slog.New(slog.NewTextHandler(&log, nil)),
 			Observer: informer.Observers(
-				informer.ObserverFunc(func(informer.ReflectorInfo, informer.Occurrence) { f.call("observer") }),
-				informer.ObserverFunc(func(informer.ReflectorInfo, informer.Occurrence) { told++ }),
+				informer.ObserverFunc(func(informer.ReflectorInfo, informer.ReflectorEvent) { f.call("observer") }),
+				informer.ObserverFunc(func(informer.ReflectorInfo, informer.ReflectorEvent) { told++ }),
 			),
 		})
 		if err != nil {

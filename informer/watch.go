@@ -45,10 +45,10 @@ type opened[T any] struct {
 }
 
 // open opens a watch. limit is its idle timeout. Resync ends it if it is askable. After the
-// first byte of a response, Silence is the timeout until it is open: the client can wait for
+// first byte of a response, IdleTimeout is the timeout until it is open: the client can wait for
 // a Retry-After.
 func (c *cycle[T]) open(opts metav1.ListOptions, limit time.Duration, askable bool) (*opened[T], error) {
-	answers := c.cfg.Silence
+	answers := c.cfg.IdleTimeout
 	if answers > 0 {
 		answers = max(answers, limit)
 	}
@@ -102,7 +102,7 @@ func (c *cycle[T]) watch(o *opened[T]) {
 			*opts.TimeoutSeconds = min(*opts.TimeoutSeconds, int64((left+time.Second-1)/time.Second))
 		}
 		var err error
-		if o, err = c.open(opts, c.silence(c.cfg.InitialSilence), true); err != nil {
+		if o, err = c.open(opts, c.silence(c.cfg.InitialIdleTimeout), true); err != nil {
 			c.watchEnded(WatchEnded{Version: c.version}, false, err)
 			return
 		}

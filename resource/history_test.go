@@ -239,7 +239,7 @@ func (h *history) intervene(once int) {
 	}
 }
 
-func (h *history) observe(_ informer.ReflectorInfo, o informer.Occurrence) {
+func (h *history) observe(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 	switch o := o.(type) {
 	case informer.PageRead:
 		h.intervene(5)

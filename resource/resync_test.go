@@ -74,7 +74,7 @@ func resynced(t *testing.T, q *quietWatches, settings informer.Settings) (r Reso
 	missed, lc = new([]informer.Missed), &cell.DefaultLifecycle{}
 	settings.Lists = informer.ListPaged
 	r = New[*corev1.Pod](lc, q, WithLogger(quiet()), WithSettings(settings),
-		WithObserver(informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+		WithObserver(informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 			if m, ok := o.(informer.Missed); ok {
 				*missed = append(*missed, m)
 			}

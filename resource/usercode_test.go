@@ -291,8 +291,8 @@ func TestPanicsOfTheInformer(t *testing.T) {
 		lc := &cell.DefaultLifecycle{}
 		r := New[*corev1.Pod](lc, lw, WithName("pods"), WithLogger(log.logger()), WithSettings(informer.Settings{Lists: informer.ListPaged}),
 			WithTransform(func(p *corev1.Pod) (*corev1.Pod, error) { fault("transform"); return p, nil }),
-			WithObserver(informer.ObserverFunc(func(informer.ReflectorInfo, informer.Occurrence) { fault("observer") })),
-			WithObserver(informer.ObserverFunc(func(informer.ReflectorInfo, informer.Occurrence) { told++ })))
+			WithObserver(informer.ObserverFunc(func(informer.ReflectorInfo, informer.ReflectorEvent) { fault("observer") })),
+			WithObserver(informer.ObserverFunc(func(informer.ReflectorInfo, informer.ReflectorEvent) { told++ })))
 		if err := lc.Start(quiet(), t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -152,7 +152,7 @@ func (t trouble) reason() Reason {
 }
 
 // observe implements informer.Observer.
-func (c *health) observe(_ informer.ReflectorInfo, occurrence informer.Occurrence) {
+func (c *health) observe(_ informer.ReflectorInfo, occurrence informer.ReflectorEvent) {
 	switch o := occurrence.(type) {
 	case informer.ListDone, informer.Polling:
 		c.set(trouble{})

@@ -234,7 +234,7 @@ func BenchmarkPass(b *testing.B) {
 			storetest.Compare(b, func(int) {
 				_ = p.ours.Begin(ctx, store.Pass{})
 				for _, meta := range metas {
-					if !p.ours.Holds(meta) {
+					if !p.ours.Has(meta) {
 						b.Fatal("does not hold", meta)
 					}
 				}

@@ -222,7 +222,7 @@ func TestReadersAndWriter(t *testing.T) {
 		for i := range n {
 			switch meta := at(fmt.Sprint(i), "u", fmt.Sprint(pass)); {
 			case i%5 == pass: // missing
-			case i%3 == 0 && r.Holds(meta):
+			case i%3 == 0 && r.Has(meta):
 			default:
 				r.apply(meta, fmt.Sprint("tag", i%7), fmt.Sprint("tag", pass))
 			}

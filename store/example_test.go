@@ -75,7 +75,7 @@ func ExampleStore_Commit() {
 		fmt.Println(err)
 		return
 	}
-	pass := func(epoch uint64) store.Pass { return store.Pass{Epoch: epoch, Reason: store.ReasonAsked} }
+	pass := func(epoch uint64) store.Pass { return store.Pass{Epoch: epoch, Reason: store.ReasonResync} }
 	_ = pods.Begin(ctx, pass(1))
 	_ = apply(pods, pod("web-1", "node-a", "11"))
 	_ = apply(pods, pod("web-2", "node-b", "12"))
@@ -86,7 +86,7 @@ func ExampleStore_Commit() {
 	fmt.Println("after a broken off pass:", pods.Len())
 
 	_ = pods.Begin(ctx, pass(3))
-	fmt.Println("held:", pods.Holds(store.MetaOf(pod("web-1", "node-a", "11"))))
+	fmt.Println("held:", pods.Has(store.MetaOf(pod("web-1", "node-a", "11"))))
 	_ = pods.Commit(ctx, "30")
 	fmt.Println("after a complete pass:", pods.Len())
 	// Output:

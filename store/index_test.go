@@ -209,7 +209,7 @@ func TestIndexFuncCalledOnce(t *testing.T) {
 		{func() { r.apply(at("a", "u", "1")) }, 1},
 		{func() { r.apply(at("a", "u", "2")) }, 1},
 		{func() { r.apply(at("a", "u", "1")) }, 0},
-		{func() { r.begin(); r.Holds(at("a", "u", "2")) }, 0},
+		{func() { r.begin(); r.Has(at("a", "u", "2")) }, 0},
 		{func() { r.apply(at("a", "u", "2")) }, 0},
 		{func() { r.commit("2") }, 0},
 		{func() { r.delete(at("a", "u", "3")) }, 0},

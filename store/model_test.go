@@ -243,8 +243,8 @@ func TestModel(t *testing.T) {
 			if held := m.objects[meta.Key]; held != nil && rapid.Bool().Draw(t, "exactly") {
 				meta = held.Meta
 			}
-			if got, want := s.Holds(meta), m.holds(meta); got != want {
-				t.Fatalf("Holds(%v#%s) = %t", meta, meta.UID, got)
+			if got, want := s.Has(meta), m.holds(meta); got != want {
+				t.Fatalf("Has(%v#%s) = %t", meta, meta.UID, got)
 			}
 		}
 		t.Repeat(map[string]func(*rapid.T){

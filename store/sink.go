@@ -12,10 +12,10 @@ import (
 // informer.Reflector or a poller.Poller.
 //
 // A pass is one complete read of the collection: Begin, then Apply for each object (or
-// a Holds that returns true), Page after each page, and Commit. Outside of a pass, Apply,
+// a Has that returns true), Page after each page, and Commit. Outside of a pass, Apply,
 // Delete and Progress are changes of the collection.
 //
-//		Begin (Holds | Apply | Keep | Delete | Page)* (Commit | Abort)
+//		Begin (Has | Apply | Keep | Delete | Page)* (Commit | Abort)
 //		      (Apply | Delete | Progress)*
 //		Begin …
 //
@@ -31,7 +31,7 @@ import (
 //	    refused object again. [ErrResync] requests a new pass, and [FullError] a pause.
 //	    After an error within a pass comes Abort, as after any other failure.
 //	  - ctx ends when the source is stopped. A sink that blocks must return then.
-//	  - For an object that it cannot decode, the source calls neither Holds nor Apply.
+//	  - For an object that it cannot decode, the source calls neither Has nor Apply.
 //	    See [Keeper].
 //	  - The source does not use an object after the call. The sink must not modify
 //	    objects that it passes on.
@@ -41,14 +41,14 @@ type Sink[T any] interface {
 	// Begin starts a pass.
 	Begin(ctx context.Context, pass Pass) error
 
-	// Holds returns true if the sink has exactly this version of the object. It is
+	// Has returns true if the sink has exactly this version of the object. It is
 	// called only within a pass. The object then counts as applied: it is not decoded,
 	// and Apply is not called. A sink that needs unchanged objects returns false.
 	//
 	// The UIDs must be equal, and the version must not be empty. Unlike in
 	// [Meta.SameObject], an empty UID equals only an empty one. If in doubt, return
 	// false: it only costs a decoding.
-	Holds(meta Meta) bool
+	Has(meta Meta) bool
 
 	// Apply passes the current state of an object. Within a pass, a version that differs
 	// from that in the sink is newer, even if its number is lower. Outside of a pass, the
@@ -88,7 +88,7 @@ type Sink[T any] interface {
 // Keeper is an optional interface of a [Sink]. It keeps the previous state of an object
 // whose new state the source cannot decode. Without it, a pass with such an object fails.
 type Keeper interface {
-	// Keep is called within a pass, in place of Holds and Apply, for an object whose state
+	// Keep is called within a pass, in place of Has and Apply, for an object whose state
 	// is not known. The state that the sink has of the same object ([Meta.SameObject])
 	// stays, and Commit does not remove it.
 	//
@@ -120,7 +120,7 @@ type Pass struct {
 	Cause error
 
 	// Anew is true if versions do not identify states: the objects have another API
-	// version than before, or the server does not change versions as it must. Holds is
+	// version than before, or the server does not change versions as it must. Has is
 	// then not called. Each object is a new state, even in a version that the sink has.
 	Anew bool
 }
@@ -135,8 +135,8 @@ const (
 	// ReasonExpired: the server no longer has the version to watch from.
 	ReasonExpired Reason = "expired"
 
-	// ReasonAsked: the sink returned ErrResync, or a user asked.
-	ReasonAsked Reason = "asked"
+	// ReasonResync: the sink returned ErrResync, or a user asked.
+	ReasonResync Reason = "resync"
 
 	// ReasonFailing: watches failed for so long that the source lists.
 	ReasonFailing Reason = "failing"
@@ -203,8 +203,8 @@ func Superseded(gone, held Meta) bool {
 // objects, ignores pages and progress, and never blocks.
 type SinkDefaults struct{}
 
-// Holds implements [Sink]; it returns false.
-func (SinkDefaults) Holds(Meta) bool { return false }
+// Has implements [Sink]; it returns false.
+func (SinkDefaults) Has(Meta) bool { return false }
 
 // Page implements [Sink]; it does nothing.
 func (SinkDefaults) Page(context.Context, PageInfo) error { return nil }

@@ -116,7 +116,7 @@ func (defaults) Abort(store.Pass, error)                             {}
 
 func TestSinkDefaults(t *testing.T) {
 	var s store.Sink[int] = defaults{}
-	if s.Holds(at("a", "u", "1")) || s.MayBlock() {
+	if s.Has(at("a", "u", "1")) || s.MayBlock() {
 		t.Error("the defaults hold something, or block")
 	}
 	if s.Page(ctx, store.PageInfo{}) != nil || s.Progress(ctx, "1") != nil {

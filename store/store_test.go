@@ -63,7 +63,7 @@ func TestPass(t *testing.T) {
 	r.apply(at("c", "u", "9"))
 	r.changes = nil
 	r.begin()
-	if !r.Holds(at("a", "u", "1")) {
+	if !r.Has(at("a", "u", "1")) {
 		t.Error("does not hold what it was given")
 	}
 	r.apply(at("b", "u", "1"))
@@ -96,8 +96,8 @@ func TestHolds(t *testing.T) {
 		{at("c", "u", "1"), false},
 		{store.Meta{}, false},
 	} {
-		if got := r.Holds(tt.meta); got != tt.want {
-			t.Errorf("Holds(%v#%s) = %t", tt.meta, tt.meta.UID, got)
+		if got := r.Has(tt.meta); got != tt.want {
+			t.Errorf("Has(%v#%s) = %t", tt.meta, tt.meta.UID, got)
 		}
 	}
 	r.commit("2")
@@ -151,7 +151,7 @@ func TestAbort(t *testing.T) {
 
 			// What the aborted pass had does not count for the next one.
 			r.begin()
-			if !r.Holds(at("b", "u", "1")) {
+			if !r.Has(at("b", "u", "1")) {
 				t.Error("b is gone")
 			}
 			r.commit("3")

@@ -123,7 +123,7 @@ func TestUndeltaStorePass(t *testing.T) {
 	p.want() // another pass will follow
 	p.must(sink.Begin(ctx, store.Pass{}))
 	for _, meta := range []store.Meta{store.MetaOf(podAt("a", "2")), store.MetaOf(podAt("b", "2")), store.MetaOf(podAt("c", "3"))} {
-		if !sink.Holds(meta) {
+		if !sink.Has(meta) {
 			t.Errorf("it does not hold %v", meta)
 		}
 	}

@@ -38,10 +38,10 @@ func (s *Store[T]) endPass(count *atomic.Uint64) (was bool) {
 	return was
 }
 
-// Holds implements [Sink]. It returns true if the store has the object with exactly this
+// Has implements [Sink]. It returns true if the store has the object with exactly this
 // UID and this version, which must not be empty. Within a pass, the object then counts as
 // applied.
-func (s *Store[T]) Holds(meta Meta) bool {
+func (s *Store[T]) Has(meta Meta) bool {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	held := s.byKey.find(s.byKey.hash(meta.Key), meta.Key)

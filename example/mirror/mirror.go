@@ -104,7 +104,7 @@ type listReports struct {
 }
 
 // observe implements informer.Observer.
-func (m *copier) observe(info informer.ReflectorInfo, o informer.Occurrence) {
+func (m *copier) observe(info informer.ReflectorInfo, o informer.ReflectorEvent) {
 	s := &m.lists
 	s.mu.Lock()
 	defer s.mu.Unlock()

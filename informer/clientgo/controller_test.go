@@ -99,7 +99,7 @@ var errTestOver = errors.New("the test is over")
 func start(t *testing.T, cfg clientgo.ControllerConfig[informertest.Object]) *controller {
 	t.Helper()
 	if cfg.Observer == nil {
-		cfg.Observer = informer.ObserverFunc(func(informer.ReflectorInfo, informer.Occurrence) {})
+		cfg.Observer = informer.ObserverFunc(func(informer.ReflectorInfo, informer.ReflectorEvent) {})
 	}
 	c, err := clientgo.NewNamedController("pods", cfg)
 	if err != nil {

@@ -125,7 +125,7 @@ func fillByReflector(t *testing.T, rng *rand.Rand, m *informertest.Model, c *inf
 	before := keptBy(st)
 	r, err := informer.NewReflector(informer.Config[informertest.Object]{
 		Source: source.FromListerWatcher[informertest.Object](c, nil), Sink: clientgo.StoreSink[informertest.Object](versioned), Settings: informer.Settings{PageSize: 1 + rng.Int64N(5)},
-		Observer: informer.ObserverFunc(func(info informer.ReflectorInfo, o informer.Occurrence) {
+		Observer: informer.ObserverFunc(func(info informer.ReflectorInfo, o informer.ReflectorEvent) {
 			switch o.(type) {
 			case informer.ListStarted:
 				before = keptBy(st)

@@ -106,7 +106,7 @@ func TestRefusedByStore(t *testing.T) {
 		var failed error
 		r, err := informer.NewReflector(informer.Config[informertest.Object]{
 			Source: source.FromListerWatcher[informertest.Object](server, nil), Sink: clientgo.StoreSink[informertest.Object](c),
-			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 				if o, ok := o.(informer.WatchEnded); ok && failed == nil {
 					failed, c.fail = o.Err, ""
 				}

@@ -291,7 +291,7 @@ func mirrorRound(t *testing.T, number uint64, counts map[string]int) {
 			},
 			Workers: 1 + rng.IntN(3), MaxPending: 1 + rng.IntN(8), SkipSync: rng.IntN(2) == 0,
 			ErrorHandler: func(informer.ReflectorInfo, error) {},
-			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 				db.mu.Lock()
 				defer db.mu.Unlock()
 				if _, ok := o.(informer.Draining); ok {

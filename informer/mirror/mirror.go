@@ -178,7 +178,7 @@ func (i *ResourceVersionInformer[T]) checkSynced() {
 }
 
 // observe is the informer's own observer.
-func (i *ResourceVersionInformer[T]) observe(_ informer.ReflectorInfo, o informer.Occurrence) {
+func (i *ResourceVersionInformer[T]) observe(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 	switch o.(type) {
 	case informer.WatchOpened, informer.WatchEnded:
 		_, open := o.(informer.WatchOpened)

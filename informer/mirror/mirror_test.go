@@ -175,7 +175,7 @@ resync 150s
 stop 249s`, func(cfg *mirror.InformerConfig[informertest.Object]) {
 		cfg.ResyncInterval = 100 * time.Second
 		start = time.Now()
-		cfg.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+		cfg.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 			if _, ok := o.(informer.ListStarted); ok {
 				passes = append(passes, time.Since(start))
 			}

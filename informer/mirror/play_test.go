@@ -58,10 +58,10 @@ func playMirror(t *testing.T, script string, adapt ...func(*mirror.InformerConfi
 				defer h.mu.Unlock()
 				p.errors = append(p.errors, err)
 			},
-			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 				switch o.(type) {
 				case informer.ListFailed, informer.RelistNeeded, informer.BackingOff, informer.Draining, informer.WentBackwards:
-					h.log("* %s", informertest.Occurrence(h.start, o))
+					h.log("* %s", informertest.ReflectorEvent(h.start, o))
 				}
 			}),
 		}

@@ -41,7 +41,7 @@ func (s *mirrorSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 		return fmt.Errorf("storage: %w", err)
 	}
 	switch {
-	case pass.Reason == store.ReasonAsked:
+	case pass.Reason == store.ReasonResync:
 	case pass.Reason == store.ReasonCheck:
 	case (pass.Reason == store.ReasonFailing || pass.Reason == store.ReasonPoll) && informer.CauseOf(pass.Cause) != informer.CauseNotInstalled:
 		// The version is as good as before.
@@ -55,8 +55,8 @@ func (s *mirrorSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 	return nil
 }
 
-// Holds implements [store.Sink].
-func (s *mirrorSink[T]) Holds(meta store.Meta) bool {
+// Has implements [store.Sink].
+func (s *mirrorSink[T]) Has(meta store.Meta) bool {
 	if s.extra != nil || !s.skipSync {
 		return false // the object is needed
 	}
@@ -184,7 +184,7 @@ func (s *mirrorSink[T]) Keep(ctx context.Context, meta store.Meta) error {
 	if !ok || meta.SameObject(held) {
 		return nil
 	}
-	// Holds has marked the record, but its object is gone.
+	// Has has marked the record, but its object is gone.
 	if err := s.pending.Wait(ctx, meta.Key, 0); err != nil {
 		return err
 	}

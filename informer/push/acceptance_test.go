@@ -119,7 +119,7 @@ watch
 list rv=110 a#u@101
 watch
 `+strings.Repeat("consumer refuse batch\n", 5)+"stop 1m")
-	p.want(t, "begin 1 first", "page a#u@1", "end 100", "begin 2 asked", "page a#u@101", "end 110")
+	p.want(t, "begin 1 first", "page a#u@1", "end 100", "begin 2 resync", "page a#u@101", "end 110")
 	if len(p.errors) != 5 {
 		t.Errorf("told the errors %v", p.errors)
 	}
@@ -138,7 +138,7 @@ watch
 consumer resync batch
 consumer refuse page a#u@101
 stop 1m`)
-	p.want(t, "begin 1 first", "page a#u@1", "end 100", "begin 2 asked", "abort 2", "begin 3 asked", "page a#u@101", "end 111")
+	p.want(t, "begin 1 first", "page a#u@1", "end 100", "begin 2 resync", "abort 2", "begin 3 resync", "page a#u@101", "end 111")
 	if last := p.errors[len(p.errors)-1]; informer.CauseOf(last) != informer.CauseSink ||
 		last.Error() != "sink of pods: Commit: SnapshotPage of the consumer: refused" {
 		t.Errorf("the last error is %v", last)

@@ -54,8 +54,8 @@ type leftOut[T any] struct {
 // MayBlock implements [store.Sink].
 func (s *batchSink[T]) MayBlock() bool { return true }
 
-// Holds implements [store.Sink]: a snapshot has everything.
-func (s *batchSink[T]) Holds(store.Meta) bool { return false }
+// Has implements [store.Sink]: a snapshot has everything.
+func (s *batchSink[T]) Has(store.Meta) bool { return false }
 
 // Begin implements [store.Sink].
 func (s *batchSink[T]) Begin(ctx context.Context, pass store.Pass) error {

@@ -40,6 +40,6 @@ list rv=110 a#u@101
 watch
   ~a#u@111
 stop 30s`, func(cfg *push.BatcherConfig[informertest.Object]) { cfg.MaxInternalErrorRetryDuration = -1 })
-	p.want(t, "begin 1 first", "page a#u@1", "end 100", "begin 2 failing", "abort 2", "begin 3 asked", "abort 3",
-		"begin 4 asked", "page a#u@101", "end 110", "batch ~a#u@111 to 111")
+	p.want(t, "begin 1 first", "page a#u@1", "end 100", "begin 2 failing", "abort 2", "begin 3 resync", "abort 3",
+		"begin 4 resync", "page a#u@101", "end 110", "batch ~a#u@111 to 111")
 }

@@ -60,7 +60,7 @@ func (c *complaints[T]) Delete(context.Context, store.Meta, T, bool) error { ret
 func (c *complaints[T]) Commit(context.Context, string) error              { return nil }
 func (c *complaints[T]) Abort(_ store.Pass, err error)                     { c.abort = err }
 
-func (c *complaints[T]) observe(info informer.ReflectorInfo, o informer.Occurrence) {
+func (c *complaints[T]) observe(info informer.ReflectorInfo, o informer.ReflectorEvent) {
 	fmt.Fprintf(c, "%v %s %v %+v\n", info.Err, informer.Explain(info.Err), c.abort, o)
 	if _, ok := o.(informer.BackingOff); ok {
 		select {

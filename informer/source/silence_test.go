@@ -82,9 +82,9 @@ func (s silentStream) Next() (e informer.Event[*corev1.Pod], err error) {
 
 func (silentStream) Stop() {}
 
-// TestSilenceAfterAnswer: a watch that was answered, and then is silent for Silence,
-// makes its connection suspect. The next request over it gets a tenth of Silence, and
-// then the connection is closed. Initial events that are late for InitialSilence say
+// TestSilenceAfterAnswer: a watch that was answered, and then is silent for IdleTimeout,
+// makes its connection suspect. The next request over it gets a tenth of IdleTimeout, and
+// then the connection is closed. Initial events that are late for InitialIdleTimeout say
 // nothing of the connection: the next request gets its time.
 func TestSilenceAfterAnswer(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -103,7 +103,7 @@ func TestSilenceAfterAnswer(t *testing.T) {
 					source.requests = -1 // the list is before the first watch
 				}
 				r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-					Source: source, Sink: informertest.NewChanSink[*corev1.Pod](), Settings: informer.Settings{Silence: time.Minute, InitialSilence: 10 * time.Second},
+					Source: source, Sink: informertest.NewChanSink[*corev1.Pod](), Settings: informer.Settings{IdleTimeout: time.Minute, InitialIdleTimeout: 10 * time.Second},
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -169,7 +169,7 @@ func TestSharedConnection(t *testing.T) {
 		ran := make(chan error, 2)
 		for _, s := range []informer.Source[*corev1.Pod]{source, lively{source}} {
 			r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-				Source: s, Sink: informertest.NewChanSink[*corev1.Pod](), Settings: informer.Settings{Silence: time.Minute},
+				Source: s, Sink: informertest.NewChanSink[*corev1.Pod](), Settings: informer.Settings{IdleTimeout: time.Minute},
 			})
 			if err != nil {
 				t.Fatal(err)

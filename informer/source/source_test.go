@@ -252,7 +252,7 @@ func TestCauseOf(t *testing.T) {
 		{informer.CauseCredentials, noCredentials("getting credentials: exec: executable aws failed with exit code 254")},
 		{informer.CauseCredentials, noCredentials("getting credentials: decoding stdout: couldn't get version/kind; json parse error")},
 		{informer.CauseCredentials, noCredentials(`failed to read token file "/var/run/secrets/token": no such file`)},
-		{informer.CauseSilent, &informer.SilenceError{}},
+		{informer.CauseSilent, &informer.IdleTimeoutError{}},
 		{informer.CauseTimeout, apierrors.NewTimeoutError("slow", 1)},
 		{informer.CauseTimeout, apierrors.NewServerTimeout(schema.GroupResource{}, "list", 1)},
 		{informer.CauseThrottled, informertest.ParseError([]string{"429"})},

@@ -45,10 +45,10 @@ func TestNoConnection(t *testing.T) {
 	failures := make(chan informer.ListFailed, 100)
 	r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
 		Source: podSource(client), Sink: informertest.NewChanSink[*corev1.Pod](), Settings: informer.Settings{
-			InitialSilence: 20 * time.Millisecond,
-			Backoff:        informer.Backoff{Initial: time.Millisecond, Max: time.Millisecond},
+			InitialIdleTimeout: 20 * time.Millisecond,
+			Backoff:            informer.Backoff{Initial: time.Millisecond, Max: time.Millisecond},
 		},
-		Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+		Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 			switch o := o.(type) {
 			case informer.ListFailed:
 				select {
@@ -68,7 +68,7 @@ func TestNoConnection(t *testing.T) {
 	go func() { ran <- r.Run(ctx) }()
 	for range 3 {
 		failed := informertest.Await(t, "failure", failures)
-		var silence *informer.SilenceError
+		var silence *informer.IdleTimeoutError
 		if failed.Cause != informer.CauseSilent || !errors.As(failed.Err, &silence) || silence.Unanswered {
 			t.Errorf("%v: %v", failed.Cause, failed.Err)
 		}
@@ -101,8 +101,8 @@ func TestRetryAfterWithinClient(t *testing.T) {
 	t.Cleanup(srv.Close)
 	sink := informertest.NewChanSink[*corev1.Pod]()
 	r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-		Source: podSource(restClient(t, srv.URL, nil)), Sink: sink, Settings: informer.Settings{InitialSilence: 300 * time.Millisecond},
-		Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+		Source: podSource(restClient(t, srv.URL, nil)), Sink: sink, Settings: informer.Settings{InitialIdleTimeout: 300 * time.Millisecond},
+		Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 			if o, ok := o.(informer.ListFailed); ok && o.Cause != informer.CauseCanceled {
 				t.Errorf("the pass failed: %v", o.Err)
 			}

@@ -214,7 +214,7 @@ func TestTransforms(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				lc := &cell.DefaultLifecycle{}
-				secrets := resource.New[*corev1.Secret](lc, serve([]corev1.Pod{newPod("a")}), nil, test.option)
+				secrets := resource.New[*corev1.Secret](lc, serve([]corev1.Pod{newPod("a"), newPod("b")}), nil, test.option)
 				start(t, lc)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()

@@ -82,8 +82,8 @@ func kindName[T runtime.Object]() string {
 // timeout. A test can modify them, and pass them to [resource.WithSettings].
 func Settings() informer.Settings {
 	return informer.Settings{
-		Silence:        -1,
-		InitialSilence: 10 * 365 * 24 * time.Hour,
+		IdleTimeout:        -1,
+		InitialIdleTimeout: 10 * 365 * 24 * time.Hour,
 		Backoff: informer.Backoff{
 			Initial: time.Millisecond,
 			Max:     100 * time.Millisecond,

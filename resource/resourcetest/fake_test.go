@@ -115,7 +115,7 @@ func TestChangesComeAfterSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var objects []int
 		fake := resourcetest.New[*corev1.Pod](t, resource.WithObserver(informer.ObserverFunc(
-			func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 				if done, ok := o.(informer.ListDone); ok {
 					objects = append(objects, done.Objects)
 				}
@@ -209,7 +209,7 @@ func TestExpiredContinueToken(t *testing.T) {
 		settings.Lists, settings.PageSize = informer.ListPaged, 2
 		var failed []error
 		fake = resourcetest.New[*corev1.Pod](t, resource.WithSettings(settings), resource.WithObserver(informer.ObserverFunc(
-			func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 				switch o := o.(type) {
 				case informer.PageRead:
 					if !once {
@@ -344,7 +344,7 @@ func TestMistakesFailTheTest(t *testing.T) {
 
 	bad := &recorder{TB: t}
 	resourcetest.New[*corev1.Pod](bad, resource.WithTransform(func(p *corev1.Pod) (*corev1.Pod, error) { return p, nil }))
-	if len(bad.errors) != 1 || !strings.Contains(bad.errors[0], "transform") {
+	if len(bad.errors) != 1 || !strings.Contains(bad.errors[0], "WithTransform") {
 		t.Errorf("got %q", bad.errors)
 	}
 }

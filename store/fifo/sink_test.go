@@ -23,7 +23,7 @@ func TestFIFOSinkIsSharing(t *testing.T) {
 func TestFIFOSinkPass(t *testing.T) {
 	f := newFIFO(t)
 	sink, ctx := f.Sink(), t.Context()
-	if sink.MayBlock() || sink.Holds(storetest.MetaOfJob("a", "1")) {
+	if sink.MayBlock() || sink.Has(storetest.MetaOfJob("a", "1")) {
 		t.Error("the sink blocks or holds something")
 	}
 	storetest.Must(t, f.Add(storetest.NewJob("gone", 1)), f.Add(storetest.NewJob("b", 1)), f.Add(storetest.NewJob("retried", 1)), f.Add(storetest.NewJob("leased", 1)))

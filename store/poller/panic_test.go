@@ -30,9 +30,9 @@ func (s faultySink) Begin(ctx context.Context, pass store.Pass) error {
 	return s.Sink.Begin(ctx, pass)
 }
 
-func (s faultySink) Holds(meta store.Meta) bool {
-	s.call("Holds of the sink")
-	return s.Sink.Holds(meta)
+func (s faultySink) Has(meta store.Meta) bool {
+	s.call("Has of the sink")
+	return s.Sink.Has(meta)
 }
 
 func (s faultySink) Apply(ctx context.Context, meta store.Meta, job storetest.Job) error {
@@ -59,7 +59,7 @@ func (s faultySink) Abort(pass store.Pass, cause error) {
 // The panic is logged with the key and the stack.
 func TestPanicsOfUsers(t *testing.T) {
 	for function, key := range map[string]string{
-		"Get": "", "iterator of Get": "", "Key": "", "OnError": "", "Begin of the sink": "", "Holds of the sink": "a",
+		"Get": "", "iterator of Get": "", "Key": "", "OnError": "", "Begin of the sink": "", "Has of the sink": "a",
 		"Apply of the sink": "a", "Page of the sink": "", "Commit of the sink": "", "Abort of the sink": "",
 	} {
 		t.Run(function, func(t *testing.T) {

@@ -135,7 +135,7 @@ type Info struct {
 // objects at the end of the pass, and deletes none if the poll fails.
 //
 //   - The first poll starts at once, each next one Period after the end of the previous.
-//   - If the sink has the version of the state, it gets no calls. Otherwise, Holds is
+//   - If the sink has the version of the state, it gets no calls. Otherwise, Has is
 //     called for each object, and unchanged objects are not applied. An object without a
 //     resource version gets [store.ContentVersion] as its version. Changes that are not
 //     in its JSON are then not seen.

@@ -269,8 +269,8 @@ func (r *polling[T]) object(obj T) error {
 			return fmt.Errorf("object %q: %w", key, err)
 		}
 	}
-	r.call("Holds of the sink", key)
-	if r.cfg.Sink.Holds(meta) {
+	r.call("Has of the sink", key)
+	if r.cfg.Sink.Has(meta) {
 		return nil
 	}
 	r.call("Apply of the sink", key)

@@ -50,7 +50,7 @@ func (s *tracingSink[T]) Begin(_ context.Context, p store.Pass) error {
 	return s.call("begin", p.Epoch, " ", p.Reason, " ", p.Cause)
 }
 
-func (s *tracingSink[T]) Holds(m store.Meta) bool {
+func (s *tracingSink[T]) Has(m store.Meta) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Contains(s.held, m)

@@ -89,11 +89,11 @@ func now() metav1.DeleteOptions {
 // occurrences records what a reflector did.
 type occurrences struct {
 	mu      sync.Mutex
-	list    []informer.Occurrence
+	list    []informer.ReflectorEvent
 	changed chan struct{}
 }
 
-func (o *occurrences) Observe(_ informer.ReflectorInfo, occurrence informer.Occurrence) {
+func (o *occurrences) Observe(_ informer.ReflectorInfo, occurrence informer.ReflectorEvent) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.list = append(o.list, occurrence)
@@ -104,7 +104,7 @@ func (o *occurrences) Observe(_ informer.ReflectorInfo, occurrence informer.Occu
 }
 
 // all returns what has happened, and a channel that is closed when there is more.
-func (o *occurrences) all() ([]informer.Occurrence, <-chan struct{}) {
+func (o *occurrences) all() ([]informer.ReflectorEvent, <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.changed == nil {
@@ -114,7 +114,7 @@ func (o *occurrences) all() ([]informer.Occurrence, <-chan struct{}) {
 }
 
 // each returns the occurrences of one type.
-func each[O informer.Occurrence](o *occurrences) []O {
+func each[O informer.ReflectorEvent](o *occurrences) []O {
 	var found []O
 	list, _ := o.all()
 	for _, occurrence := range list {
@@ -126,7 +126,7 @@ func each[O informer.Occurrence](o *occurrences) []O {
 }
 
 // await waits for an occurrence of that type for which ok is true.
-func await[O informer.Occurrence](t *testing.T, o *occurrences, ok func(O) bool) O {
+func await[O informer.ReflectorEvent](t *testing.T, o *occurrences, ok func(O) bool) O {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

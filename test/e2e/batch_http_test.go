@@ -249,7 +249,7 @@ func TestBatchHTTP(t *testing.T) {
 		}
 	}
 	for _, o := range done[1:] {
-		if o.Pass.Reason != store.ReasonAsked {
+		if o.Pass.Reason != store.ReasonResync {
 			t.Errorf("a pass because of %s, want that it was asked for: %v", o.Pass.Reason, o.Pass.Cause)
 		}
 	}

@@ -59,7 +59,7 @@ func TestBatchServerKilled(t *testing.T) {
 		t.Errorf("%d snapshots, %d passes for %d kills", stats.Snapshots, len(done), kills)
 	}
 	for _, o := range done[1:] {
-		if o.Pass.Reason == store.ReasonAsked {
+		if o.Pass.Reason == store.ReasonResync {
 			t.Errorf("a snapshot that nobody had to ask for: %v", o.Pass.Cause)
 		}
 	}

@@ -241,7 +241,7 @@ func (g *rig) sleep(ctx context.Context, d time.Duration) bool {
 // observer records the actions of a reflector, to find the cause of a violation.
 func (g *rig) observer(name string) informer.Observer {
 	start := time.Now()
-	return informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+	return informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 		if missed, ok := o.(informer.Missed); ok && !g.server.lying {
 			g.violated("%s: a false alarm: %+v", name, missed)
 		}

@@ -55,7 +55,7 @@ func (g *rig) keep() {
 		g.t.Fatal(err)
 	}
 	var passing atomic.Bool // a pass is under way, or broke off
-	g.reflect(name, s, informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+	g.reflect(name, s, informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
 		switch o.(type) {
 		case informer.ListStarted:
 			passing.Store(true)

@@ -57,9 +57,9 @@ func firstDifference(got, want string) string {
 	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
 }
 
-// Occurrence renders o for a reader. Of Recovered it says nothing: where it is due can be
+// ReflectorEvent renders o for a reader. Of Recovered it says nothing: where it is due can be
 // seen.
-func Occurrence(start time.Time, o informer.Occurrence) string {
+func ReflectorEvent(start time.Time, o informer.ReflectorEvent) string {
 	how := map[bool]string{true: "streamed", false: "paged"}
 	switch o := o.(type) {
 	case informer.ListStarted:
