@@ -27,6 +27,7 @@ var optional = []struct {
 	{"ListWithContext", nil, []string{"IsWatchListSemanticsUnSupported"}},
 	{"Commit", []string{"Sink[T]", "store.Sink[T]"}, []string{"SharesObjects", "Validate"}},
 	{"WatchList", []string{"informer.Source[T]", "Source[T]", "cache.ListerWatcherWithContext"}, []string{"Validate"}},
+	{"WatchList", []string{"informer.Source[T]", "Source[T]"}, []string{"Absent", "ListMetadata"}},
 	{"RoundTrip", []string{"http.RoundTripper"}, []string{"WrappedRoundTripper"}},
 	{"OnSync", []string{"ResourceEventHandler[T]"}, []string{"UpdateResourceVersion", "Validate"}},
 }

@@ -77,13 +77,13 @@ func TestResourcesShareTheListBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {
-		settings resource.Settings
+		settings informer.Settings
 		most     int
 		spread   bool
 	}{
-		"of the process, streamed": {resource.Settings{}, 16, true},
-		"of the process, paged":    {resource.Settings{Lists: informer.ListPaged}, 16, true},
-		"of their own":             {resource.Settings{ListBudget: own}, 3, false},
+		"of the process, streamed": {informer.Settings{}, 16, true},
+		"of the process, paged":    {informer.Settings{Lists: informer.ListPaged}, 16, true},
+		"of their own":             {informer.Settings{ListBudget: own}, 3, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

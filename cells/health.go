@@ -24,11 +24,14 @@ import (
 //     delay is lost. The metric polling is what to alert on.
 //   - Degraded when requests are held back after a failure, with what failed, the cause
 //     and the newest error. A watch that breaks and is resumed at once is none.
+//   - Degraded as well as long as an object is left out, because it cannot be decoded, with
+//     its key and why. The metric left_out is what to alert on.
 //   - Stopped when the hive stops.
 type reporter struct {
 	mu       sync.Mutex
 	health   cell.Health // nil if the hive has none
-	degraded string      // what was reported last; empty: OK, or nothing
+	degraded string      // the failure that was reported last; empty: none
+	left     string      // what was reported last, if objects are left out
 	ended    bool
 }
 
@@ -41,22 +44,26 @@ func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.Occu
 	}
 	switch o := occurrence.(type) {
 	case informer.ListDone:
-		r.ok(fmt.Sprintf("%s, %s at the last list", howSynced(info.Polling), objects(o.Objects)))
+		r.ok(info, fmt.Sprintf("%s, %s at the last list", howSynced(info.Polling), objects(o.Objects)))
 	case informer.Polling:
-		r.ok(howSynced(&o))
+		r.ok(info, howSynced(&o))
 	case informer.PageRead:
 		if r.degraded != "" && info.Err == nil {
-			r.ok(fmt.Sprintf("listing, page %d was read", o.Number))
+			r.ok(info, fmt.Sprintf("listing, page %d was read", o.Number))
 		}
 	case informer.WatchOpened:
 		if p := info.Polling; p != nil && p.Cause != informer.CauseSilent {
-			r.ok(howSynced(nil))
+			r.ok(info, howSynced(nil))
 		}
 	case informer.WatchProved:
-		r.ok(howSynced(nil))
+		r.ok(info, howSynced(nil))
 	case informer.Recovered:
 		if r.degraded != "" {
-			r.ok(howSynced(info.Polling))
+			r.ok(info, howSynced(info.Polling))
+		}
+	case informer.ObjectLeftOut, informer.LeftOutEnded:
+		if r.degraded == "" && info.Passes > 0 {
+			r.ok(info, howSynced(info.Polling))
 		}
 	case informer.BackingOff:
 		r.failed(o)
@@ -78,9 +85,30 @@ func objects(n int) string {
 	return fmt.Sprintf("%d objects", n)
 }
 
-func (r *reporter) ok(status string) {
-	r.health.OK(status)
+// ok reports that nothing fails. It is degraded all the same if objects are left out.
+func (r *reporter) ok(info informer.ReflectorInfo, status string) {
 	r.degraded = ""
+	if len(info.LeftOut) == 0 {
+		r.health.OK(status)
+		r.left = ""
+		return
+	}
+	first := info.LeftOut[0]
+	name := "one without a name"
+	if first.Meta.Key.Name != "" {
+		name = first.Meta.Key.String()
+	}
+	left := objects(len(info.LeftOut)) + " left out: " + name
+	if info.MoreLeftOut {
+		left = "more than " + left
+	}
+	if len(info.LeftOut) > 1 {
+		left += " and others"
+	}
+	if left != r.left {
+		r.health.Degraded(status+", "+left, first.Err)
+		r.left = left
+	}
 }
 
 // failed reports a failure, unless it is the one that was reported last.
@@ -92,7 +120,7 @@ func (r *reporter) failed(o informer.BackingOff) {
 	reason := o.String()
 	if degraded := reason + ": " + check.Gist(o.Err); degraded != r.degraded {
 		r.health.Degraded(reason, o.Err)
-		r.degraded = degraded
+		r.degraded, r.left = degraded, ""
 	}
 }
 

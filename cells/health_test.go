@@ -24,6 +24,10 @@ func TestHealthFollows(t *testing.T) {
 		return informer.BackingOff{Cause: cause, Err: errors.New(text)}
 	}
 	failing := informer.ReflectorInfo{Err: errors.New("x")}
+	x := store.Meta{Key: store.Key{Namespace: "ns", Name: "x"}, Version: "7"}
+	left := []informer.LeftOut{
+		{Meta: x, Err: &informer.DecodingError{Meta: x, Err: errors.New("odd")}}, {Err: &informer.DecodingError{Err: errors.New("even")}},
+	}
 	for name, steps := range map[string][]struct {
 		info informer.ReflectorInfo
 		o    informer.Occurrence
@@ -47,6 +51,17 @@ func TestHealthFollows(t *testing.T) {
 			{informer.ReflectorInfo{}, informer.PageRead{PageInfo: store.PageInfo{Number: 2}}, " OK: listing, page 2 was read"},
 			{informer.ReflectorInfo{}, informer.PageRead{PageInfo: store.PageInfo{Number: 3}}, ""},
 			{informer.ReflectorInfo{}, informer.ListDone{Objects: 1500}, " OK: synced, 1500 objects at the last list"},
+		},
+		"objects that are left out": {
+			{informer.ReflectorInfo{LeftOut: left[:1]}, informer.ObjectLeftOut{}, ""},
+			{informer.ReflectorInfo{Passes: 1, LeftOut: left[:1]}, informer.ListDone{Objects: 2}, " Degraded: synced, 2 objects at the last list, 1 object left out: ns/x: decoding object ns/x@7: odd"},
+			{informer.ReflectorInfo{Passes: 1, LeftOut: left[:1]}, informer.PageRead{}, ""},
+			{informer.ReflectorInfo{Passes: 1, LeftOut: left}, informer.ObjectLeftOut{}, " Degraded: synced, 2 objects left out: ns/x and others: decoding object ns/x@7: odd"},
+			{informer.ReflectorInfo{Passes: 2, LeftOut: left}, informer.ListDone{Objects: 2}, ""},
+			{failing, backing(informer.CauseServer, "etcd is down"), " Degraded: cannot list or watch: server: etcd is down"},
+			{failing, informer.LeftOutEnded{}, ""},
+			{informer.ReflectorInfo{Passes: 2, LeftOut: left[1:], MoreLeftOut: true}, informer.Recovered{}, " Degraded: synced, more than 1 object left out: one without a name: decoding an object: even"},
+			{informer.ReflectorInfo{Passes: 2}, informer.LeftOutEnded{}, " OK: synced"},
 		},
 		"a sink that refuses": {
 			{failing, backing(informer.CauseSink, "503"), " Degraded: the sink failed: 503"},

@@ -39,8 +39,8 @@ type listWatch struct {
 }
 
 var (
-	_ source.Streamer        = (*listWatch)(nil)
-	_ informer.AbsenceFinder = (*listWatch)(nil)
+	_ source.MetadataStreamer = (*listWatch)(nil)
+	_ informer.AbsenceFinder  = (*listWatch)(nil)
 )
 
 // reader reads a resource that was found.
@@ -77,6 +77,15 @@ func (l *listWatch) WatchWithContext(ctx context.Context, opts metav1.ListOption
 // Stream implements source.Streamer.
 func (l *listWatch) Stream(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
 	return ask(ctx, l, opts, func(r *reader) requestFunc[io.ReadCloser] { return r.stream })
+}
+
+// StreamMetadata implements source.MetadataStreamer.
+func (l *listWatch) StreamMetadata(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
+	return ask(ctx, l, opts, func(r *reader) requestFunc[io.ReadCloser] {
+		return func(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
+			return l.client.stream(ctx, r.resource, l.namespace, true, opts)
+		}
+	})
 }
 
 // ask makes one kind of request for what l reads.

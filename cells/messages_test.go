@@ -182,7 +182,7 @@ func story(t *testing.T, side string, err error) string {
 	notes := &minutes{health: &healthLog{lines: make(chan string, 100)}}
 	source := &failingSource{side: side, err: err}
 	r, construction := informer.NewReflector(informer.Config[string]{
-		Name: "pods", Source: source, Sink: source, Backoff: informer.Backoff{Jitter: -1},
+		Name: "pods", Source: source, Sink: source, Settings: informer.Settings{Backoff: informer.Backoff{Jitter: -1}},
 		Observer: informer.Observers(informer.LogObserver(slog.New(notes)),
 			informer.ErrorObserver(func(_ informer.ReflectorInfo, err error) { notes.handled = err }),
 			&reporter{health: notes.health}, notes),

@@ -41,6 +41,7 @@ import (
 //	synced                              whether there is a complete state
 //	sync_seconds                        how long it took from first use to that
 //	objects                             in the store
+//	left_out                            objects whose newest state is left out because it cannot be decoded; 101 if there are more than 100
 //	state{state}                        1 for the state that the informer is in
 //	polling                             whether it polls, since it may not watch or watches bring nothing; stays 1 while it does
 //	last_contact_timestamp_seconds      when the server was last heard of
@@ -50,6 +51,7 @@ import (
 //	watch_events_total                  events of watches that ended
 //	failures_total{operation,cause}     of lists and watches, those included that are refused while it polls
 //	backwards_total                     versions that went backwards
+//	missed_total                        changes that a list found and the watch should have brought
 //	stale_total                         changes that were no news
 //	index_errors_total                  failures of index functions
 //	panics_total                        panics of user code; see package resource
@@ -204,6 +206,7 @@ type counters struct {
 	watches   uint64
 	events    uint64
 	backwards uint64
+	missed    uint64
 }
 
 type (
@@ -242,6 +245,10 @@ func (c *counters) Observe(_ informer.ReflectorInfo, occurrence informer.Occurre
 		}
 	case informer.WentBackwards:
 		c.backwards++
+	case informer.CheckDiffers:
+		increment(&c.lists, listLabels{label(o.Pass.Reason), modeLabel(false), "differs"})
+	case informer.Missed:
+		c.missed += uint64(o.Count)
 	}
 }
 

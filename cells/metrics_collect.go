@@ -25,6 +25,7 @@ var (
 	descSynced      = describe("synced", "Whether there is a complete state of the collection.")
 	descSyncSeconds = describe("sync_seconds", "Time from the first use of the resource to its first complete state.")
 	descObjects     = describe("objects", "Objects in the store.")
+	descLeftOut     = describe("left_out", "Objects whose newest state is left out because it cannot be decoded; 101 if there are more than 100.")
 	descState       = describe("state", "1 for the state that the informer is in.", "state")
 	descPolling     = describe("polling", "Whether the informer polls, because it may not watch or because watches bring nothing.")
 	descContact     = describe("last_contact_timestamp_seconds", "When the API server was last heard of, in seconds since the epoch; 0 if never.")
@@ -34,6 +35,7 @@ var (
 	descWatchEvents = describe("watch_events_total", "Events of the watches that ended.")
 	descFailures    = describe("failures_total", "Failed lists and watches, by cause.", "operation", "cause")
 	descBackwards   = describe("backwards_total", "How often the API server went back to an older version.")
+	descMissed      = describe("missed_total", "Changes that a list found and the watch should have brought.")
 	descStale       = describe("stale_total", "Changes that were dropped because they were no news.")
 	descIndexErrors = describe("index_errors_total", "Failures of index functions.")
 	descPanics      = describe("panics_total", "Panics of user code.")
@@ -55,8 +57,8 @@ var states = []informer.State{
 // Describe implements prometheus.Collector.
 func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		descSynced, descSyncSeconds, descObjects, descState, descPolling, descContact, descLists, descListTook, descWatches,
-		descWatchEvents, descFailures, descBackwards, descStale, descIndexErrors, descPanics, descSubscribers, descDepth,
+		descSynced, descSyncSeconds, descObjects, descLeftOut, descState, descPolling, descContact, descLists, descListTook, descWatches,
+		descWatchEvents, descFailures, descBackwards, descMissed, descStale, descIndexErrors, descPanics, descSubscribers, descDepth,
 		descDepthMax, descOutstanding, descRetrying, descOldest, descEmitted, descEvents,
 		descPending, descPendingBytes, descFailing, descHeldBack, descCalls, descUnchanged,
 		descPushPending, descPushBytes, descPushFailing, descPushDead, descPushSnapshots, descPushBatches, descPushChanges,
@@ -124,6 +126,11 @@ func (e emitter) informer(isSynced bool, objects int, info informer.ReflectorInf
 	e.flag(descSynced, isSynced)
 	e.flag(descPolling, info.Polling != nil)
 	e.gauge(descObjects, float64(objects))
+	left := len(info.LeftOut)
+	if info.MoreLeftOut {
+		left++
+	}
+	e.gauge(descLeftOut, float64(left))
 	current := info.State
 	if current == "" {
 		current = informer.StateIdle
@@ -178,4 +185,5 @@ func (e emitter) counters(c *counters) {
 	e.counter(descWatches, c.watches)
 	e.counter(descWatchEvents, c.events)
 	e.counter(descBackwards, c.backwards)
+	e.counter(descMissed, c.missed)
 }

@@ -47,7 +47,9 @@ func TestMirror(t *testing.T) {
 		),
 		cell.Invoke(func(p Params) (err error) {
 			m, err = NewMirror("cluster/pods", p, mirror.InformerConfig[*corev1.Pod]{
-				Backoff:      informer.Backoff{Initial: time.Millisecond, Denied: time.Millisecond},
+				Settings: informer.Settings{
+					Backoff: informer.Backoff{Initial: time.Millisecond, Denied: time.Millisecond},
+				},
 				ErrorHandler: func(_ informer.ReflectorInfo, err error) { told <- err },
 				Handler: mirror.ResourceEventHandlerFuncs[*corev1.Pod]{
 					AddFunc: func(_ context.Context, obj informer.Object[*corev1.Pod]) error {

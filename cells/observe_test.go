@@ -135,7 +135,7 @@ func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	err := run(t, quiet(), nil, withFake(api), Metrics,
 		cell.Provide(func() prometheus.Registerer { return registry }),
-		Resource[*corev1.Pod](With(resource.WithSettings(resource.Settings{
+		Resource[*corev1.Pod](With(resource.WithSettings(informer.Settings{
 			Lists: informer.ListPaged, Backoff: informer.Backoff{Initial: time.Millisecond, Denied: time.Millisecond},
 		}))),
 		ResourceAs(func(r resource.Resource[*corev1.Pod]) xPods { return r }, With(resource.WithName("Pod.v1"))),

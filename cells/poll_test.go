@@ -47,7 +47,7 @@ func checkPolling(t *testing.T, m *ResourceMetrics, want string) {
 func TestPollingIsShown(t *testing.T) {
 	api, health := fakeapi.New(), newHealthLog()
 	refusing(api, forbidden, "watch")
-	polls := With(resource.WithSettings(resource.Settings{
+	polls := With(resource.WithSettings(informer.Settings{
 		PollInterval: 20 * time.Millisecond,
 		Backoff:      informer.Backoff{Initial: time.Millisecond, Max: 5 * time.Millisecond, Denied: time.Millisecond, Jitter: -1},
 	}))

@@ -21,7 +21,7 @@ import (
 
 // impatient has failures tried again at once.
 func impatient() Option {
-	return With(resource.WithSettings(resource.Settings{Backoff: informer.Backoff{
+	return With(resource.WithSettings(informer.Settings{Backoff: informer.Backoff{
 		Initial: time.Millisecond, Max: 5 * time.Millisecond, Denied: time.Millisecond, Jitter: -1,
 	}}))
 }

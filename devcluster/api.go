@@ -23,11 +23,11 @@ import (
 // requestTimeout bounds each single request that this package makes.
 const requestTimeout = 30 * time.Second
 
-// pollInterval is how often a condition is looked at again.
+// pollInterval is the interval between two checks of a condition.
 const pollInterval = 20 * time.Millisecond
 
-// api makes the few requests of this package, as the administrator. It shares
-// no connections with anybody, so that all of them end with the cluster.
+// api sends the requests of this package, as the administrator. It has connections
+// of its own, so that all of them end with the cluster.
 type api struct {
 	client *http.Client
 	url    string
@@ -37,7 +37,7 @@ type api struct {
 func newAPI(config *rest.Config) (*api, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(config.CAData) {
-		return nil, errors.New("the kubeconfig holds no certificate of an authority")
+		return nil, errors.New("the kubeconfig contains no CA certificate")
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
 	return &api{
@@ -47,8 +47,8 @@ func newAPI(config *rest.Config) (*api, error) {
 	}, nil
 }
 
-// do sends in as JSON and decodes the answer into out; either may be nil. An
-// answer that is not a success is an *apierrors.StatusError.
+// do sends in as JSON and decodes the response into out. Both can be nil. The error
+// of an unsuccessful response is an *apierrors.StatusError.
 func (a *api) do(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
@@ -78,12 +78,12 @@ func (a *api) do(ctx context.Context, method, path string, in, out any) error {
 		return nil
 	}
 	if err := json.Unmarshal(data, out); err != nil {
-		return fmt.Errorf("decode the answer to %s %s: %w", method, path, err)
+		return fmt.Errorf("decode the response to %s %s: %w", method, path, err)
 	}
 	return nil
 }
 
-// put creates the object at collection/name or replaces what is there.
+// put creates or replaces the object at collection/name.
 func (a *api) put(ctx context.Context, collection, name string, object map[string]any) error {
 	err := a.do(ctx, http.MethodPost, collection, object, nil)
 	for apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) {
@@ -112,7 +112,7 @@ func send(client *http.Client, request *http.Request) ([]byte, int, error) {
 	}
 	data, err := io.ReadAll(response.Body)
 	if err = errors.Join(err, response.Body.Close()); err != nil {
-		return nil, 0, fmt.Errorf("read the answer to %s %s: %w", request.Method, request.URL.Path, err)
+		return nil, 0, fmt.Errorf("read the response to %s %s: %w", request.Method, request.URL.Path, err)
 	}
 	return data, response.StatusCode, nil
 }
@@ -132,8 +132,8 @@ func statusError(method, path string, code int, body []byte) error {
 	return &apierrors.StatusError{ErrStatus: status}
 }
 
-// poll calls condition until it returns true or an error, ctx ends, or the
-// server does.
+// poll calls condition until it returns true or an error, ctx ends, or the server
+// exits.
 func (c *Cluster) poll(ctx context.Context, what string, condition func(context.Context) (bool, error)) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()

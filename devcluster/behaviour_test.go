@@ -34,8 +34,7 @@ type getter interface {
 
 var readConfigMaps = rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "list", "watch"}}
 
-// alive says whether a process runs: one that has ended but that nobody has
-// waited for yet does not.
+// alive returns true if a process runs. A zombie does not run.
 func alive(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -67,8 +66,7 @@ func serverVersion(t *testing.T, c *devcluster.Cluster) string {
 	return version.GitVersion
 }
 
-// expectExpiredWatch fails the test unless a watch from that version is told
-// that it has expired.
+// expectExpiredWatch fails the test unless a watch from version gets "Expired".
 func expectExpiredWatch(t *testing.T, d dynamic.Interface, gvr schema.GroupVersionResource, version string) {
 	t.Helper()
 	w, err := d.Resource(gvr).Namespace("default").Watch(t.Context(), metav1.ListOptions{ResourceVersion: version})
@@ -234,8 +232,8 @@ func TestInstallCRDs(t *testing.T) {
 	newObject(t, d, schema.GroupVersionResource{Group: "test.apiary.dev", Version: "v1", Resource: "hives"}, "Hive", "home")
 
 	for name, bad := range map[string]struct{ manifest, want string }{
-		"another kind": {"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n", "no CustomResourceDefinition"},
-		"nothing":      {"# nothing\n", "holds no CustomResourceDefinition"},
+		"another kind": {"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n", "not a CustomResourceDefinition"},
+		"nothing":      {"# nothing\n", "contains no CustomResourceDefinition"},
 		"not YAML":     {"{{{", "parse"},
 		"invalid":      {"apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: x}\n", "is invalid"},
 	} {
@@ -275,7 +273,7 @@ func TestStartErrors(t *testing.T) {
 		"another binary": {devcluster.Config{Binary: "/bin/echo"}, "is not a devcluster command"},
 		"no binary":      {devcluster.Config{Binary: "/no/such"}, "Config.Binary must name a devcluster command"},
 		"port":           {devcluster.Config{Port: 70000}, "is not a port"},
-		"timeout":        {devcluster.Config{StartTimeout: 1}, "Config.StartTimeout of 1ns is over"},
+		"timeout":        {devcluster.Config{StartTimeout: 1}, "Config.StartTimeout of 1ns has passed"},
 		"negative":       {devcluster.Config{StartTimeout: -1}, "must not be negative"},
 	} {
 		t.Run(name, func(t *testing.T) {

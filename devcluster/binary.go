@@ -30,36 +30,33 @@ const (
 	modulePath  = "github.com/apiary-go/apiary/devcluster"
 	commandPath = modulePath + "/cmd/devcluster"
 
-	// noticeAfter is how long a build is silent.
+	// noticeAfter is the time until a build prints a notice.
 	noticeAfter = 3 * time.Second
 )
 
-// ErrNoBinary is wrapped by the error of [Start] and [Binary] when there is no
+// ErrNoBinary is wrapped by the errors of [Start] and [Binary] if there is no
 // devcluster command and none can be built. The error says what to run.
 var ErrNoBinary = errors.New("no devcluster command to run as the server")
 
-// Binary returns the path of the devcluster command that [Start] would run with
-// this configuration. It looks, in this order, at
+// Binary returns the path of the devcluster command that [Start] runs with this
+// configuration. It uses the first of:
 //
-//  1. config.Binary;
-//  2. the environment variable DEVCLUSTER_BINARY;
-//  3. the tool devcluster of the module in the current directory (which a go test
-//     of that module has as its current directory or above it), as "go get -tool"
-//     notes it in go.mod: the go command builds it, and keeps it in its build cache
-//     (it is asked once per process and directory);
-//  4. the version of this module that the program uses, built by "go install"
-//     into the user's cache directory (os.UserCacheDir), under devcluster/ and the
-//     version, and used again from there.
+//  1. config.Binary.
+//  2. The environment variable DEVCLUSTER_BINARY.
+//  3. The tool devcluster of the current directory's module, if its go.mod has one
+//     ("go get -tool"). The go command builds it and keeps it in its build cache.
+//     Binary runs the go command once for each process and directory.
+//  4. The version of this module that the program uses. "go install" builds it into
+//     the directory devcluster/VERSION of os.UserCacheDir, where it is kept.
 //
-// The first build compiles Kubernetes, which takes minutes and some gigabytes of
-// the build cache. A test that does not want it under its own timeout runs
-// "go tool devcluster --version" first, or calls Binary in its TestMain. The
-// tool is built with the versions of Kubernetes modules that the module around
-// it selects, which may be others than those it was tested with and may even
-// fail to build; number 4 always with its own.
+// The first build compiles Kubernetes. It takes minutes, and gigabytes of the build
+// cache. To keep it out of a test's timeout, run "go tool devcluster --version"
+// before, or call Binary in TestMain. The tool (3) is built with the Kubernetes
+// modules that the module in the current directory selects. These versions can be
+// untested, or fail to build. The installed command (4) is built with its own.
 //
-// Binary blocks until the build has ended, and ends it when ctx ends. It may be
-// called from any goroutine, and by many processes at once.
+// Binary blocks until the build has ended. If ctx ends, it stops the build. It can
+// be called from any goroutine, and by several processes at once.
 func Binary(ctx context.Context, config Config) (string, error) {
 	if config.Binary != "" {
 		return existing(config.Binary, "Config.Binary")
@@ -88,7 +85,7 @@ func noBinary(cause error) error {
 		ErrNoBinary, cause, commandPath, BinaryEnv, commandPath)
 }
 
-// existing checks a path that the user gave.
+// existing checks a path from the configuration.
 func existing(path, from string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -108,12 +105,13 @@ func existing(path, from string) (string, error) {
 func goCommand() (string, error) {
 	path, err := exec.LookPath("go")
 	if err != nil {
-		return "", fmt.Errorf("there is no go command to build it with: %w", err)
+		return "", fmt.Errorf("there is no go command to build one: %w", err)
 	}
 	return path, nil
 }
 
-// errNoTool says that the module around has no such tool, or that there is none.
+// errNoTool means that the current directory's module has no such tool, or that
+// there is no module.
 var errNoTool = errors.New("no such tool")
 
 type builder struct {
@@ -121,11 +119,11 @@ type builder struct {
 	log   io.Writer
 }
 
-// tools remembers, for this process, the tool of the module around each
-// directory: the go command takes a second to say that it is up to date.
+// tools maps directories to the tools of their modules. Without it each call takes
+// a second, in which the go command checks that the tool is up to date.
 var tools sync.Map // of string to string
 
-// tool has the go command build the tool of the module around.
+// tool builds the tool of the current directory's module with the go command.
 func (b builder) tool(ctx context.Context) (string, error) {
 	here, err := os.Getwd()
 	if err != nil {
@@ -147,7 +145,7 @@ func (b builder) tool(ctx context.Context) (string, error) {
 	}
 	path := strings.TrimSpace(out)
 	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("devcluster: the go command did not leave the tool that it built; build it yourself and set %s: %w", BinaryEnv, err)
+		return "", fmt.Errorf("devcluster: the tool that the go command built is missing; build it yourself and set %s: %w", BinaryEnv, err)
 	}
 	tools.Store(here, path)
 	return path, nil
@@ -163,7 +161,7 @@ func (b builder) moduleVersion(ctx context.Context) (string, error) {
 	out, _, err := b.run(ctx, "", nil, "list", "-m", "-json", modulePath)
 	if err == nil {
 		if err := json.Unmarshal([]byte(out), &found); err != nil {
-			return "", fmt.Errorf("decode what the go command tells of %s: %w", modulePath, err)
+			return "", fmt.Errorf("decode the output of go list for %s: %w", modulePath, err)
 		}
 	} else if info, ok := debug.ReadBuildInfo(); ok {
 		for _, m := range info.Deps {
@@ -177,9 +175,9 @@ func (b builder) moduleVersion(ctx context.Context) (string, error) {
 	}
 	switch {
 	case found.Replace != nil:
-		return "", fmt.Errorf("module %s is replaced by a local copy here, so there is no version of it to install", modulePath)
+		return "", fmt.Errorf("module %s is replaced by a local copy, so there is no version to install", modulePath)
 	case found.Version == "" || found.Version == "(devel)":
-		return "", fmt.Errorf("the version of module %s in use is not known", modulePath)
+		return "", fmt.Errorf("the version of module %s is unknown", modulePath)
 	}
 	return found.Version, nil
 }
@@ -188,7 +186,7 @@ func (b builder) moduleVersion(ctx context.Context) (string, error) {
 func (b builder) install(ctx context.Context, version string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", noBinary(fmt.Errorf("there is no cache directory to build it into: %w", err))
+		return "", noBinary(fmt.Errorf("there is no cache directory for the build: %w", err))
 	}
 	name := "devcluster"
 	if runtime.GOOS == "windows" {
@@ -202,22 +200,22 @@ func (b builder) install(ctx context.Context, version string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("devcluster: make the directory to build into: %w", err)
 	}
-	// It is put in place when it is whole: a build may be broken off while it
-	// writes, and another process may look meanwhile.
+	// A build can be aborted while it writes, and another process can look for the
+	// command meanwhile. The complete command is moved into place.
 	temp, err := os.MkdirTemp(dir, "build-")
 	if err != nil {
 		return "", fmt.Errorf("devcluster: make the directory to build into: %w", err)
 	}
-	// One that cannot be removed harms nobody.
+	// A directory that cannot be removed does no harm.
 	defer func() { _ = os.RemoveAll(temp) }()
-	// Nothing of the module around, its workspace or flags for tests may change
-	// what is built.
+	// The current directory's module, its workspace and flags for tests must not
+	// change the build.
 	env := []string{"GOBIN=" + temp, "GOFLAGS=", "GOWORK=off", "GOOS=", "GOARCH="}
 	if _, _, err := b.run(ctx, os.TempDir(), env, "install", commandPath+"@"+version); err != nil {
 		return "", noBinary(fmt.Errorf("build version %s: %w", version, err))
 	}
 	built := filepath.Join(temp, name)
-	// Without regard to the umask: nobody else may write to what is run.
+	// Whatever the umask: other users must not be able to write to the command.
 	if err := os.Chmod(built, 0o755); err != nil {
 		return "", noBinary(fmt.Errorf("version %s: %w", version, err))
 	}
@@ -225,12 +223,12 @@ func (b builder) install(ctx context.Context, version string) (string, error) {
 		if _, there := os.Stat(path); there == nil {
 			return path, nil // another process was faster, and runs it
 		}
-		return "", noBinary(fmt.Errorf("put in place what was built: %w", err))
+		return "", noBinary(fmt.Errorf("move the command into the cache directory: %w", err))
 	}
 	return path, nil
 }
 
-// run runs the go command. Its error holds the end of what it printed.
+// run runs the go command. Its error contains the end of the output.
 func (b builder) run(ctx context.Context, dir string, env []string, args ...string) (stdout, stderr string, err error) {
 	cmd := exec.CommandContext(ctx, b.gocmd, args...)
 	cmd.Dir = dir
@@ -252,9 +250,9 @@ func (b builder) run(ctx context.Context, dir string, env []string, args ...stri
 	return out.String(), all.String(), err
 }
 
-// narrator hands what the go command prints to the log, and says after a while
-// that there is a build. One goroutine, owned by stop, does both, so that the log
-// is called by one at a time.
+// narrator copies the output of the go command to the log, and prints a notice if
+// the build takes long. One goroutine does both, so that the log is called from one
+// goroutine at a time. stop waits for it.
 type narrator struct {
 	text chan []byte
 	done chan struct{}
@@ -274,7 +272,7 @@ func (b builder) narrate() *narrator {
 			select {
 			case text := <-n.text:
 				if b.log != nil {
-					_, _ = b.log.Write(text) // a log that fails does not hold up the build
+					_, _ = b.log.Write(text) // an error of the log does not stop the build
 				}
 			case <-timer.C:
 				_, _ = fmt.Fprintln(notice, "devcluster: building the API server; the first time this takes some minutes ...")

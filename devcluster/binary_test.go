@@ -16,8 +16,8 @@ import (
 	"github.com/apiary-go/apiary/devcluster"
 )
 
-// fakeGo puts a go command of the test's own in front of everything, and takes
-// away the binary that the other tests use.
+// fakeGo puts a fake go command first in $PATH, and hides the binary that the other tests
+// use.
 func fakeGo(t *testing.T, script string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -82,8 +82,7 @@ esac`)
 	}
 }
 
-// A build that is broken off while it writes leaves nothing that a later call would
-// take for the command, nor would one that goes on meanwhile.
+// An incomplete command, of an aborted build or of a build that still runs, is not used.
 func TestBinaryIsInstalledWhole(t *testing.T) {
 	dir := fakeGo(t, noTool+`
 case $1 in

@@ -19,11 +19,11 @@ import (
 	"github.com/apiary-go/apiary/devcluster/internal/wire"
 )
 
-// Cluster is an API server that runs as a child process, or did and can be
-// started again. All its methods may be called from any goroutine, at any time.
+// Cluster is an API server in a child process, running or stopped. All methods can
+// be called from any goroutine, at any time.
 //
-// Address, certificates, tokens and users stay the same over every restart, so
-// clients made before one are good after it.
+// Address, certificates, tokens and users stay the same across restarts. Clients
+// created before a restart work after it.
 type Cluster struct {
 	config Config
 	binary string
@@ -31,30 +31,30 @@ type Cluster struct {
 	ctx    context.Context // ends when Stop is called
 	cancel context.CancelFunc
 
-	// turn is held by the one call that starts or ends the server.
-	turn chan struct{}
+	// lifecycle is held by the one call that starts or stops the server.
+	lifecycle chan struct{}
 
-	// stopped and stopErr belong to whoever holds turn.
+	// stopped and stopErr are guarded by lifecycle.
 	stopped bool
 	stopErr error
 
 	mu   sync.Mutex // guards process; held for a moment only
 	proc *process
 
-	// Set by Start and never again.
+	// Set by Start and constant afterwards.
 	info  wire.Ready
 	admin *rest.Config
 	api   *api
 }
 
 // Start starts a cluster, and returns when its API server is ready and the
-// namespace "default" exists. That takes a few seconds, and minutes if the server
-// has to be built first (see [Binary]).
+// namespace "default" exists. That takes a few seconds, or minutes if the server
+// must be built first (see [Binary]).
 //
-// ctx bounds the start only: when it ends later the cluster goes on, until
-// [Cluster.Stop]. After an error nothing is left running and nothing temporary
-// is left behind. If the server process failed the error wraps an [*ExitError]
-// with the last lines of its log.
+// ctx bounds the start only. A running cluster outlives it, until [Cluster.Stop].
+// If Start returns an error, no process is left running and no temporary file is
+// left behind. If the server process failed, the error wraps an [*ExitError] with
+// the last lines of its log.
 func Start(ctx context.Context, config Config) (*Cluster, error) {
 	config, err := config.withDefaults()
 	if err != nil {
@@ -64,10 +64,10 @@ func Start(ctx context.Context, config Config) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The server makes the directory: one that dies before it hears signals leaves
-	// nothing then.
+	// The server makes the directory. A server that dies before it handles signals
+	// then leaves nothing.
 	temp := filepath.Join(os.TempDir(), "devcluster-"+rand.Text()[:10])
-	c := &Cluster{config: config, binary: binary, temp: temp, turn: make(chan struct{}, 1)}
+	c := &Cluster{config: config, binary: binary, temp: temp, lifecycle: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.begin(ctx); err != nil {
 		c.cancel()
@@ -79,9 +79,9 @@ func Start(ctx context.Context, config Config) (*Cluster, error) {
 // begin starts the server and waits until it is ready.
 func (c *Cluster) begin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.config.StartTimeout,
-		fmt.Errorf("Config.StartTimeout of %s is over: %w", c.config.StartTimeout, context.DeadlineExceeded))
+		fmt.Errorf("Config.StartTimeout of %s has passed: %w", c.config.StartTimeout, context.DeadlineExceeded))
 	defer cancel()
-	// Stop breaks a start off.
+	// Stop aborts a start.
 	ctx, stopped := context.WithCancelCause(ctx)
 	defer stopped(nil)
 	defer context.AfterFunc(c.ctx, func() { stopped(ErrStopped) })()
@@ -107,7 +107,7 @@ func (c *Cluster) arguments() []string {
 	args := []string{
 		"--ready-json", "--exit-on-stdin-close", "--log-file=-",
 		"--temp-dir=" + c.temp,
-		// This side keeps the time, and kills a server that is late.
+		// The parent enforces StartTimeout: it kills a server that is late.
 		"--start-timeout=" + (c.config.StartTimeout + time.Minute).String(),
 	}
 	if c.config.Dir != "" {
@@ -119,7 +119,7 @@ func (c *Cluster) arguments() []string {
 	return append(append(args, "--"), c.config.Flags...)
 }
 
-// adopt takes over what the first start settled for good.
+// adopt stores the addresses and credentials of the first start. They never change.
 func (c *Cluster) adopt(info wire.Ready) error {
 	admin, err := clientcmd.BuildConfigFromFlags("", info.Kubeconfig)
 	if err != nil {
@@ -134,13 +134,12 @@ func (c *Cluster) adopt(info wire.Ready) error {
 	return nil
 }
 
-// Config returns a new client configuration for the administrator, who may do
-// everything. It sets no limit on the rate of requests (QPS is -1) and no
-// timeout; the caller may change it.
+// Config returns a new client configuration for the administrator, who has all
+// rights. It has no rate limit (QPS is -1) and no timeout. The caller can modify it.
 func (c *Cluster) Config() *rest.Config { return rest.CopyConfig(c.admin) }
 
-// Kubeconfig returns the path of the administrator's kubeconfig file. Its mode
-// is 0600, in a directory of mode 0700, and it is gone after [Cluster.Stop].
+// Kubeconfig returns the path of the administrator's kubeconfig file. The file has
+// mode 0600, in a directory of mode 0700. [Cluster.Stop] removes it.
 func (c *Cluster) Kubeconfig() string { return c.info.Kubeconfig }
 
 // URL returns the address of the API server, for example
@@ -154,27 +153,26 @@ func (c *Cluster) CAData() []byte { return append([]byte(nil), c.admin.CAData...
 // Token returns the administrator's bearer token.
 func (c *Cluster) Token() string { return c.admin.BearerToken }
 
-// Version returns the version of Kubernetes that the server is, for example
-// "v1.37.2".
+// Version returns the Kubernetes version of the server, for example "v1.37.2".
 func (c *Cluster) Version() string { return c.info.Version }
 
-// EtcdEndpoint returns the address of etcd, a Unix socket that only this user
-// can reach, for example "unix:///tmp/devcluster-123/etcd.sock". It speaks
-// etcd's gRPC, and etcd's JSON gateway.
+// EtcdEndpoint returns the address of etcd, for example
+// "unix:///tmp/devcluster-123/etcd.sock". The Unix socket is accessible to the
+// current user only. It serves etcd's gRPC API and its JSON gateway.
 func (c *Cluster) EtcdEndpoint() string { return "unix://" + c.info.EtcdSocket }
 
-// PID returns the process id of the server that runs, or ran last. It is also
+// PID returns the process id of the running server, or of the last one. It is also
 // the id of its process group.
 func (c *Cluster) PID() int { return c.process().cmd.Process.Pid }
 
-// Exited returns a channel that is closed when the server that runs now, or ran
-// last, has ended for whatever reason. A restart makes a new server and so a new
-// channel. [Cluster.Err] then tells what happened.
+// Exited returns a channel that is closed when the running server, or the last
+// one, has exited for any reason. [Cluster.Err] then returns the reason. A restart
+// starts a new server, which has a new channel.
 func (c *Cluster) Exited() <-chan struct{} { return c.process().done }
 
-// Err returns nil while the server runs, and when it was ended by a method of
-// Cluster. If it ended by itself, or was ended from outside, Err returns an
-// [*ExitError] with the last lines of its log.
+// Err returns nil while the server runs, and after a method of Cluster has stopped
+// it. If the server exited by itself, or was killed from outside, Err returns an
+// error that wraps an [*ExitError] with the last lines of its log.
 func (c *Cluster) Err() error {
 	p := c.process()
 	select {
@@ -194,8 +192,7 @@ func (c *Cluster) process() *process {
 	return c.proc
 }
 
-// running returns nil if the server runs, and otherwise an error that says why
-// it does not.
+// running returns nil if the server runs, and otherwise the reason why it does not.
 func (c *Cluster) running() error {
 	if c.ctx.Err() != nil {
 		return ErrStopped
@@ -208,29 +205,29 @@ func (c *Cluster) running() error {
 	}
 }
 
-// take waits for the turn to start or end the server.
-func (c *Cluster) take(ctx context.Context) error {
+// lockLifecycle waits until no other call starts or stops the server.
+func (c *Cluster) lockLifecycle(ctx context.Context) error {
 	select {
-	case c.turn <- struct{}{}:
+	case c.lifecycle <- struct{}{}:
 	case <-ctx.Done():
-		return fmt.Errorf("devcluster: wait for another call to end: %w", context.Cause(ctx))
+		return fmt.Errorf("devcluster: wait for another call that starts or stops the server: %w", context.Cause(ctx))
 	}
 	if c.ctx.Err() != nil {
-		<-c.turn
+		<-c.lifecycle
 		return ErrStopped
 	}
 	return nil
 }
 
-// Halt ends the server gracefully and keeps its data, so that [Cluster.Restart]
-// brings the same cluster back. It returns when the process has ended, after
-// about a second; one that is not ready to end within 5 seconds, or when ctx ends,
-// is killed, and the error says so. Halting what does not run does nothing.
+// Halt stops the server gracefully and keeps its data for [Cluster.Restart]. It
+// returns when the process has exited, after about a second. If the process has
+// not exited after 5 seconds, or when ctx ends, Halt kills it and returns an error.
+// It does nothing if the server does not run.
 func (c *Cluster) Halt(ctx context.Context) error {
-	if err := c.take(ctx); err != nil {
+	if err := c.lockLifecycle(ctx); err != nil {
 		return err
 	}
-	defer func() { <-c.turn }()
+	defer func() { <-c.lifecycle }()
 	c.api.client.CloseIdleConnections()
 	if err := c.process().end(ctx, true); err != nil {
 		return fmt.Errorf("devcluster: halt: %w", err)
@@ -238,10 +235,10 @@ func (c *Cluster) Halt(ctx context.Context) error {
 	return nil
 }
 
-// Kill kills the server's process group with SIGKILL, as a crash would, and
-// returns when the process has ended, at once. Its data stay, and
-// [Cluster.Restart] brings the same cluster back. Killing what does not run does
-// nothing. A Restart that is in progress goes on.
+// Kill simulates a crash: it kills the server's process group with SIGKILL, and
+// returns when the process has exited, which is immediate. Data are kept for
+// [Cluster.Restart]. It does nothing if the server does not run. It does not stop a
+// Restart that is in progress.
 func (c *Cluster) Kill() error {
 	c.api.client.CloseIdleConnections()
 	if err := c.process().kill(); err != nil {
@@ -250,25 +247,24 @@ func (c *Cluster) Kill() error {
 	return nil
 }
 
-// Restart ends the server gracefully if it runs, starts it again on the same
-// data and at the same address with the same certificates, tokens, users and
-// flags, and returns when it is ready. Open watches end. Watches and lists from a
-// resource version of before the restart get the answer "Expired" (410).
+// Restart stops the server gracefully if it runs, and starts it again with the same
+// data, address, certificates, tokens, users and flags. It returns when the server
+// is ready. Open watches end. Lists and watches from a resource version before the
+// restart get "Expired" (410).
 //
-// ctx bounds the whole call. After an error the server does not run, its data
-// are still there, and Restart may be called again. A server that was ended by a
-// signal from outside, other than SIGKILL, has removed what is temporary: then
-// Restart returns an error.
+// ctx bounds the whole call. After an error the server does not run and its data
+// are kept, so Restart can be called again. A signal from outside, except SIGKILL,
+// makes the server remove its temporary files; after it, Restart returns an error.
 func (c *Cluster) Restart(ctx context.Context) error {
-	if err := c.take(ctx); err != nil {
+	if err := c.lockLifecycle(ctx); err != nil {
 		return err
 	}
-	defer func() { <-c.turn }()
+	defer func() { <-c.lifecycle }()
 	c.api.client.CloseIdleConnections()
-	// One that had to be killed has ended too, and that is all that is needed.
+	// A server that had to be killed has exited as well.
 	_ = c.process().end(ctx, true)
 	if _, err := os.Lstat(c.temp); err != nil {
-		return fmt.Errorf("devcluster: restart: the server was ended from outside and removed what is temporary; start a new cluster: %w", err)
+		return fmt.Errorf("devcluster: restart: the server was ended from outside and removed its temporary files; start a new cluster: %w", err)
 	}
 	if err := c.begin(ctx); err != nil {
 		return fmt.Errorf("devcluster: restart: %w", err)
@@ -276,20 +272,19 @@ func (c *Cluster) Restart(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the server gracefully and removes everything temporary: the
-// kubeconfig files, and the data unless Config.Dir was given. It returns when the
-// process has ended and been waited for, within 3 seconds; one that has not ended
-// after 5 seconds, or when ctx ends, is killed, and the error says so. No goroutine
-// of the cluster is left. Further calls return what the first one returned.
+// Stop stops the server gracefully and removes the temporary files: the kubeconfig
+// files, and the data unless Config.Dir is set. It returns when the process has
+// exited, normally within 3 seconds, and no goroutine of the cluster is left. If
+// the process has not exited after 5 seconds, or when ctx ends, Stop kills it and
+// returns an error. Further calls return the result of the first.
 //
-// Stop must be called to free the cluster's resources. A process that ends
-// without having called it leaves nothing either: the server sees that and ends
-// too, and removes what is temporary.
+// Stop must be called to release the cluster's resources. If the program exits
+// without calling it, the server exits too and removes its temporary files.
 func (c *Cluster) Stop(ctx context.Context) error {
 	c.cancel()
-	// Whoever has the turn is broken off by the cancel, and soon gives it up.
-	c.turn <- struct{}{}
-	defer func() { <-c.turn }()
+	// The cancel aborts the call that holds lifecycle.
+	c.lifecycle <- struct{}{}
+	defer func() { <-c.lifecycle }()
 	if c.stopped {
 		return c.stopErr
 	}
@@ -304,7 +299,7 @@ func (c *Cluster) Stop(ctx context.Context) error {
 
 func (c *Cluster) removeTemp() error {
 	if err := os.RemoveAll(c.temp); err != nil {
-		return fmt.Errorf("remove what is temporary: %w", err)
+		return fmt.Errorf("remove the temporary directory: %w", err)
 	}
 	return nil
 }

@@ -151,7 +151,7 @@ func TestKillHaltRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = c.Restart(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "cannot be had") {
+	if err == nil || !strings.Contains(err.Error(), "stop the process that uses it") {
 		t.Errorf("Restart with the port taken: %v", err)
 	}
 	if err := taken.Close(); err != nil {

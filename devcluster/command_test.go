@@ -62,7 +62,7 @@ func TestCommandSparesTheKubeconfigsOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := command("--kubeconfig", path).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "not of devcluster's writing") {
+	if err == nil || !strings.Contains(string(out), "not written by devcluster") {
 		t.Errorf("%v: %s", err, out)
 	}
 	if data, err := os.ReadFile(path); err != nil || string(data) != "precious" {
@@ -74,7 +74,7 @@ func TestCommandRunsUntilInterrupted(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
-	// A file that was there before does not lend its mode.
+	// The mode of an existing file is not kept.
 	if err := os.WriteFile(kubeconfig, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestCommandRunsUntilInterrupted(t *testing.T) {
 	}
 }
 
-// readUntil returns what comes until a line begins as given.
+// readUntil returns the output up to a line with the given prefix.
 func readUntil(t *testing.T, r io.Reader, prefix string) string {
 	t.Helper()
 	var text strings.Builder

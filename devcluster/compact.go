@@ -13,31 +13,31 @@ import (
 	"strconv"
 )
 
-// codeOutOfRange is the gRPC code with which etcd refuses to compact what has
-// been compacted.
+// codeOutOfRange is the gRPC code of etcd for a revision that is compacted already.
 const codeOutOfRange = 11
 
-// Compact compacts etcd up to its newest revision, and returns that revision,
-// when it is done. A revision of etcd and a resource version of Kubernetes are
-// the same number. etcd then no longer has the state of any older revision, nor
-// the changes up to it.
+// Compact compacts etcd up to its newest revision, and returns this revision when
+// the compaction is complete. Revisions of etcd are resource versions of Kubernetes.
+// After Compact, etcd has no older state and no older changes.
 //
-// That alone does not make the API server answer "Expired" (410), because its
-// watch cache still has recent changes. To see expired versions, start the
-// cluster with the cache turned off,
+// With the watch cache on, the API server still serves recent changes. To get
+// "Expired" (410), turn the cache off:
 //
 //	devcluster.Config{Flags: []string{"--watch-cache=false"}}              // for all kinds
 //	devcluster.Config{Flags: []string{"--watch-cache-sizes=configmaps#0"}} // for one
 //
-// and after Compact, at once: a list at an older resource version
-// (resourceVersionMatch=Exact), the continue token of a list begun before, and a
-// watch from a resource version that has been followed by at least two changes
-// of anything get it. With the cache on, [Cluster.Restart] has the same effect on
-// watches and lists, with or without compaction.
+// These requests then get "Expired" immediately after Compact:
 //
-// In these answers the reason is "Expired": apierrors.IsResourceExpired is true
-// and apierrors.IsGone is false. A watch tells it as an event of type ERROR, not
-// as the error of the call.
+//   - a list at an older resource version (resourceVersionMatch=Exact);
+//   - the continue token of a list that began before;
+//   - a watch from a resource version with at least two later changes of any object.
+//
+// With the cache on, use [Cluster.Restart]. It expires watches and lists with or
+// without compaction.
+//
+// The reason of the error is "Expired": apierrors.IsResourceExpired returns true,
+// and apierrors.IsGone returns false. A watch gets it as an event of type ERROR,
+// not as the error of the call.
 func (c *Cluster) Compact(ctx context.Context) (revision int64, err error) {
 	if err := c.running(); err != nil {
 		return 0, err
@@ -53,13 +53,13 @@ func (c *Cluster) Compact(ctx context.Context) (revision int64, err error) {
 			Revision string `json:"revision"`
 		} `json:"header"`
 	}
-	// Any read tells the newest revision; this one is of the key "\x00".
+	// Every read returns the newest revision; this one reads the key "\x00".
 	if _, err := etcdCall(ctx, client, "/v3/kv/range", `{"key":"AA=="}`, &answer); err != nil {
-		return 0, fmt.Errorf("devcluster: ask etcd for its revision: %w", err)
+		return 0, fmt.Errorf("devcluster: read the newest revision of etcd: %w", err)
 	}
 	revision, err = strconv.ParseInt(answer.Header.Revision, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("devcluster: etcd's revision %q: %w", answer.Header.Revision, err)
+		return 0, fmt.Errorf("devcluster: parse etcd's revision %q: %w", answer.Header.Revision, err)
 	}
 	body := fmt.Sprintf(`{"revision":"%d","physical":true}`, revision)
 	code, err := etcdCall(ctx, client, "/v3/kv/compaction", body, nil)
@@ -69,8 +69,8 @@ func (c *Cluster) Compact(ctx context.Context) (revision int64, err error) {
 	return revision, nil
 }
 
-// etcdCall makes a call through etcd's JSON gateway. With an error it returns
-// etcd's code for it, or 0.
+// etcdCall makes a call through etcd's JSON gateway. code is etcd's code for the
+// error, or 0.
 func etcdCall(ctx context.Context, client *http.Client, path, body string, out any) (code int, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://etcd"+path, bytes.NewReader([]byte(body)))
 	if err != nil {

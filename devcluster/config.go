@@ -11,50 +11,48 @@ import (
 	"time"
 )
 
-// DefaultStartTimeout is how long a server may take to become ready when
-// Config.StartTimeout is zero.
+// DefaultStartTimeout is the default of Config.StartTimeout.
 const DefaultStartTimeout = time.Minute
 
-// Config says what cluster to start. The zero value is a good one: a fresh
-// cluster on a free port that leaves nothing behind.
+// Config configures a cluster. The zero value starts a new cluster on a free port,
+// with temporary data.
 type Config struct {
-	// Binary is the path of the devcluster command to run as the server. Empty
-	// means that it is looked up, and built if need be: see [Binary].
+	// Binary is the path of the devcluster command that is run as the server.
+	// Default: [Binary] finds or builds it.
 	Binary string
 
 	// Dir is the directory of the cluster's data: etcd's database, certificates,
-	// the administrator's token and the port. It is made if missing and kept at
-	// the end, and a cluster started on it again is the same cluster at the same
-	// address. One server at a time may use it. It holds secrets; its mode is
-	// 0700 if it is made here. [Start] fails if it belongs to another user, if
-	// others can write to it, or if it is a symbolic link.
+	// the administrator's token and the port. A missing directory is created with
+	// mode 0700. It is kept, and a later cluster with this Dir is the same cluster
+	// at the same address. Only one server can use it at a time. It contains
+	// secrets: [Start] fails if it belongs to another user, if others can write to
+	// it, or if it is a symbolic link.
 	//
-	// Empty means a temporary directory that [Cluster.Stop] removes, or the
-	// server itself when the process that started it dies.
+	// Default: a temporary directory. [Cluster.Stop] removes it, or the server does
+	// when its parent process dies.
 	Dir string
 
-	// Port is the port of the API server on 127.0.0.1. Zero means the one that Dir
-	// had before, or else a free one.
+	// Port is the port of the API server on 127.0.0.1. Default: the port stored in
+	// Dir, or a free one.
 	Port int
 
-	// Flags are further flags of kube-apiserver, each as --name=value, such as
-	// --watch-cache=false or --feature-gates=WatchList=false. A flag that
-	// devcluster itself sets is replaced by the one given here, except those of
-	// address, certificates and etcd, which make [Start] fail.
+	// Flags are additional flags of kube-apiserver, each as --name=value, such as
+	// --watch-cache=false or --feature-gates=WatchList=false. They override the
+	// flags that devcluster sets, except those of address, certificates and etcd:
+	// with one of these, [Start] fails.
 	Flags []string
 
-	// Log gets the server's log, and the output of a build if one is needed. It
-	// is called from one goroutine at a time, never with a lock held; a Write that
-	// blocks holds up the server's log and in the end the server.
+	// Log receives the server's log, and the output of a build. It is called from
+	// one goroutine at a time, with no lock held. A Write that blocks delays the
+	// server's log, and in the end the server.
 	//
-	// Nil means that the log is dropped but for its last lines, which are part of
-	// errors, and that a build that takes more than 3 seconds says so on standard
-	// error.
+	// Default: only the last lines are kept, for errors. A build that takes more
+	// than 3 seconds prints a notice on standard error.
 	Log io.Writer
 
 	// StartTimeout bounds the time from the start of the server process until it
-	// is ready, at every start and restart. Zero means [DefaultStartTimeout].
-	// The time of a build does not count.
+	// is ready, for each start and restart. Builds do not count. Default:
+	// [DefaultStartTimeout].
 	StartTimeout time.Duration
 }
 
@@ -81,25 +79,25 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// ErrStopped is the error of calls on a cluster after [Cluster.Stop].
+// ErrStopped is returned by methods of a cluster after [Cluster.Stop].
 var ErrStopped = errors.New("devcluster: the cluster is stopped")
 
-// ErrNotRunning is the error of calls that need a running server while there is
-// none: after [Cluster.Halt] or [Cluster.Kill], or after it died. Call
-// [Cluster.Restart].
+// ErrNotRunning is returned by methods that need a running server, after
+// [Cluster.Halt] or [Cluster.Kill], or after the server died. [Cluster.Restart]
+// starts it again.
 var ErrNotRunning = errors.New("devcluster: the server is not running; call Restart")
 
-// ExitError says that the server process ended without having been asked to,
-// while starting or later.
+// ExitError reports that the server process exited unexpectedly, during the start
+// or later.
 type ExitError struct {
-	// Err is how it ended, for example an *exec.ExitError.
+	// Err is the exit status, for example an *exec.ExitError.
 	Err error
-	// Log holds the last lines of its log and error output, oldest first: up to
-	// 50 lines.
+	// Log holds the last lines of its log and error output, oldest first, at most
+	// 50.
 	Log []string
 }
 
-// Error tells how the process ended, followed by the last lines of its log.
+// Error returns the exit status, followed by the last lines of the log.
 func (e *ExitError) Error() string {
 	text := fmt.Sprintf("the server process ended (%v)", e.Err)
 	if len(e.Log) == 0 {

@@ -25,7 +25,7 @@ const crdTimeout = 30 * time.Second
 
 const crdPath = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
-// crd is what this package needs to know of a CustomResourceDefinition.
+// crd holds the fields of a CustomResourceDefinition that this package reads.
 type crd struct {
 	object map[string]any
 
@@ -46,16 +46,15 @@ type crd struct {
 	} `json:"spec"`
 }
 
-// InstallCRDs creates CustomResourceDefinitions, or replaces those that exist
-// under their names, and returns when the resources are usable in every served
-// version: listed in discovery, and answering lists. Each manifest is YAML or
-// JSON, with one definition or several (YAML documents, or a List). To install typed
-// objects, encode them first, for example with sigs.k8s.io/yaml.
+// InstallCRDs creates or replaces CustomResourceDefinitions. It returns when every
+// served version is in discovery and can be listed. Each manifest is YAML or JSON
+// with one or more definitions, as YAML documents or as a List. Typed objects must
+// be encoded first, for example with sigs.k8s.io/yaml.
 //
-// An error of the server is wrapped and can be looked at with the functions of
-// k8s.io/apimachinery/pkg/api/errors. Definitions before the one that failed
-// stay. A definition that is not usable within 30 seconds, for example because
-// its names are taken, is an error that tells its conditions.
+// Errors of the server are wrapped for the functions of
+// k8s.io/apimachinery/pkg/api/errors. Definitions before the failed one stay
+// installed. InstallCRDs also fails if a definition cannot be used within 30 seconds,
+// for example because its names are taken. The error contains its conditions.
 func (c *Cluster) InstallCRDs(ctx context.Context, manifests ...[]byte) error {
 	if err := c.running(); err != nil {
 		return err
@@ -69,7 +68,7 @@ func (c *Cluster) InstallCRDs(ctx context.Context, manifests ...[]byte) error {
 		all = append(all, crds...)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, crdTimeout,
-		fmt.Errorf("%s are over: %w", crdTimeout, context.DeadlineExceeded))
+		fmt.Errorf("%s have passed: %w", crdTimeout, context.DeadlineExceeded))
 	defer cancel()
 	for _, d := range all {
 		if err := c.api.put(ctx, crdPath, d.Metadata.Name, d.object); err != nil {
@@ -92,7 +91,7 @@ func parseCRDs(manifest []byte) ([]crd, error) {
 		err := decoder.Decode(&raw)
 		if errors.Is(err, io.EOF) {
 			if len(crds) == 0 {
-				return nil, errors.New("it holds no CustomResourceDefinition")
+				return nil, errors.New("it contains no CustomResourceDefinition")
 			}
 			return crds, nil
 		}
@@ -134,12 +133,12 @@ func parseCRD(raw json.RawMessage) ([]crd, error) {
 		return nil, fmt.Errorf("parse: %w", err)
 	}
 	if d.Kind != "CustomResourceDefinition" || d.APIVersion != "apiextensions.k8s.io/v1" {
-		return nil, fmt.Errorf("%s %q of %q is no CustomResourceDefinition of apiextensions.k8s.io/v1; create it with a client", d.Kind, d.Metadata.Name, d.APIVersion)
+		return nil, fmt.Errorf("%s %q of %q is not a CustomResourceDefinition of apiextensions.k8s.io/v1; create it with a client", d.Kind, d.Metadata.Name, d.APIVersion)
 	}
 	return []crd{d}, nil
 }
 
-// waitServed waits until the resources of d are usable.
+// waitServed waits until the server serves the resources of d.
 func (c *Cluster) waitServed(ctx context.Context, d crd) error {
 	var conditions []metav1.Condition
 	err := c.poll(ctx, "it is established", func(ctx context.Context) (bool, error) {
@@ -177,7 +176,7 @@ func (c *Cluster) waitServed(ctx context.Context, d crd) error {
 	return nil
 }
 
-// served says whether discovery has the resource and a list of it is answered.
+// served returns true if discovery has the resource and it can be listed.
 func (c *Cluster) served(ctx context.Context, path, plural string) (bool, error) {
 	var resources metav1.APIResourceList
 	err := c.api.do(ctx, http.MethodGet, path, nil, &resources)

@@ -65,7 +65,7 @@ func ExampleCluster_Restart() {
 	// ... and now find the same objects at the same address.
 }
 
-// A user who may not list pods, until it may.
+// A user without the right to list pods, who then gets it.
 func ExampleUser_SetRules() {
 	ctx := context.Background()
 	c, err := devcluster.Start(ctx, devcluster.Config{})

@@ -15,7 +15,7 @@ import (
 func killGroup(p *os.Process) error {
 	err := syscall.Kill(-p.Pid, syscall.SIGKILL)
 	if errors.Is(err, syscall.ESRCH) {
-		return nil // it has ended already
+		return nil // it has exited already
 	}
 	return err
 }

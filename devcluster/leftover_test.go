@@ -18,8 +18,7 @@ import (
 	"time"
 )
 
-// commandIn returns the command, or a program, with a new directory for what is
-// temporary.
+// commandIn returns the command, or a program, with a new temporary directory.
 func commandIn(t *testing.T, program string, args ...string) (cmd *exec.Cmd, temp string) {
 	t.Helper()
 	temp = shortDir(t)
@@ -66,7 +65,7 @@ func expectEntries(t *testing.T, dir string, want ...string) {
 	}
 }
 
-// write makes a file of somebody else.
+// write makes a file that devcluster did not make.
 func write(t *testing.T, path string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
@@ -100,7 +99,7 @@ var moments = []struct {
 	{"devcluster-*/kubeconfig", 0},
 }
 
-// Whatever ends it, a closed terminal too, and whenever: nothing is left.
+// No file is left, whatever ends the command, and at any moment.
 func TestCommandEndsAtAnyMomentAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	for i, moment := range moments {
@@ -170,7 +169,7 @@ func TestParentKilledWhileStarting(t *testing.T) {
 	}
 }
 
-// processesIn returns the processes with that directory for what is temporary.
+// processesIn returns the processes with this temporary directory.
 func processesIn(temp string) (pids []int) {
 	paths, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is well formed
 	for _, path := range paths {
@@ -299,7 +298,7 @@ func TestCommandRefusesTheDirectoriesOfOthers(t *testing.T) {
 		"link to a data directory": {
 			func(dir string) error { return os.Symlink(".", dir+"/data") },
 			func(dir string) []string { return []string{"--data-dir=" + dir + "/data"} },
-			"give the path that it leads to", "data",
+			"use the path of its target", "data",
 		},
 		"data in the temporary directory": {
 			func(string) error { return nil },
@@ -318,17 +317,17 @@ func TestCommandRefusesTheDirectoriesOfOthers(t *testing.T) {
 		"link to a log": {
 			func(dir string) error { return os.Symlink("target", dir+"/log") },
 			func(dir string) []string { return []string{"--log-file=" + dir + "/log"} },
-			"give the path that it leads to", "log",
+			"use the path of its target", "log",
 		},
 		"link to a kubeconfig": {
 			func(dir string) error { return os.Symlink("target", dir+"/config") },
 			func(dir string) []string { return []string{"--kubeconfig=" + dir + "/config"} },
-			"not of devcluster's writing", "config",
+			"not written by devcluster", "config",
 		},
 		"directory with the name of ours": {
 			func(dir string) error { return os.Mkdir(dir+"/devcluster", 0o700) },
 			func(dir string) []string { return []string{"--temp-dir=" + dir} },
-			"devcluster did not make it", "devcluster",
+			"not made by devcluster", "devcluster",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

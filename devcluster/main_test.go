@@ -55,7 +55,7 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	// Everything temporary goes here, so that what is left behind shows.
+	// All temporary files are made here, so that leftovers are found.
 	temp, err := os.MkdirTemp("", "dct-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -20,28 +20,28 @@ import (
 )
 
 const (
-	// tailLines is how much of the log is kept for errors.
+	// tailLines is the number of log lines that are kept for errors.
 	tailLines = 50
-	// stopGrace is how long a server may take to end gracefully.
+	// stopGrace bounds a graceful stop. Afterwards the server is killed.
 	stopGrace = 5 * time.Second
-	// pipeGrace is how long the log of an ended server may take to be read.
+	// pipeGrace bounds the time to read the rest of the log of an exited server.
 	pipeGrace = time.Second
 )
 
-// process is one run of the server. One goroutine owns it: it starts the
-// process, waits for it and closes done.
+// process is one run of the server. One goroutine owns it: it starts the process,
+// waits for it and closes done.
 type process struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
 	out   *readyLine
 	tail  *tail.Writer
-	done  chan struct{} // closed when the process has ended and was waited for
-	err   error         // how it ended; written before done is closed
-	asked atomic.Bool   // the end was asked for
+	done  chan struct{} // closed when the process has exited and was waited for
+	err   error         // the exit status; written before done is closed
+	asked atomic.Bool   // a method of Cluster ended the process
 }
 
-// startProcess starts the command. It returns when the process runs, or could
-// not be started.
+// startProcess starts the command. It returns when the process runs, or when the
+// start has failed.
 func startProcess(binary string, args []string, log io.Writer) (*process, error) {
 	p := &process{
 		cmd:  exec.Command(binary, args...),
@@ -60,8 +60,8 @@ func startProcess(binary string, args []string, log io.Writer) (*process, error)
 	started := make(chan error, 1)
 	go func() {
 		defer close(p.done)
-		// The kernel's signal at the death of the parent is bound to the thread that
-		// started the child: it must live as long as the child.
+		// The kernel signals the child when the thread that started it ends. This
+		// thread must live as long as the child.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		if err := p.cmd.Start(); err != nil {
@@ -85,15 +85,15 @@ func (p *process) waitReady(ctx context.Context) (wire.Ready, error) {
 	case line := <-p.out.line:
 		var ready wire.Ready
 		if err := json.Unmarshal(line, &ready); err != nil {
-			return ready, fmt.Errorf("%s is not a devcluster command, it printed %q: %w", p.cmd.Path, line, err)
+			return ready, fmt.Errorf("%s is not a devcluster command; it printed %q: %w", p.cmd.Path, line, err)
 		}
 		if ready.Protocol != wire.Protocol {
-			return ready, fmt.Errorf("%s speaks version %d of the protocol and this package version %d; build both from one version of the module", p.cmd.Path, ready.Protocol, wire.Protocol)
+			return ready, fmt.Errorf("%s uses protocol version %d, and this package version %d; build both from one version of the module", p.cmd.Path, ready.Protocol, wire.Protocol)
 		}
 		return ready, nil
 	case <-p.done:
 		if len(p.out.line) > 0 {
-			return p.waitReady(ctx) // it printed a line before it ended
+			return p.waitReady(ctx) // it printed a line before it exited
 		}
 		return wire.Ready{}, p.exitError()
 	case <-ctx.Done():
@@ -101,7 +101,7 @@ func (p *process) waitReady(ctx context.Context) (wire.Ready, error) {
 	}
 }
 
-// exitError is how a process that has ended ended.
+// exitError returns the exit status of a process that has exited.
 func (p *process) exitError() error {
 	err := p.err
 	if err == nil {
@@ -110,8 +110,8 @@ func (p *process) exitError() error {
 	return &ExitError{Err: err, Log: p.tail.Lines()}
 }
 
-// end ends the process gracefully, and returns when it has ended. One that has
-// not ended when ctx or the time of grace is over is killed, which is an error.
+// end stops the process gracefully, and returns when it has exited. If it has not
+// exited after stopGrace or when ctx ends, end kills it and returns an error.
 func (p *process) end(ctx context.Context, keep bool) error {
 	select {
 	case <-p.done:
@@ -121,7 +121,7 @@ func (p *process) end(ctx context.Context, keep bool) error {
 		p.asked.Store(true)
 	}
 	if keep {
-		// An error means that the process has ended, or is about to.
+		// An error means that the process has exited, or is about to.
 		_, _ = io.WriteString(p.stdin, wire.Keep+"\n")
 	}
 	_ = p.stdin.Close()
@@ -132,14 +132,14 @@ func (p *process) end(ctx context.Context, keep bool) error {
 	case <-p.done:
 		return nil
 	case <-timer.C:
-		late = fmt.Errorf("the server had not ended after %s and was killed%s", stopGrace, p.tail.Text("; last lines of its log:"))
+		late = fmt.Errorf("the server had not exited after %s and was killed%s", stopGrace, p.tail.Text("; last lines of its log:"))
 	case <-ctx.Done():
-		late = fmt.Errorf("the server had not ended in time and was killed: %w", context.Cause(ctx))
+		late = fmt.Errorf("the server had not exited in time and was killed: %w", context.Cause(ctx))
 	}
 	return errors.Join(late, p.kill())
 }
 
-// kill kills the process's group, and returns when the process has ended.
+// kill kills the process group, and returns when the process has exited.
 func (p *process) kill() error {
 	select {
 	case <-p.done:
@@ -154,9 +154,9 @@ func (p *process) kill() error {
 	return nil
 }
 
-// readyLine is a writer that hands out the first line written to it.
+// readyLine is a writer that keeps the first line written to it.
 type readyLine struct {
-	line chan []byte // gets the first line, once
+	line chan []byte // receives the first line, once
 	buf  []byte
 	sent bool
 }

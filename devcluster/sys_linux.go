@@ -7,9 +7,8 @@ package devcluster
 
 import "syscall"
 
-// processAttributes puts the server in a process group of its own, so that a
-// Ctrl-C at the terminal reaches only its parent, and has the kernel end it when
-// the parent dies.
+// processAttributes puts the server in its own process group, so that Ctrl-C at the
+// terminal reaches only its parent. The kernel ends the server when the parent dies.
 func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }

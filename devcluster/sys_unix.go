@@ -7,8 +7,8 @@ package devcluster
 
 import "syscall"
 
-// processAttributes puts the server in a process group of its own, so that a
-// Ctrl-C at the terminal reaches only its parent.
+// processAttributes puts the server in its own process group, so that Ctrl-C at the
+// terminal reaches only its parent.
 func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

@@ -23,15 +23,15 @@ import (
 	"github.com/apiary-go/apiary/devcluster/internal/wire"
 )
 
-// rulesTimeout bounds the time until the server goes by new rules. It takes
-// some milliseconds.
+// rulesTimeout bounds the time until the server applies new rules. It takes some
+// milliseconds.
 const rulesTimeout = 30 * time.Second
 
 const rbacPath = "/apis/rbac.authorization.k8s.io/v1"
 
-// User is a user of a cluster whose rights are a list of RBAC rules. It
-// authenticates by a client certificate, which stays good over restarts. Its
-// methods may be called from any goroutine.
+// User is a user of a cluster with a list of RBAC rules. It authenticates with a
+// client certificate, which stays valid across restarts. All methods can be called
+// from any goroutine.
 type User struct {
 	cluster    *Cluster
 	name       string
@@ -39,17 +39,15 @@ type User struct {
 	config     *rest.Config
 }
 
-// AddUser makes a user who may do what the rules say, in every namespace, and
-// returns when the server goes by them. With no rules the user may only do what
-// everybody may who has logged in: discovery, the version, and asking about its
-// own rights.
+// AddUser creates a user with these rules in all namespaces. It returns when the
+// server applies them. A user without rules has the rights of every authenticated
+// user: discovery, the version, and reviews of its own rights.
 //
-// The rules are kept in a ClusterRole named "devcluster:user:" and the name,
-// bound by a ClusterRoleBinding of that name. For rights in one namespace
-// only, add a user without rules, and create a Role and a RoleBinding for it.
+// The rules are stored in a ClusterRole with the name "devcluster:user:" followed
+// by the user's name, and a ClusterRoleBinding with the same name. For rights in one
+// namespace only, add a user without rules, and create a Role and a RoleBinding.
 //
-// Adding a user of a name that has been added before gives the user a further
-// certificate, and replaces the rules.
+// If the user exists, AddUser issues another certificate and replaces the rules.
 func (c *Cluster) AddUser(ctx context.Context, name string, rules ...rbacv1.PolicyRule) (*User, error) {
 	if name == "" {
 		return nil, errors.New("devcluster: add user: the name is empty")
@@ -58,7 +56,7 @@ func (c *Cluster) AddUser(ctx context.Context, name string, rules ...rbacv1.Poli
 		return nil, err
 	}
 	u := &User{cluster: c, name: name}
-	if err := u.enrol(); err != nil {
+	if err := u.issueCredentials(); err != nil {
 		return nil, fmt.Errorf("devcluster: add user %q: %w", name, err)
 	}
 	if err := u.SetRules(ctx, rules...); err != nil {
@@ -67,8 +65,8 @@ func (c *Cluster) AddUser(ctx context.Context, name string, rules ...rbacv1.Poli
 	return u, nil
 }
 
-// enrol makes the user's certificate and kubeconfig.
-func (u *User) enrol() error {
+// issueCredentials makes the user's certificate and kubeconfig.
+func (u *User) issueCredentials() error {
 	c := u.cluster
 	ca, err := pki.LoadAuthority(c.pkiFile(wire.CACert), c.pkiFile(wire.CAKey))
 	if err != nil {
@@ -92,8 +90,7 @@ func (u *User) enrol() error {
 	if err != nil {
 		return fmt.Errorf("encode the kubeconfig: %w", err)
 	}
-	// A name may hold characters that a file name may not; the file is found by
-	// its path anyway.
+	// The user's name can contain characters that are not valid in a file name.
 	u.kubeconfig = filepath.Join(c.temp, "user-"+rand.Text()+".kubeconfig")
 	return private.WriteFile(u.kubeconfig, data)
 }
@@ -101,23 +98,23 @@ func (u *User) enrol() error {
 // Name returns the user's name.
 func (u *User) Name() string { return u.name }
 
-// Config returns a new client configuration for this user, without a limit on
-// the rate of requests (QPS is -1) and without a timeout; the caller may change
-// it.
+// Config returns a new client configuration for this user. It has no rate limit
+// (QPS is -1) and no timeout. The caller can modify it.
 func (u *User) Config() *rest.Config { return rest.CopyConfig(u.config) }
 
-// Kubeconfig returns the path of a kubeconfig file for this user. Its mode is
-// 0600, and it is gone after [Cluster.Stop].
+// Kubeconfig returns the path of a kubeconfig file for this user. The file has mode
+// 0600. [Cluster.Stop] removes it.
 func (u *User) Kubeconfig() string { return u.kubeconfig }
 
-// SetRules replaces the user's rules, and returns when the server goes by the
-// new ones and no longer by the old. No rules take all rights away. The rights of
-// watches that are open are not looked at again: they go on until they end.
+// SetRules replaces the user's rules, and returns when the server applies the new
+// rules and no longer the old ones. Without rules the user loses all rights that
+// AddUser or SetRules gave it. Open watches continue: the server does not authorize
+// them again.
 //
-// An error of the server, for example about a rule that is not valid, is wrapped
-// and can be looked at with the functions of k8s.io/apimachinery/pkg/api/errors;
-// the old rules then stay. It is also an error if the server does not go by the
-// new rules within 30 seconds, as when a flag has turned RBAC off.
+// Errors of the server, for example about an invalid rule, are wrapped for the
+// functions of k8s.io/apimachinery/pkg/api/errors; the old rules then stay. SetRules
+// also fails if the server does not apply the new rules within 30 seconds, as when
+// a flag has turned RBAC off.
 func (u *User) SetRules(ctx context.Context, rules ...rbacv1.PolicyRule) error {
 	if err := u.cluster.running(); err != nil {
 		return err
@@ -130,12 +127,12 @@ func (u *User) SetRules(ctx context.Context, rules ...rbacv1.PolicyRule) error {
 
 func (u *User) setRules(ctx context.Context, rules []rbacv1.PolicyRule) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, rulesTimeout,
-		fmt.Errorf("%s are over: %w", rulesTimeout, context.DeadlineExceeded))
+		fmt.Errorf("%s have passed: %w", rulesTimeout, context.DeadlineExceeded))
 	defer cancel()
 	api := u.cluster.api
 	role := "devcluster:user:" + u.name
-	// The server takes a role as a whole from a watch. A right to a path that is
-	// new with every change shows when it has taken this one.
+	// The server gets each role as a whole from a watch. Each change adds a right to
+	// a new path. When the user has this right, the server has the new role.
 	marker := "/devcluster/rules/" + rand.Text()
 	all := append([]rbacv1.PolicyRule{{NonResourceURLs: []string{marker}, Verbs: []string{"get"}}}, rules...)
 	err := api.put(ctx, rbacPath+"/clusterroles", url.PathEscape(role), map[string]any{
@@ -157,12 +154,12 @@ func (u *User) setRules(ctx context.Context, rules []rbacv1.PolicyRule) error {
 	if err != nil {
 		return err
 	}
-	return u.cluster.poll(ctx, "the server goes by the new rules", func(ctx context.Context) (bool, error) {
+	return u.cluster.poll(ctx, "the server applies the new rules", func(ctx context.Context) (bool, error) {
 		return u.may(ctx, marker)
 	})
 }
 
-// may asks the server whether the user may read a path.
+// may returns true if the user is allowed to read a path.
 func (u *User) may(ctx context.Context, path string) (bool, error) {
 	review := map[string]any{
 		"apiVersion": "authorization.k8s.io/v1",

@@ -171,7 +171,7 @@ func TestApplicationForbidden(t *testing.T) {
 		}
 
 		a.api.Intercept(nil)
-		a.expect(a.after(2*time.Minute), "all is well again", "shop/web   1/1     web-1   Running")
+		a.expect(a.after(2*time.Minute), "healthy again", "shop/web   1/1     web-1   Running")
 	})
 }
 

@@ -12,15 +12,15 @@ import (
 // maxBlockChanges is how many changes a block lists.
 const maxBlockChanges = 20
 
-// blockPrinter appends a block of text whenever something changed: first
-// everything, then the services that changed. It is for files, pipes and logs.
+// blockPrinter appends a block of text after changes: first one with all services, then
+// those with the changed services. It is for files, pipes and logs.
 type blockPrinter struct {
 	out      io.Writer
 	pending  []change
-	status   string // as last shown, but for details
+	status   string // statusKey of the last block
 	degraded bool
 	started  bool
-	complete bool // everything was shown once
+	complete bool // all services and pods were shown once
 }
 
 func newBlockPrinter(out io.Writer) *blockPrinter { return &blockPrinter{out: out} }
@@ -32,10 +32,10 @@ func (p *blockPrinter) changed(changes []change) error {
 
 func (p *blockPrinter) draw(now picture) error {
 	status := statusLines(now)
-	news := statusKey(now) != p.status
-	if p.started && !news && len(changeLines(p.pending)) == 0 && p.complete {
+	statusChanged := statusKey(now) != p.status
+	if p.started && !statusChanged && len(changeLines(p.pending)) == 0 && p.complete {
 		p.pending = nil
-		return nil // nothing that is shown
+		return nil
 	}
 	var b strings.Builder
 	if !p.started {
@@ -45,8 +45,8 @@ func (p *blockPrinter) draw(now picture) error {
 	for _, text := range status {
 		fmt.Fprintln(&b, text)
 	}
-	if news && len(status) == 0 && p.degraded {
-		fmt.Fprintln(&b, "all is well again")
+	if statusChanged && len(status) == 0 && p.degraded {
+		fmt.Fprintln(&b, "healthy again")
 	}
 	p.body(&b, now)
 	p.started, p.status, p.pending = true, statusKey(now), nil

@@ -13,12 +13,12 @@ import (
 	"github.com/apiary-go/apiary/status"
 )
 
-// board is how far the objects are that are waited for. It is used by one goroutine.
+// board is the progress of the objects in a wait. One goroutine uses it.
 type board struct {
 	begin  time.Time
-	until  status.Condition // of a single object
-	there  string           // what objects are for which it is met
-	fails  bool             // whether Failed is something to tell of
+	until  status.Condition // called for one object at a time
+	there  string           // the word for objects that meet it
+	fails  bool             // Failed objects are counted
 	rows   []*boardRow      // in the order of the manifests
 	byID   map[status.ID]*boardRow
 	met    int
@@ -33,12 +33,12 @@ type boardRow struct {
 	met    bool
 	failed bool
 
-	qualified bool // the kind alone does not tell which it is
-	global    bool // its kind has no namespaces, as far as is known
+	qualified bool // another row has the same kind in another group
+	global    bool // its kind is known to be cluster-scoped
 }
 
-// newBoard is for objects of which nothing is known yet. If gone is set they are to
-// be gone, else Current.
+// newBoard returns a board for objects that were not read yet. They are to be deleted
+// if gone is set, and Current if not.
 func newBoard(ids []status.ID, gone bool) *board {
 	b := &board{begin: time.Now(), until: status.All(status.Current), there: "Current", fails: true, byID: map[status.ID]*boardRow{}}
 	if gone {
@@ -60,8 +60,8 @@ func newBoard(ids []status.ID, gone bool) *board {
 	return b
 }
 
-// take takes in a status, and returns the row of the object if that looks different
-// now, else nil.
+// take updates the row of a status. It returns the row if that looks different now, and
+// nil if not.
 func (b *board) take(s status.ObjectStatus) *boardRow {
 	row := b.byID[s.ID]
 	if row == nil {
@@ -91,13 +91,13 @@ func (b *board) count(row *boardRow, by int) {
 	}
 }
 
-// done reports whether all is as it is waited for.
+// done reports whether all objects meet the condition.
 func (b *board) done() bool { return b.met == len(b.rows) }
 
-// elapsed is for how long it has been waited, in whole seconds.
+// elapsed returns the duration of the wait in whole seconds.
 func (b *board) elapsed() string { return time.Since(b.begin).Truncate(time.Second).String() }
 
-// summary counts: "12 of 20 are Current, 1 Failed, 45s".
+// summary returns a text such as "12 of 20 are Current, 1 Failed, 45s".
 func (b *board) summary() string {
 	text := fmt.Sprintf("%d of %d %s %s", b.met, len(b.rows), be(len(b.rows)), b.there)
 	if b.failed > 0 {
@@ -106,7 +106,7 @@ func (b *board) summary() string {
 	return text + ", " + b.elapsed()
 }
 
-// allThere is the summary when all is done.
+// allThere returns the summary when all objects meet the condition.
 func (b *board) allThere() string {
 	if len(b.rows) == 1 {
 		return fmt.Sprintf("it is %s, %s", b.there, b.elapsed())
@@ -121,15 +121,15 @@ func be(n int) string {
 	return "are"
 }
 
-// columns are what is said of an object: its name, its status in a word, and more of
-// it, each in one line.
+// columns are the texts of a row, each in one line: the name, the status in one word,
+// and details.
 type columns struct{ name, word, message string }
 
 func (r *boardRow) columns() columns {
 	return columns{name: oneLine(r.name()), word: r.word(), message: oneLine(r.message())}
 }
 
-// name is kind/namespace/name.
+// name returns kind/namespace/name.
 func (r *boardRow) name() string {
 	kind := r.id.GroupKind.Kind
 	if r.qualified {
@@ -141,7 +141,7 @@ func (r *boardRow) name() string {
 	return kind + "/" + r.id.Namespace + "/" + r.id.Name
 }
 
-// word is the status or, where that cannot be told for certain, the reason.
+// word returns the status, or the reason if the status is Unknown or stale.
 func (r *boardRow) word() string {
 	if r.status.Status == status.Unknown || !r.status.Stale.IsZero() {
 		return string(r.status.Reason)
@@ -153,14 +153,14 @@ func (r *boardRow) message() string {
 	s := r.status
 	switch {
 	case !s.Stale.IsZero():
-		return fmt.Sprintf("it was %s: %s", s.Status, r.reason())
+		return fmt.Sprintf("last seen %s: %s", s.Status, r.reason())
 	case s.Message != "":
 		return s.Message
 	}
 	return r.reason()
 }
 
-// reason is the error, without what was asked for, which is the object.
+// reason returns the text of the error without the object, which the row shows already.
 func (r *boardRow) reason() string {
 	text := informer.Explain(r.status.Err)
 	for _, verb := range []string{"list ", "watch "} {
@@ -171,7 +171,8 @@ func (r *boardRow) reason() string {
 	return text
 }
 
-// mark is one character for what is there, failed, cannot be told, or is on its way.
+// mark returns one character: for an object that meets the condition, has failed,
+// cannot be read, or is in progress.
 func (r *boardRow) mark() string {
 	switch {
 	case r.met:
@@ -184,7 +185,7 @@ func (r *boardRow) mark() string {
 	return "-"
 }
 
-// oneLine leaves out what would move the cursor of a terminal.
+// oneLine replaces characters that would move the cursor of a terminal.
 func oneLine(text string) string {
 	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

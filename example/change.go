@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// change is something that happened to what is shown. With --output=json each one
-// is a line, with these fields; those that mean nothing for a change are left out.
-// New fields and new changes may be added.
+// change is one change of the table. With --output=json it is a line with these fields.
+// Fields without a meaning for a change are left out. Versions to come can add fields
+// and changes.
 type change struct {
-	// Time is when the application learned of it.
+	// Time is when the application received the change.
 	Time time.Time `json:"time"`
 
 	// Change is one of the constants below.
@@ -22,35 +22,34 @@ type change struct {
 	Namespace string `json:"namespace,omitempty"`
 	Service   string `json:"service,omitempty"`
 
-	// Selector is what the service selects by, as in "app=web,track=canary". It
-	// is there for service-added and service-updated, and missing if the service
-	// has none.
+	// Selector is the selector of the service, as in "app=web,track=canary". It is set
+	// for service-added and service-updated, unless the service has none.
 	Selector string `json:"selector,omitempty"`
 
 	// Pod is the name of the pod, in the namespace of the service.
 	Pod string `json:"pod,omitempty"`
 
-	// State is that of the pod after the change, Was that before it.
+	// State is the state of the pod after the change, Was that before it.
 	State *state `json:"state,omitempty"`
 	Was   *state `json:"was,omitempty"`
 
-	// Reason is why a pod left: "deleted", "labels" if its labels changed,
-	// "selector" if that of the service did.
+	// Reason is why a pod left: "deleted", "labels" if its labels changed, or
+	// "selector" if the selector of the service changed.
 	Reason string `json:"reason,omitempty"`
 
-	// Pods counts those that the service selects after the change.
+	// Pods counts the pods that the service selects after the change.
 	Pods *podCount `json:"pods,omitempty"`
 
-	// Component, Level and Message describe the health of a part of the
-	// application: "ok" or "degraded", and why.
+	// Component, Level and Message are the health of a part of the application. Level
+	// is "ok" or "degraded", and Message says why.
 	Component string `json:"component,omitempty"`
 	Level     string `json:"level,omitempty"`
 	Message   string `json:"message,omitempty"`
 }
 
-// state is what is shown of a pod.
+// state is the state of a pod that is shown.
 type state struct {
-	// Status is a word about it: its phase, Terminating, or a reason such as
+	// Status is one word: the phase, Terminating, or a reason such as
 	// CrashLoopBackOff.
 	Status string `json:"status"`
 	Ready  bool   `json:"ready"`
@@ -64,20 +63,20 @@ type podCount struct {
 type changeKind string
 
 const (
-	serviceAdded   changeKind = "service-added"   // the first there is to know of a service
+	serviceAdded   changeKind = "service-added"   // the service is new
 	serviceUpdated changeKind = "service-updated" // its selector changed
-	serviceRemoved changeKind = "service-removed" // with all of its pods
+	serviceRemoved changeKind = "service-removed" // it was deleted; its pods have no change
 	podJoined      changeKind = "pod-joined"      // the service selects the pod now
 	podUpdated     changeKind = "pod-updated"     // its state changed
-	podLeft        changeKind = "pod-left"        // the service no longer selects it, or it is gone
-	synced         changeKind = "synced"          // once: the changes up to here are the state at the start
+	podLeft        changeKind = "pod-left"        // the service no longer selects it, or it was deleted
+	synced         changeKind = "synced"          // once: the changes before it are the state at the start
 	healthChanged  changeKind = "health"          // see Component
 )
 
-// subject names the service.
+// subject returns the namespace and name of the service.
 func (c change) subject() string { return c.Namespace + "/" + c.Service }
 
-// String says what changed about the subject.
+// String returns the change without its subject.
 func (c change) String() string {
 	switch c.Change {
 	case serviceAdded:
@@ -111,7 +110,7 @@ func selectsText(selector string) string {
 	return "selects " + selector
 }
 
-// String is Status, and Ready where it is not what one expects.
+// String returns Status, and Ready if that is unexpected.
 func (s state) String() string {
 	switch {
 	case s.Status == "Running" && !s.Ready:

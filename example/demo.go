@@ -22,40 +22,39 @@ import (
 	"github.com/apiary-go/apiary/devcluster"
 )
 
-// demoCell keeps the demo workload moving, if there is a demo.
+// demoCell runs the demo workload if there is a demo.
 //
-// It does not use the client of the hive, which may be that of a cluster in use: its
-// own is made of what the demo's server gave, so there is nothing else that it
-// could write to.
+// It does not use the client of the hive, which can be that of a real cluster. Its own
+// client comes from the demo's server, so it cannot write anywhere else.
 var demoCell = cell.Module(
 	"demo", "A small workload on an API server of its own",
 
 	cell.Invoke(registerDemo),
 )
 
-// stopServerWithin bounds the end of the server. It takes about a second.
+// stopServerWithin bounds the stop of the server, which takes about a second.
 const stopServerWithin = 2500 * time.Millisecond
 
-// demoServer is the API server of the demo. It is started before the hive is, since
-// the client is constructed from its kubeconfig, and not at all if there is a
-// cluster to look at, or for commands that only inspect.
+// demoServer is the API server of the demo. It starts before the hive, since the client
+// needs its kubeconfig. It does not start if a cluster is configured, or for commands
+// that only inspect.
 type demoServer struct {
 	cluster *devcluster.Cluster
 }
 
 func (d *demoServer) running() bool { return d.cluster != nil }
 
-// start runs the server as a child process, and tells on notes what it does.
+// start starts the server as a child process, and writes to notes what it does.
 func (d *demoServer) start(ctx context.Context, notes io.Writer) error {
-	say(notes, "No cluster is configured, so this is a demonstration: starting an API server of its own (devcluster) ...")
+	say(notes, "No cluster is configured. Starting a demonstration with its own API server (devcluster) ...")
 	begin := time.Now()
 	cluster, err := devcluster.Start(ctx, devcluster.Config{Binary: besideExecutable()})
 	switch {
 	case errors.Is(err, devcluster.ErrNoBinary):
-		// Its text is for those who write tests with the package.
+		// The whole error is for authors of tests.
 		return fmt.Errorf("start an API server for the demonstration: %w\n\n"+
-			"Type \"make run\" in the repository, which builds it and this program; or set %s\n"+
-			"to its path; or give a cluster to look at: --k8s-kubeconfig FILE", devcluster.ErrNoBinary, devcluster.BinaryEnv)
+			"Type \"make run\" in the repository to build it and this program; or set %s\n"+
+			"to its path; or name a cluster: --k8s-kubeconfig FILE", devcluster.ErrNoBinary, devcluster.BinaryEnv)
 	case err != nil:
 		return fmt.Errorf("start an API server for the demonstration: %w", err)
 	}
@@ -66,7 +65,7 @@ func (d *demoServer) start(ctx context.Context, notes io.Writer) error {
 	return nil
 }
 
-// stop ends the child process, and returns when it has ended.
+// stop ends the child process and waits for its end.
 func (d *demoServer) stop(notes io.Writer) error {
 	say(notes, "Stopping the API server ...")
 	ctx, cancel := context.WithTimeout(context.Background(), stopServerWithin)
@@ -77,14 +76,13 @@ func (d *demoServer) stop(notes io.Writer) error {
 	return nil
 }
 
-// say writes a note for the person at the terminal. There is nobody to tell if it
-// cannot be written.
+// say writes a note for the user. It ignores an error of the write.
 func say(notes io.Writer, format string, args ...any) {
 	_, _ = fmt.Fprintf(notes, format+"\n", args...)
 }
 
-// besideExecutable returns the path of the devcluster command if it lies beside
-// this one, as "make build" leaves them, and the environment does not name another.
+// besideExecutable returns the path of the devcluster command if it is in the directory
+// of this program, where "make build" puts both, unless the environment names another.
 func besideExecutable() string {
 	self, err := os.Executable()
 	if err != nil || os.Getenv(devcluster.BinaryEnv) != "" {
@@ -100,8 +98,8 @@ func besideExecutable() string {
 	return path
 }
 
-// registerDemo runs the workload from the start of the hive to its stop, and ends
-// the application if the server ends by itself.
+// registerDemo runs the workload between start and stop of the hive. It ends the
+// application if the server ends by itself.
 func registerDemo(lc cell.Lifecycle, demo *demoServer, shutdowner hive.Shutdowner, log *slog.Logger) error {
 	if !demo.running() {
 		return nil
@@ -120,7 +118,7 @@ func registerDemo(lc cell.Lifecycle, demo *demoServer, shutdowner hive.Shutdowne
 				case <-ctx.Done():
 				case <-demo.cluster.Exited():
 					shutdowner.Shutdown(hive.ShutdownWithError(
-						fmt.Errorf("the API server of the demonstration is gone: %w", demo.cluster.Err())))
+						fmt.Errorf("the API server of the demonstration has ended: %w", demo.cluster.Err())))
 				}
 			})
 			return nil

@@ -42,7 +42,7 @@ func TestEndToEndSignals(t *testing.T) {
 		args   []string
 	}{
 		"interrupt while it runs":      {os.Interrupt, "web-2", nil},
-		"interrupt while it starts":    {os.Interrupt, "starting an API server", nil},
+		"interrupt while it starts":    {os.Interrupt, "its own API server", nil},
 		"terminate when it is ready":   {syscall.SIGTERM, "Ready after", []string{"--output", "json"}},
 		"hang-up while it prints JSON": {syscall.SIGHUP, `"change":"pod-joined"`, []string{"--output", "json"}},
 	} {
@@ -87,7 +87,7 @@ func TestEndToEndServerDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.mustEnd(1, 5*time.Second)
-	p.expect("Error: the API server of the demonstration is gone")
+	p.expect("Error: the API server of the demonstration has ended")
 	p.expectNothingLeft()
 }
 
@@ -147,7 +147,7 @@ func TestEndToEndCluster(t *testing.T) {
 	if err := jane.SetRules(t.Context(), rule("services"), rule("pods")); err != nil {
 		t.Fatal(err)
 	}
-	p.waitFor("all is well again")
+	p.waitFor("healthy again")
 	p.waitFor("default/web          0/1     web-1")
 	p.signal(os.Interrupt)
 	p.mustEnd(0, 5*time.Second)

@@ -15,9 +15,8 @@ import (
 	"github.com/apiary-go/apiary/resource"
 )
 
-// followCell follows services and pods, and shows which service selects which pods.
-// It is the part of the application that a controller would have in its place: a
-// consumer of events.
+// followCell shows which service selects which pods. A controller would have its own
+// consumer of events in this place.
 var followCell = cell.Module(
 	"follow", "Shows services and the pods that each selects",
 
@@ -27,22 +26,22 @@ var followCell = cell.Module(
 )
 
 const (
-	// calm is how long changes are collected before they are drawn.
-	calm = 500 * time.Millisecond
+	// drawDelay is how long changes are collected before they are drawn.
+	drawDelay = 500 * time.Millisecond
 
-	// firstCalm is the same before everything is known: a list that is still
-	// growing is nothing to look at.
-	firstCalm = 2 * time.Second
+	// firstDrawDelay is the same until services and pods are synced. It avoids
+	// drawing a list that still grows.
+	firstDrawDelay = 2 * time.Second
 
-	// outputGrace is how long the end waits for the output to be taken.
+	// outputGrace is how long the end waits for a blocked output.
 	outputGrace = time.Second
 
-	// tick is how often a terminal is drawn without a reason, for its clock and for
-	// marks to fade.
+	// tick is how often a terminal is drawn without a change, for the clock and for
+	// marks that fade.
 	tick = time.Second
 )
 
-var errBlocked = errors.New("the output is blocked: whoever should read it does not")
+var errBlocked = errors.New("the output is blocked: nothing reads it")
 
 type followerParams struct {
 	cell.In
@@ -56,8 +55,7 @@ type followerParams struct {
 	Title      title
 }
 
-// follower is one goroutine that receives all events, so what it keeps needs no
-// lock.
+// follower is one goroutine that receives all events. Its state needs no lock.
 type follower struct {
 	followerParams
 
@@ -69,14 +67,14 @@ type follower struct {
 	drawTimer
 }
 
-// drawTimer fires when it is time to draw, if due is not zero.
+// drawTimer fires when it is time to draw. It is stopped if due is zero.
 type drawTimer struct {
 	timer *time.Timer
 	due   time.Time
 }
 
-// registerFollower has the follower run from the start of the hive to its stop. It
-// starts nothing itself: hive's inspection command calls it too.
+// registerFollower runs the follower between start and stop of the hive. It starts
+// nothing itself, since the inspection command of hive calls it too.
 func registerFollower(p followerParams) {
 	f := &follower{followerParams: p, join: newJoin(), healthShown: map[string]healthReport{}}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -93,7 +91,7 @@ func registerFollower(p followerParams) {
 		},
 		OnStop: func(cell.HookContext) error {
 			cancel()
-			// Not all the time there is: hive skips the hooks that come after.
+			// Not the whole stop timeout: hive would skip the hooks that follow.
 			select {
 			case <-ended:
 				return nil
@@ -104,14 +102,14 @@ func registerFollower(p followerParams) {
 	})
 }
 
-// run receives events until ctx ends, or until it cannot show them.
+// run receives events until ctx ends or the output fails.
 func (f *follower) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the subscriptions, whatever the reason to return
+	defer cancel() // ends the subscriptions
 
-	f.timer = time.NewTimer(calm)
+	f.timer = time.NewTimer(drawDelay)
 	defer f.timer.Stop()
-	f.due = time.Now().Add(calm)
+	f.due = time.Now().Add(drawDelay)
 
 	services := f.Services.Events(ctx)
 	pods := f.Pods.Events(ctx)
@@ -142,10 +140,9 @@ func (f *follower) run(ctx context.Context) error {
 	return f.Printer.close(f.picture())
 }
 
-// handleService takes in an event about a service. Done says that the event was
-// dealt with; only then comes the next one of the same service. Nothing here is
-// worth a retry, so it is always without an error: one that there might be is about
-// the output, and ends everything.
+// handleService handles an event of a service. Done ends the event; the next one of the
+// same service follows. There is no error to retry: an error of the output ends the
+// program.
 func (f *follower) handleService(event resource.Event[*corev1.Service]) error {
 	defer event.Done(nil)
 	switch event.Kind {
@@ -174,7 +171,7 @@ func (f *follower) handlePod(event resource.Event[*corev1.Pod]) error {
 	return nil
 }
 
-// handleSync is called when all services, or all pods, have been seen once.
+// handleSync is called when each service, or each pod, has had its first event.
 func (f *follower) handleSync() error {
 	if !f.servicesSynced || !f.podsSynced {
 		return nil
@@ -182,7 +179,7 @@ func (f *follower) handleSync() error {
 	return f.show([]change{{Change: synced}})
 }
 
-// handleHealth takes in what the parts of the application say of themselves.
+// handleHealth shows changes of the health of the cells.
 func (f *follower) handleHealth() error {
 	var changes []change
 	for _, report := range f.Health.all() {
@@ -193,14 +190,14 @@ func (f *follower) handleHealth() error {
 		level := "ok"
 		if report.Level == cell.StatusDegraded {
 			level = "degraded"
-			f.drawIn(calm)
+			f.drawIn(drawDelay)
 		}
 		changes = append(changes, change{Change: healthChanged, Component: report.Scope, Level: level, Message: report.String()})
 	}
 	return f.show(changes)
 }
 
-// show tells the printer of changes, and sees to it that they are drawn soon.
+// show passes changes to the printer, and has them drawn soon.
 func (f *follower) show(changes []change) error {
 	if len(changes) == 0 {
 		return nil
@@ -210,14 +207,14 @@ func (f *follower) show(changes []change) error {
 		changes[i].Time = now
 	}
 	if f.servicesSynced && f.podsSynced {
-		f.drawIn(calm)
+		f.drawIn(drawDelay)
 	} else {
-		f.drawIn(firstCalm)
+		f.drawIn(firstDrawDelay)
 	}
 	return f.Printer.changed(changes)
 }
 
-// drawIn has the timer fire after some time, unless that is to be sooner anyway.
+// drawIn sets the timer to fire after a time, unless it fires earlier.
 func (t *drawTimer) drawIn(wait time.Duration) {
 	due := time.Now().Add(wait)
 	if t.due.IsZero() || due.Before(t.due) {

@@ -14,11 +14,10 @@ import (
 	"github.com/apiary-go/apiary/informer"
 )
 
-// healthCell provides cell.Health, by which the parts of a hive say how they are,
-// the resources of package cells among them; and *healthBoard, which holds what
-// they said last.
+// healthCell provides cell.Health, to which cells report their health, those of package
+// cells too. It also provides *healthBoard, which holds the last reports.
 var healthCell = cell.Module(
-	"health", "What the parts of the application say of their health",
+	"health", "Holds the last health report of each part of the application",
 
 	cell.Provide(newHealthBoard, (*healthBoard).reporter),
 )
@@ -32,15 +31,15 @@ type healthBoard struct {
 	changed chan struct{}
 }
 
-// healthReport is what a scope said last.
+// healthReport is a report of a scope.
 type healthReport struct {
 	Scope  string
 	Level  cell.Level
-	Reason string // in a few words
-	Detail string // the error, and what can be done about it
+	Reason string // a few words
+	Detail string // the error, with advice
 }
 
-// String says everything but the level.
+// String returns all fields except the level.
 func (r healthReport) String() string {
 	text := r.Scope + ": " + r.Reason
 	if r.Detail != "" {
@@ -49,8 +48,8 @@ func (r healthReport) String() string {
 	return text
 }
 
-// sameAs reports whether the difference is one of detail, such as the port that
-// an attempt to connect came from.
+// sameAs reports whether r and other differ at most in Detail, such as in the local
+// port of a connection.
 func (r healthReport) sameAs(other healthReport) bool {
 	return r.Scope == other.Scope && r.Level == other.Level && r.Reason == other.Reason
 }
@@ -59,7 +58,7 @@ func newHealthBoard() *healthBoard {
 	return &healthBoard{reports: map[string]healthReport{}, changed: make(chan struct{}, 1)}
 }
 
-// all returns the last reports, by scope.
+// all returns the last reports, ordered by scope.
 func (b *healthBoard) all() []healthReport {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -90,13 +89,13 @@ func (b *healthBoard) drop(scope string) {
 func (b *healthBoard) notifyLocked() {
 	select {
 	case b.changed <- struct{}{}:
-	default: // who looks next, sees this one too
+	default: // the next receiver sees this report too
 	}
 }
 
 func (b *healthBoard) reporter() cell.Health { return healthScope{board: b} }
 
-// healthScope reports for one scope.
+// healthScope reports the health of one scope.
 type healthScope struct {
 	board *healthBoard
 	scope string
@@ -117,7 +116,7 @@ func (s healthScope) OK(status string) {
 // Degraded implements cell.Health.
 func (s healthScope) Degraded(reason string, err error) {
 	detail := informer.Explain(err)
-	for _, verb := range []string{"list ", "watch "} { // of the scope, which is in front already
+	for _, verb := range []string{"list ", "watch "} { // the scope is shown before the detail
 		detail = strings.TrimPrefix(detail, verb+s.scope+": ")
 	}
 	s.board.set(healthReport{Scope: s.scope, Level: cell.StatusDegraded, Reason: reason, Detail: detail})

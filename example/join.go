@@ -14,12 +14,10 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// join holds services and pods, and knows which service selects which pods. Every
-// method that changes it returns what changed for somebody who looks at services:
-// a pod that no service selects changes nothing.
+// join holds services and pods, and which service selects which pods. Each method that
+// changes it returns the changes of services. A pod that no service selects makes none.
 //
-// A service without a selector selects nothing, and neither does one that is a
-// name for something outside of the cluster (ExternalName).
+// A service without a selector, or of type ExternalName, selects nothing.
 //
 // It keeps only what is shown, not the objects. It is not safe for concurrent use.
 type join struct {
@@ -27,7 +25,7 @@ type join struct {
 	podCount   int
 }
 
-// joinNamespace is one namespace: a service never selects across its border.
+// joinNamespace is one namespace. A service selects pods of its namespace only.
 type joinNamespace struct {
 	services map[string]*joinService
 	pods     map[string]*joinPod
@@ -44,19 +42,19 @@ type joinPod struct {
 	labels labels.Set
 }
 
-// serviceRow is a service as it is shown.
+// serviceRow is a service in the table.
 type serviceRow struct {
 	Key store.Key
 
 	// Selector is empty if the service selects nothing.
 	Selector string
 
-	// Pods are those that it selects, by name; Ready is how many of them are.
+	// Pods are those that it selects, ordered by name. Ready counts the ready ones.
 	Pods  []podRow
 	Ready int
 }
 
-// podRow is a pod as it is shown.
+// podRow is a pod in the table.
 type podRow struct {
 	Name string
 	state
@@ -66,7 +64,7 @@ func newJoin() *join {
 	return &join{namespaces: map[string]*joinNamespace{}}
 }
 
-// upsertService takes in the present version of a service.
+// upsertService adds or replaces a service.
 func (j *join) upsertService(svc *corev1.Service) []change {
 	ns := j.namespace(svc.Namespace)
 	s, known := ns.services[svc.Name]
@@ -84,17 +82,17 @@ func (j *join) upsertService(svc *corev1.Service) []change {
 	case !maps.Equal(old, s.selector):
 		changes = append(changes, change{Change: serviceUpdated, Selector: s.selectorText()})
 	default:
-		return nil // nothing that is shown
+		return nil // no field that is shown has changed
 	}
 	for _, name := range slices.Sorted(maps.Keys(ns.pods)) {
 		if c, ok := s.update(name, ns.pods[name], "selector"); ok {
 			changes = append(changes, c)
 		}
 	}
-	return s.sign(changes)
+	return s.complete(changes)
 }
 
-// deleteService forgets a service.
+// deleteService removes a service.
 func (j *join) deleteService(key store.Key) []change {
 	ns := j.namespace(key.Namespace)
 	s, known := ns.services[key.Name]
@@ -104,10 +102,10 @@ func (j *join) deleteService(key store.Key) []change {
 	delete(ns.services, key.Name)
 	j.tidy(key.Namespace)
 	clear(s.members)
-	return s.sign([]change{{Change: serviceRemoved}})
+	return s.complete([]change{{Change: serviceRemoved}})
 }
 
-// upsertPod takes in the present version of a pod.
+// upsertPod adds or replaces a pod.
 func (j *join) upsertPod(pod *corev1.Pod) []change {
 	ns := j.namespace(pod.Namespace)
 	old, known := ns.pods[pod.Name]
@@ -124,13 +122,13 @@ func (j *join) upsertPod(pod *corev1.Pod) []change {
 			c, moved = change{Change: podUpdated, Pod: pod.Name, State: &p.state, Was: &old.state}, true
 		}
 		if moved {
-			changes = append(changes, s.sign([]change{c})...)
+			changes = append(changes, s.complete([]change{c})...)
 		}
 	}
 	return changes
 }
 
-// deletePod forgets a pod.
+// deletePod removes a pod.
 func (j *join) deletePod(key store.Key) []change {
 	ns := j.namespace(key.Namespace)
 	p, known := ns.pods[key.Name]
@@ -145,13 +143,13 @@ func (j *join) deletePod(key store.Key) []change {
 	for _, s := range ns.sorted() {
 		if s.members[key.Name] != nil {
 			delete(s.members, key.Name)
-			changes = append(changes, s.sign([]change{{Change: podLeft, Pod: key.Name, Was: &p.state, Reason: "deleted"}})...)
+			changes = append(changes, s.complete([]change{{Change: podLeft, Pod: key.Name, Was: &p.state, Reason: "deleted"}})...)
 		}
 	}
 	return changes
 }
 
-// rows returns all services, by namespace and name.
+// rows returns all services, ordered by namespace and name.
 func (j *join) rows() []serviceRow {
 	var rows []serviceRow
 	for _, namespace := range slices.Sorted(maps.Keys(j.namespaces)) {
@@ -167,8 +165,8 @@ func (j *join) rows() []serviceRow {
 	return rows
 }
 
-// update puts the pod among the members of s, or takes it away, as its labels say.
-// It returns the change that this is, if it is one.
+// update adds the pod to the members of s, or removes it, by its labels. It returns the
+// change, if there is one.
 func (s *joinService) update(name string, p *joinPod, reason string) (change, bool) {
 	old, was := s.members[name]
 	is := s.selects(p.labels)
@@ -208,8 +206,8 @@ func (s *joinService) ready() int {
 	return ready
 }
 
-// sign adds to changes what is the same in all of them.
-func (s *joinService) sign(changes []change) []change {
+// complete sets the fields of changes that are the same in all of them.
+func (s *joinService) complete(changes []change) []change {
 	for i := range changes {
 		changes[i].Namespace, changes[i].Service = s.key.Namespace, s.key.Name
 		changes[i].Pods = &podCount{Ready: s.ready(), Total: len(s.members)}
@@ -228,7 +226,7 @@ func (j *join) namespace(name string) *joinNamespace {
 	return ns
 }
 
-// tidy drops a namespace that holds nothing.
+// tidy removes an empty namespace.
 func (j *join) tidy(name string) {
 	if ns := j.namespaces[name]; len(ns.services) == 0 && len(ns.pods) == 0 {
 		delete(j.namespaces, name)
@@ -248,7 +246,7 @@ func selectorOf(svc *corev1.Service) map[string]string {
 	return svc.Spec.Selector
 }
 
-// stateOf sums up a pod in a word, as people know it from kubectl.
+// stateOf returns the state of a pod as kubectl shows it.
 func stateOf(pod *corev1.Pod) state {
 	out := state{Status: string(pod.Status.Phase)}
 	for _, c := range pod.Status.Conditions {
@@ -263,7 +261,7 @@ func stateOf(pod *corev1.Pod) state {
 	}
 	switch {
 	case pod.DeletionTimestamp != nil:
-		out = state{Status: "Terminating"} // and no longer served, ready or not
+		out = state{Status: "Terminating"} // not ready: it gets no more requests
 	case pod.Status.Reason != "":
 		out.Status = pod.Status.Reason
 	case out.Status == "":

@@ -206,7 +206,7 @@ func TestStateOfPod(t *testing.T) {
 	}
 }
 
-// world is what the join was told, as plain as can be.
+// world holds the objects that the join got, in the simplest form.
 type world struct {
 	services map[store.Key]*corev1.Service
 	pods     map[store.Key]*corev1.Pod

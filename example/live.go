@@ -11,9 +11,8 @@ import (
 	"time"
 )
 
-// What a terminal is told. The alternate screen leaves what was on it before as it
-// is; the table is drawn over itself without clearing first, so that nothing
-// flickers.
+// Control sequences of the terminal. The alternate screen keeps the ordinary screen
+// unchanged. The table is drawn over itself without clearing, so it does not flicker.
 const (
 	enterScreen = "\x1b[?1049h\x1b[H\x1b[2J"
 	leaveScreen = "\x1b[?1049l"
@@ -45,15 +44,15 @@ func newLivePrinter(out io.Writer, size func() (width, height int), styled bool)
 	return &livePrinter{out: out, size: size, styled: styled}
 }
 
-// ticks has it drawn every second: it has a clock, and marks that fade.
+// ticks returns true: the clock and the marks change without a change.
 func (p *livePrinter) ticks() bool { return true }
 
 func (p *livePrinter) changed(changes []change) error {
 	for _, c := range changes {
 		switch c.Change {
-		case synced: // what is there at the start is no news
+		case synced: // the state at the start is not a change
 			p.recent = nil
-		case healthChanged: // has lines of its own
+		case healthChanged: // statusLines shows it
 		default:
 			p.recent = append(p.recent, c)
 		}
@@ -79,7 +78,7 @@ func (p *livePrinter) draw(now picture) error {
 	return p.write(b.String())
 }
 
-// close leaves the last state behind, in the ordinary screen.
+// close prints the last state on the ordinary screen.
 func (p *livePrinter) close(last picture) error {
 	var b strings.Builder
 	if p.opened {
@@ -92,7 +91,7 @@ func (p *livePrinter) close(last picture) error {
 	return p.write(b.String())
 }
 
-// lines fits the picture into a number of lines.
+// lines returns the picture in at most height lines.
 func (p *livePrinter) lines(now picture, width, height int) []line {
 	var fresh []change
 	for _, c := range p.recent {
@@ -145,7 +144,7 @@ func wrap(text string, width int) []string {
 	return lines
 }
 
-// style cuts a line to the width of the terminal, so that it stays one line.
+// style cuts a line to the width of the terminal, so that it does not wrap.
 func (p *livePrinter) style(l line, width int) string {
 	text := []rune(l.String())
 	if len(text) > width && width > 0 {

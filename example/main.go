@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Example is a hive application that follows services and the pods that each of
-// them selects, and prints what changes.
+// Example is a hive application that follows services and the pods that each service
+// selects, and prints changes. It is made to be read and copied.
 //
 // Each file holds one idea:
 //
 //	main.go      the hive and its command line
-//	follow.go    a consumer of events of two resources
+//	follow.go    a consumer of the events of two resources
 //	join.go      which service selects which pods
-//	health.go    what the parts of the application say of themselves
-//	output.go    which way to show it all: table.go, blocks.go, live.go, jsonl.go
-//	demo.go      an API server for those who have none, and in workload.go what
-//	             goes on there
-//	wait.go      another command: waiting for the objects of manifests
-//	manifest.go  which objects those are
+//	health.go    the health that the cells report
+//	output.go    how changes are shown: table.go, blocks.go, live.go, jsonl.go
+//	demo.go      an API server for a demonstration, with the workload in workload.go
+//	wait.go      another command: waits for the objects of manifests
+//	manifest.go  the IDs of these objects
 //	waiter.go    a consumer of their statuses
-//	board.go     how far they are, shown by waitlines.go or waitscreen.go
+//	board.go     the progress, shown by waitlines.go or waitscreen.go
 package main
 
 import (
@@ -42,17 +41,17 @@ import (
 
 func main() {
 	err := newCommand(os.Stdout, os.Stderr).Execute()
-	code, tell := exitCode(err)
-	if tell {
+	code, report := exitCode(err)
+	if report {
 		_, _ = fmt.Fprintln(os.Stderr, "Error:", err)
 	}
 	os.Exit(code)
 }
 
-// loggerDefaults log less than usual: the table is what people want to see.
+// loggerDefaults log less than the defaults of cells, since users look at the table.
 var loggerDefaults = cells.LoggerConfig{LogLevel: "warn", LogFormat: "text", LogOutput: "stderr"}
 
-// application is everything but where it reads from: [cells.Client], or in tests
+// application has all cells except the client: [cells.Client], or in tests
 // [cells.FakeClient].
 func application(out io.Writer, demo *demoServer) cell.Cell {
 	return cell.Group(
@@ -72,33 +71,32 @@ func application(out io.Writer, demo *demoServer) cell.Cell {
 	)
 }
 
-const description = `Follows services and the pods that each of them selects, and prints what changes:
-a table that is kept up to date on a terminal, blocks of text in a file or a
-pipe, or lines of JSON.
+const description = `Follows services and the pods that each service selects, and prints changes. On a
+terminal it keeps one table up to date. To a file or a pipe it writes blocks of
+text. With --output json it writes lines of JSON.
 
-Without a cluster to look at it starts an API server of its own, with a small
-demonstration workload. It looks at a cluster if --k8s-kubeconfig,
---k8s-api-server or the environment variable KUBECONFIG is set, or if it runs in
-a pod; there it only reads, and needs to be allowed to list and watch services
-and pods. Ctrl-C ends it.
+It reads from a cluster if --k8s-kubeconfig, --k8s-api-server or the environment
+variable KUBECONFIG is set, or if it runs in a pod. It must be allowed to list
+and watch services and pods. Without a cluster it starts its own API server with
+a small demonstration workload. Ctrl-C ends it.
 
-What keeps it from seeing services or pods is shown with them, and it goes on as
-soon as it can. The log goes to standard error, while a table is kept up to date
-on a terminal only from level error on, unless --log-level says otherwise.`
+While it cannot read services or pods, it shows the reason and retries. The log
+goes to standard error. Below a table on a terminal it has only errors, unless
+--log-level is set.`
 
 const examples = `  example                                   watch the demonstration
-  example --k8s-kubeconfig ~/.kube/config   look at a cluster
-  example --output json | jq .change        changes, for programs
-  example --run-for 20s > changes.txt       end by itself
-  example hive                              show what the application is made of
+  example --k8s-kubeconfig ~/.kube/config   follow a cluster
+  example --output json | jq .change        print changes for programs
+  example --run-for 20s > changes.txt       end after 20 seconds
+  example hive                              show the cells of the application
 
-  example wait -f deploy/ --timeout 10m     wait until what is deployed is up
-  example wait -f app.yaml --for deleted    wait until it is gone`
+  example wait -f deploy/ --timeout 10m     wait until all objects are Current
+  example wait -f app.yaml --for deleted    wait until all objects are deleted`
 
-// options are those of hive. The limits bound how long Ctrl-C may take.
+// options returns the options of hive. The timeouts bound the time that Ctrl-C takes.
 func options() hive.Options {
 	opts := hive.DefaultOptions()
-	opts.StartTimeout = 10 * time.Second // nothing in here waits for the API server
+	opts.StartTimeout = 10 * time.Second // no start hook waits for the API server
 	opts.StopTimeout = 2 * time.Second
 	return opts
 }
@@ -127,10 +125,10 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 	})
 	inspect := h.Command()
 	inspect.PersistentPreRun = func(*cobra.Command, []string) {
-		slog.SetDefault(hiveLogger(h.Viper())) // the one that hive's command uses
+		slog.SetDefault(hiveLogger(h.Viper())) // hive's command logs to the default logger
 		if !configured(h.Viper()) {
-			// Nothing is asked of it. Without any the resources would be disabled, and
-			// their hooks missing from what is shown.
+			// Without a server the resources are disabled, and the command does not show
+			// their hooks. It makes no request to this server.
 			h.Viper().Set("k8s-api-server", "https://demo.invalid")
 		}
 	}
@@ -140,18 +138,18 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 	return cmd
 }
 
-// quieten leaves out the warnings that the table would be drawn over, unless the
-// environment has set a level.
+// quieten drops warnings that would overwrite the table, unless the environment sets a
+// level.
 func quieten(v *viper.Viper) {
 	if v.GetString("output") == outputTable && v.GetString("log-level") == loggerDefaults.LogLevel {
 		v.Set("log-level", "error")
 	}
 }
 
-// run runs the hive until a signal, and the server of the demonstration around it.
+// run runs the hive until a signal. Without a cluster it runs the demonstration around
+// it.
 func run(h *hive.Hive, demo *demoServer, notes io.Writer) (err error) {
-	// hive.Run heeds signals only once everything has started. These are heeded from
-	// here to the end.
+	// hive.Run handles signals only after the start. This handles them from here on.
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	defer stop()
 
@@ -161,7 +159,7 @@ func run(h *hive.Hive, demo *demoServer, notes io.Writer) (err error) {
 		}
 		if err := demo.start(ctx, notes); err != nil {
 			if ctx.Err() != nil {
-				return nil // told to end while starting
+				return nil // a signal during the start
 			}
 			return err
 		}
@@ -172,8 +170,8 @@ func run(h *hive.Hive, demo *demoServer, notes io.Writer) (err error) {
 	return explain(h.Run(hiveLogger(h.Viper())))
 }
 
-// endSignals are the signals that end the program. That of a closed terminal is not
-// one of them for those who started it with nohup.
+// endSignals returns the signals that end the program. With nohup that of a closed
+// terminal is not one of them.
 func endSignals() []os.Signal {
 	if signal.Ignored(syscall.SIGHUP) {
 		return []os.Signal{os.Interrupt, syscall.SIGTERM}
@@ -181,9 +179,9 @@ func endSignals() []os.Signal {
 	return []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
 }
 
-// configured reports whether anything says which cluster to look at, right or
-// wrong. Flags of the client that are wrong in themselves count, too: the hive says
-// so, with no need for a demonstration.
+// configured reports whether a flag, the environment or a pod names a cluster, also if
+// it is wrong. It is true for invalid flags of the client, too: the hive reports them,
+// and the demonstration need not start.
 func configured(v *viper.Viper) bool {
 	return cells.ClientConfig{
 		K8sKubeconfig:     v.GetString("k8s-kubeconfig"),
@@ -196,8 +194,8 @@ func configured(v *viper.Viper) bool {
 	}.Configured()
 }
 
-// validate finds mistakes that the hive would find too, but only after the server
-// of the demonstration was started for nothing.
+// validate finds mistakes before the demonstration starts. The hive finds them only
+// later.
 func validate(v *viper.Viper) error {
 	_, err := cells.NewLogger(cells.LoggerConfig{LogLevel: v.GetString("log-level"), LogFormat: v.GetString("log-format")})
 	return errors.Join(err,
@@ -205,20 +203,18 @@ func validate(v *viper.Viper) error {
 		runForConfig{RunFor: v.GetDuration("run-for")}.validate())
 }
 
-// hiveLogger is what hive itself logs to. All that goes wrong in there is returned
-// as an error as well, which main prints, so it is worth reading only for those who
-// want to know more.
+// hiveLogger returns the logger of hive itself. It logs only with --log-level info or
+// debug: hive returns its errors too, and main prints them.
 func hiveLogger(v *viper.Viper) *slog.Logger {
 	cfg := cells.LoggerConfig{LogLevel: v.GetString("log-level"), LogFormat: v.GetString("log-format")}
 	log, err := cells.NewLogger(cfg)
 	if err != nil || !log.Enabled(context.Background(), slog.LevelInfo) {
-		return slog.New(slog.DiscardHandler) // cells.Logger says what is wrong with the flags
+		return slog.New(slog.DiscardHandler) // cells.Logger reports wrong flags
 	}
 	return log
 }
 
-// explain takes away from an error what is of interest to the authors of a hive
-// only.
+// explain removes the words about the object graph of a hive from an error.
 func explain(err error) error {
 	if populate := (hive.ErrPopulate{}); errors.As(err, &populate) {
 		return errors.New(strings.TrimPrefix(populate.Error(), "failed to populate object graph: "))

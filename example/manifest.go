@@ -23,19 +23,18 @@ import (
 	"github.com/apiary-go/apiary/status"
 )
 
-// readManifests returns which objects the files name, in their order, each once. A
-// file holds YAML documents or JSON values, "-" is stdin, and of a directory the files
-// *.yaml, *.yml and *.json are read, by name. The items of lists count as if they
-// stood by themselves. Objects without a namespace get the one that is given.
+// readManifests returns the IDs of the objects in the files, in their order, each once.
+// A file holds YAML documents or JSON values; "-" is stdin. Of a directory it reads the
+// files *.yaml, *.yml and *.json, ordered by name. Items of lists count as objects. An
+// object without a namespace gets the given one.
 //
-// The error tells of everything that is wrong, each with its file and document; there
-// are no objects then.
+// The error has all mistakes, each with its file and document. There are no IDs then.
 func readManifests(paths []string, stdin io.Reader, namespace string) ([]status.ID, error) {
 	m := &manifests{namespace: namespace, seen: map[status.ID]bool{}}
 	for i, name := range paths {
 		switch {
 		case name == "-" && slices.Contains(paths[:i], "-"):
-			m.bad("standard input", errors.New("it can be read only once"))
+			m.bad("standard input", errors.New("it is given twice and can be read only once"))
 		case name == "-":
 			m.read("standard input", stdin)
 		default:
@@ -48,7 +47,7 @@ func readManifests(paths []string, stdin io.Reader, namespace string) ([]status.
 	return m.ids, nil
 }
 
-// manifests collects what is in some files.
+// manifests collects the objects and mistakes of some files.
 type manifests struct {
 	namespace string
 	ids       []status.ID
@@ -71,7 +70,7 @@ func (m *manifests) open(name string) {
 		m.openFile(name)
 		return
 	}
-	entries, err := os.ReadDir(name) // by name
+	entries, err := os.ReadDir(name) // sorted by name
 	if err != nil {
 		m.errs = append(m.errs, err)
 	}
@@ -93,7 +92,7 @@ func (m *manifests) openFile(name string) {
 	_ = file.Close() // it was only read
 }
 
-// read reads a file up to the first text in it that is neither YAML nor JSON.
+// read reads a file up to the first document that is neither YAML nor JSON.
 func (m *manifests) read(name string, file io.Reader) {
 	reader := yaml.NewYAMLReader(bufio.NewReader(file))
 	for n := 0; ; {
@@ -116,8 +115,8 @@ func (m *manifests) read(name string, file io.Reader) {
 	}
 }
 
-// decode reads a YAML document, or JSON values one after another. If there is an error
-// the values are those before it.
+// decode reads a YAML document, or a sequence of JSON values. With an error it returns
+// the values before it.
 func decode(text []byte) ([]any, error) {
 	var document any
 	if !yaml.IsJSONBuffer(text) {
@@ -138,21 +137,21 @@ func decode(text []byte) ([]any, error) {
 		case err == nil:
 			values = append(values, value)
 			continue
-		case len(values) == 0 && yaml.UnmarshalStrict(text, &document) == nil: // YAML has braces, too
+		case len(values) == 0 && yaml.UnmarshalStrict(text, &document) == nil: // YAML that begins with a brace
 			return []any{document}, nil
 		}
 		return values, fmt.Errorf("json: %w", err)
 	}
 }
 
-// add takes in a document, or an item of a list.
+// add adds a document, or an item of a list.
 func (m *manifests) add(where string, document any) {
 	if document == nil {
-		return // empty, or nothing but comments
+		return // empty, or only comments
 	}
 	obj, ok := document.(map[string]any)
 	if !ok {
-		m.bad(where, errors.New("this is no object with apiVersion, kind and metadata"))
+		m.bad(where, errors.New("not an object with apiVersion, kind and metadata"))
 		return
 	}
 	kind, _ := obj["kind"].(string)
@@ -177,7 +176,7 @@ func (m *manifests) add(where string, document any) {
 	}
 }
 
-// identify says which object obj is.
+// identify returns the ID of obj.
 func (m *manifests) identify(obj map[string]any) (status.ID, error) {
 	kind, err := text(obj, "kind")
 	if err != nil {
@@ -206,8 +205,8 @@ func (m *manifests) identify(obj map[string]any) (status.ID, error) {
 	case err != nil:
 		return status.ID{}, fmt.Errorf("%s: metadata.%w", kind, err)
 	case id.Name == "" && metadata["generateName"] != nil:
-		return status.ID{}, fmt.Errorf("%s: it has metadata.generateName in place of metadata.name: "+
-			"what it is called is known only once it was created, so it cannot be waited for by this file", kind)
+		return status.ID{}, fmt.Errorf("%s: metadata.generateName in place of metadata.name: "+
+			"the server chooses the name, so the file does not identify the object", kind)
 	case id.Name == "":
 		return status.ID{}, fmt.Errorf("%s: metadata.name is missing", kind)
 	}
@@ -223,11 +222,11 @@ func (m *manifests) identify(obj map[string]any) (status.ID, error) {
 	return id, nil
 }
 
-// text returns a field that holds a text, if it is there.
+// text returns a field that must be a string if it is set.
 func text(obj map[string]any, field string) (string, error) {
 	value, ok := obj[field].(string)
 	if !ok && obj[field] != nil {
-		return "", fmt.Errorf("%s is %v: want a text, perhaps in quotes", field, obj[field])
+		return "", fmt.Errorf("%s is %v: want a string, perhaps in quotes", field, obj[field])
 	}
 	return value, nil
 }

@@ -71,23 +71,23 @@ func TestManifestsThatAreBad(t *testing.T) {
 		"half a JSON":       {`{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}} {"kind":`, "document 2: json: unexpected EOF"},
 		"separator":         {good + "---x\n", "document 2: invalid Yaml document separator: x"},
 		"key twice":         {good + "kind: A\nkind: B\n", `document 2: error converting YAML to JSON: yaml: unmarshal errors`},
-		"a text":            {good + "hello", "document 2: this is no object"},
-		"an array":          {"- a\n", "document 1: this is no object"},
+		"a text":            {good + "hello", "document 2: not an object"},
+		"an array":          {"- a\n", "document 1: not an object"},
 		"no kind":           {"apiVersion: v1\nmetadata: {name: a}", "document 1: apiVersion or kind is missing"},
 		"no apiVersion":     {"kind: A\nmetadata: {name: a}", "document 1: apiVersion or kind is missing"},
-		"kind is a number":  {"apiVersion: v1\nkind: 5\nmetadata: {name: a}", "document 1: kind is 5: want a text"},
+		"kind is a number":  {"apiVersion: v1\nkind: 5\nmetadata: {name: a}", "document 1: kind is 5: want a string"},
 		"bad apiVersion":    {"apiVersion: a/b/c\nkind: A\nmetadata: {name: a}", "document 1: apiVersion: unexpected GroupVersion string: a/b/c"},
 		"no metadata":       {good + "apiVersion: v1\nkind: Pod", "document 2: Pod: metadata.name is missing"},
 		"metadata a text":   {"apiVersion: v1\nkind: Pod\nmetadata: x", "document 1: Pod: metadata is not an object"},
 		"no name":           {"apiVersion: v1\nkind: Pod\nmetadata: {namespace: a}", "document 1: Pod: metadata.name is missing"},
-		"name is a number":  {"apiVersion: v1\nkind: Pod\nmetadata: {name: 5}", "document 1: Pod: metadata.name is 5: want a text, perhaps in quotes"},
+		"name is a number":  {"apiVersion: v1\nkind: Pod\nmetadata: {name: 5}", "document 1: Pod: metadata.name is 5: want a string, perhaps in quotes"},
 		"name of a path":    {"apiVersion: v1\nkind: Pod\nmetadata: {name: a/b}", `document 1: Pod: metadata.name "a/b": may not contain`},
-		"generated":         {"apiVersion: batch/v1\nkind: Job\nmetadata: {generateName: a-}", "document 1: Job: it has metadata.generateName in place of metadata.name"},
-		"namespace a list":  {"apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: [b]}", "document 1: Pod: metadata.namespace is [b]: want a text"},
+		"generated":         {"apiVersion: batch/v1\nkind: Job\nmetadata: {generateName: a-}", "document 1: Job: metadata.generateName in place of metadata.name"},
+		"namespace a list":  {"apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: [b]}", "document 1: Pod: metadata.namespace is [b]: want a string"},
 		"no such namespace": {"apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: A_}", `document 1: Pod a: metadata.namespace: "A_"`},
 		"items a text":      {"kind: List\nitems: x", "document 1: items is not a list"},
 		"item":              {good + "kind: List\nitems: [{apiVersion: v1, kind: Pod, metadata: {name: a}}, {kind: A}]", "document 2, item 2: apiVersion or kind is missing"},
-		"all that is wrong": {"kind: A\n---\n5\n", "document 1: apiVersion or kind is missing\nstandard input, document 2: this is no object"},
+		"all that is wrong": {"kind: A\n---\n5\n", "document 1: apiVersion or kind is missing\nstandard input, document 2: not an object"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ids, err := readManifests([]string{"-"}, strings.NewReader(test.text), "home")
@@ -132,7 +132,7 @@ func TestManifestsOfFiles(t *testing.T) {
 	}
 	bad := write("all/bad.yaml", object("x")+"---\nkind: A\n")
 	_, err = readManifests([]string{all, "-", "-"}, strings.NewReader(""), "n")
-	for _, want := range []string{bad + ", document 2: apiVersion", "standard input: it can be read only once"} {
+	for _, want := range []string{bad + ", document 2: apiVersion", "standard input: it is given twice"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q in it", err, want)
 		}

@@ -20,14 +20,14 @@ const (
 	outputJSON  = "json"
 )
 
-// outputConfig is how things are shown.
+// outputConfig selects the output.
 type outputConfig struct {
 	Output string
 }
 
 // Flags implements cell.Flagger.
 func (c outputConfig) Flags(flags *pflag.FlagSet) {
-	flags.String("output", c.Output, "What to print: table, or json for a line of JSON per change")
+	flags.String("output", c.Output, "Output format: table, or json for a line of JSON per change")
 }
 
 func (c outputConfig) validate() error {
@@ -37,10 +37,10 @@ func (c outputConfig) validate() error {
 	return nil
 }
 
-// stdout is where things are shown. Tests put something else into the hive.
+// stdout is the output. Tests provide another one.
 type stdout io.Writer
 
-// newPrinter chooses by the flag, and by whether a person watches.
+// newPrinter returns the printer for the flag and for the kind of output.
 func newPrinter(cfg outputConfig, out stdout) (printer, error) {
 	switch err := cfg.validate(); {
 	case err != nil:
@@ -53,7 +53,7 @@ func newPrinter(cfg outputConfig, out stdout) (printer, error) {
 	return newLivePrinter(out, sizeOf(out), os.Getenv("NO_COLOR") == ""), nil
 }
 
-// sizeOf returns what tells the size of a terminal, which may change.
+// sizeOf returns a function that returns the current size of a terminal.
 func sizeOf(terminal io.Writer) func() (width, height int) {
 	return func() (width, height int) {
 		width, height, err := term.GetSize(int(terminal.(*os.File).Fd()))
@@ -64,13 +64,13 @@ func sizeOf(terminal io.Writer) func() (width, height int) {
 	}
 }
 
-// isTerminal reports whether out is a terminal on which lines can be drawn over.
+// isTerminal reports whether out is a terminal with a cursor that can be moved.
 func isTerminal(out io.Writer) bool {
 	file, ok := out.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
-// title says where what is shown comes from, and how to look at it by other means.
+// title names the source of the table, and a command that shows it too.
 type title struct {
 	Text string
 	Hint string

@@ -5,32 +5,31 @@ package main
 
 import "time"
 
-// picture is what there is to see at some moment.
+// picture is everything that is shown at a moment.
 type picture struct {
 	Time time.Time
 
-	// Title says where this comes from; Hint, if any, how to see more.
+	// Title names the source. Hint is a command that shows more, or empty.
 	Title string
 	Hint  string
 
-	// Services, and whether all services and all pods are known yet.
+	// Services are the rows. Until both Synced fields are true, some can be missing.
 	Services       []serviceRow
 	PodCount       int
 	ServicesSynced bool
 	PodsSynced     bool
 
-	// Problems are what the degraded parts of the application say.
+	// Problems are the reports of the degraded parts of the application.
 	Problems []healthReport
 }
 
-// printer shows to people or programs what happens. Its methods are called from
-// one goroutine.
+// printer shows changes to users or programs. Its methods are called from one
+// goroutine.
 type printer interface {
-	// changed is told of changes as they happen.
+	// changed receives changes as they happen.
 	changed(changes []change) error
 
-	// draw is called when something changed, but not more often than a person can
-	// follow.
+	// draw is called after changes, at a rate that a person can follow.
 	draw(now picture) error
 
 	// close is called at the end.

@@ -38,7 +38,7 @@ func golden(t *testing.T, got string) {
 	}
 }
 
-// story has one thing after another happen, and a printer tell of it.
+// story makes changes one after another, and shows them with a printer.
 type story struct {
 	t *testing.T
 	printer
@@ -70,8 +70,8 @@ func (s *story) show() {
 	s.now.Time = s.now.Time.Add(3 * time.Second)
 }
 
-// tell is the story: the start, changes, a failure and the end of it.
-func (s *story) tell() {
+// run shows a start, changes, a failure and its end.
+func (s *story) run() {
 	s.t.Helper()
 	j := s.join
 	s.show() // nothing yet
@@ -101,7 +101,7 @@ func (s *story) tell() {
 
 func TestBlocks(t *testing.T) {
 	var out bytes.Buffer
-	newStory(t, newBlockPrinter(&out)).tell()
+	newStory(t, newBlockPrinter(&out)).run()
 	golden(t, out.String())
 }
 
@@ -129,7 +129,7 @@ func TestLive(t *testing.T) {
 	size := func() (int, int) { return 60, 20 }
 	s := newStory(t, newLivePrinter(&out, size, true))
 	s.now.Hint = "kubectl get pods"
-	s.tell()
+	s.run()
 	golden(t, readable.Replace(out.String()))
 }
 
@@ -162,7 +162,7 @@ func TestLiveFits(t *testing.T) {
 func TestJSONLines(t *testing.T) {
 	var out bytes.Buffer
 	s := newStory(t, newJSONPrinter(&out))
-	s.tell()
+	s.run()
 	s.happens([]change{{Change: healthChanged, Component: "Pod.v1", Level: "ok", Message: "Pod.v1: synced"}})
 	golden(t, out.String())
 

@@ -26,7 +26,7 @@ type runForConfig struct {
 
 // Flags implements cell.Flagger.
 func (c runForConfig) Flags(flags *pflag.FlagSet) {
-	flags.Duration("run-for", c.RunFor, "End after this time, counted from when everything has started; 0 means go on until Ctrl-C")
+	flags.Duration("run-for", c.RunFor, "End this long after the start; 0: run until Ctrl-C")
 }
 
 func (c runForConfig) validate() error {

@@ -10,13 +10,13 @@ import (
 	"unicode/utf8"
 )
 
-// line is a line of text, marked if it is about something that just changed.
+// line is a line of text. It is marked if it shows a recent change.
 type line struct {
 	text   string
 	marked bool
 }
 
-// String puts a mark in front of what just changed.
+// String puts a mark before a marked line.
 func (l line) String() string {
 	mark := "  "
 	if l.marked {
@@ -25,7 +25,7 @@ func (l line) String() string {
 	return strings.TrimRight(mark+l.text, " ")
 }
 
-// marks says which services and pods just changed.
+// marks holds the services and pods with recent changes.
 type marks map[string]bool
 
 func marksOf(changes []change) marks {
@@ -39,12 +39,12 @@ func marksOf(changes []change) marks {
 	return m
 }
 
-// service reports whether anything about the service changed, row whether its own
-// line or that of one of its pods did.
+// service reports whether the service or one of its pods changed. row reports whether the
+// line of a pod changed, or with an empty pod that of the service.
 func (m marks) service(s serviceRow) bool         { return m[s.Key.String()] }
 func (m marks) row(s serviceRow, pod string) bool { return m[s.Key.String()+"/"+pod] }
 
-// tableOf renders services and their pods, a line for each pod.
+// tableOf renders services and their pods, with a line for each pod.
 func tableOf(p picture, services []serviceRow, m marks) []line {
 	rows := [][]string{{"SERVICE", "READY", "POD", "STATUS"}}
 	marked := []bool{false}
@@ -116,7 +116,7 @@ func changeLines(changes []change) []string {
 	return align(rows)
 }
 
-// statusLines says what is amiss or not there yet; nothing if all is well.
+// statusLines returns the problems, or what the table waits for, or nothing.
 func statusLines(p picture) []string {
 	var lines []string
 	for _, r := range p.Problems {
@@ -136,7 +136,7 @@ func statusLines(p picture) []string {
 	return nil
 }
 
-// statusKey is what statusLines says but for details.
+// statusKey identifies the text of statusLines without details.
 func statusKey(p picture) string {
 	key := fmt.Sprint(p.ServicesSynced, p.PodsSynced)
 	for _, r := range p.Problems {
@@ -145,7 +145,7 @@ func statusKey(p picture) string {
 	return key
 }
 
-// summary counts what there is.
+// summary counts services and pods.
 func summary(p picture) string {
 	services, pods := plural(len(p.Services), "service"), plural(p.PodCount, "pod")
 	if !p.ServicesSynced {
@@ -164,7 +164,7 @@ func plural(n int, word string) string {
 	return fmt.Sprintf("%d %ss", n, word)
 }
 
-// onlyChanged leaves the services about which anything changed.
+// onlyChanged returns the services with changes.
 func onlyChanged(services []serviceRow, m marks) []serviceRow {
 	return slices.DeleteFunc(slices.Clone(services), func(s serviceRow) bool { return !m.service(s) })
 }

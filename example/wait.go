@@ -27,26 +27,25 @@ import (
 	"github.com/apiary-go/apiary/status"
 )
 
-// Exit codes of the wait command. Those of signals are 128 and the number, such as 130
-// for Ctrl-C.
+// Exit codes of the wait command. A signal adds its number to 128: 130 for Ctrl-C.
 const (
 	exitFailed  = 1 // an object is Failed
-	exitTimeout = 2 // the time is up
-	exitUse     = 3 // it cannot be done, as asked for or at all
+	exitTimeout = 2 // the wait has timed out
+	exitUse     = 3 // wrong use, wrong input, or no server
 )
 
-// exitError is an error that asks for an exit code.
+// exitError is an error with an exit code.
 type exitError struct {
 	code int
 	err  error
-	said bool // whoever runs the program has been told of it
+	said bool // the output has it already
 }
 
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-// exitCode is the exit code for an error of a command, and whether to tell of it.
-func exitCode(err error) (code int, tell bool) {
+// exitCode returns the exit code for an error of a command, and whether to print the error.
+func exitCode(err error) (code int, report bool) {
 	var exit *exitError
 	switch {
 	case err == nil:
@@ -57,24 +56,23 @@ func exitCode(err error) (code int, tell bool) {
 	return 1, true
 }
 
-const waitDescription = `Waits until all objects that the files name are what their spec asks for (Current, by
-the rules of kstatus), or with --for deleted until none of them is there any more.
-The files are not applied: it only reads, and needs to be allowed to get the objects,
-better still to list and watch them.
+const waitDescription = `Waits until all objects in the files are in the state that their spec asks for
+(Current, by the rules of kstatus). With --for deleted it waits until all of them are
+deleted. It does not apply the files. It must be allowed to get the objects, and is
+faster if it is allowed to list and watch them.
 
-On a terminal it keeps a line for each object up to date; elsewhere it prints a line
-for each change. Objects that cannot be read, and kinds that are not installed, are
-shown as such, and waited for: both may change.
+On a terminal it keeps a line for each object up to date. Elsewhere it prints a line
+for each change. It shows objects that it cannot read and kinds that are not
+installed, and waits for them too.
 
-Exit codes: 0 all are there; 1 an object is Failed; 2 the time is up; 3 bad use, bad
-input or no server; 130 Ctrl-C.`
+Exit codes: 0 success; 1 an object is Failed; 2 timeout; 3 wrong use, wrong input or
+no server; 130 Ctrl-C.`
 
-const waitExamples = `  example wait -f deploy/ --timeout 10m       until all is up, or something failed
+const waitExamples = `  example wait -f deploy/ --timeout 10m       until all are Current, or one is Failed
   kubectl delete -f app.yaml --wait=false; example wait -f app.yaml --for deleted`
 
-// waitOptions are the flags that are not those of cells. They are none of the hive:
-// it would read them from environment variables such as NAMESPACE and TIMEOUT, which
-// may be about something else.
+// waitOptions holds the flags of the command itself. They are no flags of the hive,
+// which would read them from environment variables such as NAMESPACE and TIMEOUT.
 type waitOptions struct {
 	files     []string
 	until     string
@@ -92,19 +90,19 @@ const (
 )
 
 func (o *waitOptions) flags(flags *pflag.FlagSet) {
-	flags.StringArrayVarP(&o.files, "filename", "f", nil, "`FILE` of manifests, YAML or JSON, a directory of such, or - for standard input; may be given several times")
+	flags.StringArrayVarP(&o.files, "filename", "f", nil, "`FILE` of manifests in YAML or JSON, a directory of such files, or - for standard input; can be repeated")
 	flags.StringVar(&o.until, "for", untilCurrent, "What to wait for: current or deleted")
-	flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "How long to wait; 0 means forever")
-	flags.BoolVar(&o.failFast, "fail-fast", true, "End as soon as an object is Failed; otherwise it may recover until the time is up. Of no effect with --for deleted")
+	flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "How long to wait; 0: forever")
+	flags.BoolVar(&o.failFast, "fail-fast", true, "End as soon as an object is Failed, without waiting for it to recover; no effect with --for deleted")
 	flags.StringVar(&o.jobs, "jobs", jobsCompleted, "When a Job is Current: completed or started")
-	flags.StringVarP(&o.namespace, "namespace", "n", "", "Namespace of objects that name none; default: that of the kubeconfig context, or \"default\"")
+	flags.StringVarP(&o.namespace, "namespace", "n", "", "Namespace of objects without one; default: that of the kubeconfig context, or \"default\"")
 }
 
 func (o *waitOptions) validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if len(o.files) == 0 {
-		bad("wait for what? Name a file with -f, such as -f app.yaml")
+		bad("-f is missing: name a file, such as -f app.yaml")
 	}
 	if o.until != untilCurrent && o.until != untilDeleted {
 		bad("--for=%s: want %s or %s", o.until, untilCurrent, untilDeleted)
@@ -129,11 +127,11 @@ type waitProgram struct {
 	hive  *hive.Hive
 	rules *status.Rules // not read before the hive starts
 	out   io.Writer
-	size  func() (width, height int) // of the terminal; nil if out is none
+	size  func() (width, height int) // of the terminal; nil if out is not a terminal
 	parts waitParts
 }
 
-// waitParts are what is needed from the hive.
+// waitParts holds the parts of the hive that the command uses.
 type waitParts struct {
 	cell.In
 
@@ -143,7 +141,7 @@ type waitParts struct {
 	Engine    *status.Engine
 }
 
-// newWait makes the command. The client is [cells.Client], or in tests that of a
+// newWait returns the command. The client is [cells.Client], or in tests that of a
 // [fakeapi.Server].
 func newWait(client cell.Cell, out io.Writer) *waitProgram {
 	p := &waitProgram{rules: &status.Rules{}, out: out}
@@ -151,7 +149,7 @@ func newWait(client cell.Cell, out io.Writer) *waitProgram {
 		p.size = sizeOf(out)
 	}
 	p.hive = hive.NewWithOptions(options(),
-		// What goes wrong is shown with the objects.
+		// Problems are shown with the objects.
 		cells.LoggerWith(cells.LoggerConfig{LogLevel: "error", LogFormat: "text", LogOutput: "stderr"}),
 		client,
 		cells.StatusWith(status.Config{
@@ -166,12 +164,12 @@ func newWait(client cell.Cell, out io.Writer) *waitProgram {
 func (p *waitProgram) command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "wait -f FILE",
-		Short:   "Wait until the objects of manifests are there, or gone",
+		Short:   "Wait until the objects of manifests are Current or deleted",
 		Long:    waitDescription,
 		Example: waitExamples,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return &exitError{code: exitUse, err: fmt.Errorf("%q: files are named with -f", args[0])}
+				return &exitError{code: exitUse, err: fmt.Errorf("unexpected argument %q: name files with -f", args[0])}
 			}
 			return nil
 		},
@@ -190,7 +188,7 @@ func (p *waitProgram) command() *cobra.Command {
 	p.flags(cmd.Flags())
 	p.hive.RegisterFlags(cmd.Flags())
 	cmd.Flags().SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-		if name == "kubeconfig" { // as others call it
+		if name == "kubeconfig" { // the name in kubectl
 			name = "k8s-kubeconfig"
 		}
 		return pflag.NormalizedName(name)
@@ -201,7 +199,7 @@ func (p *waitProgram) command() *cobra.Command {
 	return cmd
 }
 
-// untilSignal returns a context that ends with a signal, with it as the cause.
+// untilSignal returns a context that ends with a signal, which is then its cause.
 func untilSignal(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
@@ -222,7 +220,7 @@ func untilSignal(ctx context.Context) (context.Context, func()) {
 	}
 }
 
-// read says which objects to wait for.
+// read returns the IDs of the objects to wait for.
 func (p *waitProgram) read(stdin io.Reader) ([]status.ID, error) {
 	err := p.validate()
 	if err != nil {
@@ -239,14 +237,14 @@ func (p *waitProgram) read(stdin io.Reader) ([]status.ID, error) {
 	return ids, nil
 }
 
-// contextNamespace is the namespace of the kubeconfig context that the client of the
-// hive uses, or "default".
+// contextNamespace returns the namespace of the kubeconfig context that the client of
+// the hive uses, or "default".
 func contextNamespace(v *viper.Viper) string {
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: v.GetString("k8s-kubeconfig")}
 	if rules.ExplicitPath == "" {
 		rules.Precedence = filepath.SplitList(os.Getenv(clientcmd.RecommendedConfigPathEnvVar))
 	}
-	// What is wrong with a kubeconfig the client says, in better words.
+	// The client reports a wrong kubeconfig in better words.
 	loaded, err := rules.Load()
 	if err != nil {
 		return "default"
@@ -259,11 +257,11 @@ func contextNamespace(v *viper.Viper) string {
 	return namespace
 }
 
-// wait runs the hive until the wait ends. The error is nil if all is there, and
+// wait runs the hive until the wait ends. The error is nil if the condition is met, and
 // otherwise an [*exitError].
 func (p *waitProgram) wait(ctx context.Context, ids []status.ID) error {
 	if len(ids) == 0 {
-		if err := writeProgress(p.out, "there are no objects in what -f names: nothing to wait for\n"); err != nil {
+		if err := writeProgress(p.out, "the files of -f have no objects: nothing to wait for\n"); err != nil {
 			return &exitError{code: exitUse, err: err}
 		}
 		return nil
@@ -286,7 +284,7 @@ func (p *waitProgram) wait(ctx context.Context, ids []status.ID) error {
 	return err
 }
 
-// follow has the waiter run until it ends, or until ctx does.
+// follow runs the waiter until it ends or ctx does.
 func (p *waitProgram) follow(ctx context.Context, ids []status.ID) error {
 	if err := p.parts.Client.Err(); err != nil {
 		return &exitError{code: exitUse, err: err}
@@ -316,7 +314,7 @@ func (p *waitProgram) follow(ctx context.Context, ids []status.ID) error {
 	}
 }
 
-// waiter is made once the hive has started.
+// waiter returns the waiter. The hive must have started.
 func (p *waitProgram) waiter(ids []status.ID) *waiter {
 	return &waiter{
 		server:   p.parts.Discovery,

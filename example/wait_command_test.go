@@ -59,8 +59,8 @@ func TestWaitCommandErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no file":       {nil, "wait for what?"},
-		"argument":      {[]string{"app.yaml"}, `"app.yaml": files are named with -f`},
+		"no file":       {nil, "-f is missing"},
+		"argument":      {[]string{"app.yaml"}, `unexpected argument "app.yaml": name files with -f`},
 		"unknown flag":  {[]string{"--nope"}, "see example wait --help"},
 		"until":         {[]string{"-f", "-", "--for", "x"}, "--for=x: want current or deleted"},
 		"no time":       {[]string{"-f", "-", "--timeout", "soon"}, "--timeout"},
@@ -80,7 +80,7 @@ func TestWaitCommandErrors(t *testing.T) {
 			cmd.SetOut(&out)
 			cmd.SetErr(&out)
 			err := cmd.Execute()
-			if code, tell := exitCode(err); err == nil || !strings.Contains(err.Error(), test.want) || code != 3 || !tell {
+			if code, report := exitCode(err); err == nil || !strings.Contains(err.Error(), test.want) || code != 3 || !report {
 				t.Errorf("error %v, exit code %d, want %q in it", err, code, test.want)
 			}
 			if out.Len() > 0 {

@@ -50,7 +50,7 @@ func TestWaitCurrent(t *testing.T) {
 	})
 }
 
-// changeHook is told of changes before the waiter goes on.
+// changeHook gets each change before the waiter goes on.
 type changeHook struct {
 	progressPrinter
 	then func(row *boardRow)
@@ -61,7 +61,7 @@ func (h changeHook) changed(b *board, row *boardRow) {
 	h.then(row)
 }
 
-// All must be there at once: what changes while the last one is told of counts.
+// All objects must be Current at one moment: a change during the last event counts.
 func TestWaitAllAtOnce(t *testing.T) {
 	inWait(t, func(w *waiting) {
 		w.add(web(1, 1))
@@ -158,7 +158,7 @@ func forbidden(r fakeapi.Request) error {
 	return apierrors.NewForbidden(r.Resource.GroupResource(), r.Name, fmt.Errorf("User %q cannot %s resource %q", "jane", r.Verb, r.Resource.Resource))
 }
 
-// What cannot be told is said, and why, and the others are told.
+// An object that cannot be read is shown with the reason, and so are the others.
 func TestWaitTimeout(t *testing.T) {
 	inWait(t, func(w *waiting) {
 		w.api.Intercept(func(_ context.Context, r fakeapi.Request) error {
@@ -214,7 +214,7 @@ func TestWaitStale(t *testing.T) {
 			return nil
 		})
 		w.api.Disconnect()
-		expectIn(t, w.after(time.Minute), "ConfigMap/shop/conf  Transient    it was Current: ", "connection refused")
+		expectIn(t, w.after(time.Minute), "ConfigMap/shop/conf  Transient    last seen Current: ", "connection refused")
 		w.add(pod("shop", "one", "", true))
 		w.after(time.Minute)
 		w.stillRuns()

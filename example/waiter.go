@@ -19,10 +19,10 @@ import (
 	"github.com/apiary-go/apiary/status"
 )
 
-// waitCalm is how long changes are collected before they are shown.
-const waitCalm = 100 * time.Millisecond
+// waitDrawDelay is how long changes are collected before they are drawn.
+const waitDrawDelay = 100 * time.Millisecond
 
-// waiter is one goroutine that follows the objects, and shows how far they are.
+// waiter is one goroutine that follows the objects and shows their progress.
 type waiter struct {
 	server   discovery.DiscoveryInterface
 	host     string
@@ -34,7 +34,7 @@ type waiter struct {
 	drawTimer
 }
 
-// errTimeout is the cause of a context whose time is up.
+// errTimeout is the cause of a context that has timed out.
 var errTimeout = errors.New("timed out")
 
 // interrupted is the cause of a context that a signal ended.
@@ -42,7 +42,7 @@ type interrupted struct{ os.Signal }
 
 func (i interrupted) Error() string { return "interrupted" }
 
-// code is the exit code: 130 for Ctrl-C.
+// code returns the exit code: 130 for Ctrl-C.
 func (i interrupted) code() int {
 	if number, ok := i.Signal.(syscall.Signal); ok {
 		return 128 + int(number)
@@ -50,10 +50,11 @@ func (i interrupted) code() int {
 	return 128 + int(syscall.SIGINT)
 }
 
-// run waits until all is there, until something failed, or until ctx ends, and shows
-// what came of it. The error is nil if all is there, and otherwise an [*exitError].
+// run waits until all objects meet the condition, one has failed, or ctx ends, and
+// shows the outcome. The error is nil if the condition is met, and otherwise an
+// [*exitError].
 func (w *waiter) run(ctx context.Context) error {
-	if err := w.reach(ctx); err != nil {
+	if err := w.checkServer(ctx); err != nil {
 		return err
 	}
 	w.timer = time.NewTimer(tick)
@@ -62,7 +63,7 @@ func (w *waiter) run(ctx context.Context) error {
 	if err := w.draw(); err != nil {
 		return err
 	}
-	following, end := context.WithCancel(context.Background()) // beyond ctx: there is a last look
+	following, end := context.WithCancel(context.Background()) // outlives ctx, for the final statuses
 	watch, err := w.engine.Watch(following, w.ids()...)
 	if err != nil {
 		end()
@@ -98,12 +99,12 @@ func (w *waiter) run(ctx context.Context) error {
 				return err
 			}
 		case <-ctx.Done():
-			w.look(watch)
+			w.takeAll(watch)
 			return w.finish(context.Cause(ctx))
 		}
 		if w.decided() {
-			// An event tells of one object, as it was a moment ago: are all so at once?
-			if w.look(watch); w.decided() {
+			// An event has one object at an earlier moment. Check all objects at one moment.
+			if w.takeAll(watch); w.decided() {
 				return w.finish(nil)
 			}
 		}
@@ -118,8 +119,8 @@ func (w *waiter) ids() []status.ID {
 	return ids
 }
 
-// reach fails if there is no server. Whatever it answers, it is there.
-func (w *waiter) reach(ctx context.Context) error {
+// checkServer fails if the server does not answer. Any answer will do.
+func (w *waiter) checkServer(ctx context.Context) error {
 	err := w.server.RESTClient().Get().AbsPath("/version").MaxRetries(0).Do(ctx).Error()
 	var answer apierrors.APIStatus
 	if err == nil || errors.As(err, &answer) {
@@ -135,8 +136,8 @@ func (w *waiter) reach(ctx context.Context) error {
 	return &exitError{code: exitUse, err: fmt.Errorf("no answer from %s: %s", w.host, informer.Explain(err))}
 }
 
-// look takes in all that is known at this moment.
-func (w *waiter) look(watch *status.Watch) {
+// takeAll handles the latest statuses of all objects.
+func (w *waiter) takeAll(watch *status.Watch) {
 	for _, s := range watch.Statuses() {
 		w.take(s)
 	}
@@ -145,11 +146,11 @@ func (w *waiter) look(watch *status.Watch) {
 func (w *waiter) take(s status.ObjectStatus) {
 	if row := w.board.take(s); row != nil {
 		w.printer.changed(w.board, row)
-		w.drawIn(waitCalm)
+		w.drawIn(waitDrawDelay)
 	}
 }
 
-// decided reports whether there is nothing more to wait for.
+// decided reports whether the wait can end.
 func (w *waiter) decided() bool {
 	return w.board.done() || w.failFast && w.board.failed > 0
 }
@@ -165,8 +166,7 @@ func (w *waiter) draw() error {
 	return nil
 }
 
-// finish shows what came of it. The cause is why the wait ended, nil if it was
-// decided.
+// finish shows the outcome. The cause is why the wait ended, or nil if it was decided.
 func (w *waiter) finish(cause error) error {
 	result := &exitError{said: true}
 	var signal interrupted

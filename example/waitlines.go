@@ -11,22 +11,22 @@ import (
 	"unicode/utf8"
 )
 
-// progressPrinter shows how far the objects are. Its methods are called from one
+// progressPrinter shows the progress of the objects. Its methods are called from one
 // goroutine.
 type progressPrinter interface {
-	// changed is told of a row of the board that looks different now.
+	// changed receives a row that looks different now.
 	changed(b *board, row *boardRow)
 
-	// draw is called at the start, when something changed, but not more often than a
-	// person can follow, and if ticks is true each second.
+	// draw is called at the start and after changes, at a rate that a person can
+	// follow. If ticks is true it is also called each second.
 	draw(b *board) error
 	ticks() bool
 
-	// close is called at the end, with what came of it.
+	// close is called at the end, with the outcome.
 	close(b *board, outcome string) error
 }
 
-// wordWidth is that of the longest status. A reason may be longer.
+// wordWidth is the width of the longest status. A reason can be longer.
 const wordWidth = len("Terminating")
 
 // linePrinter appends a line for each change: for files, pipes and logs.
@@ -49,7 +49,7 @@ func (p *linePrinter) changed(b *board, row *boardRow) {
 	p.pending = append(p.pending, pendingLine{number: row.number, elapsed: b.elapsed(), columns: row.columns()})
 }
 
-// draw prints what is pending. What comes at once is in the order of the rows.
+// draw prints the pending lines in the order of their rows.
 func (p *linePrinter) draw(b *board) error {
 	slices.SortStableFunc(p.pending, func(a, b pendingLine) int { return a.number - b.number })
 	width := nameWidth(b.rows)
@@ -61,7 +61,7 @@ func (p *linePrinter) draw(b *board) error {
 	return writeProgress(p.out, text.String())
 }
 
-// close names what is not there, and why.
+// close prints the objects that do not meet the condition, and the outcome.
 func (p *linePrinter) close(b *board, outcome string) error {
 	if err := p.draw(b); err != nil {
 		return err
@@ -77,7 +77,7 @@ func (p *linePrinter) close(b *board, outcome string) error {
 	return writeProgress(p.out, text.String()+outcome+"\n")
 }
 
-// aligned pads the columns but the last.
+// aligned pads all columns except the last.
 func (c columns) aligned(name, word int) string {
 	return strings.TrimRight(fmt.Sprintf("%-*s  %-*s  %s", name, c.name, word, c.word, c.message), " ")
 }

@@ -30,10 +30,10 @@ func newScreenPrinter(out io.Writer, size func() (width, height int), styled boo
 	return &screenPrinter{out: out, size: size, styled: styled}
 }
 
-// ticks has it drawn every second: it has a clock.
+// ticks returns true: the screen has a clock.
 func (p *screenPrinter) ticks() bool { return true }
 
-func (p *screenPrinter) changed(*board, *boardRow) {} // draw shows all there is
+func (p *screenPrinter) changed(*board, *boardRow) {} // draw shows all rows
 
 func (p *screenPrinter) draw(b *board) error {
 	width, height := p.size()
@@ -50,8 +50,8 @@ func (p *screenPrinter) draw(b *board) error {
 	return writeProgress(p.out, text.String())
 }
 
-// close leaves the last state behind, in the ordinary screen: the worst last, where one
-// looks first.
+// close prints the last state on the ordinary screen. The worst rows are last, near the
+// cursor.
 func (p *screenPrinter) close(b *board, outcome string) error {
 	var text strings.Builder
 	if p.opened {
@@ -63,7 +63,7 @@ func (p *screenPrinter) close(b *board, outcome string) error {
 	return writeProgress(p.out, text.String())
 }
 
-// lines fits the board into a number of lines, at least one.
+// lines returns the board in at most height lines, at least one.
 func (p *screenPrinter) lines(b *board, height int) []coloured {
 	rows, room := b.rows, max(height-1, 0)
 	var more []coloured
@@ -76,8 +76,9 @@ func (p *screenPrinter) lines(b *board, height int) []coloured {
 	return slices.Concat(rowLines(rows), more, []coloured{{{text: b.summary()}}})
 }
 
-// byState orders a copy of rows, as they were within a state: by what is there, what is
-// not, and what failed if direction is 1, the other way round if it is -1.
+// byState returns the rows sorted by state. With direction 1, rows that meet the
+// condition come first, and failed rows last; with -1 it is the other way round. Rows
+// of the same state keep their order.
 func byState(rows []*boardRow, direction int) []*boardRow {
 	rank := func(r *boardRow) int {
 		switch {
@@ -120,11 +121,11 @@ func (r *boardRow) colour() string {
 	return yellow
 }
 
-// coloured is a line of text in parts that may have a colour.
+// coloured is a line of text in parts, each of which can have a colour.
 type coloured []struct{ text, colour string }
 
-// fit cuts a line to the width of the terminal, so that it stays one line; 0 is for
-// any width.
+// fit cuts a line to the width of the terminal, so that it does not wrap. A width of 0
+// means no limit.
 func (l coloured) fit(width int, styled bool) string {
 	total := 0
 	for _, part := range l {

@@ -23,7 +23,7 @@ var readableColours = strings.NewReplacer(red, "<red>", green, "<green>", yellow
 
 func screen(width, height int) func() (int, int) { return func() (int, int) { return width, height } }
 
-// What a terminal is told: while things change, when the time passes, and at the end.
+// The bytes for a terminal after changes, as time passes, and at the end.
 func TestWaitScreen(t *testing.T) {
 	t.Setenv("NO_COLOR", "")
 	inWait(t, func(w *waiting) {
@@ -91,7 +91,7 @@ func TestWaitScreenFits(t *testing.T) {
 	})
 }
 
-// Kinds of the same name are told apart.
+// Two kinds of the same name are shown with their groups.
 func TestWaitNames(t *testing.T) {
 	id := func(group, kind string) status.ID {
 		return status.ID{Namespace: "shop", Name: "a", GroupKind: schema.GroupKind{Group: group, Kind: kind}}

@@ -23,8 +23,8 @@ const (
 	demoNode      = "demo-node"
 )
 
-// workload is a small shop, on an API server that has neither a scheduler nor
-// a kubelet: it plays their parts, and writes the status of its pods itself.
+// workload is a small shop on an API server without scheduler and kubelet. It writes
+// the status of its pods itself.
 type workload struct {
 	namespaces typedcorev1.NamespaceInterface
 	services   typedcorev1.ServiceInterface
@@ -43,14 +43,14 @@ func newWorkload(client kubernetes.Interface, log *slog.Logger) *workload {
 	}
 }
 
-// step is something that happens in the shop.
+// step is one change in the shop.
 type step struct {
 	what string
 	do   func(ctx context.Context) error
 }
 
-// run opens the shop, and then has something happen in it each interval, until ctx
-// ends. What fails is logged and left as it is.
+// run creates the shop, and then makes one change each interval until ctx ends. A
+// change that fails is logged and not retried.
 func (w *workload) run(ctx context.Context, interval time.Duration) {
 	for _, s := range w.opening() {
 		w.take(ctx, s)
@@ -78,7 +78,7 @@ func (w *workload) take(ctx context.Context, s step) {
 	}
 }
 
-// opening is what happens at once.
+// opening returns the steps at the start.
 func (w *workload) opening() []step {
 	return []step{
 		{"create the namespace", w.createNamespace},
@@ -94,8 +94,8 @@ func (w *workload) opening() []step {
 	}
 }
 
-// day is what happens over and over again. A pod is named by its app and by how
-// many were created before the newest one, and ends up one older each day.
+// day returns the steps that repeat. A pod is named by its app and by how many newer
+// pods the app has. Each day it gets one newer pod.
 func (w *workload) day() []step {
 	return []step{
 		{"cart starts", w.setStatus("cart", 0, "", false)},
@@ -142,8 +142,8 @@ func (w *workload) deleteService(name string) func(context.Context) error {
 	}
 }
 
-// createPod creates the next pod of an app, already on a node: one that is not
-// would vanish at once when it is to terminate.
+// createPod creates the next pod of an app on a node. A pod without a node would be
+// deleted at once, without Terminating.
 func (w *workload) createPod(app string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		w.serial[app]++
@@ -162,7 +162,8 @@ func (w *workload) podName(app string, older int) string {
 	return fmt.Sprintf("%s-%d", app, w.serial[app]-older)
 }
 
-// setStatus has the pod run, as the kubelet would; or wait, if a reason is given.
+// setStatus writes the status of a running pod, as the kubelet would. If a reason is
+// given, its container waits.
 func (w *workload) setStatus(app string, older int, waiting string, ready bool) func(context.Context) error {
 	return func(ctx context.Context) error {
 		container := corev1.ContainerStatus{Name: "main", Ready: ready}
@@ -199,8 +200,7 @@ func (w *workload) patch(ctx context.Context, name string, how types.PatchType, 
 	return err
 }
 
-// terminatePod asks the pod to end. It stays as long as it takes, in this case until
-// deletePod.
+// terminatePod deletes the pod gracefully. It stays until deletePod.
 func (w *workload) terminatePod(app string, older int) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return ignore(w.pods.Delete(ctx, w.podName(app, older), metav1.DeleteOptions{}), apierrors.IsNotFound)

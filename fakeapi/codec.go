@@ -23,7 +23,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// fakeFormat is how an answer is written.
+// fakeFormat is the format of a response.
 type fakeFormat struct {
 	mediaType string
 	protobuf  bool
@@ -38,7 +38,7 @@ func mediaOf(contentType string) string {
 	return media
 }
 
-// negotiate takes the first format that the client accepts and the kind has.
+// negotiate returns the first format that the client accepts and the kind has.
 func negotiate(r *http.Request, kind Kind) fakeFormat {
 	for accept := range strings.SplitSeq(r.Header.Get("Accept"), ",") {
 		media, params, err := mime.ParseMediaType(strings.TrimSpace(accept))
@@ -67,7 +67,7 @@ func negotiate(r *http.Request, kind Kind) fakeFormat {
 
 var protobufSerializer = protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
 
-// encode writes an object, a list or a Status.
+// encode encodes an object, a list or a Status.
 func (o fakeFormat) encode(obj runtime.Object) ([]byte, error) {
 	if o.metadata {
 		obj = metadataOf(obj)
@@ -80,7 +80,7 @@ func (o fakeFormat) encode(obj runtime.Object) ([]byte, error) {
 	return json.Marshal(obj)
 }
 
-// metadataOf cuts an object, or those in a list, down to their metadata.
+// metadataOf returns the metadata of an object, or of the objects in a list.
 func metadataOf(obj runtime.Object) runtime.Object {
 	if meta.IsListType(obj) {
 		list := &metav1.PartialObjectMetadataList{
@@ -130,7 +130,7 @@ func makeList(kind Kind, objects []runtime.Object, list metav1.ListMeta) (runtim
 	return out, nil
 }
 
-// patchLocked applies a patch. What an apply patch does not find, it creates.
+// patchLocked applies a patch. An apply patch creates a missing object.
 func (f *Server) patchLocked(req Request, kind Kind, patchType types.PatchType, patch []byte) (runtime.Object, error) {
 	gvr, key := req.Resource, objectKey(req.Namespace, req.Name)
 	old, exists := f.objects[gvr][key]

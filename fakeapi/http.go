@@ -25,7 +25,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// serve answers a request. An error means that the connection is to break.
+// serve serves a request. If it returns an error, the connection must break.
 func (f *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	req, isObject := parseRequest(r)
 	f.mu.Lock()
@@ -74,7 +74,7 @@ func (f *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// parseRequest takes a path apart, and reports whether it is about objects.
+// parseRequest parses a request, and returns true if it is about objects.
 func parseRequest(r *http.Request) (Request, bool) {
 	req := Request{
 		Path:        r.URL.Path,
@@ -102,7 +102,7 @@ func parseRequest(r *http.Request) (Request, bool) {
 		req.Subresource = strings.Join(parts[2:], "/")
 	}
 	query := r.URL.Query()
-	// What cannot be decoded is left out, as servers leave out what they do not know.
+	// Options that cannot be decoded are ignored, like unknown ones.
 	_ = metav1.Convert_url_Values_To_v1_ListOptions(&query, &req.Options, nil)
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
@@ -162,7 +162,7 @@ func (f *Server) serveDiscovery(w http.ResponseWriter, path string) {
 	_ = json.NewEncoder(w).Encode(doc)
 }
 
-// serveObject does everything but watches.
+// serveObject serves all requests about objects except watches.
 func (f *Server) serveObject(r *http.Request, req Request, kind Kind) (runtime.Object, error) {
 	if kind.ClusterScoped && req.Namespace != "" {
 		return nil, apierrors.NewBadRequest(kind.Kind + " has no namespace")
@@ -231,7 +231,7 @@ func (f *Server) createFromLocked(req Request, kind Kind, body []byte) (runtime.
 	return f.createLocked(req.Resource, req.Namespace, obj)
 }
 
-// updateFromLocked replaces old, or its status, by what is in body.
+// updateFromLocked replaces old, or its status, by the object in body.
 func (f *Server) updateFromLocked(req Request, kind Kind, old runtime.Object, body []byte) (runtime.Object, error) {
 	obj, err := decodeBody(body, kind)
 	if err == nil && req.Subresource == "status" {
@@ -243,7 +243,7 @@ func (f *Server) updateFromLocked(req Request, kind Kind, old runtime.Object, bo
 	return f.updateLocked(req.Resource, objectKey(req.Namespace, req.Name), old, obj)
 }
 
-// checkPreconditions checks those of the DeleteOptions in body, if there are any.
+// checkPreconditions checks the preconditions of the DeleteOptions in body.
 func checkPreconditions(body []byte, req Request, obj runtime.Object) error {
 	opts := &metav1.DeleteOptions{}
 	if len(body) > 0 {
@@ -263,7 +263,7 @@ func success() runtime.Object {
 	return &metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess}
 }
 
-// statusOf is how an error is sent.
+// statusOf returns the Status that is sent for an error.
 func statusOf(err error) *metav1.Status {
 	var api apierrors.APIStatus
 	if !errors.As(err, &api) {
@@ -312,7 +312,7 @@ func decodeBody(body []byte, kind Kind) (runtime.Object, error) {
 	return obj, nil
 }
 
-// fakeSelection is what a list or a watch selects.
+// fakeSelection selects the objects of a list or a watch.
 type fakeSelection struct {
 	namespace string
 	labels    labels.Selector
@@ -353,8 +353,8 @@ func (s fakeSelection) matches(obj runtime.Object) bool {
 	return s.fields.Matches(set)
 }
 
-// withLive returns a context that ends with ctx, and when f disconnects, which
-// waits for the cancellation.
+// withLive returns a context that ends with ctx, and when f disconnects. Disconnect waits
+// until the cancel function is called.
 func (f *Server) withLive(ctx context.Context) (context.Context, context.CancelFunc) {
 	ended := make(chan struct{})
 	f.mu.Lock()
@@ -373,7 +373,7 @@ func (f *Server) withLive(ctx context.Context) (context.Context, context.CancelF
 	}
 }
 
-// isWatch reports whether the answer to req has no end of its own.
+// isWatch returns true if the response to req does not end by itself.
 func isWatch(req *http.Request) bool {
 	query := req.URL.Query()
 	for _, name := range []string{"watch", "follow"} {

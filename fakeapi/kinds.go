@@ -32,8 +32,8 @@ func listOf(gvk schema.GroupVersionKind) schema.GroupVersionKind {
 	return gvk
 }
 
-// clusterScoped are the built-in kinds whose objects have no namespace, which the
-// scheme does not tell.
+// clusterScoped are the built-in kinds whose objects have no namespace. The scheme does not
+// have this information.
 var clusterScoped = func() map[string]bool {
 	set := map[string]bool{}
 	for kind := range strings.FieldsSeq(`
@@ -52,7 +52,7 @@ var clusterScoped = func() map[string]bool {
 
 var allVerbs = metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
 
-// describe is the discovery document of a group and version, nil if there is none.
+// describe returns the discovery document of a group and version, or nil.
 func (f *Server) describe(gv schema.GroupVersion) any {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -81,7 +81,7 @@ func (f *Server) describe(gv schema.GroupVersion) any {
 	return list
 }
 
-// groups is the discovery document of all groups but the core one.
+// groups returns the discovery document of all groups except the core group.
 func (f *Server) groups() *metav1.APIGroupList {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,8 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package fakeapi is an API server in memory, for tests: clients get their *rest.Config
-// from [Server.Config]. It imports nothing of this library.
+// Package fakeapi is an API server in memory, for tests of controllers and other clients.
+// The clients are real; they use the *rest.Config of [Server.Config].
+//
+//	api := fakeapi.New(fakeapi.Kind{Group: "example.com", Version: "v1", Kind: "Widget"})
+//	defer api.Disconnect()
+//	if err := api.Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "a"}}); err != nil {
+//		return err
+//	}
+//	client, err := kubernetes.NewForConfig(api.Config())
+//	if err != nil {
+//		return err
+//	}
+//	pods, err := client.CoreV1().Pods("ns").List(ctx, metav1.ListOptions{})
+//
+// It imports no other package of this library.
 package fakeapi
 
 import (
@@ -19,30 +32,26 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Server is an API server in memory, as far as clients and informers need one.
-// The clients in front of it are the real ones: whatever one of them writes, all of
-// them see, and what goes between is what goes over a wire, protobuf included.
+// Server is an API server in memory. It implements what clients and informers need. All
+// clients see the writes of all others, and use the real wire formats, including protobuf.
 //
-// What holds, and does not for client-go's fake clientsets:
+// In contrast to client-go's fake clientsets:
 //
-//   - Every change gets a resource version of its own, greater than all before.
-//     Lists bear the version that they show, in pages if they are asked for. A
-//     watch from a version gets everything after it, so nothing that happens
-//     between a list and a watch is lost. Watches with initial events work, and
-//     bookmarks come every minute to watches that ask for them.
-//   - Selectors work, in lists and watches: an object that stops matching is
-//     deleted for the watch. A field selector may name any field that is not in a
-//     list.
-//   - UIDs are set, and differ for each incarnation. Creating what exists,
-//     updating an old version, and changing what is not there fail as they do in
-//     reality. A write that changes nothing makes no new version. Finalizers hold
-//     back deletions.
+//   - Every change has its own resource version, greater than all before. Lists have the
+//     version of their state, and can be paged. A watch from a version gets all later
+//     changes, so no change between a list and a watch is lost. Watches with initial events
+//     work. Watches that request bookmarks get one every minute.
+//   - Selectors work in lists and watches. If an object stops matching, the watch gets a
+//     deletion. A field selector can use any field that is not in a list.
+//   - Each incarnation of an object has its own UID. Creating an existing object,
+//     updating an old version, and changing a missing object fail as on a real server. A
+//     write that changes nothing makes no new version. Finalizers delay deletions.
 //
-// What it does not do: authenticate, default, validate, admit, collect garbage, or
-// run controllers. Of subresources it knows status. Apply is a merge patch that
-// creates what is missing; it keeps no managed fields.
+// It does not authenticate, default, validate, admit, collect garbage, or run controllers.
+// Its only subresource is status. Apply is a merge patch that creates a missing object, and
+// keeps no managed fields.
 //
-// Its methods may be called from any goroutine.
+// All methods can be called from any goroutine.
 type Server struct {
 	mu      sync.Mutex
 	kinds   map[schema.GroupVersionResource]Kind
@@ -50,7 +59,7 @@ type Server struct {
 	uid     uint64
 	objects map[schema.GroupVersionResource]map[string]runtime.Object
 
-	// history holds what happened after version compacted, in order.
+	// history holds the changes after version compacted, in order.
 	history   []change
 	compacted uint64
 	changed   chan struct{} // closed, and replaced, with each change
@@ -70,29 +79,29 @@ type Server struct {
 
 // Kind is a kind that a [Server] serves.
 type Kind struct {
-	// Group, Version and Kind name it; Group is empty for the core group.
+	// Group, Version and Kind identify the kind. Group is empty for the core group.
 	Group, Version, Kind string
 
-	// Resource is its plural name in URLs. Default: guessed from Kind.
+	// Resource is the plural name in URLs. Default: guessed from Kind.
 	Resource string
 
-	// ClusterScoped is true if its objects have no namespace.
+	// ClusterScoped is true if the objects have no namespace.
 	ClusterScoped bool
 }
 
 // Request describes a request to a [Server].
 type Request struct {
-	// Verb is get, list, watch, create, update, patch, delete or
-	// deletecollection, or empty if the request is not about objects.
+	// Verb is get, list, watch, create, update, patch, delete or deletecollection. It is
+	// empty for requests that are not about objects, such as discovery.
 	Verb string
 
-	// Resource, Namespace, Name and Subresource say what it is about.
+	// Resource, Namespace, Name and Subresource identify the object or the collection.
 	Resource    schema.GroupVersionResource
 	Namespace   string
 	Name        string
 	Subresource string
 
-	// Path is that of the URL.
+	// Path is the path of the URL.
 	Path string
 
 	// Options are the options of a list or a watch.
@@ -102,8 +111,8 @@ type Request struct {
 	Accept, ContentType, UserAgent string
 }
 
-// New returns a Server that serves the kinds of client-go's scheme and the
-// further ones given. It holds no objects.
+// New returns a Server of the kinds of client-go's scheme and the given kinds. It has no
+// objects.
 func New(kinds ...Kind) *Server {
 	f := &Server{
 		kinds:   map[schema.GroupVersionResource]Kind{},
@@ -125,21 +134,20 @@ func New(kinds ...Kind) *Server {
 	return f
 }
 
-// Config is the configuration for clients of f: they call it directly, without a
-// connection. Server is an http.Handler as well, for a server of package httptest
-// if there must be connections.
+// Config returns a configuration for clients that call f directly, without a connection.
+// For tests with connections, pass f to package httptest: it is an http.Handler.
 func (f *Server) Config() *rest.Config {
 	return &rest.Config{Host: "http://fake.invalid", Transport: &transport{api: f}, QPS: -1}
 }
 
-// Install has a kind served, as when a custom resource definition is created.
+// Install adds a kind, like the creation of a custom resource definition.
 func (f *Server) Install(kind Kind) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.kinds[kind.GVR()] = kind
 }
 
-// Uninstall takes a kind away with its objects. Watches on it end.
+// Uninstall removes a kind and its objects. All watches end.
 func (f *Server) Uninstall(kind Kind) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -151,26 +159,25 @@ func (f *Server) Uninstall(kind Kind) {
 	f.hangUpLocked()
 }
 
-// Intercept has fn called with each request before it is served, watches included,
-// but not those under way: Disconnect has them made anew. An error is the answer:
-// one of apimachinery's package api/errors as it is, any other as a connection that
-// breaks. fn may block until the context of the request ends, and may call f. Nil
-// ends it.
+// Intercept sets a function that is called before each request, including watches. It is
+// not called for open watches; call Disconnect to make clients open them again. If fn
+// returns an error of apimachinery's package api/errors, the client gets this error. Any
+// other error breaks the connection. fn can block until the context of the request ends,
+// and can call f. Nil removes the function.
 func (f *Server) Intercept(fn func(context.Context, Request) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.intercept = fn
 }
 
-// Requests returns the requests there were, in the order in which they came.
+// Requests returns all requests so far, in the order of their arrival.
 func (f *Server) Requests() []Request {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]Request(nil), f.requests...)
 }
 
-// Disconnect ends the watches that are under way, and waits for them to have
-// ended. New ones may follow.
+// Disconnect ends all open watches, and waits for their end. Clients can open new ones.
 func (f *Server) Disconnect() {
 	f.mu.Lock()
 	f.hangUpLocked()
@@ -186,8 +193,8 @@ func (f *Server) hangUpLocked() {
 	f.live, f.hangUp = context.WithCancel(context.Background())
 }
 
-// Compact forgets what happened up to now: a watch or a next page from an older
-// version is told that it expired. Watches under way go on.
+// Compact removes the history up to now. A watch from an older version, or the next page of
+// a list, then gets "Expired" (410). Open watches continue.
 func (f *Server) Compact() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -198,7 +205,7 @@ func (f *Server) Compact() {
 // ServeHTTP implements http.Handler.
 func (f *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := f.serve(w, r); err != nil {
-		// The handler of a broken connection is to end so.
+		// This panic makes package http break the connection.
 		panic(http.ErrAbortHandler)
 	}
 }

@@ -24,16 +24,16 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// fakeHistory is how many events are kept for watches from old versions.
+// fakeHistory is the number of events that are kept for watches from old versions.
 const fakeHistory = 100_000
 
-// fakeBookmarks is how often a watch that asked for bookmarks gets one.
+// fakeBookmarks is the interval between bookmarks.
 const fakeBookmarks = time.Minute
 
-// fakeTokens is how many continue tokens are valid, the newest ones.
+// fakeTokens is the number of valid continue tokens. Older ones expire.
 const fakeTokens = 1000
 
-// change is a change. Objects in it, and in the store, are never modified.
+// change is one change of an object. Objects in it, and in the store, are never modified.
 type change struct {
 	version  uint64
 	resource schema.GroupVersionResource
@@ -42,14 +42,14 @@ type change struct {
 	old      runtime.Object // before the change, nil for Added
 }
 
-// pageSet is the rest of a list that was begun.
+// pageSet holds the remaining objects of a paged list.
 type pageSet struct {
 	version uint64
 	objects []runtime.Object
 }
 
-// Add creates objects, or replaces those that exist, whatever their versions. Kinds
-// are found by type, or by apiVersion and kind for unstructured ones.
+// Add creates or replaces objects, whatever their versions. Kinds are found by type, or by
+// apiVersion and kind for unstructured objects.
 func (f *Server) Add(objects ...runtime.Object) error {
 	return f.each(objects, func(gvr schema.GroupVersionResource, key string, obj, old runtime.Object) (err error) {
 		if old == nil {
@@ -65,8 +65,8 @@ func (f *Server) Add(objects ...runtime.Object) error {
 	})
 }
 
-// Remove deletes objects, told by kind, namespace and name. Finalizers do not hold
-// it back. What is not there is skipped.
+// Remove deletes the objects with these kinds, namespaces and names, in spite of
+// finalizers. Missing objects are skipped.
 func (f *Server) Remove(objects ...runtime.Object) error {
 	return f.each(objects, func(gvr schema.GroupVersionResource, key string, _, old runtime.Object) error {
 		if old != nil {
@@ -76,8 +76,8 @@ func (f *Server) Remove(objects ...runtime.Object) error {
 	})
 }
 
-// each calls do, which holds the mutex, for each object, in its Go type if it is of a
-// built-in kind. Old is what the store has of it, nil if nothing.
+// each calls do for each object, with the mutex held. Objects of built-in kinds are
+// passed in their Go types. old is the stored object, or nil.
 func (f *Server) each(objects []runtime.Object, do func(gvr schema.GroupVersionResource, key string, obj, old runtime.Object) error) error {
 	for _, obj := range objects {
 		gvr, err := f.resourceOf(obj)
@@ -120,7 +120,7 @@ func (f *Server) resourceOf(obj runtime.Object) (schema.GroupVersionResource, er
 	if _, ok := obj.(runtime.Unstructured); !ok {
 		known, _, err := scheme.Scheme.ObjectKinds(obj)
 		if err != nil {
-			return schema.GroupVersionResource{}, fmt.Errorf("fake API server: %w (give it as unstructured.Unstructured)", err)
+			return schema.GroupVersionResource{}, fmt.Errorf("fake API server: %w (pass it as unstructured.Unstructured)", err)
 		}
 		gvk = known[0]
 	}
@@ -141,7 +141,7 @@ func keyOf(obj runtime.Object) string {
 	return objectKey(accessor.GetNamespace(), accessor.GetName())
 }
 
-// recordLocked gives object its version and has it known.
+// recordLocked sets the version of object, stores it, and wakes the watches.
 func (f *Server) recordLocked(gvr schema.GroupVersionResource, key string, kind watch.EventType, object, old runtime.Object) {
 	f.version++
 	accessor, _ := meta.Accessor(object)
@@ -167,8 +167,8 @@ func (f *Server) compactLocked(version uint64) {
 	f.compacted = version
 }
 
-// sinceLocked returns what happened after a version. It stays as it is: the history is
-// only appended to, or replaced.
+// sinceLocked returns the changes after a version. The result does not change: the
+// history is only appended to, or replaced.
 func (f *Server) sinceLocked(version uint64) []change {
 	i, _ := slices.BinarySearchFunc(f.history, version+1, func(e change, v uint64) int { return cmp.Compare(e.version, v) })
 	return f.history[i:]
@@ -216,7 +216,7 @@ func (f *Server) createLocked(gvr schema.GroupVersionResource, namespace string,
 	return obj, nil
 }
 
-// updateLocked replaces old by obj, which it may modify.
+// updateLocked replaces old by obj. It can modify obj.
 func (f *Server) updateLocked(gvr schema.GroupVersionResource, key string, old, obj runtime.Object) (runtime.Object, error) {
 	was, _ := meta.Accessor(old)
 	is, err := meta.Accessor(obj)
@@ -254,7 +254,7 @@ func (f *Server) updateLocked(gvr schema.GroupVersionResource, key string, old, 
 	return obj, nil
 }
 
-// deleteLocked deletes, or marks what has finalizers.
+// deleteLocked deletes an object, or marks it as deleted if it has finalizers.
 func (f *Server) deleteLocked(gvr schema.GroupVersionResource, key string, old runtime.Object) {
 	accessor, _ := meta.Accessor(old)
 	switch {
@@ -273,14 +273,14 @@ func (f *Server) removeLocked(gvr schema.GroupVersionResource, key string, old r
 	f.recordLocked(gvr, key, watch.Deleted, old.DeepCopyObject(), old)
 }
 
-// listLocked returns a page, in the order of the keys, and what follows it.
+// listLocked returns a page, in the order of the keys, and its list metadata.
 func (f *Server) listLocked(gvr schema.GroupVersionResource, sel fakeSelection, opts metav1.ListOptions) (objects []runtime.Object, list metav1.ListMeta, err error) {
 	version := f.version
 	switch {
 	case opts.Continue != "":
 		pages := f.pages[opts.Continue]
 		if pages == nil {
-			return nil, list, apierrors.NewResourceExpired("the continue token has expired; list anew")
+			return nil, list, apierrors.NewResourceExpired("the continue token has expired; list again")
 		}
 		version, objects = pages.version, pages.objects
 	default:
@@ -288,7 +288,7 @@ func (f *Server) listLocked(gvr schema.GroupVersionResource, sel fakeSelection, 
 			return nil, list, tooLarge(wanted, version)
 		}
 		if opts.ResourceVersionMatch == metav1.ResourceVersionMatchExact && opts.ResourceVersion != strconv.FormatUint(version, 10) {
-			return nil, list, apierrors.NewResourceExpired("this exact version is not kept; list anew")
+			return nil, list, apierrors.NewResourceExpired("this exact version is not available; list again")
 		}
 		for key, obj := range f.objects[gvr] {
 			if sel.namespace != "" && !strings.HasPrefix(key, sel.namespace+"/") {

@@ -24,8 +24,8 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// serveWatch streams until the client goes, the timeout of the request passes, or
-// f disconnects.
+// serveWatch streams until the client closes the connection, the timeout of the request
+// passes, or f disconnects.
 func (f *Server) serveWatch(w http.ResponseWriter, r *http.Request, req Request, out fakeFormat) error {
 	sel, err := selectionOf(req)
 	if err != nil {
@@ -47,7 +47,7 @@ func (f *Server) serveWatch(w http.ResponseWriter, r *http.Request, req Request,
 			writeError(w, err)
 			return nil
 		}
-		// A server has accepted the watch by the time it finds out.
+		// A real server reports this after it has accepted the watch.
 		stream.open()
 		return stream.send(watch.Error, status)
 	}
@@ -65,12 +65,12 @@ func (f *Server) serveWatch(w http.ResponseWriter, r *http.Request, req Request,
 	return f.sendChanges(ctx, stream, req, sel, from)
 }
 
-// streamed reports whether a watch is to begin with the objects that there are.
+// streamed returns true if the watch requests initial events.
 func streamed(req Request) bool {
 	return req.Options.SendInitialEvents != nil && *req.Options.SendInitialEvents
 }
 
-// sendChanges sends what happens after version from, and bookmarks, until ctx ends.
+// sendChanges sends the changes after version from, and bookmarks, until ctx ends.
 func (f *Server) sendChanges(ctx context.Context, stream *fakeStream, req Request, sel fakeSelection, from uint64) error {
 	var bookmarks <-chan time.Time
 	if req.Options.AllowWatchBookmarks {
@@ -110,8 +110,8 @@ func (f *Server) sendChanges(ctx context.Context, stream *fakeStream, req Reques
 	}
 }
 
-// startWatch returns the version from which on events are sent, and the objects
-// that are sent before them.
+// startWatch returns the version after which events are sent, and the objects that are sent
+// before them.
 func (f *Server) startWatch(req Request, sel fakeSelection) (uint64, []runtime.Object, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -135,8 +135,7 @@ func (f *Server) startWatch(req Request, sel fakeSelection) (uint64, []runtime.O
 	return from, nil, nil
 }
 
-// event turns a change into what a watch with this selection shows of it; nil if
-// nothing.
+// event returns the event that a watch with this selection gets for a change, or nil.
 func (s fakeSelection) event(e change, req Request) (watch.EventType, runtime.Object) {
 	if e.resource != req.Resource {
 		return "", nil
@@ -160,8 +159,8 @@ func (s fakeSelection) event(e change, req Request) (watch.EventType, runtime.Ob
 	return "", nil
 }
 
-// bookmark says that everything up to version was sent, and if initial that these
-// were the initial events.
+// bookmark returns the object of a bookmark at version. If initial is true, it marks the
+// end of the initial events.
 func (f *Server) bookmark(req Request, version uint64, initial bool) runtime.Object {
 	f.mu.Lock()
 	gvk := f.kinds[req.Resource].GVK()
@@ -220,7 +219,7 @@ func (s *fakeStream) send(kind watch.EventType, obj runtime.Object) error {
 	return err
 }
 
-// transport carries requests to a Server without a connection.
+// transport passes requests to a Server without a connection.
 type transport struct{ api *Server }
 
 // RoundTrip implements http.RoundTripper.
@@ -260,7 +259,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		pw.CloseWithError(err)
 	}()
-	// Nobody may be reading when either ends.
+	// There may be no reader when either ends.
 	stop := context.AfterFunc(ctx, func() { pw.CloseWithError(context.Cause(ctx)) })
 	stopLive := context.AfterFunc(live, func() { pw.Close() })
 	body := &fakeBody{PipeReader: pr, close: func() {
@@ -283,9 +282,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return w.response(req, body), nil
 }
 
-var errBodyClosed = errors.New("the body of the answer was closed")
+var errBodyClosed = errors.New("the body of the response was closed")
 
-// fakeBody ends its request when it is closed, and waits for that.
+// fakeBody ends its request when it is closed, and waits for the end.
 type fakeBody struct {
 	*io.PipeReader
 	once  sync.Once
@@ -297,7 +296,7 @@ func (b *fakeBody) Close() error {
 	return nil
 }
 
-// fakeAnswer is the http.ResponseWriter of fakeTransport.
+// fakeAnswer is the http.ResponseWriter of transport.
 type fakeAnswer struct {
 	header http.Header
 	code   int

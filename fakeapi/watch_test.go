@@ -159,7 +159,7 @@ func TestExpiryAndDisconnect(t *testing.T) {
 	}
 }
 
-// A quiet watch gets bookmarks, so that its client does not take it for dead.
+// An idle watch gets bookmarks, so that its client does not end it.
 func TestBookmarks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.New()

@@ -18,7 +18,7 @@ const absentTries = 2
 const absentTimeout = 30 * time.Second
 
 // AbsenceFinder is a [Source] that can find out whether the server has its kind. A
-// [Reflector] needs it for [Config.AbsentAfter].
+// [Reflector] needs it for [Settings.AbsentAfter].
 type AbsenceFinder interface {
 	// Absent asks the server, over a connection that no other request uses. It reports
 	// true only if the server describes what it has, and the kind is not in it. An

@@ -12,7 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// Defaults of [Config] and [Backoff].
+// Defaults of [Settings] and [Backoff].
 const (
 	defaultPageSize       = 500
 	defaultSilence        = 150 * time.Second
@@ -46,7 +46,7 @@ type Backoff struct {
 	Max time.Duration
 
 	// Jitter adds up to this share of the delay at random: 1 doubles it at
-	// most. Default 1; negative: none, nor to [Config.PollInterval].
+	// most. Default 1; negative: none, nor to [Settings.PollInterval].
 	Jitter float64
 
 	// Reset is how long a watch must have lived for the next failure to count
@@ -74,7 +74,7 @@ func (b *Backoff) Complete() error {
 		{"Denied", &b.Denied, defaultDenied},
 	} {
 		if *d.value < 0 {
-			return fmt.Errorf("%s is %v: give a positive duration, or 0 for the default of %v", "Config.Backoff."+d.name, *d.value, d.def)
+			return fmt.Errorf("%s is %v: give a positive duration, or 0 for the default of %v", "Backoff."+d.name, *d.value, d.def)
 		}
 		if *d.value == 0 {
 			*d.value = d.def
@@ -82,12 +82,12 @@ func (b *Backoff) Complete() error {
 	}
 	if b.Max < b.Initial {
 		if b.Max != defaultMax {
-			return fmt.Errorf("Config.Backoff.Max (%v) is shorter than Config.Backoff.Initial (%v): raise Max or lower Initial", b.Max, b.Initial)
+			return fmt.Errorf("Backoff.Max (%v) is shorter than Backoff.Initial (%v): raise Max or lower Initial", b.Max, b.Initial)
 		}
 		b.Max = b.Initial
 	}
 	if b.Jitter != b.Jitter || b.Jitter > 100 {
-		return errors.New("Config.Backoff.Jitter must be a share of the delay, such as 0.5, or negative for none")
+		return errors.New("Backoff.Jitter must be a share of the delay, such as 0.5, or negative for none")
 	}
 	if b.Jitter == 0 {
 		b.Jitter = 1

@@ -14,7 +14,7 @@ import (
 )
 
 // ListBudget limits how many lists are read at the same time, by all those who
-// have it as their [Config.ListBudget], and spreads lists that would begin at the
+// have it as their [Settings.ListBudget], and spreads lists that would begin at the
 // same moment. It is for what they share: the memory of a process
 // ([ProcessListBudget]), or the patience of an API server ([NewListBudget]).
 //
@@ -35,9 +35,9 @@ import (
 //     waits for a random part of the jitter before it begins. So informers that lost
 //     their watches at once, to an API server that was restarted, do not list at once.
 //     Attempts that follow one that failed do not wait again; they have the [Backoff].
-//     Polls have the jitter of [Config.PollInterval].
+//     Polls have the jitter of [Settings.PollInterval].
 //   - Waiting ends when the context of Run does. It does not count as
-//     [Config.Silence].
+//     [Settings.Silence].
 //
 // All methods may be called from anywhere. A nil *ListBudget limits nothing.
 type ListBudget struct {

@@ -367,9 +367,9 @@ func TestListBudgetIsChecked(t *testing.T) {
 		}
 	}
 	_, err := informer.NewReflector(informer.Config[informertest.Object]{
-		Source: &slowSource{}, Sink: silentSink{}, ListBudget: &informer.ListBudget{},
+		Source: &slowSource{}, Sink: silentSink{}, Settings: informer.Settings{ListBudget: &informer.ListBudget{}},
 	})
-	if err == nil || !strings.Contains(err.Error(), "Config.ListBudget: it allows no list") {
+	if err == nil || !strings.Contains(err.Error(), "Settings.ListBudget: it allows no list") {
 		t.Errorf("a budget of nothing: %v", err)
 	}
 	if b := informer.ProcessListBudget(); b == nil || b != informer.ProcessListBudget() {

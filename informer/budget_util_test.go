@@ -189,7 +189,7 @@ func (c *crew) starts(ctx context.Context, source *slowSource, set func(*informe
 	c.t.Helper()
 	source.traffic = &c.traffic
 	cfg := informer.Config[informertest.Object]{
-		Name: source.name, Source: source, Sink: silentSink{}, ListBudget: c.budget, Backoff: informer.Backoff{Jitter: -1},
+		Name: source.name, Source: source, Sink: silentSink{}, Settings: informer.Settings{ListBudget: c.budget, Backoff: informer.Backoff{Jitter: -1}},
 	}
 	if set != nil {
 		set(&cfg)

@@ -34,19 +34,23 @@
 //   - [store.ReasonAsked]: the sink returned [store.ErrResync], or the program called
 //     [Reflector.Resync].
 //   - [store.ReasonFailing]: watches fail, or are cut within half a minute, without evidence.
-//     Two in a row suffice if they have failed for [Config.MaxInternalErrorRetryDuration], and
-//     at once if the kind is not installed. Five suffice if the failure is permanent: an
-//     object that cannot be decoded, a request that is rejected. One or more suffice if the
+//     Two in a row suffice if they have failed for [Settings.MaxInternalErrorRetryDuration], and
+//     at once if the kind is not installed. Five suffice if the failure is permanent: a
+//     response that makes no sense, a request that is rejected. One or more suffice if the
 //     watch is refused, see Polling. A server that cannot be reached gets no list, and the
 //     time until it can be reached does not count.
-//   - [store.ReasonCheck]: watches were open without evidence for [Config.CheckInterval], or
-//     [Config.ResyncInterval] has ended.
+//   - [store.ReasonCheck]: watches were open without evidence for [Settings.CheckInterval], or
+//     [Settings.ResyncInterval] has ended.
 //   - [store.ReasonPoll]: the Reflector polls.
 //
 // A pass for want of evidence that shows nothing new doubles the time to the next one, from
 // a minute up to ten while watches fail, and from ten minutes up to an hour while they are
 // quiet. A quiet watch is no failure: nothing came, and the server ended it in its time, or
 // it was silent.
+//
+// A pass of ReasonAsked or ReasonCheck also checks the watch: observers get [Missed] if it
+// finds what the watch should have brought. With [Settings.CheckMetadata], passes of
+// ReasonCheck list metadata only, as long as nothing is new or changed.
 //
 // If a pass that is not the first one fails, the watch goes on from the last version, and is
 // tried also before each further list. Only lists are tried where the version is known to
@@ -57,7 +61,7 @@
 //
 // Some collections can be listed and not watched: RBAC does not grant the verb, the kind
 // does not offer it (metrics.k8s.io), or a proxy lets only lists through. The Reflector
-// then makes a pass every [Config.PollInterval], in pages.
+// then makes a pass every [Settings.PollInterval], in pages.
 //
 // Polling starts when a pass was committed and the server refuses the watch after it:
 //
@@ -93,7 +97,8 @@
 //
 // A paged pass: the first request has the limit and no version, which is a consistent read.
 // If objects were delivered before, it has their version and
-// resourceVersionMatch=NotOlderThan. The following requests have the limit and the continue
+// resourceVersionMatch=NotOlderThan, except in passes of ReasonAsked and ReasonCheck: a
+// server can answer that from the cache that its watches come from. The following requests have the limit and the continue
 // token. The version of the pass is that of the first page. Every list has a limit, and
 // none asks for version "0", for which servers ignore the limit. A page that is refused for a
 // reason that can pass is requested again by its token, five times in all. If a token
@@ -101,9 +106,9 @@
 // thousand of them in a row are empty.
 //
 // A streamed pass: one watch with sendInitialEvents, resourceVersionMatch=NotOlderThan and
-// the last version, if there is one. The bookmark with the annotation
+// the last version, if there is one and with the same exception. The bookmark with the annotation
 // k8s.io/initial-events-end completes the pass, and the stream goes on as the watch. If the
-// server rejects or ignores the option, is silent for [Config.InitialSilence], repeats
+// server rejects or ignores the option, is silent for [Settings.InitialSilence], repeats
 // objects or sends them too slowly without an end, or breaks off twice, a paged pass follows
 // at once. Streaming is tried again after ten minutes, then twenty, up to four hours.
 //
@@ -113,6 +118,31 @@
 // [Config.ResumeFrom]. A watch has bookmarks, a version, and a random timeout of five to
 // ten minutes, or less if a pass is due before.
 //
+// # Objects that cannot be decoded
+//
+// One object does not hold up the others. If an object cannot be decoded, or the transform
+// fails for it, the Reflector leaves its newest state out, and the list or the watch goes on:
+//
+//   - The sink keeps the state that it has of the object, if it has one. A list does not delete
+//     the object, and a deletion that a watch brings does. It needs no state.
+//   - Observers get [ObjectLeftOut] once for each object, and [LeftOutEnded] when the object is
+//     decoded again or is gone. [LogObserver] names it in a line each. [ReflectorInfo].LeftOut
+//     has up to 100 of them, with the key, the version and the reason.
+//   - A list tries them again after [Config.CheckInterval], and then ever more rarely, up to six
+//     times that. A transform can fail for a time, and so leaves nothing out for ever.
+//   - An object of a list that has no name can be any object. A list that has one deletes
+//     nothing. An event without a name fails the watch, as only a list can show what is right.
+//   - A first list of several objects, none of which can be decoded, fails: the type is more
+//     likely to be wrong than all of them, and the sink would be empty.
+//
+// A transform is treated as the decoder is: both fail for an object, not for the collection, and
+// anybody who can write an object may make them fail.
+//
+// The list fails instead if the sink is no [store.Keeper]. The list and the watch fail if the
+// source is given WithStrictDecoding, see [StrictDecoder]. A source whose client decodes by
+// itself, as client-go's do in JSON, protobuf and CBOR, cannot leave out what that client cannot
+// decode. The error names the object where it is known.
+//
 // # Failures
 //
 // One [Backoff] covers the whole cycle. It starts anew after a watch that lived for
@@ -121,7 +151,7 @@
 // next request follows when the sink has drained. The Retry-After of a server is obeyed for
 // five minutes at most. Resync cuts a delay short.
 //
-// A request without data for [Config.Silence] is ended, and the next one resumes. If that
+// A request without data for [Settings.Silence] is ended, and the next one resumes. If that
 // one goes out over a used connection, as under HTTP/2, and gets no byte within a tenth of
 // the silence (at least a second), that connection is closed. A panic of the source or the
 // sink is a failure like an error, and one of an observer loses the occurrence: the rule is

@@ -64,7 +64,7 @@ func (e *DecodingError) Error() string {
 	if e.Meta.Key == (store.Key{}) {
 		return fmt.Sprintf("decoding an object: %v", redact.Error(e.Err))
 	}
-	return fmt.Sprintf("decoding object %s: %v", e.Meta, redact.Error(e.Err))
+	return fmt.Sprintf("decoding object %s: %v", redact.Text(e.Meta.String()), redact.Error(e.Err))
 }
 
 // Unwrap returns what is wrong.

@@ -58,7 +58,7 @@ type evidence struct {
 	// changes since.
 	objects int
 
-	jitter float64 // of quiet, as a share
+	jitter float64 // of quiet and of the resync interval, as a share
 	doubt  bool    // the last check found changes, and no watch has brought any since
 }
 
@@ -90,8 +90,9 @@ func (c *cycle[T]) proved(at time.Duration) {
 // checked notes that a pass was committed.
 func (c *cycle[T]) checked(p *passing) {
 	now := c.now()
-	news := p.news || c.proof.objects >= 0 && c.proof.objects != p.objects
-	c.proof.since, c.proof.passed, c.proof.objects = now, now, p.objects
+	objects := p.objects + p.left
+	news := p.news || c.proof.objects >= 0 && c.proof.objects != objects
+	c.proof.since, c.proof.passed, c.proof.objects = now, now, objects
 	c.compared(p.pass, news)
 }
 
@@ -139,16 +140,23 @@ func (c *cycle[T]) dueAt() (at time.Duration, reason store.Reason, cause error) 
 		}
 	}
 	if c.cfg.CheckInterval > 0 && !c.polls.on && c.rewatches == 0 { // else see failing
-		quiet := c.proof.quiet
-		sooner(c.proof.since+quiet+time.Duration(c.proof.jitter*float64(quiet)), store.ReasonCheck, errQuiet)
+		sooner(c.proof.since+c.jittered(c.proof.quiet), store.ReasonCheck, errQuiet)
+	}
+	if len(c.left.of) > 0 && c.cfg.CheckInterval > 0 && !c.polls.on {
+		sooner(c.left.since+c.left.wait+time.Duration(c.proof.jitter*float64(c.left.wait)), store.ReasonCheck, errLeftOut)
 	}
 	if c.cfg.ResyncInterval > 0 {
-		sooner(c.proof.passed+c.cfg.ResyncInterval, store.ReasonCheck, errInterval)
+		sooner(c.proof.passed+c.jittered(c.cfg.ResyncInterval), store.ReasonCheck, errInterval)
 	}
 	if c.owed.reason != "" {
 		return c.owed.due, c.owed.reason, c.owed.cause
 	}
 	return at, reason, cause
+}
+
+// jittered makes an interval longer by the share that this Reflector adds.
+func (c *cycle[T]) jittered(d time.Duration) time.Duration {
+	return d + time.Duration(c.proof.jitter*float64(d))
 }
 
 // due reports whether a pass is due at the given time.

@@ -45,9 +45,9 @@ func ExampleReflector() {
 		return
 	}
 	reflector, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-		Source: source.FromListerWatcher[*corev1.Pod](api, nil),
-		Sink:   pods,
-		Lists:  informer.ListPaged, // the fake cannot stream
+		Source:   source.FromListerWatcher[*corev1.Pod](api, nil),
+		Sink:     pods,
+		Settings: informer.Settings{Lists: informer.ListPaged}, // the fake cannot stream
 	})
 	if err != nil {
 		fmt.Println(err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/internal/check"
+	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -19,7 +20,8 @@ import (
 // it. A failure that repeats is logged at its first, second, fourth, eighth occurrence and
 // so on, the others for debugging; omitted is how many were left out before. A success
 // after failures is information, with their number and how long they lasted. So is a
-// completed pass that is no poll, and the end of polling. The rest is for debugging. The
+// completed pass that is no poll, and the end of polling. An object that cannot be decoded
+// is a warning, once until it can be. The rest is for debugging. The
 // observer can serve any number of reflectors.
 func LogObserver(logger *slog.Logger) Observer {
 	if logger == nil {
@@ -67,11 +69,19 @@ func LogObserver(logger *slog.Logger) Observer {
 			log.Info("Synced again", "failures", o.Failures, "after", o.After.Round(time.Millisecond), "cause", o.Cause)
 		case Polling:
 			log.Warn("Cannot watch, polling", "cause", o.Cause, "every", o.Every, "error", o.Err, "advice", o.advice())
+		case CheckDiffers:
+			log.Debug("The metadata differs, listing whole objects", "key", o.Key, "reason", o.Pass.Reason)
+		case Missed:
+			log.Warn("Watch missed changes, the list has mended it", "count", o.Count, "key", o.Key, "reason", o.Pass.Reason)
 		case WatchProved:
 			log.Info("The watch brings changes again, no longer polling", "version", o.Version)
 		case VersionsUnordered:
 			log.Warn("The server's versions cannot be compared: applying events in the order in which they come",
 				"key", o.Meta.Key, "version", o.Meta.Version, "from", o.From)
+		case ObjectLeftOut:
+			log.Warn("Object cannot be decoded, left out", "key", redact.Text(o.Meta.Key.String()), "error", o.Err)
+		case LeftOutEnded:
+			log.Info("Object is no longer left out", "key", redact.Text(o.Key.String()))
 		case Draining:
 			log.Debug("The sink is full, waiting for it")
 		case WentBackwards:

@@ -150,6 +150,30 @@ type (
 		Err   error
 	}
 
+	// CheckDiffers says that a check of [Settings.CheckMetadata] found an object that the sink
+	// lacks, or has in another version. A pass that reads whole objects follows. It comes in
+	// place of ListDone.
+	CheckDiffers struct {
+		Pass store.Pass
+		Key  store.Key
+	}
+
+	// Missed says that a pass found changes that the watch, or the pass before, should have
+	// brought: objects in a version that the watch had passed, and that the sink lacked. The
+	// pass has mended it. It follows ListDone, once for a pass, with the number of objects
+	// and the key of the first.
+	//
+	// Passes of [store.ReasonCheck] and [store.ReasonAsked] look for such changes. They find
+	// nothing that might be newer than what the watch had come to: so a missed deletion is
+	// found only by a pass at the very version that the watch had come to. The sink must be
+	// able to say what it holds, as a [store.Store] is. What something else than the
+	// Reflector removes from the store counts as missed.
+	Missed struct {
+		Pass  store.Pass
+		Count int
+		Key   store.Key
+	}
+
 	// WatchProved says that a watch brings changes again, after Polling with
 	// CauseSilent.
 	WatchProved struct{ Version string }
@@ -162,6 +186,15 @@ type (
 		Meta store.Meta
 		From string
 	}
+
+	// ObjectLeftOut says that the newest state of an object cannot be decoded and is left
+	// out. It is observed once for each object, until LeftOutEnded. Of those for which
+	// [ReflectorInfo.LeftOut] has no room, the first is observed.
+	ObjectLeftOut struct{ LeftOut }
+
+	// LeftOutEnded says that the object that was left out is decoded again, or is gone. Key
+	// is empty for objects without a name.
+	LeftOutEnded struct{ Key store.Key }
 
 	// Draining says that the sink is full: nothing is requested until it has drained.
 	Draining struct{ Err error }
@@ -210,7 +243,11 @@ func (WatchListUnavailable) occurrence() {}
 func (BackingOff) occurrence()           {}
 func (Recovered) occurrence()            {}
 func (Polling) occurrence()              {}
+func (CheckDiffers) occurrence()         {}
+func (Missed) occurrence()               {}
 func (WatchProved) occurrence()          {}
 func (VersionsUnordered) occurrence()    {}
+func (ObjectLeftOut) occurrence()        {}
+func (LeftOutEnded) occurrence()         {}
 func (Draining) occurrence()             {}
 func (WentBackwards) occurrence()        {}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"strings"
@@ -72,7 +73,7 @@ func oracleRound(t *testing.T, seed uint64, counts map[string]int) {
 		sink := &strictSink{t: t, m: m, kept: kept, rng: rand.New(rand.NewPCG(seed, 4)), chaos: true, held: informertest.State{}, counts: counts}
 		r, err := informer.NewReflector(informer.Config[informertest.Object]{
 			Name: "ours", Source: source.FromListerWatcher[informertest.Object](ours, nil), Sink: sink,
-			PageSize: 1 + rng.Int64N(5),
+			Settings: informer.Settings{PageSize: 1 + rng.Int64N(5)},
 			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				switch o := o.(type) {
 				case informer.ListDone:
@@ -92,6 +93,8 @@ func oracleRound(t *testing.T, seed uint64, counts map[string]int) {
 					counts["watch "+string(o.Cause)]++
 				case informer.WentBackwards:
 					t.Errorf("the server never went backwards: %+v", o)
+				case informer.Missed:
+					t.Errorf("the server left nothing out: %+v", o)
 				}
 			}),
 		})
@@ -166,6 +169,10 @@ type strictSink struct {
 	version int64
 	told    int64 // the newest version of an object, and of its deletion
 }
+
+func (s *strictSink) GetMeta(key store.Key) (store.Meta, bool) { return s.kept.GetMeta(key) }
+func (s *strictSink) Keys() iter.Seq[store.Key]                { return s.kept.Keys() }
+func (s *strictSink) Len() int                                 { return s.kept.Len() }
 
 func (s *strictSink) calm() {
 	s.mu.Lock()

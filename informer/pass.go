@@ -22,18 +22,27 @@ const largest = 3
 type passing struct {
 	pass     store.Pass
 	streamed bool
-	// from is the version that the pass must not be older than, "" for a
-	// consistent read. Continued is set once the first page is through.
-	from      string
-	continued bool
+	metadata bool      // of the objects, and no more, is read
+	lacks    store.Key // the object that the sink lacks, which ends a pass of metadata
+	// from is the version that the pass must not be older than, "" for any. If it is asked
+	// for, a server can answer from the cache that its watches come from. Consistent: it
+	// is not, and the server must answer with the newest state. Continued is set once the
+	// first page is through.
+	from       string
+	consistent bool
+	continued  bool
 
 	version string // of the collection, once known
 	objects int
 	decoded int
 	told    bool       // the sink accepted something that it did not hold
+	blind   bool       // a deletion came within the pass, so what the sink lacks proves nothing
 	news    bool       // and one that is newer than what the watches brought
 	newest  store.Meta // of the objects
-	kind    string     // of the list
+	missed  findings
+	left    int    // objects that are left out, besides
+	leftErr error  // why, of the last one
+	kind    string // of the list
 	form    string
 
 	repeats repeats // of the first key of each page, or of the keys of additions
@@ -50,11 +59,13 @@ func (c *cycle[T]) pass() *opened[T] {
 	}
 	p := &passing{
 		pass:     store.Pass{Epoch: c.epoch, Reason: c.want, Cause: c.wantCause, Anew: c.anew || c.order.constant},
-		streamed: c.mayStream(),
+		metadata: c.byMetadata(),
 	}
+	p.streamed = !p.metadata && c.mayStream()
 	if !c.consistent {
 		p.from = c.version
 	}
+	p.consistent = p.from == "" || c.want == store.ReasonCheck || c.want == store.ReasonAsked
 	c.r.update(func(i *ReflectorInfo) { i.State, i.Epoch = StateListing, p.pass.Epoch })
 	c.r.observe(ListStarted{Pass: p.pass, Streamed: p.streamed})
 	start := time.Now()
@@ -67,6 +78,10 @@ func (c *cycle[T]) pass() *opened[T] {
 		} else {
 			err = c.passPaged(p)
 		}
+	}
+	if errors.Is(err, errDiffers) {
+		c.foundDifference(p, err)
+		return nil
 	}
 	if err != nil {
 		verb := verbList
@@ -81,6 +96,7 @@ func (c *cycle[T]) pass() *opened[T] {
 		Objects: p.objects, Decoded: p.decoded, Took: time.Since(start),
 	}
 	c.r.observe(done)
+	c.reportMissed(p)
 	c.recovered()
 	return open
 }
@@ -94,12 +110,17 @@ func (c *cycle[T]) commit(p *passing) error {
 		}
 		c.r.observe(WentBackwards{From: c.version, To: p.version})
 	}
+	keys := c.beforeSweep(p)
 	if err := c.cfg.Sink.Commit(c.ctx, p.version); err != nil {
 		return c.sinkError("Commit", store.Meta{}, err)
 	}
+	c.swept(p, keys)
+	c.keepFindings(p)
+	c.missing.known, c.missing.through, c.differs = true, true, false
 	if order, ordered := store.CompareVersions(p.newest.Version, p.version); ordered && order > 0 {
 		c.disorder(true, p.newest, p.version)
 	}
+	c.passedLeftOut(p.pass)
 	c.version = p.version
 	c.want, c.wantCause, c.must = "", nil, false
 	c.consistent, c.anew, c.form = false, false, p.form
@@ -167,7 +188,9 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 	c.polls.tried = false
 	c.streams.paged = p.streamed && cause == CauseNotInstalled
 	c.cfg.Sink.Abort(p.pass, err)
+	c.keepFindings(p)
 	c.answered(cause)
+	further := p.objects+1 > c.trouble.reached
 	c.trouble.reached = p.objects + 1
 	c.r.observe(ListFailed{Pass: p.pass, Streamed: p.streamed, Cause: cause, Err: err})
 	if c.stopping() {
@@ -188,7 +211,9 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 		// The sink is ahead of c.version, by what only the newest state is
 		// known to include: any other might lack objects that it was told of.
 		c.consistent = true
-		c.calm.full = 0
+		if further {
+			c.calm.full = 0
+		}
 	}
 	switch {
 	case c.sinkSaid(err):
@@ -231,18 +256,27 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 	if order, ordered := store.CompareVersions(meta.Version, p.newest.Version); ordered && order > 0 || p.newest.Version == "" {
 		p.newest = meta
 	}
-	if !p.pass.Anew && c.cfg.Sink.Holds(meta) {
+	if !p.pass.Anew && meta.Key.Name != "" && c.cfg.Sink.Holds(meta) {
 		c.taken(p)
 		return nil
 	}
+	if p.metadata {
+		p.lacks = meta.Key
+		return errDiffers
+	}
+	lacks := c.lacks(p, meta)
 	obj, err := item.Decode()
 	if err != nil {
-		return AsDecodingError(meta, err)
+		return c.leaveOut(p, meta, err)
 	}
 	if err := c.cfg.Sink.Apply(c.ctx, meta, obj); err != nil {
 		return c.sinkError("Apply", meta, err)
 	}
+	if lacks {
+		c.mended(p, meta)
+	}
 	c.taken(p)
+	c.notLeftOut(meta.Key)
 	p.decoded++
 	p.told = true
 	p.news = p.news || c.newer(meta.Version)

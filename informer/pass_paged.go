@@ -24,7 +24,7 @@ var errSamePage = errors.New("the server gave the continue token that it was ask
 func (c *cycle[T]) passPaged(p *passing) error {
 	limit := c.cfg.PageSize << c.pages
 	opts := metav1.ListOptions{Limit: limit}
-	if p.from != "" {
+	if !p.consistent {
 		opts.ResourceVersion = p.from
 		opts.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan
 	}
@@ -34,6 +34,9 @@ func (c *cycle[T]) passPaged(p *passing) error {
 		page, err := c.pageTried(p, opts, number)
 		if err == nil {
 			err = c.belongs(p, page, number)
+		}
+		if err == nil {
+			err = c.unreadable(p)
 		}
 		if err != nil {
 			return err
@@ -75,7 +78,7 @@ const pageTries = 5
 // that can pass is requested again, by its token: the pages before it are not read
 // again.
 func (c *cycle[T]) pageTried(p *passing, opts metav1.ListOptions, number int) (Page, error) {
-	before, failures, seen := p.objects, c.failures, p.repeats
+	before, left, failures, seen := p.objects, p.left, c.failures, p.repeats
 	for try := 1; ; try++ {
 		page, err := c.page(p, opts)
 		if err == nil {
@@ -90,7 +93,7 @@ func (c *cycle[T]) pageTried(p *passing, opts metav1.ListOptions, number int) (P
 			if number == 1 || try == pageTries {
 				return page, err
 			}
-			p.objects, p.repeats = before, seen
+			p.objects, p.left, p.repeats = before, left, seen
 			c.fail(cause, c.errorOf(verbList, err))
 			c.r.setState(StateListing)
 		default:
@@ -118,7 +121,7 @@ func (c *cycle[T]) page(p *passing, opts metav1.ListOptions) (Page, error) {
 	defer cancel(nil)
 	var lacks error // why the sink lacks an object
 	before := p.objects
-	page, err := c.cfg.Source.List(ctx, opts, func(item Item[T]) error {
+	page, err := c.list(ctx, p, opts, func(item Item[T]) error {
 		switch {
 		case lacks != nil: // the source should have ended the request
 		case c.stopping():
@@ -128,7 +131,7 @@ func (c *cycle[T]) page(p *passing, opts metav1.ListOptions) (Page, error) {
 			if early {
 				slot.release()
 			}
-			if p.objects == before && p.repeats.add(item.Meta().Key) {
+			if key := item.Meta().Key; p.objects == before && key.Name != "" && p.repeats.add(key) {
 				lacks = &DecodingError{Meta: item.Meta(), Err: errRepeats}
 			} else {
 				lacks = c.offer(p, item)

@@ -121,7 +121,9 @@ func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
 	}
 	defer slot.release()
 	opts := watchOptions()
-	opts.ResourceVersion = p.from
+	if !p.consistent {
+		opts.ResourceVersion = p.from
+	}
 	opts.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan
 	yes := true
 	opts.SendInitialEvents = &yes
@@ -179,9 +181,12 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) er
 				p.objects = before // it was added before
 			}
 		case watch.Deleted:
+			left := c.left.of[event.Item.Meta().Key] != nil
 			if err = c.remove(event.Item, metaOf(event.Item)); err == nil {
-				p.objects = max(0, p.objects-1)
-				p.told = true
+				if !left {
+					p.objects = max(0, p.objects-1)
+				}
+				p.told, p.blind = true, true
 				c.must = true // a watch from c.version would bring the object back
 			}
 		case watch.Bookmark:
@@ -191,6 +196,9 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) er
 					return &DecodingError{Err: fmt.Errorf("the initial events have no version, the list before had %q", c.listed)}
 				}
 				c.r.contacted(at)
+				if err := c.unreadable(p); err != nil {
+					return err
+				}
 				if err := c.commit(p); err != nil {
 					return err
 				}
@@ -206,7 +214,7 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) er
 		c.r.contacted(at)
 		allowed := overdue * c.cfg.InitialSilence
 		switch {
-		case !late && (event.Type != watch.Added || p.repeats.add(event.Item.Meta().Key)):
+		case !late && (event.Type != watch.Added || repeated(p, event.Item.Meta().Key)):
 			late, since = true, at
 		case late && at-since > allowed, waited > allowed+time.Duration(p.objects)*slowest:
 			return &SilenceError{After: waited, err: errNoEnd}
@@ -215,11 +223,21 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) er
 	}
 }
 
-// remove tells the sink of a deletion.
+// repeated reports whether an addition is known to be one of an object that was added before.
+func repeated(p *passing, key store.Key) bool { return key.Name != "" && p.repeats.add(key) }
+
+// remove hands a deletion to the sink. It needs no last state, but a name.
 func (c *cycle[T]) remove(item Item[T], meta store.Meta) error {
 	last, err := item.Decode()
-	if err != nil {
+	if err != nil && meta.Key.Name == "" {
 		return AsDecodingError(meta, err)
 	}
-	return c.sinkError("Delete", meta, c.cfg.Sink.Delete(c.ctx, meta, last, true))
+	if err != nil {
+		c.r.panics.Report(err)
+	}
+	if err := c.cfg.Sink.Delete(c.ctx, meta, last, err == nil); err != nil {
+		return c.sinkError("Delete", meta, err)
+	}
+	c.notLeftOut(meta.Key)
+	return nil
 }

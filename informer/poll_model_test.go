@@ -110,7 +110,7 @@ func playMoods(seed uint64, steps []int) (failed error) {
 		return err
 	}
 	r, err := informer.NewReflector(informer.Config[informertest.Object]{
-		Source: source.FromListerWatcher[informertest.Object](c, nil), Sink: s, PageSize: 3, Backoff: informer.Backoff{Jitter: -1},
+		Source: source.FromListerWatcher[informertest.Object](c, nil), Sink: s, Settings: informer.Settings{PageSize: 3, Backoff: informer.Backoff{Jitter: -1}},
 	})
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func follow(t *testing.T, server *informertest.ScriptedServer, change ...func(*i
 	}
 	cfg := informer.Config[informertest.Object]{
 		Name: "pods", Source: source.FromListerWatcher[informertest.Object](server, nil), Sink: s,
-		Backoff: informer.Backoff{Jitter: -1},
+		Settings: informer.Settings{Backoff: informer.Backoff{Jitter: -1}},
 	}
 	for _, f := range change {
 		f(&cfg)

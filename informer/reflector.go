@@ -43,90 +43,8 @@ type Config[T any] struct {
 	// might lack objects that the sink has, which would be taken for deleted.
 	ResumeFrom string
 
-	// PageSize is the limit of each list request, in objects. It holds for
-	// every list, recovery included. Only if a pass expires again and again
-	// before its last page are pages made larger, to eight times this size at
-	// most. Default 500.
-	PageSize int64
-
-	// Lists says how passes are read. Default [ListAuto].
-	Lists ListMode
-
-	// ListBudget limits, together with other reflectors that have the same one,
-	// how many lists are read at a time. Default: no limit.
-	ListBudget *ListBudget
-
-	// Silence is how long a watch may bring nothing, not even a bookmark,
-	// before its connection is given up for dead; the watch is then resumed,
-	// without a list. Default 150 s: servers send a bookmark about every
-	// minute. Negative: for ever.
-	//
-	// A list request, too, may bring nothing for this long; each time that one
-	// fails so, the next may take twice as long, since a large page over a slow
-	// line cannot be told from a dead one by its source.
-	Silence time.Duration
-
-	// InitialSilence is the same for a watch that has yet to bring its initial
-	// events, after which a paged list is tried. Default 10 s. The time that a
-	// client waits within a request because the server told it to, as client-go
-	// does, counts for Silence only.
-	InitialSilence time.Duration
-
-	// PollInterval is how often there is a pass while the server lists and
-	// refuses to watch (see Polling in the documentation of the package): the
-	// time from the end of one to the beginning of the next, with up to a tenth
-	// added at random, or less if Backoff.Jitter is less. Default 30 s. Negative:
-	// never; the watch is then tried again like one that fails otherwise.
-	//
-	// Changes are told late by this much, and of several to an object between two
-	// polls only the last. A poll costs the server the whole collection, in
-	// pages, and one watch that it refuses: with the default, and a collection of
-	// one page, four requests a minute.
-	PollInterval time.Duration
-
-	// MaxInternalErrorRetryDuration is how long watches can fail, or be cut, and bring
-	// neither an event nor a newer bookmark, before a pass: two of them at least.
-	// Default: a minute. At most 24 h. Negative: a list follows the first failure.
-	//
-	// A further watch costs the server one request, and nothing is missed: a watch that
-	// succeeds goes on where the last one ended. A list costs it the whole collection,
-	// at a moment when it is in trouble. In return, it gets through if only this
-	// version, or watching, fails. So make this longer for large collections and many
-	// informers, and shorter if the sink must not be behind for minutes. Where a list
-	// shows nothing new, the next one follows after twice that time, up to ten times
-	// this: six lists an hour. Where it shows something new, see CheckInterval. A watch
-	// that is refused is tried again for PollInterval at most, if that is shorter.
-	MaxInternalErrorRetryDuration time.Duration
-
-	// CheckInterval is how long watches can be open and bring neither an event nor a
-	// newer bookmark before a pass compares the sink with the server. Default 10
-	// minutes. At most 24 h. Negative: never; then a server or a proxy that holds back
-	// events without an error makes the sink stale, and nothing says so.
-	//
-	// Each comparison that finds nothing doubles the time, up to six times this. So a
-	// quiet collection costs about one list an hour, and nothing on a server whose
-	// bookmarks become newer. A comparison that finds changes is followed by others,
-	// every PollInterval at first and up to CheckInterval, until a watch brings something
-	// ([Polling] with CauseSilent, then [WatchProved]).
-	CheckInterval time.Duration
-
-	// ResyncInterval is how long after a pass the next one begins, whatever the watches
-	// bring. It bounds how long the sink can differ from the server unnoticed. Default
-	// 0: no such pass. At least a minute, and at most 24 h. It costs the server one list
-	// of the whole collection each time.
-	ResyncInterval time.Duration
-
-	// AbsentAfter is how long after the first answer that the kind is not installed its
-	// objects are taken for deleted: the sink gets a pass without objects
-	// ([store.ReasonAbsent]). Before that, two answers in a row, each over a connection
-	// of its own, must describe what the server has, without the kind. It takes a Source
-	// that is an [AbsenceFinder]; those of cells are. Default 10 minutes. At most 24 h.
-	// Negative: never; the objects of a kind that was removed then stay. It costs the
-	// server two requests for each time that a kind is removed.
-	AbsentAfter time.Duration
-
-	// Backoff spaces requests after failures.
-	Backoff Backoff
+	// Settings tune requests, delays and checks.
+	Settings
 
 	// Observer is told what happens. Optional.
 	Observer Observer
@@ -136,21 +54,6 @@ type Config[T any] struct {
 	// slog.Default().
 	Log *slog.Logger
 }
-
-// ListMode says how a pass is read.
-type ListMode int
-
-const (
-	// ListAuto streams the initial events of a watch if the source and the
-	// server can and the sink does not block, and lists in pages otherwise.
-	ListAuto ListMode = iota
-
-	// ListPaged always lists in pages.
-	ListPaged
-
-	// ListStreamed is ListAuto for sinks that may block as well.
-	ListStreamed
-)
 
 // ReflectorInfo describes a Reflector at some moment.
 type ReflectorInfo struct {
@@ -184,6 +87,12 @@ type ReflectorInfo struct {
 	// Panics counts the panics of the source, the sink and the observer. The rule for
 	// them is in the documentation of package resource.
 	Panics uint64
+
+	// LeftOut are the objects whose newest state is left out, by key, because it cannot be
+	// decoded. They are 100 at most: MoreLeftOut is set if there are, or were at the last
+	// pass, more than these. The list must not be modified.
+	LeftOut     []LeftOut
+	MoreLeftOut bool
 }
 
 // State is the state of a Reflector.
@@ -191,7 +100,7 @@ type State string
 
 const (
 	StateIdle       State = "idle"        // not running
-	StateListing    State = "listing"     // a pass is under way, or awaits its turn (Config.ListBudget)
+	StateListing    State = "listing"     // a pass is under way, or awaits its turn (Settings.ListBudget)
 	StateWatching   State = "watching"    // a watch is open
 	StateBackingOff State = "backing off" // waiting after a failure
 	StateDraining   State = "draining"    // waiting for the sink, after a FullError
@@ -212,11 +121,13 @@ const (
 //   - A pass is never older than what was delivered before.
 type Reflector[T any] struct {
 	cfg       Config[T]
+	keeper    keeper    // the sink, if it is one
 	base      time.Time // times are kept as durations since it
 	started   atomic.Bool
 	detecting func(run func()) // of store.DetectMutations
 	observers observers
 	panics    *usercode.Panics
+	strict    bool // see StrictDecoder
 
 	mu        sync.Mutex
 	info      ReflectorInfo // but for Contact and Panics
@@ -237,6 +148,10 @@ func NewReflector[T any](cfg Config[T]) (*Reflector[T], error) {
 		return nil, fmt.Errorf("reflector of %s: %w", cfg.Name, err)
 	}
 	r := &Reflector[T]{base: time.Now(), panics: usercode.New(cfg.Name, cfg.Log), observers: asObservers(cfg.Observer)}
+	r.keeper, _ = cfg.Sink.(keeper)
+	if s, ok := cfg.Source.(StrictDecoder); ok {
+		r.strict = s.StrictDecoding()
+	}
 	cfg.Sink, r.detecting = store.DetectMutations(cfg.Name, cfg.Sink)
 	cfg.Source, cfg.Sink = safeSource[T]{cfg.Source, r.panics}, safeSink[T]{cfg.Sink, r.panics}
 	r.cfg = cfg
@@ -258,54 +173,10 @@ func (c *Config[T]) complete() error {
 	if err := check.Validate(c.Sink); err != nil {
 		return fmt.Errorf("Config.Sink: %w", err)
 	}
-	if c.PageSize < 0 {
-		return fmt.Errorf("Config.PageSize is %d: give a positive number of objects, or 0 for the default of %d; lists are never unlimited",
-			c.PageSize, defaultPageSize)
+	if _, ok := c.Source.(MetadataLister); c.CheckMetadata && !ok {
+		return fmt.Errorf("Settings.CheckMetadata is set, and Config.Source (%T) is no MetadataLister: leave it out, or read by package cells or source.NewListWatchFromClient", c.Source)
 	}
-	if c.PageSize == 0 {
-		c.PageSize = defaultPageSize
-	}
-	if c.Lists < ListAuto || c.Lists > ListStreamed {
-		return fmt.Errorf("Config.Lists is %d: give ListAuto, ListPaged or ListStreamed", c.Lists)
-	}
-	if err := c.ListBudget.validate(); err != nil {
-		return fmt.Errorf("Config.ListBudget: %w", err)
-	}
-	if c.Silence == 0 {
-		c.Silence = defaultSilence
-	}
-	if c.InitialSilence < 0 {
-		return fmt.Errorf("Config.InitialSilence is %v: give a positive duration, or Lists: ListPaged if initial events are not wanted", c.InitialSilence)
-	}
-	if c.InitialSilence == 0 {
-		c.InitialSilence = defaultInitialSilence
-	}
-	if c.PollInterval == 0 {
-		c.PollInterval = defaultPollInterval
-	}
-	if c.MaxInternalErrorRetryDuration == 0 {
-		c.MaxInternalErrorRetryDuration = defaultFailing
-	}
-	if c.CheckInterval == 0 {
-		c.CheckInterval = defaultCheckInterval
-	}
-	if c.AbsentAfter == 0 {
-		c.AbsentAfter = defaultAbsentAfter
-	}
-	if c.ResyncInterval != 0 && c.ResyncInterval < time.Minute {
-		return fmt.Errorf("Config.ResyncInterval is %v: give a minute or more, or 0 for none", c.ResyncInterval)
-	}
-	for name, d := range map[string]time.Duration{
-		"MaxInternalErrorRetryDuration": c.MaxInternalErrorRetryDuration,
-		"CheckInterval":                 c.CheckInterval,
-		"ResyncInterval":                c.ResyncInterval,
-		"AbsentAfter":                   c.AbsentAfter,
-	} {
-		if d > longestInterval {
-			return fmt.Errorf("%s is %v: give %v or less", "Config."+name, d, longestInterval)
-		}
-	}
-	return c.Backoff.Complete()
+	return c.Settings.complete()
 }
 
 // Run reflects until ctx ends, and returns the cause of that. It must be called
@@ -321,7 +192,7 @@ func (r *Reflector[T]) Run(ctx context.Context) error {
 	}
 	defer r.update(func(i *ReflectorInfo) { i.State, i.Polling = StateIdle, nil })
 	c := cycle[T]{r: r, cfg: &r.cfg, ctx: ctx, version: known(r.cfg.ResumeFrom), consistent: r.cfg.ResumeFrom != ""}
-	c.listed = c.version
+	c.listed, c.missing.keeper = c.version, r.keeper
 	c.resetEvidence()
 	c.proof.since, c.proof.passed, c.proof.objects = c.now(), c.now(), -1
 	r.detecting(c.run)

@@ -48,22 +48,23 @@ func TestConfigIsChecked(t *testing.T) {
 		"Config.Sink is nil": func(c *informer.Config[informertest.Object]) {
 			c.Sink = (*informertest.ChanSink[informertest.Object])(nil)
 		},
-		"Config.PageSize is -1":     func(c *informer.Config[informertest.Object]) { c.PageSize = -1 },
-		"Config.Lists is 7":         func(c *informer.Config[informertest.Object]) { c.Lists = 7 },
-		"Config.InitialSilence is":  func(c *informer.Config[informertest.Object]) { c.InitialSilence = -time.Second },
-		"Config.Backoff.Initial is": func(c *informer.Config[informertest.Object]) { c.Backoff.Initial = -1 },
-		"Config.Backoff.Max (1s) is": func(c *informer.Config[informertest.Object]) {
+		"Settings.PageSize is -1":     func(c *informer.Config[informertest.Object]) { c.PageSize = -1 },
+		"Settings.Lists is 7":         func(c *informer.Config[informertest.Object]) { c.Lists = 7 },
+		"Settings.InitialSilence is":  func(c *informer.Config[informertest.Object]) { c.InitialSilence = -time.Second },
+		"Settings.Backoff.Initial is": func(c *informer.Config[informertest.Object]) { c.Backoff.Initial = -1 },
+		"Settings.Backoff.Max (1s) is": func(c *informer.Config[informertest.Object]) {
 			c.Backoff = informer.Backoff{Initial: time.Minute, Max: time.Second}
 		},
-		"Config.Backoff.Jitter must":  func(c *informer.Config[informertest.Object]) { c.Backoff.Jitter = math.NaN() },
-		"Config.Backoff.Denied is -1": func(c *informer.Config[informertest.Object]) { c.Backoff.Denied = -1 },
-		"Config.MaxInternalErrorRetryDuration is 24h0m1s": func(c *informer.Config[informertest.Object]) {
+		"Settings.Backoff.Jitter must":  func(c *informer.Config[informertest.Object]) { c.Backoff.Jitter = math.NaN() },
+		"Settings.Backoff.Denied is -1": func(c *informer.Config[informertest.Object]) { c.Backoff.Denied = -1 },
+		"Settings.MaxInternalErrorRetryDuration is 24h0m1s": func(c *informer.Config[informertest.Object]) {
 			c.MaxInternalErrorRetryDuration = 24*time.Hour + time.Second
 		},
-		"Config.CheckInterval is 48h":      func(c *informer.Config[informertest.Object]) { c.CheckInterval = 48 * time.Hour },
-		"Config.ResyncInterval is 59s":     func(c *informer.Config[informertest.Object]) { c.ResyncInterval = 59 * time.Second },
-		"Config.ResyncInterval is -1s":     func(c *informer.Config[informertest.Object]) { c.ResyncInterval = -time.Second },
-		"Config.ResyncInterval is 24h0m1s": func(c *informer.Config[informertest.Object]) { c.ResyncInterval = 24*time.Hour + time.Second },
+		"Settings.CheckMetadata is set":      func(c *informer.Config[informertest.Object]) { c.CheckMetadata = true },
+		"Settings.CheckInterval is 48h":      func(c *informer.Config[informertest.Object]) { c.CheckInterval = 48 * time.Hour },
+		"Settings.ResyncInterval is 59s":     func(c *informer.Config[informertest.Object]) { c.ResyncInterval = 59 * time.Second },
+		"Settings.ResyncInterval is -1s":     func(c *informer.Config[informertest.Object]) { c.ResyncInterval = -time.Second },
+		"Settings.ResyncInterval is 24h0m1s": func(c *informer.Config[informertest.Object]) { c.ResyncInterval = 24*time.Hour + time.Second },
 	} {
 		cfg := good()
 		spoil(&cfg)
@@ -192,7 +193,7 @@ func TestInfo(t *testing.T) {
 		}}
 		r, err := informer.NewReflector(informer.Config[informertest.Object]{
 			Name: "pods", Source: source.FromListerWatcher[informertest.Object](server, nil), Sink: informertest.NewChanSink[informertest.Object](),
-			Backoff: informer.Backoff{Jitter: -1},
+			Settings: informer.Settings{Backoff: informer.Backoff{Jitter: -1}},
 		})
 		if err != nil {
 			t.Fatal(err)

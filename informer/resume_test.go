@@ -74,7 +74,7 @@ func TestResumeAhead(t *testing.T) {
 			client := &informertest.ModelClient{M: m, Rng: rand.New(rand.NewPCG(seed, 2)), Chaos: true, Streams: rng.IntN(2) == 0}
 			r, err := informer.NewReflector(informer.Config[informertest.Object]{
 				Source: source.FromListerWatcher[informertest.Object](client, nil), Sink: sink,
-				PageSize: 1 + rng.Int64N(5), ResumeFrom: strconv.FormatInt(saved, 10),
+				Settings: informer.Settings{PageSize: 1 + rng.Int64N(5)}, ResumeFrom: strconv.FormatInt(saved, 10),
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -14,11 +14,11 @@ import (
 
 // How many watches in a row must fail, or be cut, without evidence before a pass. For
 // what can pass by itself they must also have failed for
-// [Config.MaxInternalErrorRetryDuration]. While the server cannot be reached none is
+// [Settings.MaxInternalErrorRetryDuration]. While the server cannot be reached none is
 // counted: a list would fail as well.
 const (
 	failingTries   = 2
-	permanentTries = 5 // an object that cannot be decoded, a request that is rejected
+	permanentTries = 5 // a response that makes no sense, a request that is rejected
 )
 
 // cycle is the state of one Run, owned by its goroutine.
@@ -73,8 +73,11 @@ type cycle[T any] struct {
 	unreached    bool          // the last request got no connection
 
 	polls polls
+	left  leftOut
 
 	trouble trouble
+	missing missing
+	differs bool // a check of metadata found a difference, and no pass was committed since
 }
 
 // owed is a pass that the watch can do without and that failed. It is tried again when
@@ -193,7 +196,7 @@ func (c *cycle[T]) sinkSaid(err error) bool {
 		}
 		return true
 	case errors.Is(err, store.ErrResync):
-		c.must = true
+		c.must, c.missing.known = true, false // what the sink has lost, no watch has missed
 		if c.want == "" {
 			c.need(store.ReasonAsked, err)
 			c.r.observe(RelistNeeded{Reason: store.ReasonAsked, Err: err})

@@ -40,12 +40,21 @@ type Source[T any] interface {
 // Item is an object on its way from the server. It is valid until the call that
 // it is passed to returns, or until the next call of Next.
 type Item[T any] interface {
-	// Meta identifies the object.
+	// Meta identifies the object. It is zero if nothing does, as of an object without a
+	// name: Decode then returns an error.
 	Meta() store.Meta
 
 	// Decode returns the object, transformed and detached from whatever
-	// buffer or page it came in. It is called at most once.
+	// buffer or page it came in. It is called at most once. An error leaves the object
+	// out, unless the source is a [StrictDecoder].
 	Decode() (T, error)
+}
+
+// StrictDecoder can be implemented by a [Source] whose lists and watches are to fail if one of
+// their objects cannot be decoded.
+type StrictDecoder interface {
+	// StrictDecoding reports whether it is so. [NewReflector] calls it.
+	StrictDecoding() bool
 }
 
 // Page is what the server says of a page of a list.

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -39,7 +41,7 @@ func play(t *testing.T, script string) string {
 		server := &informertest.ScriptedServer{Log: log}
 		sink := &tracingSink{log: log, held: map[store.Key]store.Meta{}}
 		cfg := informer.Config[informertest.Object]{
-			Name: "pods", Sink: sink, Backoff: informer.Backoff{Jitter: -1},
+			Name: "pods", Sink: sink, Settings: informer.Settings{Backoff: informer.Backoff{Jitter: -1}},
 			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				if text := informertest.Occurrence(start, o); text != "" {
 					log("* %s", text)
@@ -132,6 +134,17 @@ type tracingSink struct {
 	rules  [][]string
 	blocks bool
 }
+
+func (s *tracingSink) GetMeta(key store.Key) (store.Meta, bool) {
+	meta, ok := s.held[key]
+	return meta, ok
+}
+
+func (s *tracingSink) Keys() iter.Seq[store.Key] {
+	return slices.Values(slices.SortedFunc(maps.Keys(s.held), store.Key.Compare))
+}
+
+func (s *tracingSink) Len() int { return len(s.held) }
 
 func (s *tracingSink) rule(call string) error {
 	for i, words := range s.rules {

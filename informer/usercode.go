@@ -30,6 +30,12 @@ func (s safeSource[T]) List(ctx context.Context, opts metav1.ListOptions, yield 
 	})
 }
 
+// ListMetadata implements [MetadataLister], if the source does.
+func (s safeSource[T]) ListMetadata(ctx context.Context, opts metav1.ListOptions, yield func(store.Meta) error) (page Page, err error) {
+	defer usercode.Recover("ListMetadata of the source", store.Key{}, &err)
+	return s.source.(MetadataLister).ListMetadata(ctx, opts, yield)
+}
+
 // Watch implements [Source].
 func (s safeSource[T]) Watch(ctx context.Context, opts metav1.ListOptions) (stream Stream[T], err error) {
 	defer usercode.Recover("Watch of the source", store.Key{}, &err)
@@ -121,6 +127,12 @@ func (s safeSink[T]) Holds(meta store.Meta) (held bool) {
 func (s safeSink[T]) Apply(ctx context.Context, meta store.Meta, obj T) (err error) {
 	defer usercode.Recover("Apply of the sink", meta.Key, &err)
 	return s.sink.Apply(ctx, meta, obj)
+}
+
+// Keep implements [store.Keeper], if the sink does.
+func (s safeSink[T]) Keep(ctx context.Context, meta store.Meta) (err error) {
+	defer usercode.Recover("Keep of the sink", meta.Key, &err)
+	return store.Keep(ctx, s.sink, meta)
 }
 
 // Page implements [store.Sink].

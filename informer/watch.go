@@ -191,26 +191,44 @@ func (c *cycle[T]) change(e Event[T], w *following) error {
 	if older || version == w.floor || w.floor == "" || c.order.broken {
 		meta, again = c.inOrder(e.Type, version, meta, w)
 	}
-	if err := c.apply(e, meta); err != nil {
+	left, err := c.apply(e, meta)
+	if err != nil {
 		return err
 	}
 	w.events++
 	w.old = 0
 	if !w.synthetic && version != "" && !older {
-		c.version = version
+		if left {
+			if err := c.cfg.Sink.Progress(c.ctx, version); err != nil {
+				return c.sinkError("Progress", store.Meta{}, err)
+			}
+		}
+		c.version, c.missing.through = version, false
 	}
+	c.missing.mixed = c.missing.mixed || older && !w.synthetic
 	return again
 }
 
-func (c *cycle[T]) apply(e Event[T], meta store.Meta) error {
+// apply hands an event to the sink. It reports whether the object is left out. One without a
+// name fails the watch: only a list shows what has become of the object.
+func (c *cycle[T]) apply(e Event[T], meta store.Meta) (left bool, err error) {
 	if e.Type == watch.Deleted {
-		return c.remove(e.Item, meta)
+		return false, c.remove(e.Item, meta)
 	}
 	obj, err := e.Item.Decode()
 	if err != nil {
-		return AsDecodingError(meta, err)
+		err = AsDecodingError(meta, err)
+		if c.r.strict || meta.Key.Name == "" || c.stopping() {
+			return false, err
+		}
+		c.noteLeftOut(meta, err)
+		return true, nil
 	}
-	return c.sinkError("Apply", meta, c.cfg.Sink.Apply(c.ctx, meta, obj))
+	if err := c.cfg.Sink.Apply(c.ctx, meta, obj); err != nil {
+		return false, c.sinkError("Apply", meta, err)
+	}
+	c.notLeftOut(meta.Key)
+	return false, nil
 }
 
 // bookmark brings the sink to version.
@@ -228,7 +246,7 @@ func (c *cycle[T]) bookmark(version string, w *following) error {
 	if err := c.cfg.Sink.Progress(c.ctx, version); err != nil {
 		return c.sinkError("Progress", store.Meta{}, err)
 	}
-	c.version = version
+	c.version, c.missing.through = version, true
 	if w.floor == "" {
 		w.floor, w.synthetic = version, false // whatever comes is newer from here on
 	}

@@ -34,6 +34,7 @@ type podServer struct {
 	bookmarks  bool
 	version    int64 // of the collection
 	podVersion int64
+	hidden     int64 // a version of the pod that no watch brings
 	value      string
 	changed    chan struct{} // closed by a change
 	broken     chan struct{} // closed to break the watches
@@ -56,6 +57,14 @@ func (s *podServer) set(value string) {
 	s.podVersion, s.value = s.version, value
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// hide changes the pod, and no watch brings that.
+func (s *podServer) hide(value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version++
+	s.podVersion, s.value, s.hidden = s.version, value, s.version
 }
 
 // watches makes watches end in another way.
@@ -122,7 +131,7 @@ func (s *podServer) follow(w *informertest.Response, r *http.Request, from int64
 	defer minute.Stop()
 	for {
 		s.mu.Lock()
-		news, changed, broken, bookmarks := s.podVersion > from, s.changed, s.broken, s.bookmarks
+		news, changed, broken, bookmarks := s.podVersion > from && s.podVersion != s.hidden, s.changed, s.broken, s.bookmarks
 		from = max(from, s.podVersion)
 		pod := informertest.PodText("x", strconv.FormatInt(s.podVersion, 10), s.value)
 		s.mu.Unlock()
@@ -157,7 +166,7 @@ func followPods(t *testing.T, server http.RoundTripper, change ...func(*informer
 	cfg := informer.Config[*corev1.Pod]{
 		Name:   "pods",
 		Source: source.FromListerWatcher[*corev1.Pod](source.NewListWatchFromClient(informertest.Client(t, server), "pods", ""), nil),
-		Sink:   s, Backoff: informer.Backoff{Jitter: -1},
+		Sink:   s, Settings: informer.Settings{Backoff: informer.Backoff{Jitter: -1}},
 	}
 	for _, f := range change {
 		f(&cfg)

@@ -11,6 +11,8 @@ import (
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/informer"
 )
 
 func TestBadConstruction(t *testing.T) {
@@ -29,7 +31,7 @@ func TestBadConstruction(t *testing.T) {
 			return New[*corev1.Pod](lc, lw, WithIndexers(cache.Indexers{"node": nil}))
 		},
 		"PageSize is -1": func(lc cell.Lifecycle) Resource[*corev1.Pod] {
-			return New[*corev1.Pod](lc, lw, WithSettings(Settings{PageSize: -1}))
+			return New[*corev1.Pod](lc, lw, WithSettings(informer.Settings{PageSize: -1}))
 		},
 	} {
 		lc := &cell.DefaultLifecycle{}

@@ -62,12 +62,28 @@ switch over, and in words that name the verb and the resource. What is read is o
 state of the collection; readers hold no lock while they work and never hold up the
 informer, however many they are.
 
+# Objects that cannot be decoded
+
+An object whose newest state cannot be decoded is left out, and the others are served. The
+store and the subscribers keep the state before, if there is one, until the object can be
+decoded again or is gone. Reflector.LeftOut in [Stats] names such objects. With package cells,
+the health is degraded as long, and the metric left_out counts them. See package informer for
+the rules, and source.WithStrictDecoding for a resource that fails instead.
+
 # Where watching is not allowed
 
 What may be listed and not watched is polled: each list, at an interval of half a
 minute, gives events for what changed since the last one, and for nothing else. It is
 watched as soon as that is allowed. [Stats] tells of it, in Reflector.Polling;
-Settings.PollInterval sets the interval.
+PollInterval of [informer.Settings] sets the interval.
+
+# How stale a store can be
+
+A watch that is healthy brings changes at once. One that is held back or cut is checked,
+see CheckInterval of [informer.Settings]. ResyncInterval makes a list in any case, and so
+bounds how long the store can differ from the server unnoticed. Resource.Resync makes one
+at once. What such a list finds, and the watch should have brought, is reported as
+[informer.Missed].
 
 # What it costs
 
@@ -84,7 +100,7 @@ copy of each object.
 
 All resources of a process read 16 lists at a time at most, together with its mirrors
 and batchers. Lists that many resources need at once, as after a restart of the server,
-begin at random moments within a second. Settings.ListBudget sets another budget.
+begin at random moments within a second. ListBudget of [informer.Settings] sets another budget.
 
 # Functions of the user
 
@@ -113,7 +129,8 @@ The functions of a resource:
 	context of a subscription          the caller's       Events or Observe panics
 	                                   of Events
 	filter of a Store                  the reader's       the reader panics
-	transform, ListerWatcher, Source   the informer's     the list or the watch fails, and is retried
+	transform                          the informer's     the object is left out
+	ListerWatcher, Source              the informer's     the list or the watch fails, and is retried
 	index function                     the informer's     the object is missing from the index
 	observer                           the informer's     the occurrence is lost
 	WithForgottenDone                  the collector's    the report is lost

@@ -63,7 +63,7 @@ func start(lc *cell.DefaultLifecycle) (stop func()) {
 }
 
 // pagedOnly is for sources that have no initial events.
-var pagedOnly = resource.WithSettings(resource.Settings{Lists: informer.ListPaged})
+var pagedOnly = resource.WithSettings(informer.Settings{Lists: informer.ListPaged})
 
 func ExampleNew() {
 	lc := &cell.DefaultLifecycle{} // in a cell's constructor: its cell.Lifecycle parameter

@@ -49,7 +49,7 @@ func modifyObject(t *testing.T, modify bool) {
 			return &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []corev1.Pod{*pod("a", "u", 1)}}, nil
 		},
 		WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
-	}, WithName("mutation-test"), WithLogger(quiet()), WithSettings(Settings{Lists: informer.ListPaged}))
+	}, WithName("mutation-test"), WithLogger(quiet()), WithSettings(informer.Settings{Lists: informer.ListPaged}))
 	events := r.Events(t.Context())
 	if err := lc.Start(quiet(), t.Context()); err != nil {
 		t.Fatal(err)

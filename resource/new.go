@@ -124,19 +124,14 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 	if err != nil {
 		return err
 	}
+	o.settings.ListBudget = cmp.Or(o.settings.ListBudget, informer.ProcessListBudget())
 	r.reflector, err = informer.NewReflector(informer.Config[T]{
-		Name:           o.name,
-		Source:         source,
-		Sink:           sink[T]{Store: r.store, resource: r},
-		PageSize:       o.settings.PageSize,
-		Lists:          o.settings.Lists,
-		ListBudget:     cmp.Or(o.settings.ListBudget, informer.ProcessListBudget()),
-		Silence:        o.settings.Silence,
-		InitialSilence: o.settings.InitialSilence,
-		PollInterval:   o.settings.PollInterval,
-		Backoff:        o.settings.Backoff,
-		Observer:       o.observer,
-		Log:            o.log,
+		Name:     o.name,
+		Source:   source,
+		Sink:     sink[T]{Store: r.store, resource: r},
+		Settings: o.settings,
+		Observer: o.observer,
+		Log:      o.log,
 	})
 	return err
 }

@@ -6,7 +6,6 @@ package resource
 import (
 	"fmt"
 	"log/slog"
-	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
@@ -26,7 +25,7 @@ type options struct {
 	metrics   workqueue.MetricsProvider
 	convert   any // func(runtime.Object) (T, error)
 	observer  informer.Observer
-	settings  Settings
+	settings  informer.Settings
 	source    []source.SourceOption
 	forgotten func(ForgottenDone)
 	log       *slog.Logger
@@ -57,9 +56,9 @@ func WithIndexers(indexers cache.Indexers) Option {
 // is called once for each version of each object, before anything is kept, and
 // must be pure; it may modify and return what it is given, but not with
 // source.WithSharing in [WithSourceOptions]: then that is in part other objects' as
-// well, and nothing detects that it was modified. If it fails, the state of the
-// collection cannot be told: the list or the watch is retried with backoff, and the
-// failure is reported.
+// well, and nothing detects that it was modified. If it fails, the
+// object is left out: see "Objects that cannot be decoded" in the documentation of
+// package informer. source.WithStrictDecoding makes the list or the watch fail.
 //
 // To must be the type of the resource. A mismatch fails the start hook.
 func WithTransform[From, To runtime.Object](transform func(From) (To, error)) Option {
@@ -112,28 +111,14 @@ func WithLogger(log *slog.Logger) Option {
 	return func(o *options) { o.log = log }
 }
 
-// WithSettings tunes the informer. Default: see [informer.Config].
-func WithSettings(settings Settings) Option {
+// WithSettings tunes the informer. A second call replaces the settings of the first as
+// a whole. Default: that of each field, and for ListBudget [informer.ProcessListBudget],
+// which mirrors and batchers share. A first list waits for its turn only. Later ones,
+// which many resources may need at the same moment, begin at random moments within the
+// jitter of the budget. For no bound, give a budget of [informer.NewListBudget] with a
+// large number.
+func WithSettings(settings informer.Settings) Option {
 	return func(o *options) { o.settings = settings }
-}
-
-// Settings tunes the informer of a resource. The fields are those of
-// [informer.Config]; zero values are its defaults, except for ListBudget.
-type Settings struct {
-	PageSize       int64
-	Lists          informer.ListMode
-	Silence        time.Duration
-	InitialSilence time.Duration
-	PollInterval   time.Duration
-	Backoff        informer.Backoff
-
-	// ListBudget bounds how many lists are read at a time, over all resources that
-	// share it. A first list waits for its turn only. Later ones, which many resources
-	// may need at the same moment, begin at random moments within the jitter of the
-	// budget. While nothing is listed it costs the server nothing. Default:
-	// [informer.ProcessListBudget], which mirrors and batchers share. For no bound,
-	// give one of [informer.NewListBudget] with a large number.
-	ListBudget *informer.ListBudget
 }
 
 // EventsOpt configures a subscription. Nil options are skipped.
@@ -165,7 +150,8 @@ func WithErrorHandler(handler ErrorHandler) EventsOpt {
 }
 
 // WithSourceOptions says how objects are read: see [source.WithFields], which leaves
-// fields out of them, [source.WithoutSharing] and [source.WithObjectLimit]. With a
+// fields out of them, [source.WithoutSharing], [source.WithObjectLimit] and
+// [source.WithStrictDecoding]. With a
 // transform, [source.WithObjectType] has what source.NewListWatchFromClient returns
 // read as a stream, and [source.WithSharing] has what it returns share parts. They do
 // not apply to [NewFromSource].

@@ -58,7 +58,7 @@ func unversioned(name, phase string) *corev1.Pod {
 func pollEvery(t *testing.T, u *unwatched, every time.Duration, transformed *int) Resource[*corev1.Pod] {
 	lc := &cell.DefaultLifecycle{}
 	r := New[*corev1.Pod](lc, u, WithLogger(quiet()),
-		WithSettings(Settings{PollInterval: every, Backoff: informer.Backoff{Jitter: -1}}),
+		WithSettings(informer.Settings{PollInterval: every, Backoff: informer.Backoff{Jitter: -1}}),
 		WithTransform(func(p *corev1.Pod) (*corev1.Pod, error) {
 			*transformed++
 			return p, nil

@@ -94,6 +94,21 @@ type Resource[T runtime.Object] interface {
 	// closed from the beginning.
 	Events(ctx context.Context, opts ...EventsOpt) <-chan Event[T]
 
+	// Resync makes the informer list the collection once more, because of reason, which
+	// can be nil. Use it where the program knows, or suspects, that the store is behind. It
+	// returns at once: WaitFor of the store waits for a version. It can be called from any
+	// goroutine, at any time. Of a view of [Filter] it is that of the whole resource.
+	//
+	//   - Calls before the list begins are one. A call during the list is for another one
+	//     after it. Such lists begin [informer.Backoff].Initial apart at least.
+	//   - The list gives events for what has changed, and for nothing else.
+	//   - It does not begin the use of a lazy resource: before the first use, or before the
+	//     start, the first list is the one that was asked for. After the stop it does nothing.
+	//
+	// It costs the server one list of the collection. To have one at intervals, see
+	// [informer.Settings].ResyncInterval.
+	Resync(reason error)
+
 	// Store returns the store once the first complete state of the collection
 	// is in it. Until then it blocks, without polling. It may be called from a
 	// start hook of something that depends on the resource, or later; a call

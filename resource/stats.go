@@ -30,7 +30,7 @@ type Stats struct {
 
 	// Reflector says what the informer does. Its Polling is set while the
 	// resource polls because the server refuses to watch: events are then late by
-	// up to Settings.PollInterval.
+	// up to PollInterval of [informer.Settings].
 	Reflector informer.ReflectorInfo
 
 	Store       store.Stats

@@ -76,6 +76,13 @@ func (v view[T]) Store(ctx context.Context) (Store[T], error) {
 	return storeView[T]{store: v.store, keep: v.keep, over: v.hub.over}, nil
 }
 
+// Resync implements Resource.
+func (v view[T]) Resync(reason error) {
+	if v.err == nil {
+		v.reflector.Resync(reason)
+	}
+}
+
 func (v view[T]) subscriber(ctx context.Context, opts []EventsOpt) *subscriber[T] {
 	o := eventsOpts{errorHandler: AlwaysRetry}
 	for _, opt := range opts {
@@ -168,6 +175,9 @@ func (d disabled[T]) Observe(_ context.Context, next func(Event[T]), complete fu
 func (d disabled[T]) Store(context.Context) (Store[T], error) {
 	return nil, fmt.Errorf("resource %s is disabled: %w", nameOf[T](), d.reason)
 }
+
+// Resync implements Resource. It does nothing.
+func (d disabled[T]) Resync(error) {}
 
 // Stats implements [Inspector].
 func (d disabled[T]) Stats() Stats { return Stats{Name: nameOf[T](), Panics: d.panics.Count()} }

@@ -27,6 +27,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/source"
 )
 
 // lists is a ListerWatcher whose lists are what a function gives and whose
@@ -91,30 +92,40 @@ func TestStoreSaysWhatKeepsIt(t *testing.T) {
 	}
 }
 
-// A transform that fails is a cause like others, and names the object.
+// An object for which a transform fails is left out, and named. If the source is strict, it is
+// why there is no store.
 func TestStoreNamesWhatCannotBeTransformed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		lc := &cell.DefaultLifecycle{}
-		r := New[*corev1.Pod](lc, podList(*pod("good", "", 1), *pod("bad", "", 2)),
-			WithTransform(func(p *corev1.Pod) (*corev1.Pod, error) {
+	for _, strict := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			lc := &cell.DefaultLifecycle{}
+			opts := []Option{WithTransform(func(p *corev1.Pod) (*corev1.Pod, error) {
 				if p.Name == "bad" {
 					return nil, errTest
 				}
 				return p, nil
-			}))
-		if err := lc.Start(quiet(), t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err := r.Store(ctx)
-		if !errors.Is(err, errTest) || !strings.Contains(err.Error(), "ns/bad") {
-			t.Errorf("got %v", err)
-		}
-		if err := lc.Stop(quiet(), t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	})
+			})}
+			if strict {
+				opts = append(opts, WithSourceOptions(source.WithStrictDecoding()))
+			}
+			r := New[*corev1.Pod](lc, podList(*pod("good", "", 1), *pod("bad", "", 2)), opts...)
+			if err := lc.Start(quiet(), t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			st, err := r.Store(ctx)
+			left := r.(Inspector).Stats().Reflector.LeftOut
+			switch {
+			case strict && (!errors.Is(err, errTest) || !strings.Contains(err.Error(), "ns/bad") || len(left) > 0):
+				t.Errorf("got %v", err)
+			case !strict && (err != nil || len(st.List()) != 1 || len(left) != 1 || left[0].Meta.Key.Name != "bad"):
+				t.Errorf("got %v, %v", err, left)
+			}
+			if err := lc.Stop(quiet(), t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
 }
 
 // Store in the start hook of a consumer: it works, a resource that fails does not

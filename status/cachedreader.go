@@ -33,7 +33,7 @@ import (
 // another version, objects of an open watch keep the old one, in their apiVersion too.
 //
 // Objects are trimmed as by the engine. A status reader that reads other fields needs
-// an entry in [Rules.Keep]. The objects are copies that the caller owns.
+// an entry in [Rules.Keep]: see [Rules.Trim]. The objects are copies that the caller owns.
 type CachedReader struct {
 	engine *Engine
 	ctx    context.Context

@@ -15,7 +15,7 @@ import (
 //
 //   - desired, if all objects have it (see [All]), or if there are none
 //   - Failed, if an object is Failed and should not be
-//   - Unknown, if an object is Unknown or stale
+//   - Unknown, if an object without the desired status is Unknown or stale
 //   - InProgress
 func Aggregate(statuses []ObjectStatus, desired Status) Status {
 	if met, _ := All(desired)(statuses); met {

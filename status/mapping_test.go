@@ -93,7 +93,7 @@ func TestByMapperAsksAnew(t *testing.T) {
 		for _, fresh := range []bool{false, true} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			if _, err := mapping(ctx, widgets, fresh); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("who has no time is told %v", err)
+				t.Errorf("with too little time: got %v", err)
 			}
 			cancel()
 		}

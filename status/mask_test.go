@@ -140,8 +140,8 @@ func TestMaskTakesWhatNoRuleReads(t *testing.T) {
 	check("spoilt", rulesSpoilt, false)
 }
 
-// What Trim takes does not come as far as that; but for the images of a Node, as a mask
-// says which fields there are to be and not which not.
+// Fields that Trim removes are not decoded, except the images of a Node: a mask names
+// the fields to keep, not those to remove.
 func TestMaskLeavesOut(t *testing.T) {
 	const rest = `annotations: {x: y}, managedFields: [{manager: m}]}, data: {a: b}, spec: {replicas: 1, nodeName: n, containers: [{name: a}], template: {a: b}}, `
 	for _, object := range []string{

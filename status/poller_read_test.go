@@ -21,7 +21,7 @@ import (
 	"github.com/apiary-go/apiary/status"
 )
 
-// What may not be read is told of itself, and is told when it may.
+// An object that is forbidden has its own status, and another one when it is allowed.
 func TestPollForbidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rs := replicaSet("shop", "web", 1, 1)
@@ -156,12 +156,12 @@ func TestListingReaderGivesUp(t *testing.T) {
 		}
 		go func() {
 			if _, err := get(time.Second); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("who gives up is told %v", err)
+				t.Errorf("the caller that gives up got %v", err)
 			}
 		}()
 		synctest.Wait()
 		if obj, err := get(5 * time.Second); err != nil || obj.GetName() != "config" {
-			t.Errorf("the next one is told %v, %v", obj, err)
+			t.Errorf("the next caller got %v, %v", obj, err)
 		}
 		if _, lists := c.requests(); lists != 2 {
 			t.Errorf("%d lists", lists)

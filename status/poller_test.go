@@ -36,7 +36,7 @@ func TestPoll(t *testing.T) {
 		missing := status.ID{Namespace: "shop", Name: "missing", GroupKind: configMaps}
 		p := start(t, engine(c), status.Options{}, append(idsOf(rs, configMap("shop", "config"), rs), missing)...)
 		if last := p.events[len(p.events)-1]; last.Type != status.Synced {
-			t.Errorf("the last event is %v, not that all is told", last)
+			t.Errorf("the last event is %v, want Synced", last)
 		}
 		p.want(0, "config Current", "missing NotFound", "web InProgress", "synced")
 		p.want(3 * cycle)
@@ -62,7 +62,8 @@ func TestPoll(t *testing.T) {
 	})
 }
 
-// Whoever cancels need not read on: what is left would keep the bubble from ending.
+// After canceling, the caller need not drain the channel: a goroutine that is left
+// would keep the bubble from ending.
 func TestPollAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ids []status.ID
@@ -72,7 +73,7 @@ func TestPollAbandoned(t *testing.T) {
 		for i := range 50 {
 			ctx, cancel := context.WithCancel(t.Context())
 			events := engine(newCluster()).Poll(ctx, ids, status.Options{})
-			for range i % 22 { // 20 objects and Synced are told
+			for range i % 22 { // 20 objects and Synced
 				<-events
 			}
 			cancel()
@@ -162,7 +163,7 @@ func TestPollNamespaces(t *testing.T) {
 			status.ID{Namespace: "shop", Name: "config", GroupKind: configMaps})
 		for _, ev := range p.events {
 			if ev.Resource.ID.Name == "n1" && ev.Resource.ID.Namespace != "shop" {
-				t.Errorf("told as %v", ev.Resource.ID)
+				t.Errorf("reported as %v", ev.Resource.ID)
 			}
 		}
 		p.want(0, "config Current", "lost Unknown InvalidID", "n1 Current", "synced")
@@ -170,7 +171,7 @@ func TestPollNamespaces(t *testing.T) {
 	})
 }
 
-// A kind of which reading hangs delays no other, and is told after the timeout.
+// A kind whose reads hang delays no other, and has a status after the timeout.
 func TestPollSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(configMap("shop", "config"), object(nodes, "", "n1", nil))
@@ -212,7 +213,7 @@ func TestPollKindInstalledLater(t *testing.T) {
 			status.ID{Namespace: "shop", Name: "w", GroupKind: widgets})
 		p.want(0, "config Current", "w Unknown KindNotInstalled", "synced")
 		if got := status.Aggregate([]status.ObjectStatus{{Status: status.Unknown, Reason: status.KindNotInstalled}}, status.NotFound); got != status.NotFound {
-			t.Errorf("who waits for it to be gone is told %s", got)
+			t.Errorf("a wait for NotFound gets %s", got)
 		}
 		c.Add(widgets.WithVersion("v1"), meta.RESTScopeNamespace)
 		c.put(object(widgets, "shop", "w", nil))
@@ -225,8 +226,7 @@ type resettable struct{ *cluster }
 
 func (resettable) Reset() {}
 
-// However many objects there are of a kind that is not installed, they do not wait for
-// one another until that is told.
+// Many objects of a kind that is not installed do not wait for one another.
 func TestPollManyOfKindNotInstalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := engine(newCluster())
@@ -237,7 +237,7 @@ func TestPollManyOfKindNotInstalled(t *testing.T) {
 		}
 		p := start(t, e, status.Options{}, ids...)
 		if got := p.after(3 * time.Second); len(got) != len(ids)+1 || got[0] != "0 Unknown KindNotInstalled" {
-			t.Errorf("after 3 s is told %q", got)
+			t.Errorf("after 3 s: got %q", got)
 		}
 	})
 }
@@ -283,20 +283,20 @@ func TestPollStatusReaderFails(t *testing.T) {
 // only is a StatusReader for one kind.
 type only struct {
 	kind schema.GroupKind
-	tell func() (status.ObjectStatus, error)
+	read func() (status.ObjectStatus, error)
 }
 
 func (r only) Supports(kind schema.GroupKind) bool { return kind == r.kind }
 
 func (r only) ReadStatus(context.Context, status.ClusterReader, status.ID) (status.ObjectStatus, error) {
-	return r.tell()
+	return r.read()
 }
 
 func (r only) ReadStatusForObject(context.Context, status.ClusterReader, *unstructured.Unstructured) (status.ObjectStatus, error) {
-	return r.tell()
+	return r.read()
 }
 
-// syncing is a ClusterReader whose Sync fails as told, and which knows whether it is
+// syncing is a ClusterReader whose Sync fails on request, and which records that it is
 // closed.
 type syncing struct {
 	status.ClusterReader

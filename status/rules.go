@@ -86,8 +86,8 @@ type Rules struct {
 	Strict bool
 
 	// HasStatus limits Strict to the kinds for which it returns true, such as those
-	// with a status subresource. Compute calls it. It must not block. Nil: true for all
-	// kinds.
+	// with a status subresource. Compute calls it, so it must be quick and must not
+	// block. Nil: true for all kinds.
 	HasStatus func(schema.GroupKind) bool
 }
 

@@ -45,7 +45,7 @@ func TestRulePod(t *testing.T) {
 	})
 }
 
-// Containers that wait in vain, by reasons, phases and lists of containers.
+// Waiting containers by reason, phase and list of containers.
 func TestRulePodWaiting(t *testing.T) {
 	pod := func(phase, field, reason string) string {
 		return rulesPodHead + `{status: {phase: ` + phase + `, ` + field + `: [{name: a, state: {waiting: {reason: ` + reason + `}}}]}}`

@@ -39,13 +39,14 @@ type collection struct {
 // newSource returns the source of a scope.
 func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstructured.Unstructured] {
 	health := &health{}
-	settings := resource.Settings{PollInterval: e.cfg.PollInterval, Backoff: e.cfg.Backoff, ListBudget: e.cfg.ListBudget}
+	settings := informer.Settings{PollInterval: e.cfg.PollInterval, Backoff: e.cfg.Backoff, ListBudget: e.cfg.ListBudget}
 	if s.get {
 		settings.Lists = informer.ListPaged
 	}
 	reader := &scopeReader{Engine: e, scope: s}
 	return collection{health: health, reader: reader, Resource: resource.New[*unstructured.Unstructured](lc, reader,
-		resource.WithSourceOptions(s.sharing()),
+		// An object that is left out would have the status of one that is missing.
+		resource.WithSourceOptions(s.sharing(), source.WithStrictDecoding()),
 		resource.WithSourceOptions(reader.mask()...),
 		resource.WithName(s.String()),
 		resource.WithLogger(e.cfg.Log),

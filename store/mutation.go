@@ -81,6 +81,9 @@ func (s watchedSink[T]) Apply(ctx context.Context, meta Meta, obj T) error {
 	return s.Sink.Apply(ctx, meta, obj)
 }
 
+// Keep implements [Keeper], if the sink does.
+func (s watchedSink[T]) Keep(ctx context.Context, meta Meta) error { return Keep(ctx, s.Sink, meta) }
+
 // Delete implements [Sink].
 func (s watchedSink[T]) Delete(ctx context.Context, meta Meta, last T, known bool) error {
 	if known {

@@ -8,6 +8,7 @@ package store
 type pass struct {
 	open bool // from Begin to Commit or Abort
 	anew bool // Pass.Anew
+	all  bool // nothing is removed that the pass did not have
 	seen []uint64
 	n    int // how many are set
 }

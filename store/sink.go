@@ -16,7 +16,7 @@ import (
 // Commit. What happens to the collection between passes are changes: Apply,
 // Delete and Progress outside of a pass.
 //
-//		Begin (Holds | Apply | Delete | Page)* (Commit | Abort)
+//		Begin (Holds | Apply | Keep | Delete | Page)* (Commit | Abort)
 //		      (Apply | Delete | Progress)*
 //		Begin …
 //
@@ -32,6 +32,8 @@ import (
 //	    refused object again. [ErrResync] asks for a new pass, [FullError] for a
 //	    pause. Abort follows an error inside a pass as it does every other failure.
 //	  - ctx ends when the source is stopped. A sink that blocks must heed it.
+//	  - An object that the source cannot decode comes neither by Holds nor by Apply. See
+//	    [Keeper].
 //	  - Objects are handed over: the source does not touch them again, and neither
 //	    may the sink change what it passes on to others.
 //
@@ -86,6 +88,29 @@ type Sink[T any] interface {
 	// a watcher that does not read for a fraction of a second, so such a sink
 	// gets its passes as paged lists; between pages it may block at will.
 	MayBlock() bool
+}
+
+// Keeper can be implemented by a [Sink] that keeps what it has of an object whose new state
+// the source cannot decode. Without it a pass with such an object fails.
+type Keeper interface {
+	// Keep comes within a pass, in place of Holds and Apply: the collection has this object,
+	// and its state is not known. What the sink holds of the same object, as
+	// [Meta.SameObject] has it, stays as it is, and Commit does not remove it.
+	//
+	// Meta has no name if nobody knows which object it is. Each object that the pass lacks
+	// can be that one, so Commit then removes nothing.
+	//
+	// An error that is errors.ErrUnsupported says that the sink cannot do it.
+	Keep(ctx context.Context, meta Meta) error
+}
+
+// Keep calls the Keep of a sink that is a [Keeper]. The error of any other sink is
+// errors.ErrUnsupported. A sink that wraps another one can implement Keeper by it.
+func Keep[T any](ctx context.Context, sink Sink[T], meta Meta) error {
+	if k, ok := sink.(Keeper); ok {
+		return k.Keep(ctx, meta)
+	}
+	return errors.ErrUnsupported
 }
 
 // Pass describes one pass over a collection.

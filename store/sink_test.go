@@ -5,6 +5,8 @@ package store_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/big"
 	"regexp"
 	"strings"
@@ -149,4 +151,50 @@ func FuzzCompareVersions(f *testing.F) {
 			t.Errorf("%q and %q supersede each other", a, b)
 		}
 	})
+}
+
+// What a pass keeps stays, as far as it is the same object. Where nobody knows which object it
+// is, all stays. What wraps a sink that keeps nothing keeps nothing.
+func TestKeep(t *testing.T) {
+	ctx := t.Context()
+	apply := func(metas ...store.Meta) (*store.Store[*thing], string) {
+		s, err := store.New(store.Config[*thing]{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Begin(ctx, store.Pass{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"a", "b", "c"} {
+			if err := s.Apply(ctx, at(name, "u", "1"), &thing{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Commit(ctx, "1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Begin(ctx, store.Pass{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, meta := range metas {
+			if err := store.Keep[*thing](ctx, s, meta); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Commit(ctx, "2"); err != nil {
+			t.Fatal(err)
+		}
+		return s, fmt.Sprint(s.Len(), s.Stats().Swept)
+	}
+	for want, metas := range map[string][]store.Meta{
+		"0 3": nil, "2 1": {at("a", "u", "9"), at("b", "", "9"), at("c", "v", "9"), at("d", "u", "9")}, "3 0": {{}},
+	} {
+		if _, got := apply(metas...); got != want {
+			t.Errorf("keeping %v: %s, want %s", metas, got, want)
+		}
+	}
+	s, _ := apply()
+	if err := store.Keep[*thing](ctx, struct{ store.Sink[*thing] }{s}, store.Meta{}); !errors.Is(err, errors.ErrUnsupported) {
+		t.Error(err)
+	}
 }

@@ -53,6 +53,20 @@ func (s *Store[T]) Holds(meta Meta) bool {
 	return true
 }
 
+// Keep implements [Keeper].
+func (s *Store[T]) Keep(_ context.Context, meta Meta) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if meta.Key.Name == "" {
+		s.pass.all = true
+		return nil
+	}
+	if held := s.byKey.find(s.byKey.hash(meta.Key), meta.Key); held != nil && meta.SameObject(held.Meta()) {
+		s.pass.see(held.slot)
+	}
+	return nil
+}
+
 // Apply implements [Sink]. Within a pass it stores obj unless it has that UID
 // in that version already and the pass is not [Pass.Anew]. Outside of one it also drops, and counts, what is
 // not newer than the state that it holds of the same object, and what is older
@@ -288,7 +302,7 @@ func (s *Store[T]) missing() ([]*Record[T], error) {
 		return nil, s.errNoPass()
 	}
 	n := s.records.len() - s.pass.n
-	if n == 0 {
+	if n == 0 || s.pass.all {
 		return nil, nil
 	}
 	missing := make([]*Record[T], 0, n)

@@ -19,8 +19,8 @@ func clientConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		env := os.Getenv(clientcmd.RecommendedConfigPathEnvVar)
 		if env == "" {
-			return nil, errors.New("which cluster? Name a kubeconfig file with --kubeconfig or $KUBECONFIG; " +
-				"bin/devcluster, which \"make build\" makes, starts a small cluster and prints the path of one")
+			return nil, errors.New("no cluster is configured: name a kubeconfig file with --kubeconfig or $KUBECONFIG; " +
+				"bin/devcluster, which \"make build\" builds, starts a small cluster and prints the path of one")
 		}
 		origin = clientcmd.RecommendedConfigPathEnvVar + "=" + env
 		rules = clientcmd.NewDefaultClientConfigLoadingRules()
@@ -31,11 +31,11 @@ func clientConfig(kubeconfig string) (*rest.Config, error) {
 	}
 	config, err := clientcmd.NewNonInteractiveClientConfig(*loaded, "", nil, nil).ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
-		err = errors.New("it names no cluster; is it a kubeconfig, and has it a current-context?")
+		err = errors.New("it names no cluster: check that it is a kubeconfig and has a current-context")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig of %s: %w", origin, err)
 	}
-	config.QPS = -1 // no limit: there is one request at a time for each collection
+	config.QPS = -1 // no limit: each collection has one request at a time
 	return config, nil
 }

@@ -11,17 +11,18 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// collection is what one informer mirrors: a resource, in one namespace or in all.
+// collection is the objects that one informer mirrors: a resource, in one namespace or
+// in all.
 type collection struct {
 	resource  schema.GroupVersionResource
 	namespace string
 }
 
-// String returns what the collection is called in the file and in what is printed,
-// such as "pods.v1", "deployments.v1.apps", or "shop/pods.v1" for one namespace.
+// String returns the name of the collection in the file and in printed lines, such as
+// "pods.v1", "deployments.v1.apps", or "shop/pods.v1" for one namespace.
 //
-// It has all that decides which objects there are, since a resume version is of use
-// for the same selection only: another one begins with a list.
+// The name has everything that selects the objects, since a resume version is valid for
+// the same selection only. A new selection begins with a list.
 func (c collection) String() string {
 	name := c.resource.Resource + "." + c.resource.Version
 	if c.resource.Group != "" {
@@ -36,14 +37,14 @@ func (c collection) String() string {
 // resourceName is resource[.version[.group]].
 var resourceName = regexp.MustCompile(`^([a-z][-a-z0-9]*)(?:\.(v[0-9]+(?:(?:alpha|beta)[0-9]+)?)(?:\.([a-z0-9][-.a-z0-9]*))?)?$`)
 
-// parseCollections reads the arguments of the command. It does not ask the server,
-// so it works while there is none; what the server does not have is for the
-// informer to say, which then waits for it.
+// parseCollections parses the arguments of the command. It makes no request, so it
+// works without a server. The informer reports resources that the server does not have,
+// and waits for them.
 func parseCollections(namespace string, args []string) (list []collection, err error) {
 	for _, arg := range args {
 		parts := resourceName.FindStringSubmatch(arg)
 		if parts == nil {
-			return nil, fmt.Errorf("%q: want the plural, the version and the group of a resource, such as pods, pods.v1 or deployments.v1.apps", arg)
+			return nil, fmt.Errorf("%q: want a resource as plural, version and group, such as pods, pods.v1 or deployments.v1.apps", arg)
 		}
 		c := collection{namespace: namespace}
 		c.resource = schema.GroupVersionResource{Resource: parts[1], Version: parts[2], Group: parts[3]}

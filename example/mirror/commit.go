@@ -13,33 +13,33 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// writer is the one goroutine that writes to the file. A transaction takes as long
-// as the disk needs, so it has all the changes that came during the one before it;
-// there are no more of these than there are handler calls at a time.
+// writer is the only goroutine that writes to the file. A transaction takes as long as
+// the disk needs. Changes that arrive meanwhile share the next one. There are at most
+// as many as handler calls run at a time.
 //
-// One writer is also what keeps the resume version right. It is read within the
-// transaction, after the rows were written; two transactions at a time could save
-// the one that was read first last.
+// One writer also keeps the resume version right. A transaction reads it after it has
+// written the rows. With two transactions at a time, the older version could be saved
+// last.
 type writer struct {
 	db      *database
 	log     *slog.Logger
 	changes chan change
 
-	// Of the goroutine, for printSummary after its end.
+	// Owned by the goroutine; printSummary reads them after its end.
 	transactions, largest, failures int
 }
 
-// change is what one handler call has to write.
+// change is the write of one handler call.
 type change struct {
-	// collection is whose rows it is about, and resumeVersion asks for its
-	// resume version, which is saved along with it.
+	// collection names the rows. resumeVersion returns the resume version of the
+	// collection, which is saved with them.
 	collection    string
 	resumeVersion func() string
 
 	// apply changes the rows; nil if only the resume version has moved.
 	apply func(rows *bbolt.Bucket) error
 
-	// done is told what came of it, and has room for that.
+	// done receives the result. It has a buffer for it.
 	done chan error
 }
 
@@ -47,10 +47,10 @@ func newWriter(db *database, log *slog.Logger) *writer {
 	return &writer{db: db, log: log, changes: make(chan change)}
 }
 
-// errStopped is the error of changes that the end of the program was faster than.
+// errStopped is the error of a change that the end of the program has prevented.
 var errStopped = errors.New("the program ends")
 
-// write returns once the change is in the file, or failed.
+// write returns when the change is in the file, or has failed.
 func (w *writer) write(ctx context.Context, c change) error {
 	c.done = make(chan error, 1)
 	select {
@@ -73,10 +73,10 @@ func (w *writer) run() {
 	}
 }
 
-// stop ends run. Nobody may call write any more.
+// stop ends run. The caller must not call write any more.
 func (w *writer) stop() { close(w.changes) }
 
-// gather returns what waits to be written.
+// gather returns first and all waiting changes.
 func (w *writer) gather(first change) []change {
 	group := []change{first}
 	for {
@@ -92,9 +92,9 @@ func (w *writer) gather(first change) []change {
 	}
 }
 
-// commit writes a group, and the resume versions of its collections, in one
-// transaction. The changes themselves are not acknowledged yet, so these versions
-// are those from before them; they may be newer than what was saved last.
+// commit writes a group and the resume versions of its collections in one transaction.
+// The group itself is not acknowledged yet, so the resume versions do not count it.
+// They can be newer than those saved before.
 func (w *writer) commit(group []change) error {
 	return w.db.bolt.Update(func(tx *bbolt.Tx) error {
 		resumeVersions := map[string]func() string{}
@@ -111,8 +111,7 @@ func (w *writer) commit(group []change) error {
 			resumeVersions[c.collection] = c.resumeVersion
 		}
 		for collection, resumeVersion := range resumeVersions {
-			// An empty one is written as well: the one from before is then
-			// of no use any more.
+			// An empty one is saved too: the previous one is then invalid.
 			if err := tx.Bucket(resumeBucket).Put([]byte(collection), []byte(resumeVersion())); err != nil {
 				return err
 			}
@@ -121,8 +120,8 @@ func (w *writer) commit(group []change) error {
 	})
 }
 
-// note counts, and logs failures: of those in a row the first, the second, the
-// fourth and so on, with how many were left out before.
+// note counts, and logs the first, second, fourth, eighth and so on of the failures in
+// a row, with the number of those not logged in between.
 func (w *writer) note(changes int, err error) {
 	if err == nil {
 		w.transactions++
@@ -140,7 +139,7 @@ func (w *writer) printSummary(lines *printer) {
 	lines.line("%s, the largest with %s", count(w.transactions, "transaction"), count(w.largest, "change"))
 }
 
-// count says how many there are of a thing.
+// count returns a text such as "2 objects".
 func count[N int | int64 | uint64](n N, thing string) string {
 	if n == 1 {
 		return "1 " + thing

@@ -114,8 +114,8 @@ func TestResumeVersion(t *testing.T) {
 	write(change{collection: "pods.v1", resumeVersion: func() string { return "" }}, "")
 }
 
-// Of a transaction that fails nothing is in the file, all that shared it are told,
-// and the next one is another matter.
+// A failed transaction leaves nothing in the file, all changes in it get the error, and
+// the next transaction works.
 func TestWriteFails(t *testing.T) {
 	db := newDatabase(t)
 	log := newOutput()

@@ -19,26 +19,25 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// The buckets of the file. The resume version of a collection lies beside its rows,
-// in the same file, so that one transaction can write both.
+// The buckets of the file. It holds the resume versions and the rows, so that one
+// transaction can write both.
 var (
-	aboutBucket  = []byte("about")  // what the file is: the keys below
-	resumeBucket = []byte("resume") // collection -> version to resume from, empty if there is none
+	aboutBucket  = []byte("about")  // the format and the server of the file
+	resumeBucket = []byte("resume") // collection -> version to resume from, or empty
 	rowsBucket   = []byte("rows")   // collection -> a bucket: namespace/name -> row
 
 	formatKey = []byte("format")
 	serverKey = []byte("server")
 )
 
-// format is that of the rows, [withoutManagedFields] included: an object that has
-// not changed is not written again, so a file of another format must not be used.
+// format is the format of the rows. It changes with [withoutManagedFields] too: rows of
+// unchanged objects are not written again, so files of another format must not be used.
 const format = "mirror 1"
 
-// lockTimeout is how long another program is waited for that has the file open.
+// lockTimeout is how long to wait for another program that has the file open.
 const lockTimeout = time.Second
 
-// A row is a UID, a version and JSON, of which the first two are ended by a zero
-// byte.
+// encodeRow returns a row: a UID, a zero byte, a version, a zero byte, and JSON.
 func encodeRow(meta store.Meta, json []byte) []byte {
 	row := make([]byte, 0, len(meta.UID)+len(meta.Version)+2+len(json))
 	row = append(append(row, meta.UID...), 0)
@@ -46,9 +45,9 @@ func encodeRow(meta store.Meta, json []byte) []byte {
 	return append(row, json...)
 }
 
-var errRow = errors.New("it is not a row: want UID, version and JSON")
+var errRow = errors.New("not a row: want UID, version and JSON")
 
-// decodeRow returns what is in a row. The JSON is part of row, and not looked at.
+// decodeRow returns the parts of a row. The JSON is part of row, and not decoded.
 func decodeRow(key, row []byte) (meta store.Meta, json []byte, err error) {
 	uid, rest, ok := bytes.Cut(row, []byte{0})
 	version, json, ok2 := bytes.Cut(rest, []byte{0})
@@ -66,11 +65,11 @@ type database struct {
 	bolt *bbolt.DB
 }
 
-// openDatabase opens the file of a cluster, and makes it if there is none.
+// openDatabase opens the file of a cluster, and creates it if it is missing.
 func openDatabase(path, server string) (*database, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		if err := createDatabase(path, server); err != nil {
-			return nil, fmt.Errorf("make the database %s: %w", path, err)
+			return nil, fmt.Errorf("create the database %s: %w", path, err)
 		}
 	}
 	db, err := openBolt(path, false)
@@ -83,7 +82,7 @@ func openDatabase(path, server string) (*database, error) {
 	return db, nil
 }
 
-// createDatabase makes the file under another name first, so that one of this name
+// createDatabase creates the file under another name and renames it. So a file at path
 // is always whole, however the program ends.
 func createDatabase(path, server string) error {
 	part := path + ".new"
@@ -109,10 +108,10 @@ func createDatabase(path, server string) error {
 	return os.Rename(part, path)
 }
 
-// openBolt opens a file that is there, and checks that it is one of this program.
+// openBolt opens an existing file, and checks that this program has written it.
 func openBolt(path string, readOnly bool) (*database, error) {
 	if _, err := os.Stat(path); err != nil {
-		return nil, err // else it would be made
+		return nil, err // bbolt would create the file
 	}
 	db := &database{path: path}
 	err := db.guard(func() (err error) {
@@ -121,9 +120,9 @@ func openBolt(path string, readOnly bool) (*database, error) {
 	})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("%s is in use by another program, such as a mirror that runs: end that first", path)
+		return nil, fmt.Errorf("%s is in use by another program, perhaps another mirror: end that first", path)
 	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, bolterrors.ErrChecksum):
-		return nil, db.unusable(fmt.Errorf("bbolt says: %w", err))
+		return nil, db.unusable(fmt.Errorf("bbolt: %w", err))
 	case err != nil:
 		return nil, err
 	}
@@ -133,13 +132,12 @@ func openBolt(path string, readOnly bool) (*database, error) {
 	return db, nil
 }
 
-// checkFormat fails if this program did not write the file, or wrote it in another
-// format.
+// checkFormat fails if another program wrote the file, or if its format is another one.
 func (d *database) checkFormat() error {
 	return d.view(func(tx *bbolt.Tx) error {
 		about := tx.Bucket(aboutBucket)
 		if about == nil || tx.Bucket(resumeBucket) == nil || tx.Bucket(rowsBucket) == nil {
-			return d.unusable(errors.New("it is a bbolt database, but not of this program"))
+			return d.unusable(errors.New("it is a bbolt database of another program"))
 		}
 		if got := about.Get(formatKey); string(got) != format {
 			return d.unusable(fmt.Errorf("its format is %q, and this program has %q", got, format))
@@ -148,12 +146,12 @@ func (d *database) checkFormat() error {
 	})
 }
 
-// checkServer fails if the file is of another cluster. Its versions would mean
-// nothing to this one.
+// checkServer fails if the file is of another cluster, whose versions mean nothing
+// here.
 func (d *database) checkServer(server string) error {
 	return d.view(func(tx *bbolt.Tx) error {
 		if got := tx.Bucket(aboutBucket).Get(serverKey); string(got) != server {
-			return fmt.Errorf("%s is a mirror of %s, and the cluster is %s now: name another file with --db", d.path, got, server)
+			return fmt.Errorf("%s is a mirror of %s, and the cluster is %s: name another file with --db", d.path, got, server)
 		}
 		return nil
 	})
@@ -166,8 +164,8 @@ func (d *database) close() error {
 	return nil
 }
 
-// read calls yield for each row of a collection, in the order of keys, and returns
-// the version to resume from. The whole file may be larger than the memory.
+// read calls yield for each row of a collection, ordered by key, and returns the
+// version to resume from. It does not load the whole file into memory.
 func (d *database) read(collection string, yield func(meta store.Meta, json []byte) error) (resumeVersion string, err error) {
 	err = d.view(func(tx *bbolt.Tx) error {
 		resumeVersion = string(tx.Bucket(resumeBucket).Get([]byte(collection)))
@@ -193,19 +191,19 @@ func (d *database) view(f func(tx *bbolt.Tx) error) error {
 	return d.guard(func() error { return d.bolt.View(f) })
 }
 
-// guard turns a panic of bbolt into an error, that of reading beyond the end of the
-// file included: this is how it meets a file that is damaged.
+// guard turns a panic of bbolt into an error, and a fault of reading beyond the end of
+// the file too. bbolt does both with a damaged file.
 func (d *database) guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = d.unusable(fmt.Errorf("it is damaged or cut off: %v", p))
+			err = d.unusable(fmt.Errorf("it is damaged or truncated: %v", p))
 		}
 	}()
 	return f()
 }
 
-// unusable says what to do about a file that cannot be used.
+// unusable adds to an error what the user can do.
 func (d *database) unusable(err error) error {
-	return fmt.Errorf("the database %s cannot be used: %w (name another file with --db, or remove this one: all is then mirrored anew)", d.path, err)
+	return fmt.Errorf("the database %s cannot be used: %w (name another file with --db, or remove this one to mirror everything again)", d.path, err)
 }

@@ -106,15 +106,15 @@ func TestUnreadable(t *testing.T) {
 		"another format": {inFile(func(tx *bbolt.Tx) error {
 			return tx.Bucket(aboutBucket).Put(formatKey, []byte("mirror 0"))
 		}), `its format is "mirror 0"`},
-		"a database of another program": {inFile(func(tx *bbolt.Tx) error { return tx.DeleteBucket(aboutBucket) }), "not of this program"},
+		"a database of another program": {inFile(func(tx *bbolt.Tx) error { return tx.DeleteBucket(aboutBucket) }), "of another program"},
 		"no database":                   {overwritten(0, "shopping list\n"), "invalid database"},
 		"no database, and large":        {overwritten(0, strings.Repeat("shopping list\n", 10000)), "invalid database"},
 		"damaged pages":                 {overwritten(2*4096, strings.Repeat("?", 100*4096)), "damaged"},
-		"cut off": {func(t *testing.T, path string) {
+		"truncated": {func(t *testing.T, path string) {
 			if err := os.Truncate(path, 3*4096); err != nil {
 				t.Fatal(err)
 			}
-		}, "cut off"},
+		}, "truncated"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "mirror.db")

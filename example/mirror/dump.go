@@ -19,7 +19,7 @@ import (
 func newDump(o *options, out io.Writer) *cobra.Command {
 	return &cobra.Command{
 		Use:   "dump --db FILE [resource ...]",
-		Short: "Print what is in the file: the key, UID and version of each object",
+		Short: "Print the key, UID and version of each object in the file",
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(_ *cobra.Command, args []string) error {
 			collections, err := parseCollections(o.namespace, args)
@@ -31,8 +31,7 @@ func newDump(o *options, out io.Writer) *cobra.Command {
 	}
 }
 
-// dump prints the rows of collections, sorted by key; if none are given those of
-// all.
+// dump prints the rows of the given collections, or of all, sorted by key.
 func dump(path string, collections []collection, out io.Writer) (err error) {
 	db, err := openBolt(path, true)
 	if err != nil {
@@ -48,7 +47,7 @@ func dump(path string, collections []collection, out io.Writer) (err error) {
 		names = nil
 		for _, c := range collections {
 			if !slices.Contains(have, c.String()) {
-				return fmt.Errorf("%s has no %s; it has %q", path, c, have)
+				return fmt.Errorf("%s has no collection %s: it has %q", path, c, have)
 			}
 			names = append(names, c.String())
 		}
@@ -82,7 +81,7 @@ func dumpCollection(db *database, name string, out io.Writer) error {
 	return err
 }
 
-// collections returns the names of those that the file has, sorted.
+// collections returns the names of all collections in the file, sorted.
 func (d *database) collections() (names []string, err error) {
 	err = d.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket(rowsBucket).ForEachBucket(func(name []byte) error {

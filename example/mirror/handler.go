@@ -16,16 +16,16 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Of each object the informer remembers only the key, the UID and the version, and
-// what it tells the handler follows from that. A nil error says that the change is
-// in the file: it is then remembered, and not told again.
+// The informer keeps only the key, the UID and the version of each object, and calls the
+// handler for differences. After a nil error the change is in the file, and the informer
+// records it. After an error it repeats the call.
 var (
 	_ mirror.ResourceEventHandler[*unstructured.Unstructured] = (*copier)(nil)
 	_ mirror.ResourceVersionUpdater                           = (*copier)(nil)
 )
 
-// OnAdd implements mirror.ResourceEventHandler. The row may be there, if the
-// object was written before and that was not acknowledged.
+// OnAdd implements mirror.ResourceEventHandler. The row can exist already, if it was
+// written and not acknowledged.
 func (m *copier) OnAdd(ctx context.Context, obj informer.Object[*unstructured.Unstructured]) error {
 	return m.put(ctx, obj)
 }
@@ -48,8 +48,7 @@ func (m *copier) put(ctx context.Context, obj informer.Object[*unstructured.Unst
 	return err
 }
 
-// OnDelete implements mirror.ResourceEventHandler. To delete a row that is not
-// there is no error.
+// OnDelete implements mirror.ResourceEventHandler. A missing row is no error.
 func (m *copier) OnDelete(ctx context.Context, gone mirror.Deletion[*unstructured.Unstructured]) error {
 	err := m.write(ctx, func(rows *bbolt.Bucket) error { return rows.Delete([]byte(gone.Key.String())) })
 	if err == nil {
@@ -58,15 +57,15 @@ func (m *copier) OnDelete(ctx context.Context, gone mirror.Deletion[*unstructure
 	return err
 }
 
-// OnSync implements mirror.ResourceEventHandler. It is not called, because of
-// InformerConfig.SkipSync: a row that is as it should be is of no interest.
+// OnSync implements mirror.ResourceEventHandler. InformerConfig.SkipSync disables it,
+// since rows that are up to date need nothing.
 func (m *copier) OnSync(context.Context, informer.Object[*unstructured.Unstructured]) error {
 	return nil
 }
 
-// UpdateResourceVersion implements mirror.ResourceVersionUpdater: the resume
-// version moves also when no row does. The writer asks for it once more, since the
-// one given here may have been overtaken by a transaction meanwhile.
+// UpdateResourceVersion implements mirror.ResourceVersionUpdater. The resume version
+// also moves without a change of a row. The writer reads it again, since the one given
+// here can be older than the last transaction.
 func (m *copier) UpdateResourceVersion(ctx context.Context, resourceVersion string) error {
 	if err := m.write(ctx, nil); err != nil {
 		return err
@@ -74,9 +73,9 @@ func (m *copier) UpdateResourceVersion(ctx context.Context, resourceVersion stri
 	if resourceVersion != "" {
 		m.print.detail("%s: everything up to version %s is in the file", m, resourceVersion)
 	}
-	m.inStep.mu.Lock()
-	defer m.inStep.mu.Unlock()
-	m.checkInStep()
+	m.lists.mu.Lock()
+	defer m.lists.mu.Unlock()
+	m.reportListed()
 	return nil
 }
 

@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Mirror keeps a copy of a cluster's objects in a file. A row is written when its
-// object has changed, and at no other time: not even after a restart, however the
-// program ended.
+// Mirror keeps a copy of a cluster's objects in a file. It writes a row only when the
+// object has changed, also after a restart or a kill. It is made to be read and copied.
 //
 // Each file holds one idea:
 //
 //	main.go        the command line
-//	collection.go  what is mirrored, and what it is called
-//	client.go      where the cluster is
-//	database.go    the file, a bbolt database, and the form of a row
-//	commit.go      one writer, whose transactions are shared by what waits for it
-//	handler.go     from what an informer says to changes of rows
-//	mirror.go      one informer for each collection, which goes on where the rows end
-//	report.go      what is printed
-//	dump.go        what is in the file
+//	collection.go  the collections to mirror, and their names
+//	client.go      the cluster
+//	database.go    the file, a bbolt database, and the format of a row
+//	commit.go      one writer, whose transactions hold all waiting changes
+//	handler.go     from the events of an informer to changes of rows
+//	mirror.go      one informer for each collection, which resumes where the rows end
+//	report.go      the lines that are printed
+//	dump.go        prints the file
 package main
 
 import (
@@ -45,15 +44,14 @@ func main() {
 }
 
 const description = `Keeps a copy of a cluster's objects in a file, a bbolt database, and prints what it
-does. It only reads from the cluster, and needs to be allowed to list and watch
-the resources.
+does. It must be allowed to list and watch the resources, and writes nothing to the
+cluster.
 
-A resource is named by its plural, version and group: deployments.v1.apps. The
-version may be left out if it is v1 of the core group: pods. Without any, pods
-and services are mirrored.
+Name a resource by its plural, version and group: deployments.v1.apps. The version
+can be omitted for v1 of the core group: pods. Default: pods and services.
 
-It may be ended at any moment, by Ctrl-C or by kill -9. Started again with the
-same file it goes on where it was, and writes only what has changed meanwhile.`
+It can be ended at any moment, by Ctrl-C or by kill -9. Started again with the same
+file, it resumes and writes only the objects that have changed meanwhile.`
 
 const examples = `  mirror --db mirror.db --kubeconfig ~/.kube/config
   mirror --db mirror.db --namespace shop pods configmaps deployments.v1.apps
@@ -92,13 +90,13 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 	}
 	cmd.SetContext(context.Background())
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&o.db, "db", "", "Path of the file; made if it is not there")
-	flags.StringVarP(&o.namespace, "namespace", "n", "", "Only this namespace; default: all of them")
+	flags.StringVar(&o.db, "db", "", "Path of the file; created if missing")
+	flags.StringVarP(&o.namespace, "namespace", "n", "", "Only this namespace; default: all namespaces")
 	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "Path of the kubeconfig file; default: $KUBECONFIG")
 	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "Print each write")
 	cmd.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if o.db == "" {
-			return errors.New("where to? Name a file with --db, such as --db mirror.db")
+			return errors.New("--db is missing: name a file, such as --db mirror.db")
 		}
 		return nil
 	}
@@ -113,7 +111,7 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 // run mirrors until ctx ends.
 func run(ctx context.Context, o options, collections []collection, out, notes io.Writer) (err error) {
 	log := slog.New(slog.NewTextHandler(notes, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	klog.SetSlogLogger(log) // that of client-go
+	klog.SetSlogLogger(log) // the logger of client-go
 
 	config, err := clientConfig(o.kubeconfig)
 	if err != nil {
@@ -127,9 +125,9 @@ func run(ctx context.Context, o options, collections []collection, out, notes io
 	return follow(ctx, config, db, collections, &printer{out: out, verbose: o.verbose}, log)
 }
 
-// follow mirrors to a file that is open.
+// follow mirrors to an open file.
 func follow(ctx context.Context, config *rest.Config, db *database, collections []collection, lines *printer, log *slog.Logger) error {
-	factory, err := source.NewDynamicListerWatcherFactory(config) // one client for all
+	factory, err := source.NewDynamicListerWatcherFactory(config) // one client for all collections
 	if err != nil {
 		return err
 	}

@@ -19,26 +19,26 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// workers is how many changes of a collection may wait for a transaction at a time:
-// so many can share one.
+// workers is how many changes of a collection can wait for a transaction, and so share
+// it.
 const workers = 64
 
-// progressEvery is how often it is told how far a long list is.
+// progressEvery is the time between two lines about a long list.
 const progressEvery = 10 * time.Second
 
-// copier keeps the rows of one collection in step with the server. It is the handler
-// of its informer: see handler.go.
+// copier keeps the rows of one collection equal to the objects of the server. It is the
+// handler of its informer: see handler.go.
 type copier struct {
 	collection
 	informer    *mirror.ResourceVersionInformer[*unstructured.Unstructured]
 	resumedFrom string
 	writer      *writer
 	print       *printer
-	inStep      inStep
+	lists       listReports
 }
 
-// newMirror makes a mirror that does nothing until run. It remembers what the rows
-// say, and goes on from the version that was saved with them.
+// newMirror returns a mirror that does nothing until run. Its informer starts with the
+// versions of the rows and the resume version that was saved with them.
 func newMirror(c collection, db *database, w *writer, lw cache.ListerWatcher, lines *printer, log *slog.Logger) (*copier, error) {
 	versions := mirror.NewResourceVersionStorage()
 	resumeVersion, err := db.read(c.String(), func(meta store.Meta, _ []byte) error {
@@ -48,7 +48,7 @@ func newMirror(c collection, db *database, w *writer, lw cache.ListerWatcher, li
 		return nil, err
 	}
 	m := &copier{collection: c, resumedFrom: resumeVersion, writer: w, print: lines}
-	// Without a ListBudget of their own all informers share that of the process.
+	// ListBudget is not set: all informers share that of the process.
 	m.informer, err = mirror.NewResourceVersionInformer(c.String(), mirror.InformerConfig[*unstructured.Unstructured]{
 		ListerWatcher: lw,
 		Transform:     withoutManagedFields,
@@ -66,8 +66,8 @@ func newMirror(c collection, db *database, w *writer, lw cache.ListerWatcher, li
 	return m, nil
 }
 
-// withoutManagedFields drops what is often half of an object and of interest to the
-// server only.
+// withoutManagedFields removes the managed fields, which are often half of an object
+// and serve only the server.
 func withoutManagedFields(obj runtime.Object) (*unstructured.Unstructured, error) {
 	u, ok := obj.(*unstructured.Unstructured)
 	if !ok {
@@ -89,24 +89,23 @@ func (m *copier) run(ctx context.Context) {
 	})
 	_ = m.informer.Run(ctx) // the cause of the end of ctx
 	wg.Wait()
-	// The version may be newer than the one that was saved last. That would do
-	// as well, but the server would tell some events once more.
+	// Save the newest version. From an older one the server would repeat some events.
 	_ = m.write(context.Background(), nil) // the writer has logged it
 }
 
-// inStep is when to say that the rows are in step with the server.
-type inStep struct {
-	mu           sync.Mutex
-	listing      bool                 // a list has begun, which may take more than one attempt
-	before       mirror.InformerStats // as they were then
-	listed, told uint64               // how many lists were completed, and told of
-	reason       store.Reason
-	progress     time.Time // when it was told last how far a list is
+// listReports decides when to print a line about a list.
+type listReports struct {
+	mu               sync.Mutex
+	listing          bool                 // a list has begun; it can take more than one attempt
+	before           mirror.InformerStats // at its beginning
+	listed, reported uint64               // how many lists were completed, and printed
+	reason           store.Reason
+	progress         time.Time // of the last line about a list in progress
 }
 
 // observe implements informer.Observer.
 func (m *copier) observe(info informer.ReflectorInfo, o informer.Occurrence) {
-	s := &m.inStep
+	s := &m.lists
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch o := o.(type) {
@@ -123,21 +122,20 @@ func (m *copier) observe(info informer.ReflectorInfo, o informer.Occurrence) {
 		s.listing = false
 		s.listed++
 		s.reason = o.Pass.Reason
-		m.checkInStep()
+		m.reportListed()
 	case informer.WatchOpened:
 		if info.Err != nil {
-			m.print.line("%s: in contact with the server again", m)
+			m.print.line("%s: reconnected to the server", m)
 		}
 	}
 }
 
-// checkInStep prints a line when all that a list had is in the file: there is a
-// resume version then, and none before. It is called whenever that may be, with
-// m.inStep locked.
-func (m *copier) checkInStep() {
-	s := &m.inStep
-	if s.listed > s.told && m.informer.ResumeVersion() != "" {
-		s.told = s.listed
+// reportListed prints a line when all objects of a list are in the file. Only then is there
+// a resume version. The caller holds the mutex of m.lists.
+func (m *copier) reportListed() {
+	s := &m.lists
+	if s.listed > s.reported && m.informer.ResumeVersion() != "" {
+		s.reported = s.listed
 		m.printListed(s.reason, s.before)
 	}
 }

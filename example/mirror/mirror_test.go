@@ -327,14 +327,14 @@ func TestDump(t *testing.T) {
 	}
 }
 
-// Mistakes are told with what to do instead, before anything is done.
+// Mistakes are reported with advice, before anything is done.
 func TestCommandLine(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("KUBECONFIG", "")
 	path := filepath.Join(dir, "mirror.db")
 	for want, args := range map[string][]string{
 		"--db mirror.db":    {"pods"},
-		"Name a kubeconfig": {"--db", path, "pods"},
+		"name a kubeconfig": {"--db", path, "pods"},
 		"no such file":      {"--db", path, "--kubeconfig", filepath.Join(dir, "none")},
 		"such as pods":      {"--db", path, "deployments.apps"},
 		"see mirror --help": {"--file", path},

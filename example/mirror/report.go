@@ -21,14 +21,14 @@ type printer struct {
 	verbose bool
 }
 
-// line prints one. There is nobody to tell if it cannot be written.
+// line prints a line. It ignores an error of the write.
 func (p *printer) line(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_, _ = fmt.Fprintf(p.out, format+"\n", args...)
 }
 
-// detail prints one if details are wanted.
+// detail prints a line if --verbose is set.
 func (p *printer) detail(format string, args ...any) {
 	if p.verbose {
 		p.line(format, args...)
@@ -41,7 +41,7 @@ func (m *copier) printProgress() {
 	if pass.Remaining >= 0 {
 		more = fmt.Sprintf(", and %d more", pass.Remaining)
 	}
-	m.print.line("%s: listing: %s up to now%s", m, count(pass.Objects, "object"), more)
+	m.print.line("%s: listing: %s so far%s", m, count(pass.Objects, "object"), more)
 }
 
 func (m *copier) printListed(reason store.Reason, before mirror.InformerStats) {
@@ -53,14 +53,15 @@ func (m *copier) printListed(reason store.Reason, before mirror.InformerStats) {
 	m.print.line("%s: listed%s: %s, %s", m, why, count(s.Recorded, "object"), changes(before, s))
 }
 
-// printResumed says that it goes on without a list. If there was one that is told.
+// printResumed prints that the mirror resumed without a list. After a list, printListed
+// prints a line.
 func (m *copier) printResumed() {
 	if s := m.informer.Stats(); s.Reflector.Epoch == 0 {
 		m.print.line("%s: resumed from version %s: %s, %s", m, m.resumedFrom, count(s.Recorded, "object"), changes(mirror.InformerStats{}, s))
 	}
 }
 
-// printSummary is for the end. Lists are those that were begun.
+// printSummary prints the last line. It counts the lists that have begun.
 func (m *copier) printSummary() {
 	s := m.informer.Stats()
 	var b strings.Builder
@@ -79,7 +80,7 @@ func (m *copier) printSummary() {
 	m.print.line("%s", &b)
 }
 
-// changes says what was written from one moment to another.
+// changes counts the writes between two moments.
 func changes(from, to mirror.InformerStats) string {
 	return fmt.Sprintf("%d written, %d deleted", to.Added+to.Updated-from.Added-from.Updated, to.Deleted-from.Deleted)
 }

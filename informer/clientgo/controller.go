@@ -73,12 +73,11 @@ type ControllerConfig[T any] struct {
 	// called by a goroutine of Run. Default: always.
 	ShouldResync cache.ShouldResyncFunc
 
-	// PageSize, Lists, Backoff and Observer are those of the Reflector; see
-	// [informer.Config]. Backoff spaces the calls of Process for one item as well. If
-	// Observer is nil what happens is logged to slog.Default().
-	PageSize int64
-	Lists    informer.ListMode
-	Backoff  informer.Backoff
+	// Settings tune the reading. Backoff spaces the calls of Process for one item as
+	// well. The server gets a list for ResyncInterval, and nothing for FullResyncPeriod.
+	informer.Settings
+
+	// Observer observes the reading. Default: what happens is logged to slog.Default().
 	Observer informer.Observer
 }
 
@@ -191,13 +190,13 @@ func (c *Controller[T]) configure(cfg ControllerConfig[T]) (err error) {
 		cfg.ErrorHandler = logControllerError
 	}
 	if err := cfg.Backoff.Complete(); err != nil {
-		return err
+		return fmt.Errorf("Settings.%w", err)
 	}
 	c.cfg = cfg
 	c.reflector, err = informer.NewReflector(informer.Config[T]{
 		Name: c.name, Source: cfg.Source,
 		Sink:     &fillingSink[T]{Sink: StoreSink[T](cfg.Queue), filled: sync.OnceFunc(func() { close(c.filled) })},
-		PageSize: cfg.PageSize, Lists: cfg.Lists, Backoff: cfg.Backoff, Observer: cfg.Observer,
+		Settings: cfg.Settings, Observer: cfg.Observer,
 	})
 	return err
 }
@@ -210,6 +209,11 @@ type fillingSink[T any] struct {
 
 // SharesObjects implements [store.Sharing].
 func (s *fillingSink[T]) SharesObjects() bool { return store.IsSharing(s.Sink) }
+
+// Keep implements [store.Keeper], if the sink does.
+func (s *fillingSink[T]) Keep(ctx context.Context, meta store.Meta) error {
+	return store.Keep(ctx, s.Sink, meta)
+}
 
 // Validate reports how the sink was made wrongly.
 func (s *fillingSink[T]) Validate() error { return check.Validate(s.Sink) }

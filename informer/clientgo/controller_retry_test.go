@@ -32,7 +32,7 @@ func TestRetryOnError(t *testing.T) {
 					// No watch opens: virtual time does not pass while the reflector
 					// waits for the lock of the queue.
 					Queue: queue(nil), ListerWatcher: informertest.Scripted(t, informertest.Listed("rv=5 a@1 b@2")),
-					RetryOnError: true, Backoff: informer.Backoff{Initial: time.Second, Max: 2 * time.Second, Jitter: -1},
+					RetryOnError: true, Settings: informer.Settings{Backoff: informer.Backoff{Initial: time.Second, Max: 2 * time.Second, Jitter: -1}},
 					Process: func(item any, initial bool) error {
 						got = append(got, fmt.Sprint(time.Since(begin), " ", text(item), " ", initial))
 						if len(got) < 4 {
@@ -83,7 +83,7 @@ func TestRetryEndsWithRun(t *testing.T) {
 			source := source.FromListerWatcher[informertest.Object](informertest.Scripted(t, informertest.Listed("rv=5 a@1 b@2"), informertest.Watched("+c@6", "+d@7")), nil)
 			c := start(t, clientgo.ControllerConfig[informertest.Object]{
 				Queue: notingQueue{Queue: queue(nil), updates: applied}, Source: source,
-				RetryOnError: true, Backoff: informer.Backoff{Initial: time.Hour, Max: time.Hour},
+				RetryOnError: true, Settings: informer.Settings{Backoff: informer.Backoff{Initial: time.Hour, Max: time.Hour}},
 				Process:      func(any, bool) error { return errors.New("no") },
 				ErrorHandler: func(error) { failed <- struct{}{} },
 			})

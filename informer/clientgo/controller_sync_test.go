@@ -125,7 +125,7 @@ func TestControllerIsNotSyncedByStop(t *testing.T) {
 				failed := make(chan struct{}, 9)
 				c = start(t, clientgo.ControllerConfig[informertest.Object]{
 					Queue: queue(nil), ListerWatcher: informertest.Scripted(t, informertest.Listed(list)),
-					RetryOnError: true, Backoff: informer.Backoff{Initial: time.Hour, Max: time.Hour},
+					RetryOnError: true, Settings: informer.Settings{Backoff: informer.Backoff{Initial: time.Hour, Max: time.Hour}},
 					Process:      func(any, bool) error { return errors.New("no") },
 					ErrorHandler: func(error) { failed <- struct{}{} },
 				})

@@ -137,9 +137,9 @@ func TestControllerConfigIsChecked(t *testing.T) {
 		"ListerWatcher is nil":    func(c *clientgo.ControllerConfig[informertest.Object]) { c.ListerWatcher = (*cache.ListWatch)(nil) },
 		"a Source and a Lister":   func(c *clientgo.ControllerConfig[informertest.Object]) { c.Source = informertest.CarelessSource{} },
 		"FullResyncPeriod is -1s": func(c *clientgo.ControllerConfig[informertest.Object]) { c.FullResyncPeriod = -time.Second },
-		"Config.PageSize is -1":   func(c *clientgo.ControllerConfig[informertest.Object]) { c.PageSize = -1 },
+		"Settings.PageSize is -1": func(c *clientgo.ControllerConfig[informertest.Object]) { c.PageSize = -1 },
 		"Backoff.Initial is -1ns": func(c *clientgo.ControllerConfig[informertest.Object]) { c.Backoff.Initial = -1 },
-		"Config.Lists is 7":       func(c *clientgo.ControllerConfig[informertest.Object]) { c.Lists = 7 },
+		"Settings.Lists is 7":     func(c *clientgo.ControllerConfig[informertest.Object]) { c.Lists = 7 },
 		"was given no Lister": func(c *clientgo.ControllerConfig[informertest.Object]) {
 			c.ListerWatcher, c.Source = nil, source.FromListerWatcher[informertest.Object](nil, nil)
 		},
@@ -260,7 +260,7 @@ func TestResync(t *testing.T) {
 				FullResyncPeriod: 30 * time.Second,
 				ShouldResync:     func() bool { asked++; return should },
 				ErrorHandler:     func(error) { told++ },
-				Backoff:          informer.Backoff{Jitter: -1},
+				Settings:         informer.Settings{Backoff: informer.Backoff{Jitter: -1}},
 			})
 			time.Sleep(105 * time.Second)
 			c.stop(t)
@@ -312,7 +312,7 @@ func TestStrangeQueue(t *testing.T) {
 			ListerWatcher: informertest.Scripted(t, informertest.Listed("rv=5 a@1")),
 			Process:       func(any, bool) error { return nil },
 			ErrorHandler:  func(err error) { told = append(told, err) },
-			Backoff:       informer.Backoff{Initial: time.Second, Jitter: -1},
+			Settings:      informer.Settings{Backoff: informer.Backoff{Initial: time.Second, Jitter: -1}},
 		})
 		time.Sleep(6 * time.Second)
 		if c.HasSynced() {

@@ -48,7 +48,7 @@ func TestPanicsOfUsers(t *testing.T) {
 				c := start(t, clientgo.ControllerConfig[informertest.Object]{
 					Queue:         faultyQueue{cache.NewDeltaFIFOWithOptions(cache.DeltaFIFOOptions{KeyFunction: cache.MetaNamespaceKeyFunc}), fault},
 					ListerWatcher: informertest.Scripted(t, informertest.Listed("rv=5 a@1 b@2")),
-					RetryOnError:  true, Backoff: informer.Backoff{Initial: time.Second, Jitter: -1}, FullResyncPeriod: time.Minute,
+					RetryOnError:  true, Settings: informer.Settings{Backoff: informer.Backoff{Initial: time.Second, Jitter: -1}}, FullResyncPeriod: time.Minute,
 					Process: func(any, bool) error {
 						fault("Process")
 						if calls++; calls == 1 {

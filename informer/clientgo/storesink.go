@@ -33,7 +33,8 @@ type ExtraStore interface {
 	Update(obj any) error
 
 	// Delete says that the object is gone. It is given the last state, or a
-	// cache.DeletedFinalStateUnknown if that is not known. Whether there is
+	// cache.DeletedFinalStateUnknown if that is not known; a cache.Store is given what it
+	// has. Whether there is
 	// such an object is for the store to know.
 	Delete(obj any) error
 
@@ -60,6 +61,10 @@ type ExtraStore interface {
 //     progress.
 //   - An error of s is returned, and so the Reflector reports it and offers the
 //     object, or the whole pass, again after a backoff.
+//
+// An object that the source cannot decode stays as s has it. That needs a GetByKey, and for
+// an object without a name a ListKeys as well, as a cache.Store has. Of any other s, such as a
+// queue, a pass with such an object fails.
 //
 // During a pass this costs a pointer and a key for each object of the collection,
 // and all the objects of its new state while s still has those of the old one,
@@ -191,13 +196,58 @@ func (s *storeSink[T]) Apply(_ context.Context, meta store.Meta, obj T) error {
 	return nil
 }
 
+// Keep implements [store.Keeper], if the store shows what it has. What a queue has is not
+// known: it would report a deletion of what Replace lacks.
+func (s *storeSink[T]) Keep(_ context.Context, meta store.Meta) error {
+	if s.keys == nil {
+		return errors.ErrUnsupported
+	}
+	if meta.Key.Name == "" {
+		if _, ok := s.keys.(cache.KeyLister); !ok {
+			return errors.ErrUnsupported
+		}
+		s.pass.whole = true
+		return nil
+	}
+	obj, held, exists, err := s.held(meta.Key)
+	if err != nil {
+		return err
+	}
+	if _, came := s.pass.at[meta.Key]; exists && !came && (held.Key != meta.Key || meta.SameObject(held)) {
+		s.pass.set(meta.Key, obj)
+	}
+	return nil
+}
+
+// keepAll adds to the pass what it lacks of what the store has.
+func (s *storeSink[T]) keepAll() error {
+	came := make(map[string]bool, len(s.pass.at))
+	for key := range s.pass.at {
+		came[key.String()] = true
+	}
+	for _, key := range s.keys.(cache.KeyLister).ListKeys() {
+		if came[key] {
+			continue
+		}
+		obj, exists, err := s.keys.GetByKey(key)
+		if err != nil {
+			return err
+		}
+		if exists {
+			s.pass.list = append(s.pass.list, obj)
+		}
+	}
+	return nil
+}
+
 // Delete implements [store.Sink].
 func (s *storeSink[T]) Delete(_ context.Context, meta store.Meta, last T, known bool) error {
 	if s.pass != nil {
 		s.pass.remove(meta.Key)
 		return nil
 	}
-	obj, held, _, err := s.held(meta.Key)
+	obj, held, exists, err := s.held(meta.Key)
+	_, isStore := s.store.(cache.Store) // whose key function need not know tombstones
 	switch {
 	case err != nil:
 		return err
@@ -205,6 +255,9 @@ func (s *storeSink[T]) Delete(_ context.Context, meta store.Meta, last T, known 
 		return nil
 	case known:
 		err = s.store.Delete(last)
+	case isStore && exists:
+		err = s.store.Delete(obj)
+	case isStore:
 	default:
 		err = s.store.Delete(cache.DeletedFinalStateUnknown{Key: meta.Key.String(), Obj: obj})
 	}
@@ -219,6 +272,11 @@ func (s *storeSink[T]) Delete(_ context.Context, meta store.Meta, last T, known 
 func (s *storeSink[T]) Commit(_ context.Context, version string) error {
 	if s.pass == nil {
 		return fmt.Errorf("%w: call Begin before Commit", store.ErrNoPass)
+	}
+	if s.pass.whole {
+		if err := s.keepAll(); err != nil {
+			return err
+		}
 	}
 	list := s.pass.all()
 	s.pass = nil
@@ -274,6 +332,8 @@ func (s *storeSink[T]) reached(version string) {
 type collected struct {
 	list []any // nil: removed
 	at   map[store.Key]int
+
+	whole bool // what the store has besides stays
 }
 
 func (c *collected) set(key store.Key, obj any) {

@@ -124,7 +124,7 @@ func fillByReflector(t *testing.T, rng *rand.Rand, m *informertest.Model, c *inf
 	versioned := versionedStore{st, t, m}
 	before := keptBy(st)
 	r, err := informer.NewReflector(informer.Config[informertest.Object]{
-		Source: source.FromListerWatcher[informertest.Object](c, nil), Sink: clientgo.StoreSink[informertest.Object](versioned), PageSize: 1 + rng.Int64N(5),
+		Source: source.FromListerWatcher[informertest.Object](c, nil), Sink: clientgo.StoreSink[informertest.Object](versioned), Settings: informer.Settings{PageSize: 1 + rng.Int64N(5)},
 		Observer: informer.ObserverFunc(func(info informer.ReflectorInfo, o informer.Occurrence) {
 			switch o.(type) {
 			case informer.ListStarted:
@@ -196,7 +196,7 @@ func fillByInformer(t *testing.T, _ *rand.Rand, _ *informertest.Model, c *inform
 // not locked meanwhile, so that virtual time goes on.
 func fillByController(t *testing.T, rng *rand.Rand, _ *informertest.Model, c *informertest.ModelClient, st cache.Store) runner {
 	running, err := clientgo.NewNamedController("pods", clientgo.ControllerConfig[informertest.Object]{
-		Queue: atomicFIFO(nil), ListerWatcher: c, RetryOnError: true, PageSize: 1 + rng.Int64N(5),
+		Queue: atomicFIFO(nil), ListerWatcher: c, RetryOnError: true, Settings: informer.Settings{PageSize: 1 + rng.Int64N(5)},
 		Process: func(item any, _ bool) error {
 			for _, d := range item.(cache.Deltas) {
 				if rng.IntN(5) == 0 {

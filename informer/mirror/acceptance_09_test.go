@@ -201,7 +201,7 @@ func TestAcceptance13Concurrent(t *testing.T) {
 			return nil
 		}
 		i = mustInformer(t, mirror.InformerConfig[informertest.Object]{
-			ListerWatcher: &informertest.BulkServer{N: n}, Handler: h, Workers: 8, MaxPending: 50, PageSize: 20, ResyncPeriod: time.Second,
+			ListerWatcher: &informertest.BulkServer{N: n}, Handler: h, Workers: 8, MaxPending: 50, Settings: informer.Settings{PageSize: 20, ResyncInterval: time.Minute},
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -216,7 +216,7 @@ func TestAcceptance13Concurrent(t *testing.T) {
 		}
 		<-i.Synced()
 		i.Resync(errors.New("asked"))
-		time.Sleep(3 * time.Second)
+		time.Sleep(3 * time.Minute)
 		cancel()
 		wg.Wait()
 		if err := i.Run(t.Context()); err == nil {

@@ -126,45 +126,19 @@ type InformerConfig[T any] struct {
 	// such a store has as well. Optional.
 	ExtraStore store.Sink[T]
 
-	// PageSize is the limit of each list request: more requests, but less memory
-	// for each on both sides. No list is without one, and the rate limit of the
-	// client, if it has one, holds for each. Default 500.
-	PageSize int64
-
-	// Lists says how a pass is read. Default, and the same as [informer.ListPaged], which
-	// is the seed's ForcePaginatedList: pages of a consistent read, which the
-	// server reads from etcd unless it is of version 1.31 (first page) or 1.34
-	// (all of them), but a handler may take as long as it likes. [informer.ListStreamed]
-	// asks for initial events by watch, which costs the server least, and is
-	// broken off by it if the handler is slow.
-	Lists informer.ListMode
-
-	// ListBudget bounds how many lists are read at a time, over all informers
-	// that share it. Whoever mirrors many clusters does better with one for each
-	// of them: a server that does not answer holds up those that share with it.
-	// Default: [informer.ProcessListBudget].
-	ListBudget *informer.ListBudget
-
-	// ResyncPeriod is after what time without a pass there is one, with OnSync
-	// for everything that has not changed. Each costs the server a whole list.
-	// Up to a tenth is added at random. Default: never.
-	ResyncPeriod time.Duration
-
-	// PollInterval is that of [informer.Config]: where the server lists and does not watch,
-	// each poll is a pass, with OnSync for everything that has not changed unless
-	// SkipSync is set.
-	PollInterval time.Duration
-
-	// CheckInterval is that of [informer.Config]: with OnSync as for PollInterval. For a pass
-	// in any case see ResyncPeriod.
-	CheckInterval time.Duration
-
-	// MaxInternalErrorRetryDuration, Silence, InitialSilence and Backoff are those
-	// of [informer.Config].
-	MaxInternalErrorRetryDuration time.Duration
-	Silence                       time.Duration
-	InitialSilence                time.Duration
-	Backoff                       informer.Backoff
+	// Settings tune the reading. What differs for a mirror:
+	//
+	//   - Lists: the default is the same as [informer.ListPaged]. A handler can then take
+	//     as long as it likes. The server reads pages from etcd, except version 1.31 and
+	//     later for the first page and 1.34 and later for all of them.
+	//     [informer.ListStreamed] costs the server least, and the server breaks a stream
+	//     off if the handler is slow.
+	//   - ListBudget: the default is [informer.ProcessListBudget]. A program that mirrors
+	//     many clusters needs one for each of them: a server that does not answer delays
+	//     those that share its budget.
+	//   - Each pass brings OnSync for everything that has not changed, unless SkipSync is
+	//     set: those of PollInterval, CheckInterval and ResyncInterval as well.
+	informer.Settings
 }
 
 // Defaults of InformerConfig.
@@ -205,7 +179,6 @@ func (c *InformerConfig[T]) validate() error {
 		{"MaxPending", int64(c.MaxPending)},
 		{"MaxPendingBytes", c.MaxPendingBytes},
 		{"ResumeInterval", int64(c.ResumeInterval)},
-		{"ResyncPeriod", int64(c.ResyncPeriod)},
 	} {
 		if n.value < 0 {
 			return fmt.Errorf("InformerConfig.%s is negative: give a positive value, or 0 for the default", n.name)

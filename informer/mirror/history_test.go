@@ -284,9 +284,12 @@ func mirrorRound(t *testing.T, number uint64, counts map[string]int) {
 			db.keeps = func(_ string, version int64) bool { return version%3 != 0 }
 		}
 		cfg := mirror.InformerConfig[informertest.Object]{
-			ListerWatcher: client, PageSize: 1 + rng.Int64N(5), Lists: informer.ListMode(rng.IntN(3)),
+			ListerWatcher: client, Settings: informer.Settings{
+				PageSize:   1 + rng.Int64N(5),
+				Lists:      informer.ListMode(rng.IntN(3)),
+				ListBudget: informertest.Budget(t, 1, time.Duration(rng.IntN(3000))*time.Millisecond),
+			},
 			Workers: 1 + rng.IntN(3), MaxPending: 1 + rng.IntN(8), SkipSync: rng.IntN(2) == 0,
-			ListBudget:   informertest.Budget(t, 1, time.Duration(rng.IntN(3000))*time.Millisecond),
 			ErrorHandler: func(informer.ReflectorInfo, error) {},
 			Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				db.mu.Lock()
@@ -297,7 +300,7 @@ func mirrorRound(t *testing.T, number uint64, counts map[string]int) {
 			}),
 		}
 		if rng.IntN(4) == 0 {
-			cfg.ResyncPeriod = time.Duration(1+rng.IntN(300)) * time.Second
+			cfg.ResyncInterval = time.Duration(60+rng.IntN(300)) * time.Second
 		}
 		db.max = cfg.MaxPending + cfg.Workers
 		if cfg.Lists == informer.ListStreamed {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,8 +51,7 @@ type ResourceVersionInformer[T any] struct {
 	initial   atomic.Bool // there has been no complete pass, nor anything to resume from
 	synced    chan struct{}
 	closeSync sync.Once
-	watching  chan bool     // a watch was opened, or ended
-	listed    chan struct{} // has a token when a pass was completed
+	watching  chan bool // a watch was opened, or ended
 }
 
 // NewResourceVersionInformer returns an informer that does nothing until Run. The
@@ -72,7 +70,6 @@ func NewResourceVersionInformer[T any](name string, cfg InformerConfig[T]) (*Res
 		panics:   usercode.New(name, cfg.Log),
 		synced:   make(chan struct{}),
 		watching: make(chan bool, 1),
-		listed:   make(chan struct{}, 1),
 	}
 	if !check.IsNil(cfg.ExtraStore) {
 		i.extra = cfg.ExtraStore
@@ -81,9 +78,7 @@ func NewResourceVersionInformer[T any](name string, cfg InformerConfig[T]) (*Res
 	i.count.remaining.Store(-1)
 	reflector, err := informer.NewReflector(informer.Config[T]{
 		Name: name, Source: cfg.Source, Sink: &mirrorSink[T]{ResourceVersionInformer: i}, ResumeFrom: cfg.ResumeVersion,
-		PageSize: cfg.PageSize, Lists: cfg.Lists, ListBudget: cfg.ListBudget,
-		PollInterval: cfg.PollInterval, CheckInterval: cfg.CheckInterval, MaxInternalErrorRetryDuration: cfg.MaxInternalErrorRetryDuration,
-		Silence: cfg.Silence, InitialSilence: cfg.InitialSilence, Backoff: cfg.Backoff,
+		Settings: cfg.Settings,
 		Observer: informer.Observers(informer.ObserverFunc(i.observe), informer.ErrorObserver(cfg.ErrorHandler), cfg.Observer),
 		Log:      cfg.Log,
 	})
@@ -114,9 +109,6 @@ func (i *ResourceVersionInformer[T]) Run(ctx context.Context) error {
 	}
 	if updater, ok := i.cfg.Handler.(ResourceVersionUpdater); ok {
 		wg.Go(func() { i.saveResumeVersion(ctx, updater) })
-	}
-	if i.cfg.ResyncPeriod > 0 {
-		wg.Go(func() { i.resyncPeriodically(ctx) })
 	}
 	if i.cfg.ResumeVersion != "" {
 		wg.Go(func() { i.awaitResumption(ctx) })
@@ -230,30 +222,6 @@ func (i *ResourceVersionInformer[T]) awaitResumption(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-	}
-}
-
-var errResyncPeriod = errors.New("InformerConfig.ResyncPeriod is over")
-
-// resyncPeriodically asks for a pass when there has been none for the period.
-func (i *ResourceVersionInformer[T]) resyncPeriodically(ctx context.Context) {
-	period := i.cfg.ResyncPeriod
-	timer := time.NewTimer(period)
-	defer timer.Stop()
-	for {
-		select {
-		case <-i.listed:
-		case <-timer.C:
-			i.reflector.Resync(errResyncPeriod)
-			select {
-			case <-i.listed:
-			case <-ctx.Done():
-				return
-			}
-		case <-ctx.Done():
-			return
-		}
-		timer.Reset(period + time.Duration(rand.Float64()*float64(period)/10))
 	}
 }
 

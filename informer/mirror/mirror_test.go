@@ -41,8 +41,8 @@ func TestInformerConfigIsChecked(t *testing.T) {
 		"negative workers":  {mirror.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, Workers: -1}, "Workers is negative"},
 		"negative pending":  {mirror.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, MaxPending: -1}, "MaxPending is negative"},
 		"negative bytes":    {mirror.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, MaxPendingBytes: -1}, "MaxPendingBytes is negative"},
-		"negative resync":   {mirror.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, ResyncPeriod: -1}, "ResyncPeriod is negative"},
-		"negative page":     {mirror.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, PageSize: -1}, "PageSize is -1"},
+		"negative resync":   {mirror.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, Settings: informer.Settings{ResyncInterval: -1}}, "ResyncInterval is -1ns"},
+		"negative page":     {mirror.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, Settings: informer.Settings{PageSize: -1}}, "PageSize is -1"},
 		"a filter of none":  {mirror.InformerConfig[informertest.Object]{Handler: mirror.FilteringResourceEventHandler[informertest.Object]{FilterFunc: keep}, ListerWatcher: server}, "give what the filtered objects go to"},
 		"no filter":         {mirror.InformerConfig[informertest.Object]{Handler: mirror.FilteringResourceEventHandler[informertest.Object]{Handler: handler}, ListerWatcher: server}, "FilterFunc is nil"},
 		"no filter, deeper": {mirror.InformerConfig[informertest.Object]{Handler: mirror.FilteringResourceEventHandler[informertest.Object]{FilterFunc: keep, Handler: mirror.FilteringResourceEventHandler[informertest.Object]{Handler: handler}}, ListerWatcher: server}, "FilterFunc is nil"},
@@ -158,9 +158,9 @@ func (r refusing) Apply(ctx context.Context, m store.Meta, obj informertest.Obje
 	return r.Sink.Apply(ctx, m, obj)
 }
 
-// ResyncPeriod has a pass after that time, with a little at random, counted from
+// ResyncInterval has a pass after that time, with a little at random, counted from
 // the last pass.
-func TestResyncPeriod(t *testing.T) {
+func TestResyncInterval(t *testing.T) {
 	var passes []time.Duration
 	start := time.Time{}
 	p := playMirror(t, `
@@ -173,7 +173,7 @@ list rv=140 a@1
 watch
 resync 150s
 stop 249s`, func(cfg *mirror.InformerConfig[informertest.Object]) {
-		cfg.ResyncPeriod = 100 * time.Second
+		cfg.ResyncInterval = 100 * time.Second
 		start = time.Now()
 		cfg.Observer = informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 			if _, ok := o.(informer.ListStarted); ok {
@@ -211,7 +211,7 @@ func TestMirrorProgress(t *testing.T) {
 			}
 			return context.Cause(ctx)
 		}}
-		i := mustInformer(t, mirror.InformerConfig[informertest.Object]{ListerWatcher: &informertest.BulkServer{N: 30}, Handler: h, PageSize: 10, MaxPending: 15})
+		i := mustInformer(t, mirror.InformerConfig[informertest.Object]{ListerWatcher: &informertest.BulkServer{N: 30}, Handler: h, Settings: informer.Settings{PageSize: 10}, MaxPending: 15})
 		if got, want := i.Stats().Pass, (mirror.Progress{Remaining: -1}); got != want {
 			t.Errorf("before the list: %+v, want %+v", got, want)
 		}

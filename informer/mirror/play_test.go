@@ -51,8 +51,8 @@ func playMirror(t *testing.T, script string, adapt ...func(*mirror.InformerConfi
 		h := &scriptedHandler{play: p, start: time.Now()}
 		server := &informertest.ScriptedServer{Log: h.log, Marker: true}
 		cfg := mirror.InformerConfig[informertest.Object]{
-			ListerWatcher: server, Handler: h, Workers: 1, SkipSync: true, Backoff: informer.Backoff{Jitter: -1},
-			Storage: mirror.NewResourceVersionStorage(), ResumeInterval: 100 * time.Millisecond, ListBudget: informertest.Budget(t, 1, 0),
+			ListerWatcher: server, Handler: h, Workers: 1, SkipSync: true, Settings: informer.Settings{Backoff: informer.Backoff{Jitter: -1}, ListBudget: informertest.Budget(t, 1, 0)},
+			Storage: mirror.NewResourceVersionStorage(), ResumeInterval: 100 * time.Millisecond,
 			ErrorHandler: func(_ informer.ReflectorInfo, err error) {
 				h.mu.Lock()
 				defer h.mu.Unlock()

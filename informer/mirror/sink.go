@@ -18,6 +18,7 @@ type mirrorSink[T any] struct {
 	*ResourceVersionInformer[T]
 
 	pass uint64 // the storage's number of the pass under way; 0: none
+	all  bool   // nothing is deleted that it does not have
 	anew bool   // [store.Pass.Anew] of it
 }
 
@@ -47,7 +48,7 @@ func (s *mirrorSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 	default:
 		s.pending.Forget()
 	}
-	s.pass, s.anew = number, pass.Anew
+	s.pass, s.all, s.anew = number, false, pass.Anew
 	s.count.objects.Store(0)
 	s.count.pages.Store(0)
 	s.count.remaining.Store(-1)
@@ -158,6 +159,39 @@ func (s *mirrorSink[T]) stale(meta store.Meta, old func(next, held store.Meta) b
 	return true, nil
 }
 
+// Keep implements [store.Keeper]: what is pending or recorded of the object stays.
+func (s *mirrorSink[T]) Keep(ctx context.Context, meta store.Meta) error {
+	if s.extra != nil {
+		if err := store.Keep(ctx, s.extra, meta); err != nil {
+			return err
+		}
+	}
+	if meta.Key.Name == "" {
+		s.all = true
+		return nil
+	}
+	if s.pending.Keep(meta, s.pass) {
+		return nil
+	}
+	held, ok, err := s.storage.Get(meta.Key)
+	if err == nil && ok && meta.SameObject(held) {
+		_, err = s.storage.Mark(held)
+	}
+	if err != nil {
+		return fmt.Errorf("storage: %w", err)
+	}
+	if !ok || meta.SameObject(held) {
+		return nil
+	}
+	// Holds has marked the record, which is of an object that is gone.
+	if err := s.pending.Wait(ctx, meta.Key, 0); err != nil {
+		return err
+	}
+	s.count.swept.Add(1)
+	s.pending.Put(&pending.Change[T]{Meta: held, Gone: true, Initial: s.isInitial()})
+	return nil
+}
+
 // Page implements [store.Sink].
 func (s *mirrorSink[T]) Page(ctx context.Context, page store.PageInfo) error {
 	s.count.pages.Add(1)
@@ -202,9 +236,11 @@ func (s *mirrorSink[T]) Delete(ctx context.Context, meta store.Meta, last T, kno
 
 // Commit implements [store.Sink]: what the pass did not have is gone.
 func (s *mirrorSink[T]) Commit(ctx context.Context, version string) error {
-	s.sweepPending()
-	if err := s.sweepRecorded(ctx); err != nil {
-		return err
+	if !s.all {
+		s.sweepPending()
+		if err := s.sweepRecorded(ctx); err != nil {
+			return err
+		}
 	}
 	if s.extra != nil {
 		if err := s.extra.Commit(ctx, version); err != nil {
@@ -214,7 +250,6 @@ func (s *mirrorSink[T]) Commit(ctx context.Context, version string) error {
 	s.pass = 0
 	s.pending.Committed(version)
 	s.begun()
-	pending.Notify(s.listed)
 	return nil
 }
 

@@ -378,7 +378,7 @@ func TestBatchAcceptance10Concurrent(t *testing.T) {
 		server := &informertest.BulkServer{N: n}
 		consumer := &countingConsumer{server: server}
 		b, err := push.NewBatcher("bulk", push.BatcherConfig[informertest.Object]{
-			ListerWatcher: server, Consumer: consumer, PageSize: 20, MinSnapshotInterval: time.Second,
+			ListerWatcher: server, Consumer: consumer, Settings: informer.Settings{PageSize: 20}, MinSnapshotInterval: time.Second,
 			Merger: push.MergerConfig[informertest.Object]{MaxItems: 7, MaxPending: 50, Quiet: time.Millisecond},
 		})
 		if err != nil {

@@ -52,19 +52,11 @@ type BatcherConfig[T any] struct {
 	// Observer is told what happens. Optional.
 	Observer informer.Observer
 
-	// ListBudget is that of [mirror.InformerConfig], the rest that of [informer.Config]. Passes are
-	// read in pages unless Lists is [informer.ListStreamed]. Each pass is a snapshot, those of
-	// PollInterval, CheckInterval and ResyncInterval included.
-	ListBudget                    *informer.ListBudget
-	PageSize                      int64
-	Lists                         informer.ListMode
-	PollInterval                  time.Duration
-	MaxInternalErrorRetryDuration time.Duration
-	CheckInterval                 time.Duration
-	ResyncInterval                time.Duration
-	Silence                       time.Duration
-	InitialSilence                time.Duration
-	Backoff                       informer.Backoff
+	// Settings tune the reading. What differs for a Batcher: passes are read in pages
+	// unless Lists is [informer.ListStreamed], and the default of ListBudget is
+	// [informer.ProcessListBudget]. Each pass is a snapshot, those of PollInterval,
+	// CheckInterval and ResyncInterval included.
+	informer.Settings
 }
 
 const defaultSnapshotInterval = 10 * time.Second
@@ -146,10 +138,7 @@ func NewBatcher[T any](name string, cfg BatcherConfig[T]) (*Batcher[T], error) {
 	}
 	b.reflector, err = informer.NewReflector(informer.Config[T]{
 		Name: name, Source: cfg.Source, Sink: &batchSink[T]{Batcher: b},
-		PageSize: cfg.PageSize, Lists: cfg.Lists, ListBudget: cfg.ListBudget,
-		PollInterval: cfg.PollInterval, MaxInternalErrorRetryDuration: cfg.MaxInternalErrorRetryDuration,
-		CheckInterval: cfg.CheckInterval, ResyncInterval: cfg.ResyncInterval,
-		Silence: cfg.Silence, InitialSilence: cfg.InitialSilence, Backoff: cfg.Backoff,
+		Settings: cfg.Settings,
 		Observer: informer.Observers(informer.ErrorObserver(cfg.ErrorHandler), cfg.Observer),
 		Log:      cfg.Merger.Log,
 	})

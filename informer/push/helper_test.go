@@ -93,8 +93,8 @@ func TestBatcherConfigIsChecked(t *testing.T) {
 		"MaxItems":           {Consumer: consumer, ListerWatcher: server, Merger: push.MergerConfig[informertest.Object]{MaxItems: -1}},
 		"MaxPendingBytes":    {Consumer: consumer, ListerWatcher: server, Merger: push.MergerConfig[informertest.Object]{MaxPendingBytes: -1}},
 		"Backoff.Initial":    {Consumer: consumer, ListerWatcher: server, Merger: push.MergerConfig[informertest.Object]{Backoff: informer.Backoff{Initial: -1}}},
-		"PageSize is -1":     {Consumer: consumer, ListerWatcher: server, PageSize: -1},
-		"give ListAuto, Lis": {Consumer: consumer, ListerWatcher: server, Lists: 17},
+		"PageSize is -1":     {Consumer: consumer, ListerWatcher: server, Settings: informer.Settings{PageSize: -1}},
+		"give ListAuto, Lis": {Consumer: consumer, ListerWatcher: server, Settings: informer.Settings{Lists: 17}},
 	} {
 		if _, err := push.NewBatcher("pods", cfg); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "pods") {
 			t.Errorf("error %v, want one with %q and the name", err, want)

@@ -276,8 +276,11 @@ func batchRound(t *testing.T, number uint64, counts map[string]int) {
 			rows: informertest.State{}, accepted: map[string]int64{}, dead: map[string]bool{},
 		}
 		b, err := push.NewBatcher("remote", push.BatcherConfig[informertest.Object]{
-			ListerWatcher: client, Consumer: r, PageSize: 1 + rng.Int64N(5), Lists: informer.ListMode(rng.IntN(3)),
-			ListBudget: informertest.Budget(t, 1, 0), ErrorHandler: func(informer.ReflectorInfo, error) {},
+			ListerWatcher: client, Consumer: r, Settings: informer.Settings{
+				PageSize:   1 + rng.Int64N(5),
+				Lists:      informer.ListMode(rng.IntN(3)),
+				ListBudget: informertest.Budget(t, 1, 0),
+			}, ErrorHandler: func(informer.ReflectorInfo, error) {},
 			Merger: push.MergerConfig[informertest.Object]{
 				MaxItems: 1 + rng.IntN(5), MaxPending: 2 + rng.IntN(12), ErrorHandler: r.failed, // one for poison that never is a dead letter
 				MaxTries: []int{0, 2, -1}[rng.IntN(3)],

@@ -76,7 +76,7 @@ func playBatches(t *testing.T, script string, adapt ...func(*push.BatcherConfig[
 			p.errors = append(p.errors, err)
 		}
 		cfg := push.BatcherConfig[informertest.Object]{
-			ListerWatcher: server, Consumer: c, ListBudget: informertest.Budget(t, 1, 0), Backoff: informer.Backoff{Jitter: -1},
+			ListerWatcher: server, Consumer: c, Settings: informer.Settings{ListBudget: informertest.Budget(t, 1, 0), Backoff: informer.Backoff{Jitter: -1}},
 			Merger: push.MergerConfig[informertest.Object]{
 				Quiet: 100 * time.Millisecond, MaxDelay: time.Second, Backoff: informer.Backoff{Jitter: -1}, ErrorHandler: failed,
 			},

@@ -53,7 +53,8 @@ type BatchConsumer[T any] interface {
 	// than that gets one snapshot after the other, each of which breaks off.
 	SnapshotPage(ctx context.Context, s Snapshot, page []informer.Object[T]) error
 
-	// EndSnapshot completes it: what was in none of the pages is gone.
+	// EndSnapshot completes it: what was in none of the pages is gone, except what
+	// [SnapshotKeeper] says.
 	EndSnapshot(ctx context.Context, s Snapshot) error
 
 	// AbortSnapshot says that the snapshot broke off because of cause, be it an
@@ -62,6 +63,16 @@ type BatchConsumer[T any] interface {
 
 	// OnBatch brings changes.
 	OnBatch(ctx context.Context, batch Batch[T]) error
+}
+
+// SnapshotKeeper can be implemented by a [BatchConsumer] that keeps an object whose new state
+// cannot be decoded. Without it, a snapshot with such an object breaks off if the consumer has
+// accepted an older state of the object from this Batcher.
+type SnapshotKeeper interface {
+	// SnapshotKeep comes within a snapshot: the collection has this object, and what the
+	// consumer has of it, if anything, is not gone with the snapshot. Meta has no name if
+	// nobody knows which object it is: then nothing is gone with the snapshot.
+	SnapshotKeep(ctx context.Context, s Snapshot, meta store.Meta) error
 }
 
 // Snapshot describes a statement of a whole collection.
@@ -278,7 +289,10 @@ func (c *MergerConfig[T]) complete() error {
 	if c.SizeOf == nil {
 		c.SizeOf = pending.SizeOf[T]
 	}
-	return c.Backoff.Complete()
+	if err := c.Backoff.Complete(); err != nil {
+		return fmt.Errorf("MergerConfig.%w", err)
+	}
+	return nil
 }
 
 func orDefault[N int | int64 | time.Duration](value *N, def N) {

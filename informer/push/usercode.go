@@ -5,6 +5,7 @@ package push
 
 import (
 	"context"
+	"errors"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/internal/usercode"
@@ -28,6 +29,16 @@ func (c safeConsumer[T]) BeginSnapshot(ctx context.Context, s Snapshot) (err err
 func (c safeConsumer[T]) SnapshotPage(ctx context.Context, s Snapshot, page []informer.Object[T]) (err error) {
 	defer usercode.Recover("SnapshotPage", store.Key{}, &err)
 	return c.BatchConsumer.SnapshotPage(ctx, s, page)
+}
+
+// SnapshotKeep implements [SnapshotKeeper], if the consumer does.
+func (c safeConsumer[T]) SnapshotKeep(ctx context.Context, s Snapshot, meta store.Meta) (err error) {
+	keeper, ok := c.BatchConsumer.(SnapshotKeeper)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	defer usercode.Recover("SnapshotKeep", meta.Key, &err)
+	return keeper.SnapshotKeep(ctx, s, meta)
 }
 
 // EndSnapshot implements [BatchConsumer].

@@ -100,7 +100,7 @@ func firstFailure(t *testing.T, lw *source.ListWatch, mode informer.ListMode) (f
 	var out bytes.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-		Name: "pods", Source: source.FromListerWatcher[*corev1.Pod](lw, nil), Sink: informertest.NewChanSink[*corev1.Pod](), Lists: mode,
+		Name: "pods", Source: source.FromListerWatcher[*corev1.Pod](lw, nil), Sink: informertest.NewChanSink[*corev1.Pod](), Settings: informer.Settings{Lists: mode},
 		Observer: informer.Observers(informer.LogObserver(slog.New(slog.NewTextHandler(&out, nil))),
 			informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 				if o, ok := o.(informer.BackingOff); ok {

@@ -66,7 +66,9 @@ func newCodec(obj runtime.Object, converted bool, o sourceOptions) (*codec, erro
 		return c, nil
 	}
 	c.typ = typ
-	c.protobuf, c.noProtobuf = wire.NewProtoDecoder(typ, mask, c.share)
+	if c.protobuf, c.noProtobuf = wire.NewProtoDecoder(typ, mask, c.share); c.protobuf != nil {
+		c.protobuf.Limits = o.limits
+	}
 	c.json, c.noJSON = wire.NewJSONDecoder(typ, mask)
 	if mask != nil && c.noProtobuf != nil && wire.HasUnmarshal(typ) {
 		return nil, fmt.Errorf("WithFields: in protobuf: %w", c.noProtobuf)

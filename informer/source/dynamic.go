@@ -119,7 +119,7 @@ type dynamicListerWatcher struct {
 
 var (
 	_ cache.ListerWatcherWithContext = (*dynamicListerWatcher)(nil)
-	_ Streamer                       = (*dynamicListerWatcher)(nil)
+	_ MetadataStreamer               = (*dynamicListerWatcher)(nil)
 )
 
 // Validate reports how d was made wrongly. [informer.NewReflector] calls it, and so does each
@@ -157,6 +157,14 @@ func (d *dynamicListerWatcher) Stream(ctx context.Context, opts metav1.ListOptio
 		return nil, err
 	}
 	return d.stream(ctx, d.gvr, d.namespace, false, tweaked(opts, d.tweak))
+}
+
+// StreamMetadata implements [MetadataStreamer].
+func (d *dynamicListerWatcher) StreamMetadata(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
+	if err := d.Validate(); err != nil {
+		return nil, err
+	}
+	return d.stream(ctx, d.gvr, d.namespace, true, tweaked(opts, d.tweak))
 }
 
 // ObjectType implements [Streamer].

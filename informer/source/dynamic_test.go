@@ -329,7 +329,7 @@ func TestDynamicReflector(t *testing.T) {
 		func(o *metav1.ListOptions) { o.LabelSelector, o.Limit = "app=x", 0 })
 	sink := informertest.NewChanSink[*unstructured.Unstructured]()
 	r, err := informer.NewReflector(informer.Config[*unstructured.Unstructured]{
-		Source: source.FromListerWatcher[*unstructured.Unstructured](lw, nil), Sink: sink, PageSize: 1, Lists: informer.ListPaged,
+		Source: source.FromListerWatcher[*unstructured.Unstructured](lw, nil), Sink: sink, Settings: informer.Settings{PageSize: 1, Lists: informer.ListPaged},
 	})
 	if err != nil {
 		t.Fatal(err)

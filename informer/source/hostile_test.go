@@ -152,8 +152,10 @@ func TestHostileBytes(t *testing.T) {
 				transport := &hostileTransport{good: true, body: body, contentType: contentType, watched: make(chan struct{}, 1)}
 				sink := informertest.NewChanSink[*corev1.Pod]()
 				r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-					Source: podSource(hostileClient(t, transport)), Sink: sink, Lists: informer.ListPaged,
-					Backoff: informer.Backoff{Initial: time.Millisecond, Max: 2 * time.Millisecond, Denied: time.Millisecond},
+					Source: podSource(hostileClient(t, transport)), Sink: sink, Settings: informer.Settings{
+						Lists:   informer.ListPaged,
+						Backoff: informer.Backoff{Initial: time.Millisecond, Max: 2 * time.Millisecond, Denied: time.Millisecond},
+					},
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -246,10 +248,10 @@ func FuzzBytes(f *testing.F) {
 		source := podSource(hostileClient(t, transport))
 		check := func(item informer.Item[*corev1.Pod]) error {
 			meta := item.Meta()
-			if meta.Key.Name == "" {
+			pod, err := item.Decode()
+			if err == nil && meta.Key.Name == "" {
 				t.Errorf("an item without a name")
 			}
-			pod, err := item.Decode()
 			if err == nil && (pod == nil || pod.Name != meta.Key.Name) {
 				t.Errorf("%v decoded to %v", meta, pod)
 			}

@@ -273,8 +273,11 @@ func TestDeadConnection(t *testing.T) {
 			ends := make(chan informer.WatchEnded, 100)
 			sink := informertest.NewChanSink[*corev1.Pod]()
 			r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-				Source: podSource(client), Sink: sink, Silence: 2 * time.Second, Lists: informer.ListPaged,
-				Backoff: informer.Backoff{Initial: 10 * time.Millisecond, Max: 50 * time.Millisecond},
+				Source: podSource(client), Sink: sink, Settings: informer.Settings{
+					Silence: 2 * time.Second,
+					Lists:   informer.ListPaged,
+					Backoff: informer.Backoff{Initial: 10 * time.Millisecond, Max: 50 * time.Millisecond},
+				},
 				Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 					if o, ok := o.(informer.WatchEnded); ok {
 						select {

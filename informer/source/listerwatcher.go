@@ -40,8 +40,9 @@ const patience = 500 * time.Millisecond
 // Convert turns an object as it was decoded by the client into a T. If it is
 // nil the object must be a T itself. It is called at most once per object, and
 // not for objects that the sink holds; a panic in it is an error of the object.
-// An error of one object fails the list or the watch that it came by. A panic of lw
-// fails the request.
+// An object that cannot be decoded or converted is left out, unless [WithStrictDecoding] is
+// given. Where lw decodes by itself, one object that its client cannot decode fails the list
+// or the watch. A panic of lw fails the request.
 //
 //   - ListWithContext and WatchWithContext are used where lw has them. A call
 //     that does not return within half a second of the end of its context is
@@ -63,8 +64,8 @@ const patience = 500 * time.Millisecond
 //     gets store.ContentVersion as that of its [store.Meta], so that a sink may hold
 //     it. The object itself is left as it is. It costs encoding such objects at each
 //     list; where that fails they have no version.
-//   - Lists and events in the form of a Table are errors, and so is whatever
-//     has no metadata or no name: they are never taken for an empty collection.
+//   - Lists and events in the form of a Table are errors, and so are objects of another
+//     kind: they are never taken for an empty collection.
 func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Object) (T, error), opts ...SourceOption) informer.Source[T] {
 	s := &listerWatcher[T]{convert: convert, typed: convert == nil}
 	if s.typed {
@@ -79,6 +80,7 @@ func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Objec
 	if o, s.err = gatherSource(opts); s.err != nil {
 		return s
 	}
+	s.strict = o.strict
 	if streamed := s.streamed(lw, o); streamed != nil {
 		return streamed
 	}
@@ -91,7 +93,7 @@ func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Objec
 // streamed returns a source that reads the bodies of lw, nil if that is not to be.
 func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) informer.Source[T] {
 	own := ownType[T](s.typed)
-	var stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
+	var stream, metadata func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
 	sent := own
 	made, ok := lw.(*ListWatch)
 	ok = ok && made.asMade()
@@ -100,12 +102,15 @@ func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) inf
 	}
 	switch streamer, is := lw.(Streamer); {
 	case ok:
-		stream = made.stream
+		stream, metadata = made.stream, made.metadata
 		if o.sent != nil {
 			sent = o.sent
 		}
 	case is:
 		sent, stream = streamer.ObjectType(), streamer.Stream
+		if m, can := lw.(MetadataStreamer); can {
+			metadata = m.StreamMetadata
+		}
 		if s.typed && reflect.TypeOf(sent) != reflect.TypeOf(own) {
 			return nil // which says so
 		}
@@ -117,7 +122,7 @@ func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) inf
 		return nil
 	}
 	codec.named = ok || codec.typ != nil || o.kind != ""
-	return &wireSource[T]{listerWatcher: *s, stream: stream, codec: codec}
+	return (&wireSource[T]{listerWatcher: *s, stream: stream, codec: codec}).withMetadata(metadata)
 }
 
 // ownType is an empty T, if the objects are such and T is a pointer to a struct.
@@ -162,6 +167,7 @@ type listerWatcher[T any] struct {
 	convert func(runtime.Object) (T, error)
 	typed   bool // objects are T as they were decoded
 	streams bool
+	strict  bool
 	err     error // what is wrong with the options
 }
 
@@ -186,6 +192,9 @@ func (s *listerWatcher[T]) Absent(ctx context.Context) (bool, error) {
 	}
 	return finder.Absent(ctx)
 }
+
+// StrictDecoding implements [informer.StrictDecoder].
+func (s *listerWatcher[T]) StrictDecoding() bool { return s.strict }
 
 // WatchList implements [informer.Source].
 func (s *listerWatcher[T]) WatchList() bool { return s.streams }
@@ -229,7 +238,9 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 		if err := item.setListed(obj); err != nil {
 			return err
 		}
-		page.Form = formOf(obj)
+		if item.bad == nil {
+			page.Form = formOf(obj)
+		}
 		yielded = yield(&item)
 		return yielded
 	})

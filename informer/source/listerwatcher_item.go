@@ -25,18 +25,22 @@ type objectItem[T any] struct {
 	copies bool // the object lies in an array of others
 	obj    runtime.Object
 	meta   store.Meta
+	bad    error // why it cannot be decoded
 }
 
-// set makes the item that of obj.
+// set makes the item that of obj. It fails for an object that is not of the collection.
 func (i *objectItem[T]) set(obj runtime.Object) error {
 	m, err := metaOf(obj)
-	if err != nil {
+	if errors.Is(err, errTable) {
 		return &informer.DecodingError{Err: err}
 	}
-	if m.Key.Name == "" {
-		return &informer.DecodingError{Err: fmt.Errorf("an object (%T) without a name", obj)}
+	if i.obj, i.meta, i.bad = obj, m, nil; m.Key.Name != "" {
+		return nil
 	}
-	i.obj, i.meta = obj, m
+	if i.meta = (store.Meta{}); err == nil {
+		err = fmt.Errorf("an object (%T) without a name", obj)
+	}
+	i.bad = &informer.DecodingError{Err: err}
 	return nil
 }
 
@@ -46,7 +50,7 @@ func (i *objectItem[T]) setListed(obj runtime.Object) error {
 	if err := i.set(obj); err != nil {
 		return err
 	}
-	if i.meta.Version == "" {
+	if i.meta.Version == "" && i.bad == nil {
 		i.meta.Version = contentVersion(obj)
 	}
 	return nil
@@ -74,6 +78,9 @@ func (i *objectItem[T]) Meta() store.Meta { return i.meta }
 func (i *objectItem[T]) Decode() (t T, err error) {
 	obj := i.obj
 	i.obj = nil
+	if i.bad != nil {
+		return t, i.bad
+	}
 	if obj == nil {
 		return t, &informer.DecodingError{Meta: i.meta, Err: errors.New("decoded twice")}
 	}

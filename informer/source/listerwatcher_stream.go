@@ -68,6 +68,9 @@ func (s *listerWatcherStream[T]) next() (informer.Event[T], error) {
 		if err := s.item.set(raw.Object); err != nil {
 			return informer.Event[T]{}, err
 		}
+		if s.item.bad != nil && (raw.Type == watch.Deleted || check.IsNil(raw.Object)) {
+			return informer.Event[T]{}, s.item.bad
+		}
 		if s.item.source.typed {
 			// Before anything is concluded from it, a deletion least of all.
 			if _, ok := any(raw.Object).(T); !ok {

@@ -38,9 +38,10 @@ type ListWatch struct {
 
 	// What [NewListWatchFromClient] made: responses are read as streams as long as
 	// the functions are these.
-	stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
-	list   ListFunc
-	watch  WatchFunc
+	stream   func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
+	metadata func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
+	list     ListFunc
+	watch    WatchFunc
 
 	noWatchList bool // the client says so
 }
@@ -124,9 +125,10 @@ func NewListWatchFromClient(c cache.Getter, resource, namespace string, opts ...
 			}
 		}
 	}
+	client := notingClient(c)
 	request := func(options metav1.ListOptions) *rest.Request {
 		options = tweaked(options, tweak)
-		r := c.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource).
+		r := client.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource).
 			VersionedParams(&options, metav1.ParameterCodec).Timeout(timeoutOf(options)).MaxRetries(0)
 		if options.Watch {
 			r.Throttle(nil)
@@ -152,8 +154,11 @@ func NewListWatchFromClient(c cache.Getter, resource, namespace string, opts ...
 		WatchFunc: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			return request(options).Watch(ctx)
 		},
-		stream: func(ctx context.Context, options metav1.ListOptions) (io.ReadCloser, error) {
+		stream: delaying(func(ctx context.Context, options metav1.ListOptions) (io.ReadCloser, error) {
 			return request(options).Stream(ctx)
+		}),
+		metadata: func(ctx context.Context, options metav1.ListOptions) (io.ReadCloser, error) {
+			return request(options).SetHeader("Accept", acceptMetadata(options)).Stream(ctx)
 		},
 	}
 	lw.list, lw.watch = lw.ListFunc, lw.WatchFunc

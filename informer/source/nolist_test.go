@@ -131,8 +131,10 @@ func playNoList[T any](t *testing.T, transport *noListTransport, s informer.Sour
 	transport.mu.Unlock()
 	sink := informertest.NewChanSink[T]()
 	r, err := informer.NewReflector(informer.Config[T]{
-		Source: s, Sink: sink, Lists: informer.ListPaged,
-		Backoff: informer.Backoff{Initial: time.Millisecond, Max: 2 * time.Millisecond, Denied: time.Millisecond},
+		Source: s, Sink: sink, Settings: informer.Settings{
+			Lists:   informer.ListPaged,
+			Backoff: informer.Backoff{Initial: time.Millisecond, Max: 2 * time.Millisecond, Denied: time.Millisecond},
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -194,8 +196,10 @@ func TestNoListAfterBrokenPass(t *testing.T) {
 	r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
 		Source: source.FromListerWatcher[*corev1.Pod](listWatchBy(
 			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return pods.List(ctx, o) }, pods.Watch), nil),
-		Sink: sink, Lists: informer.ListPaged,
-		Backoff: informer.Backoff{Initial: time.Millisecond, Max: 2 * time.Millisecond, Denied: time.Millisecond},
+		Sink: sink, Settings: informer.Settings{
+			Lists:   informer.ListPaged,
+			Backoff: informer.Backoff{Initial: time.Millisecond, Max: 2 * time.Millisecond, Denied: time.Millisecond},
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -28,6 +28,7 @@ type sourceOptions struct {
 	sent   runtime.Object // nil: nothing is said
 	shared bool
 	alone  bool
+	strict bool
 	errs   []error
 }
 
@@ -50,13 +51,16 @@ func WithFields(names ...string) SourceOption {
 	return func(o *sourceOptions) { o.fields, o.masked = append(o.fields, names...), true }
 }
 
-// WithObjectLimit has objects of more bytes than that, as they are sent, be an error of
-// the list or the watch that they came by. Default 64 MiB; API servers keep no more
-// than 1.5 MiB of an object, unless etcd is told otherwise. So are objects that take more
-// than 64 times their bytes in memory, and 4 MiB, as those of many empty values do; what
-// types make that read themselves from JSON is estimated, and what they make of protobuf,
-// or is read without a decoder of ours, has no such bound. Only what reads bodies, see
-// [Streamer], knows of it.
+// WithObjectLimit bounds the bytes of an object as the server sends it. A larger object is
+// not decoded: see [WithStrictDecoding]. Default: 64 MiB. One that is larger than 16 MiB as
+// well fails the list or the watch.
+//
+// The limits of a Source are no tighter than those of an API server, which accepts requests
+// of 3 MiB and JSON that is nested 10000 deep. etcd stores 1.5 MiB of an object by default,
+// which are at most six times as much in JSON. The documentation of the package has all
+// limits. The limit of the memory that an object takes follows this one.
+//
+// Only what reads bodies, see [Streamer], knows of it.
 func WithObjectLimit(bytes int) SourceOption {
 	return func(o *sourceOptions) {
 		if bytes <= 0 {
@@ -65,6 +69,14 @@ func WithObjectLimit(bytes int) SourceOption {
 		}
 		o.limits.Object = bytes
 	}
+}
+
+// WithStrictDecoding makes a list or a watch fail if one of its objects cannot be decoded or
+// converted, or has no name. The error names the object, and the list or watch is repeated
+// until the object is mended. Default: the object is left out, and the others are served; see
+// "Objects that cannot be decoded" in the documentation of package informer.
+func WithStrictDecoding() SourceOption {
+	return func(o *sourceOptions) { o.strict = true }
 }
 
 // WithKind says of which kind objects are, such as "Widget", if that is not the name of

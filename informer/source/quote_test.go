@@ -76,8 +76,10 @@ func complain[T any](t *testing.T, s informer.Source[T]) string {
 	c := &complaints[T]{failed: make(chan struct{}, 1)}
 	log := slog.New(slog.NewTextHandler(c, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r, err := informer.NewReflector(informer.Config[T]{
-		Source: s, Sink: c, Lists: informer.ListPaged,
-		Backoff:  informer.Backoff{Initial: time.Millisecond, Max: time.Millisecond},
+		Source: s, Sink: c, Settings: informer.Settings{
+			Lists:   informer.ListPaged,
+			Backoff: informer.Backoff{Initial: time.Millisecond, Max: time.Millisecond},
+		},
 		Observer: informer.Observers(informer.LogObserver(log), informer.ObserverFunc(c.observe)),
 	})
 	if err != nil {

@@ -103,7 +103,7 @@ func TestSilenceAfterAnswer(t *testing.T) {
 					source.requests = -1 // the list is before the first watch
 				}
 				r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-					Source: source, Sink: informertest.NewChanSink[*corev1.Pod](), Silence: time.Minute, InitialSilence: 10 * time.Second,
+					Source: source, Sink: informertest.NewChanSink[*corev1.Pod](), Settings: informer.Settings{Silence: time.Minute, InitialSilence: 10 * time.Second},
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -169,7 +169,7 @@ func TestSharedConnection(t *testing.T) {
 		ran := make(chan error, 2)
 		for _, s := range []informer.Source[*corev1.Pod]{source, lively{source}} {
 			r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-				Source: s, Sink: informertest.NewChanSink[*corev1.Pod](), Silence: time.Minute,
+				Source: s, Sink: informertest.NewChanSink[*corev1.Pod](), Settings: informer.Settings{Silence: time.Minute},
 			})
 			if err != nil {
 				t.Fatal(err)

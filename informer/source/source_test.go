@@ -115,7 +115,7 @@ func TestBadObjects(t *testing.T) {
 		"service":          {Type: watch.Deleted, Object: &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "a"}}},
 		"status":           {Type: watch.Deleted, Object: &metav1.Status{}},
 		"table":            {Type: watch.Added, Object: &metav1.Table{}},
-		"no name":          {Type: watch.Added, Object: named("")},
+		"no name":          {Type: watch.Deleted, Object: named("")},
 		"unknown type":     {Type: "Exploded", Object: named("a")},
 		"no type":          {Object: named("a")},
 		"nil bookmark":     {Type: watch.Bookmark},
@@ -133,6 +133,22 @@ func TestBadObjects(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		stream.Stop()
+	}
+}
+
+// An event without a name is one of an object that cannot be decoded, unless it is a deletion.
+func TestEventWithoutName(t *testing.T) {
+	stream, err := source.FromListerWatcher[*corev1.Pod](watchOf(watch.Event{Type: watch.Added, Object: &corev1.Pod{}}), nil).Watch(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Stop()
+	e, err := stream.Next()
+	if err != nil || e.Item.Meta() != (store.Meta{}) {
+		t.Fatal(e, err)
+	}
+	if _, err := e.Item.Decode(); informer.CauseOf(err) != informer.CauseDecoding {
+		t.Error(err)
 	}
 }
 

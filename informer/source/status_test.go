@@ -94,7 +94,7 @@ func TestStatusForPage(t *testing.T) {
 			}
 			var aborted []informer.Cause
 			r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-				Source: source.FromListerWatcher[*corev1.Pod](informertest.Bodies{Left: &left}, nil), Sink: s, Lists: informer.ListPaged,
+				Source: source.FromListerWatcher[*corev1.Pod](informertest.Bodies{Left: &left}, nil), Sink: s, Settings: informer.Settings{Lists: informer.ListPaged},
 				Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 					if failed, ok := o.(informer.ListFailed); ok {
 						aborted = append(aborted, informer.CauseOf(failed.Err))

@@ -17,6 +17,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/source/internal/wire"
+	"github.com/apiary-go/apiary/store"
 )
 
 // wireSource reads the bodies of a [Streamer] object by object.
@@ -24,6 +25,32 @@ type wireSource[T any] struct {
 	listerWatcher[T]
 	stream func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
 	codec  *codec
+}
+
+// metadataSource is a wireSource that can read the metadata of its objects alone.
+type metadataSource[T any] struct {
+	*wireSource[T]
+	metadata informer.Source[*metav1.PartialObjectMetadata]
+}
+
+// withMetadata returns s as a source that can read metadata by the given requests as well,
+// or as it is if there are none.
+func (s *wireSource[T]) withMetadata(request func(context.Context, metav1.ListOptions) (io.ReadCloser, error)) informer.Source[T] {
+	if request == nil {
+		return s
+	}
+	codec, err := newCodec(&metav1.PartialObjectMetadata{}, true, sourceOptions{limits: s.codec.limits})
+	if err != nil {
+		return s
+	}
+	return &metadataSource[T]{wireSource: s, metadata: &wireSource[*metav1.PartialObjectMetadata]{
+		listerWatcher: listerWatcher[*metav1.PartialObjectMetadata]{lw: s.lw, given: s.given}, stream: request, codec: codec,
+	}}
+}
+
+// ListMetadata implements [informer.MetadataLister].
+func (s *metadataSource[T]) ListMetadata(ctx context.Context, opts metav1.ListOptions, yield func(store.Meta) error) (informer.Page, error) {
+	return s.metadata.List(ctx, opts, func(item informer.Item[*metav1.PartialObjectMetadata]) error { return yield(item.Meta()) })
 }
 
 // open sends a request.

@@ -4,6 +4,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,14 +27,15 @@ type wireItem[T any] struct {
 	object  *wire.Object
 	obj     runtime.Object // if it was decoded already
 	meta    store.Meta
+	bad     error  // why it cannot be decoded
 	form    string // API version of the last object that said it
 	guessed bool   // whether the kind was, of any so far
 }
 
 // set makes the item that of an object of a list, or of a watch if the list says
-// nothing.
+// nothing. It fails for an object that is not of the collection.
 func (i *wireItem[T]) set(o *wire.Object, list wire.ListMeta) error {
-	i.object, i.obj = o, nil
+	i.object, i.obj, i.bad = o, nil, nil
 	i.meta = store.Meta{
 		Key: store.Key{Namespace: o.Namespace, Name: o.Name}, UID: types.UID(o.UID), Version: o.Version,
 	}
@@ -47,18 +49,21 @@ func (i *wireItem[T]) set(o *wire.Object, list wire.ListMeta) error {
 	if err := i.source.codec.isOne(o); err != nil {
 		return &informer.DecodingError{Meta: i.meta, Err: err}
 	}
+	err := o.Err
 	if o.Name == "" {
-		return &informer.DecodingError{Err: fmt.Errorf("an object (%s) without a name", o.Kind)}
+		if i.meta = (store.Meta{}); err == nil {
+			err = fmt.Errorf("an object (%s) without a name", o.Kind)
+		}
 	}
-	if i.meta.Version != "" || list == (wire.ListMeta{}) {
-		return nil
+	switch {
+	case err != nil:
+		i.bad = &informer.DecodingError{Meta: i.meta, Err: err}
+	case i.meta.Version == "" && list != (wire.ListMeta{}):
+		// Such an object is news only if its content changed.
+		if i.obj, i.bad = i.read(); i.bad == nil {
+			i.meta.Version = contentVersion(i.obj)
+		}
 	}
-	// Such an object is news only if its content changed.
-	var err error
-	if i.obj, err = i.read(); err != nil {
-		return err
-	}
-	i.meta.Version = contentVersion(i.obj)
 	return nil
 }
 
@@ -80,6 +85,9 @@ func (i *wireItem[T]) Meta() store.Meta { return i.meta }
 
 // Decode implements [informer.Item].
 func (i *wireItem[T]) Decode() (t T, err error) {
+	if i.bad != nil {
+		return t, i.bad
+	}
 	obj := i.obj
 	if i.obj = nil; obj == nil {
 		if obj, err = i.read(); err != nil {
@@ -125,9 +133,12 @@ func (s *wireStream[T]) next() (informer.Event[T], error) {
 		if err := s.item.set(&raw.Object, wire.ListMeta{}); err != nil {
 			return informer.Event[T]{}, err
 		}
+		if kind == watch.Deleted && s.item.meta.Key.Name == "" {
+			return informer.Event[T]{}, s.item.bad
+		}
 		return informer.Event[T]{Type: kind, Item: &s.item, Version: s.item.meta.Version, Form: s.item.form}, nil
 	case watch.Bookmark:
-		if err := s.item.source.codec.isOne(&raw.Object); err != nil {
+		if err := cmp.Or(raw.Object.Err, s.item.source.codec.isOne(&raw.Object)); err != nil {
 			return informer.Event[T]{}, &informer.DecodingError{Err: fmt.Errorf("bookmark: %w", err)}
 		}
 		return informer.Event[T]{Type: kind, Version: raw.Object.Version, InitialEventsEnd: raw.Object.InitialEventsEnd}, nil

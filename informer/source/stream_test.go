@@ -281,7 +281,7 @@ func TestSourceOptionErrors(t *testing.T) {
 	}
 }
 
-// An object that is larger than the limit is an error that says so.
+// An object that is larger than the limit cannot be decoded. The error says so.
 func TestWithObjectLimit(t *testing.T) {
 	for _, format := range formats {
 		lw := answers{format: format, list: informertest.Encode(t, format, informertest.WirePods(2)), watch: event(t, format, "ADDED", &informertest.WirePods(1).Items[0])}.listWatch(t)
@@ -293,7 +293,11 @@ func TestWithObjectLimit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := stream.Next(); informer.CauseOf(err) != informer.CauseDecoding || !strings.Contains(err.Error(), "50") {
+		e, err := stream.Next()
+		if err != nil || e.Item.Meta().Key.Name == "" {
+			t.Fatalf("%s: %+v, %v", format, e, err)
+		}
+		if _, err := e.Item.Decode(); informer.CauseOf(err) != informer.CauseDecoding || !strings.Contains(err.Error(), "50") {
 			t.Errorf("%s: %v", format, err)
 		}
 		stream.Stop()

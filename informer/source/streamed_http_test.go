@@ -44,8 +44,10 @@ func TestNoConnection(t *testing.T) {
 	}
 	failures := make(chan informer.ListFailed, 100)
 	r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-		Source: podSource(client), Sink: informertest.NewChanSink[*corev1.Pod](), InitialSilence: 20 * time.Millisecond,
-		Backoff: informer.Backoff{Initial: time.Millisecond, Max: time.Millisecond},
+		Source: podSource(client), Sink: informertest.NewChanSink[*corev1.Pod](), Settings: informer.Settings{
+			InitialSilence: 20 * time.Millisecond,
+			Backoff:        informer.Backoff{Initial: time.Millisecond, Max: time.Millisecond},
+		},
 		Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 			switch o := o.(type) {
 			case informer.ListFailed:
@@ -99,7 +101,7 @@ func TestRetryAfterWithinClient(t *testing.T) {
 	t.Cleanup(srv.Close)
 	sink := informertest.NewChanSink[*corev1.Pod]()
 	r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-		Source: podSource(restClient(t, srv.URL, nil)), Sink: sink, InitialSilence: 300 * time.Millisecond,
+		Source: podSource(restClient(t, srv.URL, nil)), Sink: sink, Settings: informer.Settings{InitialSilence: 300 * time.Millisecond},
 		Observer: informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
 			if o, ok := o.(informer.ListFailed); ok && o.Cause != informer.CauseCanceled {
 				t.Errorf("the pass failed: %v", o.Err)

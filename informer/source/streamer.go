@@ -32,3 +32,13 @@ type Streamer interface {
 	// it one, unless [WithKind] says the kind.
 	ObjectType() runtime.Object
 }
+
+// MetadataStreamer is a [Streamer] that can request the metadata of its objects alone. A
+// source of it is an [informer.MetadataLister].
+type MetadataStreamer interface {
+	Streamer
+
+	// StreamMetadata is Stream for lists, with an Accept header for a
+	// PartialObjectMetadataList.
+	StreamMetadata(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error)
+}

@@ -57,7 +57,7 @@ func NewStreamFunc(config *rest.Config, client *http.Client) (StreamFunc, error)
 	}
 	var c *rest.RESTClient
 	if err == nil {
-		c, err = rest.RESTClientForConfigAndClient(config, client)
+		c, err = rest.RESTClientForConfigAndClient(config, notingHTTP(client))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("making a client for streams: %w: check the address and the credentials in the rest.Config", err)
@@ -75,7 +75,7 @@ func NewStreamFunc(config *rest.Config, client *http.Client) (StreamFunc, error)
 		if opts.Watch {
 			r.Throttle(nil)
 		}
-		return r.Stream(ctx)
+		return delaying(func(ctx context.Context, _ metav1.ListOptions) (io.ReadCloser, error) { return r.Stream(ctx) })(ctx, opts)
 	}, nil
 }
 

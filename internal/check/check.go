@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package check has what constructors use to check their arguments, and what compares
-// failures.
+// Package check has functions that check arguments of constructors, and functions that
+// compare failures.
 package check
 
 import "reflect"
 
-// IsNil reports whether v is nil or holds a nil pointer, map, slice, channel or
+// IsNil returns true if v is nil or contains a nil pointer, map, slice, channel or
 // function.
 func IsNil(v any) bool {
 	if v == nil {
@@ -20,7 +20,8 @@ func IsNil(v any) bool {
 	return false
 }
 
-// Validate returns what v's own Validate does, nil if it has none. A wrapper hands it on.
+// Validate calls v's method Validate, if it has one. A wrapper forwards it to the wrapped
+// value.
 func Validate(v any) error {
 	if v, ok := v.(interface{ Validate() error }); ok {
 		return v.Validate()
@@ -28,5 +29,5 @@ func Validate(v any) error {
 	return nil
 }
 
-// TypeName returns the name of T, which stands for things that have no name.
+// TypeName returns the name of T. It is the default name of resources, stores and others.
 func TypeName[T any]() string { return reflect.TypeFor[T]().String() }

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Gist returns the text of err without its digits, so that two failures can be compared:
-// ports, versions, durations and timeouts are others each time. It is empty for nil.
+// Gist returns the text of err without digits, to compare two failures: ports, versions and
+// durations differ each time. It is empty for nil.
 func Gist(err error) string {
 	if err == nil {
 		return ""
@@ -22,9 +22,8 @@ func Gist(err error) string {
 	}, err.Error())
 }
 
-// IsShown reports whether the count-th of failures that are the same is shown in a log: the
-// first, the second, the fourth, the eighth and so on. Omitted is how many were left out
-// since the last one that was.
+// IsShown returns true if the count-th of equal failures must be logged: the first, second,
+// fourth, eighth and so on. omitted is the number of failures since the last logged one.
 func IsShown(count int) (shown bool, omitted int) {
 	if bits.OnesCount(uint(count)) != 1 {
 		return false, 0

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package httpclient makes HTTP clients that do not trust the server.
+// Package httpclient creates HTTP clients that do not trust the server.
 //
-//   - A redirect to another host is an error: the transports of client-go add the bearer
-//     token and the client certificate to each request, whichever its host is.
-//   - Of the body of an answer that is no success the first 256 KiB are read.
+//   - A redirect to another host is an error, because the transports of client-go add the
+//     bearer token and the client certificate to every request, whatever its host.
+//   - At most 256 KiB are read of the body of an unsuccessful response.
 package httpclient
 
 import (
@@ -21,9 +21,9 @@ import (
 	"github.com/apiary-go/apiary/internal/redact"
 )
 
-// New returns a client for the API server of config, and a copy of config for further
-// clients, which have the same guard. Both have user and password of the address as basic
-// authentication, so that no URL shows them.
+// New returns a guarded client for the API server of config, and a copy of config that
+// creates guarded clients. Both use the user and password of the address for basic
+// authentication, so that they are in no URL.
 func New(config *rest.Config) (*rest.Config, *http.Client, error) {
 	config = rest.CopyConfig(config)
 	if err := moveUserinfo(config); err != nil {
@@ -37,7 +37,7 @@ func New(config *rest.Config) (*rest.Config, *http.Client, error) {
 	return config, client, nil
 }
 
-// Guard returns a copy of a client for the API server of config that has the guard.
+// Guard returns a guarded copy of client, a client for the API server of config.
 func Guard(config *rest.Config, client *http.Client) (*http.Client, error) {
 	if _, err := withUserinfo(config.Host); err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func Guard(config *rest.Config, client *http.Client) (*http.Client, error) {
 	return &guard, nil
 }
 
-// withUserinfo returns the URL of an address that has user and password, nil if it has none.
+// withUserinfo returns the URL of an address with user and password, or nil if it has none.
 func withUserinfo(address string) (*url.URL, error) {
 	if !strings.Contains(address, "@") {
 		return nil, nil
@@ -58,13 +58,13 @@ func withUserinfo(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.User == nil {
 		// The error of url.Parse quotes parts of the address.
-		return nil, errors.New("the address of the API server is no URL: give one such as https://host:6443, with a password that is escaped")
+		return nil, errors.New("the address of the API server is not a valid URL: set one such as https://host:6443, and escape its password")
 	}
 	return u, nil
 }
 
-// moveUserinfo moves user and password from the address to where they belong. They replace
-// a token, as net/http has it.
+// moveUserinfo moves user and password from the address to the fields of config. As in
+// net/http, they replace a token.
 func moveUserinfo(config *rest.Config) error {
 	u, err := withUserinfo(config.Host)
 	if err != nil || u == nil {
@@ -78,8 +78,8 @@ func moveUserinfo(config *rest.Config) error {
 	return nil
 }
 
-// failureLimit bounds the body of an answer that is no success. The Status of an API server
-// takes a few KB, and 1 KB of it is shown; this has room for hundreds of causes.
+// failureLimit bounds the body of an unsuccessful response. The Status of an API server
+// has a few KB, of which 1 KB is shown. The limit allows hundreds of causes.
 const failureLimit = 256 << 10
 
 func guarded(next http.RoundTripper) http.RoundTripper {
@@ -91,11 +91,11 @@ func guarded(next http.RoundTripper) http.RoundTripper {
 
 type guard struct{ next http.RoundTripper }
 
-// WrappedRoundTripper lets apimachinery find the transport inside, to close its idle
+// WrappedRoundTripper returns the wrapped transport. apimachinery closes its idle
 // connections.
 func (g *guard) WrappedRoundTripper() http.RoundTripper { return g.next }
 
-// CloseIdleConnections is for http.Client.
+// CloseIdleConnections is called by http.Client.
 func (g *guard) CloseIdleConnections() {
 	if closer, ok := g.next.(interface{ CloseIdleConnections() }); ok {
 		closer.CloseIdleConnections()
@@ -112,7 +112,7 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		_ = resp.Body.Close()
 		return nil, err
 	}
-	// What is cut off is no Status: client-go then goes by the code.
+	// A cut body is not a valid Status. client-go then uses the status code.
 	resp.Body = &limitedBody{io.LimitReader(resp.Body, failureLimit), resp.Body}
 	return resp, nil
 }
@@ -122,7 +122,8 @@ type limitedBody struct {
 	io.Closer
 }
 
-// checkRedirect fails if resp redirects a request to another host than that of from.
+// checkRedirect returns an error if resp redirects a request from the host of from to
+// another one.
 func checkRedirect(from *url.URL, resp *http.Response) error {
 	switch resp.StatusCode {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
@@ -135,16 +136,16 @@ func checkRedirect(from *url.URL, resp *http.Response) error {
 	}
 	to, err := from.Parse(location)
 	if err != nil {
-		return fmt.Errorf("%s redirects to an address that is no URL", origin(from))
+		return fmt.Errorf("%s redirects to an address that is not a valid URL", origin(from))
 	}
 	if origin(from) == origin(to) {
 		return nil
 	}
-	return fmt.Errorf("%s redirects to %s: a redirect to another host is not followed, as the credentials are not for that one: "+
-		"give its address in place of the first, if it is the API server", origin(from), redact.Text(origin(to)))
+	return fmt.Errorf("%s redirects to %s: redirects to another host are not followed, because the credentials are not for that host; "+
+		"if it is the API server, configure its address", origin(from), redact.Text(origin(to)))
 }
 
-// origin is the scheme, the host and the port of u.
+// origin returns the scheme, the host and the port of u.
 func origin(u *url.URL) string {
 	host, port := strings.ToLower(u.Host), ""
 	switch u.Scheme {

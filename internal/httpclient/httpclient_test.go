@@ -88,7 +88,7 @@ var requests = map[string]func(context.Context, *rest.Config, *http.Client) erro
 	},
 }
 
-// counter counts what is read of bodies.
+// counter counts the bytes that are read of bodies.
 type counter struct {
 	next http.RoundTripper
 	mu   sync.Mutex
@@ -138,8 +138,8 @@ func endless(w http.ResponseWriter, code int) {
 
 var zeros = zipped(strings.Repeat("0", 1<<20))
 
-// A failure that comes compressed, and has no end, is read to the limit, and is what its
-// code says.
+// A compressed body of a failure without an end is read up to the limit. The error is
+// that of the status code.
 func TestFailuresAreBounded(t *testing.T) {
 	for code, is := range map[int]func(error) bool{
 		http.StatusForbidden:           apierrors.IsForbidden,
@@ -173,7 +173,7 @@ func TestFailuresAreBounded(t *testing.T) {
 	}
 }
 
-// A failure that is not so long is what its Status says.
+// A shorter failure is the error of its Status.
 func TestFailureWithStatus(t *testing.T) {
 	message := strings.Repeat("x", 100<<10)
 	host := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -239,7 +239,7 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-// What is the same host, and what is not.
+// Addresses of the same host, and of others.
 func TestCheckRedirect(t *testing.T) {
 	for _, test := range []struct {
 		from, to, err string
@@ -258,8 +258,8 @@ func TestCheckRedirect(t *testing.T) {
 		{"https://a/x", "https://user:s3cret@b/y", "https://a redirects to https://b:"},
 		{"https://a/x", "https://a@b/y", "https://a redirects to https://b:"},
 		{"https://a/x", "ftp://a/y", "https://a redirects to ftp://a:"},
-		{"https://a/x", "https://s3cret:x:y/", "https://a redirects to an address that is no URL"},
-		{"https://a/x", "\x00", "https://a redirects to an address that is no URL"},
+		{"https://a/x", "https://s3cret:x:y/", "https://a redirects to an address that is not a valid URL"},
+		{"https://a/x", "\x00", "https://a redirects to an address that is not a valid URL"},
 	} {
 		from, err := url.Parse(test.from)
 		if err != nil {
@@ -311,7 +311,7 @@ func TestUserinfo(t *testing.T) {
 	}
 }
 
-// A client that was given has the guard as well, and is not changed.
+// A client of the caller gets a guard without being changed.
 func TestGuard(t *testing.T) {
 	for _, given := range []*http.Client{{}, {Transport: &http.Transport{}}} {
 		was := given.Transport

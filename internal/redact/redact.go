@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package redact makes the texts of errors fit for logs and health. They are as short as a
-// log line, and quote neither objects nor passwords.
+// Package redact makes the texts of errors safe for logs and health: short, and without the
+// content of objects or passwords.
 package redact
 
 import (
@@ -19,18 +19,18 @@ import (
 )
 
 const (
-	most   = 1000     // bytes of a text that was cut
-	spare  = 200      // by which a text can be longer before it is cut, as it is within others
-	looked = 4 * most // bytes that are looked at
+	most   = 1000     // the length in bytes of a text that is cut
+	spare  = 200      // a text is cut if it is longer than most+spare: it can contain a cut text
+	looked = 4 * most // the number of bytes that are examined
 )
 
-// quoting are the texts of libraries that quote what they cannot read, and what is left of
-// them. Each also fits a text that was cut off.
+// quoting are the texts of libraries that quote input they cannot read, and their
+// replacements. Each pattern also matches a text that was cut.
 var quoting = []struct {
 	pattern *regexp.Regexp
 	left    string
 }{
-	// net/url and net/http, which leave the user.
+	// net/url and net/http, which show the user.
 	{regexp.MustCompile(`://[^\s/"]*@`), `://***@`},
 	// encoding/json, sigs.k8s.io/json.
 	{regexp.MustCompile(`(cannot unmarshal number) \S+`), `$1`},
@@ -55,7 +55,7 @@ func Text(s string) string {
 	size := len(s)
 	if size > looked {
 		s = s[:looked]
-		s = s[:strings.LastIndexByte(s, ' ')+1] // nothing is cut in two that is replaced whole
+		s = s[:strings.LastIndexByte(s, ' ')+1] // a value that is replaced must not be cut in two
 	}
 	for _, q := range quoting {
 		s = q.pattern.ReplaceAllString(s, q.left)
@@ -74,7 +74,7 @@ func Text(s string) string {
 	return fmt.Sprintf("%s… (%d bytes)", s, size)
 }
 
-// escaped returns s with what cannot be printed as in a string of Go.
+// escaped returns s with unprintable characters escaped as in a Go string.
 func escaped(s string) string {
 	plain := func(r rune) bool { return r != utf8.RuneError && unicode.IsPrint(r) }
 	if strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
@@ -94,7 +94,8 @@ func escaped(s string) string {
 	return b.String()
 }
 
-// Error returns err, or what wraps it and has its [Text].
+// Error returns err if [Text] does not change its text. Otherwise it returns an error
+// with the new text that wraps err.
 func Error(err error) error {
 	if err == nil {
 		return nil
@@ -117,18 +118,18 @@ func (r *redacted) Error() string { return r.text }
 // Unwrap returns the error with the original text.
 func (r *redacted) Unwrap() error { return r.err }
 
-// decoders are what errors of decoders begin with that quote nothing else than [Text]
-// takes out.
+// decoders are the beginnings of decoders' errors that quote only values which [Text]
+// removes.
 var decoders = []string{
 	"json: cannot unmarshal ", "invalid character ", "unexpected end of JSON input",
 	"couldn't get version/kind; json parse error: ", "no kind ", "no version ", "Object ", "serializer for ", "0-length response ", "no serializers registered ",
 }
 
-// Decoding returns an error that says what it can of err, the error of a decoder, and does
-// not wrap it: types that read themselves can quote what they read.
+// Decoding returns a safe error for err, the error of a decoder. It does not wrap err,
+// because types with their own decoding can quote the input.
 func Decoding(err error) error {
 	if negotiate := (runtime.NegotiateError{}); errors.As(err, &negotiate) {
-		return Error(err) // it quotes the content type alone
+		return Error(err) // it quotes only the content type
 	}
 	text := err.Error()
 	for _, known := range decoders {
@@ -139,7 +140,8 @@ func Decoding(err error) error {
 	return errors.New("a value that does not fit its field")
 }
 
-// Panic returns the text of the value of a panic: its type, if it can be an object.
+// Panic returns a text for the value of a panic. For a value that can contain an object,
+// it is the type only.
 func Panic(v any) string {
 	switch v.(type) {
 	case nil, error:

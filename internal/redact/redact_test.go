@@ -32,8 +32,8 @@ const (
 
 func second[T any](_ T, err error) error { return err }
 
-// What libraries say of what they cannot read, without what they quote of it, and with
-// what else they say.
+// The errors of libraries about input they cannot read keep their text, without the
+// quoted input.
 func TestTextQuotesNothing(t *testing.T) {
 	type typed struct {
 		Data map[string][]byte `json:"data"`
@@ -95,7 +95,7 @@ func TestTextQuotesNothing(t *testing.T) {
 
 func third[T any](_ T, _ bool, err error) error { return err }
 
-// What is known to be nobody's value stays as it is.
+// Texts that quote no values are not changed.
 func TestTextLeavesTheRest(t *testing.T) {
 	for _, text := range []string{
 		"", "context deadline exceeded", `pods is forbidden: User "me" cannot list resource "pods" in API group "" at the cluster scope`,
@@ -120,7 +120,7 @@ func TestTextLeavesTheRest(t *testing.T) {
 	}
 }
 
-// A text is as short as a line, however long it was, and wherever it is put.
+// A text is at most as long as a line, also within other texts.
 func TestTextShortens(t *testing.T) {
 	for name, text := range map[string]string{
 		"words": strings.Repeat("word ", 200_000), "one word": strings.Repeat("x", 1<<20), "runes": strings.Repeat("世 界", 200_000),
@@ -169,7 +169,7 @@ func TestPanic(t *testing.T) {
 
 var canaryText = canary
 
-// Nothing makes a text long, or puts into a line what does not belong there.
+// No input makes a text longer than the limit, or adds unprintable characters.
 func FuzzText(f *testing.F) {
 	f.Add("Object 'Kind' is missing in '{}'")
 	f.Add(`strconv.ParseInt: parsing "\"x": invalid syntax`)

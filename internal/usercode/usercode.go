@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package usercode calls functions of users. A panic of one becomes an error, and is
-// reported. The rule is in the documentation of package resource.
+// Package usercode calls functions of users. It turns a panic into an error, and reports
+// it. The documentation of package resource has the rule.
 package usercode
 
 import (
@@ -16,18 +16,19 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// reportEvery is how often a panic of one function is logged at most.
+// reportEvery is the minimum interval between two logs of panics of one function.
 const reportEvery = time.Minute
 
-// Recover makes a panic of the function that defers it the error of that function.
-// Whoever returns the error to a caller of ours leaves the report to it.
+// Recover turns a panic of the function that defers it into the error of that function.
+// It does not report the panic: pass the error to [Panics.Report], unless a user gets it
+// as the error of a call.
 func Recover(function string, key store.Key, err *error) {
 	if v := recover(); v != nil {
 		*err = Error(function, key, v)
 	}
 }
 
-// Error returns what a deferred function recovered as an error.
+// Error returns the error for a value that a deferred function has recovered.
 func Error(function string, key store.Key, recovered any) error {
 	return &store.PanicError{Function: function, Key: key, Value: recovered, Stack: debug.Stack()}
 }
@@ -47,15 +48,16 @@ type function struct{ name, site string }
 
 type reports struct {
 	count uint64
-	next  time.Time // not before
+	next  time.Time // no log before this time
 }
 
-// New returns a Panics for the resource of that name. A nil logger is slog.Default().
+// New returns a Panics for the resource with this name. If log is nil, slog.Default() is
+// used.
 func New(name string, log *slog.Logger) *Panics {
 	return &Panics{name: name, log: log, of: map[function]*reports{}}
 }
 
-// Call calls f, and returns its panic, which it reports. The site is that of
+// Call calls f. It reports a panic of f and returns it as an error. site is the Site of the
 // [store.PanicError].
 func (p *Panics) Call(function, site string, key store.Key, f func()) (err error) {
 	defer func() {
@@ -68,7 +70,7 @@ func (p *Panics) Call(function, site string, key store.Key, f func()) (err error
 	return nil
 }
 
-// Try is Call of a function that returns an error.
+// Try is like Call for a function that returns an error.
 func (p *Panics) Try(function string, key store.Key, f func() error) (err error) {
 	if panicked := p.Call(function, "", key, func() { err = f() }); panicked != nil {
 		return panicked
@@ -76,8 +78,8 @@ func (p *Panics) Try(function string, key store.Key, f func() error) (err error)
 	return err
 }
 
-// Report counts the panic that err wraps, if it wraps one. It logs the first of each
-// function, and after that one a minute.
+// Report counts the panic that err wraps, if any. For each function it logs the first
+// panic, and then at most one a minute.
 func (p *Panics) Report(err error) {
 	var panicked *store.PanicError
 	if !errors.As(err, &panicked) {
@@ -88,7 +90,7 @@ func (p *Panics) Report(err error) {
 	if !due {
 		return
 	}
-	defer func() { _ = recover() }() // the logger is the user's as well
+	defer func() { _ = recover() }() // the logger is user code, too
 	log := p.log
 	if log == nil {
 		log = slog.Default()
@@ -97,7 +99,7 @@ func (p *Panics) Report(err error) {
 		"error", err, "panics", count, "stack", string(panicked.Stack))
 }
 
-// due counts a panic of f, and reports whether it is to be logged.
+// due counts a panic of f, and returns true if it must be logged.
 func (p *Panics) due(f function) (count uint64, due bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,8 +116,8 @@ func (p *Panics) due(f function) (count uint64, due bool) {
 	return r.count, due
 }
 
-// Add counts a panic that reaches the caller of ours.
+// Add counts a panic that the caller of the library gets.
 func (p *Panics) Add() { p.count.Add(1) }
 
-// Count returns how many panics there were.
+// Count returns the number of panics.
 func (p *Panics) Count() uint64 { return p.count.Load() }

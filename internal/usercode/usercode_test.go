@@ -25,8 +25,9 @@ func logged() (*bytes.Buffer, *slog.Logger) {
 	return out, slog.New(slog.NewTextHandler(out, nil))
 }
 
-// A thousand panics of a function make one line, and one more after a minute. Each
-// counts. Another function, and the same of another subscriber, has lines of its own.
+// A thousand panics of a function are logged once, and once more after a minute. All are
+// counted. Another function, and the same function of another subscriber, is logged
+// separately.
 func TestReportsAreThrottled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out, log := logged()
@@ -62,7 +63,7 @@ func TestReportsAreThrottled(t *testing.T) {
 	})
 }
 
-// A panic is an error with all that is known of it, and wraps what it was.
+// The error of a panic has its details, and wraps its value.
 func TestPanicIsAnError(t *testing.T) {
 	_, log := logged()
 	p := New("pods", log)
@@ -87,7 +88,7 @@ func TestPanicIsAnError(t *testing.T) {
 
 type badHandler struct{ slog.Handler }
 
-// A logger that panics, and an error that is none of a panic, are of no consequence.
+// A panic of the logger, and an error without a panic, have no effect.
 func TestReportNeverPanics(t *testing.T) {
 	p := New("pods", slog.New(badHandler{}))
 	if err := p.Call("filter", "", key, func() { panic("filter") }); err == nil {

@@ -20,13 +20,13 @@ import (
 	"github.com/apiary-go/apiary/resource/pool"
 )
 
-// The pods of those namespaces that somebody asks for, each listed and watched for
-// as long as it is of interest.
+// The pods of the namespaces that are in use. Each namespace is listed and watched while
+// it is used.
 func ExamplePool() {
 	pool, err := pool.New(pool.Config[string, *corev1.Pod]{
 		New: func(lc cell.Lifecycle, namespace string) resource.Resource[*corev1.Pod] {
 			return resource.New[*corev1.Pod](lc, podsIn(namespace), resource.WithName("pods of "+namespace),
-				resource.WithSettings(resource.Settings{Lists: informer.ListPaged}))
+				resource.WithSettings(informer.Settings{Lists: informer.ListPaged}))
 		},
 	})
 	if err != nil {
@@ -55,7 +55,7 @@ func ExamplePool() {
 		fmt.Println(key, "on", pod.Spec.NodeName)
 	}
 	fmt.Println(pool.Users())
-	release() // stopped half a minute from now, unless somebody gets it before
+	release() // stopped in 30 seconds, unless it is used again
 	fmt.Println(pool.Users())
 	// Output:
 	// default/a on n1

@@ -10,12 +10,12 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// lifecycle is that of one resource. A stop hook that panics has failed, and the others
-// are called all the same.
+// lifecycle is the lifecycle of one resource. A panic of a stop hook is an error of this
+// hook. The other hooks are still called.
 type lifecycle struct {
 	cell.DefaultLifecycle
 	panics *usercode.Panics
-	key    store.Key // that of the pool, which is of any type, as a name
+	key    store.Key // its name is the pool's key as text
 }
 
 // Append implements cell.Lifecycle.

@@ -18,8 +18,7 @@ import (
 	"github.com/apiary-go/apiary/resource"
 )
 
-// poolModel is what a pool should do: naively, on one goroutine, with no timers but
-// looks at the clock.
+// poolModel is a simple implementation of a pool: on one goroutine, without timers.
 type poolModel struct {
 	linger, stopping time.Duration
 	current          map[string]*modelled
@@ -33,7 +32,7 @@ type modelled struct {
 	idle      time.Time
 }
 
-// settle has happen what is due by now.
+// settle applies everything that is due.
 func (m *poolModel) settle(now time.Time) {
 	for key, e := range m.current {
 		if due := e.idle.Add(max(0, m.linger)); m.stopped && !now.Before(e.idle) || e.users == 0 && !due.After(now) {
@@ -240,7 +239,7 @@ func playPool(t *rapid.T) {
 	})
 }
 
-// Whatever is had, released and waited for in which order, a pool is as the model is.
+// After any sequence of Get, release and waits, a pool equals the model.
 func TestPoolModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rapid.Check(struct{ testing.TB }{t}, playPool)

@@ -1,8 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package pool starts resources on demand, one for each key that somebody asks for, and
-// stops each a while after its last user has released it.
+// Package pool starts resources on demand, one for each key, and stops each some time
+// after its last user has released it. Use it for collections that are chosen at run
+// time, such as the namespaces or kinds that users ask for.
+//
+//	pods, err := pool.New(pool.Config[string, *corev1.Pod]{
+//		New: func(lc cell.Lifecycle, namespace string) resource.Resource[*corev1.Pod] {
+//			return resource.New[*corev1.Pod](lc, podsIn(namespace))
+//		},
+//	})
+//	...
+//	lc.Append(cell.Hook{OnStop: pods.Stop})
+//	...
+//	res, release, err := pods.Get("default")
+//	...
+//	defer release()
 package pool
 
 import (
@@ -21,37 +34,35 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// DefaultLinger is how long a [Pool] keeps a resource that nobody uses.
+// DefaultLinger is the default of Config.Linger.
 const DefaultLinger = 30 * time.Second
 
 // Config configures a [Pool].
 type Config[K comparable, T runtime.Object] struct {
-	// New makes the resource of a key on the lifecycle that it is given, which is
-	// this resource's own: what else is appended to it starts and stops with it.
-	// Start hooks must not block, since Get runs them. Stop hooks get a context
-	// that does not end.
+	// New creates the resource of a key on lc. Each resource has its own lifecycle: other
+	// hooks that New appends to lc start and stop with the resource. Start hooks must not
+	// block, because Get runs them. Stop hooks get a context that does not end.
 	//
-	// New is called once for each start of a resource, and for different keys by
-	// several goroutines at once. It and the hooks may call the pool, but for what
-	// would wait for them: Stop, and until the start is over Get with the same key.
+	// New is called once for each start of a resource, and concurrently for different
+	// keys. New and the hooks can call the pool, except for the calls that wait for them:
+	// Stop, and until the start has ended Get with the same key.
 	New func(lc cell.Lifecycle, key K) resource.Resource[T]
 
-	// Linger is how long a resource goes on after the last release. Default:
-	// [DefaultLinger]. Negative: it is stopped at once.
+	// Linger is the time between the last release of a resource and its stop. Negative: the
+	// resource is stopped at once. Default: [DefaultLinger].
 	Linger time.Duration
 
-	// Log is told of stop hooks that fail, and of panics of New and of hooks. Default:
+	// Log gets the errors of stop hooks, and panics of New and of hooks. Default:
 	// slog.Default().
 	Log *slog.Logger
 }
 
-// Pool has a [resource.Resource] for each key that is in use. It starts one for the first
-// user of a key, shares it among all, and stops it when the last one has released
-// it and nobody came within the linger. It is for what comes to be of interest at
-// run time: a kind, a namespace.
+// Pool has a [resource.Resource] for each key in use. It starts the resource for the
+// first user of a key, shares it among all users, and stops it Config.Linger after the
+// last release, unless there is a new user.
 //
-// A pool is not started, and must be stopped: append cell.Hook{OnStop: pool.Stop}
-// to the lifecycle of who owns it. Every method may be called from any goroutine.
+// A pool needs no start, but must be stopped: append cell.Hook{OnStop: pool.Stop} to the
+// lifecycle of its owner. All methods can be called from any goroutine.
 type Pool[K comparable, T runtime.Object] struct {
 	create func(cell.Lifecycle, K) resource.Resource[T]
 	linger time.Duration
@@ -59,13 +70,13 @@ type Pool[K comparable, T runtime.Object] struct {
 	panics *usercode.Panics
 
 	mu       sync.Mutex
-	current  map[K]*pooled[K, T]        // what Get finds
+	current  map[K]*pooled[K, T]        // the resources that Get returns
 	held     map[*pooled[K, T]]struct{} // the current ones, and those that are stopping
 	starts   uint64
 	failures uint64
 	stopped  bool
 	errs     []error       // of stop hooks, since stopped
-	empty    chan struct{} // closed when stopped and nothing is held
+	empty    chan struct{} // closed when the pool is stopped and held is empty
 }
 
 // pooled is one resource of a pool.
@@ -73,7 +84,7 @@ type pooled[K comparable, T runtime.Object] struct {
 	key K
 	lc  lifecycle
 
-	// ready is closed when the resource has started, or err says why it has not.
+	// ready is closed when the resource has started, or has failed with err.
 	ready    chan struct{}
 	resource resource.Resource[T]
 	err      error
@@ -81,7 +92,7 @@ type pooled[K comparable, T runtime.Object] struct {
 	// The rest is guarded by the mutex of the pool.
 	phase poolPhase
 	users int
-	rests uint64 // how often it began to linger
+	rests uint64 // the number of linger periods
 	timer *time.Timer
 }
 
@@ -93,10 +104,10 @@ const (
 	poolStopping
 )
 
-// New returns an empty pool. It fails if cfg has no New.
+// New returns an empty pool. It returns an error if cfg.New is nil.
 func New[K comparable, T runtime.Object](cfg Config[K, T]) (*Pool[K, T], error) {
 	if cfg.New == nil {
-		return nil, errors.New("pool.New: New is nil: give a function that makes the resource of a key")
+		return nil, errors.New("pool.New: Config.New is nil: set a function that creates the resource of a key")
 	}
 	p := &Pool[K, T]{
 		create:  cfg.New,
@@ -116,20 +127,19 @@ func New[K comparable, T runtime.Object](cfg Config[K, T]) (*Pool[K, T], error) 
 	return p, nil
 }
 
-// Get returns the resource of key, started, and what to call when it is no longer
-// of use. A resource that lingers is in use again; beside one that is being stopped
-// a new one starts at once. Get waits for New and the start hooks, whoever of the
-// users of the key called them, and for nothing else. Nothing is requested from
-// the API server for it; see [resource.Resource] for when that begins.
+// Get returns the started resource of key. The caller must call release when it no longer
+// uses the resource. Get returns a lingering resource again. If the resource of key is
+// being stopped, Get starts a new one at once. Get waits only for New and the start
+// hooks, also if another Get runs them. It sends no request to the API server;
+// [resource.Resource] says when requests begin.
 //
-// The release does not block, and does nothing when it is called again, or after
-// Stop. It does not end subscriptions: they go on, and keep nothing alive, until
-// the resource stops.
+// release does not block. Further calls, and calls after Stop, do nothing. It does not end
+// subscriptions: they continue until the resource stops, and do not delay the stop.
 //
-// If New panics or returns nil, or a start hook fails or panics, all who wait for
-// the resource get an error, what had started of it is stopped, and the next Get
-// tries anew. After Stop the error wraps [resource.ErrStopped]. With an error the release
-// has nothing to do, and is not nil.
+// If New panics or returns nil, or a start hook fails or panics, all waiting calls return
+// an error, the hooks that have started are stopped, and the next Get tries again. After
+// Stop the error wraps [resource.ErrStopped]. release is never nil; after an error it
+// does nothing.
 func (p *Pool[K, T]) Get(key K) (r resource.Resource[T], release func(), err error) {
 	e, first := p.use(key)
 	if e == nil {
@@ -145,12 +155,13 @@ func (p *Pool[K, T]) Get(key K) (r resource.Resource[T], release func(), err err
 	return e.resource, sync.OnceFunc(func() { p.release(e) }), nil
 }
 
-// Stop stops all resources, used or not, and waits for them and for those that
-// were being stopped already. Subscribers find their channels closed.
+// Stop stops all resources, used or not, and waits until all have stopped, including
+// those that were being stopped already. The channels of subscribers are closed.
 //
-// When ctx ends first the error wraps its cause and names a resource that is left;
-// all of them have been told to stop, also if ctx had ended before, and another
-// Stop waits on. The errors of stop hooks since the first Stop are joined to it.
+// If ctx ends first, Stop returns an error that wraps its cause and contains the key of
+// one remaining resource. All resources continue to stop, also if ctx had ended before
+// the call, and another Stop waits for them. Stop also returns the errors of stop hooks
+// since the first Stop.
 func (p *Pool[K, T]) Stop(ctx cell.HookContext) error {
 	p.stopAll()
 	select {
@@ -166,18 +177,18 @@ func (p *Pool[K, T]) Stop(ctx cell.HookContext) error {
 	}
 }
 
-// Stats describes a [Pool] at some moment.
+// Stats are the figures of a [Pool].
 type Stats struct {
-	// Used is how many resources have users, Lingering how many go on without,
-	// and Stopping how many are being stopped.
+	// Used is the number of resources with users, Lingering of those without, and Stopping
+	// of those that are being stopped.
 	Used, Lingering, Stopping int
 
-	// Starts is how many resources were made so far, those included that Failures
-	// counts, of which Get returned an error.
+	// Starts counts the starts of resources. Failures counts those for which Get returned
+	// an error.
 	Starts, Failures uint64
 }
 
-// Stats may be called at any time.
+// Stats returns the current figures. It can be called at any time.
 func (p *Pool[K, T]) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -192,8 +203,8 @@ func (p *Pool[K, T]) Stats() Stats {
 	return s
 }
 
-// Users returns the keys that have a resource, each with how many Gets of it were
-// not released: 0 if it lingers. The map is the caller's.
+// Users returns the number of unreleased Gets for each key that has a resource. It is 0
+// for a lingering resource. The caller owns the map.
 func (p *Pool[K, T]) Users() map[K]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -204,8 +215,8 @@ func (p *Pool[K, T]) Users() map[K]int {
 	return users
 }
 
-// use counts another user of key. If it is the first of a new resource, he has to
-// start that. It returns nil if the pool was stopped.
+// use adds a user of key. The first user of a new resource must start it. use returns nil
+// if the pool is stopped.
 func (p *Pool[K, T]) use(key K) (e *pooled[K, T], first bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -226,8 +237,8 @@ func (p *Pool[K, T]) use(key K) (e *pooled[K, T], first bool) {
 	return e, !ok
 }
 
-// start makes and starts a resource, and says so to all who wait for it, whatever
-// becomes of user code.
+// start creates and starts a resource, and wakes all waiting calls of Get, also if user
+// code panics or ends the goroutine.
 func (p *Pool[K, T]) start(e *pooled[K, T]) {
 	err := errors.New("New or a start hook ended its goroutine")
 	defer func() { p.started(e, err) }()
@@ -237,7 +248,7 @@ func (p *Pool[K, T]) start(e *pooled[K, T]) {
 			err = errors.New("New returned nil")
 			return
 		}
-		err = e.lc.Start(unheard, context.Background())
+		err = e.lc.Start(discardLog, context.Background())
 	})
 	if panicked != nil {
 		err = panicked
@@ -262,7 +273,7 @@ func (p *Pool[K, T]) started(e *pooled[K, T], err error) {
 	close(e.ready)
 }
 
-// release counts a user of e less.
+// release removes a user of e.
 func (p *Pool[K, T]) release(e *pooled[K, T]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -278,7 +289,7 @@ func (p *Pool[K, T]) release(e *pooled[K, T]) {
 	}
 }
 
-// expire ends a linger. It may come late: after e was taken up again.
+// expire ends a linger period. It can be late, when e has users again.
 func (p *Pool[K, T]) expire(e *pooled[K, T], rest uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -287,8 +298,8 @@ func (p *Pool[K, T]) expire(e *pooled[K, T], rest uint64) {
 	}
 }
 
-// retire has e stopped, where Get does not find it. It is called once for each,
-// with the mutex held.
+// retire removes e from current and stops it. It is called once for each e, with the mutex
+// held.
 func (p *Pool[K, T]) retire(e *pooled[K, T]) {
 	e.phase = poolStopping
 	delete(p.current, e.key)
@@ -298,12 +309,12 @@ func (p *Pool[K, T]) retire(e *pooled[K, T]) {
 	go p.stop(e)
 }
 
-// stop stops e. The context does not end, since a lifecycle leaves out the hooks
-// that are left when it does.
+// stop stops e. Its context does not end, because a lifecycle skips the remaining hooks
+// when the context has ended.
 func (p *Pool[K, T]) stop(e *pooled[K, T]) {
-	err := e.lc.Stop(unheard, context.Background())
+	err := e.lc.Stop(discardLog, context.Background())
 	if err != nil {
-		err = fmt.Errorf("pool: stopping the resource of %v: %w", e.key, err)
+		err = fmt.Errorf("pool: stop the resource of %v: %w", e.key, err)
 		_ = p.panics.Call("logger", "", e.lc.key, func() { p.log.Error("Stopping a resource failed", "key", e.key, "error", err) })
 	}
 	p.mu.Lock()
@@ -320,7 +331,7 @@ func (p *Pool[K, T]) stop(e *pooled[K, T]) {
 	}
 }
 
-// stopAll has everything stopped. What is starting stops when it has started.
+// stopAll stops all resources. A resource that is starting is stopped when it has started.
 func (p *Pool[K, T]) stopAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -338,7 +349,8 @@ func (p *Pool[K, T]) stopAll() {
 	}
 }
 
-// stopErr is what Stop returns: what failed, and what is left if the wait ended.
+// stopErr returns the error of Stop: the errors of stop hooks, and the remaining
+// resources if ended is not nil.
 func (p *Pool[K, T]) stopErr(ended error) error {
 	p.mu.Lock()
 	errs, left := append([]error(nil), p.errs...), len(p.held)
@@ -349,10 +361,10 @@ func (p *Pool[K, T]) stopErr(ended error) error {
 	}
 	p.mu.Unlock()
 	if ended != nil && left > 0 {
-		errs = append(errs, fmt.Errorf("pool: %d resources have not stopped, that of %v among them: %w", left, key, ended))
+		errs = append(errs, fmt.Errorf("pool: %d resources have not stopped, including that of %v: %w", left, key, ended))
 	}
 	return errors.Join(errs...)
 }
 
-// unheard has what a lifecycle would log. Its errors are returned as well.
-var unheard = slog.New(slog.DiscardHandler)
+// discardLog drops the log of a lifecycle, which also returns its errors.
+var discardLog = slog.New(slog.DiscardHandler)

@@ -74,7 +74,7 @@ func (r *poolRig) stop() {
 	}
 }
 
-// expect compares what the pool tells of itself.
+// expect compares Stats and Users of the pool.
 func (r *poolRig) expect(want Stats, users map[string]int) {
 	r.t.Helper()
 	synctest.Wait()
@@ -147,8 +147,8 @@ func TestPoolIsLazy(t *testing.T) {
 	})
 }
 
-// Who subscribes without end, and does not read, is left alone until the resource
-// stops, and has its channel closed then.
+// A subscriber with a context that does not end, and that does not read, stays until the
+// resource stops. Its channel is then closed.
 func TestPoolAbandonedSubscriber(t *testing.T) {
 	for name, end := range map[string]func(*poolRig){
 		"linger": func(*poolRig) { time.Sleep(DefaultLinger + time.Nanosecond) },
@@ -198,7 +198,7 @@ func TestPoolLinger(t *testing.T) {
 	})
 }
 
-// A timer that fires while its resource is taken up has no say in later lingers.
+// A timer that fires while its resource is used again does not end later lingers.
 func TestPoolStaleTimer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newPoolRig(t, time.Minute, nil)
@@ -237,8 +237,8 @@ func TestPoolWithoutLinger(t *testing.T) {
 	})
 }
 
-// While the resource of a key is being stopped, which takes its time, the key gets
-// another. The pool waits for both.
+// While the resource of a key is being stopped, a Get of the key starts another one. Stop
+// waits for both.
 func TestPoolGetWhileStopping(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newPoolRig(t, -1, nil)

@@ -42,8 +42,8 @@ func getMany(r *poolRig, n int, then func(cell.Lifecycle) resource.Resource[*cor
 	return all, func() { close(gate) }
 }
 
-// Who comes while New runs waits for it, and no lock is held: another key is had,
-// and the pool tells of itself.
+// A Get during New waits for it. No lock is held: Get of another key, Stats and Users
+// return.
 func TestPoolConcurrentGets(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newPoolRig(t, -1, nil)
@@ -89,8 +89,8 @@ func TestPoolNewCallsPool(t *testing.T) {
 	})
 }
 
-// What goes wrong at a start reaches all who wait for it, and is forgotten. What had
-// started already is stopped.
+// A failed start is an error of all waiting Gets. Hooks that have started are stopped,
+// and the next Get tries again.
 func TestPoolFailedStart(t *testing.T) {
 	hookStopped := 0
 	precede := func(lc cell.Lifecycle) {
@@ -167,7 +167,8 @@ func TestPoolFailedStart(t *testing.T) {
 	}
 }
 
-// Stop waits for what is starting. Nobody gets it, and it stops.
+// Stop waits for a resource that is starting. Get returns an error, and the resource is
+// stopped.
 func TestPoolStopWhileStarting(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newPoolRig(t, 0, nil)

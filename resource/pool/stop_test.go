@@ -78,7 +78,7 @@ func TestPoolStopEnds(t *testing.T) {
 			defer cancel()
 			begin := time.Now()
 			err := r.pool.Stop(ctx)
-			if !errors.Is(err, errTest) || !strings.Contains(err.Error(), "of a ") || time.Since(begin) != allowed {
+			if !errors.Is(err, errTest) || !strings.Contains(err.Error(), "of a:") || time.Since(begin) != allowed {
 				t.Errorf("after %v: %v", time.Since(begin), err)
 			}
 			if open(events) {
@@ -93,8 +93,8 @@ func TestPoolStopEnds(t *testing.T) {
 	}
 }
 
-// What a stop hook has to complain of is logged, with the key, and returned by Stop
-// if it comes after that.
+// The error of a stop hook is logged with the key. After Stop was called, Stop returns it
+// as well.
 func TestPoolStopErrors(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -137,7 +137,7 @@ func TestPoolLogsPanics(t *testing.T) {
 	r.stop()
 }
 
-// Many goroutines that get, use and release, and a Stop among them.
+// Many goroutines get, use and release resources, while Stop is called.
 func TestPoolStress(t *testing.T) {
 	const workers, rounds = 8, 300
 	for _, linger := range []time.Duration{-1, time.Nanosecond, 100 * time.Microsecond} {

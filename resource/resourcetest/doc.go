@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package resourcetest is for unit tests of those who consume a
-// resource.Resource. A [Fake] is a real one, with its informer, store, retries
-// and merging of events, that follows a server in memory which the test drives.
+// Package resourcetest is for unit tests of code that uses a resource.Resource. A [Fake]
+// is a real resource, with informer, store, retries and merging of events, and a server
+// in memory that the test controls.
 //
 //	func TestGreeter(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {
@@ -26,23 +26,20 @@
 //		})
 //	}
 //
-// The bubble of [testing/synctest] makes such a test exact: synctest.Wait returns
-// when all that was done has come to the consumer and been handled, and retries
-// take no time. Outside of a bubble a test waits for what the consumer does, or
-// with [Fake.Flush] for the store of the resource. A Fake has no polling, no
-// network, and no timer but for retries after failures; it works in both.
+// In a bubble of [testing/synctest] such a test is exact: synctest.Wait returns when the
+// consumer has received and handled all changes, and retries take no time. Outside a
+// bubble, a test waits for the effects of its consumer, or with [Fake.Flush] for the
+// store of the resource. A Fake has no polling and no network. It uses timers only for
+// retries after failures.
 //
-// # What a test can bring about
+// # Changes and failures
 //
-// The life of a server: objects come and change with [Fake.Upsert] and go with
-// [Fake.Delete]; [Fake.Sync] completes the first answer, for tests of what a
-// consumer does before it knows everything.
+// [Fake.Upsert] and [Fake.Delete] change objects. [Fake.Sync] completes the first list.
+// Before it, a test can check the consumer without a complete state.
 //
-// And its troubles: [Fake.Fail] for a server that is away or forbids, for tests of
-// start hooks and of error messages; [Fake.Disconnect] for a watch that ends, and
-// [Fake.Expire] for one that cannot be resumed. A consumer should not notice the
-// last two: what it missed comes, deletions included.
+// [Fake.Fail] makes all requests fail, for tests of start hooks and error messages.
+// [Fake.Disconnect] ends a watch, and [Fake.Expire] ends one that cannot be resumed. After
+// both, the consumer gets all changes that it missed, including deletions.
 //
-// In a hive, [NewOn] makes the Fake in place of the real resource, on the same
-// lifecycle.
+// In a hive, [NewOn] creates the Fake on the same lifecycle as the real resource.
 package resourcetest

@@ -65,7 +65,7 @@ func ExampleNew() {
 	// delete ns/a
 }
 
-// A hive in which the fake stands for the real resource.
+// A hive with a Fake in place of the real resource.
 func ExampleNewOn() {
 	inTest(func(t testing.TB) {
 		var fake *resourcetest.Fake[*corev1.Pod]
@@ -96,7 +96,7 @@ func ExampleNewOn() {
 	// Output: the consumer starts with 1 pod
 }
 
-// What a consumer is told when the server forbids what it needs.
+// The error that a consumer gets when the server forbids its requests.
 func ExampleFake_Fail() {
 	inTest(func(t testing.TB) {
 		fake := resourcetest.New[*corev1.Pod](t, resource.WithName("pods"))
@@ -117,7 +117,7 @@ func ExampleFake_Fail() {
 	// <nil>
 }
 
-// A consumer is told what it missed while it could not watch.
+// A consumer gets the changes that it missed while it had no watch.
 func ExampleFake_Expire() {
 	inTest(func(t testing.TB) {
 		fake := resourcetest.New[*corev1.Pod](t)

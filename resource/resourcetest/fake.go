@@ -18,20 +18,19 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Fake is a resource and the server that it follows. Its methods may be called
-// from any goroutine, and inside a testing/synctest bubble if the Fake was made
-// in it. None but [Fake.Flush] blocks.
+// Fake is a resource and its server. All methods can be called from any goroutine. Inside a
+// testing/synctest bubble, the Fake must have been created in it. Only [Fake.Flush] blocks.
 type Fake[T runtime.Object] struct {
 	tb       testing.TB
 	resource resource.Resource[T]
 	server   *server[T]
 }
 
-// New returns a Fake whose resource has been started, and is stopped when the
-// test ends. It is empty, and not synced until [Fake.Sync].
+// New returns a Fake with a started resource, which is stopped when the test ends. It has
+// no objects, and is not synced until [Fake.Sync].
 //
-// The options are those of [resource.NewFromSource]; transforms do not apply.
-// [resource.WithSettings] replaces [Settings] as a whole.
+// The options are those of [resource.NewFromSource], without transforms.
+// [resource.WithSettings] replaces [Settings] completely.
 func New[T runtime.Object](tb testing.TB, opts ...resource.Option) *Fake[T] {
 	tb.Helper()
 	lc := &cell.DefaultLifecycle{}
@@ -49,20 +48,20 @@ func New[T runtime.Object](tb testing.TB, opts ...resource.Option) *Fake[T] {
 	return f
 }
 
-// NewOn is [New] on a lifecycle of the caller's, which starts and stops the
-// resource: that of a hive, or one that the test starts when it has subscribed.
+// NewOn is like [New] with a lifecycle of the caller, which starts and stops the
+// resource. Use the lifecycle of a hive, or one that the test starts after it has
+// subscribed.
 func NewOn[T runtime.Object](tb testing.TB, lc cell.Lifecycle, opts ...resource.Option) *Fake[T] {
 	s := newServer[T]()
 	opts = append([]resource.Option{resource.WithSettings(Settings())}, opts...)
 	return &Fake[T]{tb: tb, server: s, resource: resource.NewFromSource[T](lc, s, opts...)}
 }
 
-// Settings returns the settings that a Fake has unless [resource.WithSettings] is
-// given: the defaults, but that failures are retried within a tenth of a second,
-// and that no request is given up because nothing comes. Change what a test needs
-// changed, such as Lists, and hand them to [resource.WithSettings].
-func Settings() resource.Settings {
-	return resource.Settings{
+// Settings returns the settings of a Fake without [resource.WithSettings]. They are the
+// defaults, except that failures are retried within 100 ms, and that idle requests have no
+// timeout. A test can modify them, and pass them to [resource.WithSettings].
+func Settings() informer.Settings {
+	return informer.Settings{
 		Silence:        -1,
 		InitialSilence: 10 * 365 * 24 * time.Hour,
 		Backoff: informer.Backoff{
@@ -75,21 +74,19 @@ func Settings() resource.Settings {
 	}
 }
 
-// Resource returns the resource, for the consumer under test. It is one that
-// package resource has made, and may be given to [resource.Filter].
+// Resource returns the resource, for the consumer under test. [resource.Filter] accepts it.
 func (f *Fake[T]) Resource() resource.Resource[T] { return f.resource }
 
-// Upsert stores a copy of obj on the server, in a new resource version, and
-// returns what was stored. The result is the caller's to change, and to upsert
-// again.
+// Upsert stores a copy of obj on the server with a new resource version, and returns a
+// copy of the stored object. The caller can modify it and upsert it again.
 //
-// UIDs are as on a server, where each belongs to one incarnation of an object:
+// As on a real server, each incarnation of an object has its own UID:
 //
-//   - If there is no object of that key, one is created. Its UID is that of obj,
-//     or a new one if obj has none or that of a deleted object.
-//   - If there is one, it is updated and keeps its UID.
-//   - But if obj has another UID, which is not that of a deleted object, the one
-//     that is there is deleted and obj created in its place.
+//   - A new object keeps the UID of obj. It gets a new UID if obj has none, or the UID of a
+//     deleted object.
+//   - An update keeps the UID of the stored object.
+//   - If obj has another UID, which is not that of a deleted object, the stored object is
+//     deleted and obj is created.
 //
 // The test fails if obj has no name.
 func (f *Fake[T]) Upsert(obj T) T {
@@ -102,9 +99,9 @@ func (f *Fake[T]) Upsert(obj T) T {
 	return deepCopy(stored)
 }
 
-// Delete deletes the object of that key from the server, and returns it as a
-// server shows it: the last state, in the resource version of the deletion. The
-// test fails if there is no such object.
+// Delete deletes the object of key from the server. Like a real server, it returns the
+// last state with the resource version of the deletion. The test fails if there is no
+// such object.
 func (f *Fake[T]) Delete(key store.Key) T {
 	f.tb.Helper()
 	last, err := f.server.delete(key)
@@ -115,57 +112,53 @@ func (f *Fake[T]) Delete(key store.Key) T {
 	return deepCopy(last)
 }
 
-// Sync has the server complete its first answer. What was upserted and deleted
-// before belongs to the collection as it is first known, and comes to subscribers
-// before their Sync event; what comes later is a change. Calls after the first do
+// Sync completes the first list. Earlier changes belong to the initial state: subscribers
+// get them before their Sync event. Later changes come after it. Further calls do
 // nothing.
 //
-// Before Sync, objects are streamed to subscribers as they are upserted. With
-// paged lists, the first list is answered at Sync and not before.
+// Before Sync, upserted objects are streamed to subscribers. With paged lists, the first
+// list is blocked until Sync.
 func (f *Fake[T]) Sync() { f.server.sync() }
 
-// Fail has every request fail with err from now on, and ends those under way with
-// it, until Fail(nil). Make err with package k8s.io/apimachinery/pkg/api/errors to
-// have it understood as the answer of a server: NewForbidden, NewUnauthorized and
-// so on.
+// Fail makes all open and new requests fail with err, until Fail(nil). For an error of
+// the API server, use package k8s.io/apimachinery/pkg/api/errors: NewForbidden,
+// NewUnauthorized and so on.
 //
-// As with any server that fails to stream, paged lists may be used afterwards.
+// As after any failed stream, the resource may use paged lists afterwards.
 func (f *Fake[T]) Fail(err error) { f.server.fail(err) }
 
-// Disconnect ends the requests under way: a watch in an orderly way if err is nil,
-// and with err if it is not; a list, which must not end early, with an error in
-// any case. The resource comes back at once or after a short backoff, and misses
-// nothing. If no request is under way nothing happens.
+// Disconnect ends all open requests. A watch ends normally if err is nil, and otherwise
+// with err. A list always ends with an error, because it is incomplete. The resource
+// reconnects at once or after a short backoff, and misses no change. Without open
+// requests nothing happens.
 func (f *Fake[T]) Disconnect(err error) { f.server.disconnect(err) }
 
-// Expire has the server forget its history: the watch under way ends with 410
-// Expired, it cannot be resumed, and the resource lists anew. A list under way
-// expires at its next page.
+// Expire removes the history of the server. An open watch ends with 410 Expired and
+// cannot be resumed, so the resource lists again. An open list expires at its next page.
 func (f *Fake[T]) Expire() { f.server.expire() }
 
-// Requests counts what the server was asked for.
+// Requests counts the requests to the server.
 type Requests struct {
 	// Lists counts pages.
 	Lists int
 
-	// Watches counts watches, those that stream a whole list first included.
+	// Watches counts watches, including those that stream a list first.
 	Watches int
 }
 
-// Requests returns how many requests there were, failed ones included.
+// Requests returns the number of requests so far, including failed ones.
 func (f *Fake[T]) Requests() Requests {
 	f.server.mu.Lock()
 	defer f.server.mu.Unlock()
 	return f.server.requests
 }
 
-// Flush blocks until the resource has taken in what was done before the call: its
-// store shows it, if it is synced, and the events are on their way to the
-// subscribers. It says nothing of what these have done about them; in a synctest
-// bubble, synctest.Wait tells that as well.
+// Flush blocks until the resource has received all changes before the call: its store has
+// them, if it is synced, and the events are queued for the subscribers. It does not wait
+// for subscribers to handle them; in a synctest bubble, synctest.Wait does.
 //
-// It waits until somebody asks for the resource, and as long as the server fails.
-// When ctx ends first, the error says so.
+// Flush waits until the resource is used, and while requests fail. If ctx ends first, it
+// returns an error that wraps the cause and says what is missing.
 func (f *Fake[T]) Flush(ctx context.Context) error {
 	s := f.server
 	s.mu.Lock()
@@ -189,18 +182,17 @@ func (f *Fake[T]) Flush(ctx context.Context) error {
 	}
 }
 
-// pending reports whether there is something to be read from the stream. It is
-// called with the mutex held.
+// pending returns true if the stream has unread events. It requires the mutex.
 func (st *stream[T]) pending() bool {
 	return st.err != nil || len(st.initial) > 0 || st.ending && st.server.synced ||
 		st.server.version > st.at
 }
 
-// notFlushed says what Flush waits for. It is called with the mutex held.
+// notFlushed returns what Flush waits for. It requires the mutex.
 func (s *server[T]) notFlushed() string {
 	switch {
 	case s.requests == (Requests{}):
-		return "nothing was requested, since nobody asked for the resource or it was not started"
+		return "there was no request, because the resource is not used or not started"
 	case s.failing != nil:
 		return fmt.Sprintf("requests fail with %q", s.failing)
 	case len(s.streams) == 0 && !s.synced:
@@ -208,5 +200,5 @@ func (s *server[T]) notFlushed() string {
 	case len(s.streams) == 0:
 		return "the resource has not opened a watch"
 	}
-	return "the resource has not taken everything"
+	return "the resource has not received all changes"
 }

@@ -110,7 +110,7 @@ func TestBeforeAndAfterSync(t *testing.T) {
 	})
 }
 
-// What is upserted after Sync is a change, also if nobody read anything yet.
+// An upsert after Sync is a change, also if no subscriber has received anything yet.
 func TestChangesComeAfterSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var objects []int
@@ -298,7 +298,7 @@ func TestUIDs(t *testing.T) {
 		}
 		is(t, events(), "delete a@5, upsert a@7")
 
-		// What is late does not bring the old one back.
+		// An upsert with the UID of a deleted object does not restore that object.
 		if fourth := fake.Upsert(first); fourth.UID != "given" {
 			t.Errorf("the UID is %q", fourth.UID)
 		}
@@ -335,7 +335,7 @@ func TestMistakesFailTheTest(t *testing.T) {
 	fake.Delete(key("b"))
 	fake.Upsert(pod(""))
 	want := []string{
-		`resourcetest: Delete: there is no object "ns/b" to be deleted, but ["ns/a"]`,
+		`resourcetest: Delete: there is no object "ns/b"; the objects are ["ns/a"]`,
 		`resourcetest: Upsert: the object (*v1.Pod) has no name`,
 	}
 	if !slices.Equal(tb.errors, want) {

@@ -25,7 +25,7 @@ func TestFlush(t *testing.T) {
 		}
 	}
 	fake := resourcetest.New[*corev1.Pod](t)
-	fails(fake, "nobody asked")
+	fails(fake, "not used or not started")
 	events := fake.Resource().Events(t.Context())
 	for range 100 { // before Sync as well
 		fake.Upsert(pod("a"))

@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// recorder is a testing.TB that keeps errors, and runs cleanups when told.
+// recorder is a testing.TB that keeps errors. end runs its cleanups.
 type recorder struct {
 	testing.TB
 	errors   []string

@@ -24,8 +24,7 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// server is an API server that has one collection, and an informer.Source that
-// reads it.
+// server is an API server of one collection, and an informer.Source of it.
 type server[T runtime.Object] struct {
 	mu      sync.Mutex
 	version int64
@@ -33,25 +32,25 @@ type server[T runtime.Object] struct {
 	dead    map[types.UID]struct{}
 	uids    int
 
-	// log has the changes after version horizon that may yet be asked for.
+	// log holds the changes after version horizon, which can still be requested.
 	log     []change[T]
 	horizon int64
 
 	synced   bool
 	syncedAt int64
 
-	failing error // of every request
-	cuts    int   // how often requests under way were ended
-	cut     error // what the last cut ended lists with
+	failing    error // the error of every request
+	interrupts int   // how often open requests were ended
+	listErr    error // with which the last interrupt ended lists
 
-	snapshot *snapshot[T] // that continue tokens belong to
+	snapshot *snapshot[T] // of the continue tokens
 	streams  map[*stream[T]]struct{}
 	requests Requests
 
 	changed chan struct{} // closed at the next change, if not nil
 }
 
-// entry is an object in one version. It does not change.
+// entry is one version of an object. It is immutable.
 type entry[T runtime.Object] struct {
 	meta store.Meta
 	obj  T
@@ -63,7 +62,7 @@ type change[T runtime.Object] struct {
 	entry[T]
 }
 
-// snapshot is what a paged list reads.
+// snapshot is the state that a paged list reads.
 type snapshot[T runtime.Object] struct {
 	version int64
 	entries []entry[T]
@@ -78,7 +77,7 @@ func newServer[T runtime.Object]() *server[T] {
 	}
 }
 
-// wake has everybody look again who waits. It is called with the mutex held.
+// wake wakes all goroutines that wait for next. It requires the mutex.
 func (s *server[T]) wake() {
 	if s.changed != nil {
 		close(s.changed)
@@ -86,7 +85,7 @@ func (s *server[T]) wake() {
 	}
 }
 
-// next is closed at the next change. It is called with the mutex held.
+// next returns a channel that is closed at the next change. It requires the mutex.
 func (s *server[T]) next() <-chan struct{} {
 	if s.changed == nil {
 		s.changed = make(chan struct{})
@@ -142,14 +141,14 @@ func (s *server[T]) delete(key store.Key) (last T, err error) {
 	defer s.mu.Unlock()
 	held, exists := s.objects[key]
 	if !exists {
-		return last, fmt.Errorf("there is no object %q to be deleted, but %q", key, s.keys())
+		return last, fmt.Errorf("there is no object %q; the objects are %q", key, s.keys())
 	}
 	last = s.remove(held)
 	s.wake()
 	return last, nil
 }
 
-// remove removes e. It is called with the mutex held.
+// remove removes e. It requires the mutex.
 func (s *server[T]) remove(e entry[T]) T {
 	s.version++
 	s.dead[e.meta.UID] = struct{}{}
@@ -163,18 +162,16 @@ func (s *server[T]) remove(e entry[T]) T {
 	return gone.obj
 }
 
-// append adds a change that brought the server to its version to the log. It is
-// called with the mutex held.
+// append adds the change of the current version to the log. It requires the mutex.
 func (s *server[T]) append(kind watch.EventType, e entry[T]) {
 	if s.requests == (Requests{}) {
-		s.horizon = s.version // nobody knows an older one
+		s.horizon = s.version // no client has an older version
 		return
 	}
 	s.log = append(s.log, change[T]{kind: kind, version: s.version, entry: e})
 }
 
-// forget drops the changes up to version from the log. It is called with the
-// mutex held.
+// forget drops the changes up to version from the log. It requires the mutex.
 func (s *server[T]) forget(version int64) {
 	n := 0
 	for n < len(s.log) && s.log[n].version <= version {
@@ -185,7 +182,7 @@ func (s *server[T]) forget(version int64) {
 	s.horizon = max(s.horizon, version)
 }
 
-// keys lists what there is, in order. It is called with the mutex held.
+// keys returns the keys of all objects, sorted. It requires the mutex.
 func (s *server[T]) keys() []string {
 	keys := make([]string, 0, len(s.objects))
 	for key := range s.objects {
@@ -195,7 +192,7 @@ func (s *server[T]) keys() []string {
 	return keys
 }
 
-// entries lists all objects by key. It is called with the mutex held.
+// entries returns all objects, sorted by key. It requires the mutex.
 func (s *server[T]) entries() []entry[T] {
 	return slices.SortedFunc(maps.Values(s.objects), func(a, b entry[T]) int { return a.meta.Key.Compare(b.meta.Key) })
 }
@@ -232,7 +229,7 @@ func (s *server[T]) disconnect(err error) {
 func (s *server[T]) expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.version++ // so that nobody is up to date
+	s.version++ // so that no watch is up to date
 	s.forget(s.version)
 	s.snapshot = nil
 	for st := range s.streams {
@@ -241,11 +238,10 @@ func (s *server[T]) expire() {
 	s.wake()
 }
 
-// interrupt ends the requests under way: watches and lists. It is called with the
-// mutex held.
+// interrupt ends all open watches and lists with these errors. It requires the mutex.
 func (s *server[T]) interrupt(watches, lists error) {
-	s.cuts++
-	s.cut = lists
+	s.interrupts++
+	s.listErr = lists
 	for st := range s.streams {
 		st.end(watches)
 	}
@@ -260,7 +256,7 @@ func errExpired(horizon int64) error {
 func (s *server[T]) List(ctx context.Context, opts metav1.ListOptions, yield func(informer.Item[T]) error) (informer.Page, error) {
 	s.mu.Lock()
 	s.requests.Lists++
-	cuts := s.cuts
+	interrupts := s.interrupts
 	err := s.failing
 	for err == nil && !s.synced {
 		changed := s.next()
@@ -271,7 +267,7 @@ func (s *server[T]) List(ctx context.Context, opts metav1.ListOptions, yield fun
 		case <-changed:
 		}
 		s.mu.Lock()
-		err = s.broken(cuts)
+		err = s.broken(interrupts)
 	}
 	var snap *snapshot[T]
 	var from int
@@ -295,7 +291,7 @@ func (s *server[T]) List(ctx context.Context, opts metav1.ListOptions, yield fun
 			return page, err
 		}
 		s.mu.Lock()
-		err := s.broken(cuts)
+		err := s.broken(interrupts)
 		s.mu.Unlock()
 		if err != nil {
 			return page, err
@@ -307,17 +303,16 @@ func (s *server[T]) List(ctx context.Context, opts metav1.ListOptions, yield fun
 	return page, nil
 }
 
-// broken says what a list that began after cuts failed with, if it did. It is
-// called with the mutex held.
-func (s *server[T]) broken(cuts int) error {
-	if s.cuts != cuts {
-		return s.cut
+// broken returns the error of a list that began after this number of interrupts. It
+// requires the mutex.
+func (s *server[T]) broken(interrupts int) error {
+	if s.interrupts != interrupts {
+		return s.listErr
 	}
 	return s.failing
 }
 
-// pageOf returns what a continue token stands for. It is called with the mutex
-// held.
+// pageOf returns the snapshot and the offset of a continue token. It requires the mutex.
 func (s *server[T]) pageOf(token string) (snap *snapshot[T], from int, err error) {
 	if token == "" {
 		s.snapshot = &snapshot[T]{version: s.version, entries: s.entries()}
@@ -326,7 +321,7 @@ func (s *server[T]) pageOf(token string) (snap *snapshot[T], from int, err error
 	version, offset, _ := strings.Cut(token, ":")
 	from, err = strconv.Atoi(offset)
 	if err != nil {
-		return nil, 0, apierrors.NewBadRequest(fmt.Sprintf("continue token %q is none of this server", token))
+		return nil, 0, apierrors.NewBadRequest(fmt.Sprintf("continue token %q is not a token of this server", token))
 	}
 	if s.snapshot == nil || strconv.FormatInt(s.snapshot.version, 10) != version {
 		return nil, 0, apierrors.NewResourceExpired("the continue token has expired")
@@ -343,7 +338,7 @@ type item[T runtime.Object] struct{ entry[T] }
 // Meta implements informer.Item.
 func (i item[T]) Meta() store.Meta { return i.meta }
 
-// Decode implements informer.Item. What users do to the copy does not change the
+// Decode implements informer.Item. It returns a copy, so that users cannot change the
 // server.
 func (i item[T]) Decode() (T, error) { return deepCopy(i.obj), nil }
 

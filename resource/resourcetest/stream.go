@@ -19,18 +19,17 @@ import (
 
 var errStopped = errors.New("the watch was stopped")
 
-// stream is an open watch. All but what is set at construction is guarded by the
-// mutex of the server.
+// stream is an open watch. The fields that change are guarded by the mutex of the server.
 type stream[T runtime.Object] struct {
 	server *server[T]
 	ctx    context.Context
 
-	initial []entry[T] // yet to be sent
-	ending  bool       // the end of the initial events is yet to be told
-	from    int64      // the version that the watch began at
-	at      int64      // the version that it is at
-	idle    bool       // everything was taken, and more is waited for
-	err     error      // not nil: it has ended
+	initial []entry[T] // initial events that are not sent yet
+	ending  bool       // the end of the initial events is not sent yet
+	from    int64      // the version at the start of the watch
+	at      int64      // the version of the last event
+	idle    bool       // the reader has read everything and waits
+	err     error      // not nil: the watch has ended
 }
 
 // Watch implements informer.Source.
@@ -50,7 +49,7 @@ func (s *server[T]) Watch(ctx context.Context, opts metav1.ListOptions) (informe
 	default:
 		at, err := strconv.ParseInt(opts.ResourceVersion, 10, 64)
 		if err != nil || at > s.version {
-			return nil, apierrors.NewBadRequest(fmt.Sprintf("resource version %q is none of this server", opts.ResourceVersion))
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("resource version %q is not a version of this server", opts.ResourceVersion))
 		}
 		if at < s.horizon {
 			return nil, errExpired(s.horizon)
@@ -87,8 +86,7 @@ func (st *stream[T]) Next() (informer.Event[T], error) {
 	}
 }
 
-// pop returns what is next, if there is anything. It is called with the mutex
-// held.
+// pop returns the next event, if there is one. It requires the mutex.
 func (st *stream[T]) pop() (event informer.Event[T], ok bool, err error) {
 	s := st.server
 	switch {
@@ -99,7 +97,7 @@ func (st *stream[T]) pop() (event informer.Event[T], ok bool, err error) {
 		st.initial = st.initial[1:]
 		return eventOf(watch.Added, e), true, nil
 	}
-	s.forget(st.at) // what was sent before has been accepted
+	s.forget(st.at) // the resource has accepted the earlier events
 	until := max(st.from, s.syncedAt)
 	switch ended := st.ending && s.synced; {
 	case len(s.log) > 0 && !(ended && s.log[0].version > until):
@@ -121,7 +119,7 @@ func eventOf[T runtime.Object](kind watch.EventType, e entry[T]) informer.Event[
 	return informer.Event[T]{Type: kind, Item: item[T]{e}, Version: e.meta.Version}
 }
 
-// end ends the stream, unless it has ended. It is called with the mutex held.
+// end ends the stream, unless it has ended. It requires the mutex.
 func (st *stream[T]) end(err error) {
 	if st.err == nil {
 		st.err, st.idle = err, false

@@ -30,8 +30,8 @@ import (
 	"github.com/apiary-go/apiary/status/fluxcd"
 )
 
-// Their engine with their readers polls what is watched: it tells what it told before,
-// and requests nothing.
+// Their engine with their readers reads from the watches. It reports the same statuses,
+// and makes no request.
 func TestClusterReaderFactory(t *testing.T) {
 	play(t, func(t *testing.T, api *fakeapi.Server, e *status.Engine) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -94,8 +94,8 @@ func TestClusterReaderFactoryShared(t *testing.T) {
 	}, configMap("config"))
 }
 
-// Their readers in our engine tell the same, by the client of controller-runtime; and
-// one that fails ends nothing.
+// Their readers in our engine report the same statuses with the client of
+// controller-runtime. A failing one ends nothing.
 func TestStatusReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := fake.NewClientBuilder().WithObjects(set(), setPod(true), configMap("config")).Build()
@@ -158,8 +158,8 @@ func (f failing) ReadStatusForObject(context.Context, engine.ClusterReader, *uns
 	return nil, f.err
 }
 
-// Their collector and aggregator take what our watcher tells, of which a kind that is
-// forbidden is no end.
+// Their collector and aggregator work with the events of our watcher, which goes on if
+// a kind is forbidden.
 func TestStatusWatcher(t *testing.T) {
 	play(t, func(t *testing.T, api *fakeapi.Server, e *status.Engine) {
 		api.Intercept(func(_ context.Context, r fakeapi.Request) error {
@@ -172,14 +172,14 @@ func TestStatusWatcher(t *testing.T) {
 		ids := object.ObjMetadataSet{idOf(replicaSets, "web"), idOf(configMaps, "config"), idOf(pods, "missing")}
 		events := fluxcd.NewStatusWatcher(e).Watch(ctx, ids, watcher.Options{})
 		c := collector.NewResourceStatusCollector(ids)
-		var told []string
+		var got []string
 		done := c.ListenWithObserver(events, collector.ObserverFunc(func(_ *collector.ResourceStatusCollector, ev event.Event) {
-			told = append(told, text(ev))
+			got = append(got, text(ev))
 		}))
 		synctest.Wait()
-		slices.Sort(told[:len(told)-1])
-		if want := []string{"config Unknown", "missing NotFound", "web InProgress", "synced"}; !slices.Equal(told, want) {
-			t.Errorf("told %q, want %q", told, want)
+		slices.Sort(got[:len(got)-1])
+		if want := []string{"config Unknown", "missing NotFound", "web InProgress", "synced"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
 		}
 		pod := setPod(true)
 		pod.OwnerReferences[0].UID = c.ResourceStatuses[ids[0]].Resource.GetUID()
@@ -223,7 +223,8 @@ func TestStatusWatcherBadUse(t *testing.T) {
 	})
 }
 
-// Whoever cancels need not read on, and an engine that is stopped says so.
+// After canceling, the caller need not drain the channel. A stopped engine sends its
+// error.
 func TestStatusWatcherEnds(t *testing.T) {
 	play(t, func(t *testing.T, _ *fakeapi.Server, e *status.Engine) {
 		var ids object.ObjMetadataSet
@@ -254,8 +255,8 @@ func TestStatusWatcherEnds(t *testing.T) {
 	})
 }
 
-// What is converted there and back is the same, but for what cli-utils has no place
-// for.
+// A status that is converted and back is the same, except for fields that cli-utils
+// lacks.
 func TestConvert(t *testing.T) {
 	id := status.ID{Namespace: "a", Name: "b", GroupKind: pods}
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "b", errors.New("no rule"))

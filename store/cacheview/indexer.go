@@ -11,26 +11,24 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// CacheIndexer returns x as client-go knows one, for code that wants a
-// cache.Indexer or a cache.Store: listers and reflectors of client-go work with it.
-// Reads and writes are those of x, from any goroutine.
+// CacheIndexer returns x as a cache.Indexer, for listers and reflectors of client-go and
+// other code that requires a cache.Indexer or a cache.Store. All methods read and write
+// x, and can be called from any goroutine. x must not be nil.
 //
-// It differs from cache.NewIndexer in this:
+// It differs from cache.NewIndexer:
 //
-//   - An object that is older than what x holds under its key is dropped, and
-//     counted in the Stats of x; see [store.Indexer]. Replace takes every object as
-//     it is.
-//   - What is no T is refused with a cache.KeyError, as is an object without a name.
-//     Then nothing is changed.
-//   - Keys are those of the KeyFunc of x, as text. No part of one may have a slash.
-//   - An index function that fails or panics leaves the object out of its index,
-//     which is counted, and does not end the process.
-//   - The version of the store goes on with what is added, updated and bookmarked,
-//     and back only by Replace. A deletion does not tell one.
+//   - An object that is older than the object in x is dropped, and counted in the Stats
+//     of x; see [store.Indexer]. Replace accepts every object.
+//   - An object of another type than T, or without a name, is refused with a
+//     cache.KeyError. Nothing is then changed.
+//   - Keys are the keys of x's KeyFunc, as text. Their parts must not contain a slash.
+//   - If an index function fails or panics, the object is missing from that index, and
+//     the failure is counted. A panic does not end the process.
+//   - Additions, updates and bookmarks advance the version of the store. Only Replace can
+//     set it back. Deletions do not change it.
 //
-// Delete and Get take a cache.ExplicitKey as well, and a
-// cache.DeletedFinalStateUnknown, whose Key counts; its Obj if it has none. x must not
-// be nil.
+// Delete and Get also accept a cache.ExplicitKey, and a cache.DeletedFinalStateUnknown,
+// which is identified by its Key, or by its Obj if Key is empty.
 func CacheIndexer[T any](x *store.Indexer[T]) cache.Indexer {
 	return cacheIndexer[T]{CacheReader: NewCacheReader(x, x.KeyOf), to: x}
 }
@@ -49,7 +47,7 @@ func (c cacheIndexer[T]) Update(obj any) error {
 	if !ok {
 		return cache.KeyError{Obj: obj, Err: errType[T](obj)}
 	}
-	if err := c.to.Update(typed); err != nil { // it has no key
+	if err := c.to.Update(typed); err != nil { // the object has no key
 		return cache.KeyError{Obj: obj, Err: err}
 	}
 	return nil
@@ -61,14 +59,14 @@ func (c cacheIndexer[T]) Delete(obj any) error {
 	if err != nil {
 		return cache.KeyError{Obj: obj, Err: err}
 	}
-	if key.Name == "" { // a text that is no key
+	if key.Name == "" { // the text is not a key
 		return nil
 	}
 	_, err = c.to.Write(store.Write[T]{Meta: store.Meta{Key: key}, Delete: true})
 	return err
 }
 
-// Replace implements cache.Store. Of several objects of one key the last counts.
+// Replace implements cache.Store. Of several objects with the same key it stores the last.
 func (c cacheIndexer[T]) Replace(list []any, version string) error {
 	objs := make([]T, len(list))
 	for i, obj := range list {
@@ -85,22 +83,22 @@ func (c cacheIndexer[T]) Replace(list []any, version string) error {
 	return err
 }
 
-// AddIndexers implements cache.Indexer. It fails, and adds none, if one has no name
-// or no function, or if there is one of that name.
+// AddIndexers implements cache.Indexer. It returns an error, and adds none, if an index
+// has no name or no function, or if its name is taken.
 func (c cacheIndexer[T]) AddIndexers(indexers cache.Indexers) error {
 	return c.to.AddIndexers(TypedIndexers[T](indexers))
 }
 
-// Bookmark implements cache.Store: there is nothing new up to version.
+// Bookmark implements cache.Store: there are no more changes up to version.
 func (c cacheIndexer[T]) Bookmark(version string) {
-	_ = c.to.Progress(context.Background(), version) // which never fails
+	_ = c.to.Progress(context.Background(), version) // never returns an error
 }
 
-// Resync implements cache.Store. There is nothing to do.
+// Resync implements cache.Store. It does nothing.
 func (c cacheIndexer[T]) Resync() error { return nil }
 
-// TypedIndexers returns index functions of client-go as those of a [store.Store]
-// of Ts. One that is nil stays so: stores refuse it.
+// TypedIndexers converts index functions of client-go to those of a [store.Store] of Ts.
+// A nil function stays nil, and stores refuse it.
 func TypedIndexers[T any](indexers cache.Indexers) store.Indexers[T] {
 	typed := make(store.Indexers[T], len(indexers))
 	for name, index := range indexers {

@@ -23,8 +23,8 @@ import (
 	"github.com/apiary-go/apiary/store/cacheview"
 )
 
-// TestCacheIndexerModel does the same at random to an indexer of client-go and to
-// ours, with versions that grow, and compares all that can be read.
+// TestCacheIndexerModel makes the same random calls on an indexer of client-go and on
+// ours, with increasing versions, and compares all results.
 func TestCacheIndexerModel(t *testing.T) {
 	name := rapid.SampledFrom([]string{"n", "a/x", "a/y", "a/x-y", "b/x", "b/x-y-x"})
 	node := rapid.SampledFrom([]string{"", "n1", "n2"})
@@ -139,5 +139,5 @@ func ExampleCacheIndexer() {
 	fmt.Println(indexer.ListKeys(), indexer.Add("a string"))
 	// Output:
 	// 1 <nil>
-	// [default/web] couldn't create key for object a string: a string was given, want *v1.Pod
+	// [default/web] couldn't create key for object a string: the object is a string, want *v1.Pod
 }

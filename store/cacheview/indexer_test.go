@@ -93,7 +93,7 @@ func ixItem(item any, exists bool, err error) string {
 
 func ixErr(err error) string { return ixItem(nil, false, err) }
 
-// ixView is all that can be read of an indexer, in an order of its own.
+// ixView is the complete content of an indexer, sorted.
 func ixView(c cache.Indexer) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, "list", ixList(c.List(), nil), "keys", ixSorted(c.ListKeys(), nil))
@@ -119,7 +119,7 @@ type ixOp struct {
 	do   func(cache.Indexer) string
 }
 
-// TestCacheIndexerConforms does the same to an indexer of client-go and to ours.
+// TestCacheIndexerConforms makes the same calls on an indexer of client-go and on ours.
 func TestCacheIndexerConforms(t *testing.T) {
 	add := func(text, node string) ixOp {
 		return ixOp{"add " + text, func(c cache.Indexer) string { return ixErr(c.Add(ixPod(text, node))) }}
@@ -188,7 +188,7 @@ func TestCacheIndexerConforms(t *testing.T) {
 	}
 }
 
-// TestCacheIndexerDiffers has what ours does otherwise than client-go's.
+// TestCacheIndexerDiffers has the differences between ours and client-go's.
 func TestCacheIndexerDiffers(t *testing.T) {
 	x := newIndexer(t)
 	c := cacheview.CacheIndexer(x)

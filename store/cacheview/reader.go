@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package cacheview shows a store of ours as client-go knows stores: [CacheIndexer] is a
-// cache.Indexer on which client-go's listers and informers work, [CacheReader] the part
-// of it that reads.
+// Package cacheview presents a store as the store interfaces of client-go. Use it to run
+// code that requires a cache.Indexer, such as client-go's listers, on a store of this
+// library. [CacheIndexer] is a complete cache.Indexer. [CacheReader] has its read methods
+// only.
+//
+//	pods, err := store.NewIndexer(store.MetaNamespaceKeyFunc[*corev1.Pod], store.Indexers[*corev1.Pod]{
+//		cache.NamespaceIndex: store.MetaNamespaceIndexFunc[*corev1.Pod],
+//	})
+//	...
+//	lister := listers.NewPodLister(cacheview.CacheIndexer(pods)) // k8s.io/client-go/listers/core/v1
+//	list, err := lister.Pods("default").List(labels.Everything())
 package cacheview
 
 import (
@@ -17,7 +25,7 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Readable is what a [CacheReader] reads. A [store.Store] is one.
+// Readable is the store that a [CacheReader] reads. [store.Store] implements it.
 type Readable[T any] interface {
 	Get(key store.Key) (obj T, ok bool)
 	List() []T
@@ -29,20 +37,19 @@ type Readable[T any] interface {
 	Version() string
 }
 
-// CacheReader has the methods of a cache.Indexer that read, which may be called
-// from any goroutine. Embed it to add those that write.
+// CacheReader has the read methods of a cache.Indexer. Embed it to add the write methods.
+// All methods can be called from any goroutine.
 //
-// Keys are "namespace/name", or "name" where there is no namespace. What is asked
-// with an object of another type than T is an error: a cache.KeyError of methods
-// that want the key of it. The objects are shared and must not be modified; lists
-// and maps are the caller's.
+// Keys are "namespace/name", or "name" if there is no namespace. An argument of another
+// type than T is an error, and a cache.KeyError in methods that need its key. Returned
+// objects are shared and must not be modified. The caller owns returned lists and maps.
 type CacheReader[T any] struct {
 	from Readable[T]
 	key  store.KeyFunc[T]
 }
 
-// NewCacheReader returns a CacheReader of from. It tells the keys of objects by
-// key, which has to tell those under which from has them.
+// NewCacheReader returns a CacheReader of from. key must return the keys under which from
+// stores its objects.
 func NewCacheReader[T any](from Readable[T], key store.KeyFunc[T]) CacheReader[T] {
 	return CacheReader[T]{from: from, key: key}
 }
@@ -59,8 +66,8 @@ func (r CacheReader[T]) ListKeys() []string {
 	return keys
 }
 
-// Get implements cache.Store. Like client-go's stores it takes a
-// cache.ExplicitKey and a cache.DeletedFinalStateUnknown as well.
+// Get implements cache.Store. Like client-go's stores it also accepts a
+// cache.ExplicitKey and a cache.DeletedFinalStateUnknown.
 func (r CacheReader[T]) Get(obj any) (item any, exists bool, err error) {
 	key, err := r.keyOf(obj)
 	if err != nil {
@@ -69,10 +76,10 @@ func (r CacheReader[T]) Get(obj any) (item any, exists bool, err error) {
 	return r.get(key)
 }
 
-// GetByKey implements cache.Store. A key that could not be one is not there. The
-// error is always nil.
+// GetByKey implements cache.Store. For an invalid key it returns no object. The error is
+// always nil.
 func (r CacheReader[T]) GetByKey(key string) (item any, exists bool, err error) {
-	parsed, _ := store.ParseKey(key) // else the zero Key, which names nothing
+	parsed, _ := store.ParseKey(key) // or the zero Key, which no object has
 	return r.get(parsed)
 }
 
@@ -83,12 +90,12 @@ func (r CacheReader[T]) get(key store.Key) (item any, exists bool, err error) {
 	return nil, false, nil
 }
 
-// LastStoreSyncResourceVersion implements cache.Store: it is the version that the
-// store is at, see [store.Store.Version].
+// LastStoreSyncResourceVersion implements cache.Store. It returns the version of the
+// store: see [store.Store.Version].
 func (r CacheReader[T]) LastStoreSyncResourceVersion() string { return r.from.Version() }
 
-// Index implements cache.Indexer. Under cache.NamespaceIndex it takes whatever has
-// object metadata, as listers of client-go give it.
+// Index implements cache.Indexer. For cache.NamespaceIndex it accepts any object with
+// metadata, because client-go's listers pass one.
 func (r CacheReader[T]) Index(indexName string, obj any) ([]any, error) {
 	index, ok := r.from.Indexers()[indexName]
 	if !ok {
@@ -144,14 +151,15 @@ func (r CacheReader[T]) IndexKeys(indexName, indexedValue string) ([]string, err
 	return texts, nil
 }
 
-// ListIndexFuncValues implements cache.Indexer. Of an index that is not there it
-// returns nothing, for want of an error.
+// ListIndexFuncValues implements cache.Indexer. It returns no values if the index does not
+// exist.
 func (r CacheReader[T]) ListIndexFuncValues(indexName string) []string {
 	values, _ := r.from.IndexValues(indexName)
 	return values
 }
 
-// GetIndexers implements cache.Indexer. The functions fail for what is no T.
+// GetIndexers implements cache.Indexer. The functions return an error for an object of
+// another type than T.
 func (r CacheReader[T]) GetIndexers() cache.Indexers {
 	indexers := cache.Indexers{}
 	for name, index := range r.from.Indexers() {
@@ -160,13 +168,13 @@ func (r CacheReader[T]) GetIndexers() cache.Indexers {
 	return indexers
 }
 
-// keyOf returns the key of an object, or of what stands for one.
+// keyOf returns the key of a T, a cache.ExplicitKey or a cache.DeletedFinalStateUnknown.
 func (r CacheReader[T]) keyOf(obj any) (store.Key, error) {
 	switch obj := obj.(type) {
 	case T:
 		return r.key(obj)
 	case cache.ExplicitKey:
-		key, _ := store.ParseKey(string(obj)) // else one that names nothing
+		key, _ := store.ParseKey(string(obj)) // or the zero Key, which no object has
 		return key, nil
 	case cache.DeletedFinalStateUnknown:
 		if obj.Key != "" {
@@ -175,12 +183,12 @@ func (r CacheReader[T]) keyOf(obj any) (store.Key, error) {
 		if last, ok := obj.Obj.(T); ok {
 			return r.key(last)
 		}
-		return store.Key{}, errors.New("the cache.DeletedFinalStateUnknown has neither a key nor a last state: set Key")
+		return store.Key{}, errors.New("the cache.DeletedFinalStateUnknown has neither a Key nor an Obj: set Key")
 	}
 	return store.Key{}, errType[T](obj)
 }
 
-// untypedIndexFunc returns the function of an index as client-go knows it.
+// untypedIndexFunc converts an index function to one of client-go.
 func untypedIndexFunc[T any](name string, index store.IndexFunc[T]) cache.IndexFunc {
 	return func(obj any) ([]string, error) {
 		if typed, ok := obj.(T); ok {
@@ -194,7 +202,7 @@ func untypedIndexFunc[T any](name string, index store.IndexFunc[T]) cache.IndexF
 }
 
 func errType[T any](obj any) error {
-	return fmt.Errorf("a %T was given, want %s", obj, check.TypeName[T]())
+	return fmt.Errorf("the object is a %T, want %s", obj, check.TypeName[T]())
 }
 
 func untyped[T any](objs []T) []any {

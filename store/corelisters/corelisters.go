@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package corelisters has listers of pods, nodes and services. It is a package of
-// its own because what keeps other kinds has no need of their types.
+// Package corelisters has listers of pods, nodes and services on a [store.Store]. They
+// add typed lookups, such as the services that select a pod, to [store.Lister].
+//
+//	services, err := corelisters.NewServiceLister(serviceStore)
+//	if err != nil {
+//		return err
+//	}
+//	for _, service := range services.GetPodServices(pod) {
+//		fmt.Println(service.Name)
+//	}
+//
+// It is a separate package so that users of other kinds do not link the core types.
 package corelisters
 
 import (
@@ -11,33 +21,33 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// PodLister lists pods. All it does is done by [store.Lister]; one that is there
-// already, such as that of a view, is made a PodLister by PodLister{Lister: l}.
+// PodLister lists pods. It has the methods of [store.Lister]. PodLister{Lister: l} makes a
+// PodLister of an existing lister, for example that of a view.
 type PodLister struct {
 	store.Lister[*corev1.Pod]
 }
 
-// NewPodLister returns a PodLister of all that s holds, with these labels indexed.
-// It fails as [store.NewLister] does.
+// NewPodLister returns a PodLister of all pods in s, with indexes of these labels. It
+// returns the errors of [store.NewLister].
 func NewPodLister(s *store.Store[*corev1.Pod], labelKeys ...string) (PodLister, error) {
 	l, err := store.NewLister(s, corev1.Resource("pods"), labelKeys...)
 	return PodLister{Lister: l}, err
 }
 
-// NodeLister lists nodes. One can be made of any lister as a [PodLister] can.
+// NodeLister lists nodes. It can be made of an existing lister, like a [PodLister].
 type NodeLister struct {
 	store.Lister[*corev1.Node]
 }
 
-// NewNodeLister returns a NodeLister of all that s holds, with these labels
-// indexed. It fails as [store.NewLister] does.
+// NewNodeLister returns a NodeLister of all nodes in s, with indexes of these labels. It
+// returns the errors of [store.NewLister].
 func NewNodeLister(s *store.Store[*corev1.Node], labelKeys ...string) (NodeLister, error) {
 	l, err := store.NewLister(s, corev1.Resource("nodes"), labelKeys...)
 	return NodeLister{Lister: l}, err
 }
 
-// GetNodeInfo returns the node of that name. If there is none the error is one for
-// which apierrors.IsNotFound is true.
+// GetNodeInfo returns the node with this name. If there is none, apierrors.IsNotFound
+// returns true for the error.
 func (l NodeLister) GetNodeInfo(name string) (*corev1.Node, error) {
 	return l.Get(name)
 }

@@ -149,7 +149,7 @@ func TestGetPodServices(t *testing.T) {
 	}
 }
 
-// The services of a pod are what asking each service finds, whatever has changed.
+// The services of a pod are those that a check of each service finds, after any changes.
 func TestGetPodServicesModel(t *testing.T) {
 	pairs := rapid.MapOfN(rapid.SampledFrom([]string{"a", "b", "c"}), rapid.SampledFrom([]string{"", "1", "2"}), 0, 3)
 	namespace := rapid.SampledFrom([]string{"x", "y"})
@@ -185,7 +185,7 @@ func TestGetPodServicesModel(t *testing.T) {
 	})
 }
 
-// Without the index all services are looked through, with the same result.
+// Without the index all services are read, with the same result.
 func TestGetPodServicesWithoutIndex(t *testing.T) {
 	s := newStore(t, service("ns", "b", set{"app": "web"}), service("ns", "a", set{"app": "web"}),
 		service("other", "c", set{"app": "web"}), service("ns", "empty", nil))
@@ -213,7 +213,7 @@ func ExampleServiceLister_GetPodServices() {
 		"web":     {"app": "web"},
 		"canary":  {"app": "web", "track": "canary"},
 		"db":      {"app": "db"},
-		"by-hand": nil, // its endpoints are somebody else's business
+		"by-hand": nil, // without a selector
 	} {
 		svc := &corev1.Service{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, ResourceVersion: "1"},

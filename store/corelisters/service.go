@@ -14,19 +14,19 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// selectorIndex has each service under one of the pairs that its selector wants.
+// selectorIndex has each service under one of the label pairs of its selector.
 const selectorIndex = "selector"
 
 // ServiceLister lists services, and finds those that select a pod.
 //
-// Make one with [NewServiceLister] or [ServicesOf]: one made otherwise looks through
-// all services for those of a pod.
+// Create it with [NewServiceLister] or [ServicesOf]. Otherwise it has no index, and reads
+// all services to find those of a pod.
 type ServiceLister struct {
 	store.Lister[*corev1.Service]
 }
 
-// NewServiceLister returns a ServiceLister of all that s holds, with these labels
-// indexed. It fails as [store.NewLister] does.
+// NewServiceLister returns a ServiceLister of all services in s, with indexes of these
+// labels. It returns the errors of [store.NewLister].
 func NewServiceLister(s *store.Store[*corev1.Service], labelKeys ...string) (ServiceLister, error) {
 	l, err := store.NewLister(s, corev1.Resource("services"), labelKeys...)
 	if err != nil {
@@ -35,9 +35,9 @@ func NewServiceLister(s *store.Store[*corev1.Service], labelKeys ...string) (Ser
 	return ServicesOf(l)
 }
 
-// ServicesOf returns a ServiceLister of what l lists. It has the store of l index
-// the selectors of services, under the name "selector", if it does not yet; an
-// index of that name is taken for the same one.
+// ServicesOf returns a ServiceLister of the services in l. It adds an index of the
+// selectors, with the name "selector", to the store of l, unless the store has an index
+// with this name.
 func ServicesOf(l store.Lister[*corev1.Service]) (ServiceLister, error) {
 	err := l.EnsureIndexers(store.Indexers[*corev1.Service]{selectorIndex: indexSelector})
 	if err != nil {
@@ -46,19 +46,19 @@ func ServicesOf(l store.Lister[*corev1.Service]) (ServiceLister, error) {
 	return ServiceLister{Lister: l}, nil
 }
 
-// GetPodServices returns the services that select pod, sorted by name: those of
-// its namespace whose selector matches its labels. One without a selector, or with
-// an empty one, selects no pod. If there are none the result is empty.
+// GetPodServices returns the services that select pod, sorted by name: those in its
+// namespace whose selector matches its labels. A service without a selector, or with an
+// empty one, selects no pod. The result can be empty.
 //
-// pod need not be stored anywhere. The services are shared and must not be
-// modified; the slice is the caller's.
+// pod does not have to be in a store. The services are shared and must not be modified.
+// The caller owns the slice.
 func (l ServiceLister) GetPodServices(pod *corev1.Pod) []*corev1.Service {
 	values := make([]string, 0, len(pod.Labels))
 	for key, value := range pod.Labels {
 		values = append(values, selectorValue(pod.Namespace, key, value))
 	}
 	services, err := l.ByIndex(selectorIndex, values...)
-	if err != nil { // l was not made by this package, so there is no such index
+	if err != nil { // the lister was not created by this package and has no index
 		services = l.List(nil)
 	}
 	services = slices.DeleteFunc(services, func(s *corev1.Service) bool { return !selects(s, pod) })
@@ -71,8 +71,8 @@ func selects(s *corev1.Service, pod *corev1.Pod) bool {
 		labels.ValidatedSetSelector(s.Spec.Selector).Matches(labels.Set(pod.Labels))
 }
 
-// indexSelector is the function of selectorIndex: a service that selects a pod
-// wants all of its pairs, so it is enough to find it under one, the first by key.
+// indexSelector is the function of selectorIndex. A pod must have all pairs of the
+// selector, so one pair is enough to find the service: the first by key.
 func indexSelector(values []string, s *corev1.Service) ([]string, error) {
 	first, found := "", false
 	for key := range s.Spec.Selector {
@@ -86,8 +86,8 @@ func indexSelector(values []string, s *corev1.Service) ([]string, error) {
 	return values, nil
 }
 
-// selectorValue is what a service that wants such a pair is indexed under. No
-// namespace has a slash in it, and no key an equals sign.
+// selectorValue is the index value of a label pair. It is unique: namespaces contain no
+// slash, and label keys no equals sign.
 func selectorValue(namespace, key, value string) string {
 	return namespace + "/" + key + "=" + value
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
-// A delay of any length is one, and does not hold up shorter ones.
+// A delay of any length works, and does not delay shorter ones.
 func TestFIFORetryForever(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFIFO(t)

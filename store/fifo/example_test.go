@@ -16,8 +16,7 @@ import (
 	"github.com/apiary-go/apiary/store/fifo"
 )
 
-// Two consumers share the pods that are queued. No pod is with both of them, and
-// each is seen in its last state.
+// Two consumers share the queued pods. Each pod goes to one of them, in its latest state.
 func ExampleFIFO() {
 	ctx := context.Background()
 	queue, err := fifo.New(store.MetaNamespaceKeyFunc[*corev1.Pod])
@@ -34,7 +33,7 @@ func ExampleFIFO() {
 		fmt.Println(err)
 		return
 	}
-	queue.Close() // there will be no more of them
+	queue.Close() // no more pods will be added
 
 	var consumers sync.WaitGroup
 	for range 2 {
@@ -56,7 +55,8 @@ func ExampleFIFO() {
 	// default/web-2 is on node-a
 }
 
-// What fails is put back. What was added to its key meanwhile is tried instead.
+// A failed object is queued again. If a newer state was added meanwhile, that is tried
+// instead.
 func ExampleLease_Retry() {
 	ctx := context.Background()
 	queue, err := fifo.New(store.MetaNamespaceKeyFunc[*corev1.Pod])

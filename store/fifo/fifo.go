@@ -1,8 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package fifo queues objects for any number of consumers: one state a key, in the order
-// in which the keys came. A key is with one consumer at a time.
+// Package fifo is a queue of objects for several consumers. It holds the latest state of
+// each key, in the order in which the keys were added, and leases a key to one consumer at
+// a time. Use it to share the objects of a source between workers.
+//
+//	queue, err := fifo.New(store.MetaNamespaceKeyFunc[*corev1.Pod])
+//	...
+//	for { // in each worker
+//		lease, err := queue.Pop(ctx)
+//		if err != nil {
+//			return err
+//		}
+//		if err := process(lease.Object()); err != nil {
+//			lease.Retry(time.Second)
+//			continue
+//		}
+//		lease.Done()
+//	}
+//
+// [FIFO.Add] adds an object, and the sink of [FIFO.Sink] all objects of a source.
 package fifo
 
 import (
@@ -15,29 +32,27 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// ErrClosed says that a queue was closed: an object that was to be added was
-// not, or there will be nothing more to pop.
+// ErrClosed is wrapped by the errors of a closed queue: it accepts no objects, or there
+// is nothing left to pop.
 var ErrClosed = errors.New("the queue is closed")
 
-// FIFO is a queue of objects, at most one of each key, for any number of producers
-// and consumers. Who is slow misses states of an object, but never the last one.
+// FIFO is a queue of objects, at most one for each key, for any number of producers and
+// consumers. A slow consumer misses states of an object, but never the latest one.
 //
-//   - Objects are handed out in the order in which their keys were queued. One that
-//     is added while its key is queued takes the place of the older one.
-//   - [FIFO.Pop] hands out a [Lease]. Until that has ended the key is not handed
-//     out again, to nobody: what is added under it is queued, and goes to the tail
-//     when the lease ends.
-//   - What is deleted is not handed out any more; its place is given up. What is
-//     being processed is left alone.
-//   - Memory is bounded by what is queued and leased, however much comes and goes.
-//   - A consumer is woken for each object that becomes available, not all of them.
+//   - Keys are popped in the order in which they were queued. An object that is added
+//     while its key is queued replaces the queued object, at the same place.
+//   - [FIFO.Pop] returns a [Lease]. A leased key is not popped again until the lease ends.
+//     An object that is added meanwhile is queued, and moves to the tail when the lease
+//     ends.
+//   - A deleted object is removed from the queue. A lease of its key continues.
+//   - Memory is bounded by the number of queued and leased objects.
+//   - Each object that becomes available wakes one consumer, not all.
 //
-// All methods may be called from anywhere at any time. None but Pop blocks, and no
-// lock is held while the KeyFunc runs. Objects are shared with who added them, and
-// must not be modified.
+// All methods can be called from any goroutine, at any time. Only Pop blocks. The KeyFunc
+// runs under no lock. Objects are shared with their producer and must not be modified.
 //
-// Make one with [New]. A FIFO must not be copied. It needs no Close to be
-// garbage, but lives as long as a delay of [Lease.Retry] is under way.
+// Create a FIFO with [New]. It must not be copied. It can be garbage collected without
+// Close, when no delay of [Lease.Retry] is pending.
 type FIFO[T any] struct {
 	key  store.KeyFunc[T]
 	name string
@@ -45,63 +60,62 @@ type FIFO[T any] struct {
 
 	mu sync.Mutex
 
-	// byKey has the item that is leased of a key, or else what is queued under it.
+	// byKey holds the leased item of a key, or else its queued item.
 	byKey map[store.Key]*item[T]
 	most  int // the largest size of byKey since it was made
 
-	// What is queued is in one of these. Kept is what is added to keys that are
-	// leased.
+	// Each queued item is in one of these. kept has the items of leased keys.
 	ready, kept line[T]
 	delayed     delays[T]
-	timer       *time.Timer // runs while something is delayed
-	retries     uint64      // orders what is due at the same time
+	timer       *time.Timer // runs while delayed is not empty
+	retries     uint64      // orders items that are due at the same time
 	spare       []*item[T]
 
-	waiting []chan struct{} // a Pop each, the longest first
-	idle    []chan struct{} // for further ones
+	waiting []chan struct{} // one for each waiting Pop, the longest first
+	idle    []chan struct{} // for later Pops
 
 	closed bool
-	open   bool   // a pass is under way
+	open   bool   // a pass has begun and not ended
 	mark   uint32 // counts the passes
 
-	// whole is set after the first pass, of which initial objects are still to be
-	// handed out.
+	// whole is set after the first pass. initial is the number of its objects that
+	// are still queued.
 	whole   bool
 	initial int
 
-	stats Stats // but for what can be told from the above
+	stats Stats // except Delayed, which is computed
 }
 
-// Stats are the figures of a [FIFO]. Counters count from its construction.
+// Stats are the figures of a [FIFO]. Counters start at its construction.
 type Stats struct {
-	// Queued is how many objects wait to be handed out, and Delayed how many of
-	// them wait for the delay of a Retry.
+	// Queued is the number of queued objects. Delayed is the number of those that wait
+	// for the delay of a Retry.
 	Queued, Delayed int
 
-	// Leased is how many objects were handed out by leases that have not ended.
+	// Leased is the number of leases that have not ended.
 	Leased int
 
-	// Popped counts objects that were handed out, Retried those of them that were
-	// put back.
+	// Popped counts popped objects. Retried counts objects that Retry queued again.
 	Popped, Retried uint64
 
-	// Merged counts objects that were not handed out, or not put back, because a
-	// later one of their key was queued; or, by AddIfNotPresent, any one.
+	// Merged counts objects that were replaced in the queue, or not queued again, in
+	// favor of a later object of their key, and objects that AddIfNotPresent did not
+	// add.
 	Merged uint64
 
-	// Dropped counts objects that were not handed out, or not put back, because
-	// their key was deleted, or was lacking in a Replace or in a pass.
+	// Dropped counts objects that were removed from the queue, or not queued again,
+	// because their key was deleted, or was missing in a Replace or a pass.
 	Dropped uint64
 
-	// Stale counts what a source told, outside of a pass, that was older than
-	// what is queued or leased.
+	// Stale counts changes of a source, between passes, that were older than the queued
+	// or leased object.
 	Stale uint64
 }
 
-// New returns an empty FIFO. It fails if key is nil.
+// New returns an empty FIFO. It returns an error if key is nil.
 func New[T any](key store.KeyFunc[T]) (*FIFO[T], error) {
 	if key == nil {
-		return nil, errors.New("fifo.New: KeyFunc is nil: give one, such as store.MetaNamespaceKeyFunc")
+		return nil, errors.New("fifo.New: KeyFunc is nil: set one, for example store.MetaNamespaceKeyFunc")
 	}
 	return &FIFO[T]{
 		key:   key,
@@ -111,19 +125,19 @@ func New[T any](key store.KeyFunc[T]) (*FIFO[T], error) {
 	}, nil
 }
 
-// Add queues obj. If its key is queued obj takes the place of what is there, else
-// it goes to the tail. If that was waiting for the delay of a Retry, the delay is
-// over: obj goes to the tail.
+// Add queues obj. If its key is queued, obj replaces the queued object at the same place.
+// Otherwise, or if the queued object waits for the delay of a Retry, obj goes to the tail,
+// without a delay.
 //
-// It fails, as all methods that take an object, if obj has no key; then nothing is
-// changed. It fails with [ErrClosed] after Close.
+// Like all methods that take an object, it returns an error, and changes nothing, if obj
+// has no key. After Close it returns [ErrClosed].
 func (f *FIFO[T]) Add(obj T) error { return f.add(obj, true) }
 
 // Update is the same as Add.
 func (f *FIFO[T]) Update(obj T) error { return f.add(obj, true) }
 
-// AddIfNotPresent queues obj as Add does, unless its key is queued: then what is
-// there stays as it is, delay included. It fails like Add.
+// AddIfNotPresent is like Add if the key of obj is not queued. Otherwise it changes
+// nothing, not even a delay. It returns the same errors as Add.
 func (f *FIFO[T]) AddIfNotPresent(obj T) error { return f.add(obj, false) }
 
 func (f *FIFO[T]) add(obj T, replace bool) error {
@@ -144,10 +158,10 @@ func (f *FIFO[T]) add(obj T, replace bool) error {
 	return nil
 }
 
-// Delete removes what is queued under the key of obj, if there is anything. If the
-// key is leased a Retry will not put it back. An Add that follows goes to the tail.
+// Delete removes the queued object of obj's key, if there is one. If the key is leased,
+// Retry does not queue it again. A later Add goes to the tail.
 //
-// It fails only if obj has no key: it may be called after Close.
+// It returns an error only if obj has no key. It can be called after Close.
 func (f *FIFO[T]) Delete(obj T) error {
 	key, err := f.keyOf(obj)
 	if err != nil {
@@ -159,14 +173,13 @@ func (f *FIFO[T]) Delete(obj T) error {
 	return nil
 }
 
-// Replace makes objs all that is queued, in the given order, whatever was queued
-// before and in which order: delays are over. Of several objects with one key it
-// queues the last, at the place of the first. It returns what was queued before
-// under other keys, in the order of the queue. Leases of other keys go on, but a
-// Retry will not put them back.
+// Replace replaces the content of the queue with objs, in this order and without delays.
+// If several objects have the same key, the last one is queued at the place of the first.
+// Replace returns the removed objects of other keys, in the order of the queue. Leases of
+// other keys continue, but Retry does not queue them again.
 //
-// If one of objs has no key, or after Close (with [ErrClosed]), it fails, and
-// nothing is changed. The slice stays with the caller.
+// If one of objs has no key, or after Close ([ErrClosed]), it returns an error and changes
+// nothing. The caller keeps the slice.
 func (f *FIFO[T]) Replace(objs []T) (dropped []T, err error) {
 	order, last, err := f.ordered(objs)
 	if err != nil {
@@ -191,11 +204,11 @@ func (f *FIFO[T]) Replace(objs []T) (dropped []T, err error) {
 	for _, key := range order {
 		f.toTail(f.put(store.Meta{Key: key}, objs[last[key]]))
 	}
-	f.passed()
+	f.setSynced()
 	return dropped, nil
 }
 
-// ordered returns the keys of objs, each once, and where in objs each was last.
+// ordered returns the distinct keys of objs, and the last index of each key in objs.
 func (f *FIFO[T]) ordered(objs []T) (order []store.Key, last map[store.Key]int, err error) {
 	order, last = make([]store.Key, 0, len(objs)), make(map[store.Key]int, len(objs))
 	for i, obj := range objs {
@@ -211,7 +224,7 @@ func (f *FIFO[T]) ordered(objs []T) (order []store.Key, last map[store.Key]int, 
 	return order, last, nil
 }
 
-// Get returns what is queued under key. What is leased is not queued.
+// Get returns the queued object of key. Leased objects are not queued.
 func (f *FIFO[T]) Get(key store.Key) (obj T, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -221,9 +234,9 @@ func (f *FIFO[T]) Get(key store.Key) (obj T, ok bool) {
 	return obj, false
 }
 
-// List returns what is queued: first what can be handed out, then what waits for
-// a lease of its key to end, both in their order, then what waits for the delay of
-// a Retry, in the order in which that ends. The slice is the caller's.
+// List returns the queued objects: first those that can be popped, then those that wait
+// for a lease of their key, both in queue order, then those that wait for the delay of a
+// Retry, in the order in which the delays end. The caller owns the slice.
 func (f *FIFO[T]) List() []T {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -234,23 +247,23 @@ func (f *FIFO[T]) List() []T {
 	return list
 }
 
-// Len returns how many objects are queued.
+// Len returns the number of queued objects.
 func (f *FIFO[T]) Len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.stats.Queued
 }
 
-// HasSynced reports whether there was a Replace, or a whole pass of the [FIFO.Sink],
-// and everything that the first of these left in the queue was handed out since,
-// or was deleted. One that was empty counts. It stays true from then on.
+// HasSynced returns true if there was a Replace, or a complete pass of the [FIFO.Sink],
+// and all objects of the first one have been popped or deleted. The first one can be
+// empty. Once true, the result stays true.
 func (f *FIFO[T]) HasSynced() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.whole && f.initial == 0
 }
 
-// Stats returns the figures of the moment.
+// Stats returns the current figures.
 func (f *FIFO[T]) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -25,7 +25,7 @@ func newFIFO(t interface{ Fatal(...any) }) *fifo.FIFO[storetest.Job] {
 	return f
 }
 
-// pop takes what is ready.
+// pop pops an object that is ready.
 func pop(t *testing.T, f *fifo.FIFO[storetest.Job]) fifo.Lease[storetest.Job] {
 	t.Helper()
 	l, err := f.Pop(t.Context())
@@ -185,7 +185,7 @@ func TestFIFORetryInOrder(t *testing.T) {
 	})
 }
 
-// TestFIFORetryUnattended has a delay end while nobody is in Pop.
+// TestFIFORetryUnattended ends a delay while no Pop waits.
 func TestFIFORetryUnattended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFIFO(t)
@@ -311,7 +311,7 @@ func TestFIFOClose(t *testing.T) {
 	})
 }
 
-// TestFIFOLastDoneEndsPops has nobody pop again after the last Done.
+// TestFIFOLastDoneEndsPops ends all waiting Pops with the last Done.
 func TestFIFOLastDoneEndsPops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFIFO(t)

@@ -34,8 +34,8 @@ func add(t *testing.T, f *FIFO[string], names ...string) {
 	}
 }
 
-// TestFIFOMemory has objects come and go in all ways, and looks at what is left
-// in the queue's insides.
+// TestFIFOMemory adds and removes objects in all ways. Nothing must be left in the
+// queue's fields.
 func TestFIFOMemory(t *testing.T) {
 	f := newNames(t)
 	pop := func() Lease[string] {
@@ -67,7 +67,7 @@ func TestFIFOMemory(t *testing.T) {
 	}
 }
 
-// TestFIFOMapShrinks has many objects once: the map that found them goes.
+// TestFIFOMapShrinks: after many objects, the large map is freed.
 func TestFIFOMapShrinks(t *testing.T) {
 	f := newNames(t)
 	for i := range 100 * manyKeys {
@@ -127,7 +127,7 @@ func TestFIFOWaitingPopsAreForgotten(t *testing.T) {
 	})
 }
 
-// TestFIFOWakesOne looks at who is woken before anybody can run.
+// TestFIFOWakesOne counts the woken Pops before they run.
 func TestFIFOWakesOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newNames(t)
@@ -150,8 +150,8 @@ func TestFIFOWakesOne(t *testing.T) {
 	})
 }
 
-// TestFIFOWakingIsPassedOn wakes a Pop whose ctx has ended, but which has not run
-// since: another one must take the object.
+// TestFIFOWakingIsPassedOn wakes a Pop whose ctx has ended and that has not run since.
+// Another Pop must get the object.
 func TestFIFOWakingIsPassedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newNames(t)
@@ -172,8 +172,7 @@ func TestFIFOWakingIsPassedOn(t *testing.T) {
 	})
 }
 
-// TestFIFODeleteWhileDraining removes what woke the one Pop that was woken: the
-// other one must learn of the end too.
+// TestFIFODeleteWhileDraining removes the object that woke one of two Pops. Both must end.
 func TestFIFODeleteWhileDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newNames(t)

@@ -12,72 +12,70 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Lease is an object that a [FIFO] handed out, and the sole right to its key. It
-// ends by the first call of Done or Retry; further ones do nothing, whatever became
-// of the key. Both may be called by any goroutine, on any copy of the Lease, also
-// after Close, and neither blocks. Those of the zero Lease do nothing.
+// Lease is a popped object and the exclusive right to its key. The first call of Done or
+// Retry ends the lease; further calls do nothing. Both can be called from any goroutine, on
+// any copy of the Lease, also after Close. They do not block. On the zero Lease they do
+// nothing.
 //
-// A lease that never ends keeps its key from being handed out, and [FIFO.Pop]
-// from ending after Close; other keys do not notice.
+// Every lease must end: until then its key is not popped again, and [FIFO.Pop] does not
+// return after Close. Other keys are not affected.
 type Lease[T any] struct {
 	key  store.Key
 	obj  T
 	fifo *FIFO[T]
-	item *item[T] // has served others since if its lease is another one
+	item *item[T] // reused by a later lease if item.lease differs from nth
 	nth  uint64
 }
 
-// Key is the key of the object.
+// Key returns the key of the object.
 func (l Lease[T]) Key() store.Key { return l.key }
 
-// Object is the object, in the state that was last added before it was popped. It
-// is shared and must not be modified.
+// Object returns the latest state of the object when it was popped. The object is shared
+// and must not be modified.
 func (l Lease[T]) Object() T { return l.obj }
 
-// Done ends the lease: the object was processed, or given up. What was added to
-// its key since it was popped goes to the tail of the queue.
+// Done ends the lease: the object was processed, or given up. If an object was added to
+// the key meanwhile, it goes to the tail of the queue.
 func (l Lease[T]) Done() {
 	if f := l.fifo; f != nil {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if l.lasts() {
+		if l.active() {
 			f.end(l.item)
 		}
 	}
 }
 
-// Retry ends the lease and puts the object back, at the tail of the queue once
-// after has passed; at once if that is not positive, or the queue is closed, so
-// that nothing is lost. Nobody else is held up by the delay.
+// Retry ends the lease and queues the object again, at the tail, when after has passed. It
+// queues the object at once if after is not positive, or if the queue is closed. The delay
+// does not affect other objects. Until it is popped, the object can be listed, replaced
+// and deleted like other queued objects.
 //
-// What came later wins. If an object was added to the key since this one was
-// popped, Retry is Done; if the key was deleted, or is since lacking in a Replace
-// or a pass, the object is dropped. Until it is handed out again, an object that
-// was put back is queued as others are: it can be listed, replaced and deleted.
+// Later changes of the key take precedence. If an object was added since the Pop, Retry is
+// the same as Done. If the key was deleted, or was missing in a Replace or a pass, the
+// object is dropped.
 func (l Lease[T]) Retry(after time.Duration) {
 	if f := l.fifo; f != nil {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if l.lasts() {
+		if l.active() {
 			f.retry(l.item, after)
 		}
 	}
 }
 
-// lasts reports whether the lease has not ended. The caller holds FIFO.mu.
-func (l Lease[T]) lasts() bool { return l.item.state == isLeased && l.item.lease == l.nth }
+// active returns true if the lease has not ended. It requires FIFO.mu.
+func (l Lease[T]) active() bool { return l.item.state == isLeased && l.item.lease == l.nth }
 
-// Pop waits for an object, takes it out of the queue and hands it out. The order
-// is that of the queue, if there are several.
+// Pop waits for an object, removes it from the queue and leases it to the caller. Objects
+// come in the order of the queue.
 //
-// It fails with the cause of ctx once that has ended, and with [ErrClosed] once
-// the queue is closed and nothing can come any more: all objects were handed out,
-// and all leases have ended. Until then it waits for leases, since they may put
-// their objects back. So whoever pops again before it ends its lease must do so
-// with a ctx that ends.
+// It returns the cause of ctx when ctx has ended. It returns [ErrClosed] when the queue is
+// closed and empty and all leases have ended. Until then it waits, because Retry can queue
+// an object again. A caller that pops while it holds a lease must use a ctx that ends.
 func (f *FIFO[T]) Pop(ctx context.Context) (Lease[T], error) {
 	if ctx.Err() != nil {
-		return Lease[T]{}, f.gaveUp(ctx)
+		return Lease[T]{}, f.popError(ctx)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -87,22 +85,21 @@ func (f *FIFO[T]) Pop(ctx context.Context) (Lease[T], error) {
 			return Lease[T]{}, fmt.Errorf("%s: pop: %w", f.name, ErrClosed)
 		}
 		if !f.wait(ctx) {
-			return Lease[T]{}, f.gaveUp(ctx)
+			return Lease[T]{}, f.popError(ctx)
 		}
 	}
 	it := f.ready.first
 	f.ready.remove(it)
-	f.handled(it)
+	f.uncount(it)
 	f.stats.Leased++
 	f.stats.Popped++
 	it.state, it.lease = isLeased, f.stats.Popped
 	return Lease[T]{key: it.meta.Key, obj: it.obj, fifo: f, item: it, nth: it.lease}, nil
 }
 
-// Close makes the queue take nothing more: Add, Update, AddIfNotPresent and
-// Replace fail with [ErrClosed] from now on. What is queued is still handed out,
-// what is delayed at once; then Pop fails. It does not wait for that. Further
-// calls do nothing.
+// Close closes the queue for new objects: Add, Update, AddIfNotPresent and Replace return
+// [ErrClosed] from now on. Queued objects can still be popped, delayed ones at once. Pop
+// then returns [ErrClosed]. Close does not wait for that. Further calls do nothing.
 func (f *FIFO[T]) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -111,7 +108,7 @@ func (f *FIFO[T]) Close() {
 	}
 	f.closed = true
 	for len(f.delayed) > 0 {
-		f.arrive(f.delayed[0])
+		f.moveToReady(f.delayed[0])
 	}
 	f.wakeAll()
 }
@@ -121,9 +118,9 @@ func (f *FIFO[T]) end(it *item[T]) {
 	f.stats.Leased--
 	if next := it.behind; next != nil {
 		f.byKey[it.meta.Key] = next
-		f.arrive(next)
+		f.moveToReady(next)
 	} else {
-		f.forget(it.meta.Key)
+		f.removeKey(it.meta.Key)
 	}
 	f.recycle(it)
 	if f.drained() {
@@ -131,7 +128,7 @@ func (f *FIFO[T]) end(it *item[T]) {
 	}
 }
 
-// retry ends the lease of an item by queueing it, unless it must not be.
+// retry ends the lease of an item, and queues it again if it is still the latest.
 func (f *FIFO[T]) retry(it *item[T], after time.Duration) {
 	switch {
 	case it.behind != nil:
@@ -152,13 +149,13 @@ func (f *FIFO[T]) retry(it *item[T], after time.Duration) {
 	}
 }
 
-// drained reports whether nothing can come any more.
+// drained returns true if no object can become available any more.
 func (f *FIFO[T]) drained() bool {
 	return f.closed && f.stats.Queued == 0 && f.stats.Leased == 0
 }
 
-// wait releases the lock until there may be something to do, which is not certain.
-// If ctx ends instead it returns false.
+// wait releases the lock until the caller is woken, possibly without need. It returns
+// false if ctx ends first.
 func (f *FIFO[T]) wait(ctx context.Context) bool {
 	var woken chan struct{}
 	if n := len(f.idle); n > 0 {
@@ -180,7 +177,7 @@ func (f *FIFO[T]) wait(ctx context.Context) bool {
 	if ended {
 		if i := slices.Index(f.waiting, woken); i >= 0 {
 			f.waiting = slices.Delete(f.waiting, i, i+1)
-		} else { // it was woken as well: somebody else must go
+		} else { // it was woken as well: wake another Pop instead
 			<-woken
 			f.wake()
 		}
@@ -189,9 +186,8 @@ func (f *FIFO[T]) wait(ctx context.Context) bool {
 	return !ended
 }
 
-// wake wakes the Pop that has waited longest. It is called for each object that
-// becomes ready. Who is woken may find that another Pop was faster, and waits
-// again.
+// wake wakes the Pop that has waited longest. It is called for each object that becomes
+// ready. If another Pop was faster, the woken Pop waits again.
 func (f *FIFO[T]) wake() {
 	if len(f.waiting) > 0 {
 		f.waiting[0] <- struct{}{}
@@ -205,6 +201,6 @@ func (f *FIFO[T]) wakeAll() {
 	}
 }
 
-func (f *FIFO[T]) gaveUp(ctx context.Context) error {
+func (f *FIFO[T]) popError(ctx context.Context) error {
 	return fmt.Errorf("%s: pop: %w", f.name, context.Cause(ctx))
 }

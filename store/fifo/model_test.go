@@ -12,8 +12,7 @@ import (
 	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
-// fifoModel is what a FIFO must be like, said as simply as possible: everything
-// that is queued in one slice.
+// fifoModel is the simplest implementation of a FIFO: one slice of everything queued.
 type fifoModel struct {
 	queue  []fifoEntry
 	leases []*fifoLease // all that there ever were
@@ -152,7 +151,7 @@ func (m *fifoModel) retry(l *fifoLease, after time.Duration) {
 	}
 }
 
-// arrivals moves what is due to the tail, and says when the next one is.
+// arrivals moves due entries to the tail.
 func (m *fifoModel) arrivals() {
 	for _, e := range m.delayed() {
 		if m.closed || !e.due.After(time.Now()) {

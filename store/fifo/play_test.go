@@ -19,8 +19,8 @@ import (
 	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
-// pop takes the next object, and says what must come of a Pop that waits for as
-// long as something can come by itself.
+// pop pops the next object, and returns the expected result of a Pop that waits for all
+// delays.
 func (m *fifoModel) pop(t *rapid.T, f *fifo.FIFO[storetest.Job]) {
 	ctx := t.Context()
 	delayed := m.delayed()

@@ -14,33 +14,33 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// What a FIFO has queued is in three places, by what it waits for. All methods of
-// FIFO in this file need its lock.
+// Queued items are in one of three lists: ready, kept and delayed. The methods of FIFO in
+// this file require its lock.
 
-// manyKeys is how many keys a queue must have had for its map to be made anew when
-// few are left. Maps do not become smaller by themselves.
+// manyKeys is the size from which a map is replaced when few keys are left. Maps do not
+// shrink by themselves.
 const manyKeys = 1024
 
-// spareItems is how many items that are no longer used are kept for others.
+// spareItems is the number of unused items that are kept for reuse.
 const spareItems = 512
 
-// item is an object in a FIFO, from when it is queued until its lease ends.
+// item is an object in a FIFO, from Add until its lease ends.
 type item[T any] struct {
 	meta store.Meta
 	obj  T
 
 	state   itemState
-	gone    bool   // leased: its key was deleted since
-	initial bool   // belongs to the first pass
-	seen    uint32 // the pass, or the time after it, in which it was last added
-	lease   uint64 // leased: which lease it is, by FIFOStats.Popped
+	gone    bool   // leased: its key was deleted meanwhile
+	initial bool   // an object of the first pass
+	seen    uint32 // FIFO.mark when it was last added
+	lease   uint64 // leased: the number of the lease, from Stats.Popped
 
 	prev, next *item[T] // in a line
-	behind     *item[T] // leased: what was added to its key since
+	behind     *item[T] // leased: the queued item of the same key
 
 	index int           // in delays
 	due   time.Duration // since FIFO.base
-	nth   uint64        // among those that are due at the same time
+	nth   uint64        // orders items that are due at the same time
 }
 
 type itemState uint8
@@ -53,7 +53,7 @@ const (
 	isLeased
 )
 
-// put queues obj, in the place of what is queued under its key, and returns it.
+// put queues obj, or replaces the queued object of its key. It returns the item.
 func (f *FIFO[T]) put(meta store.Meta, obj T) *item[T] {
 	out := f.byKey[meta.Key]
 	it := out
@@ -64,7 +64,7 @@ func (f *FIFO[T]) put(meta store.Meta, obj T) *item[T] {
 	case it != nil:
 		f.stats.Merged++
 		if it.state == isDelayed {
-			f.arrive(it)
+			f.moveToReady(it)
 		}
 	case out != nil:
 		it = f.newItem()
@@ -81,7 +81,7 @@ func (f *FIFO[T]) put(meta store.Meta, obj T) *item[T] {
 	return it
 }
 
-// newItem counts an item as queued. The caller puts it somewhere.
+// newItem returns an item that counts as queued. The caller adds it to a list.
 func (f *FIFO[T]) newItem() *item[T] {
 	f.stats.Queued++
 	if n := len(f.spare); n > 0 {
@@ -92,7 +92,7 @@ func (f *FIFO[T]) newItem() *item[T] {
 	return &item[T]{}
 }
 
-// recycle takes back an item that is in no place any more.
+// recycle takes back an item that is in no list.
 func (f *FIFO[T]) recycle(it *item[T]) {
 	*it = item[T]{}
 	if len(f.spare) < spareItems {
@@ -100,7 +100,7 @@ func (f *FIFO[T]) recycle(it *item[T]) {
 	}
 }
 
-// queuedAt returns what is queued under key, or nil.
+// queuedAt returns the queued item of key, or nil.
 func (f *FIFO[T]) queuedAt(key store.Key) *item[T] {
 	it := f.byKey[key]
 	if it != nil && it.state == isLeased {
@@ -109,8 +109,8 @@ func (f *FIFO[T]) queuedAt(key store.Key) *item[T] {
 	return it
 }
 
-// drop removes what is queued under key, and sees to it that what is leased is
-// not put back.
+// drop removes the queued item of key. A leased item is marked, so that Retry does not
+// queue it again.
 func (f *FIFO[T]) drop(key store.Key) {
 	it := f.byKey[key]
 	switch {
@@ -123,16 +123,16 @@ func (f *FIFO[T]) drop(key store.Key) {
 		}
 		it, it.behind = it.behind, nil
 	default:
-		f.forget(key)
+		f.removeKey(key)
 	}
 	f.unlink(it)
-	f.handled(it)
+	f.uncount(it)
 	f.recycle(it)
 	f.stats.Dropped++
 }
 
-// handled counts an object as no longer queued.
-func (f *FIFO[T]) handled(it *item[T]) {
+// uncount counts an item as no longer queued.
+func (f *FIFO[T]) uncount(it *item[T]) {
 	f.stats.Queued--
 	if it.initial {
 		it.initial = false
@@ -140,7 +140,7 @@ func (f *FIFO[T]) handled(it *item[T]) {
 	}
 }
 
-// unlink takes an object out of the place where it is queued.
+// unlink removes an item from its list.
 func (f *FIFO[T]) unlink(it *item[T]) {
 	switch it.state {
 	case isReady:
@@ -153,20 +153,20 @@ func (f *FIFO[T]) unlink(it *item[T]) {
 	}
 }
 
-// arrive makes ready what waited for something.
-func (f *FIFO[T]) arrive(it *item[T]) {
+// moveToReady moves a kept or delayed item to the tail of ready.
+func (f *FIFO[T]) moveToReady(it *item[T]) {
 	f.unlink(it)
 	f.makeReady(it)
 }
 
-// makeReady puts at the tail what is in no place.
+// makeReady adds an item that is in no list to the tail of ready.
 func (f *FIFO[T]) makeReady(it *item[T]) {
 	it.state = isReady
 	f.ready.push(it)
 	f.wake()
 }
 
-// delay makes wait for a time what is in no place.
+// delay adds an item that is in no list to delayed.
 func (f *FIFO[T]) delay(it *item[T], after time.Duration) {
 	it.state = isDelayed
 	f.retries++
@@ -176,7 +176,7 @@ func (f *FIFO[T]) delay(it *item[T], after time.Duration) {
 	f.setTimer()
 }
 
-// toTail moves an object to the tail of what waits for the same.
+// toTail moves an item to the tail of its list.
 func (f *FIFO[T]) toTail(it *item[T]) {
 	line := &f.ready
 	if it.state == isKept {
@@ -186,7 +186,7 @@ func (f *FIFO[T]) toTail(it *item[T]) {
 	line.push(it)
 }
 
-// setTimer makes the timer go off when the first delay ends.
+// setTimer sets the timer to the end of the first delay.
 func (f *FIFO[T]) setTimer() {
 	switch {
 	case len(f.delayed) == 0:
@@ -198,19 +198,18 @@ func (f *FIFO[T]) setTimer() {
 	}
 }
 
-// delaysEnd is called by the timer. That it may be called too early, or for
-// nothing, does no harm.
+// delaysEnd is called by the timer. A call that is early or unneeded does no harm.
 func (f *FIFO[T]) delaysEnd() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Since(f.base)
 	for len(f.delayed) > 0 && f.delayed[0].due <= now {
-		f.arrive(f.delayed[0])
+		f.moveToReady(f.delayed[0])
 	}
 }
 
-// forget removes a key of which nothing is queued or leased.
-func (f *FIFO[T]) forget(key store.Key) {
+// removeKey removes a key that has no queued and no leased item.
+func (f *FIFO[T]) removeKey(key store.Key) {
 	delete(f.byKey, key)
 	if n := len(f.byKey); f.most >= manyKeys && n < f.most/8 {
 		smaller := make(map[store.Key]*item[T], n)
@@ -219,7 +218,7 @@ func (f *FIFO[T]) forget(key store.Key) {
 	}
 }
 
-// queued returns what is queued, in the order of List.
+// queued returns the queued items, in the order of List.
 func (f *FIFO[T]) queued() []*item[T] {
 	list := make([]*item[T], 0, f.stats.Queued)
 	list = f.ready.appendTo(list)
@@ -230,21 +229,22 @@ func (f *FIFO[T]) queued() []*item[T] {
 	return list
 }
 
-// passed is told that a pass, or a Replace, is complete.
-func (f *FIFO[T]) passed() {
+// setSynced is called after each pass and Replace. After the first one it marks the
+// objects for which HasSynced waits.
+func (f *FIFO[T]) setSynced() {
 	if f.whole {
 		return
 	}
 	f.whole = true
 	for _, it := range f.queued() {
-		if it.state != isDelayed { // it was handed out before
+		if it.state != isDelayed { // a delayed item was popped before
 			it.initial = true
 			f.initial++
 		}
 	}
 }
 
-// line is a list that is linked through its elements.
+// line is an intrusive linked list of items.
 type line[T any] struct{ first, last *item[T] }
 
 func (q *line[T]) push(it *item[T]) {
@@ -277,7 +277,7 @@ func (q *line[T]) appendTo(list []*item[T]) []*item[T] {
 	return list
 }
 
-// delays is a heap: what is due first comes first.
+// delays is a heap of items. The first one is due first.
 type delays[T any] []*item[T]
 
 func (it *item[T]) compareDue(other *item[T]) int {

@@ -10,20 +10,20 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Sink returns a [store.Sink] that fills the queue, for one source at a time.
+// Sink returns a [store.Sink] that adds objects to the queue, for one source at a time.
 //
-//   - Each object that the source tells is added, under the key of its Meta, which
-//     should be that of the KeyFunc. The queue does not remember what it handed
-//     out, so every pass brings the whole collection once more: where only changes
-//     are wanted, fill a [store.Store] and add from its OnChange.
-//   - A deletion removes what is queued, as Delete does. So does the end of a pass
-//     with what was queued before it, and was not added since. Of a pass that
-//     breaks off nothing is concluded.
-//   - Outside of a pass, what is older than what is queued or leased is ignored, and
-//     counted, as far as that came from the source as well; see [store.Stale] and
+//   - Each object is added under the key of its Meta, which should be the key of the
+//     KeyFunc. The queue does not hold popped objects, so every pass adds the whole
+//     collection again. To queue only changes, use a [store.Store] and add from its
+//     OnChange.
+//   - A deletion removes the queued object, like [FIFO.Delete]. The end of a pass removes
+//     objects that were queued before the pass and are not in it. An aborted pass removes
+//     nothing.
+//   - Between passes, a change that is older than the queued or leased object is ignored
+//     and counted, if that object came from the source as well: see [store.Stale] and
 //     [store.Superseded].
-//   - Nothing blocks. After Close objects are refused with [ErrClosed], which the
-//     source takes for a failure: stop it first.
+//   - It never blocks. After Close it returns [ErrClosed], which is a failure for the
+//     source. Stop the source before Close.
 func (f *FIFO[T]) Sink() store.Sink[T] { return fifoSink[T]{fifo: f} }
 
 type fifoSink[T any] struct {
@@ -31,7 +31,8 @@ type fifoSink[T any] struct {
 	fifo *FIFO[T]
 }
 
-// SharesObjects implements [store.Sharing]: what is leased may be read elsewhere as well.
+// SharesObjects implements [store.Sharing]: leased objects can be shared with other
+// readers.
 func (s fifoSink[T]) SharesObjects() bool { return true }
 
 // Begin implements [store.Sink].
@@ -63,6 +64,21 @@ func (s fifoSink[T]) Apply(_ context.Context, meta store.Meta, obj T) error {
 	return nil
 }
 
+// Keep implements [store.Keeper].
+func (s fifoSink[T]) Keep(_ context.Context, meta store.Meta) error {
+	f := s.fifo
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if meta.Key.Name == "" {
+		for _, it := range f.byKey {
+			it.latest().seen = f.mark
+		}
+	} else if it := f.byKey[meta.Key]; it != nil && meta.SameObject(it.latest().meta) {
+		it.latest().seen = f.mark
+	}
+	return nil
+}
+
 // Delete implements [store.Sink].
 func (s fifoSink[T]) Delete(_ context.Context, meta store.Meta, _ T, _ bool) error {
 	f := s.fifo
@@ -90,7 +106,7 @@ func (s fifoSink[T]) Commit(context.Context, string) error {
 			f.drop(key)
 		}
 	}
-	f.passed()
+	f.setSynced()
 	return nil
 }
 
@@ -102,8 +118,8 @@ func (s fifoSink[T]) Abort(store.Pass, error) {
 	f.open = false
 }
 
-// held returns the meta of the latest state of key, outside of a pass and if the
-// queue still knows it.
+// held returns the meta of the latest state of key. It returns false during a pass, and
+// if the key is not queued or leased, or was deleted.
 func (f *FIFO[T]) held(key store.Key) (meta store.Meta, ok bool) {
 	it := f.byKey[key]
 	if it == nil || f.open {
@@ -113,7 +129,7 @@ func (f *FIFO[T]) held(key store.Key) (meta store.Meta, ok bool) {
 	return latest.meta, !latest.gone
 }
 
-// latest returns what was added to the key of it last.
+// latest returns the item of its key that was added last.
 func (it *item[T]) latest() *item[T] {
 	if it.behind != nil {
 		return it.behind

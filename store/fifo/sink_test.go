@@ -13,7 +13,7 @@ import (
 	"github.com/apiary-go/apiary/store/internal/storetest"
 )
 
-// The mutation detector watches what a FIFO gets.
+// The mutation detector checks the objects in a FIFO.
 func TestFIFOSinkIsSharing(t *testing.T) {
 	if !store.IsSharing(newFIFO(t).Sink()) {
 		t.Error("the objects of a FIFO count as its own")
@@ -69,8 +69,7 @@ func TestFIFOSinkPass(t *testing.T) {
 	}
 }
 
-// TestFIFOSinkKeepsWhatWasRetried has objects of a pass handed out and put back
-// before the pass ends.
+// TestFIFOSinkKeepsWhatWasRetried pops and retries objects of a pass before the pass ends.
 func TestFIFOSinkKeepsWhatWasRetried(t *testing.T) {
 	f := newFIFO(t)
 	sink, ctx := f.Sink(), t.Context()
@@ -126,4 +125,17 @@ func TestFIFOSinkChanges(t *testing.T) {
 	if err := sink.Apply(ctx, storetest.MetaOfJob("a", "9"), storetest.Job{}); !errors.Is(err, fifo.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
+}
+
+// What a pass keeps stays queued, as far as it is the same object; where nobody knows which
+// one it is, all stays.
+func TestFIFOSinkKeep(t *testing.T) {
+	f := newFIFO(t)
+	sink, ctx := f.Sink(), t.Context()
+	storetest.Must(t, f.Add(storetest.NewJob("a", 1)), f.Add(storetest.NewJob("b", 1)), f.Add(storetest.NewJob("c", 1)))
+	storetest.Must(t, sink.Begin(ctx, store.Pass{}), store.Keep(ctx, sink, storetest.MetaOfJob("b", "2")), sink.Commit(ctx, "2"))
+	wantJobs(t, f.List(), "b1")
+	storetest.Must(t, f.Add(storetest.NewJob("c", 1)),
+		sink.Begin(ctx, store.Pass{}), store.Keep(ctx, sink, store.Meta{}), sink.Commit(ctx, "3"))
+	wantJobs(t, f.List(), "b1", "c1")
 }

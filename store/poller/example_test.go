@@ -13,13 +13,13 @@ import (
 	"github.com/apiary-go/apiary/store/poller"
 )
 
-// A certificate is something that no API server knows.
+// A certificate is an object that no API server has.
 type certificate struct {
 	Host    string
 	Expires int
 }
 
-// What a function gets is polled into a store, which tells what changed.
+// The states that a function returns are polled into a store, which reports the changes.
 func ExamplePoller() {
 	certificates, err := store.New(store.Config[certificate]{
 		OnChange: func(c store.Change[certificate]) { fmt.Println(c.Kind, c.Meta.Key) },

@@ -88,7 +88,7 @@ func (h *pollHistory) Apply(ctx context.Context, meta store.Meta, j storetest.Jo
 	return h.Store.Apply(ctx, meta, j)
 }
 
-// change checks that each change is one, and is told once.
+// change checks that each change is a real change, and is reported once.
 func (h *pollHistory) change(c store.Change[storetest.Job]) {
 	name := c.Meta.Key.Name
 	state, there := h.now.jobs[name]

@@ -1,8 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package poller drives a [store.Sink] by polling: it gets the whole state of a collection
-// again and again, and the sink receives what changed. It is for sources without a watch.
+// Package poller drives a [store.Sink] by polling. It is for collections that cannot be
+// watched: it gets the whole state of the collection periodically, and the sink receives
+// the changes.
+//
+//	certificates, err := store.New(store.Config[Certificate]{})
+//	...
+//	p, err := poller.New(poller.Config[Certificate]{
+//		Name:   "certificates",
+//		Key:    certificateKey,
+//		Sink:   certificates,
+//		Period: time.Minute,
+//		Get: func(ctx context.Context) (poller.Enumerator[Certificate], error) {
+//			all, etag, err := client.Certificates(ctx)
+//			return poller.Enumerate(etag, all), err
+//		},
+//	})
+//	...
+//	err = p.Run(ctx)
 package poller
 
 import (
@@ -19,28 +35,27 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// GetFunc gets the present state of a collection. It, and the iterator that it
-// returns, should end when ctx does: nothing else can make them, and the Poller
-// waits for them. Both are called by the goroutine that runs the Poller, one call
-// at a time.
+// GetFunc gets the current state of a collection. It should return when ctx ends, and so
+// should its iterator: the Poller waits for both. The goroutine of [Poller.Run] calls
+// them, one call at a time.
 type GetFunc[T any] func(ctx context.Context) (Enumerator[T], error)
 
 // Enumerator is one state of a collection.
 type Enumerator[T any] struct {
-	// Version of the state, such as a resource version or the ETag of a response.
-	// States with equal versions are equal. Empty: there is none.
+	// Version is the version of the state, such as a resource version or an ETag.
+	// States with equal versions must be equal. Empty if there is no version.
 	Version string
 
-	// Objects yields each object once, with a nil error. An error ends the poll,
-	// which then has failed: what was not yielded is not taken for gone. The
-	// iterator is run once, at most. It is not run, and may be nil, if the version
-	// is the one that the sink is at: see [Info].
+	// Objects yields each object once, with a nil error. An error fails the poll;
+	// missing objects are then not deleted. The iterator runs at most once. It does
+	// not run, and can be nil, if Version is the version of the sink: see
+	// [Info.Version].
 	//
-	// Objects are handed over to the sink.
+	// The sink takes over the objects.
 	Objects iter.Seq2[T, error]
 }
 
-// Enumerate returns an Enumerator of objs, for who has all of them.
+// Enumerate returns an Enumerator of objs.
 func Enumerate[T any](version string, objs []T) Enumerator[T] {
 	return Enumerator[T]{Version: version, Objects: func(yield func(T, error) bool) {
 		for _, obj := range objs {
@@ -51,93 +66,91 @@ func Enumerate[T any](version string, objs []T) Enumerator[T] {
 	}}
 }
 
-// Config configures a [Poller]. Get and Sink are required; the zero value of
-// everything else is a useful default.
+// Config configures a [Poller]. Get and Sink are required.
 type Config[T any] struct {
-	// Name stands in errors. Default: the name of T.
+	// Name appears in errors. Default: the name of T.
 	Name string
 
-	// Get is what is polled.
+	// Get returns the state of the collection.
 	Get GetFunc[T]
 
-	// Key tells the key of an object. Default: [store.MetaNamespaceKeyFunc].
+	// Key returns the key of an object. Default: [store.MetaNamespaceKeyFunc].
 	Key store.KeyFunc[T]
 
-	// Sink is told what Get got, such as a [store.Store] or the sink of a [fifo.FIFO].
+	// Sink receives the changes, for example a [store.Store] or the sink of a
+	// [fifo.FIFO].
 	Sink store.Sink[T]
 
 	// Period is the pause between polls, from the end of one to the start of the
-	// next. Default 30 s.
+	// next. Default: 30s.
 	Period time.Duration
 
-	// Jitter adds up to this share of any pause at random, so that many Pollers
-	// do not stay in step. Default 0.1; negative: none.
+	// Jitter extends each pause by a random fraction of it, up to this value, so that
+	// Pollers do not run simultaneously. Negative: none. Default: 0.1.
 	Jitter float64
 
-	// Timeout is for each call of Get, until its iterator has ended. What the sink
-	// takes to apply the objects counts. A poll that takes longer has failed, even
-	// if Get does not heed it. Default 30 s.
+	// Timeout bounds each poll: the call of Get and its iterator, with the time that
+	// the sink needs to apply the objects. A poll that takes longer has failed, even
+	// if Get ignores its ctx. Default: 30s.
 	Timeout time.Duration
 
-	// MaxBackoff is the longest pause after a failure, before jitter. The first one
-	// is 1 s, or Period if that is shorter, and each further one is twice the one
-	// before. A Retry-After of the server is obeyed if it is longer. Default: 1
-	// minute, or Period if that is longer.
+	// MaxBackoff is the maximum pause after a failure, before jitter. The first pause
+	// is 1s, or Period if that is shorter. Each further failure doubles it. A longer
+	// Retry-After of the server takes precedence. Default: 1 minute, or Period if that
+	// is longer.
 	MaxBackoff time.Duration
 
-	// OnError is told of each failure, before the pause. It is called by the
-	// goroutine that runs the Poller, with no lock held. Default: failures are only
-	// to be seen in [Info].
+	// OnError is called for each failure, before the pause. The goroutine of
+	// [Poller.Run] calls it with no lock held. Default: failures are only in [Info].
 	OnError func(error)
 }
 
-// Info describes a [Poller] at some moment. Counters count from its
-// construction.
+// Info is the state of a [Poller]. Counters start at its construction.
 type Info struct {
 	Name string
 
-	// Version is that of the state that the sink accepted. It is empty from the
-	// start of a pass until that is accepted, however long that takes: the sink may
-	// have parts of another state then. Objects is how many objects the last
-	// accepted state has.
+	// Version is the version of the last state that the sink accepted. It is empty
+	// from the start of a pass until the sink has accepted the pass or a later one,
+	// because the sink can have parts of another state meanwhile. Objects is the
+	// number of objects in the last accepted state.
 	Version string
 	Objects int
 
-	// Polls counts calls of Get. Each of them but one that is under way, or was
-	// when Run ended, is counted once more: in Passes if it became a pass that the
-	// sink accepted, in Unchanged if the sink was at the version already, in
-	// Failures, or in Refused if the sink asked for another pass or for a pause.
+	// Polls counts calls of Get. Each completed poll is counted once more: in Passes
+	// if the sink accepted a pass, in Unchanged if the sink had the version already,
+	// in Failures, or in Refused if the sink requested another pass or a pause. A poll
+	// that Run's end interrupted is counted in Polls only.
 	Polls, Passes, Unchanged, Failures, Refused uint64
 
-	// Success is when the last poll ended that became a pass or was unchanged, zero
-	// if none did. So it is since when the sink has not been known to be right.
+	// Success is the end of the last poll that is counted in Passes or Unchanged: the
+	// last time at which the sink was known to be correct. Zero if there was none.
 	Success time.Time
 
-	// Err is the last failure, nil if a poll succeeded since.
+	// Err is the last failure. It is nil if a later poll succeeded.
 	Err error
 }
 
-// Poller keeps a sink in step with what a function gets, for what cannot be
-// watched. Each poll is a pass: a [store.Sink] is told of what is gone at the end of the
-// pass, and not at all if the poll failed midway.
+// Poller updates a sink from the states that a function returns, for collections that
+// cannot be watched. Each poll is a pass of the [store.Sink]: the sink deletes missing
+// objects at the end of the pass, and deletes none if the poll fails.
 //
-//   - The first poll is made at once, the next one Period after the end of it.
-//   - A state whose version the sink is at is not told at all. Of any other, the
-//     sink is asked for each object whether it holds it, and is not told those that
-//     are unchanged. An object without a resource version gets the [store.ContentVersion]
-//     as its version for that, so what does not show in its JSON does not count.
-//   - A poll fails if Get does or takes too long, or if the sink does, if an object
-//     has no key, or if two have the same. Then nothing is taken for gone, and the
-//     next poll is made after a backoff.
-//   - [store.ErrResync] and [store.FullError] of the sink are no failures. The next poll is made
-//     at once, after a FullError when Drained is closed, and becomes a pass. If the
-//     sink does the same again the backoff comes before it.
+//   - The first poll starts at once, each next one Period after the end of the previous.
+//   - If the sink has the version of the state, it gets no calls. Otherwise, Holds is
+//     called for each object, and unchanged objects are not applied. An object without a
+//     resource version gets [store.ContentVersion] as its version. Changes that are not
+//     in its JSON are then not seen.
+//   - A poll fails if Get or the sink returns an error, if it takes longer than Timeout,
+//     if an object has no key, or if two objects have the same key. A failed poll
+//     deletes nothing. The next poll follows after a backoff.
+//   - [store.ErrResync] and [store.FullError] of the sink are not failures. The next poll
+//     starts at once, or when Drained of the FullError is closed, and is a pass. If the
+//     sink returns such an error again, the next poll also waits for the backoff.
 //
-// A sink that is told everything in each pass, as that of a [fifo.FIFO] is, is told
-// everything in each poll, but for those with an equal version.
+// A sink that holds no objects, such as that of a [fifo.FIFO], receives all objects in
+// each poll, except in polls that return the version of the last state.
 type Poller[T any] struct {
 	cfg       Config[T]
-	asked     chan struct{}
+	requested chan struct{}
 	started   atomic.Bool
 	detecting func(run func()) // of DetectMutations
 
@@ -145,8 +158,8 @@ type Poller[T any] struct {
 	info Info
 }
 
-// New returns a Poller that does nothing until Run. It fails if the Get or
-// the Sink is missing, or a setting makes no sense.
+// New returns a Poller, which does nothing until Run. It returns an error if Get or Sink
+// is nil, or if a setting is invalid.
 func New[T any](cfg Config[T]) (*Poller[T], error) {
 	if cfg.Name == "" {
 		cfg.Name = reflect.TypeFor[T]().String()
@@ -154,7 +167,7 @@ func New[T any](cfg Config[T]) (*Poller[T], error) {
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("poller of %s: %w", cfg.Name, err)
 	}
-	p := &Poller[T]{asked: make(chan struct{}, 1), info: Info{Name: cfg.Name}}
+	p := &Poller[T]{requested: make(chan struct{}, 1), info: Info{Name: cfg.Name}}
 	cfg.Sink, p.detecting = store.DetectMutations(cfg.Name, cfg.Sink)
 	p.cfg = cfg
 	return p, nil
@@ -163,10 +176,10 @@ func New[T any](cfg Config[T]) (*Poller[T], error) {
 // complete checks the configuration and fills in the defaults.
 func (c *Config[T]) complete() error {
 	if c.Get == nil {
-		return errors.New("Config.Get is nil: give the function that is to be polled")
+		return errors.New("Config.Get is nil: set the function that gets the state")
 	}
 	if c.Sink == nil {
-		return errors.New("Config.Sink is nil: give what is to be told, for example a Store")
+		return errors.New("Config.Sink is nil: set the sink, for example a Store")
 	}
 	if err := check.Validate(c.Sink); err != nil {
 		return fmt.Errorf("Config.Sink: %w", err)
@@ -184,14 +197,14 @@ func (c *Config[T]) complete() error {
 		{"MaxBackoff", &c.MaxBackoff, max(c.Period, time.Minute)},
 	} {
 		if *d.value < 0 {
-			return fmt.Errorf("poller.Config.%s is %v: give a positive duration, or 0 for the default of %v", d.name, *d.value, d.def)
+			return fmt.Errorf("poller.Config.%s is %v: set a positive duration, or 0 for the default of %v", d.name, *d.value, d.def)
 		}
 		if *d.value == 0 {
 			*d.value = d.def
 		}
 	}
 	if c.Jitter != c.Jitter || c.Jitter > 100 {
-		return fmt.Errorf("Config.Jitter is %v: give a share of the pause, such as 0.5, or a negative one for none", c.Jitter)
+		return fmt.Errorf("Config.Jitter is %v: set a fraction of the pause, such as 0.5, or a negative value for none", c.Jitter)
 	}
 	switch {
 	case c.Jitter == 0:
@@ -202,18 +215,18 @@ func (c *Config[T]) complete() error {
 	return nil
 }
 
-// Poll asks for a poll now: a pause after a poll that succeeded is cut short. One
-// after a failure is not. Several requests before the poll begins are one; one
-// that comes during a poll is for another one after it. It does not block, and may
-// be called from anywhere at any time.
+// Poll requests a poll now. It ends the pause after a successful poll, but not the pause
+// after a failure or a refusal. Requests before the start of a poll are merged; a request
+// during a poll causes another poll after it. Poll does not block, and can be called from
+// any goroutine, at any time.
 func (p *Poller[T]) Poll() {
 	select {
-	case p.asked <- struct{}{}:
-	default: // a request is there
+	case p.requested <- struct{}{}:
+	default: // there is a request already
 	}
 }
 
-// Info says how the Poller is doing. It may be called from anywhere at any time.
+// Info returns the state of the Poller. It can be called from any goroutine, at any time.
 func (p *Poller[T]) Info() Info {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -21,8 +21,8 @@ import (
 	"github.com/apiary-go/apiary/store/poller"
 )
 
-// collection is what is polled in these tests. The test changes it while nothing is
-// polled, which only the bubble knows; mu tells the race detector.
+// collection is the polled collection of these tests. The test changes it between polls,
+// which the bubble guarantees. mu is for the race detector.
 type collection struct {
 	mu sync.Mutex
 
@@ -36,7 +36,7 @@ type collection struct {
 	deaf    bool // ignores its ctx
 }
 
-// visible makes what was done before visible to who calls it afterwards.
+// visible makes earlier changes visible to later callers of visible.
 func (c *collection) visible() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,7 +116,7 @@ func (r *pollRig) after(d time.Duration) {
 	synctest.Wait()
 }
 
-// wantChanges compares what the store told since the last call.
+// wantChanges compares the changes that the store reported since the last call.
 func (r *pollRig) wantChanges(want ...string) {
 	r.t.Helper()
 	if !slices.Equal(r.changes, want) {
@@ -137,7 +137,7 @@ func (r *pollRig) wantPolls(seconds ...float64) {
 	}
 }
 
-// brokenSink says how it was made wrongly.
+// brokenSink returns an error from Validate.
 type brokenSink struct{ *store.Store[storetest.Job] }
 
 func (brokenSink) Validate() error { return errors.New("it is broken") }
@@ -212,8 +212,8 @@ func TestPollerEqualVersion(t *testing.T) {
 	})
 }
 
-// TestPollerVersionAfterAbort has a collection return to the version that was
-// accepted last, after a pass of another one broke off.
+// TestPollerVersionAfterAbort returns to the last accepted version after the pass of
+// another version was aborted.
 func TestPollerVersionAfterAbort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := poll(t, &collection{version: "v1", jobs: []storetest.Job{storetest.NewJob("a", 1)}}, nil)

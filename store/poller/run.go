@@ -16,24 +16,24 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// firstBackoff is the pause after a first failure, if Period is not shorter.
+// firstBackoff is the pause after the first failure, if Period is not shorter.
 const firstBackoff = time.Second
 
 var (
-	errNoObjects = errors.New("Enumerator.Objects is nil, although the version is not the last one: Get must return the objects, if only an iterator that yields none")
+	errNoObjects = errors.New("Enumerator.Objects is nil and the sink does not have this version: return an iterator, which can be empty")
 	errSameKey   = errors.New("two objects have this key")
 )
 
-// Run polls until ctx ends, and returns the cause of that. It must be called once:
-// a second call returns an error at once. When it returns, no call of Get, the sink
-// or OnError is under way or will follow. Nothing but the end of ctx makes it
-// return; with a Get that ignores its ctx that may take until Get returns.
+// Run polls until ctx ends, and returns context.Cause(ctx). It returns for no other
+// reason. If Get or the sink ignores its ctx, Run waits for it. After Run has returned,
+// there are no calls of Get, the sink or OnError. Run can be called once: a second call
+// returns an error at once.
 //
-// A panic of Get, its iterator, Key or the sink is a failure of the poll, and is logged
-// to slog.Default() as well: the rule is in the documentation of package resource.
+// A panic of Get, its iterator, Key or the sink fails the poll. It is also logged to
+// slog.Default(). The documentation of package resource has the rule.
 func (p *Poller[T]) Run(ctx context.Context) error {
 	if !p.started.CompareAndSwap(false, true) {
-		return fmt.Errorf("poller of %s: Run was called before: make a new Poller to run again", p.cfg.Name)
+		return fmt.Errorf("poller of %s: Run was called before: create a new Poller to run again", p.cfg.Name)
 	}
 	r := polling[T]{p: p, cfg: &p.cfg, ctx: ctx, panics: usercode.New(p.cfg.Name, nil)}
 	p.detecting(func() {
@@ -51,23 +51,23 @@ type polling[T any] struct {
 	ctx context.Context
 
 	epoch    uint64
-	version  string // the one that the sink is at, "" if that is not known
-	objects  int    // how many it has
-	resync   error  // what the sink asked for the next pass with
+	version  string // of the state that the sink has, "" if unknown
+	objects  int    // in the last accepted state
+	resync   error  // with which the sink requested the next pass
 	failures int    // in a row
-	refused  int    // polls in a row that the sink refused, without being a failure
+	refused  int    // polls in a row that the sink refused without a failure
 
-	seen map[store.Key]bool // of the poll that is under way
+	seen map[store.Key]bool // keys of the current poll
 
-	calling string    // the function of the user that is under way
+	calling string    // the user's function that is called now
 	key     store.Key // of the object that it is called for
 	panics  *usercode.Panics
 }
 
-// next makes a poll, and the pause after it.
+// next polls once, and pauses.
 func (r *polling[T]) next() {
 	select {
-	case <-r.p.asked: // this poll is what was asked for
+	case <-r.p.requested: // this poll answers the request
 	default:
 	}
 	r.p.update(func(i *Info) { i.Polls++ })
@@ -77,7 +77,7 @@ func (r *polling[T]) next() {
 	switch {
 	case err == nil:
 		r.succeeded(changed)
-	case r.ctx.Err() != nil: // that is why
+	case r.ctx.Err() != nil: // Run ends
 	case errors.As(err, &full) && full.Drained != nil:
 		r.refusedBy(err, full.Drained)
 	case errors.Is(err, store.ErrResync):
@@ -98,7 +98,7 @@ func (r *polling[T]) succeeded(changed bool) {
 		i.Passes++
 		i.Version, i.Objects = r.version, r.objects
 	})
-	r.pause(r.jittered(r.cfg.Period), r.p.asked)
+	r.pause(r.jittered(r.cfg.Period), r.p.requested)
 }
 
 func (r *polling[T]) failed(err error) {
@@ -118,7 +118,7 @@ func (r *polling[T]) failed(err error) {
 	r.pause(pause, nil)
 }
 
-// refusedBy handles what the sink returned that is no failure.
+// refusedBy handles an error of the sink that is not a failure.
 func (r *polling[T]) refusedBy(err error, drained <-chan struct{}) {
 	r.p.update(func(i *Info) { i.Refused++ })
 	r.resync = err
@@ -145,10 +145,10 @@ func (r *polling[T]) backoff(failure int) time.Duration {
 
 func (r *polling[T]) jittered(d time.Duration) time.Duration {
 	more := d + time.Duration(rand.Float64()*r.cfg.Jitter*float64(d))
-	return max(d, more) // more may be out of range
+	return max(d, more) // more can overflow
 }
 
-// pause waits for d, or less if ctx ends or cut has something.
+// pause waits for d, or until ctx ends or cut receives a value.
 func (r *polling[T]) pause(d time.Duration, cut <-chan struct{}) {
 	select {
 	case <-time.After(d):
@@ -157,9 +157,9 @@ func (r *polling[T]) pause(d time.Duration, cut <-chan struct{}) {
 	}
 }
 
-// poll gets the state, and makes a pass of it if it is another one than the last.
+// poll gets the state, and makes a pass if it differs from the last one.
 func (r *polling[T]) poll() (changed bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(r.ctx, r.cfg.Timeout, r.tooLong())
+	ctx, cancel := context.WithTimeoutCause(r.ctx, r.cfg.Timeout, r.timeoutError())
 	defer cancel()
 	state, err := r.get(ctx)
 	if err = ended(ctx, err); err != nil {
@@ -173,7 +173,7 @@ func (r *polling[T]) poll() (changed bool, err error) {
 	}
 	r.epoch++
 	pass := store.Pass{Epoch: r.epoch, Reason: store.ReasonPoll, Cause: r.resync}
-	// A pass that breaks off leaves the sink between two states.
+	// An aborted pass leaves the sink between two states.
 	r.version = ""
 	r.p.update(func(i *Info) { i.Version = "" })
 	if err := r.pass(ctx, pass, state); err != nil {
@@ -184,13 +184,13 @@ func (r *polling[T]) poll() (changed bool, err error) {
 	return true, nil
 }
 
-func (r *polling[T]) tooLong() error {
-	return fmt.Errorf("%w: it took longer than %v: raise Config.Timeout, or have Get get less",
+func (r *polling[T]) timeoutError() error {
+	return fmt.Errorf("%w: it took longer than %v: raise Config.Timeout, or return fewer objects",
 		context.DeadlineExceeded, r.cfg.Timeout)
 }
 
-// ended adds to err that ctx has ended, if it has: that may be why, and even if
-// there is no error what came may not be all.
+// ended adds the cause of ctx to err if ctx has ended. Without err it returns the cause,
+// because the objects may be incomplete.
 func ended(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() == nil:
@@ -202,14 +202,14 @@ func ended(ctx context.Context, err error) error {
 	}
 }
 
-// get calls Get. A panic of it is an error.
+// get calls Get, and returns a panic as an error.
 func (r *polling[T]) get(ctx context.Context) (state Enumerator[T], err error) {
 	defer usercode.Recover("Get", store.Key{}, &err)
 	return r.cfg.Get(ctx)
 }
 
-// pass tells the sink the state. Ctx is that of Get. A panic of the iterator, Key or the
-// sink is an error.
+// pass passes the state to the sink. ctx is that of Get. A panic of the iterator, Key or
+// the sink is returned as an error.
 func (r *polling[T]) pass(ctx context.Context, pass store.Pass, state Enumerator[T]) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -249,10 +249,10 @@ func (r *polling[T]) pass(ctx context.Context, pass store.Pass, state Enumerator
 	return nil
 }
 
-// call notes which function of the user is called next.
+// call records which function of the user is called next.
 func (r *polling[T]) call(function string, key store.Key) { r.calling, r.key = function, key }
 
-// object tells the sink an object, unless it holds it.
+// object applies obj to the sink, unless the sink has this version.
 func (r *polling[T]) object(obj T) error {
 	r.call("Key", store.Key{})
 	key, err := r.cfg.Key.Of(obj)

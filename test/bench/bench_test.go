@@ -48,7 +48,7 @@ func BenchmarkEvents(b *testing.B) {
 }
 
 // BenchmarkSync: an operation is a start with ten thousand pods, until the one
-// subscriber has acknowledged all and was told so. Stopping counts as well.
+// subscriber has acknowledged all and received Sync. Stopping counts as well.
 func BenchmarkSync(b *testing.B) {
 	const n = 10_000
 	pods := makePods(n)

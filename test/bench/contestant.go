@@ -17,24 +17,24 @@ import (
 	"github.com/apiary-go/apiary/resource"
 )
 
-// contestant is one way to follow a source.
+// contestant is an implementation that follows a source.
 type contestant struct {
 	name  string
 	start func(src *podSource, observers []observer) follower
 }
 
-// observer is one subscriber. Its methods are called after the event was
-// acknowledged, where there is such a thing, one call at a time; but synced may
-// be called from another goroutine.
+// observer is one subscriber. Its methods are called one at a time, after the event is
+// acknowledged if the contestant has acknowledgements. synced can be called from another
+// goroutine.
 type observer interface {
 	upserted(*corev1.Pod)
 	deleted(*corev1.Pod)
 	synced()
 }
 
-// follower is a contestant that runs.
+// follower is a running contestant.
 type follower interface {
-	// waitSynced blocks until the contestant says that its store is complete.
+	// waitSynced blocks until the contestant reports that its store is complete.
 	waitSynced()
 
 	// stored returns the keys of the store and the versions of the pods.
@@ -186,7 +186,7 @@ func startClientGo(src *podSource, observers []observer) follower {
 	return f
 }
 
-// waitSynced does not poll, as HasSynced would have it.
+// waitSynced does not poll, in contrast to HasSynced.
 func (f *clientGoFollower) waitSynced() { <-f.informer.HasSyncedChecker().Done() }
 
 func (f *clientGoFollower) stored() map[string]string {

@@ -12,11 +12,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// sizes of the scenarios. The test has smaller ones under the same names.
+// sizes are the sizes of the scenarios. The test has smaller sizes with the same names.
 type sizes struct {
 	small, large int // pods in a collection
 	changes      int // in a run of events
-	hot          int // pods that changes hit again and again
+	hot          int // pods that change repeatedly
 	turns        int // round trips
 
 	mirrored, mirroredMany int // pods of the source of a mirror
@@ -24,17 +24,17 @@ type sizes struct {
 	startSource            func(objects int) (mirrorSource, error)
 
 	stored     int           // pods in a store; a multiple of podsPerNode
-	storeSlice time.Duration // how long a contestant does one thing
+	storeSlice time.Duration // how long a contestant repeats an operation
 	storeTurns int           // how often, in turns
-	crowd      time.Duration // how long a writer is among readers
+	crowd      time.Duration // how long readers and a writer run concurrently
 	replaces   int
-	storeRuns  int // at most, of what takes long
+	storeRuns  int // at most, for slow scenarios
 
 	wire, wireMany int         // objects that are read from a server
 	wireChanges    int         // how many of them change,
 	wireRounds     int         // how often
 	wireRuns       int         // at most: it takes long
-	wireTraces     *wireTraces // what is watched of them; nil: nothing
+	wireTraces     *wireTraces // records their memory; nil: nothing
 	wireProfiles   string      // directory for CPU profiles; empty: none
 
 	statusOwners  int           // Deployments
@@ -58,14 +58,14 @@ var fullSizes = sizes{
 type figure struct {
 	name  string
 	lower bool    // lower is better
-	goal  float64 // what ours may be at most; 0: nothing was promised
-	none  bool    // ours has to be zero
-	bar   float64 // what the ratio to each peer must reach; 0: nothing was promised
+	goal  float64 // the maximum of ours; 0: none
+	none  bool    // ours must be zero
+	bar   float64 // the minimum of the ratio to each peer; 0: none
 
-	// bars are what the ratio to these peers must reach; those that it lacks have bar.
+	// bars are the minimums of the ratios to some peers. The others have bar.
 	bars map[string]float64
 
-	// vsIdeal is whether the ideal loop is a peer.
+	// vsIdeal is true if the ideal loop is a peer.
 	vsIdeal bool
 }
 
@@ -74,11 +74,11 @@ type scenario struct {
 	figures []figure
 	who     []string // contestants
 	runs    int      // at most; 0: any number
-	pods    int      // that it works on
+	pods    int      // in the collection
 	run     func(name string, pods []*corev1.Pod) ([]float64, error)
 
-	// together, if there is no run, measures all contestants at once, and returns
-	// what run would for each of names.
+	// together measures all contestants at once, if run is nil. It returns the result of
+	// run for each of names.
 	together func(names []string) ([][]float64, error)
 }
 
@@ -103,7 +103,7 @@ func scenarios(s sizes) []scenario {
 	return slices.Concat(followerScenarios(s), mirrorScenarios(s), wireScenarios(s), storeScenarios(s), []scenario{statusScenario(s)})
 }
 
-// followerScenarios are those with a source in this process.
+// followerScenarios are the scenarios with a source in this process.
 func followerScenarios(s sizes) []scenario {
 	var all []scenario
 	add := func(pods int, run func(contestant, []*corev1.Pod) []float64, figures ...figure) {
@@ -159,7 +159,7 @@ func plural(n int, word string) string {
 	return fmt.Sprintf("%d %ss", n, word)
 }
 
-// values are all that was measured: by figure and contestant, one value per run.
+// values are the results, by figure and contestant, one value for each run.
 type values map[string]map[string][]float64
 
 func (v values) add(figure, contestant string, value float64) {
@@ -169,10 +169,9 @@ func (v values) add(figure, contestant string, value float64) {
 	v[figure][contestant] = append(v[figure][contestant], value)
 }
 
-// measure runs everything so often. In each run of a scenario all contestants
-// have their turn, another one first each time, so that what disturbs the
-// machine for a while disturbs all of them. Progress is told of
-// each turn.
+// measure runs each scenario this number of times. In each run all contestants take
+// turns, and another one is first, so that a disturbance of the machine affects all of
+// them. It calls progress for each turn.
 func measure(all []scenario, runs int, progress func(figure string)) (values, error) {
 	v := values{}
 	var pods []*corev1.Pod

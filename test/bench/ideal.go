@@ -12,9 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// idealFollower is the least that one could write by hand: a map behind a mutex,
-// and a loop that calls every observer in turn. It has no errors, no retries, no
-// queues, and one slow observer holds up all.
+// idealFollower is a minimal implementation: a map with a mutex, and a loop that calls
+// the observers in turn. It has no errors, no retries and no queues, and a slow observer
+// delays all others.
 type idealFollower struct {
 	src  *podSource
 	done chan struct{}

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Command bench measures Apiary beside its peers, all on the same source.
-// README.md says what each figure means.
+// Command bench measures Apiary and its peers on the same source. README.md explains each
+// figure.
 package main
 
 import (
@@ -27,8 +27,8 @@ func main() {
 	}
 }
 
-// tooLong is how long a contestant may take for a scenario. One that loses an
-// event is waited for in vain.
+// tooLong bounds the time of a contestant for a scenario. A contestant that loses an
+// event would never end.
 const tooLong = 10 * time.Minute
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
@@ -39,13 +39,13 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	out := flags.String("out", "", "`file` for the figures, as JSON lines; none if empty")
+	out := flags.String("out", "", "`file` for the figures, as JSON lines (default: none)")
 	runs := flags.Int("runs", 5, "how often each figure is measured")
-	only := flags.String("figures", "", "measure only what matches this `regexp`; other lines of the file are kept then")
-	names := flags.String("contestants", "", "measure only these, separated by commas; likewise")
-	report := flags.String("report", "", "`file` for a report in Markdown of what was measured; none if empty")
-	plot := flags.String("plot", "", "`file` for a plot as SVG of the memory during the first sync from a server; none if empty")
-	profiles := flags.String("profiles", "", "`directory` for CPU profiles of the processes that read from a server; none if empty")
+	only := flags.String("figures", "", "measure only figures that match this `regexp`; other lines of the file are kept")
+	names := flags.String("contestants", "", "measure only these contestants, separated by commas; other lines of the file are kept")
+	report := flags.String("report", "", "`file` for a report in Markdown (default: none)")
+	plot := flags.String("plot", "", "`file` for an SVG plot of the memory during the first sync from a server (default: none)")
+	profiles := flags.String("profiles", "", "`directory` for CPU profiles of the processes that read from a server (default: none)")
 	profile := flags.String("cpuprofile", "", "`file` for a CPU profile of this process")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
@@ -59,13 +59,13 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if lack := short(lines); len(lack) > 0 {
-		return fmt.Errorf("not as promised:\n  %s", strings.Join(lack, "\n  "))
+	if lack := belowBar(lines); len(lack) > 0 {
+		return fmt.Errorf("figures below their bars:\n  %s", strings.Join(lack, "\n  "))
 	}
 	return nil
 }
 
-// request is what was asked for.
+// request holds the flags.
 type request struct {
 	out         string
 	report      string
@@ -77,7 +77,7 @@ type request struct {
 	sizes       sizes
 }
 
-// measureAndReport returns the lines of what was measured.
+// measureAndReport measures, writes the files, and returns the lines of the figures.
 func measureAndReport(r request, stdout, stderr io.Writer) ([]line, error) {
 	if r.plot != "" {
 		r.sizes.wireTraces = &wireTraces{}
@@ -93,7 +93,7 @@ func measureAndReport(r request, stdout, stderr io.Writer) ([]line, error) {
 		return nil, err
 	}
 	if r.runs < 1 || len(all) == 0 {
-		return nil, errors.New("nothing to measure")
+		return nil, errors.New("no figure and contestant match -figures and -contestants")
 	}
 	if r.profile != "" {
 		file, err := os.Create(r.profile)
@@ -140,13 +140,13 @@ func measureAndReport(r request, stdout, stderr io.Writer) ([]line, error) {
 	return lines, r.write(lines)
 }
 
-// write writes the file, in the order of the required figures. If all was measured
-// it has nothing else, and nothing required may be missing.
+// write writes the file, in the order of the required figures. If everything was
+// measured, the file has no other lines, and a missing required figure is an error.
 func (r request) write(lines []line) error {
 	kept := slices.Clone(lines)
 	if r.only == "" && r.names == "" {
 		if lack := missing(lines); len(lack) > 0 {
-			return fmt.Errorf("required but not measured:\n  %s", strings.Join(lack, "\n  "))
+			return fmt.Errorf("required figures that were not measured:\n  %s", strings.Join(lack, "\n  "))
 		}
 	} else {
 		old, err := readLines(r.out)
@@ -170,8 +170,7 @@ func (r request) write(lines []line) error {
 	return os.WriteFile(r.out, text.Bytes(), 0o644)
 }
 
-// scenarios are those that have a figure which was asked for, with the contestants
-// that were.
+// scenarios returns the scenarios with a requested figure, and the requested contestants.
 func (r request) scenarios() ([]scenario, error) {
 	pattern, err := regexp.Compile(r.only)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// sections are the parts of the report, in order, with what the names of their figures
-// begin with.
+// sections are the sections of the report, in order, with the prefixes of their figures'
+// names.
 var sections = []struct {
 	title string
 	begin []string
@@ -27,7 +27,7 @@ var sections = []struct {
 	{"Statuses", []string{"status "}},
 }
 
-// sectionOf is the one of which a figure begins with most.
+// sectionOf returns the section with the longest prefix of a figure's name.
 func sectionOf(figure string) (title string) {
 	longest := -1
 	for _, s := range sections {
@@ -40,28 +40,28 @@ func sectionOf(figure string) (title string) {
 	return title
 }
 
-// caveats are what is to be known about the figures.
+// caveats is the last section of the report.
 const caveats = `## What to bear in mind
 
-- Whoever is measured shares the processors with the server, and with nothing else if the machine was left alone. CPU is that of the contestant's
-  process alone, garbage collection included; the server's does not count. Times of the clock do not depend on the contestant alone.
-- There is no TLS, no compression, no limit of requests, no latency: all of them would add the same to everybody, and make every ratio of CPU smaller.
-- The pods are made up: 500 templates, 2.9 KB each, unique names, UIDs, addresses, container ids and times. What is shared between objects depends on how
-  much they have in common; pods with nothing in common share nothing.
-- Everybody is in the default configuration: apiary and client-go (1.35 and later) stream initial events, controller-runtime and cilium do as the client-go
-  they are built with does. The ideal loop is no alternative: it has no errors, no retries, no second subscriber that is slow.
-- *Small type* is apiary with a transform to labels, nodeName, podIP and phase beside the others as they are, which keep whole pods.
-- A relist of the others is one of client-go, which tells handlers of every object that it had.
-- What one run says about a few microseconds, a few bytes or a few percent is noise; ± shows how far apart the runs were.
+- Each contestant shares the processors with the server, and with nothing else if the machine was idle. CPU is the CPU time of the contestant's process,
+  including garbage collection, without the server. Wall-clock times also depend on the server.
+- There is no TLS, compression, request limit or latency. They would cost all contestants the same, and make every ratio of CPU smaller.
+- The pods are synthetic: 500 templates, 2.9 KB each, with unique names, UIDs, addresses, container ids and times. Interning depends on how much objects
+  have in common. Pods with nothing in common share nothing.
+- All contestants have the default configuration. apiary and client-go (1.35 and later) stream initial events; controller-runtime and cilium behave like the
+  client-go that they are built with. The ideal loop is not an alternative: it has no error handling, no retries, and waits for slow subscribers.
+- *Small type* is apiary with a transform to labels, nodeName, podIP and phase. The other contestants keep whole pods.
+- The other contestants relist like client-go, which calls handlers for every object.
+- Differences of a few microseconds, bytes or percent in one run are noise. ± shows half the distance between the best and the worst run.
 `
 
-// writeReport writes what was measured as Markdown. The plot, if there is one, is a file.
+// writeReport writes the results as Markdown, with a link to the plot if there is one.
 func (r request) writeReport(v values, all []scenario) error {
 	var out bytes.Buffer
 	found := versions()
-	fmt.Fprintf(&out, "# Benchmarks\n\nWritten by `test/bench`, whose [README](test/bench/README.md) says what each figure means. Do not edit.\n\n")
+	fmt.Fprintf(&out, "# Benchmarks\n\nWritten by `test/bench`, whose [README](test/bench/README.md) explains each figure. Do not edit.\n\n")
 	fmt.Fprintf(&out, "    go build -C test/bench -o bench . && test/bench/bench %s\n\n", r.command())
-	fmt.Fprintf(&out, "Medians of up to %d runs. A ratio above 1: apiary is better. A bar is the ratio that was promised.\n\n", r.runs)
+	fmt.Fprintf(&out, "Medians of up to %d runs. With a ratio above 1 apiary is better. A bar is the minimum of a ratio.\n\n", r.runs)
 	fmt.Fprintf(&out, "| | |\n|---|---|\n| commit | %s |\n| processor | %s |\n", commitOf(filepath.Dir(r.report)), processor())
 	for _, name := range slices.Sorted(maps.Keys(found)) {
 		fmt.Fprintf(&out, "| %s | %s |\n", name, found[name])
@@ -88,7 +88,7 @@ func (r request) writeReport(v values, all []scenario) error {
 	return os.WriteFile(r.report, out.Bytes(), 0o644)
 }
 
-// beside is a file as seen from where the report is.
+// beside returns the path of a file relative to the directory of the report.
 func (r request) beside(file string) string {
 	from, err1 := filepath.Abs(filepath.Dir(r.report))
 	to, err2 := filepath.Abs(file)
@@ -99,7 +99,7 @@ func (r request) beside(file string) string {
 	return filepath.ToSlash(relative)
 }
 
-// command is how the program can be called where the report is.
+// command returns the arguments of the program, with paths relative to the report.
 func (r request) command() string {
 	args := []string{fmt.Sprintf("-runs %d", r.runs)}
 	for _, flag := range []struct{ name, value string }{
@@ -112,7 +112,7 @@ func (r request) command() string {
 	return strings.Join(args, " ")
 }
 
-// writeMarkdown makes one table of scenarios that have the same contestants.
+// writeMarkdown writes one table for scenarios with the same contestants.
 func (v values) writeMarkdown(out *bytes.Buffer, all []scenario) {
 	fmt.Fprintf(out, "\n| figure | %s | bars |\n|---|%s---|\n", strings.Join(all[0].who, " | "), strings.Repeat("--:|", len(all[0].who)))
 	lines := v.lines(all, "", nil)
@@ -132,8 +132,8 @@ func (v values) writeMarkdown(out *bytes.Buffer, all []scenario) {
 	}
 }
 
-// barsOf says what was promised of a figure, and whether it was kept.
-func barsOf(f figure, lines []line) (said []string) {
+// barsOf returns the bars of a figure, and marks those that it missed.
+func barsOf(f figure, lines []line) (bars []string) {
 	for _, l := range lines {
 		peer, ok := strings.CutPrefix(l.Figure, f.name+" vs ")
 		if !ok || l.Bar == nil {
@@ -143,15 +143,15 @@ func barsOf(f figure, lines []line) (said []string) {
 		if peer == "goal" {
 			text = "at most " + number(f.goal)
 		}
-		if len(short([]line{l})) > 0 {
+		if len(belowBar([]line{l})) > 0 {
 			text = "**missed: " + text + "**"
 		}
-		said = append(said, text)
+		bars = append(bars, text)
 	}
-	return said
+	return bars
 }
 
-// processor is what the system says of the processors, if it does.
+// processor returns the model of the processors, or "unknown".
 func processor() string {
 	text, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(text)) {

@@ -11,8 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// measureStore returns the milliseconds from the start to a complete store, with
-// nobody subscribed.
+// measureStore returns the milliseconds from the start to a complete store, without
+// subscribers.
 func measureStore(c contestant, pods []*corev1.Pod) float64 {
 	src := newSource(pods)
 	runtime.GC()
@@ -24,8 +24,8 @@ func measureStore(c contestant, pods []*corev1.Pod) float64 {
 	return millis(took)
 }
 
-// measureSync returns the milliseconds from the start to the moment at which a
-// subscriber has acknowledged every pod, and was told that these are all.
+// measureSync returns the milliseconds from the start until a subscriber has acknowledged
+// every pod and received its Sync.
 func measureSync(c contestant, pods []*corev1.Pod) float64 {
 	src := newSource(pods)
 	crew := newCrew(1, len(pods))
@@ -42,19 +42,19 @@ func measureSync(c contestant, pods []*corev1.Pod) float64 {
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// load is what is written to a source that holds pods.
+// load describes the changes that are written to a source of pods.
 type load struct {
 	pods   []*corev1.Pod
-	keys   int // how many of them change, in turn
-	rounds int // how often each
+	keys   int // number of pods that change, in turn
+	rounds int // number of changes of each
 	subs   int
 
-	// barrier has a round begin when all subscribers have acknowledged the one
-	// before, so that nothing can be merged.
+	// barrier delays each round until all subscribers have acknowledged the previous one,
+	// so that nothing can be merged.
 	barrier bool
 }
 
-// eventsResult is what became of a load.
+// eventsResult is the result of a load.
 type eventsResult struct {
 	took      time.Duration
 	changes   int
@@ -68,9 +68,8 @@ func (r eventsResult) changesPerSecond() float64 { return float64(r.changes) / r
 func (r eventsResult) eventsPerSecond() float64  { return float64(r.delivered) / r.took.Seconds() }
 func (r eventsResult) bytesPerEvent() float64    { return float64(r.allocated) / float64(r.delivered) }
 
-// measureEvents writes a load to a contestant that is in sync, and waits until
-// all subscribers have acknowledged the last version of every pod. What is
-// written was made before.
+// measureEvents writes a load to a synced contestant, and waits until all subscribers have
+// acknowledged the last version of every pod. The changed pods are made in advance.
 func measureEvents(c contestant, l load) eventsResult {
 	src := newSource(l.pods)
 	crew := newCrew(l.subs, len(l.pods))

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// heap is what is in use once there is no garbage.
+// heap returns the bytes in use after garbage collection.
 func heap() int64 {
 	for range 3 { // finalizers, and pools that keep things for one more round
 		runtime.GC()
@@ -20,8 +20,8 @@ func heap() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// retained is the memory that a contestant takes, the pods included, when it is
-// in sync with a source of n pods, and the first so many of them have changed.
+// retained returns the memory of a contestant, including the pods, that is synced with a
+// source of n pods, after the first ones have changed.
 func retained(c contestant, src *podSource, n, subs, changed int) int64 {
 	crew := newCrew(subs, n)
 	before := heap()
@@ -44,8 +44,7 @@ func retained(c contestant, src *podSource, n, subs, changed int) int64 {
 	return after - before
 }
 
-// retainedPods is the memory that the pods take by themselves, each in a place of
-// its own.
+// retainedPods returns the memory of the pods alone, each allocated separately.
 func retainedPods(src *podSource, n int) int64 {
 	copies := make([]*corev1.Pod, n)
 	before := heap()
@@ -67,7 +66,7 @@ type memoryResult struct {
 	all        float64 // with one subscriber, with pods that were decoded for it
 }
 
-// measureMemory has the contestant come and go several times.
+// measureMemory starts and stops the contestant several times.
 func measureMemory(c contestant, pods []*corev1.Pod, further int) memoryResult {
 	n := len(pods)
 	bare := retainedPods(newSource(pods), n)

@@ -16,62 +16,62 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// mirrorTask is what a process does that mirrors a collection.
+// mirrorTask is the task of a process that mirrors a collection.
 type mirrorTask struct {
 	contestant string
 	address    string // of the source
 	objects    int    // that it has
 
-	// restart has all of them be recorded from the start.
+	// restart makes the storage contain all objects from the start.
 	restart bool
 
-	// hold stops the handler shortly before the end, to see what is in memory
-	// then. Only a holder can do that.
+	// hold stops the handler shortly before the end, to measure the memory then. The
+	// contestant must be a holder.
 	hold bool
 }
 
-// mirrorResult is what was measured. Sizes are in bytes.
+// mirrorResult holds the results. Sizes are in bytes.
 type mirrorResult struct {
 	Millis   float64 // from the start until in sync
-	CPU      float64 // seconds of it that the process took meanwhile
-	PeakHeap int64   // HeapInuse, all in all
-	PeakRSS  int64   // 0: the system does not say
+	CPU      float64 // seconds of CPU until in sync
+	PeakHeap int64   // HeapInuse of the whole process
+	PeakRSS  int64   // 0: unknown
 	Before   int64   // heap after garbage collection, before the start
-	Retained int64   // how much more it is at the end
+	Retained int64   // growth of that heap at the end
 
-	// Held is how much more there was on the heap, after garbage collection,
-	// when a task with hold was stopped than at its end. Otherwise it is 0.
+	// Held is the heap after garbage collection while the handler is stopped, minus the
+	// heap at the end. It is 0 without hold.
 	Held int64
 
-	// Samples is how often the heap was looked at, Gap the longest time between
-	// two looks in milliseconds.
+	// Samples is the number of samples of the heap. Gap is the longest time between two
+	// samples, in milliseconds.
 	Samples int
 	Gap     float64
 }
 
 // mirrorRun is a contestant that mirrors.
 type mirrorRun interface {
-	// run mirrors until ctx ends, or something fails that should not.
+	// run mirrors until ctx ends, or until an unexpected error.
 	run(ctx context.Context) error
 
-	// synced is closed when everything was acknowledged.
+	// synced is closed when all objects are acknowledged.
 	synced() <-chan struct{}
 
-	// check compares what is recorded, and what happened, with the source.
+	// check compares the recorded versions, and the calls of the handler, with the source.
 	check() error
 }
 
 // holder is a mirror whose handler can be stopped.
 type holder interface {
-	// held is closed when the handler was stopped, and all that may be in memory
-	// meanwhile is there.
+	// held is closed when the handler is stopped and the maximum of pending objects is in
+	// memory.
 	held() <-chan struct{}
 
-	// release has the handler go on.
+	// release lets the handler continue.
 	release()
 }
 
-// mirrors make the contestants, by name.
+// mirrors create the contestants, by name.
 var mirrors = map[string]func(cache.ListerWatcher, mirrorTask) (mirrorRun, error){
 	nameOurs:     newOurMirror,
 	nameClientGo: newReflectorMirror,
@@ -140,16 +140,15 @@ func await(ctx context.Context, done <-chan struct{}) error {
 	}
 }
 
-// podsAt returns what lists and watches the pods of a source in protobuf, as fast
-// as it can.
+// podsAt returns a client of the pods of a source, with protobuf and without limits.
 func podsAt(address string) (cache.ListerWatcher, error) {
 	return wireTask{wireLoad: wireLoad{Form: wireProtobuf}, Address: address}.listWatch()
 }
 
-var errParentGone = errors.New("who started this process is gone")
+var errParentGone = errors.New("the parent of this process has exited")
 
-// mirrorPods is the process of a contestant. It prints a mirrorResult as a line of
-// JSON, and gives up when stdin ends.
+// mirrorPods is the process of a contestant. It prints a mirrorResult as a line of JSON,
+// and fails when stdin ends.
 func mirrorPods(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	var t mirrorTask
 	flags := flag.NewFlagSet(commandMirror, flag.ContinueOnError)

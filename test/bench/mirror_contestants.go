@@ -18,11 +18,11 @@ import (
 	"github.com/apiary-go/apiary/informer/mirror"
 )
 
-// nameStripped is client-go as one uses it who minds the memory: its store makes
-// it drop all but the key and the version of an object as soon as that was decoded.
+// nameStripped is client-go with a store that saves memory: it drops everything except
+// the key and the version of an object when it is decoded.
 const nameStripped = "client-go stripped"
 
-// mirrorNames are those of the contestants.
+// mirrorNames are the names of the contestants.
 var mirrorNames = []string{nameOurs, nameClientGo, nameStripped}
 
 // ourMirror is a ResourceVersionInformer whose handler does nothing, in the default
@@ -62,9 +62,9 @@ func newOurMirror(lw cache.ListerWatcher, t mirrorTask) (mirrorRun, error) {
 	return m, err
 }
 
-// hold has the handler stop when there are twice as many objects left as may be
-// pending. It is held when so many are pending, and the reader has one more: the
-// informer asks for the size of each before it lets it in.
+// hold stops the handler when twice the maximum of pending objects remain. It is held
+// when the maximum is pending and the reader has one more object: the informer asks for
+// the size of each object before it accepts it.
 func (m *ourMirror) hold(config *mirror.InformerConfig[*corev1.Pod]) {
 	var (
 		calls, sizes atomic.Int64
@@ -117,7 +117,7 @@ func (m *ourMirror) check() error {
 			return err
 		}
 		if got != want {
-			return fmt.Errorf("what is recorded of %s is %s", want, got)
+			return fmt.Errorf("the recorded version of %s is %s", want, got)
 		}
 	}
 	if got := m.storage.Len(); got != n {
@@ -160,7 +160,7 @@ func (m *reflectorMirror) check() error {
 	for i := range n {
 		want := metaOf(i, n)
 		if got := m.versions[want.Key.String()]; got != want.Version {
-			return fmt.Errorf("what is recorded of %s is version %q", want, got)
+			return fmt.Errorf("the recorded version of %s is %q", want, got)
 		}
 	}
 	if got := len(m.versions); got != n {
@@ -200,8 +200,8 @@ func (m *reflectorMirror) Delete(obj any) error {
 	return nil
 }
 
-// Replace implements cache.ReflectorStore. It is called once: the watch that follows
-// does not end before the reflector does.
+// Replace implements cache.ReflectorStore. It is called once, because the watch ends with
+// the reflector.
 func (m *reflectorMirror) Replace(objs []any, _ string) error {
 	m.mu.Lock()
 	clear(m.versions)
@@ -218,8 +218,7 @@ func (m *reflectorMirror) Replace(objs []any, _ string) error {
 // Resync implements cache.ReflectorStore.
 func (m *reflectorMirror) Resync() error { return nil }
 
-// strippingStore is a store that says what the reflector is to keep of an object
-// meanwhile.
+// strippingStore is a store that reduces objects while the reflector keeps them.
 type strippingStore struct{ *reflectorMirror }
 
 // Transformer implements cache.TransformingStore.

@@ -13,24 +13,24 @@ import (
 	"github.com/apiary-go/apiary/informer/mirror"
 )
 
-// What was promised: bytes.
+// The goals, in bytes.
 const (
 	goalPeakHeap = 170e6
 	goalPerKey   = 96
 )
 
-// sameHeld is how much of what is held with 500k pods is to be held with 100k. That
-// it is not 1 is for noise.
+// sameHeld is the minimum of the ratio of the memory held with 100k pods to that with
+// 500k. It is below 1 because of noise.
 const sameHeld = 0.9
 
 // nameFewer is ours with fewer pods.
 const nameFewer = "100k"
 
-// nameMap is what a storage of versions is measured beside: a map from
-// "namespace/name" to the version, which has no UIDs.
+// nameMap is the peer of a storage of versions: a map from "namespace/name" to the
+// version, without UIDs.
 const nameMap = "map"
 
-// mirrorScenarios are those with processes of their own, and that of the storage.
+// mirrorScenarios are the scenarios with separate processes, and that of the storage.
 func mirrorScenarios(s sizes) []scenario {
 	var all []scenario
 	for _, size := range []struct {
@@ -78,7 +78,7 @@ type mirrorSource interface {
 	stop() error
 }
 
-// withSource carries out tasks with a source of so many pods.
+// withSource carries out tasks with a source of this number of pods.
 func (s sizes) withSource(objects int, tasks ...mirrorTask) (results []mirrorResult, err error) {
 	source, err := s.startSource(objects)
 	if err != nil {
@@ -96,8 +96,8 @@ func (s sizes) withSource(objects int, tasks ...mirrorTask) (results []mirrorRes
 	return results, nil
 }
 
-// measureMirror measures a contestant. Only ours gains from what was recorded
-// before a restart: the others read, and keep, all as if they had never run.
+// measureMirror measures a contestant. Only ours uses the versions that were recorded
+// before a restart. The others read everything again.
 func (s sizes) measureMirror(name string, objects int) ([]float64, error) {
 	tasks := []mirrorTask{{contestant: name}}
 	if name == nameOurs {
@@ -115,8 +115,8 @@ func (s sizes) measureMirror(name string, objects int) ([]float64, error) {
 	}, nil
 }
 
-// measureHeld returns the megabytes that ours has in memory beside the versions
-// while its handler does not return.
+// measureHeld returns the megabytes of ours, without the versions, while its handler is
+// stopped.
 func (s sizes) measureHeld(objects int) ([]float64, error) {
 	results, err := s.withSource(objects, mirrorTask{contestant: nameOurs, hold: true})
 	if err != nil {
@@ -125,8 +125,7 @@ func (s sizes) measureHeld(objects int) ([]float64, error) {
 	return []float64{float64(results[0].Held) / 1e6}, nil
 }
 
-// measureStorage returns the heap bytes that a key takes, everything included that
-// is kept for it.
+// measureStorage returns the heap bytes of a key and everything that is kept for it.
 func measureStorage(name string, keys int) ([]float64, error) {
 	var (
 		kept   any

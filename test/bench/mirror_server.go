@@ -22,12 +22,12 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// podServer serves a collection of pods that never changes as an API server does,
-// in protobuf and as far as the contestants ask: lists in pages or whole, and
-// watches with or without initial events.
+// podServer serves a constant collection of pods in protobuf, like an API server. It
+// implements what the contestants use: lists, paged or whole, and watches, with or
+// without initial events.
 //
-//   - A list of version "0" is whole, whatever its limit, and so is one without.
-//   - Nothing is compressed, and nothing is kept for a client but its place.
+//   - A list of version "0" ignores the limit. A list without a limit has one page.
+//   - Nothing is compressed. The only state of a client is its position.
 type podServer struct {
 	pods int
 	beat time.Duration // how often a watch gets a bookmark
@@ -57,7 +57,7 @@ func (s podServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// pageOf returns which of so many objects a list is of, from up to but not including to.
+// pageOf returns the objects [from, to) of a page.
 func pageOf(query url.Values, objects int) (from, to int, ok bool) {
 	from, err1 := natural(query.Get("continue"))
 	limit, err2 := natural(query.Get("limit"))
@@ -75,7 +75,7 @@ func natural(text string) (int, error) {
 	return int(n), err
 }
 
-// list sends the pods from up to but not including to.
+// list sends the pods [from, to).
 func (s podServer) list(w http.ResponseWriter, from, to int) error {
 	item, err := encodePod(listItem)
 	if err != nil {
@@ -100,7 +100,7 @@ func (s podServer) list(w http.ResponseWriter, from, to int) error {
 	return out.Flush()
 }
 
-// send writes what is sent for pods from up to but not including to.
+// send writes the bytes of the pods [from, to).
 func (s podServer) send(w io.Writer, e *encoded, from, to int) error {
 	var id identity
 	for i := from; i < to; i++ {
@@ -112,7 +112,7 @@ func (s podServer) send(w io.Writer, e *encoded, from, to int) error {
 	return nil
 }
 
-// watch lasts until the client or the server ends.
+// watch serves a watch until the client or the server ends.
 func (s podServer) watch(ctx context.Context, w http.ResponseWriter, initial bool) error {
 	added, err1 := encodePod(func(pod *corev1.Pod) ([]byte, error) { return watchFrame(watch.Added, pod) })
 	end, err2 := bookmark(true)

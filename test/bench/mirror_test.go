@@ -82,8 +82,8 @@ func TestMirror(t *testing.T) {
 	}
 }
 
-// TestPodServer: lists have pages, but for version "0", and watches begin with all
-// pods if asked to. What arrives is what the README says.
+// TestPodServer: lists are paged, except of version "0", and watches begin with all pods
+// on request. The pods are as in the README.
 func TestPodServer(t *testing.T) {
 	const n = 25
 	server := httptest.NewServer(podServer{pods: n, beat: time.Millisecond})

@@ -18,9 +18,9 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// The collection that is mirrored follows from how many pods it has. Each has a
-// key, a UID and a version of its own; all else is that of one pod, since whoever
-// decodes a pod makes all of it anew anyway.
+// The mirrored collection is determined by the number of its pods. Each pod has its own
+// key, UID and version. Everything else is the same in all pods, because a decoder
+// allocates it for each pod anyway.
 const (
 	mirroredNamespaces = 500
 
@@ -28,8 +28,8 @@ const (
 	collectionVersion = "999999999"
 )
 
-// identity is what tells one pod of the collection from another. The lengths are
-// the same for all.
+// identity has the fields in which the pods of the collection differ. Their lengths are
+// equal.
 type identity struct {
 	namespace [12]byte
 	name      [36]byte
@@ -37,8 +37,8 @@ type identity struct {
 	version   [9]byte
 }
 
-// identify makes id that of pod i of n. The pods of a namespace are neighbours, as
-// they are in what an API server lists.
+// identify sets id to that of pod i of n. The pods of a namespace are neighbours, as in
+// the lists of an API server.
 func (id *identity) identify(i, n int) {
 	copy(id.namespace[:], "namespace")
 	digits(id.namespace[9:], uint64(i*min(n, mirroredNamespaces)/n), 10)
@@ -93,20 +93,20 @@ func scramble(v uint64) uint64 {
 	return v ^ v>>31
 }
 
-// encoded is something that is sent for each pod: its bytes for one of them, and
-// where in it is what differs from one to the other.
+// encoded holds the bytes that are sent for one pod, and the positions at which pods
+// differ.
 type encoded struct {
 	data                          []byte
 	namespace, name, uid, version int
 }
 
-// encodePod has wrap make the bytes that are sent for a pod.
+// encodePod calls wrap for the bytes that are sent for a pod.
 func encodePod(wrap func(*corev1.Pod) ([]byte, error)) (*encoded, error) {
 	var (
 		id  identity
 		pod = makePod(0)
 	)
-	// Letters, as lengths and numbers of fields are none here.
+	// Letters, which no length or field number here is.
 	for i, part := range [][]byte{id.namespace[:], id.name[:], id.uid[:], id.version[:]} {
 		copy(part, bytes.Repeat([]byte{"WXYZ"[i]}, len(part)))
 	}
@@ -129,7 +129,7 @@ func encodePod(wrap func(*corev1.Pod) ([]byte, error)) (*encoded, error) {
 	return e, nil
 }
 
-// of returns the bytes for a pod, which are overwritten by the next call.
+// of returns the bytes for a pod. The next call overwrites them.
 func (e *encoded) of(id *identity) []byte {
 	copy(e.data[e.namespace:], id.namespace[:])
 	copy(e.data[e.name:], id.name[:])
@@ -138,14 +138,14 @@ func (e *encoded) of(id *identity) []byte {
 	return e.data
 }
 
-// listItem makes what a list in protobuf has for a pod: field 2 of it.
+// listItem encodes a pod of a list in protobuf: field 2.
 func listItem(pod *corev1.Pod) ([]byte, error) {
 	data, err := pod.Marshal()
 	return field(nil, 2, data), err
 }
 
-// listHead makes everything of a list in protobuf that comes before its items,
-// which have so many bytes.
+// listHead encodes the part of a list in protobuf before its items, which have this
+// number of bytes.
 func listHead(meta metav1.ListMeta, items int) ([]byte, error) {
 	list, err := (&corev1.PodList{ListMeta: meta}).Marshal()
 	if err != nil {
@@ -161,8 +161,8 @@ func listHead(meta metav1.ListMeta, items int) ([]byte, error) {
 	return append(head, list...), nil
 }
 
-// watchFrame makes what a watch in protobuf has for an event: its length, and the
-// event, in which the pod stands with its kind.
+// watchFrame encodes an event of a watch in protobuf: its length, and the event with the
+// pod and its kind.
 func watchFrame(event watch.EventType, pod *corev1.Pod) ([]byte, error) {
 	data, err := pod.Marshal()
 	if err != nil {
@@ -182,7 +182,7 @@ func eventFrame(event watch.EventType, kind runtime.TypeMeta, data []byte) ([]by
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(data))), data...), err
 }
 
-// bookmark makes the frame of a bookmark of the collection's version.
+// bookmark encodes the frame of a bookmark of the collection's version.
 func bookmark(endsInitial bool) ([]byte, error) { return bookmarkAt(collectionVersion, endsInitial) }
 
 func bookmarkAt(version string, endsInitial bool) ([]byte, error) {
@@ -193,15 +193,15 @@ func bookmarkAt(version string, endsInitial bool) ([]byte, error) {
 	return watchFrame(watch.Bookmark, pod)
 }
 
-// protobufMagic is what all objects in protobuf begin with.
+// protobufMagic is the prefix of all objects in protobuf.
 const protobufMagic = "k8s\x00"
 
-// field appends a field of bytes, as protobuf has it.
+// field appends a protobuf field of bytes.
 func field(data []byte, number byte, value []byte) []byte {
 	data = append(data, number<<3|2)
 	data = binary.AppendUvarint(data, uint64(len(value)))
 	return append(data, value...)
 }
 
-// accepts reports whether a request accepts protobuf.
+// accepts returns true if a request accepts protobuf.
 func accepts(header string) bool { return strings.Contains(header, runtime.ContentTypeProtobuf) }

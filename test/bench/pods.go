@@ -17,16 +17,15 @@ import (
 
 const namespaces = 20
 
-// The version of a pod that a tracker looks at is its generation: the round in
-// which it was written, and which pod it is.
+// A tracker reads the version of a pod from its generation: the round in which it was
+// written, and the index of the pod.
 func generation(round uint32, index int) int64 { return int64(round)<<32 | int64(index) }
 
 func parseGeneration(generation int64) (round uint32, index int) {
 	return uint32(generation >> 32), int(generation & (1<<32 - 1))
 }
 
-// makePods makes pods such as a deployment does. None shares memory with
-// another, but for constants.
+// makePods makes pods like those of a deployment. They share no memory except constants.
 func makePods(n int) []*corev1.Pod {
 	pods := make([]*corev1.Pod, n)
 	for i := range pods {
@@ -137,7 +136,7 @@ func makeStatus(name string, i int, started metav1.Time) corev1.ContainerStatus 
 	}
 }
 
-// managed is what a kubelet owns of a pod.
+// managed is the part of a pod that a kubelet owns.
 const managed = `{"f:status":{"f:conditions":{"k:{\"type\":\"ContainersReady\"}":{".":{},"f:lastProbeTime":{},"f:lastTransitionTime":{},` +
 	`"f:status":{},"f:type":{}},"k:{\"type\":\"Initialized\"}":{".":{},"f:lastProbeTime":{},"f:lastTransitionTime":{},"f:status":{},` +
 	`"f:type":{}},"k:{\"type\":\"Ready\"}":{".":{},"f:lastProbeTime":{},"f:lastTransitionTime":{},"f:status":{},"f:type":{}}},` +

@@ -26,7 +26,7 @@ const (
 	commandReadWire  = "read-wire"
 )
 
-// commands are what a process is started for.
+// commands are the functions of the processes, by command.
 var commands = map[string]func(args []string, stdin io.Reader, stdout, stderr io.Writer) error{
 	commandServe:  servePods,
 	commandMirror: mirrorPods,
@@ -36,30 +36,30 @@ var commands = map[string]func(args []string, stdin io.Reader, stdout, stderr io
 	commandReadWire:  readWire,
 }
 
-// own prepares this program to run again in a process of its own, with the default
-// settings of the garbage collector. What it says on stderr is kept.
-func own(command string, args ...string) (*exec.Cmd, *bytes.Buffer, error) {
+// selfCommand returns a command that runs this program again, with the default settings
+// of the garbage collector. The buffer receives its stderr.
+func selfCommand(command string, args ...string) (*exec.Cmd, *bytes.Buffer, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
 	}
 	cmd := exec.Command(program, append([]string{command}, args...)...)
 	cmd.Env = append(os.Environ(), "GOGC=100", "GOMEMLIMIT=off")
-	said := &bytes.Buffer{}
-	cmd.Stderr = said
-	return cmd, said, nil
+	stderr := &bytes.Buffer{}
+	cmd.Stderr = stderr
+	return cmd, stderr, nil
 }
 
-// child is a process of this program that is told, and says, one line at a time.
+// child is a process of this program. It reads and writes one line at a time.
 type child struct {
 	cmd    *exec.Cmd
-	said   *bytes.Buffer
+	stderr *bytes.Buffer
 	stdin  io.WriteCloser
 	stdout *bufio.Reader
 }
 
 func startChild(command string, args ...string) (*child, error) {
-	cmd, said, err := own(command, args...)
+	cmd, stderr, err := selfCommand(command, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -71,28 +71,29 @@ func startChild(command string, args ...string) (*child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	return &child{cmd: cmd, said: said, stdin: stdin, stdout: bufio.NewReader(stdout)}, nil
+	return &child{cmd: cmd, stderr: stderr, stdin: stdin, stdout: bufio.NewReader(stdout)}, nil
 }
 
-func (c *child) tell(line string) error {
+func (c *child) writeLine(line string) error {
 	_, err := fmt.Fprintln(c.stdin, line)
 	return err
 }
 
-// stop has the process end, and waits for it. It returns err, and why it failed.
+// stop ends the process, and waits for it. It returns err joined with the error of the
+// process.
 func (c *child) stop(err error) error {
 	_ = c.stdin.Close()
 	if failed := c.cmd.Wait(); failed != nil {
-		err = errors.Join(err, fmt.Errorf("%s: %w\n%s", c.cmd.Args[1], failed, c.said))
+		err = errors.Join(err, fmt.Errorf("%s: %w\n%s", c.cmd.Args[1], failed, c.stderr))
 	}
 	return err
 }
 
-// address waits for the process to say where it serves.
+// address waits until the process prints its address.
 func (c *child) address() (string, error) {
 	line, err := c.stdout.ReadString('\n')
 	if err != nil {
-		return "", c.stop(fmt.Errorf("%s said no address: %w", c.cmd.Args[1], err))
+		return "", c.stop(fmt.Errorf("%s printed no address: %w", c.cmd.Args[1], err))
 	}
 	return strings.TrimSpace(line), nil
 }
@@ -103,7 +104,7 @@ type sourceProcess struct {
 	address string
 }
 
-// startSource starts a process that serves so many pods.
+// startSource starts a process that serves this number of pods.
 func startSource(objects int) (mirrorSource, error) {
 	c, err := startChild(commandServe, "-objects", strconv.Itoa(objects))
 	if err != nil {
@@ -119,21 +120,21 @@ func startSource(objects int) (mirrorSource, error) {
 // stop implements mirrorSource.
 func (s *sourceProcess) stop() error { return s.child.stop(nil) }
 
-// do implements mirrorSource: in a process of its own.
+// do implements mirrorSource. It runs the task in its own process.
 func (s *sourceProcess) do(t mirrorTask) (mirrorResult, error) {
 	var result mirrorResult
-	cmd, said, err := own(commandMirror,
+	cmd, stderr, err := selfCommand(commandMirror,
 		"-contestant", t.contestant, "-address", s.address, "-objects", strconv.Itoa(t.objects),
 		"-restart="+strconv.FormatBool(t.restart), "-hold="+strconv.FormatBool(t.hold))
 	if err != nil {
 		return result, err
 	}
-	if _, err := cmd.StdinPipe(); err != nil { // open for as long as this process lives
+	if _, err := cmd.StdinPipe(); err != nil { // open as long as this process runs
 		return result, err
 	}
 	out, err := cmd.Output()
 	if err != nil {
-		return result, fmt.Errorf("%s: %w\n%s", commandMirror, err, said)
+		return result, fmt.Errorf("%s: %w\n%s", commandMirror, err, stderr)
 	}
 	return result, json.Unmarshal(out, &result)
 }

@@ -27,12 +27,11 @@ type line struct {
 	Ours   float64 `json:"ours"`
 	Other  float64 `json:"other"`
 
-	// Ratio is how many times better ours is: above 1 where it is better, below
-	// where the peer is. It is null if one of the two is not above zero, but 1 if
-	// both are zero.
+	// Ratio is how many times better ours is. Above 1 ours is better, below 1 the peer. It
+	// is 1 if both values are zero, and otherwise null if one of them is not above zero.
 	Ratio *float64 `json:"ratio"`
 
-	// Bar is what the ratio must reach; null where nothing is promised yet.
+	// Bar is the minimum of the ratio, or null if there is none.
 	Bar *float64 `json:"bar"`
 
 	Commit   string            `json:"commit"`
@@ -43,7 +42,7 @@ type line struct {
 //go:embed required_figures.txt
 var requiredText string
 
-// required are the figures without which there is no bench.json.
+// required returns the figures that bench.json must have.
 func required() []string {
 	var names []string
 	for name := range strings.Lines(requiredText) {
@@ -54,7 +53,7 @@ func required() []string {
 	return names
 }
 
-// missing returns the required figures that lines lack.
+// missing returns the required figures that are not in lines.
 func missing(lines []line) []string {
 	names := required()
 	return slices.DeleteFunc(names, func(name string) bool {
@@ -62,8 +61,8 @@ func missing(lines []line) []string {
 	})
 }
 
-// lines makes the lines of all figures that ours and a peer were measured for, and
-// of those that have a goal.
+// lines makes the lines of all figures that were measured for ours and a peer, and of the
+// figures with a goal.
 func (v values) lines(all []scenario, commit string, versions map[string]string) []line {
 	var lines []line
 	for _, s := range all {
@@ -106,8 +105,8 @@ func (v values) lines(all []scenario, commit string, versions map[string]string)
 	return lines
 }
 
-// short returns the figures that do not reach what was promised.
-func short(lines []line) []string {
+// belowBar returns the figures that do not reach their bar.
+func belowBar(lines []line) []string {
 	var names []string
 	for _, l := range lines {
 		if l.Bar != nil && (l.Ratio == nil || *l.Ratio < *l.Bar) {
@@ -138,7 +137,8 @@ func median(values []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// spread is how far apart the runs were, as a part of their median.
+// spread returns half the distance between the best and the worst run, in percent of the
+// median.
 func spread(values []float64) string {
 	m := median(values)
 	if m == 0 {
@@ -147,7 +147,7 @@ func spread(values []float64) string {
 	return fmt.Sprintf("±%.0f%%", math.Abs(100*(slices.Max(values)-slices.Min(values))/2/m))
 }
 
-// round leaves four digits, which is more than there is to know.
+// round rounds to four digits, which is more than the measurement has.
 func round(v float64) float64 {
 	if v == 0 {
 		return 0
@@ -159,8 +159,8 @@ func round(v float64) float64 {
 	return math.Round(v*scale) / scale
 }
 
-// writeTable prints what was measured, for people. Scenarios that follow each other
-// and have the same contestants share a table.
+// writeTable prints the results. Consecutive scenarios with the same contestants share a
+// table.
 func (v values) writeTable(w io.Writer, all []scenario) error {
 	for len(all) > 0 {
 		n := 1
@@ -235,7 +235,7 @@ func writeLines(w io.Writer, lines []line) error {
 	return nil
 }
 
-// readLines reads what writeLines wrote. A file that is not there has no lines.
+// readLines reads the output of writeLines. A missing file has no lines.
 func readLines(name string) ([]line, error) {
 	text, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -255,7 +255,7 @@ func readLines(name string) ([]line, error) {
 	}
 }
 
-// versions are those that the program was built with.
+// versions returns the versions with which the program was built.
 func versions() map[string]string {
 	found := map[string]string{"go": runtime.Version(), "arch": runtime.GOARCH, "cpus": fmt.Sprint(runtime.GOMAXPROCS(0))}
 	info, ok := debug.ReadBuildInfo()
@@ -276,8 +276,8 @@ func versions() map[string]string {
 	return found
 }
 
-// commitOf describes what is checked out in dir, with "-dirty" if anything but
-// the figures themselves differs from it.
+// commitOf returns the commit of dir, with "-dirty" if any file except the figures
+// differs from it.
 func commitOf(dir string) string {
 	git := func(args ...string) (string, error) {
 		out, err := exec.Command("git", append([]string{"-C", dir}, args...)...).Output()

@@ -174,7 +174,7 @@ func TestShort(t *testing.T) {
 	v.add("of this", nameOurs, 51)
 	lines := v.lines([]scenario{s}, "", nil)
 	var got []string
-	for _, text := range short(lines) {
+	for _, text := range belowBar(lines) {
 		name, _, _ := strings.Cut(text, ": ")
 		got = append(got, name)
 	}

@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// sampling is how often the heap is looked at.
+// sampling is the interval between two samples of the heap.
 const sampling = 10 * time.Millisecond
 
-// heapSamples looks at the heap until it is stopped. Its fields may be read then.
+// heapSamples samples the heap until it is stopped. Its fields can be read afterwards.
 type heapSamples struct {
 	peak  int64 // HeapInuse
 	count int
-	gap   time.Duration // the longest between two looks
+	gap   time.Duration // the longest time between two samples
 
 	end   chan struct{}
 	once  sync.Once
@@ -33,7 +33,7 @@ func sampleHeap() *heapSamples {
 	return s
 }
 
-// stop ends the sampling after one more look. It may be called twice.
+// stop ends the sampling after one more sample. It can be called twice.
 func (s *heapSamples) stop() {
 	s.once.Do(func() { close(s.end) })
 	s.ended.Wait()
@@ -57,8 +57,8 @@ func (s *heapSamples) run() {
 	}
 }
 
-// heapInUse reads what makes up HeapInuse, exactly that, but without stopping the world
-// as runtime.ReadMemStats does.
+// heapInUse returns HeapInuse. In contrast to runtime.ReadMemStats it does not stop the
+// world.
 func heapInUse() int64 {
 	parts := []metrics.Sample{
 		{Name: "/memory/classes/heap/objects:bytes"},
@@ -68,7 +68,7 @@ func heapInUse() int64 {
 	return int64(parts[0].Value.Uint64() + parts[1].Value.Uint64())
 }
 
-// cpuTime is what this process has taken so far.
+// cpuTime returns the CPU time of this process so far.
 func cpuTime() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
@@ -77,14 +77,14 @@ func cpuTime() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// peakRSS is the most memory that this process ever had, in bytes, or 0 if the
-// system does not say. (What getrusage says may be that of the parent.)
+// peakRSS returns the maximum resident memory of this process, in bytes, or 0 if it is
+// unknown. (getrusage can return that of the parent.)
 func peakRSS() int64 { return statusBytes("VmHWM:") }
 
-// residentBytes is the memory that this process has, or 0.
+// residentBytes returns the resident memory of this process, or 0.
 func residentBytes() int64 { return statusBytes("VmRSS:") }
 
-// statusBytes is a size that the system says of this process, or 0.
+// statusBytes returns a size from the status of this process, or 0.
 func statusBytes(name string) int64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

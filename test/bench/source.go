@@ -14,12 +14,12 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// podSource is the server of all contestants, a cache.ListerWatcher without one. It
-// serves one list and one watch, then it is used up.
+// podSource is a cache.ListerWatcher in memory, the source of all contestants. It serves
+// one list and one watch.
 //
-// A list is made when it is asked for and not kept: its pods are the reader's
-// own. Their parts are shared with the source, unless it is encoded: then each
-// pod is decoded from protobuf, and all of it is the reader's.
+// Each list is made on request and not kept: the reader owns its pods. Their parts are
+// shared with the source. If the source is encoded, each pod is decoded from protobuf and
+// shares nothing.
 type podSource struct {
 	pods    []*corev1.Pod
 	encoded [][]byte
@@ -29,8 +29,8 @@ type podSource struct {
 	stop    sync.Once
 }
 
-// buffered is the room between the source and the reader of its watch, so that
-// a figure is not one of how fast goroutines take turns.
+// buffered is the size of the buffer between the source and the reader of its watch. It
+// keeps the cost of switching goroutines out of the figures.
 const buffered = 1024
 
 func newSource(pods []*corev1.Pod) *podSource {
@@ -50,11 +50,11 @@ func newEncodedSource(pods []*corev1.Pod) *podSource {
 	return s
 }
 
-// IsWatchListSemanticsUnSupported has client-go, and all who heed it, list.
+// IsWatchListSemanticsUnSupported makes client-go, and readers that check it, use lists.
 func (s *podSource) IsWatchListSemanticsUnSupported() bool { return true }
 
-// List implements cache.Lister. As an API server does, it ignores the limit if
-// the version is "0".
+// List implements cache.Lister. Like an API server, it ignores the limit if the version
+// is "0".
 func (s *podSource) List(opts metav1.ListOptions) (runtime.Object, error) {
 	n := max(len(s.pods), len(s.encoded))
 	from, to := 0, n
@@ -84,7 +84,7 @@ func (s *podSource) List(opts metav1.ListOptions) (runtime.Object, error) {
 // Watch implements cache.Watcher.
 func (s *podSource) Watch(opts metav1.ListOptions) (watch.Interface, error) {
 	if opts.SendInitialEvents != nil && *opts.SendInitialEvents {
-		return nil, fmt.Errorf("a watch with initial events was asked for: the contestants do not read the same")
+		return nil, fmt.Errorf("a watch requests initial events, which this source does not have: the contestants would not read the same")
 	}
 	return s, nil
 }
@@ -92,10 +92,10 @@ func (s *podSource) Watch(opts metav1.ListOptions) (watch.Interface, error) {
 // ResultChan implements watch.Interface.
 func (s *podSource) ResultChan() <-chan watch.Event { return s.events }
 
-// Stop implements watch.Interface. Nothing may be written after it.
+// Stop implements watch.Interface. After it, nothing must be written.
 func (s *podSource) Stop() { s.stop.Do(func() { close(s.events) }) }
 
-// prepare returns pod i as it will be after the next write.
+// prepare returns the next state of pod i.
 func (s *podSource) prepare(round uint32, i int) *corev1.Pod {
 	pod := *s.pods[i]
 	s.version++
@@ -104,7 +104,7 @@ func (s *podSource) prepare(round uint32, i int) *corev1.Pod {
 	return &pod
 }
 
-// write sends what prepare returned. It blocks while the reader is behind.
+// write sends a result of prepare. It blocks while the buffer is full.
 func (s *podSource) write(kind watch.EventType, pod *corev1.Pod) {
 	s.events <- watch.Event{Type: kind, Object: pod}
 }

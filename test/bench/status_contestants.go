@@ -26,17 +26,17 @@ import (
 	"github.com/apiary-go/apiary/status"
 )
 
-// Those of cli-utils.
+// The contestants of cli-utils.
 const (
 	namePoller  = "cli-utils poller"
 	nameWatcher = "cli-utils watcher"
 )
 
-// toldStatus is what a contestant says of a Deployment.
-type toldStatus struct{ name, status string }
+// deploymentStatus is the status of a Deployment that a contestant reports.
+type deploymentStatus struct{ name, status string }
 
-// statusContestants follow the statuses of so many Deployments until ctx ends.
-var statusContestants = map[string]func(ctx context.Context, config *rest.Config, owners int, told chan<- toldStatus) error{
+// statusContestants follow the statuses of the first owners Deployments until ctx ends.
+var statusContestants = map[string]func(ctx context.Context, config *rest.Config, owners int, statuses chan<- deploymentStatus) error{
 	nameOurs:    followByEngine,
 	namePoller:  followByPoller,
 	nameWatcher: followByWatcher,
@@ -44,8 +44,8 @@ var statusContestants = map[string]func(ctx context.Context, config *rest.Config
 
 var statusNames = []string{nameOurs, namePoller, nameWatcher}
 
-// theirInterval is how often the poller reads, as its users have it by default.
-const theirInterval = 5 * time.Second
+// pollInterval is the default interval of the poller.
+const pollInterval = 5 * time.Second
 
 func ownerIDs(owners int) (ids []status.ID, set object.ObjMetadataSet) {
 	for i := range owners {
@@ -56,7 +56,7 @@ func ownerIDs(owners int) (ids []status.ID, set object.ObjMetadataSet) {
 	return ids, set
 }
 
-// clientsOf are what all contestants have.
+// clientsOf returns the clients that all contestants use.
 func clientsOf(config *rest.Config) (*dynamic.DynamicClient, meta.RESTMapper, error) {
 	dyn, err := dynamic.NewForConfig(config)
 	if err != nil {
@@ -69,7 +69,7 @@ func clientsOf(config *rest.Config) (*dynamic.DynamicClient, meta.RESTMapper, er
 	return dyn, restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco)), nil
 }
 
-func followByEngine(ctx context.Context, config *rest.Config, owners int, told chan<- toldStatus) error {
+func followByEngine(ctx context.Context, config *rest.Config, owners int, statuses chan<- deploymentStatus) error {
 	dyn, mapper, err := clientsOf(config)
 	if err != nil {
 		return err
@@ -92,14 +92,14 @@ func followByEngine(ctx context.Context, config *rest.Config, owners int, told c
 			continue
 		}
 		select {
-		case told <- toldStatus{ev.Resource.ID.Name, string(ev.Resource.Status)}:
+		case statuses <- deploymentStatus{ev.Resource.ID.Name, string(ev.Resource.Status)}:
 		case <-ctx.Done():
 		}
 	}
 	return e.Stop(context.WithoutCancel(ctx))
 }
 
-func followByPoller(ctx context.Context, config *rest.Config, owners int, told chan<- toldStatus) error {
+func followByPoller(ctx context.Context, config *rest.Config, owners int, statuses chan<- deploymentStatus) error {
 	_, mapper, err := clientsOf(config)
 	if err != nil {
 		return err
@@ -114,20 +114,20 @@ func followByPoller(ctx context.Context, config *rest.Config, owners int, told c
 		ClusterReaderFactory: engine.ClusterReaderFactoryFunc(clusterreader.NewCachingClusterReader),
 	}
 	_, set := ownerIDs(owners)
-	return tellEvents(ctx, poller.Poll(ctx, set, engine.Options{PollInterval: theirInterval}), told)
+	return forwardEvents(ctx, poller.Poll(ctx, set, engine.Options{PollInterval: pollInterval}), statuses)
 }
 
-func followByWatcher(ctx context.Context, config *rest.Config, owners int, told chan<- toldStatus) error {
+func followByWatcher(ctx context.Context, config *rest.Config, owners int, statuses chan<- deploymentStatus) error {
 	dyn, mapper, err := clientsOf(config)
 	if err != nil {
 		return err
 	}
 	_, set := ownerIDs(owners)
-	return tellEvents(ctx, watcher.NewDefaultStatusWatcher(dyn, mapper).Watch(ctx, set, watcher.Options{}), told)
+	return forwardEvents(ctx, watcher.NewDefaultStatusWatcher(dyn, mapper).Watch(ctx, set, watcher.Options{}), statuses)
 }
 
-// tellEvents takes all events, as those of cli-utils have to be.
-func tellEvents(ctx context.Context, events <-chan event.Event, told chan<- toldStatus) error {
+// forwardEvents reads all events, as cli-utils requires, and sends the statuses.
+func forwardEvents(ctx context.Context, events <-chan event.Event, statuses chan<- deploymentStatus) error {
 	var failed error
 	for ev := range events {
 		switch ev.Type {
@@ -135,7 +135,7 @@ func tellEvents(ctx context.Context, events <-chan event.Event, told chan<- told
 			failed = ev.Error
 		case event.ResourceUpdateEvent:
 			select {
-			case told <- toldStatus{ev.Resource.Identifier.Name, string(ev.Resource.Status)}:
+			case statuses <- deploymentStatus{ev.Resource.Identifier.Name, string(ev.Resource.Status)}:
 			case <-ctx.Done():
 			}
 		}

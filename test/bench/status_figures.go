@@ -13,18 +13,18 @@ import (
 	"github.com/apiary-go/apiary/devcluster"
 )
 
-// goalChange is what was promised: milliseconds of CPU for each changed owner.
+// goalChange is the goal for the CPU milliseconds for each changed owner.
 const goalChange = 5
 
-// statusScenario is what it costs to know the status of Deployments.
+// statusScenario measures the cost of knowing the statuses of Deployments.
 func statusScenario(s sizes) scenario {
 	const of = "status of 300 Deployments: "
 	return scenario{
 		who: statusNames, runs: s.statusRuns,
 		figures: []figure{
-			{name: of + "ms until all are told", lower: true},
-			{name: of + "CPU ms until all are told", lower: true},
-			{name: of + "requests until all are told", lower: true},
+			{name: of + "ms until all are known", lower: true},
+			{name: of + "CPU ms until all are known", lower: true},
+			{name: of + "requests until all are known", lower: true},
 			{name: of + "requests while nothing changes, 20 s", lower: true, none: true},
 			{name: of + "CPU ms while nothing changes, 20 s", lower: true},
 			{name: of + "CPU ms per changed Deployment", lower: true, goal: goalChange},
@@ -36,7 +36,7 @@ func statusScenario(s sizes) scenario {
 	}
 }
 
-// statusCluster is where there are Deployments to follow.
+// statusCluster is an API server for the Deployments.
 type statusCluster struct {
 	config *rest.Config
 	stop   func() error
@@ -51,8 +51,8 @@ func startStatusCluster(ctx context.Context) (statusCluster, error) {
 	return statusCluster{config: cluster.Config(), stop: func() error { return cluster.Stop(context.Background()) }}, nil
 }
 
-// measureStatus has each contestant, in a process of its own, follow the same
-// Deployments, of which some change one after the other.
+// measureStatus makes each contestant, in its own process, follow the same Deployments.
+// Some of them change, one after the other.
 func (s sizes) measureStatus(names []string) (all [][]float64, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), tooLong)
 	defer cancel()
@@ -85,7 +85,7 @@ func (s sizes) followStatus(ctx context.Context, name string, config *rest.Confi
 	if err != nil {
 		return nil, err
 	}
-	result, err := f.follow(func() error { // while it counts what has changed
+	result, err := f.follow(func() error { // while the process counts the changes
 		for i := range s.statusChanges {
 			if err := w.fail(ctx, i); err != nil {
 				return err
@@ -104,7 +104,7 @@ func (s sizes) followStatus(ctx context.Context, name string, config *rest.Confi
 	}
 	changes := float64(s.statusChanges)
 	return []float64{
-		result.Told.Millis, result.Told.CPU, float64(result.Told.Requests),
+		result.Known.Millis, result.Known.CPU, float64(result.Known.Requests),
 		float64(result.Idle.Requests), result.Idle.CPU,
 		result.Changed.CPU / changes, float64(result.Changed.Requests) / changes,
 		float64(result.Retained) / 1e6, float64(result.PeakRSS) / 1e6,

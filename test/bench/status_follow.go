@@ -18,8 +18,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// statusTask is what a process does: follow Deployments until all are told, then while
-// nothing changes, then until as many as change are told to be Failed.
+// statusTask is the task of a process: follow Deployments until all are reported as
+// Current, then while nothing changes, and then until the changed ones are reported as
+// Failed.
 type statusTask struct {
 	Contestant string
 	Server     server
@@ -28,7 +29,7 @@ type statusTask struct {
 	Idle       time.Duration
 }
 
-// server is where an API server is, and how to get in.
+// server is the address of an API server, and the credentials.
 type server struct {
 	Host      string
 	Token     string
@@ -47,25 +48,25 @@ func (s server) config() *rest.Config {
 	}
 }
 
-// statusSpan is what a part of a task took.
+// statusSpan is the cost of a part of a task.
 type statusSpan struct {
 	Millis, CPU float64 // CPU in milliseconds
-	Requests    int64   // but watches
+	Requests    int64   // without watches
 }
 
-// statusResult is what a task took.
+// statusResult is the cost of a task.
 type statusResult struct {
-	Told, Idle, Changed statusSpan
-	Retained, PeakRSS   int64
+	Known, Idle, Changed statusSpan
+	Retained, PeakRSS    int64
 }
 
-// countingTransport counts requests but watches.
+// countingTransport counts requests without watches.
 type countingTransport struct {
 	next  http.RoundTripper
 	count *atomic.Int64
 }
 
-// WrappedRoundTripper lets apimachinery find the transport inside.
+// WrappedRoundTripper returns the wrapped transport, for apimachinery.
 func (c countingTransport) WrappedRoundTripper() http.RoundTripper { return c.next }
 
 func (c countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -75,8 +76,8 @@ func (c countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.next.RoundTrip(r)
 }
 
-// followStatuses is a process: the task is on stdin, the result on stdout. It says
-// "now" when changes can be made.
+// followStatuses is the process of a contestant. It reads the task from stdin, and writes
+// the result to stdout. It prints "now" when changes can be made.
 func followStatuses(_ []string, stdin io.Reader, stdout, _ io.Writer) error {
 	in := bufio.NewReader(stdin)
 	line, err := in.ReadBytes('\n')
@@ -89,7 +90,7 @@ func followStatuses(_ []string, stdin io.Reader, stdout, _ io.Writer) error {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	go func() { // with the process that started this one
+	go func() { // ends with the process that started this one
 		_, _ = io.Copy(io.Discard, in)
 		cancel(errors.New("stdin is closed"))
 	}()
@@ -108,13 +109,13 @@ func (t statusTask) do(ctx context.Context, ready func()) (statusResult, error) 
 		begun    = time.Now()
 		before   = heap()
 		start    = cpuTime()
-		asked    int64
+		counted  int64
 	)
 	span := func() statusSpan {
 		s := statusSpan{
-			Millis: millis(time.Since(begun)), CPU: millis(cpuTime() - start), Requests: requests.Load() - asked,
+			Millis: millis(time.Since(begun)), CPU: millis(cpuTime() - start), Requests: requests.Load() - counted,
 		}
-		begun, start, asked = time.Now(), cpuTime(), requests.Load()
+		begun, start, counted = time.Now(), cpuTime(), requests.Load()
 		return s
 	}
 	follow, ok := statusContestants[t.Contestant]
@@ -124,11 +125,11 @@ func (t statusTask) do(ctx context.Context, ready func()) (statusResult, error) 
 	config := t.Server.config()
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return countingTransport{next, &requests} })
 	ctx, cancel := context.WithCancelCause(ctx)
-	told := make(chan toldStatus, t.Owners)
+	statuses := make(chan deploymentStatus, t.Owners)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := follow(ctx, config, t.Owners, told); err != nil {
+		if err := follow(ctx, config, t.Owners, statuses); err != nil {
 			cancel(err)
 		}
 	}()
@@ -137,7 +138,7 @@ func (t statusTask) do(ctx context.Context, ready func()) (statusResult, error) 
 		seen := map[string]bool{}
 		for len(seen) < owners {
 			select {
-			case s := <-told:
+			case s := <-statuses:
 				if s.status == status {
 					seen[s.name] = true
 				}
@@ -150,7 +151,7 @@ func (t statusTask) do(ctx context.Context, ready func()) (statusResult, error) 
 	if err := until("Current", t.Owners); err != nil {
 		return result, err
 	}
-	result.Told = span()
+	result.Known = span()
 	result.Retained = heap() - before
 	span()
 	time.Sleep(t.Idle)
@@ -164,7 +165,7 @@ func (t statusTask) do(ctx context.Context, ready func()) (statusResult, error) 
 	return result, nil
 }
 
-// statusFollower is a process that follows.
+// statusFollower is the process of a contestant.
 type statusFollower struct{ *child }
 
 func startStatusFollower(t statusTask) (*statusFollower, error) {
@@ -178,7 +179,7 @@ func startStatusFollower(t statusTask) (*statusFollower, error) {
 	return &statusFollower{c}, nil
 }
 
-// follow has change be called when the process is ready for it.
+// follow calls change when the process is ready.
 func (f *statusFollower) follow(change func() error) (result statusResult, err error) {
 	defer func() { err = f.stop(err) }()
 	if _, err := f.stdout.ReadString('\n'); err != nil {

@@ -24,16 +24,16 @@ func startFakeStatusCluster(context.Context) (statusCluster, error) {
 	}}, nil
 }
 
-// TestStatusContestants: all tell what there is, in processes of their own; and one
-// that fails says why.
+// TestStatusContestants: all contestants report all statuses, in separate processes. A
+// contestant that fails returns the cause.
 func TestStatusContestants(t *testing.T) {
 	got, err := tinySizes.measureStatus(statusNames)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, name := range statusNames {
-		if told := got[i][2]; told <= 0 {
-			t.Errorf("%s made %v requests", name, told)
+		if requests := got[i][2]; requests <= 0 {
+			t.Errorf("%s made %v requests", name, requests)
 		}
 	}
 	if _, err := tinySizes.measureStatus([]string{"nobody"}); err == nil {

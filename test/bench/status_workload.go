@@ -16,15 +16,14 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// What a Deployment has: ReplicaSets of former revisions and one with Pods.
+// A Deployment has ReplicaSets of former revisions, and one with Pods.
 const (
 	statusNamespace = "default"
 	statusSets      = 10
 	statusPods      = 3
 )
 
-// statusWorkload is the Deployments that are followed, and does what their
-// controllers would.
+// statusWorkload creates the Deployments, and changes them like their controllers would.
 type statusWorkload struct{ client kubernetes.Interface }
 
 func newStatusWorkload(config *rest.Config) (*statusWorkload, error) {
@@ -38,7 +37,7 @@ func newStatusWorkload(config *rest.Config) (*statusWorkload, error) {
 
 func ownerName(i int) string { return fmt.Sprintf("owner-%03d", i) }
 
-// create makes so many Deployments that are Current, eight at a time.
+// create creates Deployments that are Current, eight at a time.
 func (w *statusWorkload) create(ctx context.Context, owners int) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -57,7 +56,7 @@ func (w *statusWorkload) create(ctx context.Context, owners int) error {
 	return context.Cause(ctx)
 }
 
-// controlled is the metadata of what a controller makes for its owner.
+// controlled returns the metadata of an object that a controller makes for its owner.
 func controlled(name, app string, owner metav1.Object, kind string) metav1.ObjectMeta {
 	m := metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": app}}
 	if owner != nil {
@@ -120,7 +119,8 @@ func (w *statusWorkload) createOwner(ctx context.Context, name string) error {
 	return w.progress(ctx, name, corev1.ConditionTrue, "NewReplicaSetAvailable")
 }
 
-// fail has the progress deadline of a Deployment be over; succeed has it be there.
+// fail sets the condition of a Deployment to an exceeded progress deadline, and succeed
+// to an available ReplicaSet.
 func (w *statusWorkload) fail(ctx context.Context, i int) error {
 	return w.progress(ctx, ownerName(i), corev1.ConditionFalse, "ProgressDeadlineExceeded")
 }

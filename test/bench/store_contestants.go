@@ -14,8 +14,9 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// podStore is a store of pods. Each method but replace does an operation for each
-// of what it is given, one after the other, and fails if what comes out cannot be.
+// podStore is a store of pods. Each method except replace does an operation for each
+// element of its argument, one after the other, and returns an error if a result is
+// wrong.
 type podStore interface {
 	get(names []podName) error
 	update(pods []*corev1.Pod) error
@@ -23,16 +24,16 @@ type podStore interface {
 	byIndex(index string, values []string, want int) error
 	selected(selectors []labels.Selector, want int) error
 
-	// replace makes pods all that there is.
+	// replace replaces the content by pods.
 	replace(pods []*corev1.Pod, version string) error
 }
 
-var errWrong = errors.New("the store does not have what it was given")
+var errWrong = errors.New("the store returned a wrong result")
 
-// storeNames are those who are measured.
+// storeNames are the measured stores.
 var storeNames = []string{nameOurs, nameClientGo}
 
-// newPodStore makes an empty store with the first so many of podIndexes.
+// newPodStore makes an empty store with the first indexes of podIndexes.
 func newPodStore(name string, indexes int) (podStore, error) {
 	if name == nameOurs {
 		return newOurStore(podIndexes[:indexes])
@@ -51,10 +52,10 @@ func filledStore(name string, indexes int, pods []*corev1.Pod) (podStore, error)
 
 type ourStore struct {
 	*store.Indexer[*corev1.Pod]
-	lister store.Lister[*corev1.Pod] // as newOurLister makes it
+	lister store.Lister[*corev1.Pod] // set by newOurLister
 }
 
-// newOurLister makes a store with an index of what its lister selects by.
+// newOurLister makes a store with an index of the label that its lister selects by.
 func newOurLister() (podStore, error) {
 	s, err := newOurStore(nil)
 	if err != nil {
@@ -192,14 +193,14 @@ func (s theirStore) replace(pods []*corev1.Pod, version string) error {
 	return s.Replace(list, version)
 }
 
-// noStore has no pods, and so costs nothing: what is measured of it is what the
-// scheduler and the garbage collector do.
+// noStore stores nothing. Its figures show the effect of the scheduler and the garbage
+// collector.
 type noStore struct{ podStore }
 
 func (noStore) get([]podName) error                 { return nil }
 func (noStore) byIndex(string, []string, int) error { return nil }
 
-// replace only makes a list of its own.
+// replace only makes a list.
 func (noStore) replace(pods []*corev1.Pod, _ string) error {
 	list := make([]any, len(pods))
 	for i, pod := range pods {

@@ -14,23 +14,23 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// share is the bar of a figure of which ours may be this share of client-go's.
+// share returns the bar of a figure for which ours must be at most this share of
+// client-go's.
 func share(s float64) float64 { return 1 / s }
 
-// nameNoStore is who does what is measured of a store without one. No promise is
-// made beside it.
+// nameNoStore is the contestant without a store. It has no bars.
 const nameNoStore = "no store"
 
-// replaceNames are those who are measured during a Replace.
+// replaceNames are the contestants that are measured during a Replace.
 var replaceNames = append(slices.Clone(storeNames), nameNoStore)
 
-// storeBench measures stores of one collection, which is made when it is needed.
+// storeBench measures stores of one collection, which is made on demand.
 type storeBench struct {
 	sizes
 	collection func() *collection
 }
 
-// storeScenarios are those of the store beside client-go's.
+// storeScenarios measure the store and client-go's.
 func storeScenarios(s sizes) []scenario {
 	b := storeBench{s, sync.OnceValue(func() *collection { return makeCollection(s.stored) })}
 	all := []scenario{
@@ -88,12 +88,12 @@ func storeScenarios(s sizes) []scenario {
 	return all
 }
 
-// pace is that of one goroutine.
+// pace returns the pace of one goroutine.
 func (b storeBench) pace(chunk int) pace {
 	return pace{all: b.stored, chunk: min(chunk, b.stored), goroutines: 1, during: b.storeSlice}
 }
 
-// speeds measures what work there is with a store of each of names.
+// speeds measures work with a store of each of names.
 func (b storeBench) speeds(names []string, indexes int, p pace, of func(podStore) work) ([]speed, error) {
 	var works []func() (speed, error)
 	for _, name := range names {
@@ -135,7 +135,7 @@ func (b storeBench) gets(names []string) ([][]float64, error) {
 	return values, nil
 }
 
-// updates has each pod stored again as it is, and then a new object in its place.
+// updates stores each pod again unchanged, and then a new object for each.
 func (b storeBench) updates(names []string, indexes int) ([][]float64, error) {
 	pods := b.collection().pods
 	same, err := b.speeds(names, indexes, b.pace(1000), func(s podStore) work {
@@ -144,7 +144,7 @@ func (b storeBench) updates(names []string, indexes int) ([][]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	// New objects are made before, so there is an end to them.
+	// New objects are made in advance, so their number is limited.
 	few := pace{all: len(pods) / 4, chunk: len(pods) / 4, goroutines: 1}
 	round := 0
 	changed, err := b.speeds(names, indexes, few, func(s podStore) work {
@@ -180,8 +180,8 @@ func (b storeBench) byIndex(names []string) ([][]float64, error) {
 	return each(got, speed.nanos), err
 }
 
-// selected has ours select by a label that it has an index of; client-go's lister
-// looks at every pod, whatever it has indexes of.
+// selected makes ours select by a label with an index. client-go's lister reads every pod,
+// whatever its indexes.
 func (b storeBench) selected(names []string) ([][]float64, error) {
 	c := b.collection()
 	var selectors []labels.Selector
@@ -212,7 +212,7 @@ func newLister(name string) (podStore, error) {
 	return newPodStore(name, 0)
 }
 
-// each makes of each speed the only value of a contestant.
+// each returns each speed as the only value of a contestant.
 func each(got []speed, value func(speed) float64) (values [][]float64) {
 	for _, s := range got {
 		values = append(values, []float64{value(s)})
@@ -220,7 +220,7 @@ func each(got []speed, value func(speed) float64) (values [][]float64) {
 	return values
 }
 
-// replace returns medians of longest times.
+// replace returns medians of the longest waits.
 func (b storeBench) replace(names []string) ([][]float64, error) {
 	c := b.collection()
 	values := make([][]float64, len(names))
@@ -258,7 +258,7 @@ func (b storeBench) replace(names []string) ([][]float64, error) {
 	return values, nil
 }
 
-// replaced makes a store that was filled by a Replace.
+// replaced makes a store that is filled by a Replace.
 func (b storeBench) replaced(name string) (podStore, error) {
 	if name == nameNoStore {
 		return noStore{}, nil
@@ -270,7 +270,7 @@ func (b storeBench) replaced(name string) (podStore, error) {
 	return s, s.replace(b.collection().pods, "0")
 }
 
-// crowded has lists of 16 readers beside Updates, each of which the next pod.
+// crowded runs 16 readers that list, and one writer that updates the pods in turn.
 func (b storeBench) crowded(names []string) ([][]float64, error) {
 	pods := b.collection().pods
 	var values [][]float64

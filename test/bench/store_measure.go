@@ -15,23 +15,23 @@ import (
 // work does the operations from, from+1, … below to.
 type work func(from, to int) error
 
-// pace is how work is done for a slice of time.
+// pace describes how work is repeated for a slice of time.
 type pace struct {
-	all        int           // operations there are; after the last the first comes again
-	chunk      int           // how many at a time; it divides all
-	goroutines int           // that do it at once
-	during     time.Duration // or longer, until a chunk is done
+	all        int           // number of operations; after the last, the first follows
+	chunk      int           // operations at a time; it divides all
+	goroutines int           // number of concurrent goroutines
+	during     time.Duration // minimum; the last chunk is completed
 }
 
-// speed is what came of a slice of time.
+// speed is the result of a slice of time.
 type speed struct {
-	rate      float64 // operations per second, of all goroutines
-	allocated float64 // times that memory was allocated, per operation
+	rate      float64 // operations per second of all goroutines
+	allocated float64 // allocations per operation
 }
 
 func (s speed) nanos() float64 { return 1e9 / s.rate }
 
-// slice has w done. Goroutines begin at different operations.
+// slice repeats w. Goroutines begin at different operations.
 func (p pace) slice(w work) (speed, error) {
 	type result struct {
 		done  int
@@ -73,8 +73,8 @@ func (p pace) slice(w work) (speed, error) {
 	return s, errors.Join(errs...)
 }
 
-// turns has each of works done for so many slices, in turns, so that what else the
-// machine does hits all of them. It returns the best of each.
+// turns repeats each of works for this number of slices, in turns, so that a disturbance
+// affects all of them. It returns the best slice of each.
 func turns(times int, works []func() (speed, error)) ([]speed, error) {
 	best := make([]speed, len(works))
 	for turn := range times {
@@ -93,8 +93,7 @@ func turns(times int, works []func() (speed, error)) ([]speed, error) {
 	return best, nil
 }
 
-// longestWait returns the longest time that a reader waits for one read while
-// write is under way.
+// longestWait returns the longest time that a reader waits for one read during write.
 func longestWait(read work, all int, write func() error) (time.Duration, error) {
 	var (
 		longest time.Duration
@@ -121,14 +120,13 @@ func longestWait(read work, all int, write func() error) (time.Duration, error) 
 	return longest, errors.Join(err, wrote)
 }
 
-// crowded is what came of one writer among many readers.
+// crowded is the result of one writer and many readers.
 type crowded struct {
 	write time.Duration // mean
 	reads float64       // per second, of all readers
 }
 
-// amongReaders calls write for a while, as fast as it can, while readers call read
-// likewise.
+// amongReaders calls write in a loop for some time, while readers call read in loops.
 func amongReaders(readers int, during time.Duration, read func() error, write func(i int) error) (crowded, error) {
 	var (
 		stop          atomic.Bool

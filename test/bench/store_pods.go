@@ -18,17 +18,16 @@ const (
 	podsPerApp       = 20
 )
 
-// labelApp is a label of pods that a source has, labelTenant one that only pods
-// of a store have.
+// labelApp is a label of all pods. labelTenant is a label of the pods in a store only.
 const (
 	labelApp    = "app.kubernetes.io/name"
 	labelTenant = "example.com/tenant"
 )
 
-// collection is what a store is filled with. The other slices say of each pod, in
-// the same order, how it is asked for, so that asking does not look at the pod.
+// collection is the content of a store. The other slices have the lookup arguments for
+// each pod, in the same order, so that a lookup does not read the pod.
 type collection struct {
-	pods    []*corev1.Pod // in no order
+	pods    []*corev1.Pod // in random order
 	names   []podName
 	nodes   []string
 	apps    []string
@@ -37,10 +36,9 @@ type collection struct {
 
 type podName struct{ namespace, name string }
 
-// makeCollection makes n pods, which has to be a multiple of podsPerNode. They are
-// as those of a source, but share what no store looks at, so that a garbage
-// collection does not take longer than what is measured. Which pods share a node
-// has nothing to do with which share a tenant, a namespace or an app.
+// makeCollection makes n pods. n must be a multiple of podsPerNode. They are like those
+// of a source, but share the parts that no store reads, so that garbage collections are
+// short. Node, tenant, namespace and app of a pod are independent.
 func makeCollection(n int) *collection {
 	template := makePod(0)
 	pods := make([]*corev1.Pod, n)
@@ -48,7 +46,7 @@ func makeCollection(n int) *collection {
 		pod := *makePod(i)
 		pod.Annotations, pod.OwnerReferences, pod.ManagedFields = template.Annotations, template.OwnerReferences, template.ManagedFields
 		pod.Namespace = "team-" + strconv.Itoa(i%storedNamespaces)
-		pod.Labels[labelTenant] = "tenant-" + strconv.Itoa(i*6841%n/podsPerTenant) // each prime gives another order of all pods
+		pod.Labels[labelTenant] = "tenant-" + strconv.Itoa(i*6841%n/podsPerTenant) // each prime gives a different order of the pods
 		node := "node-" + strconv.Itoa(i*7919%n/podsPerNode)
 		pod.Spec, pod.Status = template.Spec, template.Status
 		pod.Spec.NodeName = node
@@ -81,8 +79,8 @@ func (c *collection) renamed() *collection {
 	return newCollection(pods)
 }
 
-// states returns what a watch brings of pods: objects of their own, in a version
-// that is newer with each round.
+// states returns pods like those of a watch: new objects, with newer versions in each
+// round.
 func states(pods []*corev1.Pod, round int) []*corev1.Pod {
 	next := make([]*corev1.Pod, len(pods))
 	for i := range next {

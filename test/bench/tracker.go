@@ -9,29 +9,29 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// tracker is an observer that knows what it has yet to see.
+// tracker is an observer that counts the expected events.
 type tracker struct {
 	crew  *crew
 	ready atomic.Bool
 
-	seen  []uint32 // by pod: the round in which it was last seen
-	round uint32   // what is waited for
-	left  int      // pods that were not seen in that round
+	seen  []uint32 // by pod: the round of its last event
+	round uint32   // the expected round
+	left  int      // pods without an event of this round
 
-	events    int // all that came
-	repeated  int // those of a round that had been seen
-	backwards int // those of an earlier round
+	events    int // all events
+	repeated  int // events of a round that had been seen
+	backwards int // events of an earlier round
 	gone      int // deletions
 }
 
-// crew is all trackers of a measurement. When the last one has seen everything,
-// there is a token in done.
+// crew has all trackers of a measurement. done receives a token when the last one has seen
+// everything.
 type crew struct {
 	trackers []*tracker
 	pending  atomic.Int32
 	unsynced atomic.Int32
 	done     chan struct{}
-	synced   chan struct{} // closed when all got their Sync
+	synced   chan struct{} // closed when all have received Sync
 }
 
 func newCrew(size, pods int) *crew {
@@ -51,8 +51,8 @@ func (c *crew) observers() []observer {
 	return observers
 }
 
-// expect has all trackers wait for pods different pods of a round. It must be
-// called before the first of them is written, and when nothing else is awaited.
+// expect makes all trackers wait for this number of different pods of a round. It must be
+// called before the first one is written, and after wait has returned.
 func (c *crew) expect(round uint32, pods int) {
 	c.pending.Store(int32(len(c.trackers)))
 	for _, t := range c.trackers {
@@ -60,7 +60,7 @@ func (c *crew) expect(round uint32, pods int) {
 	}
 }
 
-// wait returns when all have seen what is expected.
+// wait returns when all trackers have seen the expected events.
 func (c *crew) wait() { <-c.done }
 
 func (t *tracker) upserted(pod *corev1.Pod) {

@@ -15,14 +15,14 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// What a collection is sent as.
+// The encodings of a collection.
 const (
 	wireProtobuf = "protobuf"     // pods
 	wireJSON     = "typed"        // pods, in JSON
 	wireWidgets  = "unstructured" // widgets, in JSON
 )
 
-// blob is many things that are sent, one after the other.
+// blob holds the encoded items of a collection, one after the other.
 type blob struct {
 	data []byte
 	ends []int
@@ -34,7 +34,7 @@ func (b *blob) add(data []byte, err error) error {
 	return err
 }
 
-// part is what is sent for those from up to but not including to.
+// part returns the bytes of the items [from, to).
 func (b *blob) part(from, to int) []byte { return b.data[b.start(from):b.start(to)] }
 
 func (b *blob) start(i int) int {
@@ -44,7 +44,7 @@ func (b *blob) start(i int) int {
 	return b.ends[i-1]
 }
 
-// wireCollection is all that is ever sent of a collection, made before it is asked for.
+// wireCollection holds everything that is sent of a collection, encoded in advance.
 type wireCollection struct {
 	form    string
 	objects int
@@ -56,8 +56,8 @@ type wireCollection struct {
 	initialEnd, mark, gone []byte // events: two bookmarks, and that the watch is too old
 }
 
-// newWireCollection makes what is sent of so many objects, of which the first ones change
-// in each of some rounds.
+// newWireCollection encodes a collection of objects, of which the first ones change in each
+// round.
 func newWireCollection(form string, objects, changes, rounds int) (*wireCollection, error) {
 	c := &wireCollection{form: form, objects: objects}
 	for i := range objects {
@@ -96,7 +96,7 @@ func newWireCollection(form string, objects, changes, rounds int) (*wireCollecti
 	return c, c.marks()
 }
 
-// change makes the events of a round of changes of the first so many pods.
+// change encodes the events of one round of changes.
 func (c *wireCollection) change(changes, round int) error {
 	var events []byte
 	for i := range min(changes, c.objects) {
@@ -119,7 +119,7 @@ func (c *wireCollection) change(changes, round int) error {
 	return nil
 }
 
-// marks makes the events that are of no object.
+// marks encodes the events without an object.
 func (c *wireCollection) marks() error {
 	version := strconv.Itoa(c.objects)
 	status := metav1.Status{
@@ -178,8 +178,8 @@ func (c *wireCollection) kind() (apiVersion, kind string) {
 	return "v1", "Pod"
 }
 
-// list makes a list, or a page of one, in parts. A real server sends the metadata of
-// custom resources after the items, and that of others before them.
+// list returns the parts of a list or a page. Like a real server, it puts the metadata of
+// custom resources after the items, and that of other resources before them.
 func (c *wireCollection) list(from, to int) ([][]byte, error) {
 	meta := metav1.ListMeta{ResourceVersion: strconv.Itoa(c.objects)}
 	if to < c.objects {
@@ -205,8 +205,7 @@ func (c *wireCollection) list(from, to int) ([][]byte, error) {
 	return [][]byte{[]byte(head), items, []byte(tail)}, nil
 }
 
-// jsonPod makes what a list and a watch in JSON have for a pod. In a list it does not
-// say its kind.
+// jsonPod encodes a pod for a list or a watch in JSON. In a list it has no kind.
 func jsonPod(event watch.EventType, pod *corev1.Pod) (item, frame []byte, err error) {
 	if item, err = json.Marshal(pod); err != nil {
 		return nil, nil, err

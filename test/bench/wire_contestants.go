@@ -35,20 +35,20 @@ const (
 	nameFields     = "apiary, four fields"
 )
 
-// wireReader keeps a collection of a server, and tells subscribers of it.
+// wireReader stores a collection of a server, and calls subscribers.
 type wireReader interface {
-	// run reads until ctx ends, or something fails that should not.
+	// run reads until ctx ends, or until an unexpected error.
 	run(ctx context.Context) error
 
-	// synced blocks until the reader says that it has everything.
+	// synced blocks until the reader reports that it is synced.
 	synced(ctx context.Context) error
 
-	// stored returns the versions of what it has.
+	// stored returns the versions of the stored objects.
 	stored() map[cache.ObjectName]string
 }
 
-// wireReaders make the contestants, by name. Each subscriber is a function that is
-// called for everything that it is told; the calls of one follow each other.
+// wireReaders create the contestants, by name. Each subscriber is a function that is
+// called for each event, one call at a time.
 var wireReaders = map[string]func(t wireTask, subscribers []func()) (wireReader, error){
 	nameOurs:       newOurReader,
 	nameSmall:      newSmallReader,
@@ -61,14 +61,14 @@ var wireReaders = map[string]func(t wireTask, subscribers []func()) (wireReader,
 
 var (
 	wireNames    = []string{nameOurs, nameClientGo, nameCilium, nameController, nameIdeal}
-	wireFollow   = []string{nameOurs, nameClientGo, nameCilium, nameController} // those who list again
+	wireFollow   = []string{nameOurs, nameClientGo, nameCilium, nameController} // contestants that can relist
 	wireUntyped  = []string{nameOurs, nameClientGo, nameController}
 	wireContents = map[string]string{
 		wireProtobuf: runtime.ContentTypeProtobuf, wireJSON: runtime.ContentTypeJSON, wireWidgets: runtime.ContentTypeJSON,
 	}
 )
 
-// config is how the server is reached, as fast as one can.
+// config returns the configuration of clients of the server, without limits.
 func (t wireTask) config() *rest.Config {
 	content := wireContents[t.Form]
 	return &rest.Config{
@@ -77,7 +77,7 @@ func (t wireTask) config() *rest.Config {
 	}
 }
 
-// resource is what is read.
+// resource returns the resource that is read.
 func (t wireTask) resource() schema.GroupVersionResource {
 	if t.Form == wireWidgets {
 		return widgets
@@ -85,7 +85,7 @@ func (t wireTask) resource() schema.GroupVersionResource {
 	return corev1.SchemeGroupVersion.WithResource("pods")
 }
 
-// kind is that of what is read.
+// kind returns the kind that is read.
 func (t wireTask) kind() schema.GroupVersionKind {
 	if t.Form == wireWidgets {
 		return widgets.GroupVersion().WithKind(widgetKind)
@@ -93,7 +93,7 @@ func (t wireTask) kind() schema.GroupVersionKind {
 	return corev1.SchemeGroupVersion.WithKind("Pod")
 }
 
-// object is an empty one of what is read.
+// object returns an empty object of the kind that is read.
 func (t wireTask) object() client.Object {
 	if t.Form == wireWidgets {
 		u := &unstructured.Unstructured{}
@@ -103,7 +103,7 @@ func (t wireTask) object() client.Object {
 	return &corev1.Pod{}
 }
 
-// client is a REST client for what is read.
+// client returns a REST client for the resource that is read.
 func (t wireTask) client() (*rest.RESTClient, error) {
 	config := t.config()
 	gv := t.resource().GroupVersion()
@@ -124,7 +124,7 @@ func versionsStored[T metav1.Object](objects []T) map[cache.ObjectName]string {
 	return stored
 }
 
-// inHive is what runs in the lifecycle of a hive, and those who read its events.
+// inHive runs a contestant in the lifecycle of a hive, with the readers of its events.
 type inHive struct {
 	lc      cell.DefaultLifecycle
 	readers sync.WaitGroup
@@ -159,10 +159,10 @@ func newOurReader(t wireTask, subscribers []func()) (wireReader, error) {
 	return r, r.open(t, subscribers)
 }
 
-// fourFields are those that smallPod has.
+// fourFields are the fields of smallPod.
 var fourFields = source.WithFields("metadata.labels", "spec.nodeName", "status.podIP", "status.phase")
 
-// newFieldsReader reads four fields, as pods.
+// newFieldsReader reads four fields into pods.
 func newFieldsReader(t wireTask, subscribers []func()) (wireReader, error) {
 	r := &keepingReader[*corev1.Pod]{}
 	return r, r.open(t, subscribers, resource.WithSourceOptions(fourFields))
@@ -175,13 +175,13 @@ func (r *ourReader[T]) open(t wireTask, subscribers []func(), opts ...resource.O
 	}
 	lw := source.NewListWatchFromClient(client, t.resource().Resource, metav1.NamespaceAll)
 	r.resource = resource.New[T](&r.lc, lw, append(opts, resource.WithLogger(quiet))...)
-	for _, told := range subscribers {
+	for _, onEvent := range subscribers {
 		events := r.resource.Events(context.Background())
 		r.readers.Go(func() {
 			for event := range events {
 				event.Done(nil)
 				if event.Kind != resource.Sync {
-					told()
+					onEvent()
 				}
 			}
 		})
@@ -194,10 +194,10 @@ func (r *ourReader[T]) synced(ctx context.Context) error {
 	return err
 }
 
-// keepingReader keeps objects as they are sent.
+// keepingReader stores objects as they are sent.
 type keepingReader[T readable] struct{ ourReader[T] }
 
-// readable is what a server sends.
+// readable is an object that a server sends.
 type readable interface {
 	runtime.Object
 	metav1.Object
@@ -212,7 +212,7 @@ func (r *keepingReader[T]) stored() map[cache.ObjectName]string {
 // clientGoReader is an informer of client-go.
 type clientGoReader struct{ informer cache.SharedIndexInformer }
 
-// listWatch is what client-go and cilium read.
+// listWatch returns the ListerWatcher of client-go and cilium.
 func (t wireTask) listWatch() (cache.ListerWatcher, error) {
 	client, err := t.client()
 	if err != nil {
@@ -236,17 +236,17 @@ func newClientGoReader(t wireTask, subscribers []func()) (wireReader, error) {
 		}
 		r.informer = cache.NewSharedIndexInformer(lw, &corev1.Pod{}, 0, cache.Indexers{})
 	}
-	for _, told := range subscribers {
-		if _, err := r.informer.AddEventHandler(handlerOf(told)); err != nil {
+	for _, onEvent := range subscribers {
+		if _, err := r.informer.AddEventHandler(handlerOf(onEvent)); err != nil {
 			return nil, err
 		}
 	}
 	return r, nil
 }
 
-func handlerOf(told func()) cache.ResourceEventHandler {
+func handlerOf(onEvent func()) cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc: func(any) { told() }, UpdateFunc: func(any, any) { told() }, DeleteFunc: func(any) { told() },
+		AddFunc: func(any) { onEvent() }, UpdateFunc: func(any, any) { onEvent() }, DeleteFunc: func(any) { onEvent() },
 	}
 }
 
@@ -280,13 +280,13 @@ func newCiliumReader(t wireTask, subscribers []func()) (wireReader, error) {
 	}
 	r := &ciliumReader{}
 	r.resource = ciliumresource.New[*corev1.Pod](&r.lc, lw, nil)
-	for _, told := range subscribers {
+	for _, onEvent := range subscribers {
 		events := r.resource.Events(context.Background())
 		r.readers.Go(func() {
 			for event := range events {
 				event.Done(nil)
 				if event.Kind != ciliumresource.Sync {
-					told()
+					onEvent()
 				}
 			}
 		})
@@ -323,8 +323,8 @@ func newControllerReader(t wireTask, subscribers []func()) (wireReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, told := range subscribers {
-		if _, err := i.AddEventHandler(handlerOf(told)); err != nil {
+	for _, onEvent := range subscribers {
+		if _, err := i.AddEventHandler(handlerOf(onEvent)); err != nil {
 			return nil, err
 		}
 	}

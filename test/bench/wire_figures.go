@@ -8,16 +8,16 @@ import (
 	"fmt"
 )
 
-// What was promised: bytes per object and subscriber, percent.
+// The goals: bytes per object and subscriber, and percent.
 const (
 	goalSubscriber = 16
 	goalGrowth     = 10
 )
 
-// manySubscribers is how many there are to see what each further one costs.
+// manySubscribers is the number of subscribers in the figures for each further subscriber.
 const manySubscribers = 10
 
-// beside has one bar for some peers, and none for the others.
+// beside returns one bar for some peers, and none for the others.
 func beside(bar float64, peers ...string) map[string]float64 {
 	bars := map[string]float64{}
 	for _, peer := range peers {
@@ -26,7 +26,7 @@ func beside(bar float64, peers ...string) map[string]float64 {
 	return bars
 }
 
-// wireScenarios are what it costs to read collections from a server.
+// wireScenarios measure readers of collections of a server.
 func wireScenarios(s sizes) []scenario {
 	bestPeer := func(share_ float64) map[string]float64 {
 		return beside(share(share_), nameClientGo, nameCilium, nameController)
@@ -82,7 +82,7 @@ func wireScenarios(s sizes) []scenario {
 	return all
 }
 
-// withHost has names, each in its turn, read the same server.
+// withHost makes the contestants read the same server, one after the other.
 func (s sizes) withHost(l wireLoad, names []string, measure func(h *wireHost, name string) ([]float64, error)) (all [][]float64, err error) {
 	h, err := startWireHost(l)
 	if err != nil {
@@ -100,10 +100,10 @@ func (s sizes) withHost(l wireLoad, names []string, measure func(h *wireHost, na
 	return all, nil
 }
 
-// wireSpan is what a process of a contestant has measured.
+// wireSpan holds the results of the process of a contestant.
 type wireSpan struct{ sync, retained, change wireResult }
 
-// measureSpan has a contestant get everything, and then all changes.
+// measureSpan makes a contestant read everything, and then all changes.
 func (h *wireHost) measureSpan(name string, subscribers int, t *wireTraces, size string) (span wireSpan, err error) {
 	err = h.with(name, subscribers, func(r *wireRun) (err error) {
 		stop := t.watch(r.cmd.Process.Pid, size, name)
@@ -123,8 +123,8 @@ func (h *wireHost) measureSpan(name string, subscribers int, t *wireTraces, size
 }
 
 // measureWire measures contestants that read pods in protobuf, in the order of the
-// figures. Only ours has four fields and a small type: the others keep what they always
-// do.
+// figures. Four fields and the small type are measured for ours only; the others keep
+// whole pods.
 func (s sizes) measureWire(names []string, size string, objects int) ([][]float64, error) {
 	load := wireLoad{wireProtobuf, objects, min(s.wireChanges, objects), s.wireRounds}
 	return s.withHost(load, names, func(h *wireHost, name string) ([]float64, error) {
@@ -173,7 +173,7 @@ func (s sizes) measureRelist(names []string) ([][]float64, error) {
 	})
 }
 
-// measureJSON measures contestants that read something in JSON.
+// measureJSON measures contestants that read JSON.
 func (s sizes) measureJSON(names []string, form string) ([][]float64, error) {
 	return s.withHost(wireLoad{Form: form, Objects: s.wire}, names, func(h *wireHost, name string) ([]float64, error) {
 		span, err := h.measureSpan(name, 1, nil, "")

@@ -20,16 +20,15 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// idealReader is the least that one could write by hand for pods in protobuf: it reads a
-// page, decodes it by the generated code, and puts the pods into a map; then it does the
-// same with one event after the other. It calls its subscribers in turn, and does not
-// survive an error.
+// idealReader is a minimal reader of pods in protobuf. It reads pages, decodes them with
+// the generated code, and puts the pods into a map, and then the same for each event. It
+// calls its subscribers in turn, and ends with the first error.
 type idealReader struct {
 	url         string
 	subscribers []func()
 	done        chan struct{}
 
-	envelope runtime.Unknown // its memory is used again
+	envelope runtime.Unknown // its memory is reused
 
 	mu   sync.Mutex
 	pods map[cache.ObjectName]*corev1.Pod
@@ -45,7 +44,7 @@ func newIdealReader(t wireTask, subscribers []func()) (wireReader, error) {
 	}, nil
 }
 
-// idealPage is how many pods it asks for at once.
+// idealPage is the page size of the ideal loop.
 const idealPage = 500
 
 func (r *idealReader) get(ctx context.Context, query url.Values) (io.ReadCloser, error) {
@@ -146,7 +145,7 @@ func (r *idealReader) watch(ctx context.Context, version string) error {
 	}
 }
 
-// unmarshal decodes what has an envelope.
+// unmarshal decodes an object with an envelope.
 func (r *idealReader) unmarshal(data []byte, into interface{ Unmarshal([]byte) error }) error {
 	if err := r.envelope.Unmarshal(bytes.TrimPrefix(data, []byte(protobufMagic))); err != nil {
 		return err
@@ -158,8 +157,8 @@ func (r *idealReader) put(pod *corev1.Pod) {
 	r.mu.Lock()
 	r.pods[cache.ObjectName{Namespace: pod.Namespace, Name: pod.Name}] = pod
 	r.mu.Unlock()
-	for _, told := range r.subscribers {
-		told()
+	for _, onEvent := range r.subscribers {
+		onEvent()
 	}
 }
 

@@ -14,21 +14,21 @@ import (
 	"time"
 )
 
-// wireSampling is how often the memory of a process is looked at.
+// wireSampling is the interval between two samples of the memory of a process.
 const wireSampling = 20 * time.Millisecond
 
 // memorySample is the resident memory of a process at some time.
 type memorySample struct{ seconds, megabytes float64 }
 
-// wireTraces are the memory over time of the first syncs, the last one of each
-// contestant and size. A nil one watches nothing.
+// wireTraces holds the memory over time of the last first sync of each contestant, for
+// the last size. Nil records nothing.
 type wireTraces struct {
 	size   string // the last one
 	names  []string
 	traces map[string][]memorySample
 }
 
-// watch looks at a process until the function that it returns is called.
+// watch samples a process until the returned function is called.
 func (t *wireTraces) watch(pid int, size, name string) (stop func()) {
 	if t == nil {
 		return func() {}
@@ -64,7 +64,7 @@ func (t *wireTraces) watch(pid int, size, name string) (stop func()) {
 	}
 }
 
-// residentOf is the memory that a process has, or 0 if the system does not say.
+// residentOf returns the resident memory of a process, or 0 if it is unknown.
 func residentOf(pid int) int64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
@@ -78,7 +78,8 @@ func residentOf(pid int) int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// plotColors are those of the curves, which differ for those who see no red or green.
+// plotColors are the colors of the curves. They also differ for readers who cannot see
+// red or green.
 var plotColors = []string{"#0072b2", "#e69f00", "#009e73", "#cc79a7", "#000000", "#56b4e9"}
 
 // svg draws the traces.
@@ -122,7 +123,7 @@ func (t *wireTraces) svg() []byte {
 	return out.Bytes()
 }
 
-// tick is a round distance of which some make up most of v.
+// tick returns a round distance between the ticks of an axis of length v.
 func tick(v float64) float64 {
 	if v <= 0 {
 		return 1

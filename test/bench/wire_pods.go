@@ -16,11 +16,11 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// The collections that are read follow from how many objects they have. Object i has
-// version i+1, and the collection that of its last object. A round of changes brings newer
-// ones.
+// A collection is determined by the number of its objects. Object i has version i+1, and
+// the collection has the version of its last object. Each round of changes has newer
+// versions.
 
-// wireTemplates is how many templates the pods have: each is that of a ReplicaSet.
+// wireTemplates is the number of pod templates. Each belongs to a ReplicaSet.
 const wireTemplates = 500
 
 // widgets is a resource without a Go type.
@@ -29,8 +29,8 @@ var widgets = schema.GroupVersionResource{Group: "bench.example.com", Version: "
 // widgetKind is the kind of widgets.
 const widgetKind = "Widget"
 
-// wirePod makes pod i. Its name, UID, addresses, container ids and times are its own;
-// all else is that of its template.
+// wirePod makes pod i. Its name, UID, addresses, container ids and times are unique;
+// everything else comes from its template.
 func wirePod(i int) *corev1.Pod {
 	var (
 		k       = i % wireTemplates
@@ -58,7 +58,7 @@ func wirePod(i int) *corev1.Pod {
 	return pod
 }
 
-// changedPod makes pod i of n after so many changes: it became ready anew.
+// changedPod makes pod i of n after this number of changes of its Ready condition.
 func changedPod(i, n, changes int) *corev1.Pod {
 	pod := wirePod(i)
 	pod.ResourceVersion = wireVersion(i, n, changes)
@@ -67,7 +67,7 @@ func changedPod(i, n, changes int) *corev1.Pod {
 	return pod
 }
 
-// wireWidget makes widget i: an object as long as a pod is in protobuf.
+// wireWidget makes widget i: an object with the size of a pod in protobuf.
 func wireWidget(i int) *unstructured.Unstructured {
 	var (
 		k       = i % wireTemplates
@@ -118,7 +118,7 @@ func wireKey(i int) cache.ObjectName {
 	}
 }
 
-// wireVersion is the version of object i of n after so many changes.
+// wireVersion is the version of object i of n after this number of changes.
 func wireVersion(i, n, changes int) string { return strconv.Itoa(changes*n + i + 1) }
 
 func wireUID(i int) types.UID {

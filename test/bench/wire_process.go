@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// wireLoad is what a server serves: so many objects, of which the first ones change in
-// each of some rounds.
+// wireLoad is the collection of a server: its objects, of which the first ones change in
+// each round.
 type wireLoad struct {
 	Form                     string
 	Objects, Changes, Rounds int
@@ -27,10 +27,10 @@ type wireHost struct {
 	address  string
 
 	reading sync.WaitGroup
-	follows chan struct{} // one for each that has everything and watches
+	follows chan struct{} // one for each watch that has received everything
 }
 
-// startWireHost returns when everything is encoded.
+// startWireHost starts a server. It returns when everything is encoded.
 func startWireHost(l wireLoad) (*wireHost, error) {
 	c, err := startChild(commandServeWire, "-form", l.Form, "-objects", strconv.Itoa(l.Objects),
 		"-changes", strconv.Itoa(l.Changes), "-rounds", strconv.Itoa(l.Rounds))
@@ -57,31 +57,31 @@ func startWireHost(l wireLoad) (*wireHost, error) {
 
 func (h *wireHost) stop(err error) error {
 	_ = h.stdin.Close()
-	h.reading.Wait() // before Wait closes what is read
+	h.reading.Wait() // before Wait closes stdout
 	return h.child.stop(err)
 }
 
-// followed waits until one more has everything and watches.
+// followed waits until one more watch has received everything.
 func (h *wireHost) followed() error {
 	select {
 	case <-h.follows:
 		return nil
 	case <-time.After(time.Minute):
-		return errors.New("nobody has come to watch for a minute")
+		return errors.New("no watch was opened within a minute")
 	}
 }
 
-// wireRun is a contestant's process, and what it reads.
+// wireRun is the process of a contestant, and the server that it reads.
 type wireRun struct {
 	*child
 	host *wireHost
 }
 
-// with runs a contestant in a process of its own while do tells it what to do. What is
-// stored in the end is checked.
+// with runs a contestant in its own process, calls do for its steps, and checks the stored
+// objects at the end.
 func (h *wireHost) with(contestant string, subscribers int, do func(*wireRun) error) error {
 	for len(h.follows) > 0 {
-		<-h.follows // of those who were here before
+		<-h.follows // of earlier contestants
 	}
 	c, err := startChild(commandReadWire)
 	if err != nil {
@@ -91,7 +91,7 @@ func (h *wireHost) with(contestant string, subscribers int, do func(*wireRun) er
 		wireLoad: h.wireLoad, Contestant: contestant, Address: h.address, Subscribers: subscribers, Profiles: h.profiles,
 	})
 	if err == nil {
-		err = c.tell(string(task))
+		err = c.writeLine(string(task))
 	}
 	run := &wireRun{child: c, host: h}
 	if err == nil {
@@ -106,9 +106,9 @@ func (h *wireHost) with(contestant string, subscribers int, do func(*wireRun) er
 	return c.stop(err)
 }
 
-// step has the process do something.
+// step makes the process carry out a step.
 func (r *wireRun) step(what string) (result wireResult, err error) {
-	if err := r.tell(what); err != nil {
+	if err := r.writeLine(what); err != nil {
 		return result, err
 	}
 	line, err := r.stdout.ReadBytes('\n')
@@ -124,7 +124,7 @@ func (r *wireRun) step(what string) (result wireResult, err error) {
 	return result, nil
 }
 
-// sync has the process get everything.
+// sync makes the process read everything.
 func (r *wireRun) sync() (synced, retained wireResult, err error) {
 	if synced, err = r.step(stepSync); err != nil {
 		return synced, retained, err
@@ -136,14 +136,14 @@ func (r *wireRun) sync() (synced, retained wireResult, err error) {
 	return synced, retained, err
 }
 
-// change has all changes be told to all subscribers, a round after the other, so that
-// nothing can be merged. It returns what all rounds took.
+// change sends all changes, one round after the other. Each round waits for all
+// subscribers, so that nothing can be merged. It returns the sum of all rounds.
 func (r *wireRun) change() (all wireResult, err error) {
 	for range r.host.Rounds {
 		if _, err := r.step(stepReady); err != nil {
 			return all, err
 		}
-		if err := r.host.tell(tellChange); err != nil {
+		if err := r.host.writeLine(serverChange); err != nil {
 			return all, err
 		}
 		round, err := r.step(stepChanged)
@@ -156,12 +156,12 @@ func (r *wireRun) change() (all wireResult, err error) {
 	return all, nil
 }
 
-// relist has everything be read again.
+// relist makes the process read everything again.
 func (r *wireRun) relist() (wireResult, error) {
 	if r, err := r.step(stepRelist); err != nil {
 		return r, err
 	}
-	if err := r.host.tell(tellExpire); err != nil {
+	if err := r.host.writeLine(serverExpire); err != nil {
 		return wireResult{}, err
 	}
 	if err := r.host.followed(); err != nil {

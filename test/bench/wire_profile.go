@@ -12,8 +12,9 @@ import (
 	"strings"
 )
 
-// profile starts a CPU profile of a part of the task, if there is a directory for them,
-// and returns what ends it. The figures of such a process have its cost in them.
+// profile starts a CPU profile of a part of the task, if there is a directory for
+// profiles, and returns a function that ends it. The figures of the process include the
+// cost of the profile.
 func (t wireTask) profile(part string) (end func() error, err error) {
 	if t.Profiles == "" {
 		return func() error { return nil }, nil

@@ -18,46 +18,45 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// What a server of collections is told on stdin, a word a line, and what it says.
+// The commands of a server of collections on stdin, one a line, and its output.
 const (
-	tellChange = "change" // send the next round of changes to whoever watches
-	tellExpire = "expire" // end all watches with 410 Gone
+	serverChange = "change" // send the next round of changes to all watches
+	serverExpire = "expire" // end all watches with 410 Gone
 
-	saysFollowed = "followed" // somebody has everything, and watches
+	serverFollowed = "followed" // a watch has received everything so far
 )
 
-// wireServer serves collections as an API server does, out of what was encoded before.
+// wireServer serves collections like an API server. Everything it sends is encoded before.
 //
-//   - A list of version "0" is whole, whatever its limit, and so is one without.
-//   - Changes are sent to those who watch. Lists and watches that are asked for later
-//     do not have them.
+//   - A list of version "0" ignores the limit. A list without a limit has one page.
+//   - Changes are sent to open watches. Later lists and watches do not contain them.
 //   - Nothing is compressed.
 type wireServer struct {
 	collections []*wireCollection
 	beat        time.Duration // how often a watch gets a bookmark
-	followed    func()        // is called when a watch was told everything
+	followed    func()        // called when a watch has received everything so far
 
 	mu      sync.Mutex
-	expired bool                     // watches are, until somebody lists
-	watches map[chan string]struct{} // of what they are told
+	expired bool                     // watches are refused until the next list
+	watches map[chan string]struct{} // the commands for each watch
 }
 
 func newWireServer(collections []*wireCollection, beat time.Duration, followed func()) *wireServer {
 	return &wireServer{collections: collections, beat: beat, followed: followed, watches: map[chan string]struct{}{}}
 }
 
-// tell has all watches do something.
-func (s *wireServer) tell(what string) {
+// broadcast sends a command to all watches.
+func (s *wireServer) broadcast(command string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.expired = s.expired || what == tellExpire
+	s.expired = s.expired || command == serverExpire
 	for w := range s.watches {
-		w <- what // there is room
+		w <- command // buffered
 	}
 }
 
-// enter makes a watch known, or reports that it is of a version that is too old.
-func (s *wireServer) enter(initial bool) (told chan string, ok bool) {
+// enter registers a watch. ok is false if its version has expired.
+func (s *wireServer) enter(initial bool) (commands chan string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if initial {
@@ -66,18 +65,18 @@ func (s *wireServer) enter(initial bool) (told chan string, ok bool) {
 	if s.expired {
 		return nil, false
 	}
-	told = make(chan string, 16)
-	s.watches[told] = struct{}{}
-	return told, true
+	commands = make(chan string, 16)
+	s.watches[commands] = struct{}{}
+	return commands, true
 }
 
-func (s *wireServer) leave(told chan string) {
+func (s *wireServer) leave(commands chan string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.watches, told)
+	delete(s.watches, commands)
 }
 
-// collection is what a request is for, nil if there is none that it accepts.
+// collection returns the collection of a request, nil if there is none that it accepts.
 func (s *wireServer) collection(r *http.Request) *wireCollection {
 	var forms []string
 	accept := r.Header.Get("Accept")
@@ -105,7 +104,7 @@ func (s *wireServer) collection(r *http.Request) *wireCollection {
 func (s *wireServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := s.collection(r)
 	if c == nil {
-		http.Error(w, "there is nothing of the kind", http.StatusNotFound)
+		http.Error(w, "there is no such collection", http.StatusNotFound)
 		return
 	}
 	contentType := runtime.ContentTypeJSON
@@ -150,7 +149,7 @@ func (s *wireServer) list(w io.Writer, c *wireCollection, from, to int) error {
 	return nil
 }
 
-// watch lasts until the client or the server ends, or it is told to.
+// watch serves a watch until the client or the server ends, or until serverExpire.
 func (s *wireServer) watch(w http.ResponseWriter, r *http.Request, c *wireCollection, initial bool) error {
 	send := func(parts ...[]byte) error {
 		for _, part := range parts {
@@ -161,11 +160,11 @@ func (s *wireServer) watch(w http.ResponseWriter, r *http.Request, c *wireCollec
 		return http.NewResponseController(w).Flush()
 	}
 	rounds := c.rounds
-	told, ok := s.enter(initial)
+	commands, ok := s.enter(initial)
 	if !ok {
 		return send(c.gone)
 	}
-	defer s.leave(told)
+	defer s.leave(commands)
 	if initial {
 		if err := send(c.added.data, c.initialEnd); err != nil {
 			return err
@@ -184,9 +183,9 @@ func (s *wireServer) watch(w http.ResponseWriter, r *http.Request, c *wireCollec
 			if err := send(c.mark); err != nil {
 				return err
 			}
-		case what := <-told:
+		case what := <-commands:
 			switch what {
-			case tellChange:
+			case serverChange:
 				if len(rounds) == 0 {
 					return errors.New("there are no more changes")
 				}
@@ -194,22 +193,22 @@ func (s *wireServer) watch(w http.ResponseWriter, r *http.Request, c *wireCollec
 					return err
 				}
 				rounds = rounds[1:]
-			case tellExpire:
+			case serverExpire:
 				return send(c.gone)
 			}
 		}
 	}
 }
 
-// serveWire is the process of a server. It prints its address when all is encoded,
-// and serves until stdin ends.
+// serveWire is the process of a server. It encodes everything, prints its address, and
+// serves until stdin ends.
 func serveWire(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet(commandServeWire, flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	objects := flags.Int("objects", 0, "how many `objects` there are")
-	changes := flags.Int("changes", 0, "how many `objects` can be told to change")
-	rounds := flags.Int("rounds", 0, "how `often` they can")
-	form := flags.String("form", wireProtobuf, "what they are sent as")
+	objects := flags.Int("objects", 0, "number of `objects`")
+	changes := flags.Int("changes", 0, "number of `objects` that change in each round")
+	rounds := flags.Int("rounds", 0, "number of rounds of changes")
+	form := flags.String("form", wireProtobuf, "encoding of the objects")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -220,16 +219,16 @@ func serveWire(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var saying sync.Mutex // of those who follow; the address is said before there is anyone
+	var writing sync.Mutex // orders the lines of watches; the address is printed before
 	s := newWireServer([]*wireCollection{collection}, 30*time.Second, func() {
-		saying.Lock()
-		defer saying.Unlock()
-		fmt.Fprintln(stdout, saysFollowed)
+		writing.Lock()
+		defer writing.Unlock()
+		fmt.Fprintln(stdout, serverFollowed)
 	})
 	return serve(s, stdout, func() error {
 		in := bufio.NewScanner(stdin)
 		for in.Scan() {
-			s.tell(in.Text())
+			s.broadcast(in.Text())
 		}
 		return in.Err()
 	})

@@ -15,7 +15,7 @@ import (
 	"github.com/apiary-go/apiary/resource"
 )
 
-// smallPod is what is kept of a pod by who needs four fields of it.
+// smallPod has the four fields of a pod that its user needs.
 type smallPod struct {
 	namespace, name, version string
 
@@ -28,7 +28,7 @@ type smallPod struct {
 // GetObjectKind implements runtime.Object.
 func (*smallPod) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
 
-// DeepCopyObject implements runtime.Object; nobody changes one.
+// DeepCopyObject implements runtime.Object. Objects are never changed.
 func (p *smallPod) DeepCopyObject() runtime.Object { return p }
 
 func smallPodOf(pod *corev1.Pod) (*smallPod, error) {

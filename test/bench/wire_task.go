@@ -25,17 +25,17 @@ type wireTask struct {
 	Profiles    string // directory for CPU profiles; empty: there are none
 }
 
-// What a process is told on stdin, a word a line. It answers each with a wireResult, which
-// has what was measured.
+// The steps of a process on stdin, one a line. It answers each with a wireResult, which has
+// these fields.
 const (
-	stepBegin    = "begin"    // nothing: it can start
-	stepSync     = "sync"     // start, and get everything: CPU, PeakRSS, PeakHeap
+	stepBegin    = "begin"    // the process is ready: no fields
+	stepSync     = "sync"     // start, and read everything: CPU, PeakRSS, PeakHeap
 	stepRetained = "retained" // Retained
-	stepReady    = "ready"    // a round of changes follows
-	stepChanged  = "changed"  // all were told to all: CPU, Allocated
-	stepRelist   = "relist"   // the watch is to end
-	stepRelisted = "relisted" // everything was sent anew: Growth, Events
-	stepCheck    = "check"    // nothing, if what is stored is what the server has
+	stepReady    = "ready"    // before a round of changes: no fields
+	stepChanged  = "changed"  // all subscribers have all changes: CPU, Allocated
+	stepRelist   = "relist"   // before the end of the watch: no fields
+	stepRelisted = "relisted" // everything was sent again: Growth, Events
+	stepCheck    = "check"    // compare the stored objects with the server's: no fields
 )
 
 // wireResult is what was measured. Sizes are in bytes.
@@ -52,13 +52,13 @@ type wireResult struct {
 	Events    int64
 }
 
-// tally counts what one subscriber is told.
+// tally counts the events of one subscriber.
 type tally struct {
 	count, want atomic.Int64
 	reached     chan struct{} // has room for one
 }
 
-func (t *tally) told() {
+func (t *tally) received() {
 	if t.count.Add(1) == t.want.Load() {
 		t.reached <- struct{}{}
 	}
@@ -75,8 +75,8 @@ type wireProcess struct {
 	cancel context.CancelCauseFunc
 
 	before     int64         // heap before the start
-	idle       int64         // resident then
-	rounds     int           // of changes that were announced
+	idle       int64         // resident memory before the start
+	rounds     int           // announced rounds of changes
 	cpu        time.Duration // since a step
 	start      time.Time
 	allocated  int64
@@ -96,7 +96,7 @@ func newWireProcess(ctx context.Context, t wireTask) (*wireProcess, error) {
 	for range t.Subscribers {
 		t := &tally{reached: make(chan struct{}, 1)}
 		p.tallies = append(p.tallies, t)
-		subscribers = append(subscribers, t.told)
+		subscribers = append(subscribers, t.received)
 	}
 	var err error
 	if p.reader, err = create(t, subscribers); err != nil {
@@ -117,7 +117,7 @@ func (p *wireProcess) stop() error {
 	return nil
 }
 
-// expect has subscribers reach so many more.
+// expect makes reached wait for this number of further events for each subscriber.
 func (p *wireProcess) expect(more int) {
 	for _, t := range p.tallies {
 		t.want.Store(t.count.Load() + int64(more))
@@ -133,7 +133,7 @@ func (p *wireProcess) reached() error {
 	return nil
 }
 
-// begin and end are around what CPU time is measured of.
+// begin and end measure the CPU time between them.
 func (p *wireProcess) begin() { p.start, p.cpu, p.allocated = time.Now(), cpuTime(), allocatedBytes() }
 
 func (p *wireProcess) end(r *wireResult) {
@@ -142,14 +142,14 @@ func (p *wireProcess) end(r *wireResult) {
 	r.Allocated = allocatedBytes() - p.allocated
 }
 
-func (p *wireProcess) told() (events int64) {
+func (p *wireProcess) received() (events int64) {
 	for _, t := range p.tallies {
 		events += t.count.Load()
 	}
 	return events
 }
 
-// step carries out what it is told.
+// step carries out one step.
 func (p *wireProcess) step(what string) (r wireResult, err error) {
 	switch what {
 	case stepBegin:
@@ -189,14 +189,14 @@ func (p *wireProcess) step(what string) (r wireResult, err error) {
 		p.end(&r)
 	case stepRelist:
 		heap()
-		p.events, p.heapBefore = p.told(), heapInUse()
+		p.events, p.heapBefore = p.received(), heapInUse()
 		p.samples = sampleHeap()
 	case stepRelisted:
 		defer p.samples.stop()
 		p.settle()
 		p.samples.stop()
 		r.Growth = 100 * (float64(p.samples.peak)/float64(p.heapBefore) - 1)
-		r.Events = p.told() - p.events
+		r.Events = p.received() - p.events
 	case stepCheck:
 		return r, p.check()
 	default:
@@ -205,7 +205,7 @@ func (p *wireProcess) step(what string) (r wireResult, err error) {
 	return r, context.Cause(p.ctx)
 }
 
-// settle waits until the process has done next to nothing for a while.
+// settle waits until the process is idle.
 func (p *wireProcess) settle() {
 	const while = 200 * time.Millisecond
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
@@ -217,7 +217,7 @@ func (p *wireProcess) settle() {
 	}
 }
 
-// check compares what is stored with what the server has.
+// check compares the stored objects with those of the server.
 func (p *wireProcess) check() error {
 	stored := p.reader.stored()
 	for i := range p.task.Objects {
@@ -236,7 +236,7 @@ func (p *wireProcess) check() error {
 	return nil
 }
 
-// allocatedBytes is what this process has allocated on the heap so far.
+// allocatedBytes returns the bytes that this process has allocated on the heap so far.
 func allocatedBytes() int64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)
@@ -252,12 +252,12 @@ func readWire(_ []string, stdin io.Reader, stdout, _ io.Writer) (err error) {
 		t   wireTask
 	)
 	if !in.Scan() {
-		return errors.Join(errors.New("no task was given"), in.Err())
+		return errors.Join(errors.New("stdin has no task"), in.Err())
 	}
 	if err := json.Unmarshal(in.Bytes(), &t); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), tooLong, errors.New("it takes too long"))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), tooLong, fmt.Errorf("the task took longer than %s", tooLong))
 	defer cancel()
 	p, err := newWireProcess(ctx, t)
 	if err != nil {

@@ -155,7 +155,7 @@ func testWireWatch(t *testing.T, s *wireServer, lw cache.ListerWatcher, n int) {
 	if pod := next(watch.Bookmark, "25").Object.(*corev1.Pod); pod.Annotations[metav1.InitialEventsAnnotationKey] != "true" {
 		t.Errorf("the bookmark is not that of the end: %v", pod)
 	}
-	s.tell(tellChange)
+	s.broadcast(serverChange)
 	for i := range 2 {
 		got := next(watch.Modified, wireVersion(i, n, 1)).Object.(*corev1.Pod)
 		old := wirePod(i)
@@ -163,7 +163,7 @@ func testWireWatch(t *testing.T, s *wireServer, lw cache.ListerWatcher, n int) {
 			t.Errorf("pod %d has changed to %v", i, got)
 		}
 	}
-	s.tell(tellExpire)
+	s.broadcast(serverExpire)
 	if err := apierrors.FromObject(next(watch.Error, "").Object); !apierrors.IsResourceExpired(err) {
 		t.Errorf("the watch ended with %v", err)
 	}

@@ -113,7 +113,7 @@ func TestPagedList(t *testing.T) {
 	var seen occurrences
 	startApp(t, cluster.Kubeconfig(), get(&r),
 		cells.Resource[*corev1.ConfigMap](cells.InNamespace(ns), cells.With(resource.WithObserver(&seen),
-			resource.WithSettings(resource.Settings{Lists: informer.ListPaged, PageSize: 3}))))
+			resource.WithSettings(informer.Settings{Lists: informer.ListPaged, PageSize: 3}))))
 	rec := record(t, r)
 	rec.waitFor(t, want...)
 	rec.waitSynced(t)

@@ -201,7 +201,7 @@ func TestBatchHTTP(t *testing.T) {
 	client.Timeout = time.Second
 	lw := w.lw(nil)
 	p := runPush(t, push.BatcherConfig[metav1.Object]{
-		ListerWatcher: lw, PageSize: 10,
+		ListerWatcher: lw, Settings: informer.Settings{PageSize: 10},
 		Merger: push.MergerConfig[metav1.Object]{MaxItems: 8, MaxPending: 40, MaxFailures: batchFailures},
 	}, post(client, server.URL))
 

@@ -25,7 +25,7 @@ func TestBatchServerKilled(t *testing.T) {
 	w := newWorld(t, cluster.Kubeconfig())
 	s := newService(w)
 	p := runPush(t, push.BatcherConfig[metav1.Object]{
-		ListerWatcher: w.lw(nil), PageSize: 4,
+		ListerWatcher: w.lw(nil), Settings: informer.Settings{PageSize: 4},
 		Merger: push.MergerConfig[metav1.Object]{MaxItems: 5, MaxPending: 20},
 	}, s.take)
 

@@ -52,7 +52,7 @@ func TestBatchSlowConsumer(t *testing.T) {
 	}
 	lw := w.lw(nil)
 	p = runPush(t, push.BatcherConfig[metav1.Object]{
-		ListerWatcher: lw, PageSize: 100,
+		ListerWatcher: lw, Settings: informer.Settings{PageSize: 100},
 		Merger: push.MergerConfig[metav1.Object]{MaxItems: slowItems, MaxPending: slowPending},
 	}, s.take)
 	select {

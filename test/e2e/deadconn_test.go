@@ -126,7 +126,7 @@ func TestDeadConnection(t *testing.T) {
 	var maps resource.Resource[*corev1.ConfigMap]
 	var seen occurrences
 	startApp(t, path, get(&maps), cells.Resource[*corev1.ConfigMap](cells.InNamespace(ns), cells.With(
-		resource.WithObserver(&seen), resource.WithSettings(resource.Settings{Silence: silence}))))
+		resource.WithObserver(&seen), resource.WithSettings(informer.Settings{Silence: silence}))))
 	rec := record(t, maps)
 	rec.waitSynced(t)
 

@@ -97,7 +97,7 @@ func TestCustomResourceInstalledLater(t *testing.T) {
 	server := startApp(t, cluster.Kubeconfig(), get(&r),
 		cells.ResourceAs(func(r resource.Resource[*unstructured.Unstructured]) widgets { return r },
 			cells.Unstructured("widgets.v1.example.org"),
-			cells.With(resource.WithSettings(resource.Settings{Backoff: informer.Backoff{Denied: time.Second, Max: 2 * time.Second}}))))
+			cells.With(resource.WithSettings(informer.Settings{Backoff: informer.Backoff{Denied: time.Second, Max: 2 * time.Second}}))))
 	rec := record[*unstructured.Unstructured](t, r)
 	notSynced[*unstructured.Unstructured](t, r, informer.CauseNotInstalled, "widgets")
 

@@ -111,7 +111,7 @@ func TestExpiredVersions(t *testing.T) {
 	}
 	lc := &cell.DefaultLifecycle{}
 	log := slog.New(slog.DiscardHandler)
-	r := resource.New[*corev1.ConfigMap](lc, lw, resource.WithObserver(&seen), resource.WithSettings(resource.Settings{
+	r := resource.New[*corev1.ConfigMap](lc, lw, resource.WithObserver(&seen), resource.WithSettings(informer.Settings{
 		Lists: informer.ListPaged, PageSize: 4,
 		Backoff: informer.Backoff{Initial: 50 * time.Millisecond, Max: time.Second},
 	}))

@@ -131,7 +131,7 @@ func TestFaults(t *testing.T) {
 
 	impatient := informer.Backoff{Initial: 100 * time.Millisecond, Max: time.Second, Denied: time.Second}
 	quick := func(lists informer.ListMode) cells.Option {
-		return cells.With(resource.WithSettings(resource.Settings{Backoff: impatient, Lists: lists, PageSize: 4}))
+		return cells.With(resource.WithSettings(informer.Settings{Backoff: impatient, Lists: lists, PageSize: 4}))
 	}
 	var pods resource.Resource[*corev1.Pod]
 	var maps resource.Resource[*corev1.ConfigMap]
@@ -143,7 +143,7 @@ func TestFaults(t *testing.T) {
 			cells.Unstructured("widgets.v1.example.org"), cells.InNamespace(ns), quick(informer.ListAuto)))
 	podRecord, mapRecord, widgetRecord := record(t, pods), record(t, maps), record[*unstructured.Unstructured](t, custom)
 	db := newDatabase(server, ns)
-	mirrored := db.start(t, mirrorConfig{ListerWatcher: world{clients: app, t: t, ns: ns}.lw(nil), PageSize: 4, Backoff: impatient})
+	mirrored := db.start(t, mirrorConfig{ListerWatcher: world{clients: app, t: t, ns: ns}.lw(nil), Settings: informer.Settings{PageSize: 4, Backoff: impatient}})
 	mirrored.waitSynced(t)
 
 	seed := uint64(time.Now().UnixNano())

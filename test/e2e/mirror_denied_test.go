@@ -48,7 +48,7 @@ func TestMirrorForbiddenThenAllowed(t *testing.T) {
 	must(t, err)
 	reader := world{clients: startApp(t, user.Kubeconfig()), t: t, ns: w.ns}
 	db := newDatabase(w.clients, w.ns)
-	m := db.start(t, mirrorConfig{ListerWatcher: reader.lw(nil), Backoff: denied})
+	m := db.start(t, mirrorConfig{ListerWatcher: reader.lw(nil), Settings: informer.Settings{Backoff: denied}})
 	m.waitDenied(t, informer.CauseForbidden, `cannot list resource "configmaps"`)
 	must(t, user.SetRules(t.Context(),
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"list", "watch"}}))
@@ -71,7 +71,7 @@ func TestMirrorInstalledLater(t *testing.T) {
 	}
 	db := newDatabase(server, "default")
 	db.get = nil
-	m := db.start(t, mirrorConfig{ListerWatcher: lw, Backoff: denied})
+	m := db.start(t, mirrorConfig{ListerWatcher: lw, Settings: informer.Settings{Backoff: denied}})
 	m.waitDenied(t, informer.CauseNotInstalled, "could not find the requested resource")
 
 	crd := strings.NewReplacer("widget", "gadget", "Widget", "Gadget").Replace(widgetCRD)

@@ -62,7 +62,7 @@ func TestMirrorExpiredInList(t *testing.T) {
 			<-expired
 		}
 	})
-	m := db.start(t, mirrorConfig{ListerWatcher: lw, PageSize: 3, SkipSync: true})
+	m := db.start(t, mirrorConfig{ListerWatcher: lw, Settings: informer.Settings{PageSize: 3}, SkipSync: true})
 	for times < 2 {
 		select {
 		case <-reached:

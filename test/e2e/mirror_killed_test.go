@@ -33,7 +33,7 @@ func TestMirrorServerKilled(t *testing.T) {
 
 	var mirrors []*mirrorRun
 	start := func() *mirrorRun {
-		mirrors = append(mirrors, db.start(t, mirrorConfig{ListerWatcher: w.lw(nil), PageSize: 4, MaxPending: 4, Workers: 2}))
+		mirrors = append(mirrors, db.start(t, mirrorConfig{ListerWatcher: w.lw(nil), Settings: informer.Settings{PageSize: 4}, MaxPending: 4, Workers: 2}))
 		return mirrors[len(mirrors)-1]
 	}
 	m := start()

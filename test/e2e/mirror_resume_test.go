@@ -79,7 +79,7 @@ func TestMirrorResumedTooLate(t *testing.T) {
 			t.Errorf("the resume version is %q although the server does not have it", v)
 		}
 	})
-	m = db.start(t, mirrorConfig{ListerWatcher: lw, PageSize: 3, SkipSync: true})
+	m = db.start(t, mirrorConfig{ListerWatcher: lw, Settings: informer.Settings{PageSize: 3}, SkipSync: true})
 	close(begun)
 	db.expect(t, m, from, w.truth(), calls...)
 	m.stop()

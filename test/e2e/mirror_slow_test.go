@@ -112,7 +112,7 @@ func TestMirrorSlowConsumer(t *testing.T) {
 	var p pace
 	db.before = p.slow
 	lw := w.lw(nil)
-	m := db.start(t, mirrorConfig{ListerWatcher: lw, PageSize: 100, SkipSync: true, Workers: 1, MaxPending: slowPending})
+	m := db.start(t, mirrorConfig{ListerWatcher: lw, Settings: informer.Settings{PageSize: 100}, SkipSync: true, Workers: 1, MaxPending: slowPending})
 	m.waitSynced(t)
 
 	ctx, cancel := context.WithCancel(t.Context())

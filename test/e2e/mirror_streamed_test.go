@@ -54,7 +54,7 @@ func TestMirrorStreamed(t *testing.T) {
 	calls := append(w.changes(), "add c")
 	reached := make(chan struct{})
 	lw := heldBack{mapLW: w.lw(nil), reached: sync.OnceFunc(func() { close(reached) }), release: make(chan struct{})}
-	m := db.start(t, mirrorConfig{ListerWatcher: lw, Lists: informer.ListStreamed, SkipSync: true})
+	m := db.start(t, mirrorConfig{ListerWatcher: lw, Settings: informer.Settings{Lists: informer.ListStreamed}, SkipSync: true})
 	select {
 	case <-reached:
 	case <-time.After(patience):

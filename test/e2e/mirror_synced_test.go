@@ -73,7 +73,7 @@ func TestMirrorStoppedInList(t *testing.T) {
 			reached, goOn := make(chan struct{}), make(chan struct{})
 			reach, proceed := sync.OnceFunc(func() { close(reached) }), sync.OnceFunc(func() { close(goOn) })
 			defer proceed()
-			cfg := mirrorConfig{PageSize: 3, SkipSync: true, ListerWatcher: w.lw(func(_ string, opts metav1.ListOptions) {
+			cfg := mirrorConfig{Settings: informer.Settings{PageSize: 3}, SkipSync: true, ListerWatcher: w.lw(func(_ string, opts metav1.ListOptions) {
 				if opts.Continue != "" {
 					reach()
 					<-goOn
@@ -116,7 +116,7 @@ func TestMirrorStoppedInList(t *testing.T) {
 			}
 
 			db.before = nil
-			m = db.start(t, mirrorConfig{ListerWatcher: w.lw(nil), PageSize: 3, SkipSync: true})
+			m = db.start(t, mirrorConfig{ListerWatcher: w.lw(nil), Settings: informer.Settings{PageSize: 3}, SkipSync: true})
 			db.expect(t, m, 0, w.truth(), "add a", "add b", "add c", "add d", "add e", "add f", "add g", "delete gone")
 		})
 	}

@@ -22,7 +22,7 @@ const pollInterval = 3 * time.Second
 // polling has a resource poll that often, and tell what it does.
 func polling(every time.Duration, seen *occurrences) cells.Option {
 	return cells.With(
-		resource.WithSettings(resource.Settings{PollInterval: every, Backoff: denied}),
+		resource.WithSettings(informer.Settings{PollInterval: every, Backoff: denied}),
 		resource.WithObserver(seen))
 }
 

@@ -33,9 +33,9 @@ func TestServerKilledAndRestarted(t *testing.T) {
 	impatient := informer.Backoff{Initial: 100 * time.Millisecond, Max: time.Second}
 	startApp(t, cluster.Kubeconfig(), get(&pods), get(&maps),
 		cells.Resource[*corev1.Pod](cells.InNamespace(ns), cells.With(resource.WithObserver(&seen),
-			resource.WithSettings(resource.Settings{Backoff: impatient}))),
+			resource.WithSettings(informer.Settings{Backoff: impatient}))),
 		cells.Resource[*corev1.ConfigMap](cells.InNamespace(ns), cells.With(resource.WithSettings(
-			resource.Settings{Lists: informer.ListPaged, PageSize: 4, Backoff: impatient}))),
+			informer.Settings{Lists: informer.ListPaged, PageSize: 4, Backoff: impatient}))),
 	)
 	podRecord, mapRecord := record(t, pods), record(t, maps)
 	podRecord.waitSynced(t)

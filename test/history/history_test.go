@@ -30,7 +30,6 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/source"
-	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -239,10 +238,13 @@ func (g *rig) sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// observer keeps what a reflector does, for those who look for the cause of a violation.
+// observer records the actions of a reflector, to find the cause of a violation.
 func (g *rig) observer(name string) informer.Observer {
 	start := time.Now()
 	return informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+		if missed, ok := o.(informer.Missed); ok && !g.server.lying {
+			g.violated("%s: a false alarm: %+v", name, missed)
+		}
 		g.tell(name, "%v at %d %T %+v", time.Since(start), g.server.h.length(), o, o)
 	})
 }
@@ -253,11 +255,14 @@ func (g *rig) tell(name, format string, args ...any) {
 	g.trace[name] = append(g.trace[name], fmt.Sprintf(format, args...))
 }
 
-func (g *rig) settings() resource.Settings {
+func (g *rig) settings() informer.Settings {
 	rng := g.rand()
-	s := resource.Settings{PageSize: int64(rng.IntN(8))}
+	s := informer.Settings{PageSize: int64(rng.IntN(8))}
 	if rng.IntN(2) == 0 {
 		s.Lists = informer.ListPaged
+	}
+	if rng.IntN(2) == 0 {
+		s.ResyncInterval = time.Minute
 	}
 	return s
 }

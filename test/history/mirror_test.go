@@ -39,7 +39,7 @@ func (g *rig) mirror() {
 		for ctx.Err() == nil {
 			cfg := mirror.InformerConfig[configMap]{
 				ListerWatcher: listWatch, Handler: d, Storage: d.storage(), ResumeVersion: d.resume, Workers: 3, MaxPending: 20,
-				Lists: settings.Lists, PageSize: settings.PageSize, ErrorHandler: func(informer.ReflectorInfo, error) {}, Observer: g.observer(d.name),
+				Settings: settings, ErrorHandler: func(informer.ReflectorInfo, error) {}, Observer: g.observer(d.name),
 			}
 			i, err := mirror.NewResourceVersionInformer(d.name, cfg)
 			if err != nil {

@@ -33,7 +33,7 @@ func (g *rig) push() {
 	c := &remote{rig: g, record: g.record(name), rng: g.rand(), rows: map[store.Key]store.Meta{}, tried: map[store.Key]bool{}}
 	c.repeats = true
 	b, err := push.NewBatcher(c.name, push.BatcherConfig[configMap]{
-		ListerWatcher: listWatch, Consumer: c, Lists: settings.Lists, PageSize: settings.PageSize,
+		ListerWatcher: listWatch, Consumer: c, Settings: settings,
 		ErrorHandler: func(informer.ReflectorInfo, error) {}, Observer: g.observer(c.name),
 		Merger: push.MergerConfig[configMap]{MaxItems: 10, MaxPending: 30, ErrorHandler: func(error) {}},
 	})

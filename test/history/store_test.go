@@ -23,7 +23,7 @@ func (g *rig) reflect(name string, sink store.Sink[configMap], observer informer
 	listWatch, _ := g.listWatch(name)
 	r, err := informer.NewReflector(informer.Config[configMap]{
 		Name: name, Source: source.FromListerWatcher[configMap](listWatch, nil), Sink: sink, Observer: informer.Observers(observer, g.observer(name)),
-		Lists: settings.Lists, PageSize: settings.PageSize, Backoff: settings.Backoff,
+		Settings: settings,
 	})
 	if err != nil {
 		g.t.Fatal(err)

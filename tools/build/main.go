@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Command build runs go build and shows how far it is.
+// Command build runs go build and shows the progress.
 //
 //	build NAME DIR [FLAGS] PACKAGE
 //
-// It builds PACKAGE of the module in DIR. NAME is what the progress is of. On a
-// terminal, one line is renewed each second; elsewhere, a line is printed every ten
-// seconds. It prints nothing if nothing has to be compiled, nor in the first seconds.
+// It builds PACKAGE of the module in DIR. The progress is shown under NAME. On a
+// terminal, one line is updated every second; elsewhere, a line is printed every ten
+// seconds. It prints nothing in the first seconds, and nothing if no package must be
+// compiled.
 package main
 
 import (
@@ -60,11 +61,11 @@ func build(name, dir string, args []string) error {
 	return err
 }
 
-// stale returns the packages below pkg that go build has yet to compile.
+// stale returns the dependencies of pkg that go build must still compile.
 func stale(dir, pkg string) []string {
 	out, err := exec.Command("go", "list", "-C", dir, "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", pkg).Output()
 	if err != nil {
-		return nil // go build reports what is wrong
+		return nil // go build reports the error
 	}
 	return strings.Fields(string(out))
 }
@@ -80,7 +81,7 @@ const (
 	elsewhere  = 10 * time.Second
 )
 
-// report counts the packages that go build names and prints the progress.
+// report counts the packages that go build prints, and prints the progress.
 type report struct {
 	out      io.Writer
 	name     string
@@ -89,8 +90,8 @@ type report struct {
 	start    time.Time
 
 	mu      sync.Mutex
-	begun   map[string]bool // packages that go build named
-	total   int             // 0 until known
+	begun   map[string]bool // packages that go build has printed
+	total   int             // 0 if unknown
 	printed bool
 }
 
@@ -98,8 +99,8 @@ func newReport(out io.Writer, name string, terminal bool, now func() time.Time) 
 	return &report{out: out, name: name, terminal: terminal, now: now, start: now(), begun: map[string]bool{}}
 }
 
-// read reads the standard error of go build -v until its end. A line that is the path
-// of a package counts; other lines are errors and go to rest.
+// read reads the standard error of go build -v until its end. It counts lines that are
+// paths of packages. Other lines are errors and are written to rest.
 func (r *report) read(log io.Reader, rest io.Writer) error {
 	lines := bufio.NewReader(log)
 	for {
@@ -123,8 +124,8 @@ func (r *report) read(log io.Reader, rest io.Writer) error {
 	}
 }
 
-// run prints the progress until stop is closed. It calls stale once, when go build
-// has run for a while: most builds end before.
+// run prints the progress until stop is closed. It calls stale once, when go build has
+// run for some time. Most builds end before.
 func (r *report) run(stop <-chan struct{}, stale func() []string) {
 	select {
 	case <-stop:
@@ -148,8 +149,8 @@ func (r *report) run(stop <-chan struct{}, stale func() []string) {
 	}
 }
 
-// count takes the packages that are yet to be compiled. go build may have begun with
-// some of them.
+// count sets the packages that must still be compiled. go build may have begun some of
+// them.
 func (r *report) count(stale []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -164,7 +165,7 @@ func (r *report) count(stale []string) {
 	}
 }
 
-// print prints the progress, if go build compiles anything.
+// print prints the progress, if go build compiles a package.
 func (r *report) print() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -193,7 +194,7 @@ func (r *report) clear() {
 	}
 }
 
-// end prints how long it took, if progress was printed.
+// end prints the total time, if progress was printed.
 func (r *report) end(ok bool) {
 	r.clear()
 	if r.printed && ok {

@@ -6,8 +6,8 @@
 //
 //	go run ./words DIR
 //
-// Tests and testdata are not read. A line that needs such a word is in the list of exceptions,
-// with the reason.
+// Tests and testdata are not read. A line that needs such a word is in the list of
+// exceptions, with the reason.
 package main
 
 import (
@@ -79,7 +79,7 @@ func scan(dir fs.FS, w io.Writer) (int, error) {
 		n := 0
 		for line := range bytes.Lines(text) {
 			n++
-			if words, advice := judge(string(line)); words != "" {
+			if words, advice := firstHabit(string(line)); words != "" {
 				found++
 				fmt.Fprintf(w, "%s:%d: %q: %s\n", path, n, words, advice)
 			}
@@ -89,8 +89,9 @@ func scan(dir fs.FS, w io.Writer) (int, error) {
 	return found, err
 }
 
-// judge returns the first habit in a line, and the advice. Both are empty if there is none.
-func judge(line string) (words, advice string) {
+// firstHabit returns the first habit in a line, and the advice. Both are empty if there
+// is none.
+func firstHabit(line string) (words, advice string) {
 	for _, e := range exceptions {
 		line = strings.ReplaceAll(line, e.part, "")
 	}

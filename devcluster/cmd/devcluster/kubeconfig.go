@@ -16,8 +16,8 @@ import (
 	"github.com/apiary-go/apiary/devcluster/internal/wire"
 )
 
-// kubeconfigMark begins every kubeconfig that this command writes, so that it
-// replaces no other file.
+// kubeconfigMark is the first line of every kubeconfig that this command writes. It
+// overwrites no file without it.
 const kubeconfigMark = "# Written by devcluster, which removes it at its end.\n"
 
 // kubeconfig is the administrator's kubeconfig file.
@@ -26,8 +26,8 @@ type kubeconfig struct {
 	written fs.FileInfo // the file that this process wrote, or nil
 }
 
-// newKubeconfig returns the kubeconfig, which is yet to be written. It returns an
-// error if a file of another program stands there, or a symbolic link.
+// newKubeconfig returns the kubeconfig without writing it. It returns an error if a
+// file of another program, or a symbolic link, has its path.
 func (o options) newKubeconfig(t *tempDir) (*kubeconfig, error) {
 	path := o.kubeconfig
 	if path == "" {
@@ -35,7 +35,7 @@ func (o options) newKubeconfig(t *tempDir) (*kubeconfig, error) {
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
-		return nil, fmt.Errorf("find the kubeconfig: %w", err)
+		return nil, fmt.Errorf("resolve the path of the kubeconfig: %w", err)
 	}
 	k := &kubeconfig{path: path}
 	return k, k.check()
@@ -54,9 +54,9 @@ func (k *kubeconfig) check() error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("look at the kubeconfig: %w", err)
+		return fmt.Errorf("check the kubeconfig: %w", err)
 	}
-	return fmt.Errorf("--kubeconfig %s exists and is not of devcluster's writing; move it away or choose another path", k.path)
+	return fmt.Errorf("--kubeconfig %s exists and was not written by devcluster; move it away or choose another path", k.path)
 }
 
 func (k *kubeconfig) write(s *server.Server) error {
@@ -76,7 +76,7 @@ func (k *kubeconfig) write(s *server.Server) error {
 	return nil
 }
 
-// remove removes the file unless another one has taken its place.
+// remove removes the file unless another file has replaced it.
 func (k *kubeconfig) remove() error {
 	there, err := os.Lstat(k.path)
 	if err == nil && os.SameFile(there, k.written) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Command devcluster runs a real Kubernetes API server, with its etcd, in one
-// process on loopback: for development and for tests.
+// Command devcluster runs a real Kubernetes API server and its etcd in one process
+// on loopback, for development and tests.
 //
 //	go run github.com/apiary-go/apiary/devcluster/cmd/devcluster@latest
 //
@@ -31,10 +31,10 @@ import (
 )
 
 const (
-	// stopGrace bounds the graceful end; what still runs then ends with the process.
+	// stopGrace bounds the graceful stop. Afterwards the process exits anyway.
 	stopGrace = 2500 * time.Millisecond
-	// startGrace bounds the steps of a start that cannot be broken off. They make
-	// files, which must not appear after the temporary directory is removed.
+	// startGrace bounds the steps of a start that cannot be aborted. They make files,
+	// which must not appear after the temporary directory is removed.
 	startGrace = 10 * time.Second
 )
 
@@ -44,8 +44,8 @@ func main() {
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
 		signal.Notify(signals, syscall.SIGHUP)
 	}
-	// The log goes to a pipe to the parent. When the parent is dead, a write to it
-	// is to fail and not to end this process before it has cleaned up.
+	// The log is a pipe to the parent. After the parent's death, a write must fail
+	// instead of ending this process before it has cleaned up.
 	signal.Ignore(syscall.SIGPIPE)
 	private.Umask()
 	err := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, signals)
@@ -55,14 +55,14 @@ func main() {
 	}
 }
 
-// ending is why the cluster is to end.
+// ending is a reason to stop the cluster.
 type ending struct {
 	why  string
 	keep bool  // leave the temporary directory for a restart
 	err  error // not nil if the server failed
 }
 
-// endings gets the reasons to end, of which the first one counts. It has room for one.
+// endings holds the first reason to stop. Further ones are dropped.
 type endings chan ending
 
 func (c endings) add(e ending) {
@@ -75,8 +75,8 @@ func (c endings) add(e ending) {
 // lastLines introduces the end of the server's log in an error.
 const lastLines = "\nlast lines of the log:"
 
-// errFatal is how a cluster ends whose server had a fatal error.
-var errFatal = errors.New("the API server or its etcd had a fatal error, which is in its log")
+// errFatal is the error of a cluster after a fatal error of its server.
+var errFatal = errors.New("the API server or its etcd had a fatal error; see its log")
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-chan os.Signal) (err error) {
 	o, err := parse(args, stdout)
@@ -110,8 +110,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-cha
 		}
 	}()
 	ended := make(endings, 1)
-	// These two goroutines block in reads that nothing can end but the end of
-	// the process, which is where run leads.
+	// These two goroutines block in reads that only the end of the process ends. The
+	// process ends after run.
 	go func() {
 		for s := range signals {
 			ended.add(ending{why: s.String()})
@@ -124,8 +124,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, signals <-cha
 	return err
 }
 
-// serve runs the cluster until there is a reason to end. It returns whether the
-// temporary directory is to be removed.
+// serve runs the cluster until there is a reason to stop. remove is true if the
+// caller must remove the temporary directory.
 func (o options) serve(temp *tempDir, file *kubeconfig, stdout, stderr io.Writer, ended endings) (remove bool, err error) {
 	remove = temp.made
 	log := &tail.Writer{Max: 40}
@@ -155,7 +155,7 @@ func (o options) serve(temp *tempDir, file *kubeconfig, stdout, stderr io.Writer
 		select {
 		case e = <-ended:
 		case <-s.Done():
-			e.err = errors.New("the API server ended by itself")
+			e.err = errors.New("the API server exited unexpectedly")
 		}
 	}
 	remove = o.removes(e)
@@ -164,7 +164,7 @@ func (o options) serve(temp *tempDir, file *kubeconfig, stdout, stderr io.Writer
 	}
 	stopErr := stop(s)
 	if errors.Is(stopErr, context.DeadlineExceeded) {
-		stopErr = nil // the process ends now, and with it whatever was left
+		stopErr = nil // the process exits now, and everything in it
 	}
 	if e.err != nil {
 		return remove, fmt.Errorf("%w%s", errors.Join(e.err, stopErr), log.Text(lastLines))
@@ -178,8 +178,8 @@ func stop(s *server.Server) error {
 	return s.Stop(ctx)
 }
 
-// start starts the server. A reason to end that comes before it is ready breaks
-// that off: then start returns the reason and no server.
+// start starts the server. A reason to stop that comes before it is ready aborts
+// the start: start then returns the reason and no server.
 func start(o options, temp string, log io.Writer, ended endings) (*server.Server, ending, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), o.startTimeout)
 	defer cancel()
@@ -204,15 +204,15 @@ func start(o options, temp string, log io.Writer, ended endings) (*server.Server
 		return r.s, ending{}, r.err
 	case e := <-ended:
 		if e.err != nil {
-			return nil, e, e.err // what had the fatal error hangs
+			return nil, e, e.err // the goroutine with the fatal error hangs
 		}
 		cancel()
 		select {
 		case r := <-started:
 			if r.s != nil {
-				_ = stop(r.s) // the process ends next
+				_ = stop(r.s) // the process exits next
 			}
-		case <-time.After(startGrace): // the process ends next
+		case <-time.After(startGrace): // the process exits next
 		}
 		return nil, e, nil
 	}
@@ -228,7 +228,7 @@ func readStdin(stdin io.Reader) ending {
 	return e
 }
 
-// announce tells that the server is ready.
+// announce prints that the server is ready.
 func (o options) announce(stdout io.Writer, info wire.Ready, took time.Duration) error {
 	if o.readyJSON {
 		if err := json.NewEncoder(stdout).Encode(info); err != nil {

@@ -30,10 +30,9 @@ Flags:
 `
 
 const usageEnd = `
-Flags after -- go to kube-apiserver. One that devcluster also sets replaces
-devcluster's value (authorization-mode, service-cluster-ip-range, ...), except
-those for address, certificates and etcd, which are refused. Give values as
---name=value.
+Flags after -- are passed to kube-apiserver. They override the values that
+devcluster sets (authorization-mode, service-cluster-ip-range, ...). Flags for
+address, certificates and etcd are refused. Write values as --name=value.
 
 There is no kubelet, scheduler or controller manager: objects are stored and
 served, nothing runs.
@@ -51,23 +50,23 @@ type options struct {
 	serverFlags      []string
 }
 
-// parse reads the command line. For --help it prints the help and says so in
-// the result.
+// parse reads the command line. For --help it prints the help and returns options
+// with help set.
 func parse(args []string, stdout io.Writer) (options, error) {
 	var o options
 	f := pflag.NewFlagSet("devcluster", pflag.ContinueOnError)
 	f.SortFlags = false
 	f.Usage = func() {}
-	f.StringVar(&o.dataDir, "data-dir", "", "`directory` of the cluster's data, certificates and port, kept at the end and used again; made if missing, refused if others can write to it (default: a temporary one, removed at the end)")
-	f.IntVar(&o.port, "port", 0, "`port` of the API server on 127.0.0.1 (default: the one this data directory had before, else a free one)")
-	f.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` to write the administrator's kubeconfig to, mode 0600; removed at the end (default: one in a temporary directory)")
-	f.StringVar(&o.logFile, "log-file", "", "`file` to append the server's log to, - for standard error (default: shown only if the server fails)")
-	f.DurationVar(&o.startTimeout, "start-timeout", time.Minute, "how long the server may take until it is ready")
-	f.BoolVar(&o.exitOnStdinClose, "exit-on-stdin-close", false, "end when standard input closes, as it does when the parent process dies")
-	f.BoolVar(&o.readyJSON, "ready-json", false, "print nothing but one line of JSON, once the server is ready")
-	f.StringVar(&o.tempDir, "temp-dir", "", "`directory` in which devcluster makes one for what is temporary, removed at the end; a missing directory is itself made and removed (default: $TMPDIR)")
-	f.BoolVar(&o.version, "version", false, "print the version of the API server and end")
-	f.BoolVarP(&o.help, "help", "h", false, "print this help and end")
+	f.StringVar(&o.dataDir, "data-dir", "", "`directory` of the cluster's data, certificates and port, kept for the next start; created if missing, refused if others can write to it (default: a temporary directory, removed at the end)")
+	f.IntVar(&o.port, "port", 0, "`port` of the API server on 127.0.0.1 (default: the port stored in the data directory, or a free one)")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` for the administrator's kubeconfig, mode 0600, removed at the end (default: a file in a temporary directory)")
+	f.StringVar(&o.logFile, "log-file", "", "`file` to which the server's log is appended, - for standard error (default: shown only if the server fails)")
+	f.DurationVar(&o.startTimeout, "start-timeout", time.Minute, "time until the server must be ready")
+	f.BoolVar(&o.exitOnStdinClose, "exit-on-stdin-close", false, "exit when standard input is closed, for example by the death of the parent process")
+	f.BoolVar(&o.readyJSON, "ready-json", false, "print only one line of JSON, when the server is ready")
+	f.StringVar(&o.tempDir, "temp-dir", "", "`directory` in which devcluster creates a directory for temporary files, removed at the end; if missing, it is itself created and removed (default: $TMPDIR)")
+	f.BoolVar(&o.version, "version", false, "print the version of the API server and exit")
+	f.BoolVarP(&o.help, "help", "h", false, "print this help and exit")
 	if err := f.Parse(args); err != nil {
 		return o, fmt.Errorf("%w; see devcluster --help (flags of kube-apiserver come after --)", err)
 	}
@@ -92,14 +91,14 @@ func parse(args []string, stdout io.Writer) (options, error) {
 	return o, nil
 }
 
-// removes reports whether what is temporary goes when a cluster ends that was
-// ready. A parent that gave a --temp-dir can start the command on it again: after
-// a failure, and when it has asked to keep it.
+// removes returns true if the temporary files of a cluster that was ready must be
+// removed. A parent that passed --temp-dir can start the command on it again: after
+// a failure, and when it has sent wire.Keep.
 func (o options) removes(e ending) bool {
 	return o.tempDir == "" || e.err == nil && !e.keep
 }
 
-// checkKept returns an error if what is kept would be in the temporary directory.
+// checkKept returns an error if a path that is kept is in the temporary directory.
 func (o options) checkKept(t *tempDir) error {
 	if o.dataDir != "" {
 		if err := t.checkOutside("--data-dir", o.dataDir); err != nil {
@@ -112,7 +111,7 @@ func (o options) checkKept(t *tempDir) error {
 	return nil
 }
 
-// openLog returns where the server's log goes, and how to close it.
+// openLog returns the writer of the server's log, and a function that closes it.
 func (o options) openLog(kept *tail.Writer, stderr io.Writer) (io.Writer, func() error, error) {
 	nothing := func() error { return nil }
 	switch o.logFile {

@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// tempName is the directory that devcluster makes in one that it did not make.
+	// tempName is the name of the directory that devcluster makes in an existing one.
 	tempName = "devcluster"
-	// tempMark is the file that a directory made by devcluster holds. A process
-	// that uses the directory has it locked.
+	// tempMark is a file in every directory that devcluster made. A process that uses
+	// the directory holds a lock on it.
 	tempMark     = ".devcluster"
 	tempMarkText = "A devcluster made this directory, and removes it with all that is in it.\n"
 )
@@ -26,13 +26,12 @@ const (
 // tempDir is the directory of everything temporary, mode 0700.
 type tempDir struct {
 	path string
-	made bool     // by this process, not by an earlier one
+	made bool     // this process made it, not an earlier one
 	lock *os.File // held open until the process ends
 }
 
-// openTemp makes the temporary directory, or takes the one that an earlier
-// devcluster made and left for a restart. Its path is short, for the sake of the
-// socket in it.
+// openTemp makes the temporary directory, or opens the one that an earlier
+// devcluster left for a restart. The path is short because it contains a socket.
 func openTemp(dir string) (*tempDir, error) {
 	if dir == "" {
 		path, err := os.MkdirTemp("", "devcluster-")
@@ -43,7 +42,7 @@ func openTemp(dir string) (*tempDir, error) {
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, fmt.Errorf("find the temporary directory: %w", err)
+		return nil, fmt.Errorf("resolve the path of the temporary directory: %w", err)
 	}
 	inner := filepath.Join(dir, tempName)
 	for _, path := range []string{dir, inner} {
@@ -69,12 +68,12 @@ func openTemp(dir string) (*tempDir, error) {
 		}
 		return t, nil
 	}
-	return nil, fmt.Errorf("%s exists and devcluster did not make it; move it away or choose another --temp-dir", inner)
+	return nil, fmt.Errorf("%s exists and was not made by devcluster; move it away or choose another --temp-dir", inner)
 }
 
 func (t *tempDir) mark() string { return filepath.Join(t.path, tempMark) }
 
-// marked reports whether a devcluster made the directory.
+// marked returns true if a devcluster made the directory.
 func (t *tempDir) marked() bool {
 	info, err := os.Lstat(t.mark())
 	if err != nil || !info.Mode().IsRegular() {
@@ -84,15 +83,15 @@ func (t *tempDir) marked() bool {
 	return err == nil && strings.HasPrefix(string(text), tempMarkText)
 }
 
-// checkOutside returns an error if the path, which a flag says to keep, lies in
-// the temporary directory.
+// checkOutside returns an error if the path of a flag, which is kept, is in the
+// temporary directory.
 func (t *tempDir) checkOutside(flag, path string) error {
 	temp, err := filepath.EvalSymlinks(t.path)
 	if err != nil {
-		return fmt.Errorf("find the temporary directory: %w", err)
+		return fmt.Errorf("resolve the path of the temporary directory: %w", err)
 	}
 	if path, err = filepath.Abs(path); err != nil {
-		return fmt.Errorf("find the path of %s: %w", flag, err)
+		return fmt.Errorf("resolve the path of %s: %w", flag, err)
 	}
 	// The end of the path may be missing.
 	there, err := filepath.EvalSymlinks(path)
@@ -101,7 +100,7 @@ func (t *tempDir) checkOutside(flag, path string) error {
 		there, err = filepath.EvalSymlinks(up)
 	}
 	if err != nil {
-		return fmt.Errorf("find the path of %s: %w", flag, err)
+		return fmt.Errorf("resolve the path of %s: %w", flag, err)
 	}
 	if rel, err := filepath.Rel(temp, there); err == nil && filepath.IsLocal(rel) {
 		return fmt.Errorf("%s %s is in the temporary directory %s, which is removed at the end; choose another path", flag, path, t.path)
@@ -116,5 +115,5 @@ func (t *tempDir) remove() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("remove what is temporary: %w", err)
+	return fmt.Errorf("remove the temporary directory: %w", err)
 }

@@ -3,11 +3,11 @@
 
 // Package pin keeps modules in go.mod that no other package here needs.
 //
-// The module k8s.io/kubernetes asks for its sibling modules at version v0.0.0,
-// which does not exist: whoever requires it has to name a real version of each.
-// A module that uses devcluster needs more of them than devcluster itself,
-// since "go mod tidy" there looks at tests of Kubernetes, too; and "go mod tidy"
-// here drops those that nothing imports. So something does.
+// The module k8s.io/kubernetes requires its sibling modules at version v0.0.0, which
+// does not exist. A module that requires it must require a real version of each. A
+// module that uses devcluster needs more of them than devcluster itself, because its
+// "go mod tidy" also reads the tests of Kubernetes. "go mod tidy" of devcluster drops
+// modules that no package imports, so this package imports them.
 package pin
 
 import (

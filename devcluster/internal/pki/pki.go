@@ -21,8 +21,8 @@ import (
 	"time"
 )
 
-// validity is how long every certificate is good for. A development cluster
-// that keeps its data may be started again much later.
+// validity is the lifetime of every certificate. A development cluster that keeps
+// its data may be started again much later.
 const validity = 10 * 365 * 24 * time.Hour
 
 // Authority is a certificate authority that can sign.
@@ -36,7 +36,7 @@ type Authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// NewAuthority makes a self-signed authority under the common name given.
+// NewAuthority makes a self-signed authority with this common name.
 func NewAuthority(commonName string) (*Authority, error) {
 	key, keyPEM, err := NewKey()
 	if err != nil {
@@ -60,7 +60,7 @@ func NewAuthority(commonName string) (*Authority, error) {
 	return &Authority{CertPEM: encode("CERTIFICATE", der), KeyPEM: keyPEM, cert: cert, key: key}, nil
 }
 
-// LoadAuthority reads an authority back from its two files.
+// LoadAuthority reads an authority from its two files.
 func LoadAuthority(certFile, keyFile string) (*Authority, error) {
 	certPEM, err := os.ReadFile(certFile)
 	if err != nil {
@@ -73,7 +73,7 @@ func LoadAuthority(certFile, keyFile string) (*Authority, error) {
 	certBlock, _ := pem.Decode(certPEM)
 	keyBlock, _ := pem.Decode(keyPEM)
 	if certBlock == nil || keyBlock == nil {
-		return nil, fmt.Errorf("%s or %s holds no PEM block: remove the data directory and start anew", certFile, keyFile)
+		return nil, fmt.Errorf("%s or %s contains no PEM block; remove the data directory and start again", certFile, keyFile)
 	}
 	cert, err := x509.ParseCertificate(certBlock.Bytes)
 	if err != nil {
@@ -85,13 +85,12 @@ func LoadAuthority(certFile, keyFile string) (*Authority, error) {
 	}
 	key, ok := parsed.(*ecdsa.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("%s holds a key of type %T, want ECDSA", keyFile, parsed)
+		return nil, fmt.Errorf("%s contains a key of type %T, not ECDSA", keyFile, parsed)
 	}
 	return &Authority{CertPEM: certPEM, KeyPEM: keyPEM, cert: cert, key: key}, nil
 }
 
-// Client signs a client certificate that Kubernetes takes for the user of that
-// name in those groups.
+// Client signs a client certificate for a Kubernetes user in these groups.
 func (a *Authority) Client(user string, groups ...string) (certPEM, keyPEM []byte, err error) {
 	if user == "" {
 		return nil, nil, errors.New("a client certificate needs a user name")
@@ -101,7 +100,7 @@ func (a *Authority) Client(user string, groups ...string) (certPEM, keyPEM []byt
 	})
 }
 
-// Server signs a serving certificate for the names and addresses given.
+// Server signs a serving certificate for these names and addresses.
 func (a *Authority) Server(commonName string, dns []string, ips []net.IP) (certPEM, keyPEM []byte, err error) {
 	return a.sign(pkix.Name{CommonName: commonName}, func(t *x509.Certificate) {
 		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
@@ -128,7 +127,7 @@ func (a *Authority) sign(subject pkix.Name, set func(*x509.Certificate)) (certPE
 	return encode("CERTIFICATE", der), keyPEM, nil
 }
 
-// NewKey makes a private key, and its PEM form.
+// NewKey makes a private key, and encodes it as PEM.
 func NewKey() (*ecdsa.PrivateKey, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -141,7 +140,7 @@ func NewKey() (*ecdsa.PrivateKey, []byte, error) {
 	return key, encode("PRIVATE KEY", der), nil
 }
 
-// PublicPEM is the PEM form of the public half of key.
+// PublicPEM encodes the public key of key as PEM.
 func PublicPEM(key *ecdsa.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
 	if err != nil {

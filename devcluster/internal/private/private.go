@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package private makes directories and files that only this user can reach,
-// whatever the umask and whatever stands at their paths.
+// Package private creates directories and files that only the current user can
+// access, whatever the umask and whatever exists at their paths.
 package private
 
 import (
@@ -13,12 +13,12 @@ import (
 	"path/filepath"
 )
 
-// ErrLink is wrapped by the errors about a path at which a symbolic link stands.
-var ErrLink = errors.New("it is a symbolic link, which devcluster does not follow; give the path that it leads to")
+// ErrLink is wrapped by the errors about a path that is a symbolic link.
+var ErrLink = errors.New("it is a symbolic link, which devcluster does not follow; use the path of its target")
 
-// Dir makes the directory, and those above it, if it is missing. It returns an
-// error if a symbolic link stands there, if the directory belongs to another
-// user, or if others can write to it.
+// Dir creates the directory, and its parents, if they are missing. It returns an
+// error if the path is a symbolic link, if the directory belongs to another user, or
+// if others can write to it.
 func Dir(path string) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
@@ -33,9 +33,9 @@ func Dir(path string) error {
 	return checkAccess(path, info)
 }
 
-// WriteFile writes the file with mode 0600. It replaces what stands there in one
-// step, also a symbolic link: a reader, or a start after a kill, finds the old
-// file or the new one.
+// WriteFile writes the file with mode 0600. It replaces an existing file, or a
+// symbolic link, in one step: a reader, or a start after a kill, finds the old file
+// or the new one.
 func WriteFile(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
@@ -55,13 +55,13 @@ func WriteFile(path string, data []byte) error {
 	return nil
 }
 
-// OpenAppend opens the file to append to it. It makes a missing file with mode
-// 0600, and returns an error if a symbolic link stands there.
+// OpenAppend opens the file for appending. It creates a missing file with mode 0600,
+// and returns an error if the path is a symbolic link.
 func OpenAppend(path string) (*os.File, error) {
 	return open(path, os.O_APPEND|os.O_WRONLY)
 }
 
-// open opens the file, makes it if it is missing, and follows no symbolic link.
+// open opens or creates the file. It follows no symbolic link.
 func open(path string, flag int) (*os.File, error) {
 	f, err := os.OpenFile(path, flag|os.O_CREATE|noFollow, 0o600)
 	if err == nil {

@@ -16,8 +16,8 @@ const noFollow = 0
 // Umask does nothing: this system has no umask.
 func Umask() {}
 
-// Lock opens the file only: this system has no advisory locks, and etcd's own
-// lock on its database is what keeps two servers apart.
+// Lock only opens the file: this system has no advisory locks. etcd's lock on its
+// database prevents two servers on one directory.
 func Lock(file string) (*os.File, error) {
 	f, err := open(file, os.O_RDWR)
 	if err != nil {
@@ -26,5 +26,5 @@ func Lock(file string) (*os.File, error) {
 	return f, nil
 }
 
-// checkAccess finds nothing: this system does not show owners and rights as modes.
+// checkAccess does nothing: this system has no owners and rights in file modes.
 func checkAccess(string, fs.FileInfo) error { return nil }

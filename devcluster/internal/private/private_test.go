@@ -43,7 +43,7 @@ func TestDirRefusesWhatOthersCanChange(t *testing.T) {
 		"writable by group": {withMode(0o775), "chmod go-w"},
 		"writable by all":   {withMode(0o707), "chmod go-w"},
 		"of another owner":  {foreign, "change its owner"},
-		"symbolic link":     {link, "give the path that it leads to"},
+		"symbolic link":     {link, "use the path of its target"},
 		"no directory":      {"/dev/null", "not a directory"},
 	} {
 		t.Run(name, func(t *testing.T) {

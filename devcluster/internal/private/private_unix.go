@@ -16,13 +16,11 @@ import (
 
 const noFollow = syscall.O_NOFOLLOW
 
-// Umask keeps everything that this process makes from now on, sockets too, from
-// other users.
+// Umask makes all files and sockets that this process creates later private.
 func Umask() { syscall.Umask(0o077) }
 
-// Lock takes the file, and with it its directory, for this process. It makes a
-// missing file. The system drops the lock when the process ends, however it
-// ends.
+// Lock locks the file, and so its directory, for this process. It creates a missing
+// file. The system releases the lock when the process ends, for any reason.
 func Lock(file string) (*os.File, error) {
 	f, err := open(file, os.O_RDWR)
 	if err != nil {
@@ -37,11 +35,11 @@ func Lock(file string) (*os.File, error) {
 
 func checkAccess(path string, info fs.FileInfo) error {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok && int(s.Uid) != os.Geteuid() {
-		return fmt.Errorf("%s belongs to user %d and not to this user (%d): choose another directory, or change its owner",
+		return fmt.Errorf("%s belongs to user %d, not to the current user %d; choose another directory, or change its owner",
 			path, s.Uid, os.Geteuid())
 	}
 	if info.Mode()&0o022 != 0 {
-		return fmt.Errorf("other users can write to %s (its mode is %s): choose another directory, or run chmod go-w %s",
+		return fmt.Errorf("other users can write to %s (its mode is %s); choose another directory, or run chmod go-w %s",
 			path, info.Mode(), path)
 	}
 	return nil

@@ -31,7 +31,7 @@ import (
 // kubernetesModule is the module whose version is the version of the server.
 const kubernetesModule = "k8s.io/kubernetes"
 
-// Version is the version of the API server, for example "v1.37.2".
+// Version returns the version of the API server, for example "v1.37.2".
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -48,9 +48,8 @@ func Version() string {
 	return "unknown"
 }
 
-// versioned makes /version tell the version of the module that was built. Only
-// the Kubernetes release scripts stamp it into the binary, by linker flags
-// that a plain go install does not give.
+// versioned makes /version return the version of the module. The release scripts of
+// Kubernetes set it with linker flags, which go install does not have.
 type versioned struct {
 	compatibility.ComponentGlobalsRegistry
 }
@@ -75,8 +74,8 @@ func (e effectiveVersion) Info() *apimachineryversion.Info {
 	return info
 }
 
-// routeLogs sends Kubernetes's log, which is global to the process, to w. Instead
-// of ending the process, a fatal error calls die, which must not return.
+// routeLogs writes Kubernetes's log, which is global to the process, to w. A fatal
+// error calls die, which must not return, instead of ending the process.
 func routeLogs(w io.Writer, die func()) {
 	klog.OsExit = func(int) { die() }
 	fs := flag.NewFlagSet("klog", flag.ContinueOnError)
@@ -87,12 +86,12 @@ func routeLogs(w io.Writer, die func()) {
 		_ = fs.Set(name, value) // these flags and values exist
 	}
 	klog.SetOutput(w)
-	// Connections to etcd that are tried for a moment and dropped are no news.
+	// Short-lived connections to etcd are not worth a log line.
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	rest.SetDefaultWarningHandler(rest.NoWarnings{}) // the server's own clients
 }
 
-// setVerbosity is the effect of kube-apiserver's flag -v.
+// setVerbosity applies kube-apiserver's flag -v.
 func setVerbosity(level int) {
 	fs := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(fs)
@@ -118,13 +117,13 @@ func apiServerOptions(ctx context.Context, extra []string, etcdSocket string, l 
 		return none, fmt.Errorf("complete the flags of kube-apiserver: %w", err)
 	}
 	if errs := completed.Validate(); len(errs) > 0 {
-		return none, fmt.Errorf("kube-apiserver does not take these flags: %w", errors.Join(errs...))
+		return none, fmt.Errorf("validate the flags of kube-apiserver: %w", errors.Join(errs...))
 	}
 	return completed, nil
 }
 
-// runAPIServer runs until ctx ends. A panic inside becomes an error, so that
-// etcd is closed properly and the cause is told.
+// runAPIServer runs until ctx ends. It returns a panic as an error, so that etcd is
+// closed properly and the cause is reported.
 func runAPIServer(ctx context.Context, o options.CompletedOptions) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -132,13 +131,13 @@ func runAPIServer(ctx context.Context, o options.CompletedOptions) (err error) {
 		}
 	}()
 	if err := app.Run(ctx, o); err != nil {
-		return fmt.Errorf("kube-apiserver ended: %w", err)
+		return fmt.Errorf("kube-apiserver exited: %w", err)
 	}
 	return nil
 }
 
-// waitReady polls until the server says that it is ready and the namespace
-// "default" exists: its controller runs beside the ready checks.
+// waitReady polls until the server is ready and the namespace "default" exists. The
+// ready checks do not wait for this namespace.
 func (s *Server) waitReady(ctx context.Context) error {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(s.creds.ca.CertPEM)
@@ -156,9 +155,9 @@ func (s *Server) waitReady(ctx context.Context) error {
 			select {
 			case <-tick.C:
 			case <-s.done:
-				return errors.Join(errors.New("kube-apiserver ended before it was ready"), s.err)
+				return errors.Join(errors.New("kube-apiserver exited before it was ready"), s.err)
 			case <-ctx.Done():
-				return fmt.Errorf("kube-apiserver was not ready in time (%w); its last answer: %w", context.Cause(ctx), last)
+				return fmt.Errorf("kube-apiserver was not ready in time (%w); its last response: %w", context.Cause(ctx), last)
 			}
 		}
 	}

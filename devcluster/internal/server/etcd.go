@@ -22,7 +22,7 @@ import (
 	"github.com/apiary-go/apiary/devcluster/internal/private"
 )
 
-// maxSocketPath is how long the path of a Unix socket may be on every system.
+// maxSocketPath is the length of a Unix socket's path that all systems accept.
 const maxSocketPath = 103
 
 // onFatal is called after a fatal log line, instead of os.Exit or a panic.
@@ -31,10 +31,10 @@ type onFatal func()
 // OnWrite calls the function.
 func (f onFatal) OnWrite(*zapcore.CheckedEntry, []zapcore.Field) { f() }
 
-// startEtcd starts a single member on dir. It listens on a Unix socket in a
-// private directory and nowhere else: etcd asks nobody who they are, so a port
-// would let every user of the machine past the API server's access rules. A panic
-// of etcd, as on damaged data, becomes an error or a call of die.
+// startEtcd starts a single member on dir. It listens only on a Unix socket in a
+// private directory: etcd does not authenticate clients, so a port would give every
+// user of the machine access without the API server's rules. A panic of etcd, for
+// example on damaged data, becomes an error or a call of die.
 func startEtcd(ctx context.Context, dir, socket string, log io.Writer, level zapcore.LevelEnabler, die func()) (_ *embed.Etcd, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -42,12 +42,12 @@ func startEtcd(ctx context.Context, dir, socket string, log io.Writer, level zap
 		}
 	}()
 	if len(socket) > maxSocketPath {
-		return nil, fmt.Errorf("the path of etcd's socket, %s, is longer than %d bytes, which is all that systems take; choose a shorter temporary directory with $TMPDIR", socket, maxSocketPath)
+		return nil, fmt.Errorf("the path of etcd's socket, %s, is longer than the limit of %d bytes; choose a shorter temporary directory with $TMPDIR", socket, maxSocketPath)
 	}
 	if err := private.Dir(dir); err != nil {
-		return nil, fmt.Errorf("use the directory of etcd: %w", err)
+		return nil, fmt.Errorf("open the directory of etcd: %w", err)
 	}
-	// A server that ended before left its socket, on which nobody can listen.
+	// The socket of an earlier server prevents a new one from listening.
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("remove the old socket of etcd: %w", err)
 	}
@@ -59,11 +59,11 @@ func startEtcd(ctx context.Context, dir, socket string, log io.Writer, level zap
 	c := embed.NewConfig()
 	c.Dir = dir
 	c.ListenClientUrls = []url.URL{{Scheme: "unix", Path: socket}}
-	// Advertised addresses keep their defaults: they must be of the form
-	// host:port, and nobody looks a single member up.
-	c.ListenPeerUrls = nil // one member has nobody to listen to
-	c.UnsafeNoFsync = true // data outlives a killed process, not a lost machine
-	// A lone member waits one election timeout before it leads itself.
+	// Advertised addresses keep their defaults: they must have the form host:port, and
+	// a single member needs none.
+	c.ListenPeerUrls = nil // a single member has no peers
+	c.UnsafeNoFsync = true // data survive a killed process, not a power failure
+	// A single member waits one election timeout before it becomes leader.
 	c.TickMs, c.ElectionMs = 10, 100
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger)
 	c.QuotaBackendBytes = 8 << 30
@@ -76,7 +76,7 @@ func startEtcd(ctx context.Context, dir, socket string, log io.Writer, level zap
 		return e, nil
 	case err = <-e.Err():
 	case <-e.Server.StopNotify():
-		err = errors.New("it stopped by itself")
+		err = errors.New("it stopped unexpectedly")
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}

@@ -22,8 +22,8 @@ import (
 	"github.com/apiary-go/apiary/devcluster/internal/wire"
 )
 
-// credentials is what a data directory holds besides etcd's data, so that the
-// same cluster can be started again on it.
+// credentials are the files in a data directory besides etcd's data. With them the
+// same cluster can be started again.
 type credentials struct {
 	dir   string
 	token string
@@ -34,11 +34,11 @@ func (c *credentials) path(name string) string {
 	return filepath.Join(c.dir, wire.PKIDir, name)
 }
 
-// loadCredentials reads the credentials in dir, and makes what is missing.
+// loadCredentials reads the credentials in dir, and creates missing ones.
 func loadCredentials(dir string) (*credentials, error) {
 	c := &credentials{dir: dir}
 	if err := private.Dir(c.path("")); err != nil {
-		return nil, fmt.Errorf("use the directory of the certificates: %w", err)
+		return nil, fmt.Errorf("open the directory of the certificates: %w", err)
 	}
 	if err := c.loadAuthority(); err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func loadCredentials(dir string) (*credentials, error) {
 	return c, c.write(wire.TokenTable, []byte(table))
 }
 
-// ensure calls makeFile unless the named file is there.
+// ensure calls makeFile if the named file is missing.
 func (c *credentials) ensure(name string, makeFile func() error) error {
 	_, err := os.Stat(c.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -124,7 +124,7 @@ func (c *credentials) makeToken() error {
 	return c.write(wire.TokenFile, []byte(hex.EncodeToString(secret[:])+"\n"))
 }
 
-// write puts a whole file in place with mode 0600.
+// write writes a whole file with mode 0600.
 func (c *credentials) write(name string, data []byte) error {
 	return private.WriteFile(c.path(name), data)
 }
@@ -133,8 +133,8 @@ type address struct {
 	Port int `json:"port"`
 }
 
-// listen opens the API server's socket: on the port asked for, else on the port
-// that this data directory had before, else on a free one.
+// listen opens the API server's socket, on the given port, or on the port stored in
+// the data directory, or on a free one.
 func listen(dataDir string, port int) (net.Listener, int, error) {
 	file := filepath.Join(dataDir, wire.AddressFile)
 	if port == 0 {
@@ -146,14 +146,14 @@ func listen(dataDir string, port int) (net.Listener, int, error) {
 			return nil, 0, fmt.Errorf("read the address of the cluster: %w", err)
 		default:
 			if err := json.Unmarshal(data, &before); err != nil {
-				return nil, 0, fmt.Errorf("parse %s (remove it to let the cluster take a new port): %w", file, err)
+				return nil, 0, fmt.Errorf("parse %s (remove it to give the cluster a new port): %w", file, err)
 			}
 			port = before.Port
 		}
 	}
 	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
-		return nil, 0, fmt.Errorf("port %d on loopback cannot be had; stop what holds it, or choose another with --port: %w", port, err)
+		return nil, 0, fmt.Errorf("listen on port %d of loopback; stop the process that uses it, or choose another port with --port: %w", port, err)
 	}
 	tcp, ok := l.Addr().(*net.TCPAddr)
 	if !ok {

@@ -19,10 +19,11 @@ import (
 	"github.com/apiary-go/apiary/devcluster/internal/wire"
 )
 
-// ownFlag is a flag that devcluster gives kube-apiserver.
+// ownFlag is a flag of kube-apiserver that devcluster sets.
 type ownFlag struct {
 	name, value string
-	// fixed says why a user may not give it; "" means that a user's replaces it.
+	// fixed is the reason why the user must not set it. If it is empty, the user's
+	// value overrides devcluster's.
 	fixed string
 }
 
@@ -47,16 +48,16 @@ func ownFlags(etcdSocket string, port int, c *credentials) []ownFlag {
 		{"authorization-mode", "RBAC", ""},
 		{"endpoint-reconciler-type", "none", ""},
 		{"allow-privileged", "true", ""},
-		// Without it an open watch holds up the end of the server.
+		// Without it an open watch delays the end of the server.
 		{"shutdown-watch-termination-grace-period", "500ms", ""},
-		// Nothing here makes service accounts for namespaces, so with this
-		// plugin no pod could be created.
+		// No controller creates the service accounts of namespaces. With this plugin no
+		// pod could be created.
 		{"disable-admission-plugins", "ServiceAccount", ""},
 	}
 }
 
-// parseFlags sets devcluster's own flags and then the user's: one of the user's
-// replaces devcluster's of the same name, unless that is fixed.
+// parseFlags sets devcluster's own flags and then the user's. The user's override
+// devcluster's, unless those are fixed.
 func parseFlags(o *options.ServerRunOptions, extra []string, own []ownFlag) error {
 	fs := pflag.NewFlagSet("kube-apiserver", pflag.ContinueOnError)
 	fs.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
@@ -69,7 +70,7 @@ func parseFlags(o *options.ServerRunOptions, extra []string, own []ownFlag) erro
 	for _, f := range own {
 		if slices.Contains(given, f.name) {
 			if f.fixed != "" {
-				return fmt.Errorf("flag --%s cannot be given to kube-apiserver here: %s", f.name, f.fixed)
+				return fmt.Errorf("flag --%s of kube-apiserver cannot be set: %s", f.name, f.fixed)
 			}
 			continue
 		}
@@ -103,8 +104,8 @@ func givenFlags(args []string) []string {
 	return names
 }
 
-// enablesServiceAccount says whether the user asked for the plugin that
-// devcluster turns off: on and off at once is an error to kube-apiserver.
+// enablesServiceAccount returns true if the user enables the plugin that devcluster
+// disables. kube-apiserver fails if a plugin is enabled and disabled.
 func enablesServiceAccount(args []string) bool {
 	for i, arg := range args {
 		if !strings.HasPrefix(arg, "--enable-admission-plugins") {

@@ -31,7 +31,7 @@ type Server struct {
 	level zap.AtomicLevel // of etcd's log
 	lock  io.Closer
 
-	cancel context.CancelFunc // asks kube-apiserver to end
+	cancel context.CancelFunc // ends kube-apiserver
 	done   chan struct{}      // closed when kube-apiserver has ended
 	err    error              // why it ended; written before done is closed
 
@@ -39,20 +39,20 @@ type Server struct {
 	stopErr error
 }
 
-// Start starts etcd and kube-apiserver, and returns once the API server is
-// ready and the namespace "default" is there. When ctx ends before that, Start
-// returns at once. After an error the process must end: etcd and kube-apiserver
-// may still run. They make no more files, but a kube-apiserver that is cancelled
-// in its start has a fatal error, and etcd must not end before kube-apiserver.
+// Start starts etcd and kube-apiserver, and returns when the API server is ready and
+// the namespace "default" exists. If ctx ends before that, Start returns at once.
+// After an error the process must end: etcd and kube-apiserver may still run. They
+// make no more files. They cannot be stopped separately: a kube-apiserver that is
+// cancelled during its start has a fatal error, and etcd must not end before it.
 func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
 	if o.DataDir, err = filepath.Abs(o.DataDir); err != nil {
-		return nil, fmt.Errorf("find the data directory: %w", err)
+		return nil, fmt.Errorf("resolve the path of the data directory: %w", err)
 	}
 	if err := private.Dir(o.DataDir); err != nil {
-		return nil, fmt.Errorf("use the data directory: %w", err)
+		return nil, fmt.Errorf("open the data directory: %w", err)
 	}
 	s := &Server{done: make(chan struct{}), level: zap.NewAtomicLevelAt(zap.ErrorLevel)}
 	if s.lock, err = private.Lock(filepath.Join(o.DataDir, wire.LockFile)); err != nil {
@@ -78,7 +78,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 		select {}
 	}
 	routeLogs(o.Log, die)
-	// Flags are looked at before etcd starts, so that a wrong one costs nothing.
+	// Flags are checked before etcd starts.
 	options, err := apiServerOptions(ctx, o.Flags, s.info.EtcdSocket, listener, port, s.creds)
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	return s, nil
 }
 
-// Info says where the server listens and keeps its data.
+// Info returns the addresses and the data directory of the server.
 func (s *Server) Info() wire.Ready { return s.info }
 
 // Kubeconfig returns the administrator's kubeconfig.
@@ -118,13 +118,14 @@ func (s *Server) Kubeconfig() ([]byte, error) {
 	return data, nil
 }
 
-// Done is closed when kube-apiserver has ended, asked for or not.
+// Done returns a channel that is closed when kube-apiserver has ended, for any
+// reason.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Stop ends kube-apiserver gracefully, then etcd, and returns when both have
-// ended or ctx has: then the error says so, and the process must end. It also
-// returns the error with which kube-apiserver ended by itself. Further calls
-// return what the first returned.
+// Stop ends kube-apiserver gracefully, and then etcd. It returns when both have
+// ended. If ctx ends before, Stop returns an error, and the process must end. If
+// kube-apiserver ended by itself, Stop returns its error. Further calls return the
+// result of the first.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stop.Do(func() { s.stopErr = s.shutDown(ctx) })
 	return s.stopErr

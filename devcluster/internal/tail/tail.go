@@ -11,10 +11,10 @@ import (
 	"sync"
 )
 
-// Writer keeps the last Max lines written, and hands all on to Next.
+// Writer keeps the last Max lines, and writes everything to Next.
 type Writer struct {
 	Max  int
-	Next io.Writer // may be nil
+	Next io.Writer // can be nil
 
 	mu   sync.Mutex
 	kept []string
@@ -25,7 +25,7 @@ type Writer struct {
 func (w *Writer) Write(b []byte) (int, error) {
 	w.keep(b)
 	if w.Next != nil {
-		// A log that fails is not to hold up the server.
+		// An error of the log must not stop the server.
 		_, _ = w.Next.Write(b)
 	}
 	return len(b), nil
@@ -48,7 +48,7 @@ func (w *Writer) keep(b []byte) {
 	}
 }
 
-// Lines returns a copy of what is kept.
+// Lines returns a copy of the kept lines, oldest first.
 func (w *Writer) Lines() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -59,8 +59,8 @@ func (w *Writer) Lines() []string {
 	return lines
 }
 
-// Text returns the lines for the end of an error message, behind an introduction. It is
-// empty if there are none.
+// Text returns the introduction followed by the kept lines, for the end of an error
+// message. It returns an empty string if there are no lines.
 func (w *Writer) Text(introduction string) string {
 	lines := w.Lines()
 	if len(lines) == 0 {

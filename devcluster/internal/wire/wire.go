@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package wire holds what the library and the command that it starts as a
-// child process say to each other: one line of JSON on the child's standard
-// output, and one word on its standard input.
+// Package wire defines the protocol between the library and the command that it
+// starts as a child process: one line of JSON on the child's standard output, and
+// one word on its standard input.
 package wire
 
-// Protocol is the version of this conversation. The library refuses a binary
-// that speaks another one.
+// Protocol is the version of the protocol. The library refuses a binary with another
+// version.
 const Protocol = 1
 
-// Keep is the line that tells the child, before its standard input closes, to
-// leave its --temp-dir in place because a restart follows. An input that closes
-// without it, as when the parent dies, means that everything temporary goes.
+// Keep is a line on the child's standard input. After it the child keeps its
+// --temp-dir for a restart when the input is closed. If the input is closed without
+// it, as when the parent dies, the child removes all temporary files.
 const Keep = "keep"
 
 // Names of files in the data directory.
@@ -38,16 +38,16 @@ const (
 	EtcdSocket = "etcd.sock"
 )
 
-// Ready is the line that the command prints on its standard output, with
-// --ready-json, once the API server answers.
+// Ready is the line that the command prints with --ready-json on its standard
+// output, when the API server is ready.
 type Ready struct {
-	// Protocol is the number above.
+	// Protocol is the constant Protocol of the command.
 	Protocol int `json:"protocol"`
 	// PID is the process id of the server.
 	PID int `json:"pid"`
 	// Server is the URL of the API server.
 	Server string `json:"server"`
-	// Version is what /version of the server says, for example "v1.37.2".
+	// Version is the version of the server in /version, for example "v1.37.2".
 	Version string `json:"version"`
 	// Kubeconfig is the path of the administrator's kubeconfig file.
 	Kubeconfig string `json:"kubeconfig"`

@@ -130,6 +130,7 @@ type ModelClient struct {
 	Rng     *rand.Rand
 	Chaos   bool
 	Streams bool // WatchList is served
+	Drops   int  // of so many events, watches leave out one; 0: of none
 
 	Unlimited []string // list requests that had no limit
 }
@@ -329,6 +330,10 @@ func (w *modelWatch) sendInitial() bool {
 // sendNews sends what happened. It returns false if the watch ends.
 func (w *modelWatch) sendNews(news []modelEvent) bool {
 	for _, e := range news {
+		if w.c.Drops > 0 && w.c.roll(w.c.Drops) == 0 {
+			w.from = e.Version
+			continue
+		}
 		obj := ModelObject(e.Name, e.UID, e.Version)
 		if !w.send(e.Kind, &obj) {
 			return false

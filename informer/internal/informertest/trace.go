@@ -88,6 +88,10 @@ func Occurrence(start time.Time, o informer.Occurrence) string {
 		return ""
 	case informer.Polling:
 		return fmt.Sprintf("polling every %v (%s)", o.Every, o.Cause)
+	case informer.CheckDiffers:
+		return "check differs at " + o.Key.String()
+	case informer.Missed:
+		return fmt.Sprintf("missed %d, first %s", o.Count, o.Key)
 	case informer.WatchProved:
 		return fmt.Sprintf("watch proved at %q", o.Version)
 	case informer.VersionsUnordered:

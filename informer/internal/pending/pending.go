@@ -157,6 +157,21 @@ func (p *Queue[T]) See(meta store.Meta, pass uint64) bool {
 	return true
 }
 
+// Keep reports whether a change of the key of meta is pending. It marks the newest one as one
+// that the pass had, if that is a state of the same object.
+func (p *Queue[T]) Keep(meta store.Meta, pass uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.works[meta.Key]
+	if w == nil {
+		return false
+	}
+	if c := w.latest(); !c.Gone && meta.SameObject(c.Meta) {
+		c.Pass = pass
+	}
+	return true
+}
+
 // Unseen returns what is pending, is no deletion, and was not seen by the pass.
 func (p *Queue[T]) Unseen(pass uint64) (metas []store.Meta) {
 	p.mu.Lock()

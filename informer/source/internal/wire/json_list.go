@@ -165,21 +165,16 @@ func (l *jsonList) readItems() error {
 
 // item reads an item.
 func (l *jsonList) item(o *Object) error {
-	c, err := l.peek()
+	_, err := l.peek()
 	start := l.offset
-	if err == nil && c != '{' {
-		err = fmt.Errorf("an item that is no object but begins with %s", seen(c))
-	}
-	s := scanner{depth: l.limits.Depth}
+	s := scanner{depth: l.limits.Depth, lenient: true}
 	if err == nil {
-		o.Raw, err = l.value(l.limits.Object, &s)
-	}
-	if err == nil {
-		err = within(start, jsonMetaOf(o, &s))
+		o.Raw, err = l.value(l.limits.readable(), &s)
 	}
 	if err != nil {
 		return l.fail(err)
 	}
+	o.identify(&s, l.limits, start)
 	if err := l.tell(); err != nil {
 		return err
 	}

@@ -5,16 +5,87 @@ package wire
 
 import (
 	"errors"
-	"fmt"
+	"math"
+	"slices"
 	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// identify finds out what identifies an object, which s has scanned and which begins at
+// start in the body, and whether it can be decoded.
+func (o *Object) identify(s *scanner, limits Limits, start int64) {
+	var err error
+	if b := o.Raw[0]; b != '{' {
+		*o = Object{Format: JSON, Raw: o.Raw}
+		err = unfitFor(b, "an object")
+	} else if err = jsonMetaOf(o, s); err != nil {
+		o.identifyAnyway()
+	}
+	if large := limits.tooLarge(len(o.Raw)); large != nil {
+		err = large
+	} else if s.deep {
+		err = tooDeep(limits.Depth)
+	}
+	if err == nil {
+		return
+	}
+	if at := (*Error)(nil); !errors.As(err, &at) {
+		err = &Error{Err: err}
+	}
+	o.Err = within(start, err)
+}
+
+// identifyAnyway finds out what identifies an object whose metadata do not fit. Name stays
+// empty if name or namespace do not.
+func (o *Object) identifyAnyway() {
+	*o = Object{Format: JSON, Raw: o.Raw}
+	top := valuesOf(o.Raw, "apiVersion", "kind", "metadata")
+	o.APIVersion, _ = textOf(top["apiVersion"])
+	o.Kind, _ = textOf(top["kind"])
+	meta := valuesOf(top["metadata"], "name", "namespace", "uid", "resourceVersion")
+	o.UID, _ = textOf(meta["uid"])
+	o.Version, _ = textOf(meta["resourceVersion"])
+	namespace, fits := textOf(meta["namespace"])
+	if fits {
+		o.Namespace = namespace
+		o.Name, _ = textOf(meta["name"])
+	}
+}
+
+// valuesOf returns the values of some members of an object, none of what is no object.
+func valuesOf(raw []byte, names ...string) map[string][]byte {
+	values := map[string][]byte{}
+	c := cursor{data: raw, depth: math.MaxInt}
+	_ = c.members(func(name []byte) error {
+		value, err := c.skip()
+		if slices.Contains(names, string(name)) {
+			values[string(name)] = value
+		}
+		return err
+	})
+	return values
+}
+
+// textOf returns the text of a string, and whether it is one: a null, and a value that is
+// missing, are an empty one.
+func textOf(value []byte) (text string, fits bool) {
+	switch {
+	case len(value) == 0 || value[0] == 'n':
+		return "", true
+	case value[0] == '"':
+		return string(unquote(value[1 : len(value)-1])), true
+	}
+	return "", false
+}
+
 // jsonMetaOf finds out what identifies an object, which s has scanned. Of members of
 // the same name the last one counts.
 func jsonMetaOf(o *Object, s *scanner) error {
 	c := cursor{data: o.Raw, depth: s.depth}
+	if s.deep {
+		c.depth = math.MaxInt
+	}
 	known := *o
 	*o = Object{Format: JSON, Raw: o.Raw}
 	if s.count > len(s.at) {
@@ -110,7 +181,7 @@ func (c *cursor) members(each func(name []byte) error) error {
 		return err
 	}
 	if b := c.peek(); b != '{' {
-		return c.fail(fmt.Errorf("something that is no object but begins with %s", seen(b)))
+		return c.fail(unfitFor(b, "an object"))
 	}
 	more, err := c.open('}')
 	for more && err == nil {
@@ -130,6 +201,9 @@ func (c *cursor) members(each func(name []byte) error) error {
 func (c *cursor) string(known string) (string, error) {
 	if null, err := c.null(); null || err != nil {
 		return "", err
+	}
+	if b := c.peek(); b != '"' {
+		return "", c.fail(unfitFor(b, "a string"))
 	}
 	text, err := c.text()
 	if err != nil {

@@ -42,20 +42,29 @@ func pathAt(data []byte, at int) string {
 		}
 		in = &levels[len(levels)-1]
 	}
-	path := ""
+	var path strings.Builder
 	for _, l := range levels[1:] {
+		if path.Len() > longPath {
+			return path.String() + "…"
+		}
+		name := l.name[:min(len(l.name), longPath)]
 		switch {
 		case l.array:
-			path += "[" + strconv.Itoa(l.index) + "]"
+			path.WriteString("[" + strconv.Itoa(l.index) + "]")
 		case !l.passed:
-		case bytes.ContainsAny(l.name, ".[] "):
-			path += "[" + string(l.name) + "]"
+		case bytes.ContainsAny(name, ".[] "):
+			path.WriteString("[" + string(name) + "]")
+		case path.Len() == 0:
+			path.Write(name)
 		default:
-			path = strings.TrimPrefix(path+"."+string(l.name), ".")
+			path.WriteString("." + string(name))
 		}
 	}
-	return path
+	return path.String()
 }
+
+// longPath is the length of a path or a name from which on the rest is left out.
+const longPath = 500
 
 // valueKind is what kind of value begins with a byte, which is JSON.
 func valueKind(c byte) string {

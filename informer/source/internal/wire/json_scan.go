@@ -13,6 +13,9 @@ import (
 type scanner struct {
 	depth int // how deep arrays and objects may be nested
 
+	// lenient: that they are nested deeper is no error, but noted in deep.
+	lenient, deep bool
+
 	state scanState
 	key   bool   // of a string: it is the name of a member
 	left  uint8  // of an escape: hexadecimal digits that are missing
@@ -214,7 +217,9 @@ func (s *scanner) begin(c byte) error {
 		s.key, s.state = false, inString
 	case c == '{', c == '[':
 		if s.level >= s.depth {
-			return tooDeep(s.depth)
+			if s.deep = true; !s.lenient {
+				return tooDeep(s.depth)
+			}
 		}
 		if c == '{' {
 			s.push(1)

@@ -38,8 +38,8 @@ func NewJSONDecoder(t reflect.Type, mask Mask) (*JSONDecoder, error) {
 // Decode makes into, a zero struct of the decoder's type that is addressable, what raw
 // says. What it makes is what sigs.k8s.io/json does, case-sensitively; but where that
 // goes on behind a value that does not fit its field, this ends. Errors are an [*Error]
-// of the place in raw, and leave into in any state; that an object takes more than 64
-// times its bytes in memory, and 4 MiB, is one. What a type makes that has an UnmarshalJSON
+// of the place in raw, and leave into in any state; that an object takes more memory
+// than [roomFor] says is one. What a type makes that has an UnmarshalJSON
 // is estimated: by how many objects it is made of, and the largest thing that the type has.
 //
 // What is equal is in common with other objects of the share; nil is nothing. As that must
@@ -233,5 +233,10 @@ func (d *decoder) unfit(v reflect.Value) error {
 // unfitAt is unfit for a value that is JSON and begins at a place.
 func (d *decoder) unfitAt(at int, v reflect.Value) error {
 	d.at = at
-	return d.fail(fmt.Errorf("%w: %s for %v", errType, valueKind(d.peek()), v.Type()))
+	return d.fail(unfitFor(d.peek(), v.Type().String()))
+}
+
+// unfitFor is the error of a value that begins with a byte, where something else is wanted.
+func unfitFor(b byte, want string) error {
+	return fmt.Errorf("%w: %s for %s", errType, valueKind(b), want)
 }

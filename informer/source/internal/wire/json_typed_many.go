@@ -35,10 +35,9 @@ func (c *compiler) slice(t reflect.Type, mask Mask, path string) (func(*decoder,
 		for ; more && err == nil; more, err = d.more(']') {
 			if i >= v.Len() {
 				if i >= v.Cap() {
-					if err := d.spend(sliceGrowth(i), size); err != nil {
+					if err := d.grow(v, size); err != nil {
 						return err
 					}
-					v.Grow(1)
 				}
 				v.SetLen(i + 1)
 			}
@@ -59,6 +58,50 @@ func (c *compiler) slice(t reflect.Type, mask Mask, path string) (func(*decoder,
 		}
 		return nil
 	}, nil
+}
+
+// countFrom is the size in memory from which on a slice is made as large as it has to be:
+// its elements are counted first.
+const countFrom = 1 << 20
+
+// grow makes room in a slice that is full, for the element at the cursor.
+func (d *decoder) grow(v reflect.Value, size int) error {
+	n := sliceGrowth(v.Len())
+	ahead := 0
+	if n*size >= countFrom {
+		if ahead = d.ahead(); ahead > 0 {
+			n = v.Len() + ahead
+		}
+	}
+	if err := d.spend(n, size); err != nil {
+		return err
+	}
+	if ahead == 0 {
+		v.Grow(1)
+		return nil
+	}
+	exact := reflect.MakeSlice(v.Type(), v.Len(), n)
+	reflect.Copy(exact, v)
+	v.Set(exact)
+	return nil
+}
+
+// ahead counts the elements of an array from the one at the cursor on. It returns 0 where
+// that would take too long, since arrays within arrays were counted before.
+func (d *decoder) ahead() (n int) {
+	c := d.cursor
+	for more := true; more; n++ {
+		_, err := c.skip()
+		if err == nil {
+			more, err = c.more(']')
+		}
+		if err != nil || c.at-d.at > d.countable {
+			d.countable -= min(c.at-d.at, d.countable)
+			return 0
+		}
+	}
+	d.countable -= c.at - d.at
+	return n
 }
 
 // mapPlan is how a map is made of which the keys are strings.

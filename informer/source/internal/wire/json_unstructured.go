@@ -21,8 +21,8 @@ type JSONOptions struct {
 // DecodeUnstructured makes of an object what unstructured.Unstructured holds: maps,
 // slices, strings, bools, int64 or else float64, and nil. It is what k8s.io/apimachinery
 // makes of it, but that what is no object is an error, a null included. Errors are an
-// [*Error] of the place in raw; what a mask leaves out must be JSON as well. So is an
-// object that takes more than 64 times its bytes in memory, and 4 MiB.
+// [*Error] of the place in raw; what a mask leaves out must be JSON as well. That an
+// object takes more memory than [roomFor] says is one.
 //
 // A mask is one of maps that may be structs: a name in it and "[name]" are the same.
 // What is neither a map nor a slice where a mask wants something of one is there as it
@@ -49,6 +49,9 @@ type decoder struct {
 	cursor
 	sharing
 	room room // for maps, slices, and what is behind pointers
+
+	countable int // bytes that elements of arrays can be counted in
+
 	made stringCache
 
 	// Of the maps and slices that are not complete.
@@ -57,6 +60,8 @@ type decoder struct {
 
 	bracketed []byte
 }
+
+const countedTimes = 4 // each byte of an object, at most
 
 type entry struct {
 	key   string
@@ -67,7 +72,7 @@ var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
 func (d *decoder) begin(raw []byte, limits Limits, share *Share) {
 	d.cursor = cursor{data: raw, depth: limits.Depth}
-	d.room = roomFor(len(raw))
+	d.room, d.countable = roomFor(limits), countedTimes*len(raw)
 	d.sharing.begin(share, len(raw))
 }
 

@@ -21,15 +21,15 @@ func (r *reader) nextJSON(limits Limits, e *Event) error {
 		return fmt.Errorf("an event that is no object but begins with %s", seen(c))
 	}
 	start := r.offset
-	raw, err := r.value(limits.Object+eventRoom, &scanner{depth: limits.Depth + 1})
+	raw, err := r.value(limits.readable()+eventRoom, &scanner{depth: limits.Depth + 1, lenient: true})
 	if err != nil {
 		return err
 	}
-	return within(start, e.read(raw, limits))
+	return within(start, e.read(raw, limits, start))
 }
 
-// read reads an event out of its bytes.
-func (e *Event) read(raw []byte, limits Limits) error {
+// read reads an event out of its bytes, which begin at start in the body.
+func (e *Event) read(raw []byte, limits Limits, start int64) error {
 	var (
 		c      = &cursor{data: raw, depth: limits.Depth + 1}
 		s      scanner
@@ -45,7 +45,7 @@ func (e *Event) read(raw []byte, limits Limits) error {
 		case "object":
 			c.peek()
 			begin = int64(c.at)
-			s = scanner{depth: limits.Depth}
+			s = scanner{depth: limits.Depth, lenient: true}
 			n, _, err := s.scan(raw[begin:]) // it ends: raw was scanned
 			object = raw[begin : begin+int64(n)]
 			c.at += n
@@ -64,9 +64,8 @@ func (e *Event) read(raw []byte, limits Limits) error {
 		return c.fail(errors.New("an event without a type"))
 	case object == nil || object[0] != '{':
 		return c.fail(errors.New("an event without an object"))
-	case len(object) > limits.Object:
-		return c.fail(tooLarge(uint64(len(object)), limits))
 	}
 	e.Object.Raw = object
-	return within(begin, jsonMetaOf(&e.Object, &s))
+	e.Object.identify(&s, limits, start+begin)
+	return nil
 }

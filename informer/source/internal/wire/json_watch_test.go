@@ -73,17 +73,14 @@ func TestJSONWatchCutOff(t *testing.T) {
 
 func TestJSONWatchBad(t *testing.T) {
 	for body, offset := range map[string]int64{
-		` []`:                                        1,
-		`{"type":"ADDED"}`:                           16,
-		`{"type":"ADDED","object":null}`:             30,
-		`{"type":"ADDED","object":[]}`:               28,
-		`{"object":{}}`:                              13,
-		`{"type":1,"object":{}}`:                     8,
-		`{"type":"ADDED","object":{"metadata":1}}`:   37,
-		`{"type":"ADDED","object":{"a":}}`:           30,
-		`{"type":"ADDED","object":{"a":[[[[[]]]]]}}`: 34,
-		`{"type":"ADDED","object":{"a":"` + strings.Repeat("x", 300) + `"}}`: 334,
-		` {"type":"ADDED","object":{"a":"` + strings.Repeat("x", 9000):       1 + 200 + eventRoom,
+		` []`:                              1,
+		`{"type":"ADDED"}`:                 16,
+		`{"type":"ADDED","object":null}`:   30,
+		`{"type":"ADDED","object":[]}`:     28,
+		`{"object":{}}`:                    13,
+		`{"type":1,"object":{}}`:           8,
+		`{"type":"ADDED","object":{"a":}}`: 30,
+		` {"type":"ADDED","object":{"a":"` + strings.Repeat("x", 17<<20): 1 + 16<<20 + eventRoom,
 	} {
 		for how, reader := range readers {
 			_, err := NewWatch(reader(strings.NewReader(body)), small).Next()

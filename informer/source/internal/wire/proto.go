@@ -64,15 +64,15 @@ func parseTag(v uint64) (field, kind int, err error) {
 	return int(v >> 3), int(v & 7), nil
 }
 
-// bytes reads a field of bytes that ends at end at most.
-func (r *reader) bytes(limits Limits, end int64) ([]byte, error) {
+// bytes reads a field of at most limit bytes that ends at end at most.
+func (r *reader) bytes(limit int, end int64) ([]byte, error) {
 	size, err := r.uvarint(end)
 	if err != nil {
 		return nil, unexpected(err)
 	}
 	switch {
-	case size > uint64(limits.Object):
-		return nil, tooLarge(size, limits)
+	case size > uint64(limit):
+		return nil, tooLarge(size, limit)
 	case int64(size) > end-r.offset:
 		return nil, errCut
 	}

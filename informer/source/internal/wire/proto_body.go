@@ -36,7 +36,7 @@ func readProtobufList(r *reader, limits Limits, about func(ListMeta) error, yiel
 		}
 		switch {
 		case field == 1 && kind == bytesType && !read: // typeMeta
-			text, err := r.bytes(limits, math.MaxInt64)
+			text, err := r.bytes(limits.Object, math.MaxInt64)
 			if err == nil {
 				list.APIVersion, list.Kind, err = r.last.typeMetaOf(text)
 			}
@@ -44,7 +44,7 @@ func readProtobufList(r *reader, limits Limits, about func(ListMeta) error, yiel
 				return list, r.fail(err)
 			}
 		case field == 2 && kind == bytesType && list.Kind == statusKind:
-			raw, err := r.bytes(limits, math.MaxInt64)
+			raw, err := r.bytes(limits.Object, math.MaxInt64)
 			if err == nil {
 				err = &StatusError{Object{Format: Protobuf, Raw: raw}}
 			}
@@ -62,7 +62,7 @@ func readProtobufList(r *reader, limits Limits, about func(ListMeta) error, yiel
 				return list, err
 			}
 		case (field == 3 || field == 4) && kind == bytesType: // contentEncoding, contentType
-			text, err := r.bytes(limits, math.MaxInt64)
+			text, err := r.bytes(limits.Object, math.MaxInt64)
 			if err == nil && field == 3 && len(text) > 0 {
 				err = errors.New("the list has a content encoding")
 			}
@@ -88,7 +88,7 @@ func (r *reader) items(list *ListMeta, end int64, limits Limits, about func(List
 		}
 		switch {
 		case field == 1 && kind == bytesType:
-			meta, err := r.bytes(limits, end)
+			meta, err := r.bytes(limits.Object, end)
 			if err == nil {
 				err = listMetaOf(meta, list)
 			}
@@ -102,14 +102,12 @@ func (r *reader) items(list *ListMeta, end int64, limits Limits, about func(List
 					return err
 				}
 			}
-			raw, err := r.bytes(limits, end)
-			if err == nil {
-				o = Object{Format: Protobuf, Raw: raw}
-				err = r.last.metaOf(&o)
-			}
+			raw, err := r.bytes(limits.readable(), end)
 			if err != nil {
 				return r.fail(err)
 			}
+			o = Object{Format: Protobuf, Raw: raw}
+			r.last.identify(&o, limits)
 			if err := yield(&o); err != nil {
 				return err
 			}
@@ -138,7 +136,7 @@ func (r *reader) nextProtobuf(limits Limits, e *Event) error {
 	}
 	size := binary.BigEndian.Uint32(length[:])
 	if tooLong(size, limits) {
-		return tooLarge(uint64(size), limits)
+		return tooLarge(uint64(size), limits.readable())
 	}
 	frame, err := r.read(int(size))
 	if err == io.EOF {
@@ -165,13 +163,7 @@ func (r *reader) nextProtobuf(limits Limits, e *Event) error {
 	if err != nil {
 		return err
 	}
-	if err := r.last.openEnvelope(envelope, &e.Object); err != nil {
-		return err
-	}
-	if size := len(e.Object.Raw); size > limits.Object {
-		return tooLarge(uint64(size), limits)
-	}
-	return nil
+	return r.last.openEnvelope(envelope, limits, &e.Object)
 }
 
 // statusInstead is the error that an envelope is which comes where an event was expected,
@@ -186,7 +178,7 @@ func (r *reader) statusInstead(limits Limits) error {
 		if kind != bytesType {
 			return fmt.Errorf("field %d of type %d in an envelope", field, kind)
 		}
-		value, err := r.bytes(limits, math.MaxInt64)
+		value, err := r.bytes(limits.Object, math.MaxInt64)
 		if err != nil {
 			return err
 		}
@@ -217,7 +209,7 @@ func eventType(text []byte) string {
 }
 
 // openEnvelope reads an object in its envelope.
-func (l *lastTexts) openEnvelope(envelope []byte, o *Object) error {
+func (l *lastTexts) openEnvelope(envelope []byte, limits Limits, o *Object) error {
 	if len(envelope) < len(protobufMagic) || string(envelope[:len(protobufMagic)]) != protobufMagic {
 		return errors.New("an object without the envelope of Kubernetes")
 	}
@@ -242,12 +234,15 @@ func (l *lastTexts) openEnvelope(envelope []byte, o *Object) error {
 	case !found:
 		return errors.New("an envelope without an object")
 	}
-	return l.metaOf(o)
+	l.identify(o, limits)
+	return nil
 }
 
-// tooLong reports whether an event of that many bytes is too large.
-func tooLong(size uint32, limits Limits) bool { return int64(size) > int64(limits.Object)+eventRoom }
+// tooLong reports whether an event of that many bytes is not read.
+func tooLong(size uint32, limits Limits) bool {
+	return int64(size) > int64(limits.readable())+eventRoom
+}
 
-func tooLarge(size uint64, limits Limits) error {
-	return fmt.Errorf("an object of %d bytes, which is more than the limit of %d", size, limits.Object)
+func tooLarge(size uint64, limit int) error {
+	return fmt.Errorf("an object of %d bytes, which is more than the limit of %d", size, limit)
 }

@@ -263,6 +263,9 @@ func TestProtobufWatchHostile(t *testing.T) {
 		"metadata that lie":            {event(added, bytesField(2, bytesField(1, join2([]byte(protobufMagic), bytesField(2, lying(1, 99, nil)))))), "behind the end"},
 	} {
 		e, err := NewWatch(bytes.NewReader(c.body), DefaultLimits).Next()
+		if err == nil {
+			err = e.Object.Err
+		}
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, %v", name, e, err)
 		}
@@ -285,10 +288,10 @@ func TestDepth(t *testing.T) {
 		}
 		return data
 	}
-	if err := d.Decode(&Object{Raw: nested(maxDepth - 1)}, &node{}); err != nil {
+	if err := d.Decode(&Object{Raw: nested(DefaultLimits.Depth - 1)}, &node{}); err != nil {
 		t.Error(err)
 	}
-	if err := d.Decode(&Object{Raw: nested(5000)}, &node{}); err == nil || !strings.Contains(err.Error(), "in one another") {
+	if err := d.Decode(&Object{Raw: nested(20000)}, &node{}); err == nil || !strings.Contains(err.Error(), "in one another") {
 		t.Errorf("%.200v", err)
 	}
 }

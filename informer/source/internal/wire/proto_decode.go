@@ -17,15 +17,15 @@ import (
 // objects have in common what is equal, if there is a [Share]. It may be used by one
 // goroutine at a time.
 type ProtoDecoder struct {
+	// Limits are DefaultLimits unless they are set.
+	Limits Limits
+
 	root   *message
 	share  *Share
 	object *Object // that is decoded
 	depth  int     // of messages that are being read
 	room   room    // for further elements of slices and maps
 }
-
-// maxDepth is how deep messages may be in one another.
-const maxDepth = 500
 
 // NewProtoDecoder returns a decoder of a type of struct; a nil mask wants all. It fails
 // if the type is none that Kubernetes has in protobuf, and if the mask names a field
@@ -36,7 +36,7 @@ func NewProtoDecoder(typ reflect.Type, mask Mask, share *Share) (*ProtoDecoder, 
 	if err != nil {
 		return nil, err
 	}
-	return &ProtoDecoder{root: root, share: share}, nil
+	return &ProtoDecoder{root: root, share: share, Limits: DefaultLimits}, nil
 }
 
 // Decode reads an object into a new value of the type, a pointer to it.
@@ -45,8 +45,7 @@ func NewProtoDecoder(typ reflect.Type, mask Mask, share *Share) (*ProtoDecoder, 
 // may be shared, to which the second time adds, as no server sends it, is read once more
 // by itself.
 //
-// That the slices and maps of an object take more than 64 times its bytes in memory, and
-// 4 MiB, is an error; but what types take is not known that are no structs of fields in
+// That the slices and maps of an object take more memory than [roomFor] says is an error; but what types take is not known that are no structs of fields in
 // protobuf, and so have only their Unmarshal.
 func (d *ProtoDecoder) Decode(o *Object, into any) error {
 	v := reflect.ValueOf(into)
@@ -56,7 +55,7 @@ func (d *ProtoDecoder) Decode(o *Object, into any) error {
 	err := d.decode(o, v.UnsafePointer())
 	if errors.Is(err, errTwice) {
 		v.Elem().SetZero()
-		err = (&ProtoDecoder{root: d.root}).decode(o, v.UnsafePointer())
+		err = (&ProtoDecoder{root: d.root, Limits: d.Limits}).decode(o, v.UnsafePointer())
 	}
 	return err
 }
@@ -65,7 +64,7 @@ func (d *ProtoDecoder) Decode(o *Object, into any) error {
 var errTwice = errors.New("it comes twice")
 
 func (d *ProtoDecoder) decode(o *Object, p unsafe.Pointer) error {
-	d.object, d.depth, d.room = o, 0, roomFor(len(o.Raw))
+	d.object, d.depth, d.room = o, 0, roomFor(d.Limits)
 	defer func() { d.object = nil }()
 	return d.message(d.root, o.Raw, p)
 }
@@ -79,8 +78,8 @@ func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error 
 		}
 		return err
 	}
-	if d.depth == maxDepth {
-		return fmt.Errorf("more than %d messages in one another", maxDepth)
+	if d.depth == d.Limits.Depth {
+		return fmt.Errorf("more than %d messages in one another", d.Limits.Depth)
 	}
 	d.depth++
 	defer func() { d.depth-- }()
@@ -108,12 +107,19 @@ func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error 
 		default:
 			err = d.value(f, value, at)
 		}
-		if err != nil {
+		if err != nil && d.depth <= namedDepth {
 			return fmt.Errorf("field %s of %s: %w", f.name, m.typ.Name(), err)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
+
+// namedDepth is how deep fields are that an error names: the text of one that names more of
+// them takes time that is quadratic in the depth.
+const namedDepth = 20
 
 // unmarshal has the type read itself.
 func (m *message) unmarshal(data []byte, p unsafe.Pointer) error {

@@ -55,13 +55,25 @@ func listMetaOf(data []byte, list *ListMeta) error {
 	return nil
 }
 
+// identify finds out what identifies an object, and whether it can be decoded.
+func (l *lastTexts) identify(o *Object, limits Limits) {
+	if o.Err = l.metaOf(o); o.Err == nil {
+		o.Err = limits.tooLarge(len(o.Raw))
+	}
+}
+
 // metaOf finds out what identifies an object. Its metadata are its field 1, in all
 // kinds that Kubernetes has in protobuf.
 func (l *lastTexts) metaOf(o *Object) error {
-	return fields(o.Raw, func(field int, value []byte) error {
+	return fields(o.Raw, func(field int, value []byte) (err error) {
 		if field != 1 {
 			return nil
 		}
+		defer func() {
+			if err != nil {
+				o.Name = "" // the namespace can be missing
+			}
+		}()
 		return fields(value, func(field int, value []byte) error {
 			switch field {
 			case 1:

@@ -14,8 +14,11 @@ import (
 // itself from JSON is estimated, and from protobuf not counted.
 type room int
 
-// roomFor is the room of an object of a size on the wire.
-func roomFor(size int) room { return room(64*size + 4<<20) }
+// roomFor returns the room of an object: enough for the 1.5 MiB that etcd stores by default,
+// of empty elements that take 2000 bytes each, or less where objects are limited to less.
+func roomFor(limits Limits) room { return room(min(mostRoom, 64*limits.Object+4<<20)) }
+
+const mostRoom = 1 << 30
 
 // What maps and slices take in Go 1.26, on 64 bits. It does not matter if others differ a
 // little.

@@ -33,6 +33,11 @@ type Object struct {
 
 	// InitialEventsEnd is whether its annotations say so: it is a bookmark.
 	InitialEventsEnd bool
+
+	// Err is why the object cannot be decoded, as far as that is known before it is: it is
+	// too large or too deep, or its metadata are none. What identifies it is set all the
+	// same if it can be read, and else Name is empty.
+	Err error
 }
 
 // ListMeta is what a list says of itself.
@@ -47,12 +52,25 @@ type ListMeta struct {
 // Limits are for what a server may send. None may be zero.
 type Limits struct {
 	Object int // bytes of an object
-	Depth  int // of nesting, in JSON
+	Depth  int // of nesting: of arrays and objects in JSON, of messages in protobuf
 }
 
-// DefaultLimits are far above what an API server stores: 1.5 MB for an object, unless
-// etcd was told otherwise.
-var DefaultLimits = Limits{Object: 64 << 20, Depth: 500}
+// DefaultLimits accept what an API server does: a request of 3 MiB, of which etcd stores
+// 1.5 MiB by default, and JSON that is nested 10000 deep, the limit of encoding/json. In
+// JSON a stored object takes up to six times as much, as each byte can be an escape.
+var DefaultLimits = Limits{Object: 64 << 20, Depth: 10000}
+
+// readable returns how many bytes an object can have to be read. One that has more than the
+// limit is known by that, and left out.
+func (l Limits) readable() int { return max(l.Object, 16<<20) }
+
+// tooLarge returns the error of an object of size bytes, nil if it is not too large.
+func (l Limits) tooLarge(size int) error {
+	if size <= l.Object {
+		return nil
+	}
+	return tooLarge(uint64(size), l.Object)
+}
 
 // Error says what is wrong with a body, and where.
 type Error struct {
@@ -74,8 +92,8 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // ReadList reads a list, and calls yield for each of its objects, in order. The list's
 // metadata may come before or after them: it is complete only when ReadList returns,
-// with a nil error, which says that all of it was read. An error of yield ends it and
-// is returned as it is. About calls, if there is any, once before the first yield with
+// with a nil error, which says that all of it was read. An object with an Err is yielded
+// as well. An error of yield ends it and is returned as it is. About calls, if there is any, once before the first yield with
 // what is known of the list by then; an error of it ends it as well.
 func ReadList(body io.Reader, limits Limits, about func(ListMeta) error, yield func(*Object) error) (ListMeta, error) {
 	r := newReader(body)

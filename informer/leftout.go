@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package informer
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/apiary-go/apiary/internal/redact"
+	"github.com/apiary-go/apiary/store"
+)
+
+// mostLeftOut is how many objects are known that are left out. Their authors may not be
+// trusted, so there can be any number of them.
+const mostLeftOut = 100
+
+// longestKey is longer than any key of an API server. An object with a longer one is noted
+// as one without a name.
+const longestKey = 1000
+
+// LeftOut is an object whose newest state is left out, because it cannot be decoded. See
+// "Objects that cannot be decoded" in the documentation of the package.
+type LeftOut struct {
+	// Meta identifies the object and the state. It is zero for objects without a name:
+	// nobody knows which ones they are.
+	Meta store.Meta
+
+	// Err is a [*DecodingError] that says why.
+	Err error
+}
+
+// leftOut are the objects that are left out.
+type leftOut struct {
+	of map[store.Key]*leftOutAt
+
+	// more is the pass in which there was one more than there is room for, or several
+	// without a name; 0: none.
+	more uint64
+
+	// A list after so long tries them again, in durations since Reflector.base.
+	since, wait time.Duration
+}
+
+var errLeftOut = errors.New("objects are left out, a list shows whether they can be decoded by now")
+
+type leftOutAt struct {
+	LeftOut
+	epoch uint64 // of the pass that had it last, or that it follows
+}
+
+// leaveOut leaves an object of a pass out, and has the sink keep what it has of it. It
+// returns err if that is not to be.
+func (c *cycle[T]) leaveOut(p *passing, meta store.Meta, err error) error {
+	err = AsDecodingError(meta, err)
+	if c.r.strict || c.stopping() {
+		return err
+	}
+	switch kept := store.Keep(c.ctx, c.cfg.Sink, meta); {
+	case errors.Is(kept, errors.ErrUnsupported):
+		return err
+	case kept != nil:
+		return c.sinkError("Keep", meta, kept)
+	}
+	p.left++
+	p.leftErr = err
+	c.noteLeftOut(meta, err)
+	return nil
+}
+
+// unreadable returns an error if nothing can be decoded of what the first pass has brought
+// so far, and that is more than one object. An empty state would be taken for the truth, and
+// the type is more likely to be wrong than each of the objects. A later pass deletes
+// nothing that it leaves out, and so can leave out all.
+func (c *cycle[T]) unreadable(p *passing) error {
+	if p.objects > 0 || p.left < 2 || c.r.HasInitializedSynced() {
+		return nil
+	}
+	return fmt.Errorf("none of %d objects can be decoded, so that none is left out: %w", p.left, p.leftErr)
+}
+
+// noteLeftOut notes that an object is left out, and says so unless that is known.
+func (c *cycle[T]) noteLeftOut(meta store.Meta, err error) {
+	c.r.panics.Report(err)
+	if len(meta.Key.Name)+len(meta.Key.Namespace) > longestKey {
+		meta = store.Meta{}
+	}
+	if c.left.of == nil {
+		c.left.of = map[store.Key]*leftOutAt{}
+	}
+	if len(c.left.of) == 0 {
+		c.left.since, c.left.wait = c.now(), c.cfg.CheckInterval
+	}
+	at := c.left.of[meta.Key]
+	known := at != nil
+	switch {
+	case known && meta.Key.Name == "" && at.epoch == c.epoch, !known && len(c.left.of) == mostLeftOut:
+		known = known || c.left.more > 0
+		c.left.more = c.epoch
+	case !known:
+		at = &leftOutAt{}
+		c.left.of[meta.Key] = at
+	}
+	if at != nil { // as text: the error of a transform can refer to its object
+		at.epoch, at.Meta = c.epoch, meta
+		at.Err = &DecodingError{Meta: meta, Err: errors.New(reason(err))}
+	}
+	c.showLeftOut()
+	if !known {
+		c.r.observe(ObjectLeftOut{LeftOut{Meta: meta, Err: err}})
+	}
+}
+
+// reason returns what a DecodingError says of the object.
+func reason(err error) string {
+	if d := (*DecodingError)(nil); errors.As(err, &d) && d.Err != nil {
+		err = d.Err
+	}
+	return redact.Text(fmt.Sprint(err))
+}
+
+// notLeftOut notes that the sink has the newest state of an object. It reports whether the
+// object was left out.
+func (c *cycle[T]) notLeftOut(key store.Key) bool {
+	if c.left.of[key] == nil {
+		return false
+	}
+	delete(c.left.of, key)
+	c.showLeftOut()
+	c.r.observe(LeftOutEnded{Key: key})
+	return true
+}
+
+// passedLeftOut forgets what the pass, which was committed, did not leave out.
+func (c *cycle[T]) passedLeftOut(pass store.Pass) {
+	epoch := pass.Epoch
+	if c.left.since = c.now(); pass.Reason == store.ReasonCheck {
+		c.left.wait = min(2*c.left.wait, quietGrowth*c.cfg.CheckInterval)
+	}
+	if c.left.more != 0 && c.left.more != epoch {
+		c.left.more = 0
+		c.showLeftOut()
+	}
+	for key, at := range c.left.of {
+		if at.epoch != epoch {
+			c.notLeftOut(key)
+		}
+	}
+}
+
+// showLeftOut makes Info show what is left out.
+func (c *cycle[T]) showLeftOut() {
+	list := make([]LeftOut, 0, len(c.left.of))
+	for _, at := range c.left.of {
+		list = append(list, at.LeftOut)
+	}
+	slices.SortFunc(list, func(a, b LeftOut) int { return cmp.Compare(a.Meta.Key.String(), b.Meta.Key.String()) })
+	more := c.left.more != 0
+	c.r.update(func(i *ReflectorInfo) { i.LeftOut, i.MoreLeftOut = list, more })
+}

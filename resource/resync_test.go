@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package resource
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cilium/hive/cell"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/apiary-go/apiary/informer"
+)
+
+// quietWatches is a ListerWatcher whose watches bring only what the test sends.
+type quietWatches struct {
+	mu     sync.Mutex
+	pods   []corev1.Pod
+	at     string
+	lists  int
+	events *watch.FakeWatcher
+}
+
+func (q *quietWatches) List(metav1.ListOptions) (runtime.Object, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lists++
+	return &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: q.at}, Items: q.pods}, nil
+}
+
+func (q *quietWatches) Watch(metav1.ListOptions) (watch.Interface, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.events = watch.NewFake()
+	return q.events, nil
+}
+
+// set changes what lists show, without an event.
+func (q *quietWatches) set(at string, pods ...*corev1.Pod) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.at, q.pods = at, nil
+	for _, p := range pods {
+		q.pods = append(q.pods, *p)
+	}
+}
+
+func (q *quietWatches) bookmark(version string) {
+	q.mu.Lock()
+	events := q.events
+	q.mu.Unlock()
+	events.Action(watch.Bookmark, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ResourceVersion: version}})
+}
+
+// count waits until nothing happens any more, and returns how many lists there were.
+func (q *quietWatches) count() int {
+	time.Sleep(2 * time.Second)
+	synctest.Wait()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.lists
+}
+
+// resynced starts a resource of q, with the occurrences of missed changes.
+func resynced(t *testing.T, q *quietWatches, settings informer.Settings) (r Resource[*corev1.Pod], missed *[]informer.Missed, lc *cell.DefaultLifecycle) {
+	missed, lc = new([]informer.Missed), &cell.DefaultLifecycle{}
+	settings.Lists = informer.ListPaged
+	r = New[*corev1.Pod](lc, q, WithLogger(quiet()), WithSettings(settings),
+		WithObserver(informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.Occurrence) {
+			if m, ok := o.(informer.Missed); ok {
+				*missed = append(*missed, m)
+			}
+		})))
+	if err := lc.Start(quiet(), t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return r, missed, lc
+}
+
+// Resync makes one list, which finds what the watch left out. It does not begin the use of
+// the resource, and does nothing after the stop.
+func TestResync(t *testing.T) {
+	for _, filtered := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			q := &quietWatches{}
+			q.set("5", pod("a", "u", 1))
+			r, missed, lc := resynced(t, q, informer.Settings{})
+			if filtered {
+				r = Filter(r, func(*corev1.Pod) bool { return true })
+			}
+			r.Resync(errors.New("too early"))
+			if n := q.count(); n != 0 {
+				t.Fatalf("%d lists before the first use", n)
+			}
+			events := r.Events(t.Context())
+			expect(t, events, "upsert a@1", "sync")
+			if n := q.count(); n != 1 {
+				t.Fatalf("%d lists, want the first one", n)
+			}
+
+			q.set("7", pod("a", "u", 1), pod("b", "v", 6))
+			q.bookmark("7")
+			if n := q.count(); n != 1 {
+				t.Fatalf("%d lists before Resync", n)
+			}
+			for range 3 {
+				r.Resync(errors.New("suspicion"))
+			}
+			expect(t, events, "upsert b@6")
+			nothing(t, events)
+			if n := q.count(); n != 2 {
+				t.Errorf("%d lists after Resync, want 2", n)
+			}
+			if len(*missed) != 1 || (*missed)[0].Count != 1 || (*missed)[0].Key != podKey("b") {
+				t.Errorf("missed %+v", *missed)
+			}
+			q.set("7", pod("a", "u", 1))
+			r.Resync(nil)
+			expect(t, events, "delete b@6")
+			if n := q.count(); n != 3 || len(*missed) != 2 || (*missed)[1].Key != podKey("b") {
+				t.Errorf("%d lists, missed %+v", n, *missed)
+			}
+
+			if err := lc.Stop(quiet(), context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			r.Resync(errors.New("too late"))
+			if n := q.count(); n != 3 {
+				t.Errorf("%d lists after the stop", n)
+			}
+		})
+	}
+}
+
+// A resource that was made wrongly, or that is disabled, has nothing to list.
+func TestResyncOfNothing(t *testing.T) {
+	New[*corev1.Pod](&cell.DefaultLifecycle{}, nil).Resync(nil)
+	Disabled[*corev1.Pod](errors.New("no cluster")).Resync(nil)
+}
+
+// All settings of the Reflector reach it.
+func TestResyncInterval(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		q := &quietWatches{}
+		q.set("5", pod("a", "u", 1))
+		r, _, lc := resynced(t, q, informer.Settings{ResyncInterval: time.Minute, CheckInterval: -1})
+		events := r.Events(t.Context())
+		expect(t, events, "upsert a@1", "sync")
+		q.set("9", pod("b", "v", 8))
+		time.Sleep(70 * time.Second)
+		expectSet(t, events, "delete a@1", "upsert b@8")
+		if n := q.count(); n != 2 {
+			t.Errorf("%d lists, want 2", n)
+		}
+		if err := lc.Stop(quiet(), context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
