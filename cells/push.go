@@ -16,15 +16,15 @@ import (
 	"github.com/apiary-go/apiary/informer/push"
 )
 
-// Push pushes the objects that the options select to a consumer of type C, which
-// another cell provides: first all of them, then what changes, in batches:
+// Push pushes the objects that the options select to a consumer of type C, which another
+// cell provides: first a snapshot of all of them, then batches of changes:
 //
 //	cells.Push[*corev1.Pod, *Inventory](cells.InNamespace("shop")) // *Inventory is a push.BatchConsumer[*corev1.Pod]
 //
-// It provides the *push.Batcher[T], for those who want to ask it for a new
-// snapshot, and runs it from the start of the hive to its stop, whether anybody asks for
-// it or not. In one hive there can be one for a T; for more see [NewPush]. Options are
-// those of [NewMirror], and the name is that of the kind, such as "Pod.v1".
+// It provides the *push.Batcher[T], which a cell can ask for a new snapshot. It runs the
+// Batcher from the start of the hive to its stop, also if no cell uses it. A hive can have
+// one for each T; for more see [NewPush]. Options are those of [NewMirror]. The name is that
+// of the kind, such as "Pod.v1".
 func Push[T any, C push.BatchConsumer[T]](opts ...Option) cell.Cell {
 	o := gather(opts)
 	constructor := func(p Params, consumer C) (*push.Batcher[T], error) {

@@ -51,7 +51,7 @@ func (s *batchSink[T]) leave(obj informer.Object[T], why error) error {
 	size := int64(m.cfg.SizeOf(obj.Object))
 	hasRoom := s.leftObjects < m.cfg.MaxPending && (s.leftBytes+size <= m.cfg.MaxPendingBytes || s.leftObjects == 0)
 	switch {
-	case isDead && (why != nil || !hasRoom):
+	case isDead && (left.err != nil || !hasRoom): // tried, or to be tried after another snapshot
 	case !hasRoom:
 		m.offerAll()
 		return fmt.Errorf("%w: %d", errTooMany, s.leftObjects)

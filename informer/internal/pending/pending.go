@@ -43,7 +43,7 @@ type Work[T any] struct {
 	newer  *Change[T] // that came while change was being delivered
 	active bool       // Change is being delivered
 
-	// Tried is what an OnAdd that was not acknowledged was told, if isTried.
+	// Tried is the state of an OnAdd that was not acknowledged, if IsTried.
 	Tried   store.Meta
 	IsTried bool
 
@@ -87,8 +87,8 @@ type Queue[T any] struct {
 	closed  bool
 	retries sync.WaitGroup // timers that are due or running
 
-	// position is the version that the sink was brought to, empty if there is
-	// none that belongs to what it was told. Highest is the highest ever.
+	// position is the version of what the sink has, empty if there is none. Highest is
+	// the highest ever.
 	position, highest string
 
 	Room    chan struct{} // has a token when there may be room

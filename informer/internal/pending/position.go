@@ -41,8 +41,8 @@ func (p *Queue[T]) Progress(version string) {
 	p.settle(version)
 }
 
-// Forget is told that the position is of no use any more, as the server has
-// forgotten it or has begun another history.
+// Forget drops the position, because the server has forgotten it or has begun another
+// history.
 func (p *Queue[T]) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
