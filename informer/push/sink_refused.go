@@ -25,6 +25,9 @@ type unaccepted[T any] struct {
 	err    error              // nil if it was withheld
 }
 
+// isNamed reports whether the consumer refused the object in this pass.
+func (u *unaccepted[T]) isNamed() bool { return u.err != nil }
+
 // withhold has the next snapshot leave out an object that the consumer refused.
 func (s *batchSink[T]) withhold(meta store.Meta, err error) {
 	r := s.merger.addRefusal(meta, true)
@@ -51,7 +54,7 @@ func (s *batchSink[T]) leave(obj informer.Object[T], why error) error {
 	size := int64(m.cfg.SizeOf(obj.Object))
 	hasRoom := s.leftObjects < m.cfg.MaxPending && (s.leftBytes+size <= m.cfg.MaxPendingBytes || s.leftObjects == 0)
 	switch {
-	case isDead && (left.err != nil || !hasRoom): // tried, or to be tried after another snapshot
+	case isDead && (left.isNamed() || !hasRoom): // tried, or to be tried after another snapshot
 	case !hasRoom:
 		m.offerAll()
 		return fmt.Errorf("%w: %d", errTooMany, s.leftObjects)
@@ -131,7 +134,7 @@ func (s *batchSink[T]) keepLeft(atEnd map[store.Key]error) {
 			m.setDead(r, true)
 			m.report(&DeadLetterError{Name: m.name, Meta: left.meta, Tries: tries, Err: left.err})
 		case left.change == nil:
-		case left.err != nil:
+		case left.isNamed():
 			m.pending.SetAlone(key, false)
 			m.put(left.change)
 		default:
