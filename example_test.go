@@ -136,7 +136,7 @@ func Example_push() {
 	app := hive.New(
 		cells.Client,
 		cell.Provide(func() *inventory { return &inventory{} }),
-		cells.Push[*corev1.Pod, *inventory](cells.WithLabels("app=web")), // *inventory is a push.BatchConsumer
+		cells.Push[*corev1.Pod, *inventory](cells.WithLabelSelector("app=web")), // *inventory is a push.BatchConsumer
 	)
 	if err := app.Run(slog.Default()); err != nil { // returns after SIGINT or SIGTERM
 		log.Fatal(err)

@@ -49,7 +49,7 @@ func (g greeter) handle(_ context.Context, ev resource.Event[*corev1.Pod]) error
 
 // greeterApp is everything except the client.
 var greeterApp = cell.Group(
-	cells.Resource[*corev1.Pod](cells.InNamespace("shop"), cells.WithLabels("app=web")),
+	cells.Resource[*corev1.Pod](cells.InNamespace("shop"), cells.WithLabelSelector("app=web")),
 	greeterCell,
 
 	// Jobs and health, as most applications have them.
@@ -76,7 +76,7 @@ type nodeConfig struct {
 }
 
 func newLocalPods(p cells.Params, cfg nodeConfig) (resource.Resource[*corev1.Pod], error) {
-	return cells.NewResource[*corev1.Pod](p, cells.WithFields("spec.nodeName="+cfg.NodeName))
+	return cells.NewResource[*corev1.Pod](p, cells.WithFieldSelector("spec.nodeName="+cfg.NodeName))
 }
 
 // requireCluster fails the start of the application if no cluster is configured.

@@ -71,6 +71,6 @@ func Example_pushing() {
 	_ = hive.New(
 		cells.Client,
 		cell.Provide(newCatalog),
-		cells.Push[*corev1.Pod, *catalog](cells.WithLabels("app=web")),
+		cells.Push[*corev1.Pod, *catalog](cells.WithLabelSelector("app=web")),
 	)
 }

@@ -262,7 +262,7 @@ func TestGuidePushes(t *testing.T) {
 		app := hive.New(
 			cells.FakeClientWith(func() *fakeapi.Server { return api }),
 			cell.Provide(func() catalogAPI { return service }, newCatalog),
-			cells.Push[*corev1.Pod, *catalog](cells.WithLabels("app=web")),
+			cells.Push[*corev1.Pod, *catalog](cells.WithLabelSelector("app=web")),
 		)
 		if err := app.Start(log, t.Context()); err != nil {
 			t.Fatal(err)

@@ -29,31 +29,26 @@ import (
 	"github.com/apiary-go/apiary/internal/httpclient"
 )
 
-// Client provides the Kubernetes clients, all on one HTTP transport and one rate
-// limiter:
+// Client provides the Kubernetes clients. They share one HTTP transport and one rate
+// limiter. [ClientConfig] has the flags. Client provides:
 //
-//   - [*ClientState]: whether there is a configuration, and what follows from it.
+//   - [*ClientState]: whether the clients are enabled.
 //   - kubernetes.Interface: built-in kinds, in protobuf with JSON as a fallback.
 //   - dynamic.Interface: any kind, in JSON.
 //   - metadata.Interface: the metadata of any kind, in protobuf.
-//   - discovery.DiscoveryInterface: what the server has; no cache.
-//   - meta.ResettableRESTMapper: kinds to resources, by discovery, which it does
-//     at its first use and then caches. Reset it after a kind was installed.
-//   - *rest.Config: for further clients. It has the JSON content type, since
-//     custom resources have no other. Do not modify it; rest.CopyConfig.
+//   - discovery.DiscoveryInterface: discovery without a cache.
+//   - meta.ResettableRESTMapper: maps kinds to resources. It does discovery at its first
+//     use and caches the result. Reset it after a kind was installed.
+//   - *rest.Config: for further clients. Its content type is JSON, the only one of custom
+//     resources. Do not modify it; use rest.CopyConfig.
 //
-// The flags are those of [ClientConfig].
+// Construction makes no request. It fails if the configuration is bad, for example if the
+// kubeconfig cannot be read; the error names the flag. Without any configuration the
+// clients are provided and disabled: each request fails with [ErrNotConfigured]. Programs
+// that can work without a cluster check [ClientState.IsEnabled].
 //
-// Constructing these makes no request. A configuration that is there but bad, such
-// as a kubeconfig that cannot be read, fails the construction with an error that
-// names the flag. Without any configuration everything is provided all the same,
-// and nothing is nil: the clients are disabled, and every request of theirs fails
-// with [ErrNotConfigured]. Consumers that can do without ask [ClientState] first.
-//
-// A redirect to another host is an error: credentials are sent to no other host. Of an
-// answer that is no success the first 256 KiB are read.
-//
-// The idle connections are closed when the hive stops.
+// A redirect to another host is an error, so no other host gets credentials. Of the body
+// of a failed request, 256 KiB are read. Idle connections are closed when the hive stops.
 var Client = cell.Module(
 	"k8s-client", "Kubernetes clients on one transport",
 
@@ -74,8 +69,8 @@ type clientOut struct {
 	Mapper     meta.ResettableRESTMapper
 }
 
-// ClientState says whether the Kubernetes client is of use. It is provided by
-// [Client] and [FakeClient], and may be used from any goroutine.
+// ClientState shows whether the Kubernetes clients are enabled. [Client], [ClientFrom] and
+// [FakeClient] provide it. All methods can be called from any goroutine.
 type ClientState struct {
 	err    error
 	origin string
@@ -89,20 +84,20 @@ type ClientState struct {
 	apart    func() (*rest.RESTClient, error)
 }
 
-// IsEnabled reports whether there is a configuration. It does not say that the
-// server answers.
+// IsEnabled reports whether there is a configuration. It does not check that the server
+// answers.
 func (s *ClientState) IsEnabled() bool { return s.err == nil }
 
-// Err is nil if the client is enabled, and otherwise says why not and what to do
-// about it: an error that wraps [ErrNotConfigured].
+// Err returns nil if the client is enabled, and otherwise an error that wraps
+// [ErrNotConfigured].
 func (s *ClientState) Err() error { return s.err }
 
-// Origin says where the configuration was found, for people. It is empty if the
-// client is disabled.
+// Origin describes where the configuration was found. It is empty if the client is
+// disabled.
 func (s *ClientState) Origin() string { return s.origin }
 
-// HTTPClient is the HTTP client that all clients share, for constructors such as
-// NewForConfigAndClient of generated clients. It must not be modified.
+// HTTPClient returns the HTTP client that all clients share, for constructors such as
+// NewForConfigAndClient of generated clients. Do not modify it.
 func (s *ClientState) HTTPClient() *http.Client { return s.http }
 
 // String implements fmt.Stringer.
@@ -124,24 +119,23 @@ func newClient(lc cell.Lifecycle, cfg ClientConfig) (clientOut, error) {
 	return startClient(lc, config, origin)
 }
 
-// ClientFrom takes the place of [Client] where the configuration is at hand: that of a
-// test server, or of a program that reads its own. It provides the same and has no
-// flags. Construction fails if config is nil or no client can be made of it. The caller
-// must not modify config afterwards.
+// ClientFrom is [Client] with a given configuration and without flags, for example for a
+// test server. Construction fails if config is nil or invalid. The caller must not modify
+// config afterwards.
 func ClientFrom(config *rest.Config) cell.Cell {
 	return cell.Module(
 		"k8s-client", "Kubernetes clients on one transport",
 
 		cell.Provide(func(lc cell.Lifecycle) (clientOut, error) {
 			if config == nil {
-				return clientOut{}, errors.New("cells.ClientFrom: config is nil: give a *rest.Config, or use cells.Client, which finds one")
+				return clientOut{}, errors.New("cells.ClientFrom: config is nil: give a *rest.Config, or use cells.Client, which reads flags")
 			}
 			return startClient(lc, config, "its constructor")
 		}),
 	)
 }
 
-// startClient makes all clients for config, and closes their connections in the end.
+// startClient makes all clients for config. Their idle connections are closed at Stop.
 func startClient(lc cell.Lifecycle, config *rest.Config, origin string) (clientOut, error) {
 	out, err := buildClient(config, origin)
 	if err != nil {
@@ -156,8 +150,8 @@ func startClient(lc cell.Lifecycle, config *rest.Config, origin string) (clientO
 
 func disabledClient(reason error) (clientOut, error) {
 	out, err := buildClient(&rest.Config{
-		// Nothing is looked up or dialled: the transport refuses. The name
-		// shows in the errors of the HTTP client.
+		// The transport refuses each request, so this name is never resolved. Errors of
+		// the HTTP client show it.
 		Host:      "http://not-configured.invalid",
 		Transport: refuse{err: reason},
 	}, "")
@@ -168,8 +162,8 @@ func disabledClient(reason error) (clientOut, error) {
 	return out, nil
 }
 
-// newApart returns a client for discovery that shares no connection with others, once
-// its idle connections are closed.
+// newApart returns a client for discovery that shares no connection with other clients,
+// once its idle connections are closed.
 func newApart(config *rest.Config) (*rest.RESTClient, error) {
 	config = rest.CopyConfig(config)
 	if config.Transport == nil {

@@ -32,54 +32,53 @@ const (
 	flagConnectTimeout = "k8s-connect-timeout"
 )
 
-// ClientConfig is the configuration of [Client]. Each field is a flag, and an
-// environment variable: the name of the flag in upper case with underscores,
-// after the EnvPrefix of hive.Options. A flag on the command line goes before the
-// environment, which goes before the defaults.
+// ClientConfig is the configuration of [Client]. Each field is a flag, and an environment
+// variable: the EnvPrefix of hive.Options, then the name of the flag in upper case with
+// underscores. A flag on the command line overrides the environment variable.
 //
-// Where the API server is, and who one is to it, is found in this order:
+// The address and the credentials come from the first of these:
 //
 //  1. K8sKubeconfig, if it is set.
-//  2. The files that the environment variable KUBECONFIG names, merged as kubectl
-//     merges them.
+//  2. The files that the environment variable KUBECONFIG names, merged as in kubectl.
 //  3. The service account of the pod that the program runs in.
-//  4. K8sAPIServer alone: that address, without credentials.
-//  5. Otherwise the client is disabled: see [ClientState].
+//  4. K8sAPIServer alone, without credentials.
 //
-// K8sAPIServer replaces the address of whichever was found, but the service
-// account is kept to itself when the address is not https.
-// The file ~/.kube/config is not read unless it is named.
+// If there is none, the client is disabled: see [ClientState].
+//
+// K8sAPIServer overrides the address of 1 to 3. If it is not https, the service account is
+// not used. The file ~/.kube/config is only read if K8sKubeconfig or KUBECONFIG names it.
 type ClientConfig struct {
 	// K8sKubeconfig is the path of a kubeconfig file. Flag --k8s-kubeconfig.
 	K8sKubeconfig string
 
-	// K8sContext is the context of the kubeconfig to use. Default: its current
-	// context. Flag --k8s-context.
+	// K8sContext is a context of the kubeconfig. Default: its current context. Flag
+	// --k8s-context.
 	K8sContext string
 
-	// K8sAPIServer is the URL of the API server, or host:port for https. User and
-	// password in it are sent as basic authentication; errors and logs do not show
-	// them. Flag --k8s-api-server.
+	// K8sAPIServer is the URL of the API server, or host:port for https. A user and
+	// password in the URL are sent as basic authentication, and are not shown in errors
+	// and logs. Flag --k8s-api-server.
 	K8sAPIServer string
 
-	// K8sClientQPS and K8sClientBurst limit the requests of all clients
-	// together: so many in a second, and so many at once. A QPS of 0 or less
-	// means no limit. Defaults 50 and 100. Flags --k8s-client-qps and
+	// K8sClientQPS is the limit of requests per second, for all clients together. 0 or
+	// less means no limit. Default: 50. Flag --k8s-client-qps.
+	//
+	// K8sClientBurst is how many requests can be sent at once. Default: 100. Flag
 	// --k8s-client-burst.
 	K8sClientQPS   float32
 	K8sClientBurst int
 
-	// K8sRequestTimeout bounds a request from its start to the end of its
-	// answer, watches excepted, which may last. 0: no bound. Default 1 minute.
-	// Flag --k8s-request-timeout.
+	// K8sRequestTimeout is the timeout of a request, up to the end of its response. It
+	// does not apply to watches. 0 means no timeout. Default: 1m. Flag
+	// --k8s-request-timeout.
 	K8sRequestTimeout time.Duration
 
-	// K8sConnectTimeout bounds the making of a connection. 0: no bound but the
-	// system's. Default 10 seconds. Flag --k8s-connect-timeout.
+	// K8sConnectTimeout is the timeout of connecting. 0 means the timeout of the
+	// operating system. Default: 10s. Flag --k8s-connect-timeout.
 	K8sConnectTimeout time.Duration
 }
 
-// DefaultClientConfig is what [Client] starts from.
+// DefaultClientConfig has the defaults of the flags of [Client].
 var DefaultClientConfig = ClientConfig{
 	K8sClientQPS:      50,
 	K8sClientBurst:    100,
@@ -89,28 +88,29 @@ var DefaultClientConfig = ClientConfig{
 
 // Flags implements cell.Flagger.
 func (c ClientConfig) Flags(flags *pflag.FlagSet) {
-	flags.String(flagKubeconfig, c.K8sKubeconfig, "Path of the kubeconfig file; default: $KUBECONFIG, then the service account of the pod")
+	flags.String(flagKubeconfig, c.K8sKubeconfig, "Path of a kubeconfig file; default: $KUBECONFIG, then the service account of the pod")
 	flags.String(flagContext, c.K8sContext, "Context of the kubeconfig; default: its current context")
-	flags.String(flagAPIServer, c.K8sAPIServer, "URL of the Kubernetes API server; overrides that of the kubeconfig")
-	flags.Float32(flagQPS, c.K8sClientQPS, "Requests per second to the API server, all clients together; 0 means no limit")
-	flags.Int(flagBurst, c.K8sClientBurst, "Requests to the API server that may go out at once")
-	flags.Duration(flagRequestTimeout, c.K8sRequestTimeout, "Longest time for a request to the API server, watches excepted; 0 means no limit")
-	flags.Duration(flagConnectTimeout, c.K8sConnectTimeout, "Longest time for connecting to the API server; 0 means no limit")
+	flags.String(flagAPIServer, c.K8sAPIServer, "URL of the Kubernetes API server; overrides the address in the kubeconfig or of the pod")
+	flags.Float32(flagQPS, c.K8sClientQPS, "Limit of requests per second to the Kubernetes API server, for all clients together; 0 means no limit")
+	flags.Int(flagBurst, c.K8sClientBurst, "Number of requests to the Kubernetes API server that can be sent at once")
+	flags.Duration(flagRequestTimeout, c.K8sRequestTimeout, "Timeout of a request to the Kubernetes API server, except watches; 0 means no timeout")
+	flags.Duration(flagConnectTimeout, c.K8sConnectTimeout, "Timeout of connecting to the Kubernetes API server; 0 means the timeout of the system")
 }
 
-// ErrNotConfigured is wrapped by every error that stems from the lack of a
-// configuration for the Kubernetes client.
+// ErrNotConfigured means that no API server is configured. Errors of disabled clients and
+// resources, and [ClientState.Err], wrap it. If a constructor or an invoke function returns
+// such an error, errors.Is does not find it in the error of hive.Hive.Start, because
+// hive.ErrPopulate wraps nothing. The text of ErrNotConfigured is in it.
 var ErrNotConfigured = errors.New("no Kubernetes API server is configured: set --" + flagKubeconfig +
 	", --" + flagAPIServer + " or the environment variable KUBECONFIG, or run in a pod")
 
-// errContent is of a flag or a variable that may hold a kubeconfig in place of its path.
-// Errors do not show it.
-var errContent = errors.New("there is no such file, and it may be the content of a kubeconfig: write it to a file, and give the path of that")
+// errContent reports a flag or a variable that may hold a kubeconfig instead of its path.
+// Errors do not show the value.
+var errContent = errors.New("the value is not the path of a file, and may be the content of a kubeconfig: write that to a file and give the path")
 
-// Configured reports whether anything says which API server to use, be it right or
-// wrong: if not, the clients of [Client] are disabled. It is for programs that do
-// something else in that case, and decide so before there is a hive. It reads
-// files and the environment, and makes no request.
+// Configured reports whether an API server is configured, correctly or not. If it returns
+// false, the clients of [Client] are disabled. A program can call it before it makes a
+// hive. It reads files and the environment, and makes no request.
 func (c ClientConfig) Configured() bool {
 	cfg, _, err := c.restConfig()
 	return cfg != nil || err != nil
@@ -129,7 +129,7 @@ func (c ClientConfig) validate() error {
 		errs = append(errs, fmt.Errorf("--%s=%s: must not be negative", flagConnectTimeout, c.K8sConnectTimeout))
 	}
 	if c.K8sContext != "" && c.K8sKubeconfig == "" && os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" {
-		errs = append(errs, fmt.Errorf("--%s=%s: there is no kubeconfig to have that context; set --%s", flagContext, c.K8sContext, flagKubeconfig))
+		errs = append(errs, fmt.Errorf("--%s=%s: no kubeconfig is configured: set --%s as well", flagContext, c.K8sContext, flagKubeconfig))
 	}
 	if c.K8sAPIServer != "" {
 		if _, err := serverURL(c.K8sAPIServer); err != nil {
@@ -153,9 +153,8 @@ func serverURL(address string) (string, error) {
 	return full, nil
 }
 
-// restConfig finds the configuration, and says where it found it. It reads files
-// and the environment, and makes no request. The configuration is nil if there is
-// none.
+// restConfig returns the configuration and its origin, or nil if there is none. It reads
+// files and the environment, and makes no request.
 func (c ClientConfig) restConfig() (*rest.Config, string, error) {
 	if err := c.validate(); err != nil {
 		return nil, "", err
@@ -239,15 +238,15 @@ func (c ClientConfig) load(rules *clientcmd.ClientConfigLoadingRules, server, or
 	cfg, err := clientcmd.NewNonInteractiveClientConfig(*loaded, c.K8sContext, overrides, nil).ClientConfig()
 	if err != nil {
 		if clientcmd.IsEmptyConfig(err) {
-			err = errors.New("it names no cluster; is it a kubeconfig, and has it a current-context?")
+			err = errors.New("it names no cluster: check that it is a kubeconfig and has a current-context")
 		}
 		return nil, fmt.Errorf("kubeconfig of %s: %w", origin, unusable(loaded, err))
 	}
 	return cfg, nil
 }
 
-// anyReadable fails if none of the files exists: KUBECONFIG may name some that
-// do not, but not only such.
+// anyReadable fails if none of the files exists. KUBECONFIG can name missing files next to
+// others.
 func anyReadable(files []string) error {
 	var first error
 	for _, file := range files {

@@ -32,7 +32,7 @@ func withoutUserinfo(address string) string {
 	return strings.TrimSuffix(address, rest) + "***" + rest[at:]
 }
 
-// isContent reports whether path is no file, and may be the content of one.
+// isContent reports whether path is not a file, and may be the content of one.
 func isContent(path string) bool {
 	if _, err := os.Stat(path); err == nil {
 		return false
@@ -42,8 +42,7 @@ func isContent(path string) bool {
 
 var inLine = regexp.MustCompile(`line \d+`)
 
-// unloadable says why one of the kubeconfig files cannot be loaded. The error quotes nothing
-// of it.
+// unloadable returns why one of the kubeconfig files cannot be loaded, without quoting it.
 func unloadable(files []string) error {
 	for _, file := range files {
 		_, err := clientcmd.LoadFromFile(file)
@@ -54,15 +53,15 @@ func unloadable(files []string) error {
 			return err
 		}
 		if line := inLine.FindString(err.Error()); line != "" {
-			return fmt.Errorf("%s is no YAML that can be read: see %s", file, line)
+			return fmt.Errorf("%s is not valid YAML: see %s", file, line)
 		}
-		return fmt.Errorf("%s is no kubeconfig: %w", file, redact.Decoding(err))
+		return fmt.Errorf("%s is not a kubeconfig: %w", file, redact.Decoding(err))
 	}
 	return errors.New("it cannot be loaded")
 }
 
-// unusable is err, of a kubeconfig that was loaded, without user and password of its
-// addresses and without paths that may be the content of a file.
+// unusable returns the error of a loaded kubeconfig without user and password of its
+// addresses, and without paths that may be the content of a file.
 func unusable(loaded *clientcmdapi.Config, err error) error {
 	text := err.Error()
 	hide := func(value, with string) {

@@ -52,7 +52,7 @@ func TestConfigurationsAreNotQuoted(t *testing.T) {
 		"tabs":                 {in("  user: {token: "+canary+"}", "\tuser: {token: "+canary+"}"), "line"},
 		"twice":                {canaryKubeconfig + "users: [" + canary + "]\n", "users"},
 		"another kind":         {in("kind: Config", "kind: Secret"), `no kind "Secret"`},
-		"certificate":          {user("client-certificate-data: " + canary + "!!, client-key-data: " + canary), "no kubeconfig"},
+		"certificate":          {user("client-certificate-data: " + canary + "!!, client-key-data: " + canary), "not a kubeconfig"},
 		"certificate no PEM":   {user("client-certificate-data: " + base64.StdEncoding.EncodeToString([]byte(canary)) + ", client-key-data: U3VwZXI="), "PEM"},
 		"key in place of file": {user(`client-certificate: /no/such, client-key: "-----BEGIN KEY-----\n` + canary + `"`), "unable to read client-key"},
 		"token for its file":   {user("tokenFile: " + long), "open ***: file name too long"},

@@ -21,14 +21,12 @@ import (
 	"github.com/apiary-go/apiary/informer"
 )
 
-// kinds finds out which resource a kind is served as, by discovery.
+// kinds maps kinds to resources by discovery.
 //
-// It asks for one group and version at a time, and keeps what it got for all that
-// ask after it. So a program makes as many requests as it uses groups, whatever
-// else is installed in the cluster or is broken there. Unlike client-go's
-// discovery it can be interrupted. Failures are not kept: the next to ask, asks
-// the server, and the reflector of who asks spaces the attempts: requests are not
-// repeated here.
+// It requests one group and version at a time, and caches the response. So a program makes
+// one request for each group that it uses, and broken groups of others do no harm. Unlike
+// client-go's discovery, a request ends with its context. Failures are not cached and not
+// retried here: the Reflector retries with a backoff.
 type kinds struct {
 	client rest.Interface
 
@@ -38,7 +36,7 @@ type kinds struct {
 
 // groupVersion is the answer for one group and version.
 type groupVersion struct {
-	// turn is held by the one that asks the server.
+	// turn is held during a request.
 	turn chan struct{}
 
 	// Guarded by turn.
@@ -84,7 +82,7 @@ func (t target) noMatch(version string) error {
 	}
 }
 
-// found is what the server says of a target.
+// found describes a target, from discovery.
 type found struct {
 	resource   schema.GroupVersionResource
 	kind       schema.GroupVersionKind
@@ -92,8 +90,8 @@ type found struct {
 	status     bool // whether it has the subresource
 }
 
-// find asks the server for t, unless it has before. If the server does not have
-// it, the error is one that meta.IsNoMatchError recognises.
+// find returns t from the cache or the server. If the server does not have t,
+// meta.IsNoMatchError is true for the error.
 func (k *kinds) find(ctx context.Context, t target) (found, error) {
 	version := t.Version
 	if version == "" {
@@ -105,7 +103,7 @@ func (k *kinds) find(ctx context.Context, t target) (found, error) {
 	gv := schema.GroupVersion{Group: t.Group, Version: version}
 	resources, cached, err := k.resources(ctx, gv, false)
 	if err == nil && cached && !slices.ContainsFunc(resources, t.matches) {
-		// What is kept may be older than the kind.
+		// The cached response can be older than the kind.
 		resources, _, err = k.resources(ctx, gv, true)
 	}
 	if apierrors.IsNotFound(err) {
@@ -161,8 +159,8 @@ func (k *kinds) preferred(ctx context.Context, t target) (string, error) {
 	}
 }
 
-// get reads a path of the server into obj. What is no answer of an API server is an
-// error that says so.
+// get reads a path of the server into obj. If something else than an API server answers,
+// it returns an informer.AnswerError.
 func (k *kinds) get(ctx context.Context, path string, obj runtime.Object) error {
 	result := k.client.Get().AbsPath(path).MaxRetries(0).Do(ctx)
 	err := result.Into(obj)
@@ -179,7 +177,7 @@ func (k *kinds) get(ctx context.Context, path string, obj runtime.Object) error 
 	return err
 }
 
-// forget has the server asked again about gv.
+// forget removes gv from the cache.
 func (k *kinds) forget(ctx context.Context, gv schema.GroupVersion) {
 	k.mu.Lock()
 	g := k.groups[path(gv)]
@@ -208,7 +206,7 @@ func (t target) absent(ctx context.Context, client rest.Interface) (bool, error)
 			return false, fmt.Errorf("discovery: %w", err)
 		}
 		if len(groups.Groups) == 0 {
-			return false, errors.New("discovery: the server names no groups, which says nothing")
+			return false, errors.New("discovery: the list of groups is empty, so nothing can be concluded")
 		}
 		i := slices.IndexFunc(groups.Groups, func(g metav1.APIGroup) bool { return g.Name == t.Group })
 		if i < 0 {
@@ -241,8 +239,8 @@ func path(gv schema.GroupVersion) string {
 	return "/apis/" + gv.Group + "/" + gv.Version
 }
 
-// resources returns what gv has, and whether that was kept from before. Those who
-// ask for the same at the same time share one request.
+// resources returns the resources of gv, and whether they are from the cache. Concurrent
+// calls for the same gv share one request.
 func (k *kinds) resources(ctx context.Context, gv schema.GroupVersion, fresh bool) (_ []metav1.APIResource, cached bool, _ error) {
 	k.mu.Lock()
 	g := k.groups[path(gv)]

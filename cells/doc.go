@@ -1,39 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package cells puts Kubernetes resources into a hive (github.com/cilium/hive):
+// Package cells provides Kubernetes resources to a hive application
+// (github.com/cilium/hive). It is for programs that are built from hive cells; without a
+// hive, use package resource.
 //
 //	h := hive.New(
 //		cells.Client,
-//		cells.Resource[*corev1.Pod](cells.WithLabels("app=web")),
-//		cell.Invoke(func(pods resource.Resource[*corev1.Pod]) { … }),
+//		cells.Resource[*corev1.Pod](cells.WithLabelSelector("app=web")),
+//		cell.Invoke(func(lc cell.Lifecycle, pods resource.Resource[*corev1.Pod]) {
+//			lc.Append(cell.Hook{OnStart: func(ctx cell.HookContext) error {
+//				store, err := pods.Store(ctx) // waits for the first list
+//				…
+//			}})
+//		}),
 //	)
 //
 // # Cells
 //
-//   - [Client]: the Kubernetes clients, all on one transport, by flags, kubeconfig,
-//     or the service account of the pod. [FakeClient] takes its place in tests.
-//   - [Resource]: a resource.Resource of any kind, in one line. [ResourceAs] is for
-//     further ones of the same type, [NewResource] for constructors of your own.
-//   - [Status]: a status.Engine, which tells whether objects are ready. [StatusHealth]
-//     makes that the health of the program.
-//   - [Metrics]: what resources do, for Prometheus. Optional.
-//   - [Logger]: logging through logrus, that of client-go included. Optional.
+//   - [Client]: the Kubernetes clients, configured by flags, a kubeconfig, or the service
+//     account of the pod. [FakeClient] replaces it in tests.
+//   - [Resource]: a resource.Resource of any kind, in one line. [ResourceAs] adds further
+//     resources of the same type. [NewResource] is for constructors of your own.
+//   - [NewMirror] and [Push]: a mirror.ResourceVersionInformer, and a push.Batcher.
+//   - [Status]: a status.Engine, which reports whether objects are ready. [StatusHealth]
+//     reports that as the health of the program.
+//   - [Metrics]: Prometheus metrics of resources, mirrors and pushes. Optional.
+//   - [Logger]: logging through logrus, including the logs of client-go. Optional.
 //
-// Health is reported to cell.Health where the hive provides it, for instance by
-// cell.SimpleHealthCell or by a decorator or private provider for each module.
+// Resources report to cell.Health if the hive provides it, for example by
+// cell.SimpleHealthCell or by a decorator of each module.
 //
 // # Without a cluster
 //
-// A program whose configuration names no API server still constructs and starts.
-// Its clients are there, and refuse each request with [ErrNotConfigured]; its
-// resources are disabled. What cannot do without says so:
+// A program without a configured API server constructs and starts. Each request of its
+// clients fails with [ErrNotConfigured], and its resources are disabled. To fail at
+// startup instead:
 //
 //	cell.Invoke(func(client *cells.ClientState) error { return client.Err() })
 //
 // # Inspection
 //
-// No constructor makes a request or starts a goroutine, so the inspection command
-// of hive, which runs all constructors and nothing else, leaves nothing behind. It
-// shows each resource as a module, with the kind and what it selects.
+// Constructors make no request and start no goroutine, so the inspection command of hive
+// has no effects. It shows each resource as a module, with its kind and selectors.
 package cells

@@ -19,7 +19,6 @@ import (
 
 	"github.com/apiary-go/apiary/cells"
 	"github.com/apiary-go/apiary/fakeapi"
-	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/status"
 )
@@ -28,7 +27,7 @@ import (
 func Example() {
 	h := hive.New(
 		cells.Client,
-		cells.Resource[*corev1.Pod](cells.WithLabels("app=web")),
+		cells.Resource[*corev1.Pod](cells.WithLabelSelector("app=web")),
 		cell.Invoke(func(pods resource.Resource[*corev1.Pod]) {
 			events := pods.Events(context.Background())
 			go func() { // ends with the resource, which closes the channel
@@ -91,7 +90,7 @@ func ExampleResourceAs() {
 		cells.Client,
 		cells.Resource[*corev1.Pod](),
 		cells.ResourceAs(func(r resource.Resource[*corev1.Pod]) LocalPods { return r },
-			cells.WithFields("spec.nodeName=node-1")),
+			cells.WithFieldSelector("spec.nodeName=node-1")),
 		cells.ResourceAs(func(r resource.Resource[*unstructured.Unstructured]) Widgets { return r },
 			cells.Unstructured("widgets.v1.example.com")),
 		cell.Invoke(func(resource.Resource[*corev1.Pod], LocalPods, Widgets) {}),
@@ -118,11 +117,10 @@ func ExampleNewLogger() {
 }
 
 // A resource of pods with a few of their fields, of the same type.
-func ExampleWith() {
+func ExampleFields() {
 	_ = hive.New(
 		cells.Client,
-		cells.Resource[*corev1.Pod](cells.With(resource.WithSourceOptions(
-			source.WithFields("metadata.labels", "spec.nodeName", "status.podIP", "status.phase")))),
+		cells.Resource[*corev1.Pod](cells.Fields("metadata.labels", "spec.nodeName", "status.podIP", "status.phase")),
 		cell.Invoke(func(resource.Resource[*corev1.Pod]) {}),
 	)
 }

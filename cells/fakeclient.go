@@ -9,8 +9,8 @@ import (
 	"github.com/apiary-go/apiary/fakeapi"
 )
 
-// FakeClient takes the place of [Client] in tests. It provides the same, on a
-// [fakeapi.Server] in memory, which it provides as well:
+// FakeClient replaces [Client] in tests. It provides the same clients for an API server in
+// memory, and the [fakeapi.Server] itself:
 //
 //	h := hive.New(
 //		cells.FakeClient,
@@ -18,12 +18,12 @@ import (
 //		cell.Invoke(func(api *fakeapi.Server) error { return api.Add(pod) }, …),
 //	)
 //
-// See [FakeClientWith] for one with objects and kinds of your own. When the hive
-// stops, the watches end.
+// Its watches end when the hive stops. For a server with your objects and kinds, see
+// [FakeClientWith].
 var FakeClient = FakeClientWith(func() *fakeapi.Server { return fakeapi.New() })
 
-// FakeClientWith is [FakeClient] on a server that a constructor makes, which may
-// depend on what is in the hive.
+// FakeClientWith is [FakeClient] with a constructor of the *fakeapi.Server. The constructor
+// can have parameters that the hive provides.
 func FakeClientWith(constructor any) cell.Cell {
 	return cell.Module(
 		"k8s-fake-client", "Kubernetes clients on an API server in memory",

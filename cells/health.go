@@ -14,24 +14,23 @@ import (
 	"github.com/apiary-go/apiary/internal/check"
 )
 
-// reporter turns what an informer does into health.
+// reporter reports the state of an informer to health.
 //
-//   - Nothing is reported before the resource is first used.
-//   - OK when a list was read, or when what failed has succeeded. So is a list that gets
-//     further than the one that failed, before it ends.
-//   - OK as well, with the interval and the cause, while it polls because it may
-//     not watch, or because watches bring nothing: nothing fails, and nothing but the
-//     delay is lost. The metric polling is what to alert on.
-//   - Degraded when requests are held back after a failure, with what failed, the cause
-//     and the newest error. A watch that breaks and is resumed at once is none.
-//   - Degraded as well as long as an object is left out, because it cannot be decoded, with
-//     its key and why. The metric left_out is what to alert on.
+//   - Nothing is reported before the first use of the resource.
+//   - OK after a list, after a request that failed succeeds, and after a page beyond the
+//     point where the list failed.
+//   - OK while the informer polls, with the interval and the cause. Alert on the metric
+//     polling.
+//   - Degraded during a backoff, with what failed, the cause and the newest error. A watch
+//     that breaks and is resumed at once is not reported.
+//   - Degraded while an object is left out, with its key and the error. Alert on the metric
+//     left_out.
 //   - Stopped when the hive stops.
 type reporter struct {
 	mu       sync.Mutex
 	health   cell.Health // nil if the hive has none
 	degraded string      // the failure that was reported last; empty: none
-	left     string      // what was reported last, if objects are left out
+	left     string      // the objects left out that were reported last
 	ended    bool
 }
 
@@ -70,7 +69,7 @@ func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.Occu
 	}
 }
 
-// howSynced says how an informer that works is kept up to date.
+// howSynced describes an informer that works.
 func howSynced(p *informer.Polling) string {
 	if p == nil {
 		return "synced"
@@ -85,7 +84,7 @@ func objects(n int) string {
 	return fmt.Sprintf("%d objects", n)
 }
 
-// ok reports that nothing fails. It is degraded all the same if objects are left out.
+// ok reports OK, or Degraded if objects are left out.
 func (r *reporter) ok(info informer.ReflectorInfo, status string) {
 	r.degraded = ""
 	if len(info.LeftOut) == 0 {

@@ -102,7 +102,7 @@ func TestHealthOfASignInPage(t *testing.T) {
 			Deployments resource.Resource[*appsv1.Deployment]
 		}) error {
 			r.Pods.Events(ctx)
-			health.await(t, "Pod.v1 Degraded: cannot list: not an API server: ", `Pod.v1: discovery: no answer of an API server: HTTP 200 with text/html "Sign in"`)
+			health.await(t, "Pod.v1 Degraded: cannot list: not an API server: ", `Pod.v1: discovery: not a response of an API server: HTTP 200 with text/html "Sign in"`)
 			r.Deployments.Events(ctx)
 			health.await(t, "Deployment.v1.apps Degraded: cannot list: not an API server: ", "HTTP 200 with an empty body")
 			return nil

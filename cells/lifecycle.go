@@ -11,14 +11,19 @@ import (
 	"github.com/cilium/hive/cell"
 )
 
-// runOn has what runs until its context ends run from the start of the lifecycle to its
-// stop, with health and metrics under its name: a mirror or a push, as kind says. If the
-// client is disabled it does not run, which health is told.
+// reportDisabled reports to health that the client is disabled.
+func (p Params) reportDisabled(name string) {
+	if p.Health != nil {
+		p.Health.NewScope(name).Stopped("disabled: " + p.Client.Err().Error())
+	}
+}
+
+// runOn runs a mirror or a push between Start and Stop of the lifecycle, with health and
+// metrics under its name. kind is "mirror" or "push". If the client is disabled, it only
+// reports that to health.
 func (p Params) runOn(kind, name string, o observed, report *reporter, run func(context.Context) error) {
 	if !p.Client.IsEnabled() {
-		if p.Health != nil {
-			p.Health.NewScope(name).Stopped("disabled: " + p.Client.Err().Error())
-		}
+		p.reportDisabled(name)
 		return
 	}
 	if p.Health != nil {
@@ -45,7 +50,7 @@ func (p Params) runOn(kind, name string, o observed, report *reporter, run func(
 			select {
 			case <-ended:
 			case <-stop.Done():
-				return fmt.Errorf("%s %s: a call of the handler or the consumer does not heed its context: %w", kind, name, context.Cause(stop))
+				return fmt.Errorf("%s %s: a call of the user's handler or consumer has not returned: %w", kind, name, context.Cause(stop))
 			}
 			report.stopped()
 			if p.Metrics != nil {

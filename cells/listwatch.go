@@ -27,9 +27,9 @@ import (
 	"github.com/apiary-go/apiary/internal/redact"
 )
 
-// listWatch is a cache.ListerWatcher that finds out at its first use which resource
-// it is to read. What the server does not have gives errors that
-// meta.IsNoMatchError recognises, and is asked for again the next time.
+// listWatch is a cache.ListerWatcher that looks up its resource by discovery at its first
+// use. If the server does not have the kind, meta.IsNoMatchError is true for the error, and
+// the next request looks it up again.
 type listWatch struct {
 	plan
 	client *ClientState
@@ -43,7 +43,7 @@ var (
 	_ informer.AbsenceFinder  = (*listWatch)(nil)
 )
 
-// reader reads a resource that was found.
+// reader reads a resource that discovery has found.
 type reader struct {
 	found
 	list   requestFunc[runtime.Object]
@@ -135,8 +135,8 @@ func (l *listWatch) Absent(ctx context.Context) (bool, error) {
 	return l.target.absent(ctx, client)
 }
 
-// failed forgets what was found, if the server no longer has it: it may come back
-// under another name.
+// failed forgets the resource if the server no longer has it: it can come back under
+// another name.
 func (l *listWatch) failed(ctx context.Context, r *reader, err error) {
 	if !apierrors.IsNotFound(err) {
 		return
@@ -198,7 +198,7 @@ func (l *listWatch) read(f found) (*reader, error) {
 	return r, nil
 }
 
-// readByType has r read by a client for the type.
+// readByType sets the functions of r for a client of the type.
 func (l *listWatch) readByType(r *reader, client rest.Interface) {
 	request := func(opts metav1.ListOptions) *rest.Request {
 		var timeout time.Duration
@@ -239,8 +239,8 @@ func (l *listWatch) readByType(r *reader, client rest.Interface) {
 	}
 }
 
-// restClient makes a client for the type of what was found, on the transport that all
-// share: in protobuf for a built-in kind in its built-in type.
+// restClient makes a client for f on the shared transport. It uses protobuf for a built-in
+// kind in its built-in type.
 func (l *listWatch) restClient(f found) (rest.Interface, error) {
 	config := rest.CopyConfig(l.client.config)
 	if reflect.DeepEqual(goType(l.scheme, l.gvk), goType(scheme.Scheme, l.gvk)) {

@@ -16,31 +16,27 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Logger has everything in the hive log through logrus
-// (github.com/sirupsen/logrus), as the flags of [LoggerConfig] say: the *slog.Logger
-// that constructors get, with the attribute "module" that hive adds, and klog, the
-// logger of client-go.
+// Logger sends all logs of the hive to logrus (github.com/sirupsen/logrus): those of the
+// *slog.Logger of constructors, and those of klog, the logger of client-go. [LoggerConfig]
+// has the flags.
 //
-// hive takes its own logger as an argument of Run. Give it one of [NewLogger], and
-// what hive itself says of starting and stopping looks the same and heeds the
-// flags as well:
+// Run of the hive has a logger as an argument. With a logger of [NewLogger], the messages
+// of hive itself use the same format, and the flags apply to them:
 //
 //	log, err := cells.NewLogger(cells.DefaultLoggerConfig)
 //	…
 //	hive.New(cells.Logger, …).Run(log)
 //
-// Put it first in the hive: its hook then runs before all others, and ends after
-// them. The level and the format hold from the first constructor on. A file that
-// LogOutput names is opened when the hive starts, and closed when it stops; earlier
-// and later messages go to standard error.
+// Put Logger first in the hive, so that its hook starts first and stops last. Level and
+// format apply from the first constructor on. The file of LogOutput is opened at Start
+// and closed at Stop. Earlier and later messages go to standard error.
 //
-// klog belongs to the process, not to the hive. It is taken over, once and for good,
-// with the first constructor that wants a logger; nothing should be logging to it at
-// that moment, since klog does not allow that. Its messages go to the hive that
-// started last, and to slog.Default while none is running.
+// klog belongs to the process. The first constructor that needs a logger replaces the
+// logger of klog for the rest of the process; nothing must use klog at that moment. The
+// messages of klog go to the hive that started last, and to slog.Default if none runs.
 var Logger = LoggerWith(DefaultLoggerConfig)
 
-// LoggerWith is [Logger] with defaults other than DefaultLoggerConfig for its flags.
+// LoggerWith is [Logger] with other defaults of the flags.
 func LoggerWith(defaults LoggerConfig) cell.Cell {
 	return cell.Module(
 		"logger", "Logging through logrus",
@@ -53,26 +49,26 @@ func LoggerWith(defaults LoggerConfig) cell.Cell {
 
 // LoggerConfig is the configuration of [Logger] and [NewLogger].
 type LoggerConfig struct {
-	// LogLevel is the least level that is logged: trace, debug, info, warn or
-	// error. Flag --log-level, default info.
+	// LogLevel is the lowest level that is logged: trace, debug, info, warn or error.
+	// Default: info. Flag --log-level.
 	LogLevel string
 
-	// LogFormat is text or json. Flag --log-format, default text.
+	// LogFormat is text or json. Default: text. Flag --log-format.
 	LogFormat string
 
-	// LogOutput is stderr, stdout, or the path of a file, to which is
-	// appended. Flag --log-output, default stderr.
+	// LogOutput is stderr, stdout, or the path of a file. Messages are appended to the
+	// file. Default: stderr. Flag --log-output.
 	LogOutput string
 }
 
-// DefaultLoggerConfig is what [Logger] starts from.
+// DefaultLoggerConfig has the defaults of the flags of [Logger].
 var DefaultLoggerConfig = LoggerConfig{LogLevel: "info", LogFormat: "text", LogOutput: "stderr"}
 
 // Flags implements cell.Flagger.
 func (c LoggerConfig) Flags(flags *pflag.FlagSet) {
-	flags.String("log-level", c.LogLevel, "Least level that is logged: trace, debug, info, warn or error")
+	flags.String("log-level", c.LogLevel, "Lowest level that is logged: trace, debug, info, warn or error")
 	flags.String("log-format", c.LogFormat, "Format of the log: text or json")
-	flags.String("log-output", c.LogOutput, "Where the log goes: stderr, stdout or the path of a file")
+	flags.String("log-output", c.LogOutput, "Output of the log: stderr, stdout or the path of a file")
 }
 
 // levelTrace is below slog.LevelDebug. klog's verbosities above 4 are here.
@@ -104,13 +100,11 @@ func (c LoggerConfig) formatter() (logrus.Formatter, error) {
 	return nil, fmt.Errorf("--log-format=%s: want text or json", c.LogFormat)
 }
 
-// NewLogger returns a logger for hive.Run and the like, backed by logrus. It fails
-// if the level or the format is unknown. A file that LogOutput names is not opened
-// before the hive starts, if [Logger] is in it; until then, and without, the log
-// goes to standard error.
+// NewLogger returns a logger that writes to logrus, for Run of a hive. It fails if the
+// level or the format is unknown.
 //
-// [Logger] sets the level, the format and the output by its flags, which go before
-// cfg.
+// If [Logger] is in the hive, its flags override cfg, and it opens the file of LogOutput
+// at Start. Before that, and without [Logger], messages for a file go to standard error.
 func NewLogger(cfg LoggerConfig) (*slog.Logger, error) {
 	backend, err := makeBackend(cfg)
 	if err != nil {
@@ -186,7 +180,7 @@ func (b *loggerBackend) close() error {
 	if b.file == nil {
 		return nil
 	}
-	b.logrus.SetOutput(os.Stderr) // waits for who writes
+	b.logrus.SetOutput(os.Stderr) // waits for a writer
 	err := b.file.Close()
 	b.file = nil
 	return err
@@ -217,7 +211,7 @@ func backendOf(root cell.RootLogger) *loggerBackend {
 func startLogger(lc cell.Lifecycle, root cell.RootLogger) {
 	backend := backendOf(root)
 	if backend == nil {
-		return // somebody decorated it further
+		return // the program has replaced the logger
 	}
 	target := (*slog.Logger)(root).With("module", "client-go")
 	lc.Append(cell.Hook{

@@ -17,8 +17,8 @@ import (
 // klogTo is where klog's messages go, nil for slog.Default.
 var klogTo atomic.Pointer[slog.Logger]
 
-// takeOverKlog sets the logger of klog, which is safe only while nobody uses klog.
-// So it is done once, and what may change is behind a pointer.
+// takeOverKlog sets the logger of klog. This is not safe while klog is in use, so it is
+// done once. Later changes are made in klogTo.
 var takeOverKlog = sync.OnceFunc(func() {
 	klog.SetSlogLogger(slog.New(klogHandler{wrap: func(h slog.Handler) slog.Handler { return h }}))
 })
@@ -46,8 +46,8 @@ func (h klogHandler) Handle(ctx context.Context, r slog.Record) error {
 	return h.wrap(h.to()).Handle(ctx, redacted(r))
 }
 
-// redacted shortens what is logged of a server, such as its warnings, and takes out what
-// errors quote. Messages for debugging are left: bodies are among them.
+// redacted shortens texts of the server, such as its warnings, and removes what errors
+// quote. Debug messages, which include bodies, are not changed.
 func redacted(r slog.Record) slog.Record {
 	if r.Level < slog.LevelInfo {
 		return r

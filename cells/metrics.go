@@ -24,91 +24,88 @@ import (
 	"github.com/apiary-go/apiary/resource"
 )
 
-// Metrics counts what the resources of the hive do, for Prometheus. It provides
-// [*ResourceMetrics]. If the hive has a prometheus.Registerer the metrics are
-// registered there while the hive runs, otherwise in a registry of their own; see
-// [ResourceMetrics.Gatherer]. A registry can have those of one hive at a time; the
-// start of a second one fails.
+// Metrics provides Prometheus metrics of the resources, mirrors and pushes of the hive, and
+// a [*ResourceMetrics]. If the hive has a prometheus.Registerer, the metrics are registered
+// there between Start and Stop; otherwise in a registry of their own. A registry can have
+// the metrics of one hive at a time: the start of a second one fails. With
+// --metrics-address, /metrics is served over HTTP between Start and Stop.
 //
-// With --metrics-address they are served over HTTP as /metrics, from the start of
-// the hive to its stop.
+// All metrics have the label resource, which is the name. If several have the same name,
+// the later ones get a number: "Pod.v1#2". A resource is collected from its construction
+// to Stop. Other labels have few values.
 //
-// All names begin with apiary_resource_, and all have the label resource, the name
-// of the resource; further ones of the same name get a number: "Pod.v1#2". A
-// resource is collected from its construction until its lifecycle stops. Values of
-// the other labels are from small closed sets.
+// Names begin with apiary_resource_. Resources, mirrors and pushes have them as marked:
 //
-//	synced                              whether there is a complete state
-//	sync_seconds                        how long it took from first use to that
-//	objects                             in the store
-//	left_out                            objects whose newest state is left out because it cannot be decoded; 101 if there are more than 100
-//	state{state}                        1 for the state that the informer is in
-//	polling                             whether it polls, since it may not watch or watches bring nothing; stays 1 while it does
-//	last_contact_timestamp_seconds      when the server was last heard of
-//	lists_total{reason,mode,result}     lists that ended; all but reason "first" are relists
-//	list_duration_seconds{mode}         summary: duration of lists that were read to the end
-//	watches_total                       watches that the server accepted
-//	watch_events_total                  events of watches that ended
-//	failures_total{operation,cause}     of lists and watches, those included that are refused while it polls
-//	backwards_total                     versions that went backwards
-//	missed_total                        changes that a list found and the watch should have brought
-//	stale_total                         changes that were no news
-//	index_errors_total                  failures of index functions
-//	panics_total                        panics of user code; see package resource
-//	subscribers                         that there are now
-//	subscriber_depth                    keys that wait to be emitted, over all subscribers, replays included
-//	subscriber_depth_max                the same, of the subscriber with the most
-//	subscriber_outstanding              events without Done, over all subscribers
-//	subscriber_retrying                 keys that are held back after an error
-//	subscriber_oldest_seconds           how long the key that waits longest has waited
-//	events_emitted_total                events that subscribers took
-//	events_total{result}                what became of them
+//	                                    R M P
+//	synced                              x x x  1 if there is a complete state
+//	sync_seconds                        x      time from the first use to the first complete state
+//	objects                             x x x  objects in the store, recorded by the mirror, or accepted by the consumer
+//	left_out                            x x x  objects whose newest state is left out, as it cannot be decoded; 101 means more than 100
+//	state{state}                        x x x  1 for the current state of the informer
+//	polling                             x x x  1 while the informer polls instead of watching
+//	last_contact_timestamp_seconds      x x x  time of the last response of the server
+//	lists_total{reason,mode,result}     x x x  lists that ended; all but reason "first" are relists
+//	list_duration_seconds{mode}         x x x  summary of complete lists
+//	watches_total                       x x x  watches that the server accepted
+//	watch_events_total                  x x x  events of watches that ended
+//	failures_total{operation,cause}     x x x  failed lists and watches, including watches refused while polling
+//	backwards_total                     x x x  times that the server went back to an older version
+//	missed_total                        x x x  changes that a list found and the watch had missed
+//	stale_total                         x x x  changes that were dropped because they were not newer
+//	index_errors_total                  x      failures of index functions
+//	panics_total                        x x x  panics of user code; see package resource
+//	subscribers                         x      current subscribers
+//	subscriber_depth                    x      keys queued for all subscribers, including replays
+//	subscriber_depth_max                x      keys queued for the subscriber with the most
+//	subscriber_outstanding              x      events without Done
+//	subscriber_retrying                 x      keys that wait for a retry
+//	subscriber_oldest_seconds           x      age of the oldest queued key or event without Done
+//	events_emitted_total                x      events that subscribers received
+//	events_total{result}                x      events by their result
 //
-// Of a mirror ([NewMirror]) there are the same up to stale_total, under its name and
-// with the label resource, where objects are those that are recorded, except for
-// sync_seconds and index_errors_total; and panics_total. Further ones begin with apiary_mirror_:
+// Those of a mirror ([NewMirror]) begin with apiary_mirror_:
 //
 //	pending                             changes that the handler has not acknowledged
-//	pending_bytes                       the estimated size of their objects
-//	failing                             keys whose handler failed, to be tried again
-//	held_back_seconds                   how long the resume version has been held back by the oldest of them
+//	pending_bytes                       estimated size of their objects
+//	failing                             keys whose handler call failed and will be retried
+//	held_back_seconds                   age of the oldest change that holds back the resume version
 //	calls_total{call,result}            calls of the handler
-//	unchanged_total                     objects of lists that were recorded in the same version
+//	unchanged_total                     listed objects that the mirror had in the same version
 //
-// Of a push ([Push]) there are the same ones as of a mirror, where objects are those
-// that the consumer has accepted. Further ones begin with apiary_push_:
+// Those of a push ([Push]) begin with apiary_push_:
 //
 //	pending                             changes that the consumer has not accepted
-//	pending_bytes                       the estimated size of their objects
-//	failing                             keys that it refused, to be tried again
-//	dead_letters                        keys that it refused too often: see push.DeadLetterError
-//	snapshots_total                     snapshots that it accepted
-//	batches_total{result}               batches that it was given
-//	changes_total{result}               changes by what became of them
+//	pending_bytes                       estimated size of their objects
+//	failing                             keys that the consumer refused and that will be retried
+//	dead_letters                        keys that the consumer refused too often: see push.DeadLetterError
+//	snapshots_total                     snapshots that the consumer accepted
+//	batches_total{result}               batches passed to the consumer
+//	changes_total{result}               changes by their result
 var Metrics = cell.Module(
 	"k8s-metrics", "Prometheus metrics of Kubernetes resources",
 
 	cell.Config(MetricsConfig{}),
 	cell.Provide(newResourceMetrics),
-	// The HTTP listener is wanted also where no resource is.
-	cell.Invoke(wantMetrics),
+	// /metrics is served even without resources.
+	cell.Invoke(constructMetrics),
 )
 
-func wantMetrics(*ResourceMetrics) {}
+func constructMetrics(*ResourceMetrics) {}
 
 // MetricsConfig is the configuration of [Metrics].
 type MetricsConfig struct {
-	// MetricsAddress is the host:port to serve /metrics on. Default: none. Flag
-	// --metrics-address.
+	// MetricsAddress is the host:port of the HTTP server for /metrics. Default: empty, which
+	// means no server. Flag --metrics-address.
 	MetricsAddress string
 }
 
 // Flags implements cell.Flagger.
 func (c MetricsConfig) Flags(flags *pflag.FlagSet) {
-	flags.String("metrics-address", c.MetricsAddress, "host:port to serve Prometheus metrics on, as /metrics; default: nowhere")
+	flags.String("metrics-address", c.MetricsAddress, "host:port of an HTTP server for Prometheus metrics at /metrics; empty means no server")
 }
 
-// ResourceMetrics is the prometheus.Collector of the resources of a hive.
+// ResourceMetrics is the prometheus.Collector of the resources, mirrors and pushes of a hive.
+// All methods can be called from any goroutine.
 type ResourceMetrics struct {
 	gatherer prometheus.Gatherer
 
@@ -117,8 +114,7 @@ type ResourceMetrics struct {
 	listener  net.Listener
 }
 
-// observed is a resource, a mirror or a push that is collected: the one whose
-// function is not nil.
+// observed is a resource, a mirror or a push. One of its functions is not nil.
 type observed struct {
 	name     string
 	resource func() resource.Stats
@@ -165,11 +161,11 @@ func newResourceMetrics(p metricsParams) *ResourceMetrics {
 	return m
 }
 
-// Gatherer gathers these metrics: from the registry of the hive if it has one,
-// along with whatever else is there.
+// Gatherer returns a gatherer of these metrics. If the registry of the hive is a
+// prometheus.Gatherer, it is that registry, with all its metrics.
 func (m *ResourceMetrics) Gatherer() prometheus.Gatherer { return m.gatherer }
 
-// Address is where /metrics is served, nil if it is not.
+// Address returns the address of /metrics, or nil if it is not served.
 func (m *ResourceMetrics) Address() net.Addr {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -179,7 +175,7 @@ func (m *ResourceMetrics) Address() net.Addr {
 	return m.listener.Addr()
 }
 
-// add has o collected under that name. One that another has gets a number.
+// add collects o under a name. If the name exists, it gets a number.
 func (m *ResourceMetrics) add(name string, o observed) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -190,7 +186,7 @@ func (m *ResourceMetrics) add(name string, o observed) {
 	m.resources = append(slices.Clip(m.resources), o)
 }
 
-// remove forgets what has these counters.
+// remove removes the resource with these counters.
 func (m *ResourceMetrics) remove(c *counters) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -299,7 +295,7 @@ func (s *metricsServer) Start(ctx cell.HookContext) error {
 
 // Stop implements cell.HookInterface.
 func (s *metricsServer) Stop(ctx cell.HookContext) error {
-	// A scrape that is under way may end, if it does so soon.
+	// A scrape that is running can end within a second.
 	soon, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	err := s.server.Shutdown(soon)

@@ -22,31 +22,31 @@ func describeOf(what, name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	descSynced      = describe("synced", "Whether there is a complete state of the collection.")
+	descSynced      = describe("synced", "1 if there is a complete state of the collection.")
 	descSyncSeconds = describe("sync_seconds", "Time from the first use of the resource to its first complete state.")
-	descObjects     = describe("objects", "Objects in the store.")
-	descLeftOut     = describe("left_out", "Objects whose newest state is left out because it cannot be decoded; 101 if there are more than 100.")
-	descState       = describe("state", "1 for the state that the informer is in.", "state")
-	descPolling     = describe("polling", "Whether the informer polls, because it may not watch or because watches bring nothing.")
-	descContact     = describe("last_contact_timestamp_seconds", "When the API server was last heard of, in seconds since the epoch; 0 if never.")
-	descLists       = describe("lists_total", "Lists that ended, by why there was one; all but reason \"first\" are relists.", "reason", "mode", "result")
-	descListTook    = describe("list_duration_seconds", "Duration of the lists that were read to the end.", "mode")
+	descObjects     = describe("objects", "Objects in the store, recorded by the mirror, or accepted by the consumer.")
+	descLeftOut     = describe("left_out", "Objects whose newest state is left out because it cannot be decoded; 101 means more than 100.")
+	descState       = describe("state", "1 for the current state of the informer.", "state")
+	descPolling     = describe("polling", "1 while the informer polls, because it is not allowed to watch or watches bring nothing.")
+	descContact     = describe("last_contact_timestamp_seconds", "Time of the last response of the API server, in seconds since the epoch; 0 if there was none.")
+	descLists       = describe("lists_total", "Lists that ended, by reason; all but reason \"first\" are relists.", "reason", "mode", "result")
+	descListTook    = describe("list_duration_seconds", "Duration of complete lists.", "mode")
 	descWatches     = describe("watches_total", "Watches that the API server accepted.")
-	descWatchEvents = describe("watch_events_total", "Events of the watches that ended.")
+	descWatchEvents = describe("watch_events_total", "Events of watches that ended.")
 	descFailures    = describe("failures_total", "Failed lists and watches, by cause.", "operation", "cause")
-	descBackwards   = describe("backwards_total", "How often the API server went back to an older version.")
-	descMissed      = describe("missed_total", "Changes that a list found and the watch should have brought.")
-	descStale       = describe("stale_total", "Changes that were dropped because they were no news.")
+	descBackwards   = describe("backwards_total", "Number of times that the API server went back to an older version.")
+	descMissed      = describe("missed_total", "Changes that a list found and the watch had missed.")
+	descStale       = describe("stale_total", "Changes that were dropped because they were not newer.")
 	descIndexErrors = describe("index_errors_total", "Failures of index functions.")
 	descPanics      = describe("panics_total", "Panics of user code.")
-	descSubscribers = describe("subscribers", "Subscribers that there are now.")
-	descDepth       = describe("subscriber_depth", "Keys that wait to be emitted, over all subscribers.")
-	descDepthMax    = describe("subscriber_depth_max", "Keys that wait to be emitted to the subscriber that has the most.")
-	descOutstanding = describe("subscriber_outstanding", "Events that lack their Done, over all subscribers.")
-	descRetrying    = describe("subscriber_retrying", "Keys that are held back after an error, over all subscribers.")
-	descOldest      = describe("subscriber_oldest_seconds", "How long the key that waits longest has waited for being emitted or for Done.")
-	descEmitted     = describe("events_emitted_total", "Events that were emitted to subscribers.")
-	descEvents      = describe("events_total", "Events by what became of them.", "result")
+	descSubscribers = describe("subscribers", "Current subscribers.")
+	descDepth       = describe("subscriber_depth", "Keys queued for all subscribers, including replays.")
+	descDepthMax    = describe("subscriber_depth_max", "Keys queued for the subscriber with the most.")
+	descOutstanding = describe("subscriber_outstanding", "Events without Done, of all subscribers.")
+	descRetrying    = describe("subscriber_retrying", "Keys that wait for a retry, of all subscribers.")
+	descOldest      = describe("subscriber_oldest_seconds", "Age of the oldest queued key or event without Done.")
+	descEmitted     = describe("events_emitted_total", "Events that subscribers received.")
+	descEvents      = describe("events_total", "Events by their result.", "result")
 )
 
 var states = []informer.State{
@@ -98,7 +98,7 @@ func (e emitter) gauge(desc *prometheus.Desc, value float64, labels ...string) {
 	e.ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{e.name}, labels...)...)
 }
 
-// flag is a gauge that is 1 if it is true.
+// flag writes a gauge that is 1 or 0.
 func (e emitter) flag(desc *prometheus.Desc, is bool, labels ...string) {
 	value := 0.0
 	if is {
@@ -121,7 +121,7 @@ func (e emitter) stats(s resource.Stats) {
 	e.counter(descPanics, s.Panics)
 }
 
-// informer writes what resources and mirrors have in common.
+// informer writes the metrics that resources, mirrors and pushes have.
 func (e emitter) informer(isSynced bool, objects int, info informer.ReflectorInfo) {
 	e.flag(descSynced, isSynced)
 	e.flag(descPolling, info.Polling != nil)

@@ -12,10 +12,10 @@ import (
 var (
 	descPending      = describeOf("mirror", "pending", "Changes that the handler has not acknowledged.")
 	descPendingBytes = describeOf("mirror", "pending_bytes", "Estimated size of the objects that the handler has not acknowledged.")
-	descFailing      = describeOf("mirror", "failing", "Keys whose handler failed, to be tried again.")
-	descHeldBack     = describeOf("mirror", "held_back_seconds", "How long the oldest change that is not acknowledged has held back the resume version.")
-	descCalls        = describeOf("mirror", "calls_total", "Calls of the handler, by what it was told and what it answered.", "call", "result")
-	descUnchanged    = describeOf("mirror", "unchanged_total", "Objects of lists that were recorded in the same version.")
+	descFailing      = describeOf("mirror", "failing", "Keys whose handler call failed and will be retried.")
+	descHeldBack     = describeOf("mirror", "held_back_seconds", "Age of the oldest change that holds back the resume version.")
+	descCalls        = describeOf("mirror", "calls_total", "Calls of the handler, by call and result.", "call", "result")
+	descUnchanged    = describeOf("mirror", "unchanged_total", "Listed objects that the mirror had in the same version.")
 )
 
 // mirror writes the metrics of a mirror.

@@ -11,8 +11,8 @@ var (
 	descPushFailing   = describeOf("push", "failing", "Keys that the consumer refused, to be tried again.")
 	descPushDead      = describeOf("push", "dead_letters", "Keys that the consumer refused too often. They are tried again when they change, and in the next snapshot.")
 	descPushSnapshots = describeOf("push", "snapshots_total", "Snapshots that the consumer accepted.")
-	descPushBatches   = describeOf("push", "batches_total", "Batches that the consumer was given.", "result")
-	descPushChanges   = describeOf("push", "changes_total", "Changes by what became of them.", "result")
+	descPushBatches   = describeOf("push", "batches_total", "Batches passed to the consumer.", "result")
+	descPushChanges   = describeOf("push", "changes_total", "Changes by their result.", "result")
 )
 
 // push writes the metrics of a push.

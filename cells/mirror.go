@@ -10,14 +10,15 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/mirror"
 	"github.com/apiary-go/apiary/store"
 )
 
-// NewMirror makes a mirror.ResourceVersionInformer of the objects that the
-// options select, which runs from the start of the lifecycle to its stop:
+// NewMirror makes a mirror.ResourceVersionInformer of the objects that the options select.
+// It runs between Start and Stop of the lifecycle:
 //
 //	cell.Invoke(func(p cells.Params, db *Database) (err error) {
 //		db.PodsInformer, err = cells.NewMirror("pods", p, mirror.InformerConfig[*corev1.Pod]{
@@ -26,43 +27,46 @@ import (
 //		return err
 //	})
 //
-// The handler asks the informer for its ResumeVersion when it writes.
+// The handler calls ResumeVersion of the informer when it writes.
 //
-// Options are those of [Resource], but for [With] and [Private]. Of the
-// configuration, ListerWatcher and Source must be empty. If a transform is to make
-// the T of another type, name that by [From].
+// The options are those of [Resource], except [With] and [Private]. ListerWatcher and
+// Source of the configuration must be nil. If cfg.Transform makes the objects, [From] sets
+// the type that the server sends.
 //
-// What the informer does is logged, reported to cell.Health under the name, and
-// counted by [Metrics] where the hive has these: the observer and the error handler
-// of the configuration are told as well, and the latter has none by default. It
-// makes no request before the start, and none at all if the client is disabled. Stop
-// returns when the calls of the handler have; their context ends with it.
+// Logs, cell.Health and [Metrics] have the mirror under the name, as for [Resource]. The
+// observer and the error handler of the configuration are called as well. Without an error
+// handler, failures are only logged.
+//
+// The mirror makes no request before Start, and none if the client is disabled. Stop
+// cancels the context of the handler, and waits until its calls have returned.
 func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts ...Option) (*mirror.ResourceVersionInformer[T], error) {
 	o := gather(opts)
 	plan, err := o.plan(reflect.TypeFor[T]())
 	switch {
 	case err != nil:
 	case cfg.ListerWatcher != nil || cfg.Source != nil:
-		err = errors.New("InformerConfig.ListerWatcher or Source is set: leave out both, cells.NewMirror reads by the client of the hive")
+		err = errors.New("InformerConfig.ListerWatcher or Source is set: leave out both, cells.NewMirror uses the client of the hive")
 	case len(o.resource) > 0 || o.private:
 		err = errors.New("cells.With and cells.Private are for resources, not for mirrors")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("mirror %s: %w", name, err)
 	}
-	log := p.Log.With("mirror", name, "selects", plan.String())
+	log := p.logger(name, plan)
+	failureLog := log.With("resource", name)
 	report, counts := &reporter{}, &counters{}
 	cfg.ListerWatcher = &listWatch{plan: plan, client: p.Client}
+	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), o.reading...)
 	cfg.Observer = informer.Observers(informer.LogObserver(log), report, counts, cfg.Observer)
 	cfg.Log = cmp.Or(cfg.Log, p.Log)
-	told := cfg.ErrorHandler
+	next := cfg.ErrorHandler
 	cfg.ErrorHandler = func(info informer.ReflectorInfo, err error) {
 		if failed := (*informer.HandlerError)(nil); errors.As(err, &failed) {
-			log.Log(context.Background(), levelOf(err), "A change could not be handled, will try again", "key", failed.Meta.Key, "failures", failed.Failures,
+			failureLog.Log(context.Background(), levelOf(err), "A change could not be handled, will try again", "key", failed.Meta.Key, "failures", failed.Failures,
 				"next", failed.RetryIn, "error", failed)
 		}
-		if told != nil {
-			told(info, err)
+		if next != nil {
+			next(info, err)
 		}
 	}
 	i, err := mirror.NewResourceVersionInformer(name, cfg)
@@ -73,7 +77,8 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	return i, nil
 }
 
-// levelOf is the level of a failure of user code: a panic has a report of its own.
+// levelOf returns the log level of a failure of user code. It is debug for a panic, which
+// has a log line of its own.
 func levelOf(err error) slog.Level {
 	if errors.As(err, new(*store.PanicError)) {
 		return slog.LevelDebug

@@ -78,16 +78,16 @@ func TestMirror(t *testing.T) {
 			}
 			health.await(t, "cluster/pods OK: synced, 2 objects at the last list")
 			err := testutil.GatherAndCompare(registry, strings.NewReader(`
-# HELP apiary_resource_synced Whether there is a complete state of the collection.
+# HELP apiary_resource_synced 1 if there is a complete state of the collection.
 # TYPE apiary_resource_synced gauge
 apiary_resource_synced{resource="cluster/pods"} 0
-# HELP apiary_resource_objects Objects in the store.
+# HELP apiary_resource_objects Objects in the store, recorded by the mirror, or accepted by the consumer.
 # TYPE apiary_resource_objects gauge
 apiary_resource_objects{resource="cluster/pods"} 1
 # HELP apiary_mirror_pending Changes that the handler has not acknowledged.
 # TYPE apiary_mirror_pending gauge
 apiary_mirror_pending{resource="cluster/pods"} 1
-# HELP apiary_mirror_failing Keys whose handler failed, to be tried again.
+# HELP apiary_mirror_failing Keys whose handler call failed and will be retried.
 # TYPE apiary_mirror_failing gauge
 apiary_mirror_failing{resource="cluster/pods"} 1
 `), "apiary_resource_synced", "apiary_resource_objects", "apiary_mirror_pending", "apiary_mirror_failing")

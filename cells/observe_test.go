@@ -158,30 +158,30 @@ func TestMetrics(t *testing.T) {
 				}
 			}
 			err := testutil.GatherAndCompare(registry, strings.NewReader(`
-# HELP apiary_resource_synced Whether there is a complete state of the collection.
+# HELP apiary_resource_synced 1 if there is a complete state of the collection.
 # TYPE apiary_resource_synced gauge
 apiary_resource_synced{resource="Pod.v1"} 1
 apiary_resource_synced{resource="Pod.v1#2"} 0
-# HELP apiary_resource_objects Objects in the store.
+# HELP apiary_resource_objects Objects in the store, recorded by the mirror, or accepted by the consumer.
 # TYPE apiary_resource_objects gauge
 apiary_resource_objects{resource="Pod.v1"} 2
 apiary_resource_objects{resource="Pod.v1#2"} 0
-# HELP apiary_resource_lists_total Lists that ended, by why there was one; all but reason "first" are relists.
+# HELP apiary_resource_lists_total Lists that ended, by reason; all but reason "first" are relists.
 # TYPE apiary_resource_lists_total counter
 apiary_resource_lists_total{mode="paged",reason="first",resource="Pod.v1",result="done"} 1
 apiary_resource_lists_total{mode="paged",reason="first",resource="Pod.v1",result="failed"} 1
 # HELP apiary_resource_failures_total Failed lists and watches, by cause.
 # TYPE apiary_resource_failures_total counter
 apiary_resource_failures_total{cause="forbidden",operation="list",resource="Pod.v1"} 1
-# HELP apiary_resource_subscribers Subscribers that there are now.
+# HELP apiary_resource_subscribers Current subscribers.
 # TYPE apiary_resource_subscribers gauge
 apiary_resource_subscribers{resource="Pod.v1"} 1
 apiary_resource_subscribers{resource="Pod.v1#2"} 0
-# HELP apiary_resource_subscriber_outstanding Events that lack their Done, over all subscribers.
+# HELP apiary_resource_subscriber_outstanding Events without Done, of all subscribers.
 # TYPE apiary_resource_subscriber_outstanding gauge
 apiary_resource_subscriber_outstanding{resource="Pod.v1"} 1
 apiary_resource_subscriber_outstanding{resource="Pod.v1#2"} 0
-# HELP apiary_resource_events_emitted_total Events that were emitted to subscribers.
+# HELP apiary_resource_events_emitted_total Events that subscribers received.
 # TYPE apiary_resource_events_emitted_total counter
 apiary_resource_events_emitted_total{resource="Pod.v1"} 3
 apiary_resource_events_emitted_total{resource="Pod.v1#2"} 0
@@ -296,7 +296,7 @@ func TestInspection(t *testing.T) {
 	api := fakeapi.New(widgets)
 	url, connections := serveAPI(t, api)
 	h := hive.New(Logger, Client, Metrics, cell.SimpleHealthCell,
-		Resource[*corev1.Pod](InNamespace("shop"), WithLabels("app in (a, b)"), WithFields("spec.nodeName=n.1")),
+		Resource[*corev1.Pod](InNamespace("shop"), WithLabelSelector("app in (a, b)"), WithFieldSelector("spec.nodeName=n.1")),
 		ResourceAs(func(r resource.Resource[*corev1.Pod]) xPods { return r }),
 		cell.Module("bees", "Bees", cell.Invoke(func(lc cell.Lifecycle, pods resource.Resource[*corev1.Pod], _ xPods) {
 			pods.Events(context.Background())

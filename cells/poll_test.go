@@ -35,7 +35,7 @@ func refusing(api *fakeapi.Server, refuse func(fakeapi.Request) error, verbs ...
 // checkPolling checks what the metrics say of polling.
 func checkPolling(t *testing.T, m *ResourceMetrics, want string) {
 	t.Helper()
-	want = "# HELP apiary_resource_polling Whether the informer polls, because it may not watch or because watches bring nothing.\n" +
+	want = "# HELP apiary_resource_polling 1 while the informer polls, because it is not allowed to watch or watches bring nothing.\n" +
 		"# TYPE apiary_resource_polling gauge\n" + `apiary_resource_polling{resource="Pod.v1"} ` + want + "\n"
 	if err := testutil.GatherAndCompare(m.Gatherer(), strings.NewReader(want), "apiary_resource_polling"); err != nil {
 		t.Error(err)

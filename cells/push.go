@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/cilium/hive/cell"
 
@@ -17,14 +18,14 @@ import (
 )
 
 // Push pushes the objects that the options select to a consumer of type C, which another
-// cell provides: first a snapshot of all of them, then batches of changes:
+// cell provides. The consumer gets a snapshot of all objects, and then batches of changes:
 //
 //	cells.Push[*corev1.Pod, *Inventory](cells.InNamespace("shop")) // *Inventory is a push.BatchConsumer[*corev1.Pod]
 //
-// It provides the *push.Batcher[T], which a cell can ask for a new snapshot. It runs the
-// Batcher from the start of the hive to its stop, also if no cell uses it. A hive can have
-// one for each T; for more see [NewPush]. Options are those of [NewMirror]. The name is that
-// of the kind, such as "Pod.v1".
+// It provides a *push.Batcher[T], which can make a new snapshot. The batcher runs between
+// Start and Stop of the hive, also if no cell depends on it. A hive can have one Push of
+// each T. For more, see [NewPush]. The options are those of [NewMirror]. The name is the
+// kind, such as "Pod.v1".
 func Push[T any, C push.BatchConsumer[T]](opts ...Option) cell.Cell {
 	o := gather(opts)
 	constructor := func(p Params, consumer C) (*push.Batcher[T], error) {
@@ -40,47 +41,49 @@ func Push[T any, C push.BatchConsumer[T]](opts ...Option) cell.Cell {
 	)
 }
 
-// NewPush makes a push.Batcher that runs from the start of the lifecycle to its
-// stop, for constructors of your own. Of the configuration, ListerWatcher and Source
-// must be empty; the rest is as for [NewMirror].
+// NewPush is [Push] for constructors of your own. It makes a push.Batcher that runs between
+// Start and Stop of the lifecycle. ListerWatcher and Source of the configuration must be
+// nil. Options, logs, health and metrics are as for [NewMirror].
 //
-// Stop waits for the last batch, for push.MergerConfig.StopTimeout at most.
+// Stop waits for the last batch, at most for push.MergerConfig.StopTimeout.
 func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Option) (*push.Batcher[T], error) {
 	o := gather(opts)
 	plan, err := o.plan(reflect.TypeFor[T]())
 	switch {
 	case err != nil:
 	case cfg.ListerWatcher != nil || cfg.Source != nil:
-		err = errors.New("BatcherConfig.ListerWatcher or Source is set: leave out both, cells.NewPush reads by the client of the hive")
+		err = errors.New("BatcherConfig.ListerWatcher or Source is set: leave out both, cells.NewPush uses the client of the hive")
 	case len(o.resource) > 0 || o.private:
 		err = errors.New("cells.With and cells.Private are for resources, not for a push")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", name, err)
 	}
-	log := p.Log.With("push", name, "selects", plan.String())
+	log := p.logger(name, plan)
+	failureLog := log.With("resource", name)
 	report, counts := &reporter{}, &counters{}
 	cfg.ListerWatcher = &listWatch{plan: plan, client: p.Client}
+	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), o.reading...)
 	cfg.Observer = informer.Observers(informer.LogObserver(log), report, counts, cfg.Observer)
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = func(informer.ReflectorInfo, error) {} // the observer has logged it
 	}
 	cfg.Merger.Log = cmp.Or(cfg.Merger.Log, p.Log)
-	handler := cfg.Merger.ErrorHandler
+	next := cfg.Merger.ErrorHandler
 	cfg.Merger.ErrorHandler = func(err error) {
 		failed, undelivered, dead := (*informer.HandlerError)(nil), (*push.UndeliveredError)(nil), (*push.DeadLetterError)(nil)
 		switch {
 		case errors.As(err, &undelivered):
-			log.Log(context.Background(), levelOf(err), "Changes were not delivered", "changes", undelivered.Changes, "error", err)
+			failureLog.Log(context.Background(), levelOf(err), "Changes were not delivered", "changes", undelivered.Changes, "error", err)
 		case errors.As(err, &dead):
-			log.Log(context.Background(), levelOf(err), "The consumer refused an object too often, will try again when it changes", "key", dead.Meta.Key, "tries", dead.Tries, "error", dead.Err)
+			failureLog.Log(context.Background(), levelOf(err), "The consumer refused an object too often, will try again when it changes", "key", dead.Meta.Key, "tries", dead.Tries, "error", dead.Err)
 		case errors.As(err, &failed) && failed.Meta.Key.Name != "":
-			log.Log(context.Background(), levelOf(err), "The consumer refused an object, will try again", "key", failed.Meta.Key, "failures", failed.Failures, "next", failed.RetryIn, "error", err)
+			failureLog.Log(context.Background(), levelOf(err), "The consumer refused an object, will try again", "key", failed.Meta.Key, "failures", failed.Failures, "next", failed.RetryIn, "error", err)
 		case errors.As(err, &failed):
-			log.Log(context.Background(), levelOf(err), "The consumer did not accept a batch, will try again", "failures", failed.Failures, "next", failed.RetryIn, "error", err)
+			failureLog.Log(context.Background(), levelOf(err), "The consumer did not accept a batch, will try again", "failures", failed.Failures, "next", failed.RetryIn, "error", err)
 		}
-		if handler != nil {
-			handler(err)
+		if next != nil {
+			next(err)
 		}
 	}
 	b, err := push.NewBatcher(name, cfg)

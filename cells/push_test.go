@@ -109,11 +109,11 @@ func TestPush(t *testing.T) {
 # HELP apiary_push_snapshots_total Snapshots that the consumer accepted.
 # TYPE apiary_push_snapshots_total counter
 apiary_push_snapshots_total{resource="Pod.v1"} 2
-# HELP apiary_push_batches_total Batches that the consumer was given.
+# HELP apiary_push_batches_total Batches passed to the consumer.
 # TYPE apiary_push_batches_total counter
 apiary_push_batches_total{resource="Pod.v1",result="failed"} 1
 apiary_push_batches_total{resource="Pod.v1",result="ok"} 1
-# HELP apiary_resource_objects Objects in the store.
+# HELP apiary_resource_objects Objects in the store, recorded by the mirror, or accepted by the consumer.
 # TYPE apiary_resource_objects gauge
 apiary_resource_objects{resource="Pod.v1"} 2
 `), "apiary_push_snapshots_total", "apiary_push_batches_total", "apiary_resource_objects")

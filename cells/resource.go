@@ -17,31 +17,26 @@ import (
 	"github.com/apiary-go/apiary/resource"
 )
 
-// Resource provides a resource.Resource[T] of the objects that the options select,
-// all of the kind by default:
+// Resource provides a resource.Resource[T] of the objects that the options select.
+// Default: all objects of the kind.
 //
-//	cells.Resource[*corev1.Pod](cells.InNamespace("shop"), cells.WithLabels("app=web"))
+//	cells.Resource[*corev1.Pod](cells.InNamespace("shop"), cells.WithLabelSelector("app=web"))
 //
-// The kind is that of T in client-go's scheme, or in that of [WithScheme]. For
-// *unstructured.Unstructured it is named by [Unstructured], for
-// *metav1.PartialObjectMetadata by [Metadata].
+// The kind is that of T in client-go's scheme, or in the scheme of [WithScheme]. For
+// *unstructured.Unstructured the option [Unstructured] names the kind, for
+// *metav1.PartialObjectMetadata the option [Metadata].
 //
-// It needs [Client] or [FakeClient] in the hive. Nothing is asked of the API server
-// until the resource is first used, not even which resources it serves; then that
-// is found out by discovery, one request for each group and version that the
-// program uses. A kind that is not installed is reported as informer.CauseNotInstalled
-// and asked for again every five to ten seconds, so one that is installed later is found.
+// The hive must have [Client], [ClientFrom] or [FakeClient]. The first use of the resource
+// makes the first request: discovery, once for each group and version that the program
+// uses. A kind that is not installed is reported as informer.CauseNotInstalled, and looked
+// up again every five to ten seconds. If the client is disabled, the resource is a
+// resource.Disabled, with an error that wraps [ErrNotConfigured].
 //
-// If the client is disabled the resource is that of resource.Disabled: the error of
-// its Store wraps [ErrNotConfigured] and names the flags, its event channels are
-// closed from the beginning.
+// The name of the resource is its kind, such as "Pod.v1" or "Deployment.v1.apps", unless
+// resource.WithName sets it. Logs, cell.Health and [Metrics] have the resource under this
+// name. Health and metrics are optional.
 //
-// What the informer does is logged, is reported to cell.Health if the hive has
-// that, under the name of the resource, and counted if the hive has [Metrics]. The
-// name is such as "Pod.v1" or "Deployment.v1.apps" unless resource.WithName sets it.
-//
-// In one hive there can be one of a type; for another scope of the same type, and
-// for several unstructured kinds, see [ResourceAs].
+// A hive can have one Resource of each T. For more, see [ResourceAs].
 func Resource[T runtime.Object](opts ...Option) cell.Cell {
 	return resourceCell[T](opts, "", func(p Params) (resource.Resource[T], error) {
 		return NewResource[T](p, opts...)
@@ -54,10 +49,10 @@ func Resource[T runtime.Object](opts ...Option) cell.Cell {
 //	type LocalPods resource.Resource[*corev1.Pod]
 //
 //	cells.ResourceAs(func(r resource.Resource[*corev1.Pod]) LocalPods { return r },
-//		cells.WithFields("spec.nodeName=node-1"))
+//		cells.WithFieldSelector("spec.nodeName=node-1"))
 //
-// The name of the resource is by default that of the type, such as "main.LocalPods".
-// The function is called once, when the resource is constructed.
+// The default name of the resource is the name of the type, such as "main.LocalPods". as
+// is called once, when the resource is constructed.
 func ResourceAs[R any, T runtime.Object](as func(resource.Resource[T]) R, opts ...Option) cell.Cell {
 	name := reflect.TypeFor[R]().String()
 	return resourceCell[T](opts, name, func(p Params) (R, error) {
@@ -73,7 +68,7 @@ func ResourceAs[R any, T runtime.Object](as func(resource.Resource[T]) R, opts .
 	})
 }
 
-// Params is what [NewResource] takes from the hive.
+// Params has what [NewResource], [NewMirror] and [NewPush] need from the hive.
 type Params struct {
 	cell.In
 
@@ -84,14 +79,14 @@ type Params struct {
 	Metrics   *ResourceMetrics `optional:"true"`
 }
 
-// NewResource is the constructor that [Resource] provides, for constructors of your
-// own, such as one with a selector that depends on a flag:
+// NewResource is [Resource] for constructors of your own, for example with a selector that
+// depends on a flag:
 //
 //	cell.Provide(func(p cells.Params, cfg Config) (resource.Resource[*corev1.Pod], error) {
-//		return cells.NewResource[*corev1.Pod](p, cells.WithFields("spec.nodeName="+cfg.NodeName))
+//		return cells.NewResource[*corev1.Pod](p, cells.WithFieldSelector("spec.nodeName="+cfg.NodeName))
 //	})
 //
-// It makes no request. It fails if an option is bad. [Private] has no effect here.
+// It makes no request. It fails if an option is invalid. [Private] has no effect here.
 func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[T], error) {
 	o := gather(opts)
 	plan, err := o.plan(reflect.TypeFor[T]())
@@ -102,11 +97,12 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 	if name == "" {
 		name = plan.target.String()
 	}
+	disabled := resource.Disabled[T](p.Client.Err(),
+		append([]resource.Option{resource.WithName(name), resource.WithLogger(p.Log)}, o.resource...)...)
+	name = nameOf(disabled) // which resource.WithName can set
 	if !p.Client.IsEnabled() {
-		if p.Health != nil {
-			p.Health.NewScope(name).Stopped("disabled: " + p.Client.Err().Error())
-		}
-		return resource.Disabled[T](p.Client.Err()), nil
+		p.reportDisabled(name)
+		return disabled, nil
 	}
 
 	report, counts := &reporter{}, &counters{}
@@ -118,29 +114,40 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 		}
 		return nil
 	}})
-	log := p.Log
-	if selects := plan.String(); selects != name {
-		log = log.With("selects", selects)
-	}
+	log := p.logger(name, plan)
 	all := []resource.Option{
 		resource.WithName(name),
 		resource.WithLogger(log),
 		resource.WithObserver(informer.Observers(informer.LogObserver(log), report, counts)),
+		resource.WithSourceOptions(o.reading...),
 	}
 	r := resource.New[T](p.Lifecycle, &listWatch{plan: plan, client: p.Client}, append(all, o.resource...)...)
-	inspector := r.(resource.Inspector) // every resource of New is one
 	if p.Metrics != nil {
-		p.Metrics.add(inspector.Stats().Name, observed{resource: inspector.Stats, counters: counts})
+		p.Metrics.add(name, observed{resource: r.(resource.Inspector).Stats, counters: counts})
 	}
 	if p.Health != nil {
 		// The informer does not run before the hive starts.
-		report.health = p.Health.NewScope(inspector.Stats().Name)
+		report.health = p.Health.NewScope(name)
 	}
 	return r, nil
 }
 
-// resourceCell puts a constructor in a module of its own, for it to be seen in the
-// hive's inspection command, in logs and in health, unless it is private.
+// nameOf returns the name of a resource that package resource made.
+func nameOf[T runtime.Object](r resource.Resource[T]) string {
+	return r.(resource.Inspector).Stats().Name
+}
+
+// logger returns the logger of what reads plan. The attribute selects shows the plan if
+// the name does not.
+func (p Params) logger(name string, plan plan) *slog.Logger {
+	if selects := plan.String(); selects != name {
+		return p.Log.With("selects", selects)
+	}
+	return p.Log
+}
+
+// resourceCell puts a constructor in a module of its own, unless it is private. The
+// inspection command of hive, logs and health show the module.
 func resourceCell[T runtime.Object](opts []Option, as string, constructor any) cell.Cell {
 	o := gather(opts)
 	if o.private {

@@ -30,7 +30,7 @@ func TestResourceLazy(t *testing.T) {
 	}
 	type pods = resource.Resource[*corev1.Pod]
 	err := run(t, quiet(), nil, withFake(api),
-		Resource[*corev1.Pod](InNamespace("a"), WithLabels("app=x"), WithFields("metadata.name!=zero"), WithLabels("!gone"), nil),
+		Resource[*corev1.Pod](InNamespace("a"), WithLabelSelector("app=x"), WithFieldSelector("metadata.name!=zero"), WithLabelSelector("!gone"), nil),
 		atStart(t, func(ctx context.Context, r pods) error {
 			if n := len(api.Requests()); n != 0 {
 				t.Errorf("%d requests before the first use", n)
@@ -80,8 +80,8 @@ func TestResourceScopes(t *testing.T) {
 		Metadata resource.Resource[*metav1.PartialObjectMetadata]
 	}
 	err = run(t, quiet(), nil, withFake(api),
-		ResourceAs(func(r resource.Resource[*corev1.Pod]) xPods { return r }, WithLabels("app=x")),
-		ResourceAs(func(r resource.Resource[*corev1.Pod]) yPods { return r }, WithLabels("app=y")),
+		ResourceAs(func(r resource.Resource[*corev1.Pod]) xPods { return r }, WithLabelSelector("app=x")),
+		ResourceAs(func(r resource.Resource[*corev1.Pod]) yPods { return r }, WithLabelSelector("app=y")),
 		ResourceAs(func(r resource.Resource[*unstructured.Unstructured]) Widgets { return r }, Unstructured("widgets.v1.example.com")),
 		ResourceAs(func(r resource.Resource[*unstructured.Unstructured]) Gadgets { return r }, Unstructured("Gadget.example.com")),
 		Resource[*metav1.PartialObjectMetadata](Metadata(corev1.SchemeGroupVersion.WithKind("Pod")), InNamespace("b")),

@@ -19,11 +19,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 
+	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/resource"
 )
 
-// Option says which objects a resource holds, and how. Nil options are skipped. A
-// bad one fails the construction of the resource.
+// Option configures which objects a [Resource], [NewMirror] or [Push] reads, and how. Nil
+// options are skipped. An invalid option makes the construction fail.
 type Option func(*options)
 
 type options struct {
@@ -31,16 +32,17 @@ type options struct {
 	labels    []string
 	fields    []string
 	scheme    *runtime.Scheme
-	source    reflect.Type // of the objects on the wire, nil: that of the resource
+	wireType  reflect.Type // of the objects that the server sends; nil: that of the resource
 	target    target
 	mode      mode // that target was given for
 	private   bool
 	name      string // of the resource, unless resource.WithName sets it
 	resource  []resource.Option
+	reading   []source.SourceOption
 	errs      []error
 }
 
-// mode is by which client a resource is read.
+// mode selects the client that reads a resource.
 type mode int
 
 const (
@@ -53,7 +55,7 @@ func (o *options) failf(format string, args ...any) {
 	o.errs = append(o.errs, fmt.Errorf(format, args...))
 }
 
-// InNamespace holds the objects of one namespace. Default: those of all.
+// InNamespace selects the objects of one namespace. Default: all namespaces.
 func InNamespace(namespace string) Option {
 	return func(o *options) {
 		if problems := validation.ValidateNamespaceName(namespace, false); len(problems) > 0 {
@@ -63,45 +65,51 @@ func InNamespace(namespace string) Option {
 	}
 }
 
-// WithLabels holds the objects that a label selector selects, such as
-// "app=shop,tier in (web, api)". The server applies it. Given more than once, all
-// must hold.
-func WithLabels(selector string) Option {
+// WithLabelSelector selects objects by their labels, such as "app=shop,tier in (web, api)".
+// The server applies it. With several of these options, objects must match all of them.
+func WithLabelSelector(selector string) Option {
 	return func(o *options) {
 		parsed, err := labels.Parse(selector)
 		switch {
 		case err != nil:
-			o.failf("cells.WithLabels(%q): %w", selector, err)
+			o.failf("cells.WithLabelSelector(%q): %w", selector, err)
 		case !parsed.Empty():
 			o.labels = append(o.labels, parsed.String())
 		}
 	}
 }
 
-// WithFields holds the objects that a field selector selects, such as
-// "spec.nodeName=node-1". The server applies it, and knows only some fields of each
-// kind; it refuses others when the resource is first used. Given more than once,
-// all must hold.
-func WithFields(selector string) Option {
+// WithFieldSelector selects objects by their fields, such as "spec.nodeName=node-1". The
+// server applies it. It supports only some fields of each kind, and refuses the first
+// request with any other field. With several of these options, objects must match all of
+// them. For fewer fields of each object, see [Fields].
+func WithFieldSelector(selector string) Option {
 	return func(o *options) {
 		parsed, err := fields.ParseSelector(selector)
 		switch {
 		case err != nil:
-			o.failf("cells.WithFields(%q): %w", selector, err)
+			o.failf("cells.WithFieldSelector(%q): %w", selector, err)
 		case !parsed.Empty():
 			o.fields = append(o.fields, parsed.String())
 		}
 	}
 }
 
-// With passes options on to the resource: its name, indexes, a transform, settings
-// of the informer such as its list budget.
+// Fields keeps only the named fields of the objects, such as "metadata.labels" and
+// "spec.nodeName". The other fields are not decoded. Several options add up. See
+// [source.WithFields] for the names, and for what always stays.
+func Fields(names ...string) Option {
+	return func(o *options) { o.reading = append(o.reading, source.WithFields(names...)) }
+}
+
+// With passes options of package resource to a [Resource], such as a name, indexes, a
+// transform, or settings of the informer.
 func With(opts ...resource.Option) Option {
 	return func(o *options) { o.resource = append(o.resource, opts...) }
 }
 
-// WithScheme has the kind of the objects looked up in a scheme of yours, for types
-// of custom resources. Default: client-go's, with the built-in kinds.
+// WithScheme sets the scheme that has the kind of the objects, for types of custom
+// resources. Default: client-go's scheme of built-in kinds.
 func WithScheme(s *runtime.Scheme) Option {
 	return func(o *options) {
 		if s == nil {
@@ -112,40 +120,45 @@ func WithScheme(s *runtime.Scheme) Option {
 	}
 }
 
-// From says that the API server sends objects of type S, where the resource holds
-// another type, that resource.WithTransform makes of them.
+// From sets the type of the objects that the API server sends, if a transform makes objects
+// of another type from them. See resource.WithTransform. Default: the T of the resource.
 func From[S runtime.Object]() Option {
-	return func(o *options) { o.source = reflect.TypeFor[S]() }
+	return func(o *options) { o.wireType = reflect.TypeFor[S]() }
 }
 
-// KindName names a kind: a string as [Unstructured] describes, the kind, or the
-// resource that it is served as.
+// KindName names a kind: a string as in [Unstructured], a GroupVersionKind, or the
+// GroupVersionResource of its URLs.
 type KindName interface {
 	string | schema.GroupVersionKind | schema.GroupVersionResource
 }
 
-// Unstructured names the kind of a resource of *unstructured.Unstructured. A string
-// is of the form "widgets.v1.example.com", "widgets.example.com" for the preferred
-// version of the group, "pods.v1." or "pods" in the core group; with a capital
-// letter in front it is a kind in place of a resource: "Widget.v1.example.com".
-// A GroupVersionKind or GroupVersionResource may lack the version.
+// Unstructured names the kind of a resource of *unstructured.Unstructured. A string has one
+// of these forms:
+//
+//   - "widgets.v1.example.com": a resource of this version.
+//   - "widgets.example.com": the version that the group prefers.
+//   - "pods.v1." or "pods": the core group.
+//   - "Widget.v1.example.com", with a capital letter: a kind. The other forms work as well.
+//
+// The version of a GroupVersionKind or GroupVersionResource can be empty, which means the
+// preferred version.
 func Unstructured[N KindName](name N) Option {
 	return kindOption("cells.Unstructured", byDynamic, name)
 }
 
-// Metadata names the kind of a resource of *metav1.PartialObjectMetadata, as
-// [Unstructured] does: the server sends only the metadata of the objects.
+// Metadata names the kind of a resource of *metav1.PartialObjectMetadata, as in
+// [Unstructured]. The server sends only the metadata of the objects.
 func Metadata[N KindName](name N) Option {
 	return kindOption("cells.Metadata", byMetadata, name)
 }
 
-// Kind tells which kind is meant where a type stands for several in its scheme.
+// Kind selects one of the kinds that the scheme has for the type of the objects.
 func Kind(gvk schema.GroupVersionKind) Option {
 	return kindOption("cells.Kind", byType, gvk)
 }
 
-// Private has what is provided visible only in the module that the cell is put in,
-// and the modules within, as cell.ProvidePrivate does.
+// Private provides the resource only to the enclosing module and the modules in it, like
+// cell.ProvidePrivate.
 func Private() Option {
 	return func(o *options) { o.private = true }
 }
@@ -198,7 +211,7 @@ var (
 	metadataType     = reflect.TypeFor[*metav1.PartialObjectMetadata]()
 )
 
-// plan is what options come to, as far as it can be told without the server.
+// plan describes the requests of a resource, as far as it is known without the server.
 type plan struct {
 	mode      mode
 	target    target
@@ -228,12 +241,12 @@ func (o *options) plan(t reflect.Type) (plan, error) {
 		target: o.target, scheme: o.scheme,
 		namespace: o.namespace, labels: strings.Join(o.labels, ","), fields: strings.Join(o.fields, ","),
 	}
-	source := o.source
-	if source == nil {
-		source = t
+	wireType := o.wireType
+	if wireType == nil {
+		wireType = t
 	}
 	named := o.target != target{}
-	switch source {
+	switch wireType {
 	case unstructuredType:
 		p.mode = byDynamic
 		if o.mode != byDynamic || !named {
@@ -246,9 +259,9 @@ func (o *options) plan(t reflect.Type) (plan, error) {
 		}
 	default:
 		if o.mode != byType {
-			return plan{}, fmt.Errorf("the objects have type %s, which the option with the name of the kind is not for", source)
+			return plan{}, fmt.Errorf("cells.Unstructured and cells.Metadata do not apply to objects of type %s: leave them out, or see cells.Kind", wireType)
 		}
-		if err := p.lookUp(source); err != nil {
+		if err := p.lookUp(wireType); err != nil {
 			return plan{}, err
 		}
 	}
@@ -262,7 +275,7 @@ func (p *plan) lookUp(t reflect.Type) error {
 	}
 	obj, ok := reflect.New(t.Elem()).Interface().(runtime.Object)
 	if !ok {
-		return fmt.Errorf("%s is no runtime.Object", t)
+		return fmt.Errorf("%s is not a runtime.Object", t)
 	}
 	known, unversioned, err := p.scheme.ObjectKinds(obj)
 	if err != nil {
@@ -278,13 +291,13 @@ func (p *plan) lookUp(t reflect.Type) error {
 	}
 	switch {
 	case unversioned || len(kinds) == 0:
-		return fmt.Errorf("%s is no kind that can be listed (the scheme knows it as %v)", t, known)
+		return fmt.Errorf("%s is not a kind that can be listed (the scheme knows it as %v)", t, known)
 	case len(kinds) > 1:
-		return fmt.Errorf("%s stands for several kinds: say by cells.Kind which of %v", t, kinds)
+		return fmt.Errorf("the scheme has several kinds for %s: select one with cells.Kind: %v", t, kinds)
 	case !p.scheme.Recognizes(listOf(kinds[0])):
 		return fmt.Errorf("the scheme %s does not know %s, the list of %s", p.scheme.Name(), listOf(kinds[0]), t)
 	case !p.scheme.Recognizes(schema.GroupVersion{Version: "v1"}.WithKind("Status")):
-		return fmt.Errorf("the scheme %s does not know what servers answer: call metav1.AddToGroupVersion on it for %s",
+		return fmt.Errorf("the scheme %s does not know metav1.Status: call metav1.AddToGroupVersion on it for %s",
 			p.scheme.Name(), kinds[0].GroupVersion())
 	}
 	p.gvk = kinds[0]
@@ -292,7 +305,7 @@ func (p *plan) lookUp(t reflect.Type) error {
 	return nil
 }
 
-// String describes the plan, for people.
+// String returns the kind, the namespace and the selectors.
 func (p plan) String() string {
 	var b strings.Builder
 	b.WriteString(p.target.String())

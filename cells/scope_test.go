@@ -16,6 +16,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/apiary-go/apiary/fakeapi"
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/mirror"
+	"github.com/apiary-go/apiary/informer/push"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -25,12 +28,12 @@ func TestResourceBadOptions(t *testing.T) {
 		cell cell.Cell
 		want string
 	}{
-		{Resource[*corev1.Pod](WithLabels("a in (")), "cells.WithLabels"},
-		{Resource[*corev1.Pod](WithFields("a")), "cells.WithFields"},
+		{Resource[*corev1.Pod](WithLabelSelector("a in (")), "cells.WithLabelSelector"},
+		{Resource[*corev1.Pod](WithFieldSelector("a")), "cells.WithFieldSelector"},
 		{Resource[*corev1.Pod](InNamespace("A_B")), "cells.InNamespace"},
 		{Resource[*corev1.Pod](WithScheme(nil)), "cells.WithScheme"},
 		{Resource[*corev1.Pod](WithScheme(empty)), "cells.WithScheme"},
-		{Resource[*corev1.Pod](Unstructured("pods")), "which the option"},
+		{Resource[*corev1.Pod](Unstructured("pods")), "leave them out"},
 		{Resource[*corev1.PodList](), "list"},
 		{Resource[*Slim](), "cells.From"},
 		{Resource[runtime.Object](), "pointer to a struct"},
@@ -97,7 +100,7 @@ func TestResourcePrivateAndConfigured(t *testing.T) {
 			})),
 		cell.Module("two", "Two", cell.Config(nodeConfig{}),
 			cell.ProvidePrivate(func(p Params, cfg nodeConfig) (resource.Resource[*corev1.Pod], error) {
-				return NewResource[*corev1.Pod](p, WithFields("spec.nodeName="+cfg.Node))
+				return NewResource[*corev1.Pod](p, WithFieldSelector("spec.nodeName="+cfg.Node))
 			}),
 			atStart(t, func(ctx context.Context, r resource.Resource[*corev1.Pod]) error {
 				configured = keys(storeOf(t, ctx, r))
@@ -121,3 +124,52 @@ func TestResourcePrivateAndConfigured(t *testing.T) {
 type nodeConfig struct{ Node string }
 
 func (nodeConfig) Flags(flags *pflag.FlagSet) { flags.String("node", "", "") }
+
+// Fields leaves the other fields out, for resources, mirrors and pushes alike.
+func TestFields(t *testing.T) {
+	api := fakeapi.New()
+	p := pod("a", "one", "app", "x")
+	p.Spec.NodeName, p.Spec.Hostname = "node", "host"
+	if err := api.Add(p); err != nil {
+		t.Fatal(err)
+	}
+	only := []Option{Fields("metadata.labels"), Fields("spec.nodeName")}
+	want := func(who string, got *corev1.Pod) {
+		if got.Name != "one" || got.Labels["app"] != "x" || got.Spec.NodeName != "node" || got.Spec.Hostname != "" {
+			t.Errorf("%s: got %v", who, got)
+		}
+	}
+	mirrored := make(chan *corev1.Pod, 1)
+	consumer := pageConsumer{make(chan *corev1.Pod, 1)}
+	err := run(t, quiet(), nil, withFake(api), Resource[*corev1.Pod](only...),
+		cell.Provide(func() pageConsumer { return consumer }), Push[*corev1.Pod, pageConsumer](only...),
+		cell.Invoke(func(p Params) error {
+			_, err := NewMirror("mirror", p, mirror.InformerConfig[*corev1.Pod]{Handler: mirror.ResourceEventHandlerFuncs[*corev1.Pod]{
+				AddFunc: func(_ context.Context, obj informer.Object[*corev1.Pod]) error { mirrored <- obj.Object; return nil },
+			}}, only...)
+			return err
+		}),
+		atStart(t, func(ctx context.Context, r resource.Resource[*corev1.Pod]) error {
+			want("resource", storeOf(t, ctx, r).List()[0])
+			want("mirror", <-mirrored)
+			want("push", <-consumer.pods)
+			return nil
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pageConsumer sends the objects of the pages that it gets.
+type pageConsumer struct{ pods chan *corev1.Pod }
+
+func (c pageConsumer) BeginSnapshot(context.Context, push.Snapshot) error { return nil }
+func (c pageConsumer) SnapshotPage(_ context.Context, _ push.Snapshot, page []informer.Object[*corev1.Pod]) error {
+	for _, obj := range page {
+		c.pods <- obj.Object
+	}
+	return nil
+}
+func (c pageConsumer) EndSnapshot(context.Context, push.Snapshot) error       { return nil }
+func (c pageConsumer) AbortSnapshot(push.Snapshot, error)                     {}
+func (c pageConsumer) OnBatch(context.Context, push.Batch[*corev1.Pod]) error { return nil }

@@ -16,32 +16,32 @@ import (
 	"github.com/apiary-go/apiary/status"
 )
 
-// Status provides a *status.Engine with the rules of kstatus, which reads by the
-// client of the hive and stops with the hive. All who ask it share what it watches, and
-// as long as nobody asks nothing is requested.
+// Status provides a *status.Engine with the rules of kstatus. It uses the client of the
+// hive, and stops with the hive. Its callers share its watches. It makes no request before
+// its first call. For a hive that starts when objects are ready:
 //
-//	cell.Invoke(func(engine *status.Engine, jobs job.Group) {
-//		jobs.Add(job.OneShot("wait", func(ctx context.Context, _ cell.Health) error {
+//	cell.Invoke(func(lc cell.Lifecycle, engine *status.Engine) {
+//		lc.Append(cell.Hook{OnStart: func(ctx cell.HookContext) error {
 //			_, err := engine.Wait(ctx, ids, status.All(status.Current))
 //			return err
-//		}))
+//		}})
 //	})
 //
-// If the client is disabled all objects are Unknown, with an error that wraps
+// If the client is disabled, all objects are Unknown, with an error that wraps
 // [ErrNotConfigured].
 var Status = StatusWith(status.Config{})
 
-// StatusWith is [Status] with rules and limits of your own. The clients and the
-// mapping must be left out of the configuration. If the rules are strict and do not
-// say which kinds have a status, discovery does.
+// StatusWith is [Status] with a configuration. Its clients and its mapping must be nil. If
+// the rules are strict and have no HasStatus function, discovery shows which kinds have a
+// status.
 func StatusWith(cfg status.Config) cell.Cell {
-	return cell.Module("k8s-status", "Tells the status of Kubernetes objects by watching",
+	return cell.Module("k8s-status", "Status of Kubernetes objects by watching",
 		cell.Provide(func(p Params) (*status.Engine, error) { return newStatus(p, cfg) }))
 }
 
 func newStatus(p Params, cfg status.Config) (*status.Engine, error) {
 	if cfg.Dynamic != nil || cfg.Metadata != nil || cfg.Stream != nil || cfg.Mapping != nil {
-		return nil, errors.New("cells.StatusWith: Dynamic, Metadata, Stream or Mapping is set: leave them out, the engine reads by the client of the hive")
+		return nil, errors.New("cells.StatusWith: Dynamic, Metadata, Stream or Mapping is set: leave them out, the engine uses the client of the hive")
 	}
 	kinds := &statusKinds{kinds: p.Client.kinds}
 	cfg.Dynamic, cfg.Metadata, cfg.Stream, cfg.Mapping = p.Client.dynamic, p.Client.metadata, p.Client.stream, kinds.mapping
@@ -92,11 +92,10 @@ func (k *statusKinds) hasStatus(kind schema.GroupKind) bool {
 	return !known || has.(bool)
 }
 
-// StatusHealth reports to cell.Health, under a name, whether the objects with the
-// given IDs are Current: OK if all are, else Degraded, naming those that are not; from
-// the start of the hive to its stop, whenever that changes. Until each has a status it is
-// Degraded, as not observed yet. It needs [Status], and a
-// hive that has cell.Health.
+// StatusHealth reports to cell.Health, under a name, whether objects are Current. Health is
+// OK if all are. Otherwise it is Degraded, and names the objects that are not Current, or
+// "not observed yet" until each object has a status. It reports changes between Start and
+// Stop of the hive. The hive must have [Status] and cell.Health.
 func StatusHealth(name string, ids ...status.ID) cell.Cell {
 	return cell.Invoke(func(lc cell.Lifecycle, health cell.Health, engine *status.Engine) {
 		scope := health.NewScope(name)
@@ -124,7 +123,7 @@ func StatusHealth(name string, ids ...status.ID) cell.Cell {
 // reportStatus reports until the watch ends.
 func reportStatus(w *status.Watch, health cell.Health) {
 	defer w.Close()
-	health.Degraded("not observed yet", fmt.Errorf("the server has not answered yet for all of %d objects", len(w.Statuses())))
+	health.Degraded("not observed yet", fmt.Errorf("the server has not yet answered for all of %d objects", len(w.Statuses())))
 	synced := false
 	for ev := range w.Events() {
 		if synced = synced || ev.Type == status.Synced; !synced {

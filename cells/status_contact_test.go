@@ -194,7 +194,7 @@ func TestStatusHealthOfAnInvalidID(t *testing.T) {
 		if err := h.Start(quiet(), t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		health.await(t, "shop Degraded: 1 of 1 objects are not Current: Pod one: Unknown (InvalidID)", "the ID has no namespace")
+		health.await(t, "shop Degraded: 1 of 1 objects are not Current: Pod one: Unknown (InvalidID)", "give one")
 		if err := h.Stop(quiet(), context.Background()); err != nil {
 			t.Error(err)
 		}

@@ -49,8 +49,8 @@ func TestStatusWatch(t *testing.T) {
 	}, podIn(corev1.PodPending, "a", "one", 0), &corev1.ConfigMap{ObjectMeta: metaOf("a", "conf", 0)})
 }
 
-// Who is slow gets the latest, once.
-func TestStatusWatchConflates(t *testing.T) {
+// A slow consumer gets each state, in order.
+func TestStatusWatchShowsEachState(t *testing.T) {
 	playStatus(t, status.Config{}, func(r *statusRig) {
 		w := r.watch(idOf("Pod", "a", "one"))
 		r.events(w, "one InProgress", "synced")
@@ -58,10 +58,12 @@ func TestStatusWatchConflates(t *testing.T) {
 			r.update(podIn(corev1.PodRunning, "a", "one", 0))
 			r.update(podIn(corev1.PodPending, "a", "one", 0))
 		}
+		r.remove(podIn(corev1.PodPending, "a", "one", 0))
 		r.update(podIn(corev1.PodRunning, "a", "one", 0))
-		r.events(w, "one Current")
-		r.update(podIn(corev1.PodPending, "a", "one", 0))
-		r.update(podIn(corev1.PodRunning, "a", "one", 0)) // as it was told
+		for range 5 {
+			r.events(w, "one Current", "one InProgress")
+		}
+		r.events(w, "one NotFound", "one Current")
 		r.update(podIn(corev1.PodSucceeded, "a", "two", 0))
 		if err := w.Add(idOf("Pod", "a", "two")); err != nil {
 			r.Fatal(err)
@@ -364,7 +366,7 @@ func TestStatusHealth(t *testing.T) {
 		if err := h.Start(quiet(), t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if first := <-health.lines; first != "shop Degraded: not observed yet: the server has not answered yet for all of 1 objects" {
+		if first := <-health.lines; first != "shop Degraded: not observed yet: the server has not yet answered for all of 1 objects" {
 			t.Errorf("at first it is %q", first)
 		}
 		health.await(t, "shop", "Degraded: 1 of 1 objects are not Current", "Pod a/one: InProgress")

@@ -5,9 +5,12 @@ package cells
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -61,4 +64,31 @@ func TestStatusWaitAtLeast(t *testing.T) {
 			r.Error(err)
 		}
 	}, replicaSet("a", "web", 1, 1, 0))
+}
+
+// An ID that cannot name an object ends a wait at once, unless the condition accepts it.
+func TestStatusWaitForAnInvalidID(t *testing.T) {
+	for _, few := range []int{0, -1} {
+		playStatus(t, status.Config{Few: few}, func(r *statusRig) {
+			ids := []status.ID{idOf("Pod", "a", "one"), idOf("Pod", "", "lost")}
+			begun := time.Now()
+			statuses, err := r.engine.Wait(r.Context(), ids, status.All(status.NotFound))
+			var we *status.WaitError
+			if !errors.As(err, &we) || !strings.Contains(err.Error(), "Pod lost: the kind is namespaced, and the ID has no namespace") || time.Since(begun) > 0 {
+				r.Errorf("after %v: %v", time.Since(begun), err)
+			}
+			if len(statuses) != 2 || short(statuses[0]) != "lost Unknown/InvalidID" {
+				r.Errorf("got %v", statuses)
+			}
+			w := r.watch()
+			if err := w.Add(ids[1]); err != nil {
+				r.Fatal(err)
+			}
+			r.is(w, "lost Unknown/InvalidID")
+			accepts := func(statuses []status.ObjectStatus) (bool, error) { return statuses[0].Reason == status.InvalidID, nil }
+			if _, err := r.engine.Wait(r.Context(), ids, accepts); err != nil {
+				r.Error(err)
+			}
+		}, podIn(corev1.PodRunning, "a", "one", 0))
+	}
 }

@@ -14,7 +14,7 @@ import (
 	"k8s.io/client-go/transport"
 )
 
-// isWatch reports whether the answer to req has no end of its own.
+// isWatch reports whether the response to req has no end.
 func isWatch(req *http.Request) bool {
 	query := req.URL.Query()
 	for _, name := range []string{"watch", "follow"} {
@@ -25,8 +25,7 @@ func isWatch(req *http.Request) bool {
 	return false
 }
 
-// requestTimeout bounds requests, the reading of the answer included, but not
-// watches.
+// requestTimeout sets a timeout of requests, up to the end of the response, except watches.
 func requestTimeout(limit time.Duration) transport.WrapperFunc {
 	return func(next http.RoundTripper) http.RoundTripper {
 		if limit <= 0 {

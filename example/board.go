@@ -42,7 +42,7 @@ type boardRow struct {
 func newBoard(ids []status.ID, gone bool) *board {
 	b := &board{begin: time.Now(), until: status.All(status.Current), there: "Current", fails: true, byID: map[status.ID]*boardRow{}}
 	if gone {
-		b.until, b.there, b.fails = status.All(status.NotFound), "gone", false
+		b.until, b.there, b.fails = status.Deleted(nil), "gone", false
 	}
 	groups := map[string]string{}
 	ambiguous := map[string]bool{}
@@ -64,7 +64,7 @@ func newBoard(ids []status.ID, gone bool) *board {
 // nil if not.
 func (b *board) take(s status.ObjectStatus) *boardRow {
 	row := b.byID[s.ID]
-	if row == nil {
+	if row == nil || row.met && !b.fails { // once gone it stays gone, whatever comes under its name
 		return nil
 	}
 	before := row.columns()

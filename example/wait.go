@@ -57,8 +57,9 @@ func exitCode(err error) (code int, report bool) {
 }
 
 const waitDescription = `Waits until all objects in the files are in the state that their spec asks for
-(Current, by the rules of kstatus). With --for deleted it waits until all of them are
-deleted. It does not apply the files. It must be allowed to get the objects, and is
+(Current, by the rules of kstatus). With --for deleted it waits until the objects that
+exist at the beginning are deleted. Objects that are created under their names do not
+count. It does not apply the files. It must be allowed to get the objects, and is
 faster if it is allowed to list and watch them.
 
 On a terminal it keeps a line for each object up to date. Elsewhere it prints a line

@@ -117,6 +117,35 @@ func TestWaitDeleted(t *testing.T) {
 	})
 }
 
+// What is created again under the name of an object that is gone does not count.
+func TestWaitDeletedAndCreated(t *testing.T) {
+	inWait(t, func(w *waiting) {
+		w.add(conf(), crashing())
+		w.start(confManifest+podManifest, "--for", "deleted")
+		w.after(20 * time.Second)
+		w.remove(conf())
+		w.add(conf())
+		expectIn(t, w.after(20*time.Second), "ConfigMap/shop/conf  NotFound")
+		w.stillRuns()
+		w.remove(crashing())
+		w.add(crashing())
+		w.mustEnd(0)
+	})
+}
+
+// A failure ends the wait also if the object is removed at once.
+func TestWaitFailedAndRemoved(t *testing.T) {
+	inWait(t, func(w *waiting) {
+		w.add(conf(), pod("shop", "one", "", false))
+		w.start(podManifest + confManifest + webManifest)
+		w.after(20 * time.Second)
+		w.add(crashing())
+		w.remove(crashing())
+		w.mustEnd(1)
+		expectIn(t, w.out.take(), "failed: 1 of 3 are Current, 1 Failed")
+	})
+}
+
 func TestWaitFailed(t *testing.T) {
 	inWait(t, func(w *waiting) {
 		w.add(conf(), pod("shop", "one", "", false))

@@ -102,7 +102,10 @@ func (w *waiter) run(ctx context.Context) error {
 			w.takeAll(watch)
 			return w.finish(context.Cause(ctx))
 		}
-		if w.decided() {
+		switch {
+		case w.failFast && w.board.failed > 0: // also if it was removed since
+			return w.finish(nil)
+		case w.board.done():
 			// An event has one object at an earlier moment. Check all objects at one moment.
 			if w.takeAll(watch); w.decided() {
 				return w.finish(nil)

@@ -35,17 +35,22 @@ import (
 // Server is an API server in memory. It implements what clients and informers need. All
 // clients see the writes of all others, and use the real wire formats, including protobuf.
 //
-// In contrast to client-go's fake clientsets:
+// It behaves like a real server where client-go's fake clientsets (as of v0.37) do not:
 //
-//   - Every change has its own resource version, greater than all before. Lists have the
-//     version of their state, and can be paged. A watch from a version gets all later
-//     changes, so no change between a list and a watch is lost. Watches with initial events
-//     work. Watches that request bookmarks get one every minute.
-//   - Selectors work in lists and watches. If an object stops matching, the watch gets a
-//     deletion. A field selector can use any field that is not in a list.
-//   - Each incarnation of an object has its own UID. Creating an existing object,
-//     updating an old version, and changing a missing object fail as on a real server. A
-//     write that changes nothing makes no new version. Finalizers delay deletions.
+//   - Each change gives its object a new resource version. In a clientset, objects keep the
+//     version that they are written with; only lists have versions.
+//   - A watch gets all changes after its version. In a clientset, a deletion between the list
+//     and the watch is lost. Creations and updates are replayed.
+//   - Lists and watches apply label and field selectors. If an object stops matching, the
+//     watch gets a deletion. A field selector can use any field that is not in a list. A
+//     clientset applies label selectors to lists, and no selector to watches.
+//   - Lists have pages. A clientset ignores the limit.
+//   - An update of an old version is a conflict, and one that changes nothing makes no new
+//     version. A clientset overwrites.
+//   - A watch can be 50000 changes behind before it ends with 410 Expired. A clientset panics
+//     if a watch is more than 100 events behind.
+//   - Watches with initial events work. Watches that request bookmarks get one every minute.
+//   - Each incarnation of an object has its own UID. Finalizers delay deletions.
 //
 // It does not authenticate, default, validate, admit, collect garbage, or run controllers.
 // Its only subresource is status. Apply is a merge patch that creates a missing object, and

@@ -10,35 +10,35 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// absentTries is how many answers in a row, each over a connection of its own, must lack
-// the kind: API servers of different versions may stand behind one address.
+// absentTries is how many answers in a row, each over a new connection, must lack the kind:
+// API servers of different versions can share an address.
 const absentTries = 2
 
 // absentTimeout bounds one of these requests.
 const absentTimeout = 30 * time.Second
 
-// AbsenceFinder is a [Source] that can find out whether the server has its kind. A
-// [Reflector] needs it for [Settings.AbsentAfter].
+// AbsenceFinder is an optional interface of a [Source] that can ask the server for its kinds.
+// [Settings.AbsentAfter] requires it.
 type AbsenceFinder interface {
-	// Absent asks the server, over a connection that no other request uses. It reports
-	// true only if the server describes what it has, and the kind is not in it. An
-	// error says nothing. It blocks until ctx ends at most.
+	// Absent asks the server over a new connection. It returns true only if the server
+	// describes its kinds, and the kind of the Source is not among them. After an error the
+	// answer is unknown. It must return when ctx ends.
 	Absent(ctx context.Context) (bool, error)
 }
 
-// absence is what a cycle knows of a kind that lists do not find.
+// absence is the state of a kind that lists do not find.
 type absence struct {
 	missing bool
 	since   time.Duration // of the first such answer, since Reflector.base
 	tries   int           // answers in a row of an AbsenceFinder that lack the kind
 }
 
-// vanished notes that a list found no such kind. It reports whether that has lasted for
-// long enough, and is certain enough, to take the objects for deleted.
+// vanished records that a list found no such kind. It reports whether the objects now count
+// as deleted: long enough after the first such list, and confirmed by the server.
 func (c *cycle[T]) vanished() bool {
 	finder, ok := c.cfg.Source.(AbsenceFinder)
 	if !ok || c.cfg.AbsentAfter < 0 || c.version == "" && c.proof.objects <= 0 {
-		return false // nobody can say, or nothing is there
+		return false // the source cannot ask, or the sink has no objects
 	}
 	if !c.absent.missing {
 		c.absent = absence{missing: true, since: c.now()}
@@ -59,8 +59,8 @@ func (c *cycle[T]) vanished() bool {
 	return c.absent.tries >= absentTries
 }
 
-// forget commits a pass without objects, for a kind that is not there any more. What
-// follows is a first pass.
+// forget commits a pass without objects, for a kind that is no longer installed. A first
+// pass follows.
 func (c *cycle[T]) forget(cause error) {
 	c.epoch++
 	p := &passing{pass: store.Pass{Epoch: c.epoch, Reason: store.ReasonAbsent, Cause: cause}}

@@ -16,21 +16,21 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// AnswerError says that a successful response is none of an API server: a sign-in page,
-// the text of a proxy, or nothing.
+// AnswerError means that a successful response does not come from an API server: it is a
+// sign-in page, the text of a proxy, or empty.
 type AnswerError struct {
-	// Code is the HTTP status. Zero: some success.
+	// Code is the HTTP status. It is zero for an unknown status of success.
 	Code int
 
-	// ContentType is the media type, such as "text/html". It is empty if the response is.
+	// ContentType is the media type, such as "text/html". It is empty for an empty response.
 	ContentType string
 
-	// Text is the title of a page, or the first line of the text of a failure, shortened.
+	// Text is the title of a page, or the first line of a text, shortened.
 	Text string
 }
 
-// NewAnswerError returns the error for a response of this status, media type and body, of
-// which the beginning suffices. An empty contentType is found out from the body.
+// NewAnswerError returns the error for a response with this status, media type and body. The
+// beginning of the body suffices. If contentType is empty, the body determines it.
 func NewAnswerError(code int, contentType string, body []byte) *AnswerError {
 	e := &AnswerError{Code: code}
 	if len(body) == 0 {
@@ -49,7 +49,7 @@ func NewAnswerError(code int, contentType string, body []byte) *AnswerError {
 
 // Error implements error.
 func (e *AnswerError) Error() string {
-	return "no answer of an API server: " + answerText(e.Code, e.ContentType, e.Text)
+	return "not a response of an API server: " + answerText(e.Code, e.ContentType, e.Text)
 }
 
 func answerText(code int, contentType, text string) string {
@@ -77,11 +77,11 @@ func mediaType(contentType string) string {
 
 var title = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title`)
 
-// headlineMost is how many characters of a text are shown.
+// headlineMost is the longest headline, in characters.
 const headlineMost = 60
 
-// headline returns the title of a page, or the first line of another text. The rest can
-// hold anything.
+// headline returns the title of a page, or the first line of another text. The rest can have
+// any content.
 func headline(text string) string {
 	text = strings.TrimSpace(strings.ToValidUTF8(text, ""))
 	if found := title.FindStringSubmatch(text); found != nil {
@@ -98,12 +98,11 @@ func headline(text string) string {
 	return string(runes)
 }
 
-// longText is how many bytes of a text from something else than an API server are left
-// as they are.
+// longText is the length in bytes from which a text that is no Status is shortened.
 const longText = 200
 
-// pageOf returns the status of an error response, and the page or the long text that it
-// has in place of a Status.
+// pageOf returns the status of an error response, and the page or long text of its body, if
+// the body is no Status.
 func pageOf(err error) (status metav1.Status, text string) {
 	var known apierrors.APIStatus
 	if !errors.As(err, &known) {
@@ -122,7 +121,7 @@ func pageOf(err error) (status metav1.Status, text string) {
 	return status, ""
 }
 
-// shortened returns the text of err, in which a page has no more than its title.
+// shortened returns the text of err, with the title of a page in place of the page.
 func shortened(err error) string {
 	if err == nil {
 		return "<nil>"

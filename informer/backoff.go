@@ -28,40 +28,41 @@ const (
 	longestInterval       = 24 * time.Hour
 )
 
-// Bounds of what servers and missing kinds can do to a delay.
+// Bounds of delays.
 const (
 	longestRetryAfter = 5 * time.Minute
-	longestMissing    = 10 * time.Second // a kind that is not installed is asked for again within this time
+	longestMissing    = 10 * time.Second // for a kind that is not installed
 )
 
-// Backoff is an exponential backoff over the whole cycle of listing and
-// watching. The Retry-After of a server is obeyed when it is longer, up to five
-// minutes. [Reflector.Resync] cuts a delay short, to Initial at least.
+// Backoff spaces requests after failures: exponentially, over the whole cycle of listing and
+// watching. A longer Retry-After of a server takes precedence, up to five minutes.
+// [Reflector.Resync] cuts a delay short, to Initial at least.
 type Backoff struct {
-	// Initial is the first delay; each further one is twice the one before.
-	// Default 800 ms.
+	// Initial is the first delay. Each further one is twice the one before. Default: 800ms.
 	Initial time.Duration
 
-	// Max is the longest delay, before jitter. Default 30 s.
+	// Max is the longest delay, before jitter. Default: 30s.
 	Max time.Duration
 
-	// Jitter adds up to this share of the delay at random: 1 doubles it at
-	// most. Default 1; negative: none, nor to [Settings.PollInterval].
+	// Jitter adds up to this share of the delay at random: 1 doubles it at most.
+	// Default: 1. Negative: no jitter, nor for [Settings.PollInterval].
 	Jitter float64
 
-	// Reset is how long a watch must have lived for the next failure to count
-	// as a first one. Default 10 s.
+	// Reset is how long a watch must have lived for the next failure to count as the first
+	// one. Default: 10s.
 	Reset time.Duration
 
-	// Denied is the least delay after an answer that only a person can change:
-	// forbidden, unauthorized, a kind that is not installed or does not offer the
-	// verb. For a kind that is not installed it is the delay each time, before jitter,
-	// so that one that is installed later is found within ten seconds. Default 5 s.
+	// Denied replaces a shorter Initial after a failure that lasts until a person changes
+	// something: [CauseForbidden], [CauseUnauthorized], [CauseNotSupported] and
+	// [CauseNotInstalled]. All other causes begin with Initial, [CauseCredentials] and
+	// [CauseNotAPIServer] among them. For CauseNotInstalled the delay does not grow, and is
+	// at most 10s, or Denied if that is longer. So a kind is found soon after it is
+	// installed. Default: 5s.
 	Denied time.Duration
 }
 
-// Complete fills in the defaults. It fails if a setting makes no sense. A second call
-// changes nothing.
+// Complete fills in the defaults. It returns an error if a setting makes no sense. A second
+// call changes nothing.
 func (b *Backoff) Complete() error {
 	for _, d := range []struct {
 		name  string
@@ -95,8 +96,9 @@ func (b *Backoff) Complete() error {
 	return nil
 }
 
-// Delay returns how long to wait after the given number of failures in a row, jitter
-// included. A server that asks for a longer delay in err gets it. Call Complete first.
+// Delay returns the delay after the given number of failures in a row, with jitter. If err
+// has a longer Retry-After of a server, it returns that, up to five minutes. Call Complete
+// first.
 func (b *Backoff) Delay(failure int, cause Cause, err error) time.Duration {
 	base, limit := b.Initial, b.Max
 	switch cause {

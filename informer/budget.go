@@ -13,33 +13,22 @@ import (
 	"time"
 )
 
-// ListBudget limits how many lists are read at the same time, by all those who
-// have it as their [Settings.ListBudget], and spreads lists that would begin at the
-// same moment. It is for what they share: the memory of a process
-// ([ProcessListBudget]), or the patience of an API server ([NewListBudget]).
+// ListBudget limits how many lists the reflectors that share it read at a time
+// ([Settings.ListBudget]), and spreads lists that would begin at the same moment. It protects
+// the memory of a process ([ProcessListBudget]) or an API server ([NewListBudget]). Make one
+// for each of several API servers that fail independently.
 //
-//   - Each page of a list is requested with a slot in hand, which is given back
-//     when the page has been read. A streamed pass holds one from the request of
-//     the watch to the end of its initial events.
-//   - No slot is held for longer than a minute. What has not been read by then goes
-//     on without: an API server does not work on a page for longer. So a server that
-//     answers nothing or slowly, and a transform that hangs or waits for another
-//     resource, delay the lists of others, and do not stop them. To follow many API
-//     servers that fail independently, make a budget for each.
-//   - If the sink may block ([store.Sink.MayBlock]), the slot is given back before
-//     the first object is handed to it. So a sink that is stuck takes no slot from
-//     others; in return, what its page occupies is not counted.
-//   - Slots are given out in the order in which they were waited for. A list of
-//     many pages waits anew for each, and does not keep others from theirs.
-//   - Every pass but a first one ([store.ReasonFirst]) and a poll ([store.ReasonPoll])
-//     waits for a random part of the jitter before it begins. So informers that lost
-//     their watches at once, to an API server that was restarted, do not list at once.
-//     Attempts that follow one that failed do not wait again; they have the [Backoff].
-//     Polls have the jitter of [Settings.PollInterval].
-//   - Waiting ends when the context of Run does. It does not count as
-//     [Settings.Silence].
+//   - A page takes a slot until it is read, and a streamed pass until the end of its initial
+//     events. A slot is released after a minute at the latest, and the read goes on without
+//     it. So a slow server or transform delays other lists, and does not stop them.
+//   - If the sink can block ([store.Sink].MayBlock), the slot is released before the first
+//     object is handed over.
+//   - Slots are given in the order of the requests. Each page of a list requests a new one.
+//   - A pass waits for a random part of the jitter before it begins. This does not apply to
+//     first passes ([store.ReasonFirst]), polls, and tries after a failed pass.
+//   - Waiting ends with the context of Run, and does not count for [Settings.Silence].
 //
-// All methods may be called from anywhere. A nil *ListBudget limits nothing.
+// Methods can be called from any goroutine. A nil *ListBudget limits nothing.
 type ListBudget struct {
 	concurrent int
 	jitter     time.Duration
@@ -55,12 +44,12 @@ const (
 	processJitter = time.Second
 )
 
-// slotMost is how long a slot can be held. API servers by default give up requests
-// other than watches after this time.
+// slotMost is how long a slot can be held. By default, API servers end requests other than
+// watches after this time.
 const slotMost = time.Minute
 
-// NewListBudget returns a budget of the given number of lists at a time, which
-// must be positive, and the given jitter: 0 for none.
+// NewListBudget returns a budget of concurrent lists at a time, which must be positive.
+// Jitter 0 means none.
 func NewListBudget(concurrent int, jitter time.Duration) (*ListBudget, error) {
 	if concurrent < 1 {
 		return nil, fmt.Errorf("a budget of %d concurrent lists: give at least 1, or use no ListBudget for no limit", concurrent)
@@ -75,11 +64,11 @@ var processBudget = sync.OnceValue(func() *ListBudget {
 	return &ListBudget{concurrent: processLists, jitter: processJitter}
 })
 
-// ProcessListBudget returns the budget that is shared by the process: 16 lists at
-// a time, and a jitter of a second. It is the same at each call.
+// ProcessListBudget returns the budget of the process: 16 lists at a time, and a jitter of a
+// second. Each call returns the same one.
 func ProcessListBudget() *ListBudget { return processBudget() }
 
-// InUse returns how many slots are in use, and how many lists wait for one.
+// InUse returns the number of slots in use, and of lists that wait for one.
 func (b *ListBudget) InUse() (used, waiting int) {
 	if b == nil {
 		return 0, 0
@@ -96,8 +85,7 @@ func (b *ListBudget) validate() error {
 	return nil
 }
 
-// acquire waits for a slot, for the end of ctx at most. The slot is given back by
-// release, or after slotMost.
+// acquire waits for a slot or the end of ctx. The slot ends with release, or after slotMost.
 func (b *ListBudget) acquire(ctx context.Context) (*listSlot, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -144,7 +132,7 @@ func (b *ListBudget) wait(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// release hands a slot to who has waited longest, if anybody waits.
+// release hands the slot to the list that has waited longest, if there is one.
 func (b *ListBudget) release() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -155,7 +143,7 @@ func (b *ListBudget) release() {
 	b.used--
 }
 
-// listSlot is a slot in hand; nil is that of no budget.
+// listSlot is a slot in use. It is nil without a budget.
 type listSlot struct {
 	budget *ListBudget
 	once   sync.Once
@@ -163,7 +151,7 @@ type listSlot struct {
 	lapsed chan struct{} // which closes this
 }
 
-// release gives the slot back, if it was not yet.
+// release gives the slot back. Further calls do nothing.
 func (s *listSlot) release() {
 	if s == nil {
 		return
@@ -177,8 +165,8 @@ func (s *listSlot) release() {
 	})
 }
 
-// spread waits for a random part of the jitter, for the end of ctx at most, once
-// for each time that a pass came to be needed.
+// spread waits for a random part of the jitter or the end of ctx, once for each need of a
+// pass.
 func (c *cycle[T]) spread() {
 	if !c.together {
 		return
@@ -189,5 +177,5 @@ func (c *cycle[T]) spread() {
 	}
 	c.r.setState(StateListing)
 	c.sleep(c.ctx, rand.N(c.cfg.ListBudget.jitter))
-	c.r.takeAsked() // who asked meanwhile is served by the pass that follows
+	c.r.takeAsked() // the pass that follows serves later calls of Resync too
 }

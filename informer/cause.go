@@ -24,8 +24,8 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Cause classifies errors of listing and watching into a small closed set, for
-// labels of metrics and for people. [CauseOf] finds it.
+// Cause is the class of an error of a list or a watch. The set is small and closed, for
+// labels of metrics. [CauseOf] returns it.
 type Cause string
 
 const (
@@ -36,23 +36,23 @@ const (
 	CauseCredentials  Cause = "credentials"        // an exec plugin or a token file gives no credentials; no request was sent
 	CauseNotInstalled Cause = "not installed"      // 404, no match: the server has no such kind
 	CauseNotSupported Cause = "not supported"      // 405: the server does not offer the verb for the kind
-	CauseRefused      Cause = "connection refused" // nobody listens
+	CauseRefused      Cause = "connection refused" // no server listens at the address
 	CauseConnection   Cause = "connection"         // reset, unexpected EOF, no route, TLS, name not resolved
 	CauseNotAPIServer Cause = "not an API server"  // a sign-in page, text or nothing in place of an API server's answer
-	CauseSilent       Cause = "silent"             // no byte for longer than allowed
-	CauseTimeout      Cause = "timeout"            // the server or a deadline gave up
+	CauseSilent       Cause = "silent"             // no byte within the idle timeout
+	CauseTimeout      Cause = "timeout"            // a time limit of the server or the client has passed
 	CauseThrottled    Cause = "throttled"          // 429
 	CauseExpired      Cause = "expired"            // 410, or a resource version that is too large
 	CauseServer       Cause = "server"             // 5xx
 	CauseRejected     Cause = "rejected"           // any other 4xx
-	CauseDecoding     Cause = "decoding"           // bytes or objects that are not what they should be; transforms
-	CauseSink         Cause = "sink"               // the sink refused, or a handler failed
+	CauseDecoding     Cause = "decoding"           // a response or an object cannot be decoded, or a transform failed
+	CauseSink         Cause = "sink"               // the sink or a handler returned an error
 	CauseClosed       Cause = "closed"             // the server ended the watch in an orderly way
 	CauseUnknown      Cause = "unknown"
 )
 
-// CauseOf classifies an error of listing or watching, however it is wrapped. An error of a
-// sink or a handler is [CauseSink], whatever it wraps: their servers are others.
+// CauseOf returns the class of an error of a list or a watch, also if it is wrapped. An error
+// of a sink or a handler is [CauseSink], whatever it wraps: it can come from another server.
 func CauseOf(err error) Cause {
 	if err == nil {
 		return CauseNone
@@ -168,8 +168,8 @@ func causeOfNetwork(err error) Cause {
 	return CauseUnknown
 }
 
-// lacksCredentials reports whether client-go had no credentials to send a request with.
-// It says so in its texts only.
+// lacksCredentials reports whether client-go had no credentials to send a request with. It
+// has no error types for this, only texts.
 func lacksCredentials(err error) bool {
 	text := err.Error()
 	for _, known := range []string{
@@ -184,8 +184,7 @@ func lacksCredentials(err error) bool {
 	return false
 }
 
-// chain reports whether is holds of err or of what it wraps, for functions that
-// do not unwrap.
+// chain reports whether is returns true for err or for an error that it wraps.
 func chain(err error, is func(error) bool) bool {
 	for ; err != nil; err = errors.Unwrap(err) {
 		if is(err) {
@@ -195,7 +194,7 @@ func chain(err error, is func(error) bool) bool {
 	return false
 }
 
-// causeOfText reads what libraries below hand on as text only.
+// causeOfText classifies errors that libraries return as text only.
 func causeOfText(err error) Cause {
 	text := strings.ToLower(err.Error())
 	for _, known := range []struct {
@@ -224,8 +223,8 @@ func causeOfText(err error) Cause {
 	return CauseUnknown
 }
 
-// isExpired reports whether the server no longer has, or does not have yet, the
-// resource version that it was asked for. The reason may be Expired or Gone.
+// isExpired reports whether the server no longer has, or does not have yet, the requested
+// resource version. The reason can be Expired or Gone.
 func isExpired(err error) bool {
 	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || isTooLarge(err)
 }
@@ -239,36 +238,36 @@ func isTooLarge(err error) bool {
 		strings.Contains(status.Status().Message, "Too large resource version")
 }
 
-// Advice says what a person can do about an error of this class, in a sentence
-// without a full stop, or nothing if it is likely to pass by itself.
+// Advice returns what a person can do about an error of this class, in a sentence without a
+// full stop. It returns the empty string if the error is likely to pass by itself.
 func (c Cause) Advice() string {
 	switch c {
 	case CauseForbidden:
-		return "allow the client's identity to list and watch this resource, with a role and a binding for it"
+		return "grant the client's identity the verbs list and watch on this resource, by a role and a role binding"
 	case CauseUnauthorized:
 		return "check the client's credentials: the server does not accept them"
 	case CauseCredentials:
-		return "check the exec plugin or the token file of the client's configuration: run the plugin as the user of this process"
+		return "check the exec plugin or the token file in the client's configuration: run the plugin as the user of this process"
 	case CauseNotAPIServer:
-		return "check the server's address: a proxy, a sign-in page or another program answers in place of the API server"
+		return "check the server's address: a proxy, a sign-in page or another program answers, and not the API server"
 	case CauseNotInstalled:
-		return "install the custom resource definition or enable the API, or check group, version and resource for a typing error"
+		return "install the custom resource definition or enable the API, or check the spelling of group, version and resource"
 	case CauseNotSupported:
-		return "check which verbs the server offers for this resource: kubectl api-resources -o wide shows them"
+		return "check which verbs the server offers for this resource with kubectl api-resources -o wide"
 	case CauseRefused:
-		return "check that the API server runs at this address"
+		return "check that an API server listens at this address"
 	case CauseConnection:
-		return "check the network path to the API server, its name and its certificate"
+		return "check the network to the API server, its host name and its certificate"
 	case CauseRejected:
-		return "check the selectors of the request: the server will not accept it as it is"
+		return "check the selectors: the server rejects the request"
 	case CauseDecoding:
-		return "check that the Go type fits the resource and that the transform accepts each of its objects"
+		return "check that the Go type matches the resource and that the transform accepts each object"
 	}
 	return ""
 }
 
-// Explain returns the text of err, with [Cause.Advice] if there is any. It
-// returns the empty string for nil.
+// Explain returns the text of err, followed by [Cause.Advice] in parentheses if there is any.
+// It returns the empty string for nil.
 func Explain(err error) string {
 	if err == nil {
 		return ""

@@ -11,25 +11,22 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// WatchErrorHandler is told of failures to list or to watch, for those who want
-// errors and nothing else; an [Observer] is told of everything. [ErrorObserver]
-// makes one of it.
+// WatchErrorHandler is called when a list or a watch fails. An [Observer] gets all
+// occurrences. [ErrorObserver] makes an Observer of a WatchErrorHandler.
 //
-// It is called from the goroutine of the Reflector, which waits for it: it should
-// return quickly. It decides nothing: the Reflector has not backed off yet, does so
-// afterwards, and goes on. Err is never nil, names the request that failed, and is
-// meant for [CauseOf], [Explain] and errors.As. Its text is that of a line: what a server
-// says is shortened to 1000 bytes, control characters are escaped, and neither values of
-// objects nor passwords of URLs are in it. A [SinkError] and a [HandlerError] have the text
-// of the sink and of the handler.
+// The Reflector calls it on its goroutine and waits, so it should return quickly. It has no
+// influence: the Reflector backs off afterwards and goes on. err is never nil. It names the
+// request that failed, and is for [CauseOf], [Explain] and errors.As. Its text is one line
+// without control characters, values of objects and passwords of URLs. The text of a server
+// is cut after 1000 bytes. A [SinkError] and a [HandlerError] have the unchanged text of the
+// sink and of the handler.
 type WatchErrorHandler func(info ReflectorInfo, err error)
 
-// DefaultWatchErrorHandler logs err to [slog.Default]. That a version is gone, that
-// the server ended a watch, and that the sink asked for a pause or for a new pass
-// is for debugging, and so is the end of Run. Anything else is a warning, with what
-// to do about it ([Explain]), and so is a [HandlerError], unless it is of a panic, which
-// has a report of its own. It logs each failure: how many there are is up to the
-// [Backoff]. [LogObserver] is more sparing, and tells of recovery too.
+// DefaultWatchErrorHandler logs err to [slog.Default], as a warning with advice ([Explain]).
+// It logs at debug level if a version has expired, the server ended a watch, the sink
+// returned [store.ErrResync] or a [store.FullError], or Run ends. A [HandlerError] of a panic
+// is at debug level too, because the panic has its own report. It logs each failure, so the
+// [Backoff] sets the rate. [LogObserver] logs fewer lines, and recovery too.
 func DefaultWatchErrorHandler(info ReflectorInfo, err error) {
 	if err == nil {
 		return
@@ -56,17 +53,16 @@ func DefaultWatchErrorHandler(info ReflectorInfo, err error) {
 		"resource", info.Name, "cause", cause, "error", Explain(err))
 }
 
-// ErrorObserver returns an observer that calls h when a pass failed, and when a watch
-// failed or could not be opened. It leaves out what is no failure:
+// ErrorObserver returns an observer that calls h when a pass failed, and when a watch failed
+// or could not be opened. If h is nil, it calls [DefaultWatchErrorHandler]. It does not call h
+// for what is no failure:
 //
-//   - the end of Run, and a pass that was asked for;
-//   - a watch that the server ended in an orderly way;
-//   - a sink that returned [store.ErrResync] or a [store.FullError];
-//   - a streamed list that is refused: a list in pages follows at once;
-//   - a watch that is refused once more while the Reflector polls
-//     ([ReflectorInfo.Polling]): h got the refusal that it polls for.
-//
-// If h is nil it is [DefaultWatchErrorHandler].
+//   - Run ends, or Resync ends the watch.
+//   - The server ends a watch in an orderly way.
+//   - The sink returns [store.ErrResync] or a [store.FullError].
+//   - The server refuses a streamed list. A list in pages follows at once.
+//   - The server refuses the watch again while the Reflector polls
+//     ([ReflectorInfo].Polling). h got the first refusal.
 func ErrorObserver(h WatchErrorHandler) Observer {
 	if h == nil {
 		h = DefaultWatchErrorHandler
@@ -95,8 +91,7 @@ func ErrorObserver(h WatchErrorHandler) Observer {
 	})
 }
 
-// noFailure reports whether err is of a sink that wants something, and not one that
-// failed.
+// noFailure reports whether err is the request of a sink for a pause or a new pass.
 func noFailure(err error) bool {
 	var full *store.FullError
 	if errors.As(err, &full) {

@@ -126,7 +126,7 @@ func TestDefaultWatchErrorHandler(t *testing.T) {
 		want []string // the line has
 	}{
 		{nil, nil},
-		{informertest.ParseError([]string{"403"}), []string{"level=WARN", `cause=forbidden`, "allow the client's identity to list and watch", "resource=pods"}},
+		{informertest.ParseError([]string{"403"}), []string{"level=WARN", `cause=forbidden`, "grant the client's identity the verbs list and watch", "resource=pods"}},
 		{informertest.ParseError([]string{"500"}), []string{"level=WARN", "cause=server"}},
 		{informertest.ParseError([]string{"410"}), []string{"level=DEBUG", "cause=expired"}},
 		{context.Canceled, []string{"level=DEBUG"}},

@@ -19,7 +19,7 @@ const (
 	verbWatch  = "watch"
 )
 
-// requestError says which request failed.
+// requestError names the request that failed.
 type requestError struct {
 	verb, resource string
 	err            error
@@ -30,10 +30,10 @@ func (e *requestError) Error() string {
 	return e.verb + " " + e.resource + ": " + redact.Text(shortened(e.err))
 }
 
-// Unwrap returns what went wrong.
+// Unwrap returns the error of the request.
 func (e *requestError) Unwrap() error { return e.err }
 
-// whatFailed says it for people: "cannot list".
+// whatFailed returns what failed, for texts: "cannot list".
 func whatFailed(cause Cause, err error) string {
 	request := (*requestError)(nil)
 	switch {
@@ -47,19 +47,18 @@ func whatFailed(cause Cause, err error) string {
 	return "cannot list"
 }
 
-// DecodingError says that an object could not be understood: bytes or objects
-// that are not what they should be, or a conversion that failed or panicked.
-// What had been read before it stays valid.
+// DecodingError means that a response or an object cannot be decoded, or that its conversion
+// failed or panicked. What was read before stays valid.
 type DecodingError struct {
 	// Meta identifies the object as far as it is known.
 	Meta store.Meta
 
-	// Err is what is wrong.
+	// Err is the reason.
 	Err error
 }
 
-// Error implements error. The text names the field and the kind of its value, and not the
-// value, unless the text of a conversion or of a type that reads itself does.
+// Error implements error. The text has the field and the kind of its value, and not the
+// value. The text of a conversion, or of a type with its own decoder, can have the value.
 func (e *DecodingError) Error() string {
 	if e.Meta.Key == (store.Key{}) {
 		return fmt.Sprintf("decoding an object: %v", redact.Error(e.Err))
@@ -67,11 +66,11 @@ func (e *DecodingError) Error() string {
 	return fmt.Sprintf("decoding object %s: %v", redact.Text(e.Meta.String()), redact.Error(e.Err))
 }
 
-// Unwrap returns what is wrong.
+// Unwrap returns the reason.
 func (e *DecodingError) Unwrap() error { return e.Err }
 
-// AsDecodingError returns err if it is or wraps a [DecodingError], and otherwise err as
-// the DecodingError of the object of meta.
+// AsDecodingError returns err if it is or wraps a [DecodingError]. Otherwise it returns err
+// wrapped in a DecodingError of the object of meta.
 func AsDecodingError(meta store.Meta, err error) error {
 	var known *DecodingError
 	if errors.As(err, &known) {
@@ -82,14 +81,13 @@ func AsDecodingError(meta store.Meta, err error) error {
 
 // SinkError wraps an error that a sink returned.
 type SinkError struct {
-	// Call is the method of the sink that returned it.
+	// Call is the method of the sink that returned the error.
 	Call string
 
-	// Meta identifies the object that was refused; zero for calls that are
-	// not about an object.
+	// Meta identifies the refused object. It is zero for calls without an object.
 	Meta store.Meta
 
-	// Err is what the sink returned.
+	// Err is the error that the sink returned.
 	Err error
 
 	resource string // the name of the reflector
@@ -107,21 +105,20 @@ func (e *SinkError) Error() string {
 	return fmt.Sprintf("%s: %s %s: %s", side, e.Call, e.Meta, shortened(e.Err))
 }
 
-// Unwrap returns what the sink returned.
+// Unwrap returns the error that the sink returned.
 func (e *SinkError) Unwrap() error { return e.Err }
 
-// SilenceError says that a request was given up because nothing came for too
-// long.
+// SilenceError means that a request was ended by an idle timeout. See [Settings.Silence] and
+// [Settings.InitialSilence].
 type SilenceError struct {
-	// After is how long nothing came.
+	// After is the time without data.
 	After time.Duration
 
-	// Unanswered is set if there was a connection and not one byte of an
-	// answer came over it.
+	// Unanswered is set if there was a connection, and no byte of a response came over it.
 	Unanswered bool
 
-	unconnected bool  // no connection was to be had
-	err         error // what it means, if it is not a dead connection
+	unconnected bool  // there was no connection
+	err         error // the reason, if it is not a dead connection
 }
 
 // Error implements error.
@@ -133,42 +130,41 @@ func (e *SilenceError) Error() string {
 		return fmt.Sprintf("no connection for %v", e.After)
 	}
 	if e.Unanswered {
-		return fmt.Sprintf("no answer for %v: the connection is taken for dead", e.After)
+		return fmt.Sprintf("no response for %v: the connection counts as dead", e.After)
 	}
-	return fmt.Sprintf("nothing came for %v: the connection is taken for dead", e.After)
+	return fmt.Sprintf("no data for %v: the connection counts as dead", e.After)
 }
 
-// Unwrap returns what the silence means, if it is known.
+// Unwrap returns the reason, or nil if it is a dead connection.
 func (e *SilenceError) Unwrap() error { return e.err }
 
-// Timeout reports true, for those who ask errors of the net package.
+// Timeout returns true, as in [net.Error].
 func (e *SilenceError) Timeout() bool { return true }
 
-// Reasons of the Reflector's own for ending a request or wanting a pass.
+// The Reflector's own reasons to end a request or to make a pass.
 var (
-	errAsked        = errors.New("a new pass was asked for")
-	errNoVersion    = errors.New("the server gave no resource version to resume the watch from")
-	errOlder        = errors.New("the server answered with an older state than it was asked for at least")
-	errOldBookmarks = errors.New("the server's bookmarks are older than what it delivered before")
-	errNoEvents     = errors.New("the server answers the request for initial events with nothing")
-	errNoEnd        = errors.New("the initial events of the watch do not end: the server seems to ignore sendInitialEvents")
+	errAsked        = errors.New("a resync was requested")
+	errNoVersion    = errors.New("the watch ended without a resource version to resume from")
+	errOlder        = errors.New("the server returned a state that is older than the requested version")
+	errOldBookmarks = errors.New("the server sends bookmarks that are older than the last version")
+	errNoEvents     = errors.New("the server sends no initial events")
+	errNoEnd        = errors.New("the server does not end the initial events: it seems to ignore sendInitialEvents")
 	errClosedEarly  = errors.New("the server closed the watch before the end of the initial events")
-	errNoDrained    = errors.New("the sink returned a FullError without Drained: set it to a channel that is closed once there is room")
+	errNoDrained    = errors.New("the sink returned a FullError without Drained: set Drained to a channel that is closed when the sink has drained")
 )
 
-// HandlerError says that a handler failed. It is what the
-// [mirror.InformerConfig.ErrorHandler] is told.
+// HandlerError wraps an error that a handler returned. The ErrorHandler of a
+// mirror.InformerConfig receives it.
 type HandlerError struct {
-	// Call is the method that failed, Meta the state that it was told of.
+	// Call is the method that failed. Meta identifies the state that it got.
 	Call string
 	Meta store.Meta
 
-	// Failures is how often this key failed in a row, RetryIn is after what time
-	// it is tried again.
+	// Failures is how often this key failed in a row. RetryIn is the delay of the next try.
 	Failures int
 	RetryIn  time.Duration
 
-	// Err is what the handler returned.
+	// Err is the error that the handler returned.
 	Err error
 }
 
@@ -180,5 +176,5 @@ func (e *HandlerError) Error() string {
 	return fmt.Sprintf("handler: %s %s: %s", e.Call, e.Meta, shortened(e.Err))
 }
 
-// Unwrap returns what the handler returned.
+// Unwrap returns the error that the handler returned.
 func (e *HandlerError) Unwrap() error { return e.Err }

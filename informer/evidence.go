@@ -19,8 +19,8 @@ const (
 	failingGrowth = 10 // a minute becomes ten
 )
 
-// cutShort is the life of a watch below which its orderly end is a cut: no server
-// ends its watches that early, proxies do.
+// cutShort: a watch that ends in an orderly way before this time was cut, by a proxy. Servers
+// do not end watches that early.
 const cutShort = 30 * time.Second
 
 // grace is how long an open watch may be silent beyond the time at which a pass is due.
@@ -28,21 +28,20 @@ const cutShort = 30 * time.Second
 const grace = 2 * time.Second
 
 var (
-	errCheck    = errors.New("it is time for a list")
-	errQuiet    = errors.New("the watches have brought nothing for long, a list shows whether there was nothing to bring")
+	errCheck    = errors.New("a list is due")
+	errQuiet    = errors.New("the watches have brought nothing for long: a list checks them")
 	errInterval = errors.New("the resync interval has ended")
-	errCut      = errors.New("the watches are closed as soon as they are open")
-	errUnseen   = errors.New("a list shows changes that no watch has brought")
+	errCut      = errors.New("the server closes each watch soon after it opens")
+	errUnseen   = errors.New("a list shows changes that the watch did not bring")
 )
 
 // evidence decides when a pass checks what the watches bring.
 //
-// An open watch proves nothing: a proxy can hold its events back, and a server can
-// lose them. Evidence is an event, or a bookmark that is newer than the version
-// before. Watches that bring none are checked with a pass: soon if they fail or are
-// cut, late and ever more rarely if they are only quiet. If a pass finds changes
-// that no watch brought, the next ones follow in poll intervals, until a watch
-// brings something.
+// An open watch proves nothing: a proxy can hold its events back, and a server can lose them.
+// Evidence is an event, or a bookmark that is newer than the version before. A pass checks
+// watches without evidence: soon if they fail or are cut, later and with growing intervals if
+// they are quiet. If it finds changes that no watch brought, passes follow after poll
+// intervals until a watch brings something.
 //
 // Times are durations since Reflector.base.
 type evidence struct {
@@ -72,7 +71,7 @@ func (c *cycle[T]) resetEvidence() {
 	p.jitter = rand.Float64() * max(0, min(pollJitter, c.cfg.Backoff.Jitter))
 }
 
-// proved notes evidence that came at the given time.
+// proved records evidence at the given time.
 func (c *cycle[T]) proved(at time.Duration) {
 	p := &c.proof
 	c.rewatches, p.since, p.objects = 0, at, -1
@@ -87,24 +86,24 @@ func (c *cycle[T]) proved(at time.Duration) {
 	}
 }
 
-// checked notes that a pass was committed.
+// checked records that a pass was committed.
 func (c *cycle[T]) checked(p *passing) {
 	now := c.now()
 	objects := p.objects + p.left
-	news := p.news || c.proof.objects >= 0 && c.proof.objects != objects
+	changed := p.changed || c.proof.objects >= 0 && c.proof.objects != objects
 	c.proof.since, c.proof.passed, c.proof.objects = now, now, objects
-	c.compared(p.pass, news)
+	c.compared(p.pass, changed)
 }
 
-// compared makes the intervals longer after a pass without news, and those of polls
-// after one with news. Only passes count that were made for want of evidence.
-func (c *cycle[T]) compared(pass store.Pass, news bool) {
+// compared makes the intervals longer after a pass without changes, and sets them to poll
+// intervals after a pass with changes. Only passes of ReasonFailing and ReasonCheck count.
+func (c *cycle[T]) compared(pass store.Pass, changed bool) {
 	p := &c.proof
 	if pass.Reason != store.ReasonFailing && pass.Reason != store.ReasonCheck || c.polls.on {
 		return
 	}
 	p.grown = true
-	if !news {
+	if !changed {
 		most := quietGrowth * c.cfg.CheckInterval
 		if p.doubt {
 			most = c.cfg.CheckInterval
@@ -125,14 +124,14 @@ func (c *cycle[T]) compared(pass store.Pass, news bool) {
 	}
 }
 
-// explains reports whether an answer of this class to a watch says why it does not bring
-// what a list shows.
+// explains reports whether a failure of this class explains why the watch lacks changes that a
+// list shows.
 func (c Cause) explains() bool {
 	return c.refuses() || c == CauseDecoding || c == CauseRejected || c == CauseExpired
 }
 
-// dueAt returns when a pass is due although the watches are well, and why; no reason
-// if never.
+// dueAt returns when a pass is due while the watch is open, and why. The reason is empty if
+// none is due.
 func (c *cycle[T]) dueAt() (at time.Duration, reason store.Reason, cause error) {
 	sooner := func(t time.Duration, r store.Reason, why error) {
 		if reason == "" || t < at {
@@ -148,8 +147,8 @@ func (c *cycle[T]) dueAt() (at time.Duration, reason store.Reason, cause error) 
 	if c.cfg.ResyncInterval > 0 {
 		sooner(c.proof.passed+c.jittered(c.cfg.ResyncInterval), store.ReasonCheck, errInterval)
 	}
-	if c.owed.reason != "" {
-		return c.owed.due, c.owed.reason, c.owed.cause
+	if c.postponed.reason != "" {
+		return c.postponed.due, c.postponed.reason, c.postponed.cause
 	}
 	return at, reason, cause
 }
@@ -169,7 +168,7 @@ func (c *cycle[T]) due(now time.Duration) bool {
 func (c *cycle[T]) takeDue() {
 	if at, reason, cause := c.dueAt(); c.want == "" && reason != "" && c.now() >= at {
 		c.relist(reason, cause)
-		c.owed.reason = ""
+		c.postponed.reason = ""
 	}
 }
 
@@ -182,8 +181,7 @@ func (c *cycle[T]) untilDue() time.Duration {
 	return max(time.Second, at-c.now())
 }
 
-// silence returns for how long a watch may be silent: not much longer than until a pass is
-// due.
+// silence returns the idle timeout of a watch: not much longer than until a pass is due.
 func (c *cycle[T]) silence(longer time.Duration) time.Duration {
 	limit, left := c.cfg.Silence, c.untilDue()
 	if left > 0 && (limit <= 0 || left+longer < limit) {
@@ -192,9 +190,8 @@ func (c *cycle[T]) silence(longer time.Duration) time.Duration {
 	return limit
 }
 
-// outage begins a round. It takes the time of the last one out of all that is measured,
-// if the server could not be reached in it: nothing could have come, and a list would not
-// have got through.
+// outage begins a round. If the server could not be reached in the last round, the time of that
+// round does not count for evidence and failing watches.
 func (c *cycle[T]) outage() {
 	now := c.now()
 	if c.unreached {
@@ -222,16 +219,16 @@ func (c *cycle[T]) optional() bool {
 	return c.version != "" && !c.must && c.want != store.ReasonFirst && c.want != store.ReasonExpired
 }
 
-// postpone goes back to the watch after an optional pass that failed. What was asked for
-// is tried again with backoff, while the watch goes on.
+// postpone goes back to the watch after an optional pass that failed. A pass of ReasonAsked or
+// ReasonCheck is tried again with backoff while the watch goes on.
 func (c *cycle[T]) postpone(cause Cause, err error) {
 	c.proof.since = c.now()
 	switch c.want {
 	case store.ReasonAsked, store.ReasonCheck:
-		c.owed.tries++
-		delay := c.cfg.Backoff.Delay(c.owed.tries, cause, err)
-		c.owed.reason, c.owed.cause, c.owed.due = c.want, c.wantCause, c.now()+delay
-		c.r.observe(BackingOff{For: delay, Failure: c.owed.tries, Cause: cause, Err: err})
+		c.postponed.tries++
+		delay := c.cfg.Backoff.Delay(c.postponed.tries, cause, err)
+		c.postponed.reason, c.postponed.cause, c.postponed.due = c.want, c.wantCause, c.now()+delay
+		c.r.observe(BackingOff{For: delay, Failure: c.postponed.tries, Cause: cause, Err: err})
 	default: // the watch fails as well
 		c.compared(store.Pass{Reason: c.want}, false)
 		c.fail(cause, err)

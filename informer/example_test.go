@@ -17,7 +17,7 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// A Reflector fills a store, which tells of what changes.
+// A Reflector fills a store, which reports each change.
 func ExampleReflector() {
 	api := cachetesting.NewFakeControllerSource() // in place of a server
 	defer api.Shutdown()

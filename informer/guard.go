@@ -12,22 +12,20 @@ import (
 	"time"
 )
 
-// guard ends a request that has been silent for too long. Time that the sink
-// takes does not count: the owner of the request says with [guard.busy] and
-// [guard.waiting] whose turn it is.
+// guard is the idle timeout of a request. The time of the sink does not count: the owner of
+// the request calls [guard.busy] before the sink and [guard.waiting] after it.
 //
-// Ending a request is enough to lose a dead connection under HTTP/1.1, which
-// has one request per connection. Under HTTP/2 the connection stays in the
-// pool of the transport, and the next request would be sent into the same black
-// hole. So a guard that is suspicious (the request before fell silent) gives a
-// connection that was used before only a short time to answer, and closes it
-// if it does not. A connection that answered anyone within the limit is left alone.
+// Under HTTP/1.1 the end of a request closes a dead connection. Under HTTP/2 the connection
+// stays in the pool of the transport, and the next request would use it again. So if the
+// request before was silent, the guard gives a used connection only a short time to answer,
+// and then closes it. It does not close a connection that brought data to any request within
+// the limit.
 type guard struct {
 	base   time.Time
 	cancel context.CancelCauseFunc
 
-	// last is when the request last showed life or the sink returned, since
-	// base. holder is 1 while the sink has its turn.
+	// last is when the request last brought data or the sink returned, since base. holder is
+	// 1 while the sink works.
 	last   atomic.Int64
 	holder atomic.Int32
 
@@ -37,23 +35,22 @@ type guard struct {
 	wg       sync.WaitGroup // a firing that is due or running
 	timer    *time.Timer
 	limit    time.Duration // of silence
-	answers  time.Duration // the limit once the server answered
-	probe    time.Duration // the same for a suspected connection; 0: no suspicion
+	answers  time.Duration // the limit after the first byte of a response
+	probe    time.Duration // the limit for a suspect connection; 0: no suspicion
 	suspect  net.Conn
 	used     net.Conn // the connection of the request
-	wanted   bool     // a connection was asked for
-	conn     bool     // and was got
+	wanted   bool     // the request wants a connection
+	conn     bool     // and has one
 	answered bool     // and a byte came over it
 	stopped  bool
 }
 
-// shortest is the shortest time that a suspected connection gets.
+// shortest is the shortest time for a suspect connection.
 const shortest = time.Second
 
-// newGuard returns a guard that cancels what cancel belongs to after limit of
-// silence; not positive: never. From the first byte of an answer the limit is
-// answers: a client may be told to come again later, and wait for that within
-// the request. The guard must be stopped.
+// newGuard returns a guard that calls cancel after limit without data. If limit is not
+// positive, it never does. From the first byte of a response the limit is answers: a client
+// can wait for a Retry-After within the request. The caller must stop the guard.
 func newGuard(base time.Time, limit, answers time.Duration, suspicious bool, cancel context.CancelCauseFunc) *guard {
 	g := &guard{base: base, limit: limit, answers: answers, cancel: cancel}
 	if limit <= 0 {
@@ -70,8 +67,8 @@ func newGuard(base time.Time, limit, answers time.Duration, suspicious bool, can
 	return g
 }
 
-// trace returns a context that tells the guard of connections and answers, if
-// the request is made over HTTP.
+// trace returns a context by which the guard sees the connections and responses of an HTTP
+// request.
 func (g *guard) trace(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn:              g.getConn,
@@ -93,7 +90,7 @@ func (g *guard) gotConn(info httptrace.GotConnInfo) {
 	g.leave()
 	if !g.stopped && info.Conn != nil {
 		g.used = info.Conn
-		g.line.Store(heard.use(info.Conn))
+		g.line.Store(lastData.use(info.Conn))
 	}
 	if g.stopped || g.probe == 0 || !info.Reused {
 		return
@@ -133,7 +130,7 @@ func (g *guard) rearm(d time.Duration) {
 		return
 	}
 	if !g.timer.Stop() {
-		return // it is firing, and will look at the state for itself
+		return // it is firing, and will read the state
 	}
 	if d <= 0 {
 		g.wg.Done()
@@ -143,8 +140,7 @@ func (g *guard) rearm(d time.Duration) {
 	g.timer.Reset(d)
 }
 
-// busy says that something was read and that the sink has its turn. It returns
-// the time, since base.
+// busy records data, and that the sink works now. It returns the time since base.
 func (g *guard) busy() time.Duration {
 	now := time.Since(g.base)
 	g.last.Store(int64(now))
@@ -153,7 +149,7 @@ func (g *guard) busy() time.Duration {
 	return now
 }
 
-// waiting says that the source has its turn again.
+// waiting records that the sink has returned, and the request waits for data.
 func (g *guard) waiting() {
 	g.last.Store(int64(time.Since(g.base)))
 	g.holder.Store(0)
@@ -196,15 +192,14 @@ func (g *guard) fire() {
 	g.cancel(&SilenceError{After: limit, Unanswered: g.conn && !g.answered, unconnected: g.wanted && !g.conn})
 }
 
-// unconnected reports whether the request wanted a connection and got none.
+// unconnected reports whether the request wants a connection and has none.
 func (g *guard) unconnected() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.wanted && !g.conn
 }
 
-// stop ends the guard and waits for it. It reports whether a byte of an answer
-// was seen.
+// stop ends the guard and waits for it. It reports whether a byte of a response came.
 func (g *guard) stop() (answered bool) {
 	g.mu.Lock()
 	g.stopped = true
@@ -221,14 +216,13 @@ func (g *guard) stop() (answered bool) {
 // leave forgets the connection of the request. The caller holds the lock.
 func (g *guard) leave() {
 	if g.used != nil {
-		heard.unuse(g.used)
+		lastData.unuse(g.used)
 		g.used = nil
 		g.line.Store(nil)
 	}
 }
 
-// sever closes a connection below TLS: a farewell would only wait for a peer
-// that is not there.
+// sever closes a connection below TLS: a close of TLS would wait for the dead peer.
 func sever(conn net.Conn) {
 	if tls, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		conn = tls.NetConn()

@@ -14,22 +14,21 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// mostLeftOut is how many objects are known that are left out. Their authors may not be
-// trusted, so there can be any number of them.
+// mostLeftOut bounds the list of objects that are left out, because untrusted users can create
+// any number of them.
 const mostLeftOut = 100
 
-// longestKey is longer than any key of an API server. An object with a longer one is noted
-// as one without a name.
+// longestKey is longer than any key of an API server. An object with a longer key is recorded
+// without a name.
 const longestKey = 1000
 
-// LeftOut is an object whose newest state is left out, because it cannot be decoded. See
+// LeftOut is an object whose newest state is left out because it cannot be decoded. See
 // "Objects that cannot be decoded" in the documentation of the package.
 type LeftOut struct {
-	// Meta identifies the object and the state. It is zero for objects without a name:
-	// nobody knows which ones they are.
+	// Meta identifies the object and the state. It is zero for objects without a name.
 	Meta store.Meta
 
-	// Err is a [*DecodingError] that says why.
+	// Err is a [*DecodingError] with the reason.
 	Err error
 }
 
@@ -37,23 +36,23 @@ type LeftOut struct {
 type leftOut struct {
 	of map[store.Key]*leftOutAt
 
-	// more is the pass in which there was one more than there is room for, or several
-	// without a name; 0: none.
+	// more is the last pass with more objects than mostLeftOut, or with several objects
+	// without a name. 0: none.
 	more uint64
 
-	// A list after so long tries them again, in durations since Reflector.base.
+	// A list at since+wait tries them again, in durations since Reflector.base.
 	since, wait time.Duration
 }
 
-var errLeftOut = errors.New("objects are left out, a list shows whether they can be decoded by now")
+var errLeftOut = errors.New("objects are left out: a list tries them again")
 
 type leftOutAt struct {
 	LeftOut
 	epoch uint64 // of the pass that had it last, or that it follows
 }
 
-// leaveOut leaves an object of a pass out, and has the sink keep what it has of it. It
-// returns err if that is not to be.
+// leaveOut leaves an object of a pass out, and the sink keeps its state of the object. It
+// returns err if the pass must fail.
 func (c *cycle[T]) leaveOut(p *passing, meta store.Meta, err error) error {
 	err = AsDecodingError(meta, err)
 	if c.r.strict || c.stopping() {
@@ -71,18 +70,17 @@ func (c *cycle[T]) leaveOut(p *passing, meta store.Meta, err error) error {
 	return nil
 }
 
-// unreadable returns an error if nothing can be decoded of what the first pass has brought
-// so far, and that is more than one object. An empty state would be taken for the truth, and
-// the type is more likely to be wrong than each of the objects. A later pass deletes
-// nothing that it leaves out, and so can leave out all.
+// unreadable returns an error if the first pass has brought several objects so far, and none
+// can be decoded: the sink would be empty, and the type is probably wrong. A later pass can
+// leave out all objects, because it does not delete them.
 func (c *cycle[T]) unreadable(p *passing) error {
 	if p.objects > 0 || p.left < 2 || c.r.HasInitializedSynced() {
 		return nil
 	}
-	return fmt.Errorf("none of %d objects can be decoded, so that none is left out: %w", p.left, p.leftErr)
+	return fmt.Errorf("none of the %d objects in the list can be decoded, so none is left out: %w", p.left, p.leftErr)
 }
 
-// noteLeftOut notes that an object is left out, and says so unless that is known.
+// noteLeftOut records an object that is left out, and reports it if it is new.
 func (c *cycle[T]) noteLeftOut(meta store.Meta, err error) {
 	c.r.panics.Report(err)
 	if len(meta.Key.Name)+len(meta.Key.Namespace) > longestKey {
@@ -114,7 +112,7 @@ func (c *cycle[T]) noteLeftOut(meta store.Meta, err error) {
 	}
 }
 
-// reason returns what a DecodingError says of the object.
+// reason returns the text of a DecodingError without the key.
 func reason(err error) string {
 	if d := (*DecodingError)(nil); errors.As(err, &d) && d.Err != nil {
 		err = d.Err
@@ -122,7 +120,7 @@ func reason(err error) string {
 	return redact.Text(fmt.Sprint(err))
 }
 
-// notLeftOut notes that the sink has the newest state of an object. It reports whether the
+// notLeftOut records that the sink has the newest state of an object. It reports whether the
 // object was left out.
 func (c *cycle[T]) notLeftOut(key store.Key) bool {
 	if c.left.of[key] == nil {
@@ -134,7 +132,7 @@ func (c *cycle[T]) notLeftOut(key store.Key) bool {
 	return true
 }
 
-// passedLeftOut forgets what the pass, which was committed, did not leave out.
+// passedLeftOut forgets the objects that the committed pass did not leave out.
 func (c *cycle[T]) passedLeftOut(pass store.Pass) {
 	epoch := pass.Epoch
 	if c.left.since = c.now(); pass.Reason == store.ReasonCheck {

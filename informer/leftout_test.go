@@ -228,7 +228,7 @@ func TestNothingCanBeDecoded(t *testing.T) {
 				return r.Info()
 			}
 			elapse(time.Minute)
-			if info := r.Info(); info.Passes != 0 || !strings.Contains(fmt.Sprint(info.Err), "none of 2 objects can be decoded, so that none is left out: decoding object n/y@9: ") {
+			if info := r.Info(); info.Passes != 0 || !strings.Contains(fmt.Sprint(info.Err), "none of the 2 objects in the list can be decoded, so none is left out: decoding object n/y@9: ") {
 				t.Errorf("%+v", info)
 			}
 			if info := list("11", badPod("x", "9")); info.Passes != 1 || info.Err != nil || len(info.LeftOut) != 1 {

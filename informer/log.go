@@ -14,15 +14,18 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// LogObserver returns an observer that writes what happens to logger.
+// LogObserver returns an observer that logs occurrences to logger. Nil: it logs nothing. It
+// can serve any number of reflectors.
 //
-// Warnings say what failed (the list, the watch or the sink), why, and what to do about
-// it. A failure that repeats is logged at its first, second, fourth, eighth occurrence and
-// so on, the others for debugging; omitted is how many were left out before. A success
-// after failures is information, with their number and how long they lasted. So is a
-// completed pass that is no poll, and the end of polling. An object that cannot be decoded
-// is a warning, once until it can be. The rest is for debugging. The
-// observer can serve any number of reflectors.
+//   - Warn: what failed (the list, the watch or the sink), why, and what to do. A failure
+//     that repeats is logged at its first, second, fourth, eighth occurrence and so on, with
+//     the number of lines that were omitted, and at debug level otherwise. Also polling, an
+//     object that is left out, missed changes, versions that cannot be compared or are older
+//     than before, and a kind that is no longer installed.
+//   - Info: a success after failures, with their number and duration; a completed pass,
+//     except of polls and checks; the reason of a new pass, except of checks; the end of
+//     polling; an object that is decoded again; a server without streamed lists.
+//   - Debug: the rest.
 func LogObserver(logger *slog.Logger) Observer {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
@@ -36,7 +39,7 @@ func LogObserver(logger *slog.Logger) Observer {
 			log.Debug("Page read", "page", o.Number, "objects", o.Objects, "remaining", o.Remaining)
 		case ListDone:
 			if o.Pass.Reason == store.ReasonAbsent {
-				log.Warn("The kind is not installed any more, its objects are taken for deleted", "error", o.Pass.Cause)
+				log.Warn("Kind is no longer installed, its objects count as deleted", "error", o.Pass.Cause)
 				return
 			}
 			level := slog.LevelInfo
@@ -46,7 +49,7 @@ func LogObserver(logger *slog.Logger) Observer {
 			log.Log(context.Background(), level, "List is complete", "reason", o.Pass.Reason, "version", o.Version, "objects", o.Objects,
 				"decoded", o.Decoded, "streamed", o.Streamed, "took", o.Took)
 		case ListFailed:
-			log.Debug("List broke off", "cause", o.Cause, "error", o.Err)
+			log.Debug("List failed", "cause", o.Cause, "error", o.Err)
 		case WatchOpened:
 			if info.Polling != nil && info.Polling.Cause != CauseSilent {
 				log.Info("Watching, no longer polling", "version", o.Version, "after", info.Polling.Cause)
@@ -62,7 +65,7 @@ func LogObserver(logger *slog.Logger) Observer {
 			}
 			log.Log(context.Background(), level, "Listing again", "reason", o.Reason, "error", o.Err)
 		case WatchListUnavailable:
-			log.Info("The server does not stream its lists, using pages", "until", o.Retry, "error", o.Err)
+			log.Info("The server does not support streamed lists, using pages", "until", o.Retry, "error", o.Err)
 		case BackingOff:
 			logBackingOff(log, o)
 		case Recovered:
@@ -72,11 +75,11 @@ func LogObserver(logger *slog.Logger) Observer {
 		case CheckDiffers:
 			log.Debug("The metadata differs, listing whole objects", "key", o.Key, "reason", o.Pass.Reason)
 		case Missed:
-			log.Warn("Watch missed changes, the list has mended it", "count", o.Count, "key", o.Key, "reason", o.Pass.Reason)
+			log.Warn("Watch missed changes, the list has brought them", "count", o.Count, "key", o.Key, "reason", o.Pass.Reason)
 		case WatchProved:
 			log.Info("The watch brings changes again, no longer polling", "version", o.Version)
 		case VersionsUnordered:
-			log.Warn("The server's versions cannot be compared: applying events in the order in which they come",
+			log.Warn("Versions of the server cannot be compared, applying events in order of arrival",
 				"key", o.Meta.Key, "version", o.Meta.Version, "from", o.From)
 		case ObjectLeftOut:
 			log.Warn("Object cannot be decoded, left out", "key", redact.Text(o.Meta.Key.String()), "error", o.Err)
@@ -85,7 +88,7 @@ func LogObserver(logger *slog.Logger) Observer {
 		case Draining:
 			log.Debug("The sink is full, waiting for it")
 		case WentBackwards:
-			log.Warn("The server has an older state than before, as after a restore: taking it as the truth", "from", o.From, "to", o.To)
+			log.Warn("The server has an older state than before, as after a restore, accepting it", "from", o.From, "to", o.To)
 		}
 	})
 }

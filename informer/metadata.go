@@ -12,18 +12,17 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// MetadataLister is a [Source] that can list the metadata of its objects alone. A
-// [Reflector] needs it for [Settings.CheckMetadata].
+// MetadataLister is an optional interface of a [Source] that can list the metadata of its
+// objects only. [Settings.CheckMetadata] requires it.
 type MetadataLister interface {
-	// ListMetadata is the List of the Source, except that the server is asked for metadata
-	// only, that yield gets the key, the UID and the version of each object, and that Kind
-	// and Form of the page mean nothing.
+	// ListMetadata is as List of the Source, but requests only metadata. yield gets the key,
+	// the UID and the version of each object. Kind and Form of the page are ignored.
 	ListMetadata(ctx context.Context, opts metav1.ListOptions, yield func(store.Meta) error) (Page, error)
 }
 
-var errDiffers = errors.New("the sink lacks an object in the version that the server has")
+var errDiffers = errors.New("the sink does not have an object in the version of the server")
 
-// metaItem is an object of which the server sent no more than the metadata.
+// metaItem is an object in a list of metadata.
 type metaItem[T any] struct{ meta store.Meta }
 
 // Meta implements [Item].
@@ -37,7 +36,7 @@ func (c *cycle[T]) byMetadata() bool {
 	return c.cfg.CheckMetadata && c.want == store.ReasonCheck && !c.differs && !c.anew && !c.order.constant
 }
 
-// list requests a page, of metadata if the pass reads no more than that.
+// list requests a page, of metadata if the pass reads metadata only.
 func (c *cycle[T]) list(ctx context.Context, p *passing, opts metav1.ListOptions, yield func(Item[T]) error) (Page, error) {
 	if !p.metadata {
 		return c.cfg.Source.List(ctx, opts, yield)

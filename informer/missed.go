@@ -10,25 +10,24 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// keeper is a sink that can say what it holds, as a [store.Store] can. Only such a sink
-// is checked for changes that the watch missed.
+// keeper is a sink that returns its content, as a [store.Store]. Only with such a sink the
+// Reflector finds changes that the watch missed.
 type keeper interface {
 	GetMeta(key store.Key) (store.Meta, bool)
 	Keys() iter.Seq[store.Key]
 	Len() int
 }
 
-// missing is what a cycle knows of changes that the watch missed.
+// missing is the state of the search for changes that the watch missed.
 type missing struct {
-	keeper keeper // nil: the sink cannot say what it holds
+	keeper keeper // nil: the sink does not return its content
 
 	// known: a pass was committed, and the sink has lost nothing since. Through: the watch
-	// brought everything up to the version of the cycle. Otherwise it may owe a further
-	// change of that very version.
+	// brought everything up to the version of the cycle. Otherwise another change of that
+	// version can follow.
 	known, through bool
 
-	// mixed: a watch brought versions in no order. What it had not brought yet can then be
-	// older than what it had.
+	// mixed: a watch brought versions in no order. A change that follows can then be older.
 	mixed bool
 
 	findings // of passes that broke off, since the last one that was committed
@@ -47,7 +46,7 @@ func (f *findings) add(count int, first store.Key) {
 	f.count += count
 }
 
-// checks reports whether the pass is one that looks for what the watch missed.
+// checks reports whether the pass looks for changes that the watch missed.
 func (c *cycle[T]) checks(p *passing) bool {
 	m := &c.missing
 	return m.keeper != nil && m.known && !m.mixed && !c.order.broken && !p.pass.Anew && !p.blind &&
@@ -62,7 +61,7 @@ func (c *cycle[T]) lacks(p *passing, meta store.Meta) bool {
 	}
 	order, ordered := store.CompareVersions(meta.Version, c.version)
 	if !ordered || order > 0 || order == 0 && !c.missing.through {
-		return false // it is newer than what the watch had come to
+		return false // it is newer than the watch
 	}
 	held, ok := c.missing.keeper.GetMeta(meta.Key)
 	if !ok {
@@ -79,17 +78,17 @@ func (c *cycle[T]) mended(p *passing, meta store.Meta) {
 	}
 }
 
-// keepFindings keeps what the pass has found, if its state is known not to be older than
-// what the watch had come to. An older state shows objects that have gone since.
+// keepFindings keeps the findings of the pass, if its state is not older than the watch. An
+// older state can show objects that are gone.
 func (c *cycle[T]) keepFindings(p *passing) {
 	if p.missed.count > 0 && p.version != "" && !c.older(p.version) {
 		c.missing.add(p.missed.count, p.missed.first)
 	}
 }
 
-// beforeSweep returns the keys that the sink holds, if the pass will show deletions that
-// the watch should have brought. That is known only of a pass at the very version that the
-// watch had come to. Otherwise the deletion can be newer.
+// beforeSweep returns the keys of the sink, if the pass can show deletions that the watch
+// missed: only if it is at exactly the version of the watch. Otherwise a deletion can be
+// newer.
 func (c *cycle[T]) beforeSweep(p *passing) []store.Key {
 	if !c.checks(p) || !c.missing.through || p.version == "" || p.version != c.version || c.missing.keeper.Len() <= p.objects {
 		return nil
@@ -97,7 +96,7 @@ func (c *cycle[T]) beforeSweep(p *passing) []store.Key {
 	return slices.Collect(c.missing.keeper.Keys())
 }
 
-// swept counts those of the keys that the sink does not hold any more.
+// swept counts the keys that the sink does not have any more.
 func (c *cycle[T]) swept(p *passing, keys []store.Key) {
 	for _, key := range keys {
 		if _, ok := c.missing.keeper.GetMeta(key); !ok {
@@ -106,7 +105,7 @@ func (c *cycle[T]) swept(p *passing, keys []store.Key) {
 	}
 }
 
-// reportMissed reports what was missed, once for a pass that was committed.
+// reportMissed reports missed changes, once for a committed pass.
 func (c *cycle[T]) reportMissed(p *passing) {
 	m := &c.missing
 	if m.count > 0 {

@@ -185,7 +185,7 @@ func TestMissedIsReported(t *testing.T) {
 			if len(missed) != 1 || missed[0].Count != 1 || missed[0].Key != key || missed[0].Pass.Reason != test.reason {
 				t.Errorf("missed %+v", missed)
 			}
-			if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `msg="Watch missed changes, the list has mended it" resource=pods count=1 key=n/x reason=`+string(test.reason)) {
+			if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `msg="Watch missed changes, the list has brought them" resource=pods count=1 key=n/x reason=`+string(test.reason)) {
 				t.Errorf("log:\n%s", got)
 			}
 			r.Resync(errors.New("suspicion"))

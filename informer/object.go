@@ -5,7 +5,7 @@ package informer
 
 import "github.com/apiary-go/apiary/store"
 
-// Object is an object that a [mirror.ResourceEventHandler] is told of.
+// Object is an object as a mirror.ResourceEventHandler receives it.
 type Object[T any] struct {
 	// Meta is the key, the UID and the resource version.
 	store.Meta
@@ -13,8 +13,7 @@ type Object[T any] struct {
 	// Object is the object, transformed. It belongs to the handler.
 	Object T
 
-	// IsInInitialList is set for what the first complete list had, in a newer
-	// state if it changed before it was delivered, and for nothing else; see
-	// [mirror.ResourceVersionInformer.HasSynced].
+	// IsInInitialList is set for the objects of the first complete list. Their state is newer
+	// if they changed before the delivery. See mirror.ResourceVersionInformer.HasSynced.
 	IsInInitialList bool
 }

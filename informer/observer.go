@@ -11,11 +11,11 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Observer is told what a [Reflector] does, as typed values: logs, metrics and
-// health are made of these.
+// Observer gets what happens in a [Reflector] as typed values. Logs, metrics and health are
+// observers.
 //
-// Observe is called from the goroutine of the Reflector, in order, and should
-// return quickly: the Reflector waits for it.
+// The Reflector calls Observe on its goroutine, in order, and waits: it should return
+// quickly.
 type Observer interface {
 	Observe(info ReflectorInfo, occurrence Occurrence)
 }
@@ -26,9 +26,8 @@ type ObserverFunc func(ReflectorInfo, Occurrence)
 // Observe implements [Observer].
 func (f ObserverFunc) Observe(info ReflectorInfo, o Occurrence) { f(info, o) }
 
-// Observers returns an observer that passes everything to each of those given,
-// in order; nil ones are skipped. If one panics, the others get the occurrence all the
-// same.
+// Observers returns an observer that passes each occurrence to all observers of the list, in
+// order. It skips nil. If one panics, the others still get the occurrence.
 func Observers(list ...Observer) Observer {
 	var all observers
 	for _, o := range list {
@@ -37,7 +36,7 @@ func Observers(list ...Observer) Observer {
 	return all
 }
 
-// observers is one observer made of others, which a [Reflector] calls one by one.
+// observers is a list that is an observer. A [Reflector] calls them one by one.
 type observers []Observer
 
 // Observe implements [Observer].
@@ -47,7 +46,7 @@ func (list observers) Observe(info ReflectorInfo, o Occurrence) {
 	}
 }
 
-// asObservers returns those that o is made of.
+// asObservers returns o as a list without nil.
 func asObservers(o Observer) observers {
 	if list, ok := o.(observers); ok {
 		return list
@@ -58,22 +57,22 @@ func asObservers(o Observer) observers {
 	return observers{o}
 }
 
-// Occurrence is something that happened in a Reflector: one of the types
-// below. The set grows; ignore what you do not know.
+// Occurrence is something that happened in a Reflector: one of the types below. Observers
+// must ignore unknown types, because the set grows.
 type Occurrence interface{ occurrence() }
 
 type (
-	// ListStarted says that a pass starts. Streamed tells a watch with initial events
-	// from paged lists.
+	// ListStarted: a pass starts. Streamed is set for a watch with initial events, and not
+	// for paged lists.
 	ListStarted struct {
 		Pass     store.Pass
 		Streamed bool
 	}
 
-	// PageRead says that a page was read and that the sink accepted it.
+	// PageRead: a page was read, and the sink accepted it.
 	PageRead struct{ store.PageInfo }
 
-	// ListDone says that the sink accepted the whole pass.
+	// ListDone: the sink accepted the whole pass.
 	ListDone struct {
 		Pass     store.Pass
 		Streamed bool
@@ -83,7 +82,7 @@ type (
 		Took     time.Duration // waits for the sink and the ListBudget included
 	}
 
-	// ListFailed says that the pass broke off. Another one follows, or the watch goes on.
+	// ListFailed: the pass broke off. Another one follows, or the watch goes on.
 	ListFailed struct {
 		Pass     store.Pass
 		Streamed bool
@@ -91,120 +90,118 @@ type (
 		Err      error
 	}
 
-	// WatchOpened says that the server accepted a watch from Version.
+	// WatchOpened: the server accepted a watch from Version.
 	WatchOpened struct{ Version string }
 
-	// WatchEnded says that a watch ended, or could not be opened. Cause is CauseClosed
-	// if the server ended it in an orderly way, CauseSilent without Err if it was open
-	// and brought nothing for as long as is allowed, and CauseCanceled without Err if a
-	// pass is due.
+	// WatchEnded: a watch ended, or could not be opened. Cause is CauseClosed if the server
+	// ended it in an orderly way, CauseSilent without Err after the idle timeout of an open
+	// watch, and CauseCanceled without Err if a pass is due.
 	WatchEnded struct {
 		Version string // to resume from
 		Events  int
 		Lived   time.Duration
 		Cause   Cause
-		Err     error // nil if nothing was wrong: the server ended it, or there was nothing to bring
+		Err     error // nil if nothing was wrong: the server ended it, or it was quiet
 	}
 
-	// RelistNeeded says that a pass follows the watch, and why.
+	// RelistNeeded: a pass follows the watch, for this reason.
 	RelistNeeded struct {
 		Reason store.Reason
 		Err    error
 	}
 
-	// WatchListUnavailable says that the server answered a streamed list in a way that
-	// means that it does not stream initial events: with 400, 405 or 422, without an
-	// end, or with nothing over a connection that answers. Paged lists are used until
-	// Retry. One that is forbidden, or fails otherwise, is not reported so.
+	// WatchListUnavailable: the server does not stream initial events. It answered a
+	// streamed list with 400, 405 or 422, without an end, or with nothing over a connection
+	// that works. Lists are paged until Retry. Other failures of a streamed list, such as
+	// 403, are not reported here.
 	WatchListUnavailable struct {
 		Err   error
 		Retry time.Time
 	}
 
-	// BackingOff says that nothing is requested for a while or, after a pass that the watch
-	// can do without, that this is tried again after a while.
+	// BackingOff: the Reflector sends no request for a while. After a pass of ReasonAsked or
+	// ReasonCheck only the next try of the pass waits, and the watch goes on.
 	BackingOff struct {
 		For      time.Duration
-		Failure  int // how many in a row, for the backoff
-		Repeated int // how often this failure came before, since the last success
+		Failure  int // the number of failures in a row, for the backoff
+		Repeated int // how often the same failure came before, since the last success
 		Cause    Cause
 		Err      error
 	}
 
-	// Recovered says that what failed last has succeeded.
+	// Recovered: the request or sink that failed last has succeeded.
 	Recovered struct {
-		Failures int           // how many there were since the last success
+		Failures int           // since the last success
 		After    time.Duration // since the first of them
 		Cause    Cause         // of the last of them
 	}
 
-	// Polling says that passes follow each other, since there is no watch that can be
-	// relied on. It is observed when that begins, and once more if Cause changes. With
-	// CauseForbidden, CauseNotInstalled and CauseNotSupported the server lists and
-	// refuses to watch: WatchOpened ends it, and WatchEnded comes for each watch that
-	// was tried in between. With CauseSilent a pass showed changes that the watches did
-	// not bring: WatchProved ends it.
+	// Polling: passes follow each other, because there is no reliable watch. It is observed
+	// at the start, and again if Cause changes.
+	//
+	//   - CauseForbidden, CauseNotInstalled, CauseNotSupported: the server lists and refuses
+	//     to watch. WatchEnded comes for each further try, and WatchOpened at the end.
+	//   - CauseSilent: a pass showed changes that the watches did not bring. WatchProved
+	//     comes at the end.
 	Polling struct {
 		Every time.Duration
 		Cause Cause
 		Err   error
 	}
 
-	// CheckDiffers says that a check of [Settings.CheckMetadata] found an object that the sink
-	// lacks, or has in another version. A pass that reads whole objects follows. It comes in
-	// place of ListDone.
+	// CheckDiffers: a pass of [Settings.CheckMetadata] found an object that the sink does not
+	// have, or has in another version. A pass that reads whole objects follows. It comes
+	// instead of ListDone.
 	CheckDiffers struct {
 		Pass store.Pass
 		Key  store.Key
 	}
 
-	// Missed says that a pass found changes that the watch, or the pass before, should have
-	// brought: objects in a version that the watch had passed, and that the sink lacked. The
-	// pass has mended it. It follows ListDone, once for a pass, with the number of objects
-	// and the key of the first.
+	// Missed: a pass found and brought changes that the watch, or the pass before, should
+	// have brought: objects in a version that the watch had passed, and that the sink did not
+	// have. It follows ListDone, once for a pass, with the number of objects and the key of
+	// the first.
 	//
-	// Passes of [store.ReasonCheck] and [store.ReasonAsked] look for such changes. They find
-	// nothing that might be newer than what the watch had come to: so a missed deletion is
-	// found only by a pass at the very version that the watch had come to. The sink must be
-	// able to say what it holds, as a [store.Store] is. What something else than the
-	// Reflector removes from the store counts as missed.
+	// Passes of [store.ReasonCheck] and [store.ReasonAsked] look for such changes. They ignore
+	// changes that can be newer than the watch. So only a pass at exactly the version of the
+	// watch finds a missed deletion. The sink must have the methods GetMeta, Keys and Len of a
+	// [store.Store]. An object that the program removes from the store counts as missed.
 	Missed struct {
 		Pass  store.Pass
 		Count int
 		Key   store.Key
 	}
 
-	// WatchProved says that a watch brings changes again, after Polling with
-	// CauseSilent.
+	// WatchProved: a watch brings changes again, after Polling with CauseSilent.
 	WatchProved struct{ Version string }
 
-	// VersionsUnordered says that the server sent an event about Meta that is not newer
-	// than From, where the watch began, or a list at From with an object that is newer.
-	// Its versions are not compared any more: events are applied in the order in which
-	// they come, and passes decide what is true. It is observed once.
+	// VersionsUnordered: versions of the server cannot be compared. A watch from version From
+	// brought an event about Meta that is not newer, or a list at From has an object that is
+	// newer. From now on events are applied in order of arrival, and passes decide what is
+	// true. It is observed once.
 	VersionsUnordered struct {
 		Meta store.Meta
 		From string
 	}
 
-	// ObjectLeftOut says that the newest state of an object cannot be decoded and is left
-	// out. It is observed once for each object, until LeftOutEnded. Of those for which
-	// [ReflectorInfo.LeftOut] has no room, the first is observed.
+	// ObjectLeftOut: the newest state of an object cannot be decoded and is left out. It is
+	// observed once for each object, until LeftOutEnded. Of the objects beyond the 100 of
+	// [ReflectorInfo].LeftOut, only the first is observed.
 	ObjectLeftOut struct{ LeftOut }
 
-	// LeftOutEnded says that the object that was left out is decoded again, or is gone. Key
-	// is empty for objects without a name.
+	// LeftOutEnded: an object that was left out is decoded again, or is gone. Key is empty
+	// for objects without a name.
 	LeftOutEnded struct{ Key store.Key }
 
-	// Draining says that the sink is full: nothing is requested until it has drained.
+	// Draining: the sink is full. The Reflector sends no request until it has drained.
 	Draining struct{ Err error }
 
-	// WentBackwards says that the server gave an older version than it gave before, as
-	// after a restore from a backup. Its state is taken as the truth.
+	// WentBackwards: the server has an older state than before, as after a restore from a
+	// backup. The sink gets that state.
 	WentBackwards struct{ From, To string }
 )
 
-// String says what failed and why: "cannot list: forbidden", "the sink failed".
+// String returns what failed and why: "cannot list: forbidden", "the sink failed".
 func (b BackingOff) String() string {
 	what := whatFailed(b.Cause, b.Err)
 	if b.Cause == CauseSink {
@@ -213,21 +210,21 @@ func (b BackingOff) String() string {
 	return fmt.Sprintf("%s: %s", what, b.Cause)
 }
 
-// String says what it means and what to do about it: "watch pods: pods is
-// forbidden: …; polling every 30s; grant the client's identity the verb watch".
+// String returns the error, the interval and advice: "watch pods: pods is forbidden: …;
+// polling every 30s; grant the client's identity the verb watch".
 func (p Polling) String() string {
 	return fmt.Sprintf("%v; polling every %v; %s", p.Err, p.Every, p.advice())
 }
 
-// advice says how there can be a watch.
+// advice returns what a person can do to get a watch.
 func (p Polling) advice() string {
 	switch p.Cause {
 	case CauseForbidden:
 		return "grant the client's identity the verb watch"
 	case CauseNotInstalled:
-		return "have the server, or what stands before it, find the resource for a watch as it does for a list"
+		return "check the proxies before the server: the resource is found for a list, and not for a watch"
 	case CauseSilent:
-		return "look at what stands between the client and the server: it holds watches back, or cuts them"
+		return "check the proxies between the client and the server: they hold watches back or cut them"
 	}
 	return "the server does not offer a watch of this resource"
 }

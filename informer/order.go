@@ -12,23 +12,21 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// How often passes decide what is true on a server whose versions cannot be compared.
+// The least time between passes for a server whose versions cannot be compared: at first, and
+// at most.
 const (
 	disorderFirst = time.Minute
 	disorderMost  = time.Hour
 )
 
 var (
-	errDisorder = errors.New("the server sent an event that is not newer than the version that the watch began at: its versions cannot be compared")
+	errDisorder = errors.New("the server sent an event that is not newer than the start of the watch: its versions cannot be compared")
 	errForm     = errors.New("the server sends objects in another API version than before")
 )
 
-// order is what a cycle knows of the versions of a server.
-//
-// A watch from a version brings only what is newer, and the objects of a list are not
-// newer than the list. What violates this proves that the versions of the server cannot
-// be compared: they began anew, they never change, or a test writes them. From then on events are applied in the order in which they come, and
-// passes, limited in rate, decide what is true.
+// order is the state of the versions of a server. See "Order of versions" in the
+// documentation of the package. Versions that cannot be compared began anew, never change, or
+// are written by a test.
 type order struct {
 	broken   bool      // proven
 	constant bool      // objects change and keep their version: passes are [store.Pass.Anew]
@@ -37,7 +35,7 @@ type order struct {
 	formed   time.Duration // no pass for another API version before, since Reflector.base
 }
 
-// known returns version, or nothing if it is none: "0" means any.
+// known returns version, or the empty string for "0", which means any version.
 func known(version string) string {
 	if version == "0" {
 		return ""
@@ -45,14 +43,14 @@ func known(version string) string {
 	return version
 }
 
-// metaOf returns the meta of an item, with a version only if there is one.
+// metaOf returns the meta of an item, with an empty version for "0".
 func metaOf[T any](item Item[T]) store.Meta {
 	meta := item.Meta()
 	meta.Version = known(meta.Version)
 	return meta
 }
 
-// disorder notes a proof, and whether it shows that objects keep their version.
+// disorder records a proof, and whether it shows that objects keep their version.
 func (c *cycle[T]) disorder(constant bool, meta store.Meta, from string) {
 	c.order.constant = c.order.constant || constant
 	if !c.order.broken {
@@ -61,9 +59,8 @@ func (c *cycle[T]) disorder(constant bool, meta store.Meta, from string) {
 	}
 }
 
-// inOrder returns meta as the sink is to see it. Where versions cannot be compared it
-// has none, so that the sink applies it whatever it holds. The error wants a pass once
-// the event was applied.
+// inOrder returns meta for the sink. If versions cannot be compared it has none, so that the
+// sink applies the event in any case. The error requests a pass after the event was applied.
 func (c *cycle[T]) inOrder(t watch.EventType, version string, meta store.Meta, w *following) (store.Meta, error) {
 	if w.synthetic {
 		return meta, nil

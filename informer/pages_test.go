@@ -128,11 +128,11 @@ func TestEndlessPages(t *testing.T) {
 		most int32 // requests of a pass
 		want string
 	}{
-		"pages that go round":               {func(n, _ int) string { return page(1+n%7, fmt.Sprint("p", n%7)) }, 3 * 7, "a page that began with this object before"},
-		"pages that go round after a while": {func(n, _ int) string { return page(1+min(n, 40+(n-39)%60), fmt.Sprint("p", n)) }, 400, "a page that began with this object before"},
-		"the same page, with other tokens":  {func(n, _ int) string { return page(1+n, "a", "b") }, 2, "a page that began with this object before"},
-		"the same token":                    {func(_, request int) string { return page(1, fmt.Sprint("p", request)) }, 2, "the continue token that it was asked for"},
-		"empty pages":                       {func(n, _ int) string { return page(1 + n) }, 1000, "after a thousand empty pages"},
+		"pages that go round":               {func(n, _ int) string { return page(1+n%7, fmt.Sprint("p", n%7)) }, 3 * 7, "begins with this object for the second time"},
+		"pages that go round after a while": {func(n, _ int) string { return page(1+min(n, 40+(n-39)%60), fmt.Sprint("p", n)) }, 400, "begins with this object for the second time"},
+		"the same page, with other tokens":  {func(n, _ int) string { return page(1+n, "a", "b") }, 2, "begins with this object for the second time"},
+		"the same token":                    {func(_, request int) string { return page(1, fmt.Sprint("p", request)) }, 2, "returned the continue token of the request"},
+		"empty pages":                       {func(n, _ int) string { return page(1 + n) }, 1000, "a thousand pages of the list in a row are empty"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -23,33 +23,32 @@ type passing struct {
 	pass     store.Pass
 	streamed bool
 	metadata bool      // of the objects, and no more, is read
-	lacks    store.Key // the object that the sink lacks, which ends a pass of metadata
-	// from is the version that the pass must not be older than, "" for any. If it is asked
-	// for, a server can answer from the cache that its watches come from. Consistent: it
-	// is not, and the server must answer with the newest state. Continued is set once the
-	// first page is through.
+	lacks    store.Key // the object that differs, which ends a pass of metadata
+	// from is the version that the pass must not be older than, "" for any. A request with it
+	// can be answered from the server's watch cache. Consistent: the request is without it,
+	// for the newest state. Continued: the first page is complete.
 	from       string
 	consistent bool
 	continued  bool
 
-	version string // of the collection, once known
-	objects int
-	decoded int
-	told    bool       // the sink accepted something that it did not hold
-	blind   bool       // a deletion came within the pass, so what the sink lacks proves nothing
-	news    bool       // and one that is newer than what the watches brought
-	newest  store.Meta // of the objects
-	missed  findings
-	left    int    // objects that are left out, besides
-	leftErr error  // why, of the last one
-	kind    string // of the list
-	form    string
+	version   string // of the collection, once known
+	objects   int
+	decoded   int
+	delivered bool       // the sink accepted something that it did not hold
+	blind     bool       // a deletion came within the pass, so what the sink lacks proves nothing
+	changed   bool       // and one that is newer than what the watches brought
+	newest    store.Meta // of the objects
+	missed    findings
+	left      int    // objects that are left out, besides
+	leftErr   error  // why, of the last one
+	kind      string // of the list
+	form      string
 
 	repeats repeats // of the first key of each page, or of the keys of additions
 }
 
-// pass makes one attempt at a pass. If it was committed and was streamed, its
-// stream is returned and goes on as the watch.
+// pass tries one pass. After the commit of a streamed pass it returns the stream, which goes
+// on as the watch.
 func (c *cycle[T]) pass() *opened[T] {
 	if c.spread(); c.stopping() {
 		return nil
@@ -130,15 +129,15 @@ func (c *cycle[T]) commit(p *passing) error {
 	c.pages, c.silences = 0, 0
 	c.rewatches = 0
 	c.streams.paged = false
-	c.owed, c.absent = owed{}, absence{}
+	c.postponed, c.absent = postponed{}, absence{}
 	c.passed(p.pass.Reason)
 	c.r.update(func(i *ReflectorInfo) { i.Version = p.version; i.Passes++ })
 	c.checked(p)
 	return nil
 }
 
-// belongs reports why a page is none of the list that the pass reads, or of the
-// collection that was read before. Taken for a list, it would delete what it lacks.
+// belongs returns an error if a page belongs to another list or collection: its commit would
+// delete objects.
 func (c *cycle[T]) belongs(p *passing, page Page, number int) error {
 	version := known(page.Version)
 	var err error
@@ -157,8 +156,8 @@ func (c *cycle[T]) belongs(p *passing, page Page, number int) error {
 	return &DecodingError{Err: err}
 }
 
-// formed notes in which form the objects of a pass come. The error wants another pass,
-// since the sink may hold objects in a different one.
+// formed records the API version of the objects of a pass. If it has changed, it returns an
+// error that requests another pass, because the sink can hold objects in the old one.
 func (c *cycle[T]) formed(p *passing, form string) error {
 	if form != "" && c.form != "" && form != c.form && !p.pass.Anew {
 		return errForm
@@ -181,7 +180,7 @@ func (c *cycle[T]) newer(version string) bool {
 	return ordered && order > 0
 }
 
-// passFailed breaks the pass off and decides on what comes next.
+// passFailed aborts the pass and decides what comes next.
 func (c *cycle[T]) passFailed(p *passing, err error) {
 	c.r.panics.Report(err)
 	cause := c.causeOf(err)
@@ -207,32 +206,32 @@ func (c *cycle[T]) passFailed(p *passing, err error) {
 		c.fail(cause, err)
 		return
 	}
-	if p.told {
-		// The sink is ahead of c.version, by what only the newest state is
-		// known to include: any other might lack objects that it was told of.
+	if p.delivered {
+		// The sink is ahead of c.version. Only the newest state is known to have all of
+		// its objects.
 		c.consistent = true
 		if further {
-			c.calm.full = 0
+			c.ends.full = 0
 		}
 	}
 	switch {
-	case c.sinkSaid(err):
+	case c.handleSinkError(err):
 	case errors.Is(err, errForm):
 		c.anew = true
 	case p.from != "" && !p.continued && (cause == CauseExpired || cause == CauseRejected && apierrors.IsBadRequest(err)):
-		// The server has no state that is new enough: it may have lost some.
-		// The newest that it has must do.
+		// The server has no state that is new enough, as after a restore. Accept its
+		// newest one.
 		c.consistent = true
 	case cause == CauseExpired:
-		// The rest of the pages is gone. The next attempt offers what the
-		// sink has by now to Holds, and so is faster.
-		if p.continued && c.calm.expired > 0 {
+		// The rest of the pages is gone. The next pass is faster: Holds is true for the
+		// objects that the sink has by now.
+		if p.continued && c.ends.expired > 0 {
 			c.pages = min(c.pages+1, largest)
 		}
-		c.calmly(&c.calm.expired, cause, err)
+		c.failIfRepeated(&c.ends.expired, cause, err)
 	case p.streamed && c.fallBack(cause, err):
 	case cause == CauseNotInstalled && CauseOf(c.wantCause) == cause:
-		// The collection that the version is of is gone, by what answers lists as well.
+		// Lists confirm that the collection of the version is gone.
 		c.must = true
 		c.fail(cause, err)
 	case c.optional():
@@ -278,13 +277,13 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 	c.taken(p)
 	c.notLeftOut(meta.Key)
 	p.decoded++
-	p.told = true
-	p.news = p.news || c.newer(meta.Version)
+	p.delivered = true
+	p.changed = p.changed || c.newer(meta.Version)
 	return nil
 }
 
-// errorIn prefers the cause of ctx to what a source made of it, and leaves
-// errors of the sink and of decoding alone.
+// errorIn returns the cause of ctx if ctx has ended, and otherwise err. It always returns
+// errors of the sink and of decoding.
 func errorIn(ctx context.Context, err error) error {
 	var (
 		sink     *SinkError

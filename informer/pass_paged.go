@@ -13,14 +13,13 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-var errSamePage = errors.New("the server gave the continue token that it was asked for: the list would never end")
+var errSamePage = errors.New("the server returned the continue token of the request: the list would never end")
 
 // passPaged reads the collection page by page.
 //
-// The first page asks for the newest state, or for one that is not older than
-// p.from; the others follow by token and are of the same state. Each has a
-// limit. The server ignores the limit for resource version "0", which is
-// therefore never used.
+// The first request asks for the newest state, or for one that is not older than p.from. The
+// others follow by token and are of the same state. Each has a limit. The server ignores the
+// limit for version "0", so no request has it.
 func (c *cycle[T]) passPaged(p *passing) error {
 	limit := c.cfg.PageSize << c.pages
 	opts := metav1.ListOptions{Limit: limit}
@@ -71,12 +70,11 @@ func (c *cycle[T]) passPaged(p *passing) error {
 	}
 }
 
-// pageTries is how often a page is requested before the pass is given up.
+// pageTries is how often a page is requested before the pass fails.
 const pageTries = 5
 
-// pageTried reads one page into the sink. A page that the server refuses for a reason
-// that can pass is requested again, by its token: the pages before it are not read
-// again.
+// pageTried reads one page into the sink. A page that fails for a passing reason is requested
+// again by its token, without the pages before it.
 func (c *cycle[T]) pageTried(p *passing, opts metav1.ListOptions, number int) (Page, error) {
 	before, left, failures, seen := p.objects, p.left, c.failures, p.repeats
 	for try := 1; ; try++ {
@@ -116,7 +114,7 @@ func (c *cycle[T]) page(p *passing, opts metav1.ListOptions) (Page, error) {
 		return Page{}, err
 	}
 	defer slot.release()
-	early := c.cfg.Sink.MayBlock() // if it is stuck, then without a slot
+	early := c.cfg.Sink.MayBlock() // release the slot before the sink
 	ctx, cancel, g := c.request(silence, silence)
 	defer cancel(nil)
 	var lacks error // why the sink lacks an object
@@ -143,7 +141,7 @@ func (c *cycle[T]) page(p *passing, opts metav1.ListOptions) (Page, error) {
 	c.finish(g, err)
 	switch {
 	case lacks != nil:
-		// Whatever the source made of it.
+		// The source can have changed it.
 		return page, lacks
 	case err != nil:
 		return page, errorIn(ctx, err)

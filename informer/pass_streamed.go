@@ -16,30 +16,28 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// How long it is remembered that a server does not stream initial events: at
-// first, and at most.
+// How long streamed passes are not tried after a failure: at first, and at most.
 const (
 	unavailableFirst = 10 * time.Minute
 	unavailableMost  = 4 * time.Hour
 )
 
-// overdue is how often InitialSilence fits into the time that the end of the
-// initial events may take once other events than additions have come. A server
-// that ignores the request for initial events never sends their end.
+// overdue times InitialSilence is how long the end of the initial events can take after the
+// first event that is no addition. A server that ignores the option never sends the end.
 const overdue = 3
 
-// slowest is the time that an addition may take on average beyond that. A slower
-// stream is taken for one that sends no end: pages can be read at any speed.
+// slowest is the time that is allowed for each addition besides. A slower stream counts as one
+// without an end, because pages can be read at any speed.
 const slowest = 10 * time.Millisecond
 
-// streamMemory remembers how streamed passes fared.
+// streamMemory is the state of failures of streamed passes.
 type streamMemory struct {
-	retry  time.Time     // not before
-	memory time.Duration // how long the last failure was remembered
+	retry  time.Time     // no streamed pass before
+	memory time.Duration // how long the last failure prevented streamed passes
 	broken int           // streamed passes in a row that broke off
 
-	// paged: the next attempt is in pages, without that being remembered: the
-	// kind was not found, and it may be that only watches do not find it.
+	// paged: only the next pass is in pages. The kind was not found, and perhaps only watches
+	// do not find it.
 	paged bool
 }
 
@@ -56,19 +54,18 @@ func (c *cycle[T]) mayStream() bool {
 	return c.cfg.Source.WatchList() && !c.polls.on && !c.streams.paged && !time.Now().Before(c.streams.retry)
 }
 
-// fallBack decides whether the failure of a streamed pass means that the server
-// does not stream initial events. If so it is remembered, and the next pass, in
-// pages, follows at once.
+// fallBack decides whether a paged pass follows at once a streamed pass that failed. Streamed
+// passes are then not tried for a while.
 func (c *cycle[T]) fallBack(cause Cause, err error) bool {
 	switch cause {
 	case CauseForbidden, CauseNotSupported, CauseRejected,
 		CauseServer, CauseConnection, CauseTimeout, CauseClosed, CauseDecoding, CauseUnknown:
 	case CauseSilent:
 		if silence := (*SilenceError)(nil); errors.As(err, &silence) && silence.unconnected {
-			return false // and nor would a list get through
+			return false // a list would fail as well
 		}
 	default:
-		// Whatever it is, a list would meet it as well.
+		// A list would fail as well.
 		return false
 	}
 	if c.streams.broken++; !pagesFollow(cause, err) && c.streams.broken < 2 {
@@ -77,18 +74,18 @@ func (c *cycle[T]) fallBack(cause Cause, err error) bool {
 	c.streams.memory = min(max(2*c.streams.memory, unavailableFirst), unavailableMost)
 	c.streams.retry = time.Now().Add(c.streams.memory)
 	c.streams.broken = 0
-	if ignoresStreams(cause, err) { // else what follows says what is wrong
+	if ignoresStreams(cause, err) { // otherwise the paged pass shows the failure
 		c.r.observe(WatchListUnavailable{Err: err, Retry: c.streams.retry})
 	}
 	return true
 }
 
-// pagesFollow reports whether a streamed pass that failed so is followed by one in
-// pages at once. It is then no failure.
+// pagesFollow reports whether a paged pass follows at once a streamed pass with this error.
+// The error is then no failure.
 func pagesFollow(cause Cause, err error) bool {
 	switch cause {
 	case CauseForbidden, CauseNotSupported, CauseRejected:
-		return true // not known to the server, or watching is not allowed: a list may be
+		return true // the server does not know the option or forbids the watch: a list can work
 	case CauseSilent:
 		var silence *SilenceError
 		return errors.As(err, &silence) && !silence.unconnected && !silence.Unanswered // else the connection may be to blame
@@ -96,9 +93,8 @@ func pagesFollow(cause Cause, err error) bool {
 	return false
 }
 
-// ignoresStreams reports whether the failure of a streamed pass means that the server
-// does not stream initial events: it rejects the request, answers with nothing, or does
-// not come to an end.
+// ignoresStreams reports whether the error means that the server does not stream initial
+// events: it rejects the request, sends nothing, or sends no end.
 func ignoresStreams(cause Cause, err error) bool {
 	switch cause {
 	case CauseRejected:
@@ -109,11 +105,10 @@ func ignoresStreams(cause Cause, err error) bool {
 	return cause == CauseClosed || pagesFollow(cause, err)
 }
 
-// passStreamed reads the initial events of a watch. The stream that it returns
-// goes on as the watch.
+// passStreamed reads the initial events of a watch. The returned stream goes on as the watch.
 //
-// The version of the pass is that of the bookmark that ends the initial events.
-// No event before it moves the version: additions come in any order.
+// The bookmark that ends the initial events has the version of the pass. Events before it do
+// not advance the version, because additions come in any order.
 func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
 	slot, err := c.cfg.ListBudget.acquire(c.ctx)
 	if err != nil {
@@ -139,7 +134,7 @@ func (c *cycle[T]) passStreamed(p *passing) (*opened[T], error) {
 	return open, nil
 }
 
-// initialSilence says what a silence means that is none of the connection.
+// initialSilence returns errNoEvents as the reason of a silence, if the connection works.
 func initialSilence(err error) error {
 	var silence *SilenceError
 	if pagesFollow(CauseOf(err), err) && errors.As(err, &silence) && silence.err == nil {
@@ -186,7 +181,7 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) er
 				if !left {
 					p.objects = max(0, p.objects-1)
 				}
-				p.told, p.blind = true, true
+				p.delivered, p.blind = true, true
 				c.must = true // a watch from c.version would bring the object back
 			}
 		case watch.Bookmark:
@@ -223,10 +218,10 @@ func (c *cycle[T]) initialEvents(p *passing, open *opened[T], slot *listSlot) er
 	}
 }
 
-// repeated reports whether an addition is known to be one of an object that was added before.
+// repeated reports whether the object of an addition is known to be added before.
 func repeated(p *passing, key store.Key) bool { return key.Name != "" && p.repeats.add(key) }
 
-// remove hands a deletion to the sink. It needs no last state, but a name.
+// remove hands a deletion to the sink. It needs the name, and not the last state.
 func (c *cycle[T]) remove(item Item[T], meta store.Meta) error {
 	last, err := item.Decode()
 	if err != nil && meta.Key.Name == "" {

@@ -11,19 +11,19 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// How many refusals of the watch in a row it takes to poll. That the kind cannot
-// be watched does not change from one request to the next. The others may come
-// from a server that has yet to learn of a role or of a kind.
+// How many refusals of the watch in a row start polling. A 405 does not change from one
+// request to the next. A 403 or 404 can come from a server that has not seen a new role or
+// kind yet.
 const (
 	unsupportedTries = 1
 	refusedTries     = 2
 )
 
-// pollJitter is by which share of itself a poll interval is made longer at most,
-// if [Backoff.Jitter] is not less.
+// pollJitter is the largest share of a poll interval that is added at random, if
+// [Backoff.Jitter] is not less.
 const pollJitter = 0.1
 
-// polls is the state of a cycle as to polling.
+// polls is the state of polling.
 type polls struct {
 	on       bool
 	refusals int  // of the watch, in a row
@@ -36,14 +36,13 @@ type polls struct {
 	tried bool
 }
 
-// refuses reports whether an answer of this class to the request of a watch says
-// that there will be none.
+// refuses reports whether a failure of this class refuses the watch.
 func (c Cause) refuses() bool {
 	return c == CauseForbidden || c == CauseNotInstalled || c == CauseNotSupported
 }
 
-// refused reports whether the watch was refused, for this cause and as often as it
-// takes to poll, if polling is allowed.
+// refused reports whether the watch was refused, for this cause, often enough to poll. It
+// returns false without polling.
 func (c *cycle[T]) refused(cause Cause) bool {
 	tries := refusedTries
 	if cause == CauseNotSupported {
@@ -52,7 +51,7 @@ func (c *cycle[T]) refused(cause Cause) bool {
 	return c.cfg.PollInterval > 0 && c.polls.refusals >= tries
 }
 
-// passed notes that a pass was committed.
+// passed records that a pass was committed.
 func (c *cycle[T]) passed(reason store.Reason) {
 	jitter := rand.Float64() * max(0, min(pollJitter, c.cfg.Backoff.Jitter))
 	c.polls.listed = true
@@ -60,11 +59,11 @@ func (c *cycle[T]) passed(reason store.Reason) {
 	if reason != store.ReasonPoll {
 		c.polls.tried = false
 	} else {
-		c.failures, c.calm = 0, calm{} // no watch will live to say that all is well
+		c.failures, c.ends = 0, endCounts{} // no watch will live long enough to reset them
 	}
 }
 
-// watched notes that a watch was opened, which ends polling.
+// watched records that a watch was opened, which ends polling.
 func (c *cycle[T]) watched() {
 	if c.polls.on {
 		c.streams = streamMemory{} // it was the watch that was refused
@@ -73,8 +72,8 @@ func (c *cycle[T]) watched() {
 	c.polls = polls{}
 }
 
-// polling decides on what comes after a watch that ended, if that is a poll, now
-// or later.
+// polling decides whether polls follow a watch that ended, and waits for the next one. It
+// returns false if none follows.
 func (c *cycle[T]) polling(e WatchEnded, open bool) bool {
 	if open || !e.Cause.refuses() {
 		c.polls.refusals = 0
@@ -96,7 +95,7 @@ func (c *cycle[T]) polling(e WatchEnded, open bool) bool {
 	return true
 }
 
-// startPolling says that there is polling from here on, and why.
+// startPolling begins polling and reports it.
 func (c *cycle[T]) startPolling(e WatchEnded) {
 	c.polls.on = true
 	c.rewatches, c.failures, c.proof.doubt = 0, 0, false
@@ -108,10 +107,9 @@ func (c *cycle[T]) startPolling(e WatchEnded) {
 	c.r.observe(p)
 }
 
-// nextPoll waits until a poll is due. The next step is then the watch, once more:
-// it may be allowed by now, and goes on from the last version. If it was refused
-// just now, the next step is the poll. It is, too, if there is no version: such a
-// watch does not tell what was deleted before it, so it must follow a pass.
+// nextPoll waits until a poll is due. The next step is then the watch, which may be allowed by
+// now, from the last version. If it was refused just now, the next step is the poll. Without
+// a version it is the poll too: such a watch does not show earlier deletions.
 func (c *cycle[T]) nextPoll(e WatchEnded) {
 	if time.Now().Before(c.polls.due) && (!c.awaitPoll() || c.version != "") {
 		return
@@ -120,8 +118,8 @@ func (c *cycle[T]) nextPoll(e WatchEnded) {
 	c.polls.tried = e.Cause.refuses() && c.version != ""
 }
 
-// awaitPoll waits until a poll is due. It reports false if Resync or the end of
-// ctx came first.
+// awaitPoll waits until a poll is due. It returns false if Resync or the end of ctx came
+// first.
 func (c *cycle[T]) awaitPoll() bool {
 	c.r.setState(StatePolling)
 	ctx, cancel := context.WithCancelCause(c.ctx)

@@ -230,7 +230,7 @@ func TestPollIsToldOnce(t *testing.T) {
 func TestPollingString(t *testing.T) {
 	for kind, want := range map[string]string{
 		"403": "pods is forbidden: no role; polling every 30s; grant the client's identity the verb watch",
-		"404": `pods "" not found; polling every 30s; have the server`,
+		"404": `pods "" not found; polling every 30s; check the proxies before the server`,
 		"405": `watch is not supported on resources of kind "pods"; polling every 30s; the server does not offer a watch`,
 	} {
 		err := informertest.ParseError([]string{kind})

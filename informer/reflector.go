@@ -17,45 +17,42 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Config configures a [Reflector]. Source and Sink are required; the zero value
-// of everything else is a useful default.
+// Config configures a [Reflector]. Source and Sink are required. The zero value of every
+// other field is a useful default.
 type Config[T any] struct {
-	// Name tells this reflector from others in logs and errors. Default: the
-	// name of T.
+	// Name identifies the reflector in logs and errors. Default: the name of T.
 	Name string
 
-	// Source is read. One Reflector per Source.
+	// Source reads the collection. It must belong to this Reflector only.
 	Source Source[T]
 
-	// Sink is told. One Reflector per Sink.
+	// Sink receives the collection and its changes. It must belong to this Reflector only.
 	Sink store.Sink[T]
 
-	// ResumeFrom is a version up to which the sink has been told of everything,
-	// if it has any content: watching starts there, and a list follows only if
-	// the server no longer has it. Default: start with a list.
+	// ResumeFrom is a version up to which a sink with content has all changes. Watching
+	// starts there, and a list follows only if the server no longer has the version.
+	// Default: start with a list.
 	//
-	// The sink may have more than that: a version is often saved now and then,
-	// and objects all the time. It is then told again of what it has, older
-	// states included ([store.Stale] and [store.Superseded] recognise them), and
-	// has the state of the collection at some version only once the watch has
-	// caught up. Nobody knows when that is. So until a pass was committed, passes
-	// ask for the newest state: one that is merely not older than ResumeFrom
-	// might lack objects that the sink has, which would be taken for deleted.
+	// The sink can be ahead of ResumeFrom, for example if it saves objects at once and the
+	// version now and then. It then receives changes again, older states included
+	// ([store.Stale] and [store.Superseded] recognise them). Until the watch has caught up,
+	// it does not have the state of any one version. So passes ask for the newest state until
+	// one is committed. A pass at ResumeFrom could lack objects that the sink has, and would
+	// delete them.
 	ResumeFrom string
 
 	// Settings tune requests, delays and checks.
 	Settings
 
-	// Observer is told what happens. Optional.
+	// Observer gets what happens. Optional.
 	Observer Observer
 
-	// Log gets the panics of the source, the sink and the observer, at error level:
-	// of each function one a minute. It costs the server nothing. Default:
-	// slog.Default().
+	// Log gets the panics of the source, the sink and the observer, at error level, one a
+	// minute for each function. Default: slog.Default().
 	Log *slog.Logger
 }
 
-// ReflectorInfo describes a Reflector at some moment.
+// ReflectorInfo is the state of a Reflector at one point in time.
 type ReflectorInfo struct {
 	Name  string
 	State State
@@ -63,34 +60,31 @@ type ReflectorInfo struct {
 	// Version is the last version that the sink accepted.
 	Version string
 
-	// Epoch is that of the last pass that was begun; Passes is how many were
-	// committed.
+	// Epoch is the epoch of the last pass that began. Passes counts the committed ones.
 	Epoch, Passes uint64
 
-	// Contact is when the server was last heard of: an answer, an event or a
-	// bookmark. Zero if never.
+	// Contact is the time of the last response, event or bookmark of the server. It is zero
+	// if there was none.
 	Contact time.Time
 
-	// Err is the newest failure that made the Reflector back off, and Cause its
-	// class. A success of what failed makes it nil: a pass that was committed or got
-	// further than the one that failed, a watch that was opened, an event that the
-	// sink accepted. A failure that the Reflector has an answer to at once, such as a
-	// streamed list that the server rejects, is not one.
+	// Err is the newest failure that made the Reflector back off, and Cause is its class. Err
+	// is nil after a success: a pass is committed or gets further than the one that failed, a
+	// watch opens, or the sink accepts an event. A failure with another request at once is
+	// not shown, such as a streamed list that the server rejects.
 	Err   error
 	Cause Cause
 
-	// Polling is set while the Reflector polls, and says how often and why. It
-	// must not be modified. It is no failure: while it is set, Err is that of the
-	// last poll, nil if that succeeded.
+	// Polling has the interval and the reason while the Reflector polls. It must not be
+	// modified. Polling is no failure: Err is then the error of the last poll, or nil.
 	Polling *Polling
 
-	// Panics counts the panics of the source, the sink and the observer. The rule for
-	// them is in the documentation of package resource.
+	// Panics counts the panics of the source, the sink and the observer. The documentation
+	// of package resource has the rule.
 	Panics uint64
 
-	// LeftOut are the objects whose newest state is left out, by key, because it cannot be
-	// decoded. They are 100 at most: MoreLeftOut is set if there are, or were at the last
-	// pass, more than these. The list must not be modified.
+	// LeftOut has the objects whose newest state is left out because it cannot be decoded,
+	// sorted by key, 100 at most. MoreLeftOut is set if there are more, or were more at the
+	// last pass. The list must not be modified.
 	LeftOut     []LeftOut
 	MoreLeftOut bool
 }
@@ -100,25 +94,16 @@ type State string
 
 const (
 	StateIdle       State = "idle"        // not running
-	StateListing    State = "listing"     // a pass is under way, or awaits its turn (Settings.ListBudget)
+	StateListing    State = "listing"     // a pass is under way, or waits for the Settings.ListBudget
 	StateWatching   State = "watching"    // a watch is open
 	StateBackingOff State = "backing off" // waiting after a failure
 	StateDraining   State = "draining"    // waiting for the sink, after a FullError
-	StatePolling    State = "polling"     // waiting for the next poll, since there can be no watch
+	StatePolling    State = "polling"     // waiting for the next poll, because the watch is refused
 )
 
-// Reflector keeps a sink in step with a source: it lists, watches, resumes a
-// watch that ended, and lists again when a watch cannot be resumed.
-//
-//   - A watch that was closed, reset, or fell silent is resumed from the last
-//     version that the sink accepted. A new pass is made only if the server no
-//     longer has that version, if asked for, or if resuming failed for long.
-//   - Where the server lists and refuses to watch, there is a pass now and then
-//     instead: see Polling in the documentation of the package.
-//   - Every list has a limit.
-//   - What is read is handed to the sink at once; between the wire and the sink
-//     there is one page at most.
-//   - A pass is never older than what was delivered before.
+// Reflector keeps a sink up to date with a source: it lists, watches, resumes a watch that
+// ended, and lists again if the watch cannot be resumed. The documentation of the package has
+// the rules. Objects are handed to the sink as they are read: one page at most is in memory.
 type Reflector[T any] struct {
 	cfg       Config[T]
 	keeper    keeper    // the sink, if it is one
@@ -130,7 +115,7 @@ type Reflector[T any] struct {
 	strict    bool // see StrictDecoder
 
 	mu        sync.Mutex
-	info      ReflectorInfo // but for Contact and Panics
+	info      ReflectorInfo // without Contact and Panics
 	contact   time.Duration
 	heard     bool // contact is set
 	asked     bool
@@ -138,7 +123,7 @@ type Reflector[T any] struct {
 	interrupt context.CancelCauseFunc // ends the watch under way
 }
 
-// NewReflector returns a Reflector that does nothing until Run. It fails if the
+// NewReflector returns a Reflector that does nothing until Run. It returns an error if the
 // source or the sink is missing, or a setting makes no sense.
 func NewReflector[T any](cfg Config[T]) (*Reflector[T], error) {
 	if cfg.Name == "" {
@@ -162,10 +147,10 @@ func NewReflector[T any](cfg Config[T]) (*Reflector[T], error) {
 // complete checks the configuration and fills in the defaults.
 func (c *Config[T]) complete() error {
 	if check.IsNil(c.Source) {
-		return errors.New("Config.Source is nil: give what is to be read, for example FromListerWatcher(…)")
+		return errors.New("Config.Source is nil: set it, for example to source.FromListerWatcher(…)")
 	}
 	if check.IsNil(c.Sink) {
-		return errors.New("Config.Sink is nil: give what is to be told, for example a store.Store")
+		return errors.New("Config.Sink is nil: set it, for example to a store.Store")
 	}
 	if err := check.Validate(c.Source); err != nil {
 		return fmt.Errorf("Config.Source: %w", err)
@@ -174,18 +159,18 @@ func (c *Config[T]) complete() error {
 		return fmt.Errorf("Config.Sink: %w", err)
 	}
 	if _, ok := c.Source.(MetadataLister); c.CheckMetadata && !ok {
-		return fmt.Errorf("Settings.CheckMetadata is set, and Config.Source (%T) is no MetadataLister: leave it out, or read by package cells or source.NewListWatchFromClient", c.Source)
+		return fmt.Errorf("Settings.CheckMetadata is set, and Config.Source (%T) is no MetadataLister: unset it, or use a source of package cells or of source.NewListWatchFromClient", c.Source)
 	}
 	return c.Settings.complete()
 }
 
-// Run reflects until ctx ends, and returns the cause of that. It must be called
-// once: a second call returns an error at once. When it returns, no request is
-// under way, no goroutine is left and no call of the sink or the observer will
-// follow; for the one exception, a source that ignores its context, see
-// [source.FromListerWatcher]. Nothing but the end of ctx makes it return: failures are
-// observed, and retried. A panic of the source or the sink is a failure as well; one
-// of the observer loses what it was told.
+// Run blocks until ctx ends, and returns the cause of ctx. Failures do not end it: they are
+// observed and retried. A panic of the source or the sink is a failure. A panic of the
+// observer loses the occurrence. A second call returns an error at once.
+//
+// When Run has returned, no request is under way, no goroutine is left, and no call of the
+// sink or the observer follows. A source that ignores its context is an exception, see
+// source.FromListerWatcher.
 func (r *Reflector[T]) Run(ctx context.Context) error {
 	if !r.started.CompareAndSwap(false, true) {
 		return fmt.Errorf("reflector %s: Run was called before: make a new Reflector to run again", r.cfg.Name)
@@ -199,11 +184,11 @@ func (r *Reflector[T]) Run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// Resync asks for a new pass; the watch under way is ended for it. Several requests before
-// the pass begins are one. A request that comes within a pass is for another one after it.
-// Such passes begin [Backoff.Initial] apart at least. A backoff is cut short, to as much. If
-// the pass fails, the watch goes on, and the pass is tried again with [Backoff]. Resync does
-// not block, and can be called from anywhere, at any time.
+// Resync requests a new pass, and ends the current watch for it. Calls before the pass begins
+// are merged. A call within a pass requests another one after it. Passes for Resync begin at
+// least [Backoff].Initial apart, and a backoff is cut to that time. If the pass fails, the
+// watch goes on, and the pass is tried again with Backoff. Resync does not block, and can be
+// called from any goroutine, at any time.
 func (r *Reflector[T]) Resync(cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -215,7 +200,7 @@ func (r *Reflector[T]) Resync(cause error) {
 	}
 }
 
-// takeAsked returns and clears what Resync asked for.
+// takeAsked returns and clears the request of Resync.
 func (r *Reflector[T]) takeAsked() (cause error, asked bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -224,8 +209,7 @@ func (r *Reflector[T]) takeAsked() (cause error, asked bool) {
 	return cause, asked
 }
 
-// onAsked makes Resync call interrupt, at once if it was called before; nil
-// ends that.
+// onAsked makes Resync call interrupt, at once if a request is there already. Nil ends that.
 func (r *Reflector[T]) onAsked(interrupt context.CancelCauseFunc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -235,7 +219,7 @@ func (r *Reflector[T]) onAsked(interrupt context.CancelCauseFunc) {
 	}
 }
 
-// Info says how the Reflector is doing. It may be called from anywhere.
+// Info returns the current state. It can be called from any goroutine.
 func (r *Reflector[T]) Info() ReflectorInfo {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -247,17 +231,16 @@ func (r *Reflector[T]) Info() ReflectorInfo {
 	return info
 }
 
-// HasInitializedSynced reports whether the sink accepted a whole pass: it was told
-// of the whole collection at least once. It stays true from then on, whatever
-// fails, and the end of Run does not make it true. With [Config.ResumeFrom] it is
-// false for as long as no pass is needed. It may be called from anywhere.
+// HasInitializedSynced reports whether the sink has accepted a whole pass. Once true, it stays
+// true. With [Config].ResumeFrom it is false until a pass is needed and committed. It can be
+// called from any goroutine.
 func (r *Reflector[T]) HasInitializedSynced() bool { return r.Info().Passes > 0 }
 
-// LastSyncResourceVersion returns the last version that the sink accepted:
-// [Config.ResumeFrom] before the first one. It may be called from anywhere.
+// LastSyncResourceVersion returns the last version that the sink accepted. Before the first
+// one it returns [Config].ResumeFrom. It can be called from any goroutine.
 func (r *Reflector[T]) LastSyncResourceVersion() string { return r.Info().Version }
 
-// update changes what Info says.
+// update changes the result of Info.
 func (r *Reflector[T]) update(change func(*ReflectorInfo)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -270,15 +253,15 @@ func (r *Reflector[T]) setState(s State) {
 	r.info.State = s
 }
 
-// contacted notes that the server was heard of at the given time since base.
+// contacted records a response of the server at the given time since base.
 func (r *Reflector[T]) contacted(at time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.contact, r.heard = at, true
 }
 
-// accepted notes that the sink accepted a call that brings it to version, after
-// the server was heard of at the given time since base.
+// accepted records that the sink accepted a call that brings it to version, and a response of
+// the server at the given time since base.
 func (r *Reflector[T]) accepted(version string, at time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

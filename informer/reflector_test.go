@@ -271,7 +271,7 @@ func TestLogObserver(t *testing.T) {
 	if n := strings.Count(out.String(), "\n"); n != 7 {
 		t.Errorf("%d lines for 100 failures:\n%s", n, out.String())
 	}
-	if !strings.Contains(out.String(), "allow the client's identity to list and watch") {
+	if !strings.Contains(out.String(), "grant the client's identity the verbs list and watch") {
 		t.Errorf("no advice:\n%s", out.String())
 	}
 	out.Reset()

@@ -9,25 +9,24 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// emptyPages is how many pages in a row can be empty and name a further one. A server
-// that filters pages sends some.
+// emptyPages is how many pages in a row can be empty. A server that filters pages sends some.
 const emptyPages = 1000
 
 var (
-	errRepeats    = errors.New("the list has a page that began with this object before: it would never end")
-	errEmptyPages = errors.New("the list goes on after a thousand empty pages: it would never end")
+	errRepeats    = errors.New("a page of the list begins with this object for the second time: the list would never end")
+	errEmptyPages = errors.New("a thousand pages of the list in a row are empty: the list would never end")
 )
 
-// repeats finds that a sequence of keys repeats itself, with one key of memory. It
-// compares each key with one before it, and takes a newer one after twice as many
-// (Brent's algorithm): a sequence that goes round is found within three rounds.
+// repeats finds a sequence of keys that repeats itself, with one key of memory (Brent's
+// algorithm): within three rounds. It compares each key with one before it, and replaces that
+// after twice as many keys.
 type repeats struct {
 	key   store.Key
 	n     int // keys since
-	limit int // after so many key is replaced
+	limit int // key is replaced after so many keys
 }
 
-// add reports whether key is known to have been there before.
+// add reports whether key was there before, as far as is known.
 func (r *repeats) add(key store.Key) bool {
 	if r.limit > 0 && key == r.key {
 		return true

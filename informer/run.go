@@ -12,10 +12,10 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// How many watches in a row must fail, or be cut, without evidence before a pass. For
-// what can pass by itself they must also have failed for
-// [Settings.MaxInternalErrorRetryDuration]. While the server cannot be reached none is
-// counted: a list would fail as well.
+// How many watches in a row must fail, or be cut, without evidence before a pass. If the
+// failure is not permanent they must also have failed for
+// [Settings.MaxInternalErrorRetryDuration]. While the server cannot be reached none counts: a
+// list would fail as well.
 const (
 	failingTries   = 2
 	permanentTries = 5 // a response that makes no sense, a request that is rejected
@@ -35,31 +35,30 @@ type cycle[T any] struct {
 	wantCause error
 	must      bool
 
-	asked  time.Duration // when the last pass began that was asked for, since Reflector.base
-	owed   owed
-	proof  evidence
-	absent absence
-	order  order
-	form   string // of the objects of the last pass, see [Page.Form]
-	kind   string // of the last list, see [Page.Kind]
+	asked     time.Duration // when the last pass began that was asked for, since Reflector.base
+	postponed postponed
+	proof     evidence
+	absent    absence
+	order     order
+	form      string // of the objects of the last pass, see [Page.Form]
+	kind      string // of the last list, see [Page.Kind]
 
 	// listed is the version of the last list, or of the first page of one that broke off:
 	// a list without a version does not follow one with a version.
 	listed string
 	anew   bool // the next pass is [store.Pass.Anew]
 
-	// together: the pass came to be needed for a reason that others may have had
-	// at the same moment. Polls have a jitter of their own.
+	// together: other Reflectors may need a pass at the same moment. Polls have their own
+	// jitter.
 	together bool
 
-	// consistent: the next pass must not ask for version at least, but for
-	// the newest that there is: the server does not have version, or the sink
-	// was, or may have been before this Run, told of something newer.
+	// consistent: the next pass must ask for the newest state, and not for version at least.
+	// The server does not have version, or the sink can have newer objects.
 	consistent bool
 
 	epoch    uint64
 	failures int // in a row, for the backoff
-	calm     calm
+	ends     endCounts
 	pages    int // by how much pages are enlarged, as a power of 2
 	suspect  bool
 	silences int // lists in a row that fell silent
@@ -80,21 +79,21 @@ type cycle[T any] struct {
 	differs bool // a check of metadata found a difference, and no pass was committed since
 }
 
-// owed is a pass that the watch can do without and that failed. It is tried again when
-// it is due, in durations since Reflector.base.
-type owed struct {
+// postponed is an optional pass that failed. It is tried again when it is due, in durations
+// since Reflector.base.
+type postponed struct {
 	reason store.Reason // empty: none
 	cause  error
 	due    time.Duration
 	tries  int
 }
 
-// calm counts, per kind, ends that are no failures when they come singly. The
-// first of a kind is followed by the next request at once; a further one, before
-// a watch has lived for Backoff.Reset, is treated as a failure.
-type calm struct{ closed, expired, resync, full int }
+// endCounts counts ends of passes and watches by kind. After the first end of a kind the next
+// request follows at once. A further one is a failure, until a watch has lived for
+// Backoff.Reset.
+type endCounts struct{ closed, expired, resync, full int }
 
-// run goes round until ctx ends.
+// run makes passes and watches until ctx ends.
 func (c *cycle[T]) run() {
 	if c.version == "" {
 		c.want = store.ReasonFirst
@@ -119,25 +118,24 @@ func (c *cycle[T]) run() {
 	}
 }
 
-// ask makes the next step the pass that was asked for. It waits until the last one
-// began Backoff.Initial ago, for the end of ctx at most.
+// ask makes the next step the pass that Resync requested. It waits until the last one began
+// Backoff.Initial ago, or until ctx ends.
 func (c *cycle[T]) ask(cause error) {
 	if left := c.asked + c.cfg.Backoff.Initial - c.now(); c.asked > 0 && left > 0 {
 		c.sleep(c.ctx, left)
-		c.r.takeAsked() // who asked meanwhile is served as well
+		c.r.takeAsked() // the pass serves later calls of Resync too
 	}
 	c.need(store.ReasonAsked, cause)
 }
 
-// need makes the next step a pass. The reason of a pass that is already needed
-// stays.
+// need makes the next step a pass. If one is needed already, its reason stays.
 func (c *cycle[T]) need(reason store.Reason, cause error) {
 	if c.want == "" {
 		c.want, c.wantCause, c.together = reason, cause, reason != store.ReasonPoll
 	}
 }
 
-// fail records a failure and waits, for the end of ctx at most.
+// fail records a failure, and waits for the backoff or the end of ctx.
 func (c *cycle[T]) fail(cause Cause, err error) {
 	c.failures++
 	delay := c.cfg.Backoff.Delay(c.failures, cause, err)
@@ -168,18 +166,16 @@ func (c *cycle[T]) sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// calmly treats the end of a kind that count counts: the first one is passed
-// over, further ones are failures.
-func (c *cycle[T]) calmly(count *int, cause Cause, err error) {
+// failIfRepeated counts an end of a kind. The first one is no failure, further ones are.
+func (c *cycle[T]) failIfRepeated(count *int, cause Cause, err error) {
 	*count++
 	if *count > 1 {
 		c.fail(cause, err)
 	}
 }
 
-// sinkSaid handles what the sink returned, other than nil. It reports whether
-// the error is one of the two that mean something else than a failure.
-func (c *cycle[T]) sinkSaid(err error) bool {
+// handleSinkError handles a FullError and an ErrResync. It reports whether err is one.
+func (c *cycle[T]) handleSinkError(err error) bool {
 	var full *store.FullError
 	switch {
 	case errors.As(err, &full):
@@ -191,7 +187,7 @@ func (c *cycle[T]) sinkSaid(err error) bool {
 		c.r.observe(Draining{Err: err})
 		select {
 		case <-full.Drained:
-			c.calmly(&c.calm.full, CauseSink, err)
+			c.failIfRepeated(&c.ends.full, CauseSink, err)
 		case <-c.ctx.Done():
 		}
 		return true
@@ -201,16 +197,16 @@ func (c *cycle[T]) sinkSaid(err error) bool {
 			c.need(store.ReasonAsked, err)
 			c.r.observe(RelistNeeded{Reason: store.ReasonAsked, Err: err})
 		}
-		c.calmly(&c.calm.resync, CauseSink, err)
+		c.failIfRepeated(&c.ends.resync, CauseSink, err)
 		return true
 	}
 	return false
 }
 
-// stopping reports whether ctx has ended: whatever failed then is no failure.
+// stopping reports whether ctx has ended. An error after that is no failure.
 func (c *cycle[T]) stopping() bool { return c.ctx.Err() != nil }
 
-// causeOf is CauseOf, but for what failed because ctx ended.
+// causeOf is CauseOf, and CauseCanceled if ctx has ended.
 func (c *cycle[T]) causeOf(err error) Cause {
 	if err != nil && c.stopping() {
 		return CauseCanceled
@@ -218,8 +214,7 @@ func (c *cycle[T]) causeOf(err error) Cause {
 	return CauseOf(err)
 }
 
-// answered notes that the server was heard of, if a failure of this class says
-// so.
+// answered records a response of the server, if a failure of this class is one.
 func (c *cycle[T]) answered(cause Cause) {
 	switch cause {
 	case CauseForbidden, CauseUnauthorized, CauseNotInstalled, CauseNotSupported, CauseThrottled, CauseServer,
@@ -228,7 +223,7 @@ func (c *cycle[T]) answered(cause Cause) {
 	}
 }
 
-// errorOf names the request that failed. An error of the sink is none of a request.
+// errorOf adds the name of the request to err, unless it is an error of the sink.
 func (c *cycle[T]) errorOf(verb string, err error) error {
 	if sink := (*SinkError)(nil); err == nil || errors.As(err, &sink) {
 		return err
@@ -236,15 +231,16 @@ func (c *cycle[T]) errorOf(verb string, err error) error {
 	return &requestError{verb: verb, resource: c.cfg.Name, err: err}
 }
 
-// request makes the context and the guard of one request, which may be silent
-// for limit, and for answers once the server has answered.
+// request returns the context and the guard of one request. Its idle timeout is limit, and
+// answers after the first byte of the response.
 func (c *cycle[T]) request(limit, answers time.Duration) (context.Context, context.CancelCauseFunc, *guard) {
 	ctx, cancel := context.WithCancelCause(c.ctx)
 	g := newGuard(c.r.base, limit, answers, c.suspect, cancel)
 	return g.trace(ctx), cancel, g
 }
 
-// finish ends a guard and learns from it.
+// finish ends a guard, and records whether the server was reached and the connection is
+// suspect.
 func (c *cycle[T]) finish(g *guard, err error) {
 	answered := g.stop()
 	c.unreached = err != nil && (g.unconnected() || CauseOf(err) == CauseRefused)

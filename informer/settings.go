@@ -9,126 +9,115 @@ import (
 )
 
 // Settings tunes a [Reflector]. The zero value of every field is a useful default.
-// What is made of a Reflector embeds Settings in its own configuration: resources,
-// mirrors, batchers and controllers.
+// Resources, mirrors, batchers and controllers embed Settings in their configurations.
 type Settings struct {
-	// PageSize is the limit of each list request, in objects. It holds for
-	// every list, recovery included. Only if a pass expires again and again
-	// before its last page are pages made larger, to eight times this size at
-	// most. Default 500.
+	// PageSize is the limit of each list request, in objects. Every list has a limit.
+	// Pages become larger, up to eight times this size, only if passes expire again and
+	// again before their last page. Default: 500.
 	PageSize int64
 
-	// Lists says how passes are read. Default [ListAuto].
+	// Lists selects how passes are read. Default: [ListAuto].
 	Lists ListMode
 
-	// ListBudget limits, together with other reflectors that have the same one,
-	// how many lists are read at a time. Default: no limit.
+	// ListBudget limits how many lists are read at a time, by all reflectors that share
+	// it. Default: no limit.
 	ListBudget *ListBudget
 
-	// Silence is how long a watch may bring nothing, not even a bookmark,
-	// before its connection is given up for dead; the watch is then resumed,
-	// without a list. Default 150 s: servers send a bookmark about every
-	// minute. Negative: for ever.
+	// Silence is the idle timeout of a request. A watch that brings nothing for so long, not
+	// even a bookmark, is ended and resumed, without a list. Servers send a bookmark about
+	// every minute. Default: 150s. Negative: no timeout.
 	//
-	// A list request, too, may bring nothing for this long; each time that one
-	// fails so, the next may take twice as long, since a large page over a slow
-	// line cannot be told from a dead one by its source.
+	// It applies to list requests as well. Each one that times out doubles the time of the
+	// next one, up to 16 times, because a large page over a slow line can take long.
 	Silence time.Duration
 
-	// InitialSilence is the same for a watch that has yet to bring its initial
-	// events, after which a paged list is tried. Default 10 s. The time that a
-	// client waits within a request because the server told it to, as client-go
-	// does, counts for Silence only.
+	// InitialSilence is the idle timeout of a streamed pass, until it is complete. A paged
+	// list follows one that times out. If the client itself waits for a Retry-After, as
+	// client-go does, that time counts for Silence only. Default: 10s.
 	InitialSilence time.Duration
 
-	// PollInterval is how often there is a pass while the server lists and
-	// refuses to watch (see Polling in the documentation of the package): the
-	// time from the end of one to the beginning of the next, with up to a tenth
-	// added at random, or less if Backoff.Jitter is less. Default 30 s. Negative:
-	// never; the watch is then tried again like one that fails otherwise.
+	// PollInterval is the time from the end of a poll to the next one, while the server
+	// lists and refuses to watch: see Polling in the documentation of the package. Up to a
+	// tenth is added at random, or less if Backoff.Jitter is less. Default: 30s. Negative:
+	// no polling, and a watch that is refused is treated as one that fails otherwise.
 	//
-	// Changes are told late by this much, and of several to an object between two
-	// polls only the last. A poll costs the server the whole collection, in
-	// pages, and one watch that it refuses: with the default, and a collection of
-	// one page, four requests a minute.
+	// The sink gets changes late by up to this time. If an object changes several times
+	// between two polls, it gets the last state. A poll costs the server a list of the whole
+	// collection, in pages, and one watch that it refuses.
 	PollInterval time.Duration
 
-	// MaxInternalErrorRetryDuration is how long watches can fail, or be cut, and bring
-	// neither an event nor a newer bookmark, before a pass: two of them at least.
-	// Default: a minute. At most 24 h. Negative: a list follows the first failure.
+	// MaxInternalErrorRetryDuration is how long watches can fail, or be cut, without an
+	// event or a newer bookmark before a pass follows: after two of them at least. Default:
+	// 1m. At most 24h. Negative: a list follows the first failure.
 	//
-	// A further watch costs the server one request, and nothing is missed: a watch that
-	// succeeds goes on where the last one ended. A list costs it the whole collection,
-	// at a moment when it is in trouble. In return, it gets through if only this
-	// version, or watching, fails. So make this longer for large collections and many
-	// informers, and shorter if the sink must not be behind for minutes. Where a list
-	// shows nothing new, the next one follows after twice that time, up to ten times
-	// this: six lists an hour. Where it shows something new, see CheckInterval. A watch
-	// that is refused is tried again for PollInterval at most, if that is shorter.
+	// A further watch costs the server one request, and a list the whole collection, while
+	// the server is in trouble. A watch that succeeds goes on where the last one ended. So
+	// choose more for large collections and many informers, and less if the sink must not
+	// be minutes behind. A list that shows nothing new doubles the time to the next one, up
+	// to ten times this. For one that shows a change see CheckInterval. A watch that is
+	// refused is tried for PollInterval at most, if that is shorter.
 	MaxInternalErrorRetryDuration time.Duration
 
-	// CheckInterval is how long watches can be open and bring neither an event nor a
-	// newer bookmark before a pass compares the sink with the server. Default 10
-	// minutes. At most 24 h. Negative: never; then a server or a proxy that holds back
-	// events without an error makes the sink stale, and nothing says so.
+	// CheckInterval is how long watches can be open without an event or a newer bookmark
+	// before a pass compares the sink with the server. Default: 10m. At most 24h. Negative:
+	// no such pass. The sink then becomes stale, without an error, if a server or a proxy
+	// holds back events.
 	//
-	// Each comparison that finds nothing doubles the time, up to six times this. So a
-	// quiet collection costs about one list an hour, and nothing on a server whose
-	// bookmarks become newer. A comparison that finds changes is followed by others,
-	// every PollInterval at first and up to CheckInterval, until a watch brings something
-	// ([Polling] with CauseSilent, then [WatchProved]).
+	// A pass that finds nothing doubles the time to the next one, up to six times this: a
+	// quiet collection costs about one list an hour, and nothing if the bookmarks of the
+	// server become newer. After a pass that finds changes others follow, after PollInterval
+	// at first and up to CheckInterval, until a watch brings something. Observers get
+	// [Polling] with CauseSilent, then [WatchProved].
 	CheckInterval time.Duration
 
-	// ResyncInterval is how long after a pass the next one begins, whatever the watches
-	// bring. Up to a tenth is added at random, or less if Backoff.Jitter is less. It bounds
-	// how long the sink can differ from the server unnoticed. Default 0: no such pass. At
-	// least a minute, and at most 24 h. It costs the server one list of the whole
-	// collection each time.
+	// ResyncInterval is the time from one pass to the next, also if watches bring changes.
+	// Up to a tenth is added at random, or less if Backoff.Jitter is less. It bounds how
+	// long the sink can differ from the server unnoticed. Each pass costs the server a list
+	// of the whole collection. Default: 0, no such pass. At least 1m, and at most 24h.
 	ResyncInterval time.Duration
 
-	// CheckMetadata has passes for CheckInterval and ResyncInterval read the metadata of the
-	// objects only, in pages, and decode nothing: they compare the versions with those of
-	// the sink. What was deleted goes from the sink. If an object is new or changed, a pass
-	// that reads whole objects follows. So a sink that wants unchanged objects, such as a
-	// mirror without SkipSync, or a Batcher, gets such a pass each time. Others are not
-	// affected: what Resync asks for is whole. It takes a Source that is a
-	// [MetadataLister]; those of cells, and of source.NewListWatchFromClient, are. Default
-	// false. It costs the server as many reads as a list of whole objects, of which it sends
-	// less: nothing at rest beyond what the two intervals cost.
+	// CheckMetadata makes the passes of CheckInterval and ResyncInterval list the metadata
+	// of the objects only, in pages. They compare the versions with those of the sink, and
+	// remove deleted objects from it. If an object is new or changed, a pass that reads whole
+	// objects follows. It follows each time if the sink wants unchanged objects, as a mirror
+	// without SkipSync and a Batcher do. Resync always reads whole objects.
+	//
+	// The Source must be a [MetadataLister], as those of cells and of
+	// source.NewListWatchFromClient are. The server reads as many objects as for a list of
+	// whole objects, and sends less. Default: false.
 	CheckMetadata bool
 
 	// AbsentAfter is how long after the first answer that the kind is not installed its
-	// objects are taken for deleted: the sink gets a pass without objects
-	// ([store.ReasonAbsent]). Before that, two answers in a row, each over a connection
-	// of its own, must describe what the server has, without the kind. It takes a Source
-	// that is an [AbsenceFinder]; those of cells are. Default 10 minutes. At most 24 h.
-	// Negative: never; the objects of a kind that was removed then stay. It costs the
-	// server two requests for each time that a kind is removed.
+	// objects count as deleted. The sink then gets a pass without objects
+	// ([store.ReasonAbsent]). Before that, the server must describe what it has in two
+	// answers in a row, over a new connection each, and without the kind. The Source must be
+	// an [AbsenceFinder], as those of cells are. It costs the server two requests. Default:
+	// 10m. At most 24h. Negative: the objects of a kind that was removed stay.
 	AbsentAfter time.Duration
 
 	// Backoff spaces requests after failures.
 	Backoff Backoff
 }
 
-// ListMode says how a pass is read.
+// ListMode selects how a pass is read.
 type ListMode int
 
 const (
-	// ListAuto streams the initial events of a watch if the source and the
-	// server can and the sink does not block, and lists in pages otherwise.
+	// ListAuto streams the initial events of a watch if the source and the server can do
+	// so and the sink does not block. Otherwise it lists in pages.
 	ListAuto ListMode = iota
 
 	// ListPaged always lists in pages.
 	ListPaged
 
-	// ListStreamed is ListAuto for sinks that may block as well.
+	// ListStreamed is ListAuto, also for sinks whose calls can block.
 	ListStreamed
 )
 
 // complete checks the settings and fills in the defaults.
 func (s *Settings) complete() error {
 	if s.PageSize < 0 {
-		return fmt.Errorf("Settings.PageSize is %d: give a positive number of objects, or 0 for the default of %d; lists are never unlimited",
+		return fmt.Errorf("Settings.PageSize is %d: give a positive number of objects, or 0 for the default of %d; every list has a limit",
 			s.PageSize, defaultPageSize)
 	}
 	if s.PageSize == 0 {
@@ -144,7 +133,7 @@ func (s *Settings) complete() error {
 		s.Silence = defaultSilence
 	}
 	if s.InitialSilence < 0 {
-		return fmt.Errorf("Settings.InitialSilence is %v: give a positive duration, or Lists: ListPaged if initial events are not wanted", s.InitialSilence)
+		return fmt.Errorf("Settings.InitialSilence is %v: give a positive duration, or set Settings.Lists to ListPaged for no streamed lists", s.InitialSilence)
 	}
 	if s.InitialSilence == 0 {
 		s.InitialSilence = defaultInitialSilence

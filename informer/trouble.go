@@ -9,24 +9,23 @@ import (
 	"github.com/apiary-go/apiary/internal/check"
 )
 
-// trouble is what failed since the last success.
+// trouble counts the failures since the last success.
 type trouble struct {
 	failures int
 	since    time.Time
 	cause    Cause          // of the last failure
 	seen     map[string]int // how often each failure came
 
-	// reached is one more than what the pass that broke off last had read, in objects;
-	// zero if it was a watch. Overcome is the same for the last failure: a pass that
-	// gets there is over it.
+	// reached is one more than the objects that the last broken pass had read, and zero for a
+	// watch. Overcome is reached of the last failure: a pass that gets there ends the failure.
 	reached, overcome int
 }
 
-// seenMost is how many different failures are counted. Texts that differ each time, as by the
-// name of a request, are then one.
+// seenMost is how many different failures are counted. Further ones count by their cause, for
+// texts that differ each time.
 const seenMost = 32
 
-// add counts a failure. It returns how often the same came before.
+// add counts a failure. It returns how often the same failure came before.
 func (t *trouble) add(cause Cause, err error) (repeated int) {
 	if t.failures == 0 {
 		t.since, t.seen = time.Now(), map[string]int{}
@@ -41,11 +40,10 @@ func (t *trouble) add(cause Cause, err error) (repeated int) {
 	return t.seen[key] - 1
 }
 
-// recovered notes that what failed last has succeeded, unless there is a pass that is
-// wanted and has not.
+// recovered records a success after failures, unless a pass is still needed.
 func (c *cycle[T]) recovered() {
 	t := c.trouble
-	if t.failures == 0 || c.want != "" || c.owed.reason != "" {
+	if t.failures == 0 || c.want != "" || c.postponed.reason != "" {
 		return
 	}
 	c.trouble = trouble{}

@@ -124,7 +124,7 @@ func TestWatchListUnavailable(t *testing.T) {
 			r, _ := follow(t, streams(text), w.watches(true))
 			time.Sleep(40 * time.Second)
 			synctest.Wait()
-			if (len(w.unavailable) == 1) != said || (len(w.lines("does not stream")) == 1) != said {
+			if (len(w.unavailable) == 1) != said || (len(w.lines("does not support streamed lists")) == 1) != said {
 				t.Errorf("%q: %q %q", text, w.unavailable, w.out.String())
 			}
 			if info := r.Info(); info.State != informer.StateListing && info.Cause != informer.CauseRefused {

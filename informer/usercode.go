@@ -88,7 +88,7 @@ func (s *safeStream[T]) Stop() {
 	_ = s.panics.Call("Stop of the stream", "", store.Key{}, s.stream.Stop)
 }
 
-// safeItem is one item after the other, whose panics are errors.
+// safeItem is an item whose panics are errors. It is used for one item after the other.
 type safeItem[T any] struct {
 	item Item[T]
 	meta store.Meta

@@ -17,19 +17,18 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// A watch is asked to end by itself after a random time in this range, so that
-// the watches of many clients spread over the servers again.
+// A watch requests a random timeout in this range, so that the watches of many clients spread
+// over the servers again.
 const (
 	watchShortest = 5 * time.Minute
 	watchLongest  = 10 * time.Minute
 )
 
-// brief is how long a watch without events must have lived for its orderly end
-// to be nothing of note.
+// brief: a watch that ends in an orderly way before this time can be a failure.
 const brief = time.Second
 
-// oldBookmarks is how many bookmarks in a row may be older than what was
-// delivered before: one may come from a server that lags behind another.
+// oldBookmarks in a row that are older than the last version end the watch. A single one can
+// come from a server that is behind another one.
 const oldBookmarks = 2
 
 func watchOptions() metav1.ListOptions {
@@ -45,9 +44,9 @@ type opened[T any] struct {
 	cancel context.CancelCauseFunc
 }
 
-// open opens a watch. Silence for longer than limit ends it, and so does
-// Resync, if it is askable. A source that was answered and has not opened it has
-// been told to wait, and may do so for as long as any watch may be silent.
+// open opens a watch. limit is its idle timeout. Resync ends it if it is askable. After the
+// first byte of a response, Silence is the timeout until it is open: the client can wait for
+// a Retry-After.
 func (c *cycle[T]) open(opts metav1.ListOptions, limit time.Duration, askable bool) (*opened[T], error) {
 	answers := c.cfg.Silence
 	if answers > 0 {
@@ -81,8 +80,7 @@ func (c *cycle[T]) close(o *opened[T], err error) {
 	o.cancel(nil)
 }
 
-// next returns the next event of a watch. The error is io.EOF only for the
-// orderly end.
+// next returns the next event of a watch. It returns io.EOF only at an orderly end.
 func (c *cycle[T]) next(o *opened[T]) (Event[T], error) {
 	event, err := o.stream.Next()
 	if err != nil {
@@ -94,8 +92,8 @@ func (c *cycle[T]) next(o *opened[T]) (Event[T], error) {
 	return event, nil
 }
 
-// watch watches from the last version, over the given stream if a streamed pass
-// left one, until that ends, and decides on what comes next.
+// watch watches from the last version until the watch ends, and decides what comes next. It
+// uses the stream of a streamed pass if there is one.
 func (c *cycle[T]) watch(o *opened[T]) {
 	if o == nil {
 		opts := watchOptions()
@@ -116,7 +114,7 @@ func (c *cycle[T]) watch(o *opened[T]) {
 	c.r.observe(WatchOpened{Version: c.version})
 	c.watched()
 	switch c.trouble.cause {
-	case CauseSink, CauseDecoding, CauseClosed: // that it is open is not what failed
+	case CauseSink, CauseDecoding, CauseClosed: // an open watch does not end these failures
 	default:
 		c.recovered()
 	}
@@ -130,16 +128,16 @@ func (c *cycle[T]) watch(o *opened[T]) {
 
 // following is the state of a watch that is followed.
 type following struct {
-	// floor is the version that the watch began at: what it brings is newer. A watch from
-	// no version has none before the first bookmark.
+	// floor is the version that the watch began at. Its events are newer. A watch without a
+	// version has no floor before the first bookmark.
 	floor string
 
-	// A watch from no version begins with an addition for each object, in any order,
-	// whose versions say nothing of the collection. Synthetic: they may go on.
+	// synthetic: additions of the first state can follow. A watch without a version begins
+	// with an addition for each object, in any order.
 	synthetic bool
 
 	events int
-	old    int // bookmarks in a row that are older than what was delivered before
+	old    int // bookmarks in a row that are older than the last version
 }
 
 // follow hands the events of a watch to the sink until it ends.
@@ -166,7 +164,7 @@ func (c *cycle[T]) follow(o *opened[T]) (events int, err error) {
 		}
 		c.r.accepted(c.version, at)
 		c.recovered()
-		c.calm.full = 0
+		c.ends.full = 0
 		if event.Type != watch.Bookmark || c.version != before {
 			c.proved(at)
 		}
@@ -182,7 +180,7 @@ func (c *cycle[T]) change(e Event[T], w *following) error {
 	if c.form == "" {
 		c.form = e.Form
 	} else if now := c.now(); e.Form != "" && e.Form != c.form && now >= c.order.formed {
-		c.order.formed = now + disorderFirst // a server may go on mixing them
+		c.order.formed = now + disorderFirst // the server can go on mixing them
 		return errForm
 	}
 	version := known(e.Version)
@@ -209,8 +207,8 @@ func (c *cycle[T]) change(e Event[T], w *following) error {
 	return again
 }
 
-// apply hands an event to the sink. It reports whether the object is left out. One without a
-// name fails the watch: only a list shows what has become of the object.
+// apply hands an event to the sink. It reports whether the object is left out. An object
+// without a name fails the watch: only a list shows which one it is.
 func (c *cycle[T]) apply(e Event[T], meta store.Meta) (left bool, err error) {
 	if e.Type == watch.Deleted {
 		return false, c.remove(e.Item, meta)
@@ -248,7 +246,7 @@ func (c *cycle[T]) bookmark(version string, w *following) error {
 	}
 	c.version, c.missing.through = version, true
 	if w.floor == "" {
-		w.floor, w.synthetic = version, false // whatever comes is newer from here on
+		w.floor, w.synthetic = version, false // later events are newer
 	}
 	return nil
 }
@@ -257,8 +255,7 @@ func unknownEvent(t watch.EventType) error {
 	return &DecodingError{Err: fmt.Errorf("an event of unknown type %q", t)}
 }
 
-// watchEnded decides on what comes after a watch that ended, or that could not
-// be opened, with err.
+// watchEnded decides what follows a watch that ended with err, or could not be opened.
 func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 	quiet := open && c.wasQuiet(e, err)
 	if err == io.EOF {
@@ -271,7 +268,7 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 		}
 	}
 	if e.Lived >= c.cfg.Backoff.Reset {
-		c.failures, c.calm = 0, calm{}
+		c.failures, c.ends = 0, endCounts{}
 	}
 	c.answered(e.Cause)
 	c.trouble.reached = 0
@@ -282,13 +279,13 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 
 	switch {
 	case errors.Is(err, errAsked) && e.Cause == CauseCanceled:
-		// The request is taken up at the start of the next round.
-	case c.sinkSaid(e.Err):
+		// The next round takes the request of Resync.
+	case c.handleSinkError(e.Err):
 	case e.Cause == CauseExpired:
 		c.consistent = c.consistent || errors.Is(err, errOldBookmarks) || errors.Is(err, errDisorder)
 		c.anew = c.anew || errors.Is(err, errForm) || errors.Is(err, errDisorder)
 		c.relist(store.ReasonExpired, e.Err)
-		c.calmly(&c.calm.expired, e.Cause, e.Err)
+		c.failIfRepeated(&c.ends.expired, e.Cause, e.Err)
 	case c.version == "" && open:
 		c.relist(store.ReasonExpired, errNoVersion)
 		if !quiet {
@@ -296,7 +293,7 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 		}
 	case c.polling(e, open):
 	case quiet:
-		c.rewatches = 0 // nothing happened meanwhile, and nothing was wrong
+		c.rewatches = 0 // nothing was wrong
 	default:
 		if c.failing(e) {
 			cause := e.Err
@@ -305,39 +302,36 @@ func (c *cycle[T]) watchEnded(e WatchEnded, open bool, err error) {
 			}
 			c.relist(store.ReasonFailing, cause)
 			if c.refused(e.Cause) && e.Cause != CauseNotInstalled {
-				return // a list is not what was refused
+				return // only the watch was refused: list at once
 			}
 		}
 		c.closedOrFailed(e)
 	}
 }
 
-// closedOrFailed resumes at once after an orderly end, unless such ends come
-// thick and fast.
+// closedOrFailed resumes at once after an orderly end, unless such ends repeat at a high rate.
 func (c *cycle[T]) closedOrFailed(e WatchEnded) {
 	switch {
 	case e.Cause != CauseClosed:
 		c.fail(e.Cause, e.Err)
 	case e.Lived < brief:
-		c.calmly(&c.calm.closed, CauseClosed,
-			c.errorOf(verbWatch, fmt.Errorf("the server closes it as soon as it is open (%d events in %v)", e.Events, e.Lived)))
+		c.failIfRepeated(&c.ends.closed, CauseClosed,
+			c.errorOf(verbWatch, fmt.Errorf("the server closed the watch at once (%d events in %v)", e.Events, e.Lived)))
 	case c.trouble.cause == CauseClosed:
 		c.recovered()
 	}
 }
 
-// relist makes the next step a pass and says so.
+// relist makes the next step a pass and reports it.
 func (c *cycle[T]) relist(reason store.Reason, err error) {
 	c.need(reason, err)
 	c.r.observe(RelistNeeded{Reason: reason, Err: err})
 }
 
-// failing counts a watch that failed or was cut and reports whether it is time to try
-// a pass. What the server will answer again for as long as it is asked the same does
-// not have to last. If the kind is not installed, the collection that the version was
-// of is gone, and should the kind be installed again, its versions may be those of
-// another one. A watch that is refused has the time of a poll interval, where polling
-// may be what comes of it.
+// failing counts a watch that failed or was cut, and reports whether to try a pass. A failure
+// that can pass must have lasted. A permanent failure must not, nor one of a kind that is not
+// installed: its collection is gone, and a new one can have other versions. A watch that is
+// forbidden must have failed for a poll interval at most, because polling can follow.
 func (c *cycle[T]) failing(e WatchEnded) bool {
 	tries, lasting := failingTries, c.proof.failing
 	switch e.Cause {

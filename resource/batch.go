@@ -12,19 +12,19 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// BatchConfig says when a batch is complete. The zero value is fine; a field that is
-// not positive has its default.
+// BatchConfig sets when a batch is complete. A field that is not positive has its
+// default.
 type BatchConfig struct {
-	// MaxEvents is how many events a batch has at most. Default: 1000.
+	// MaxEvents is the maximum number of events of a batch. Default: 1000.
 	MaxEvents int
 
-	// Quiet is how long nothing must have come for a batch to be complete. It is
-	// what a single change waits, and does not slow down a consumer that has more
-	// to do: what came while it worked is there at once. Default: 10ms.
+	// Quiet completes a batch when no event has arrived for this long. A single change
+	// waits for Quiet. A busy consumer does not: the events that arrived while it worked
+	// are there at once. Default: 10ms.
 	Quiet time.Duration
 
-	// MaxDelay is how long after its first event a batch is complete, also if
-	// events keep coming. Default: 100ms.
+	// MaxDelay completes a batch this long after its first event, even if events keep
+	// arriving. Default: 100ms.
 	MaxDelay time.Duration
 }
 
@@ -41,36 +41,34 @@ func (c BatchConfig) withDefaults() BatchConfig {
 	return c
 }
 
-// Batch is a number of events to be processed at once. See [Batches].
+// Batch holds events to be processed together. See [Batches].
 type Batch[T runtime.Object] struct {
-	// Events has at least one event, in the order in which they came, and at most
-	// one of each key. If there is a Sync it is the last. The slice is the
-	// receiver's.
+	// Events has at least one event, and at most one for each key, in the order of
+	// their arrival. A Sync is always the last. The receiver owns the slice.
 	Events []Event[T]
 }
 
-// Done marks all events of the batch as processed, but for those whose own Done was
-// called before. With an error the [ErrorHandler] is asked about each of them, in
-// their order, the Sync included. It may be called from any goroutine, and blocks
-// no longer than the Done of each event does; calls after the first do nothing.
+// Done calls the Done of each event, except of those that had theirs before. With an
+// error, it calls the [ErrorHandler] for each of them in order, Sync included. It can be
+// called from any goroutine, and blocks only as long as the Done of each event. Calls
+// after the first one do nothing.
 func (b Batch[T]) Done(err error) {
 	for i := range b.Events {
 		b.Events[i].Done(err)
 	}
 }
 
-// Upserts iterates over the keys and objects of the Upserts, in their order.
+// Upserts iterates over the keys and objects of the Upserts, in order.
 func (b Batch[T]) Upserts() iter.Seq2[store.Key, T] { return b.each(Upsert) }
 
-// Deletes iterates over the keys of the Deletes, and the objects as the subscriber
-// was last shown them, in their order.
+// Deletes iterates over the keys and objects of the Deletes, in order. Each object is
+// that of the last Upsert that the subscriber got.
 func (b Batch[T]) Deletes() iter.Seq2[store.Key, T] { return b.each(Delete) }
 
-// Synced reports whether the batch ends with the Sync: its Upserts and those of the
-// batches before are a coherent snapshot. That is about what was shown. What failed
-// before, and is held back, may come again after the Sync, also if both were in one
-// batch; so who removes what there is no more must go by what was shown, not by what
-// was written.
+// Synced returns true if the batch ends with the Sync. Its Upserts and those of the
+// batches before it are then a coherent snapshot. Events that failed can be emitted again
+// after the Sync, even those of the same batch. So a consumer that removes stale entries
+// must compare them with the Upserts that it got, not with those that it has written.
 func (b Batch[T]) Synced() bool {
 	last := len(b.Events) - 1
 	return last >= 0 && b.Events[last].Kind == Sync
@@ -87,42 +85,39 @@ func (b Batch[T]) each(kind EventKind) iter.Seq2[store.Key, T] {
 	}
 }
 
-// Batches collects the events of a subscriber, for consumers that can do many at
-// once: a database, a map in the kernel, an HTTP API.
+// Batches collects the events of a subscriber, for consumers that handle many at once,
+// such as a database, a BPF map or an HTTP API.
 //
 //	for batch := range resource.Batches(pods.Events(ctx), resource.BatchConfig{}) {
 //		batch.Done(db.Write(batch.Upserts(), batch.Deletes()))
 //	}
 //
-// A batch begins with an event and is complete when it has MaxEvents, when nothing
-// has come for Quiet, MaxDelay after its first event was received, and at once with
-// a Sync. The loop ends when events is closed. Once the subscription has ended, by the
-// end of its context, by [ErrorActionStop] or by a panic, there is no batch any more:
-// what was collected is dropped, as are events that were not received.
+// A batch is complete when it has MaxEvents, when no event has arrived for Quiet, when
+// MaxDelay has passed since its first event, or when it has a Sync. The loop ends when
+// events is closed. After the end of the subscription (by its context, by
+// [ErrorActionStop] or by a panic) there is no further batch: collected events are
+// dropped, like those that were not received.
 //
-// Every batch needs its Done, or every event in it does: calling some by themselves,
-// for what failed or was done alone, and that of the batch for the rest, is fine. An
-// event that lacks both is found, and reported with the place of the subscription,
-// when the batch is dropped.
+// Each event needs its Done. [Batch.Done] calls it for the events that had none before.
+// An event that gets neither is reported with the place of the subscription, after the
+// batch is dropped.
 //
-// Of a key there is at most one event in all batches that lack their Done; what
-// happens to it meanwhile is merged. So a batch can be handed to another goroutine
-// while the loop goes on with the next one, which has other keys; how many there are
-// at once is up to the consumer.
+// A key has at most one event in all batches that have no Done yet. Its changes are
+// merged meanwhile. So the loop can hand a batch to another goroutine and go on with the
+// next one, which has other keys. The consumer limits the number of such batches.
 //
-// A batch that failed does not come back as such. Each of its keys is retried as
-// the subscriber's error handler and rate limiter say, in its then-current state and
-// in a batch with whatever else there is. The default rate limiter, which allows for
-// bursts of 100 and ten retries per second, spreads a large batch over minutes;
-// [WithRateLimiter] with a limiter that looks at each key alone keeps it together:
+// The keys of a failed batch are retried one by one, as the error handler and the rate
+// limiter of the subscriber decide. Each is emitted in its current state, in a batch with
+// other keys. The default rate limiter allows bursts of 100 and ten retries a second, so
+// it spreads a large batch over minutes. A limiter for each key keeps the batch together.
+// Set it with [WithRateLimiter]:
 //
-//	workqueue.NewTypedItemExponentialFailureRateLimiter[resource.Key](10*time.Millisecond, time.Minute)
+//	workqueue.NewTypedItemExponentialFailureRateLimiter[store.Key](10*time.Millisecond, time.Minute)
 //
-// Events are collected by the goroutine that runs the loop, while it waits for the
-// next batch, and at no other time: there is no goroutine, and who breaks out of the
-// loop has received every event that was collected, and owes the Done of the last
-// batch only. The rest stays with the subscriber; another loop, over the same
-// Batches or over events itself, goes on from there.
+// Batches starts no goroutine. Events are collected by the goroutine of the loop, only
+// while it waits for the next batch. A loop that is left with break has received all
+// collected events; only the last batch still needs its Done. Another loop, over the
+// same Batches or over events, gets the events after that.
 func Batches[T runtime.Object](events <-chan Event[T], cfg BatchConfig) iter.Seq[Batch[T]] {
 	cfg = cfg.withDefaults()
 	return func(yield func(Batch[T]) bool) {
@@ -133,9 +128,9 @@ func Batches[T runtime.Object](events <-chan Event[T], cfg BatchConfig) iter.Seq
 	}
 }
 
-// handOut collects a batch and passes it to yield, and returns false if that was the
-// last one. It is a function so that nothing refers to the batch while the next one is
-// waited for: if it was dropped it must be found.
+// handOut collects a batch and passes it to yield. It returns false after the last one.
+// It is a function of its own so that nothing refers to the batch during the wait for the
+// next one: the garbage collector must find a batch that was dropped.
 func handOut[T runtime.Object](events <-chan Event[T], cfg BatchConfig, timer *time.Timer, yield func(Batch[T]) bool) bool {
 	first, ok := <-events
 	if !ok {
@@ -143,13 +138,13 @@ func handOut[T runtime.Object](events <-chan Event[T], cfg BatchConfig, timer *t
 	}
 	batch := fill(first, events, cfg, timer)
 	if s := first.sub; s != nil && s.ended() {
-		s.cancel() // before the batch is dropped, lest it be taken for forgotten
+		s.cancel() // before the batch is dropped: its events are not forgotten
 		return false
 	}
 	return yield(Batch[T]{Events: batch})
 }
 
-// fill returns the first event and what comes after it until the batch is complete.
+// fill returns the first event and those after it until the batch is complete.
 func fill[T runtime.Object](first Event[T], events <-chan Event[T], cfg BatchConfig, timer *time.Timer) []Event[T] {
 	batch := []Event[T]{first}
 	began := time.Now()
@@ -164,8 +159,8 @@ func fill[T runtime.Object](first Event[T], events <-chan Event[T], cfg BatchCon
 			batch = append(batch, event)
 			last = time.Now()
 		case <-timer.C:
-			// To reset the timer with each event would cost more than to look here
-			// whether one has come since.
+			// A reset for each event would cost more than this check for events since
+			// the timer was set.
 			now := time.Now()
 			left := min(cfg.Quiet-now.Sub(last), cfg.MaxDelay-now.Sub(began))
 			if left <= 0 {

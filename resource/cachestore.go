@@ -13,7 +13,7 @@ import (
 	"github.com/apiary-go/apiary/store/cacheview"
 )
 
-// cacheStore is a Store as client-go knows it.
+// cacheStore is a Store as a cache.Indexer of client-go.
 type cacheStore[T runtime.Object] struct{ cacheview.CacheReader[T] }
 
 func newCacheStore[T runtime.Object](view storeView[T]) cache.Indexer {
@@ -28,14 +28,14 @@ func (cacheStore[T]) Delete(any) error                 { return ErrReadOnly }
 func (cacheStore[T]) Replace([]any, string) error      { return ErrReadOnly }
 func (cacheStore[T]) AddIndexers(cache.Indexers) error { return ErrReadOnly }
 
-// Bookmark implements cache.Store. The version is the informer's to tell, so it
-// does nothing.
+// Bookmark implements cache.Store. It does nothing, since only the informer sets the
+// version.
 func (cacheStore[T]) Bookmark(string) {}
 
-// Resync implements cache.Store. There is nothing to do.
+// Resync implements cache.Store. It does nothing.
 func (cacheStore[T]) Resync() error { return nil }
 
-// readable is a storeView as a cacheview.CacheReader reads it.
+// readable adapts a storeView to a cacheview.CacheReader.
 type readable[T runtime.Object] struct{ storeView[T] }
 
 func (r readable[T]) Get(key store.Key) (T, bool) {
@@ -45,7 +45,7 @@ func (r readable[T]) Get(key store.Key) (T, bool) {
 
 func (r readable[T]) Keys() iter.Seq[store.Key] { return r.IterKeys() }
 
-// IndexValues returns the values of all objects, whatever the filter keeps.
+// IndexValues returns the values of all objects, including those that the filter rejects.
 func (r readable[T]) IndexValues(index string) ([]string, error) { return r.store.IndexValues(index) }
 
 func (r readable[T]) Indexers() store.Indexers[T] { return r.store.Indexers() }

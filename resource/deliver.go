@@ -16,7 +16,7 @@ func (s *subscriber[T]) run() {
 	var t *token[T]
 	defer func() {
 		s.finish()
-		runtime.KeepAlive(t) // not lost, but no longer wanted
+		runtime.KeepAlive(t) // not lost: the subscription has ended
 	}()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -41,8 +41,8 @@ func (s *subscriber[T]) run() {
 	}
 }
 
-// take returns the next event and its token, nil if there is none, and when a key
-// that is held back is due. The event before is withdrawn if it was not received.
+// take returns the next event and its token, which is nil if there is none. until is the
+// end of the next delay. If the previous event was not received, take withdraws it.
 func (s *subscriber[T]) take(before *token[T], received bool) (event Event[T], t *token[T], until time.Time) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
@@ -54,22 +54,22 @@ func (s *subscriber[T]) take(before *token[T], received bool) (event Event[T], t
 		s.offering = event.Kind
 	}
 	until = s.delayed.next()
-	s.tellMetrics()
+	s.flushMetrics()
 	return event, t, until
 }
 
-// offer waits until event is received, or the subscription has ended. A Sync may
-// be recalled; then it is neither.
+// offer waits until event is received, the subscription has ended, or a Sync is recalled.
+// For a recalled Sync, received and ended are false.
 //
-// A receiver that comes after the end gets nothing from a select that waits: cancel
-// closes the channel of the context before it returns, and so takes the event back. A
-// select that finds a closed channel and a receiver takes either one. So the end is
-// looked at right before. A Done that ends the subscription waits, see awaitRecall; a
-// cancel in between cannot.
+// No event may be received after the end. A select that already waits is safe: the cancel
+// function closes the channel of the context before it returns, which ends the select. A
+// new select that finds both a closed channel and a receiver can choose either one. So
+// offer checks for the end right before. A Done that ends the subscription waits, see
+// awaitRecall. A cancel between check and select cannot wait.
 func (s *subscriber[T]) offer(event Event[T], tick <-chan time.Time) (received, ended bool) {
 	wake, canceled := s.wake, s.ctx.Done()
 	if event.Kind != Sync {
-		wake = nil // for idle
+		wake = nil // idle takes the token
 	}
 	for !s.ended() {
 		select {
@@ -92,8 +92,8 @@ func (s *subscriber[T]) offer(event Event[T], tick <-chan time.Time) (received, 
 
 // idle waits until there may be something to emit, or the subscription has ended.
 func (s *subscriber[T]) idle(timer *time.Timer, until time.Time, tick <-chan time.Time) (ended bool) {
-	if until.IsZero() && tick == nil { // as it is mostly
-		if s.ended() { // else end wakes, after this
+	if until.IsZero() && tick == nil { // the common case
+		if s.ended() { // if it ends later, end wakes the goroutine
 			return true
 		}
 		<-s.wake
@@ -118,17 +118,17 @@ func (s *subscriber[T]) idle(timer *time.Timer, until time.Time, tick <-chan tim
 	}
 }
 
-// recalled reports whether Sync must wait for a key that is owed. It tells the metrics
-// what happened while an event is offered.
+// recalled returns true if Sync must wait for a key. It also flushes the metrics, which
+// can change while an event is offered.
 func (s *subscriber[T]) recalled() bool {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	s.tellMetrics()
+	s.flushMetrics()
 	return s.recall != nil
 }
 
-// awaitRecall waits until the goroutine offers no event that it must not offer any
-// more. The caller holds the mutex, which is free meanwhile.
+// awaitRecall waits until the goroutine no longer offers a recalled event. The caller
+// holds the mutex, which is unlocked meanwhile.
 func (s *subscriber[T]) awaitRecall() {
 	if s.ending && s.offering != "" && s.recall == nil {
 		s.recall = make(chan struct{})
@@ -147,8 +147,8 @@ func (s *subscriber[T]) ackRecall() {
 	}
 }
 
-// ended reports whether the subscription has ended, without waiting. It does not hold
-// the mutex: the context may be of a type of the user's.
+// ended returns true if the subscription has ended. It does not wait. It is called
+// without the mutex, since the context can be user code.
 func (s *subscriber[T]) ended() bool {
 	select {
 	case <-s.done:
@@ -158,8 +158,8 @@ func (s *subscriber[T]) ended() bool {
 	}
 }
 
-// end ends the subscription. It is called with the mutex held, and reports false
-// if that was done before.
+// end ends the subscription. It returns false if the subscription had ended before. The
+// caller holds the mutex.
 func (s *subscriber[T]) end() bool {
 	if s.ending {
 		return false
@@ -195,7 +195,7 @@ func (s *subscriber[T]) finish() {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s.end() // cancel may be yet to come
+	s.end() // cancel may not have been called yet
 	if s.next != nil {
 		s.finishing = h.now()
 		s.guard("complete function", store.Key{}, func() { s.complete(cmp.Or(s.failure, s.ctx.Err())) })
@@ -203,7 +203,7 @@ func (s *subscriber[T]) finish() {
 	if s.entered {
 		s.metrics.depth(0)
 		s.metrics.measured(0, 0)
-		s.tellMetrics()
+		s.flushMetrics()
 		h.leave(s)
 	}
 	if s.out != nil {
@@ -224,7 +224,7 @@ func (s *subscriber[T]) callNext(event Event[T]) (ended bool) {
 	return s.ending
 }
 
-// guard is call for what the subscription depends on: a panic ends it.
+// guard is like call, for functions that the subscription depends on. A panic ends it.
 func (s *subscriber[T]) guard(function string, key store.Key, f func()) {
 	if err := s.call(function, key, f); err != nil {
 		s.failure = err
@@ -232,8 +232,8 @@ func (s *subscriber[T]) guard(function string, key store.Key, f func()) {
 	}
 }
 
-// call calls a function of the user on a goroutine of the subscriber, without the
-// mutex, which the caller holds. It reports and returns a panic.
+// call calls a user function on a goroutine of the subscriber, without the mutex, which
+// the caller holds. It reports and returns a panic.
 func (s *subscriber[T]) call(function string, key store.Key, f func()) (err error) {
 	s.calls = function
 	defer func() { s.calls = "" }()
@@ -241,5 +241,5 @@ func (s *subscriber[T]) call(function string, key store.Key, f func()) (err erro
 	return err
 }
 
-// ofContext names the methods of a context that the user made.
+// ofContext is the name of the methods of a user's context, in reports.
 const ofContext = "context"

@@ -2,28 +2,15 @@
 // Copyright The Apiary Authors
 
 /*
-Package resource gives access to a collection of Kubernetes objects as a typed,
-lazy [Resource]: a stream of events for each subscriber, and one store for all.
+Package resource provides Kubernetes objects to the controllers and agents of a hive
+application. A [Resource] is a typed collection of objects, such as all pods. It replaces a
+shared informer, a workqueue for each consumer, and the code between them.
 
-# One informer, one store, many subscribers
-
-	API server ── informer.Reflector ── store.Store ─┬─ Store[T]        for readers
-	                                                 └─ queue ─ Event[T] for each subscriber
-	                                                            └─ Done(err) back
-
-[New] makes a Resource of anything that client-go can list and watch and hangs it
-on the lifecycle of a hive. Constructors ask for the Resource and subscribe; nothing
-is requested before the first of them does, nor before the hive starts. package
-cells provides resources in one line.
-
-# Consuming events
-
-A consumer is a loop:
+	pods := resource.New[*corev1.Pod](lifecycle, listerWatcher)
 
 	for event := range pods.Events(ctx) {
 		switch event.Kind {
-		case resource.Sync:
-			// What was upserted so far is a coherent snapshot.
+		case resource.Sync: // the Upserts before it are a coherent snapshot
 			event.Done(nil)
 		case resource.Upsert:
 			event.Done(onUpsert(event.Object))
@@ -32,23 +19,37 @@ A consumer is a loop:
 		}
 	}
 
-An event is a statement of the present, not a line of a log: there is one for a key
-when the key is not as the subscriber last saw it, and it shows the key as it is when
-it is emitted. So it does not matter how often a pod changed while its last event was
-being worked on, and the work can fail: Done with an error has the key emitted again,
-after a while, as it is then. [WithErrorHandler] and [WithRateLimiter] say how long and
-how often. Done may be called later and from elsewhere, so a consumer may hand events
-to as many workers as it likes: of each key there is one event at a time.
+# One informer, one store, many subscribers
 
-Every event needs its Done. One that is dropped without is found by the garbage
-collector, and ends the process with the place of the subscription;
-[WithForgottenDone] turns that into a report.
+	API server ── informer.Reflector ── store.Store ─┬─ Store[T]        for readers
+	                                                 └─ queue ─ Event[T] for each subscriber
+	                                                            └─ Done(err) back
+
+[New] makes a Resource of a client-go ListerWatcher and appends its hook to the lifecycle
+of a hive. Package cells does this in one line. Constructors take the Resource and
+subscribe. It sends no request before the first subscription, nor before the hive starts.
+
+# Consuming events
+
+Events are level-triggered: an event shows the current state of a key, not one change. A
+subscriber gets an event for a key if the key differs from the last event that the
+subscriber saw. The event shows the key at the time when it is emitted. Changes while an
+event is being processed are merged into the next one.
+
+Done with an error emits the key again after a delay, in the state that it has then.
+[WithRateLimiter] sets the delays, and [WithErrorHandler] decides whether to retry. Done
+can be called later and from any goroutine, so a consumer can hand events to any number
+of workers. Each key has one event at a time.
+
+Every event needs its Done. The garbage collector finds an event that is dropped without
+it. The process then panics with the place of the subscription; [WithForgottenDone]
+replaces the panic with a report.
 
 # Consuming batches
 
-A consumer that can do many at once (a database, a map in the kernel, an HTTP API)
-has [Batches] collect its events. One Done answers for the batch, and what failed
-alone can have its own before:
+[Batches] collects events for a consumer that handles many at once, such as a database, a
+BPF map or an HTTP API. One Done completes the batch. A single event can have its own
+Done before that:
 
 	for batch := range resource.Batches(pods.Events(ctx), resource.BatchConfig{}) {
 		batch.Done(db.Write(batch.Upserts(), batch.Deletes()))
@@ -56,66 +57,65 @@ alone can have its own before:
 
 # Reading the store
 
-[Resource.Store] waits for the first complete state. When it does not come in time
-the error says why: a [NotSyncedError] has the cause as a value that programs can
-switch over, and in words that name the verb and the resource. What is read is one
-state of the collection; readers hold no lock while they work and never hold up the
-informer, however many they are.
+[Resource.Store] waits until the store is synced. If the context ends first, it returns a
+[NotSyncedError]. Its Cause is for programs, and its text names the verb and the resource.
+Each read returns one state of the collection. Readers hold no lock while they work, and
+any number of them does not delay the informer.
 
 # Objects that cannot be decoded
 
 An object whose newest state cannot be decoded is left out, and the others are served. The
-store and the subscribers keep the state before, if there is one, until the object can be
-decoded again or is gone. Reflector.LeftOut in [Stats] names such objects. With package cells,
-the health is degraded as long, and the metric left_out counts them. See package informer for
-the rules, and source.WithStrictDecoding for a resource that fails instead.
+store and the subscribers keep its previous state, if there is one, until the object can be
+decoded again or is deleted. Reflector.LeftOut in [Stats] names such objects. With package
+cells, health is degraded for that time, and the metric left_out counts them. Package
+informer has the rules. To fail instead, use source.WithStrictDecoding.
 
-# Where watching is not allowed
+# Without permission to watch
 
-What may be listed and not watched is polled: each list, at an interval of half a
-minute, gives events for what changed since the last one, and for nothing else. It is
-watched as soon as that is allowed. [Stats] tells of it, in Reflector.Polling;
-PollInterval of [informer.Settings] sets the interval.
+A collection that can be listed but not watched is polled: it is listed every 30s. A list
+gives events only for changes since the previous one. The watch begins as soon as it is
+allowed. Reflector.Polling in [Stats] is set meanwhile. PollInterval of
+[informer.Settings] sets the interval.
 
 # How stale a store can be
 
-A watch that is healthy brings changes at once. One that is held back or cut is checked,
-see CheckInterval of [informer.Settings]. ResyncInterval makes a list in any case, and so
-bounds how long the store can differ from the server unnoticed. Resource.Resync makes one
-at once. What such a list finds, and the watch should have brought, is reported as
-[informer.Missed].
+A healthy watch delivers changes at once. A watch that is delayed or cut is checked, see
+CheckInterval of [informer.Settings]. ResyncInterval lists in any case, and so bounds how
+long the store can differ from the server unnoticed. [Resource.Resync] lists at once.
+Observers get an [informer.Missed] if such a list finds a change that the watch missed.
 
 # What it costs
 
-A key costs a subscriber an element of 4 bytes in a slice, which has as many elements
-as there were keys at the same time, and does not shrink; and 24 bytes more as long as it
-waits to be emitted, is outstanding or held back. What has been merged, or came and went
-without having been seen, costs nothing. An event is one allocation, for its Done
-(BenchmarkEvent).
-All subscribers share the objects, which must therefore not be modified; and objects
-have in common what is equal in them (see source.WithoutSharing). In a process with
-KUBE_CACHE_MUTATION_DETECTOR=true in its environment, as in client-go, a modification
-ends it with the difference (see store.DetectMutations): run your tests so. It takes a
-copy of each object.
+Each subscriber has a slice with 4 bytes for each key. Its length is the peak number of
+keys; it does not shrink. A key that waits to be emitted, is outstanding or is held back
+uses 24 bytes more, and entries of two maps and a heap while it is being retried. Merged
+changes cost nothing, nor do objects that come and go unseen. An event is one allocation,
+for its Done (BenchmarkEvent).
 
-All resources of a process read 16 lists at a time at most, together with its mirrors
-and batchers. Lists that many resources need at once, as after a restart of the server,
-begin at random moments within a second. ListBudget of [informer.Settings] sets another budget.
+All subscribers share the objects, and objects share their equal parts (see
+source.WithoutSharing). So objects must not be modified. With
+KUBE_CACHE_MUTATION_DETECTOR=true in the environment, as in client-go, a modification ends
+the process with the difference (see store.DetectMutations). Run your tests with it. It
+copies each object.
+
+All resources, mirrors and batchers of a process together read 16 lists at a time. Lists
+that many resources need at once, as after a restart of the server, begin at random
+moments within a second. ListBudget of [informer.Settings] sets another budget.
 
 # Functions of the user
 
 A function runs on the goroutine of the subscriber or the reader that it serves, or on
-that of the informer. If it hangs, it delays what that goroutine serves, and nothing
-else. No lock is held, with one exception: see [store.IndexFunc].
+that of the informer. If it hangs, it delays only that goroutine. It is called without a
+lock, with one exception: see [store.IndexFunc].
 
 One rule holds for a panic of a function, in all packages of this module:
 
   - On a goroutine of this module, the panic is recovered where the function is called.
     It ends neither the process nor any other subscriber. It is an error of the call: a
     handler is called again, a request is made again, an observation is lost.
-  - The error is a [store.PanicError], with the function, the key and the stack. The
-    logger gets it at error level, one report a minute of each function. The attribute
-    panics says how many there were. [Stats] counts all of them.
+  - The error is a [store.PanicError], with the function, the key and the stack. It is
+    logged at error level, at most once a minute for each function. The attribute panics
+    is the number so far. [Stats] counts all of them.
   - On a goroutine of the user, the panic reaches the caller.
 
 The functions of a resource:
@@ -133,16 +133,17 @@ The functions of a resource:
 	ListerWatcher, Source              the informer's     the list or the watch fails, and is retried
 	index function                     the informer's     the object is missing from the index
 	observer                           the informer's     the occurrence is lost
+	WithOnChange                       the informer's     the change is lost to the function
 	WithForgottenDone                  the collector's    the report is lost
 	logger                             that of the error  the line is lost
 
-A filter that panics ends the subscription. To take the object for rejected would
-emit a Delete for an object that is still there.
+A filter that panics ends the subscription. If the object were rejected instead, the
+subscriber would get a Delete for an object that still exists.
 
 # Views and tests
 
-[Filter] is a view with the objects that satisfy a function: leaving the view is a
-Delete, entering it an Upsert. Package resourcetest has a Resource that a unit test
-drives by hand.
+[Filter] is a view of the objects that satisfy a function. An object that enters the view
+is an Upsert, and one that leaves it a Delete. Package resourcetest has a Resource for
+unit tests, which the test drives by hand.
 */
 package resource

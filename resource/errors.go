@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	// ErrNotStarted is wrapped by a [NotSyncedError] if the lifecycle of the
-	// resource was not started.
+	// ErrNotStarted is wrapped by a [NotSyncedError] if the lifecycle of the resource
+	// has not started.
 	ErrNotStarted = errors.New("not started")
 
 	// ErrStopped is wrapped by a [NotSyncedError] if the resource was stopped.
@@ -23,28 +23,27 @@ var (
 	ErrReadOnly = errors.New("the store of a resource is read-only")
 )
 
-// NotSyncedError is returned by [Resource.Store] when there is no complete state
-// of the collection. It says why, and wraps what Err and Ended hold.
+// NotSyncedError is returned by [Resource.Store] if the resource is not synced. It
+// wraps Err and Ended.
 type NotSyncedError struct {
 	// Resource is the name of the resource.
 	Resource string
 
-	// Cause is the class of Err, for programs to decide on.
+	// Cause classifies Err for programs.
 	Cause informer.Cause
 
-	// Err is what keeps the resource from being synced: [ErrNotStarted],
-	// [ErrStopped], the last failure of the informer, or nil if none happened
-	// and it just takes its time.
+	// Err is the reason: [ErrNotStarted], [ErrStopped] or the last failure of the
+	// informer. It is nil if nothing has failed and the first list is not complete yet.
 	Err error
 
-	// Ended is the error of the context that ended the wait, nil if the
-	// resource was stopped.
+	// Ended is the error of the context that ended the wait. It is nil if the resource
+	// was stopped.
 	Ended error
 }
 
 // Error implements error.
 func (e *NotSyncedError) Error() string {
-	why := "the first list has not ended"
+	why := "the first list is not complete yet"
 	if e.Err != nil {
 		why = e.Err.Error()
 	}
@@ -54,7 +53,7 @@ func (e *NotSyncedError) Error() string {
 	return fmt.Sprintf("resource %s is not synced: %s (%v)", e.Resource, why, e.Ended)
 }
 
-// Unwrap gives Err and Ended to errors.Is and errors.As.
+// Unwrap returns Err and Ended, for errors.Is and errors.As.
 func (e *NotSyncedError) Unwrap() []error {
 	var errs []error
 	for _, err := range []error{e.Err, e.Ended} {
@@ -65,7 +64,7 @@ func (e *NotSyncedError) Unwrap() []error {
 	return errs
 }
 
-// ForgottenDone describes an event that was dropped without a call of Done.
+// ForgottenDone describes an event that was dropped without Done.
 type ForgottenDone struct {
 	Resource string
 	Kind     EventKind
@@ -75,7 +74,7 @@ type ForgottenDone struct {
 	Site string
 }
 
-// String says what was forgotten and where to look.
+// String names the event and the place of its subscription.
 func (f ForgottenDone) String() string {
 	return fmt.Sprintf("resource %s: Done was not called on the %s event of key %q by the subscriber of %s",
 		f.Resource, f.Kind, f.Key.String(), f.Site)

@@ -13,15 +13,14 @@ import (
 type EventKind string
 
 const (
-	// Sync: the Upserts up to here form a coherent snapshot. Key and Object
-	// are zero.
+	// Sync: the Upserts before it are a coherent snapshot. Key and Object are zero.
 	Sync EventKind = "sync"
 
 	// Upsert: the object was created or changed.
 	Upsert EventKind = "upsert"
 
-	// Delete: the object is gone. Object is its last state that the subscriber
-	// was shown.
+	// Delete: the object was deleted. Object is that of the last Upsert that the
+	// subscriber got.
 	Delete EventKind = "delete"
 )
 
@@ -31,49 +30,48 @@ type Event[T runtime.Object] struct {
 	Key    store.Key
 	Object T
 
-	// Done marks the event as processed and must be called exactly once. It
-	// may be called from any goroutine, and does not block but for the error
-	// handler and the rate limiter, which it calls when err is not nil. Calls
-	// after the first, or after the subscription ended, do nothing.
+	// Done marks the event as processed. It must be called exactly once, from any
+	// goroutine. With an error, it calls the error handler and the rate limiter, and
+	// blocks while they run. Calls after the first one, or after the end of the
+	// subscription, do nothing.
 	//
-	// If the event is dropped without a call, its key would never be heard of
-	// again. When the garbage collector finds that, the process panics with the
-	// place of the subscription; [WithForgottenDone] makes it a report.
+	// A key whose event is dropped without Done would get no further event. When the
+	// garbage collector finds such an event, the process panics with the place of the
+	// subscription. [WithForgottenDone] replaces the panic with a report.
 	Done func(err error)
 
 	sub *subscriber[T] // nil if a user made the event
 }
 
-// ErrorAction is what is to be done about an event that failed.
+// ErrorAction is the decision of an [ErrorHandler] about a failed event.
 type ErrorAction string
 
 const (
-	// ErrorActionRetry: emit the key again after the delay that the rate
-	// limiter gives.
+	// ErrorActionRetry emits the key again after the delay of the rate limiter.
 	ErrorActionRetry ErrorAction = "retry"
 
-	// ErrorActionIgnore: go on as if there had been no error.
+	// ErrorActionIgnore continues as if there had been no error.
 	ErrorActionIgnore ErrorAction = "ignore"
 
-	// ErrorActionStop: end this subscription. Done returns when no other event can
-	// be received.
+	// ErrorActionStop ends this subscription. After Done has returned, no other event
+	// can be received.
 	ErrorActionStop ErrorAction = "stop"
 )
 
-// ErrorHandler decides about a failed event. It gets the key (the zero Key for
-// a Sync), how many times the key has been retried since it last succeeded, and
-// the error given to Done. It is called from the goroutine that called Done, and
-// no further event of the key is emitted until it returns. An unknown action
-// counts as ErrorActionRetry. It can use the resource, and other events.
+// ErrorHandler decides what happens after a failed event. It gets the key (the zero
+// Key for a Sync), the number of retries since the key last succeeded, and the error
+// of Done. It runs on the goroutine that called Done. Until it returns, no further
+// event of the key is emitted. It can use the resource, and other events. An unknown
+// action counts as ErrorActionRetry.
 type ErrorHandler func(key store.Key, numRetries int, err error) ErrorAction
 
-// AlwaysRetry is an [ErrorHandler] that always retries. It is the default.
+// AlwaysRetry is the default [ErrorHandler]. It always retries.
 func AlwaysRetry(store.Key, int, error) ErrorAction {
 	return ErrorActionRetry
 }
 
-// RetryUpTo returns an [ErrorHandler] that retries a key n times, and ends the
-// subscription if it fails once more.
+// RetryUpTo returns an [ErrorHandler] that retries a key n times. If the key fails
+// again, it ends the subscription.
 func RetryUpTo(n int) ErrorHandler {
 	return func(_ store.Key, numRetries int, _ error) ErrorAction {
 		if numRetries >= n {

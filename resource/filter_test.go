@@ -187,7 +187,7 @@ func TestFilteredIndexKeysAreOneState(t *testing.T) {
 	}
 }
 
-// What the filter said of a state that was replayed holds for that state alone.
+// The result of the filter for a replayed state is valid only for this state.
 func TestFilterOfWhatChangesDuringReplay(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := startRig(t)

@@ -15,26 +15,24 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// hub stands between the one writer, the goroutine of the informer, and the
-// subscribers. It knows the current state of each key and gives each key a small
-// number, so that what a subscriber must remember of a key is an element of a
-// slice and not of a map.
+// hub passes changes of the store from the goroutine of the informer to the
+// subscribers. It has the current state of each key, and gives each key a small number,
+// its id. So the state of a subscriber is a slice that is indexed by id, not a map.
 //
-// One mutex guards the hub and all that belongs to its subscribers. It is held
-// for some steps at a time, never while anything blocks, and never while user code
-// runs.
+// One mutex guards the hub and the state of its subscribers. It is held for a few steps
+// at a time. It is never held during a blocking operation or a call of user code.
 type hub[T runtime.Object] struct {
 	name      string
 	forgotten func(ForgottenDone)
 	epoch     time.Time
 
 	mu         sync.Mutex
-	nodes      []node[T]           // by id; that of syncID is nobody's
-	free       []int32             // ids that are nobody's
-	ghosts     map[store.Key]int32 // ids of what is gone
-	generation uint64              // of the store, with the last change that came here
+	nodes      []node[T]           // by id; that of syncID is unused
+	free       []int32             // unused ids
+	tombstones map[store.Key]int32 // ids of deleted keys that are in use
+	generation uint64              // of the store, with the last change that arrived here
 
-	subs    []*subscriber[T] // each at its place
+	subs    []*subscriber[T] // each at the index subscriber.place
 	synced  bool             // a pass was committed
 	running bool             // between start and stop
 	stopped bool
@@ -43,21 +41,21 @@ type hub[T runtime.Object] struct {
 	wg      sync.WaitGroup
 	counts  EventCounts
 	panics  *usercode.Panics
-	changed uint32 // when something last changed
+	changed uint32 // time of the last change of any key
 }
 
-// syncID is the id that Sync has among the keys.
+// syncID is the id of Sync.
 const syncID int32 = 0
 
-// node is a key that is in the collection, or a ghost: one that is not, but that a
-// subscriber remembers. The store keeps the id with the record.
+// node is a key of the collection, or a tombstone: a deleted key that a subscriber still
+// has in its state. The store keeps the id as the tag of the record.
 type node[T runtime.Object] struct {
-	rec  *store.Record[T] // the current state, or the last one; nil: nobody's
-	refs int32            // subscribers that remember it
+	rec  *store.Record[T] // the current or last state; nil: the node is unused
+	refs int32            // subscribers that have the key in their state
 	gone bool
 }
 
-// current is the state of the key in the collection, nil if it is not there.
+// current returns the state of the key, nil if it is not in the collection.
 func (n *node[T]) current() *store.Record[T] {
 	if n.gone {
 		return nil
@@ -68,23 +66,23 @@ func (n *node[T]) current() *store.Record[T] {
 func newHub[T runtime.Object](name string, forgotten func(ForgottenDone), log *slog.Logger) *hub[T] {
 	over, end := context.WithCancelCause(context.Background())
 	return &hub[T]{
-		name:      name,
-		forgotten: forgotten,
-		panics:    usercode.New(name, log),
-		epoch:     time.Now(),
-		nodes:     make([]node[T], 1),
-		ghosts:    map[store.Key]int32{},
-		over:      over,
-		end:       end,
+		name:       name,
+		forgotten:  forgotten,
+		panics:     usercode.New(name, log),
+		epoch:      time.Now(),
+		nodes:      make([]node[T], 1),
+		tombstones: map[store.Key]int32{},
+		over:       over,
+		end:        end,
 	}
 }
 
-// now is the time as subscribers keep it: milliseconds, in a number that wraps.
+// now returns the milliseconds since the epoch. The number wraps.
 func (h *hub[T]) now() uint32 {
 	return uint32(time.Since(h.epoch).Milliseconds())
 }
 
-// change takes a change of the store. The store makes one call at a time.
+// change handles a change of the store. The store makes one call at a time.
 func (h *hub[T]) change(c store.Change[T]) {
 	now := h.now()
 	gone := c.Kind == store.Deleted
@@ -100,12 +98,12 @@ func (h *hub[T]) change(c store.Change[T]) {
 	h.changed, h.generation = now, c.Generation
 	for _, s := range h.subs {
 		s.changed(id, before)
-		if s.joins != 0 && s.joins <= c.Generation {
-			s.synced(now)
+		if s.syncAt != 0 && s.syncAt <= c.Generation {
+			s.queueSync(now)
 		}
 	}
 	if gone {
-		h.ghosts[c.Meta.Key] = id
+		h.tombstones[c.Meta.Key] = id
 		h.releaseID(id)
 	}
 }
@@ -120,14 +118,14 @@ func (h *hub[T]) committed() {
 	}
 	h.synced = true
 	for _, s := range h.subs {
-		s.synced(now)
+		s.queueSync(now)
 	}
 }
 
 // allocID returns an id for a key that is new to the store.
 func (h *hub[T]) allocID(key store.Key) int32 {
-	if id, ok := h.ghosts[key]; ok {
-		delete(h.ghosts, key)
+	if id, ok := h.tombstones[key]; ok {
+		delete(h.tombstones, key)
 		return id
 	}
 	if last := len(h.free) - 1; last >= 0 {
@@ -139,21 +137,21 @@ func (h *hub[T]) allocID(key store.Key) int32 {
 	return int32(len(h.nodes) - 1)
 }
 
-// releaseID forgets a ghost that no subscriber remembers.
+// releaseID frees the id of a tombstone without references.
 func (h *hub[T]) releaseID(id int32) {
 	n := &h.nodes[id]
 	if n.gone && n.refs == 0 {
-		delete(h.ghosts, n.rec.Key())
+		delete(h.tombstones, n.rec.Key())
 		*n = node[T]{}
 		h.free = append(h.free, id)
 	}
 }
 
-// enter adds a subscriber, and starts it if the hub runs. It reports false if
-// the hub was stopped.
+// enter adds a subscriber, and starts it if the hub runs. It returns false if the hub was
+// stopped.
 //
-// visible is the generation of the store when the subscription began. A change
-// that is visible in the store may not have come to the hub yet. Sync waits for it.
+// visible is the generation of the store when the subscription began. A change that is
+// visible in the store may not have arrived at the hub yet. Sync waits for it.
 func (h *hub[T]) enter(s *subscriber[T], visible uint64) bool {
 	now := h.now()
 	h.mu.Lock()
@@ -164,8 +162,8 @@ func (h *hub[T]) enter(s *subscriber[T], visible uint64) bool {
 	s.entered = true
 	s.limit = int32(len(h.nodes))
 	if h.synced {
-		if s.joins = visible; h.generation >= visible {
-			s.synced(now)
+		if s.syncAt = visible; h.generation >= visible {
+			s.queueSync(now)
 		}
 	}
 	s.place = len(h.subs)
@@ -186,8 +184,8 @@ func (h *hub[T]) launch(s *subscriber[T]) {
 	h.wg.Go(s.run)
 }
 
-// leave removes a subscriber and what it remembers. The caller holds the mutex,
-// and calls it once for each subscriber.
+// leave removes a subscriber and its state. The caller holds the mutex, and calls it
+// once for each subscriber.
 func (h *hub[T]) leave(s *subscriber[T]) {
 	last := len(h.subs) - 1
 	h.subs[last].place = s.place
@@ -196,7 +194,7 @@ func (h *hub[T]) leave(s *subscriber[T]) {
 	s.forgetAll()
 }
 
-// start launches the subscribers that are there.
+// start launches the existing subscribers.
 func (h *hub[T]) start() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -208,7 +206,7 @@ func (h *hub[T]) start() {
 	}
 }
 
-// stop ends all subscribers. h.wg waits for what is left of them.
+// stop ends all subscribers. h.wg waits for their goroutines.
 func (h *hub[T]) stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -222,16 +220,17 @@ func (h *hub[T]) stop() {
 	}
 }
 
-// unlocked calls f, which is or may call user code, without the mutex. The caller
-// holds the mutex before and after.
+// unlocked calls f, which can call user code, without the mutex. The caller holds the
+// mutex before and after.
 func (h *hub[T]) unlocked(f func()) {
 	h.mu.Unlock()
 	defer h.mu.Lock()
 	f()
 }
 
-// busy describes the functions of subscribers that have not returned for stopGrace
-// since the stop, after which none is called except complete.
+// busy describes the user functions of subscribers that have not returned within
+// stopGrace. It is called stopGrace after the stop or later. After the stop, only
+// complete is called, so a call of it counts from its own start.
 func (h *hub[T]) busy() (calls []string) {
 	now := h.now()
 	h.mu.Lock()

@@ -18,8 +18,8 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// resource is what all views of a Resource share: the informer, the store it
-// fills, and the hub that passes its changes on.
+// resource is shared by all views of a Resource. It has the informer, its store, and the
+// hub that passes changes to the subscribers.
 type resource[T runtime.Object] struct {
 	name      string
 	metrics   workqueue.MetricsProvider
@@ -36,11 +36,11 @@ type resource[T runtime.Object] struct {
 	launched time.Time
 	syncTook time.Duration
 
-	synced chan struct{} // closed with the first commit
+	synced chan struct{} // closed after the first commit
 	ended  chan struct{} // closed when the informer has ended
 }
 
-// hook is the part of a resource that its lifecycle sees.
+// hook is the lifecycle hook of a resource.
 type hook[T runtime.Object] struct{ resource *resource[T] }
 
 var _ cell.HookDescriptiveInterface = hook[runtime.Object]{}
@@ -67,13 +67,13 @@ func (h hook[T]) Start(cell.HookContext) error {
 	return nil
 }
 
-// stopGrace is how long Stop waits for a function of a subscriber: a filter, or a
+// stopGrace is how long Stop waits for a function of a subscriber, such as a filter or a
 // callback of Observe.
 const stopGrace = 500 * time.Millisecond
 
-// Stop implements cell.HookInterface. It returns when no goroutine of the resource
-// is left. It returns an error when ctx ends, or when a function of a subscriber
-// has not returned after stopGrace.
+// Stop implements cell.HookInterface. It returns nil when no goroutine of the resource is
+// left. It returns an error when ctx ends, or when a function of a subscriber has not
+// returned within stopGrace.
 func (h hook[T]) Stop(ctx cell.HookContext) error {
 	r := h.resource
 	r.mu.Lock()
@@ -123,7 +123,7 @@ func (r *resource[T]) waitSubscribers(ctx context.Context) error {
 	}
 }
 
-// want has the informer run, now or at the start.
+// want runs the informer: now, or at the start of the lifecycle.
 func (r *resource[T]) want() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,7 +135,7 @@ func (r *resource[T]) want() {
 
 // launch runs the informer. It is called with the mutex held.
 func (r *resource[T]) launch() {
-	// The context of the start hook ends with the hook, hence one of our own.
+	// The context of the start hook ends with the hook, so the informer has its own.
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	r.launched = time.Now()
@@ -145,7 +145,8 @@ func (r *resource[T]) launch() {
 	}()
 }
 
-// sink is the store. It reports to the resource when a pass is complete.
+// sink is the sink of the informer: the store, with a Commit that marks the resource as
+// synced.
 type sink[T runtime.Object] struct {
 	*store.Store[T]
 	resource *resource[T]
@@ -190,7 +191,7 @@ func (r *resource[T]) waitSynced(ctx context.Context) error {
 	}
 }
 
-// notSynced says why the store has no complete state.
+// notSynced returns the reason why the resource is not synced.
 func (r *resource[T]) notSynced(ended error) error {
 	e := &NotSyncedError{Resource: r.name, Ended: ended}
 	r.mu.Lock()

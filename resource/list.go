@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// list is a doubly linked list of keys, by their ids. The links are in their
-// slots, so a key is in one list at most. The zero value is empty.
+// list is a doubly linked list of ids. The links are in the slots, so a key is in at most
+// one list. The zero value is empty.
 type list struct {
 	head, tail int32
 	len        int
@@ -58,7 +58,7 @@ func (s *subscriber[T]) remove(l *list, id int32) {
 	l.len--
 }
 
-// each iterates over the keys of a list that does not change meanwhile.
+// each iterates over a list, which must not change meanwhile.
 func (s *subscriber[T]) each(l list) iter.Seq2[int32, *slot[T]] {
 	return func(yield func(int32, *slot[T]) bool) {
 		id := l.head
@@ -72,7 +72,8 @@ func (s *subscriber[T]) each(l list) iter.Seq2[int32, *slot[T]] {
 	}
 }
 
-// delays holds keys back until a time. The zero value is empty.
+// delays has the keys that are held back, with the end of their delays. The zero value is
+// empty.
 type delays struct {
 	byTime delayHeap
 	byID   map[int32]*delay
@@ -81,7 +82,7 @@ type delays struct {
 type delay struct {
 	id    int32
 	until time.Time
-	at    int // in the heap
+	at    int // index in the heap
 }
 
 // add holds id back. It must not be held back already.
@@ -94,13 +95,13 @@ func (d *delays) add(id int32, until time.Time) {
 	heap.Push(&d.byTime, item)
 }
 
-// remove lets go of id. It must be held back.
+// remove removes id, which must be held back.
 func (d *delays) remove(id int32) {
 	heap.Remove(&d.byTime, d.byID[id].at)
 	delete(d.byID, id)
 }
 
-// due removes the ids whose time has come, and returns the first.
+// due removes and returns the next id whose delay is over.
 func (d *delays) due(now time.Time) (id int32, ok bool) {
 	if len(d.byTime) == 0 || now.Before(d.byTime[0].until) {
 		return 0, false
@@ -110,7 +111,7 @@ func (d *delays) due(now time.Time) (id int32, ok bool) {
 	return item.id, true
 }
 
-// next is the time of the first id, zero if there is none.
+// next returns the end of the earliest delay, zero if there is none.
 func (d *delays) next() time.Time {
 	if len(d.byTime) == 0 {
 		return time.Time{}

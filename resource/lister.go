@@ -12,12 +12,12 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// NewLister returns a lister of s, which a [Resource] gave: by namespace and by
-// selector. Of a view that [Filter] made it lists what the filter keeps. The
-// resource stands in errors; labels that are often selected by are worth an index,
-// see [store.NewLister].
+// NewLister returns a lister of s by namespace and selector. s must be the store of a
+// [Resource] of this package. For a view of [Filter], the lister returns only the objects
+// of the view. The resource is for errors. Name the labels of frequent selectors in
+// labelKeys, to index them; see [store.NewLister].
 //
-// It fails as that does, and if s was not made by this package.
+// NewLister fails like store.NewLister, and if s was not made by this package.
 func NewLister[T runtime.Object](s Store[T], resource schema.GroupResource, labelKeys ...string) (store.Lister[T], error) {
 	view, ok := s.(storeView[T])
 	if !ok {

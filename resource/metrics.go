@@ -11,9 +11,9 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// queueMetrics are the metrics of a client-go workqueue for one subscriber. They are the
-// user's. The goroutine of the subscriber calls them, without the mutex: a tally has
-// what they were not told yet. All methods can be called on nil, and then do nothing.
+// queueMetrics are the metrics of a client-go workqueue for one subscriber. They are user
+// code, so the goroutine of the subscriber calls them without the mutex. Until then, a
+// tally collects the changes. All methods can be called on nil, and then do nothing.
 type queueMetrics struct {
 	length              workqueue.GaugeMetric
 	counted             int
@@ -21,11 +21,11 @@ type queueMetrics struct {
 	latency, work       workqueue.HistogramMetric
 	unfinished, longest workqueue.SettableGaugeMetric
 
-	tally tally // guarded by hub.mu
-	told  tally // the one before, of the goroutine
+	tally    tally // since the last flush; guarded by hub.mu
+	flushing tally // the previous one; only for the goroutine
 }
 
-// tally is what happened to a queue. Times are in milliseconds.
+// tally collects the changes of a queue. Times are in milliseconds.
 type tally struct {
 	changed       bool
 	length        int
@@ -33,11 +33,11 @@ type tally struct {
 	latency, work []uint32
 
 	measured   bool
-	unfinished uint64 // the sum of many long ones
+	unfinished uint64 // a sum, which can exceed 32 bits
 	longest    uint32
 }
 
-// measureEvery is how often what takes long is measured, as workqueue does.
+// measureEvery is the interval between measurements of unfinished work, as in workqueue.
 const measureEvery = 500 * time.Millisecond
 
 func newQueueMetrics(provider workqueue.MetricsProvider, name string) *queueMetrics {
@@ -88,15 +88,15 @@ func (m *queueMetrics) measured(sum uint64, longest uint32) {
 	m.note(func(t *tally) { t.measured, t.unfinished, t.longest = true, sum, longest })
 }
 
-// take returns the tally, and begins a new one.
+// take returns the tally, and begins a new one. The caller holds the mutex.
 func (m *queueMetrics) take() *tally {
-	next := tally{length: m.tally.length, latency: m.told.latency[:0], work: m.told.work[:0]}
-	m.told, m.tally = m.tally, next
-	return &m.told
+	next := tally{length: m.tally.length, latency: m.flushing.latency[:0], work: m.flushing.work[:0]}
+	m.flushing, m.tally = m.tally, next
+	return &m.flushing
 }
 
-// tell calls the metrics.
-func (m *queueMetrics) tell(t *tally) {
+// flush calls the metrics.
+func (m *queueMetrics) flush(t *tally) {
 	for range t.adds {
 		m.adds.Inc()
 	}
@@ -121,17 +121,17 @@ func (m *queueMetrics) tell(t *tally) {
 	}
 }
 
-// tellMetrics has the metrics told what happened. The caller, the goroutine of the
-// subscriber, holds the mutex, which is unlocked meanwhile. If a metric panics the rest
-// of the tally is lost.
-func (s *subscriber[T]) tellMetrics() {
+// flushMetrics passes the tally to the metrics. The caller is the goroutine of the
+// subscriber and holds the mutex, which is unlocked meanwhile. If a metric panics, the
+// rest of the tally is lost.
+func (s *subscriber[T]) flushMetrics() {
 	if m := s.metrics; m != nil && m.tally.changed {
-		told := m.take()
-		_ = s.call("metrics provider", store.Key{}, func() { m.tell(told) })
+		t := m.take()
+		_ = s.call("metrics provider", store.Key{}, func() { m.flush(t) })
 	}
 }
 
-// ticker says when to measure: never if there are no metrics.
+// ticker ticks when measure is due. Without metrics it never does.
 func (m *queueMetrics) ticker() (tick <-chan time.Time, stop func()) {
 	if m == nil {
 		return nil, func() {}
@@ -140,7 +140,7 @@ func (m *queueMetrics) ticker() (tick <-chan time.Time, stop func()) {
 	return ticker.C, ticker.Stop
 }
 
-// measure tells the metrics how long outstanding events have been so.
+// measure updates the metrics of unfinished work.
 func (s *subscriber[T]) measure() {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
@@ -156,5 +156,5 @@ func (s *subscriber[T]) measure() {
 		longest = max(longest, age)
 	}
 	s.metrics.measured(sum, longest)
-	s.tellMetrics()
+	s.flushMetrics()
 }

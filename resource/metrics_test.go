@@ -87,8 +87,9 @@ func TestQueueMetrics(t *testing.T) {
 		r.begin()
 		r.upsert("a")
 		r.upsert("b")
+		time.Sleep(measureEvery)                              // metrics can be late by this
 		g.check(t, map[string]float64{"adds": 2, "depth": 1}) // a is being offered
-		time.Sleep(2 * time.Second)
+		time.Sleep(2*time.Second - measureEvery)
 		a := take(t, events)
 		g.check(t, map[string]float64{"depth": 0, "latency": 2, "longest": 2, "unfinished": 2})
 		b := take(t, events)

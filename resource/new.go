@@ -21,25 +21,24 @@ import (
 	"github.com/apiary-go/apiary/store/cacheview"
 )
 
-// New makes a resource of what lw lists and watches, and appends its hook to lc.
-// It does not block and requests nothing; see [Resource] for when that begins.
+// New makes a resource of the objects that lw lists and watches, and appends its hook
+// to lc. It does not block, and sends no request.
 //
-// If an argument makes no sense (lw is nil, a transform returns another type, an
-// index has no function) the start hook and Store fail with an error that says so,
-// and channels are closed from the beginning.
+// If an argument is invalid (lw is nil, a transform returns another type, an index has
+// no function), the start hook and Store return an error with the reason, and the
+// channels of Events are closed.
 //
-// The hook stops the informer and ends all subscriptions. If a callback of Observe
-// or a filter does not return, it fails after half a second with an error that names
-// the function and the place of its subscription. Hooks of cells that depend on the
-// resource come after it at start and before it at stop.
+// The stop hook stops the informer and ends all subscriptions. If a callback of Observe
+// or a filter does not return, the hook fails after half a second. Its error names the
+// function and the place of the subscription. Cells that depend on the resource start
+// after it and stop before it. A resource cannot be started again after its stop.
 //
-// New must not be called from a start hook of lc, which would wait for itself; what
-// comes to be at run time has a cell.DefaultLifecycle of its own. A resource starts
-// once: it cannot be started again after its stop.
+// New must not be called from a start hook of lc, since this would block forever. For a
+// resource that is made at run time, use a cell.DefaultLifecycle of its own.
 func New[T runtime.Object](lc cell.Lifecycle, lw cache.ListerWatcher, opts ...Option) Resource[T] {
 	o := gather[T](opts)
 	if lw == nil {
-		o.err = errors.Join(o.err, errors.New("no ListerWatcher was given"))
+		o.err = errors.Join(o.err, errors.New("no ListerWatcher was given: lw is nil"))
 		return build[T](lc, nil, o)
 	}
 	convert, err := converter[T](o.convert)
@@ -47,18 +46,18 @@ func New[T runtime.Object](lc cell.Lifecycle, lw cache.ListerWatcher, opts ...Op
 	return build(lc, source.FromListerWatcher(lw, convert, o.source...), o)
 }
 
-// NewFromSource is [New] for any [informer.Source]. Transforms do not apply: the
-// source gives what is kept.
+// NewFromSource is like [New], for any [informer.Source]. The source returns the objects
+// to store, so [WithTransform] and [WithSourceOptions] are errors.
 func NewFromSource[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], opts ...Option) Resource[T] {
 	o := gather[T](opts)
 	if source == nil {
-		o.err = errors.Join(o.err, errors.New("no Source was given"))
+		o.err = errors.Join(o.err, errors.New("no Source was given: source is nil"))
 	}
 	if o.convert != nil {
-		o.err = errors.Join(o.err, errors.New("a transform was given, but the source gives what is kept"))
+		o.err = errors.Join(o.err, errors.New("WithTransform does not apply to NewFromSource: convert the objects in the source"))
 	}
 	if o.source != nil {
-		o.err = errors.Join(o.err, errors.New("WithSourceOptions was given, but the source is there already: give them to it"))
+		o.err = errors.Join(o.err, errors.New("WithSourceOptions does not apply to NewFromSource: give the options to the source"))
 	}
 	return build(lc, source, o)
 }
@@ -79,7 +78,7 @@ func gather[T runtime.Object](opts []Option) *options {
 	return o
 }
 
-// nameOf is the name of a resource that was given none.
+// nameOf returns the default name of a resource.
 func nameOf[T runtime.Object]() string {
 	return strings.TrimPrefix(reflect.TypeFor[T]().String(), "*")
 }
@@ -105,11 +104,14 @@ func build[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], o *op
 
 // connect makes the store and the reflector that fills it.
 func (r *resource[T]) connect(source informer.Source[T], o *options) error {
-	var err error
+	onChange, err := r.changes(o.onChange)
+	if err != nil {
+		return err
+	}
 	r.store, err = store.New(store.Config[T]{
 		Name:     o.name,
 		Indexers: cacheview.TypedIndexers[T](o.indexers),
-		OnChange: r.hub.change,
+		OnChange: onChange,
 		OnIndexError: func(err error) {
 			if errors.As(err, new(*store.PanicError)) {
 				r.hub.panics.Report(err)
@@ -136,7 +138,25 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 	return err
 }
 
-// converter is the transform that was given by an option as a function to T.
+// changes returns the function that gets the changes of the store: it calls the one of
+// WithOnChange, and then the hub.
+func (r *resource[T]) changes(given any) (func(store.Change[T]), error) {
+	if given == nil {
+		return r.hub.change, nil
+	}
+	f, ok := given.(func(store.Change[T]))
+	if !ok {
+		return nil, fmt.Errorf("WithOnChange was given a %T: give a function of a store.Change of %s", given, reflect.TypeFor[T]())
+	}
+	return func(c store.Change[T]) {
+		theirs := c
+		theirs.Record = nil // the hub owns its tag
+		_ = r.hub.panics.Call("function of WithOnChange", "", c.Meta.Key, func() { f(theirs) })
+		r.hub.change(c)
+	}, nil
+}
+
+// converter returns the transform of an option as a function to T.
 func converter[T runtime.Object](given any) (func(runtime.Object) (T, error), error) {
 	if given == nil {
 		return nil, nil

@@ -16,7 +16,7 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Option configures a [Resource] when it is made. Nil options are skipped.
+// Option configures a new [Resource]. Nil options are skipped.
 type Option func(*options)
 
 type options struct {
@@ -24,6 +24,7 @@ type options struct {
 	indexers  cache.Indexers
 	metrics   workqueue.MetricsProvider
 	convert   any // func(runtime.Object) (T, error)
+	onChange  any // func(store.Change[T])
 	observer  informer.Observer
 	settings  informer.Settings
 	source    []source.SourceOption
@@ -32,15 +33,16 @@ type options struct {
 	err       error
 }
 
-// WithName names the resource in errors, logs, health and metrics. Default, also
-// if the name is empty: the type of the objects, such as "v1.Pod".
+// WithName names the resource in errors, logs, health and metrics. Default, also for
+// an empty name: the type of the objects, such as "v1.Pod". Packages cells and
+// resourcetest name a resource by its kind, such as "Pod.v1" or "Deployment.v1.apps".
 func WithName(name string) Option {
 	return func(o *options) { o.name = name }
 }
 
-// WithIndexers adds indexes to the store. The functions get the objects as the
-// store holds them. One that fails or panics leaves the object out of that index,
-// which is reported to the logger and counted in [Stats].
+// WithIndexers adds indexes to the store. The functions get the objects of the store,
+// after any transform. If a function fails or panics, the object is missing from that
+// index. The failure is logged and counted in [Stats].
 func WithIndexers(indexers cache.Indexers) Option {
 	return func(o *options) {
 		if o.indexers == nil {
@@ -52,15 +54,16 @@ func WithIndexers(indexers cache.Indexers) Option {
 	}
 }
 
-// WithTransform keeps To in place of the From that the server sends. The function
-// is called once for each version of each object, before anything is kept, and
-// must be pure; it may modify and return what it is given, but not with
-// source.WithSharing in [WithSourceOptions]: then that is in part other objects' as
-// well, and nothing detects that it was modified. If it fails, the
-// object is left out: see "Objects that cannot be decoded" in the documentation of
-// package informer. source.WithStrictDecoding makes the list or the watch fail.
+// WithTransform stores a To in place of each From of the server. To must be the type of
+// the resource; with another type the start hook fails.
 //
-// To must be the type of the resource. A mismatch fails the start hook.
+// The function is called once for each version of each object, before the object is
+// stored. It must be pure. It can modify and return its argument, except with
+// source.WithSharing in [WithSourceOptions]: other objects then share parts of the
+// argument, and nothing detects the modification.
+//
+// If it fails, the object is left out: see "Objects that cannot be decoded" in package
+// informer. With source.WithStrictDecoding, the list or the watch fails instead.
 func WithTransform[From, To runtime.Object](transform func(From) (To, error)) Option {
 	return func(o *options) {
 		if transform == nil {
@@ -70,25 +73,25 @@ func WithTransform[From, To runtime.Object](transform func(From) (To, error)) Op
 			from, ok := obj.(From)
 			if !ok {
 				var to To
-				return to, fmt.Errorf("transform wants %T, the source gave %T", from, obj)
+				return to, fmt.Errorf("the transform takes %T, the source returned %T", from, obj)
 			}
 			return transform(from)
 		}
 	}
 }
 
-// WithMetricsProvider gives each subscriber's queue the metrics of a client-go
-// workqueue, under the name of the resource. Subscribers share what the provider
-// gives for a name: counters and depth add up, the gauges of unfinished work are
-// those of the last subscriber that set them. The provider is called by Events and
-// Observe, and each metric by the goroutine of its subscriber, which may be later by
-// half a second than what it tells. Default: none. See [Stats] for a view that needs no
-// provider.
+// WithMetricsProvider gives the queue of each subscriber the metrics of a client-go
+// workqueue, under the name of the resource. Default: none. [Stats] needs no provider.
+//
+// If the provider returns one metric for a name, subscribers share it: counters and depth
+// add up, and the gauges of unfinished work are those of the last subscriber that set
+// them. Events and Observe call the provider. The goroutine of the subscriber calls the
+// metrics, up to half a second after the change.
 func WithMetricsProvider(provider workqueue.MetricsProvider) Option {
 	return func(o *options) { o.metrics = provider }
 }
 
-// WithObserver adds an observer of the informer. It can be given more than once.
+// WithObserver adds an observer of the informer. Several observers add up.
 func WithObserver(observer informer.Observer) Option {
 	return func(o *options) {
 		if observer != nil {
@@ -97,26 +100,41 @@ func WithObserver(observer informer.Observer) Option {
 	}
 }
 
-// WithForgottenDone replaces the panic about an event that was dropped without
-// Done by a call of report. The key is freed as by Done(nil). The report is
-// called from a goroutine of the garbage collector and must not block. A panic of it
-// does not end the process.
+// WithOnChange calls f with each change of the store, in order. Changes are not merged,
+// as those of Events are. The store shows the change already, and no subscriber has got
+// its event. The Record of the change is nil.
+//
+// f runs on the goroutine of the informer, which waits for it: f must not block. The
+// change is lost to f if f panics. T must be the type of the resource. A mismatch fails
+// the start hook.
+func WithOnChange[T runtime.Object](f func(store.Change[T])) Option {
+	return func(o *options) {
+		if f != nil {
+			o.onChange = f
+		}
+	}
+}
+
+// WithForgottenDone calls report for an event that was dropped without Done, instead of
+// the panic that ends the process. The key continues as after Done(nil). A goroutine of
+// the garbage collector calls report, so report must not block. If report panics, the
+// process does not end.
 func WithForgottenDone(report func(ForgottenDone)) Option {
 	return func(o *options) { o.forgotten = report }
 }
 
-// WithLogger sets the logger of failures that no caller gets: index functions that
-// fail, and panics of user code. Default: slog.Default().
+// WithLogger sets the logger for failures that no caller gets: failed index functions,
+// and panics of user code. Default: slog.Default().
 func WithLogger(log *slog.Logger) Option {
 	return func(o *options) { o.log = log }
 }
 
-// WithSettings tunes the informer. A second call replaces the settings of the first as
-// a whole. Default: that of each field, and for ListBudget [informer.ProcessListBudget],
-// which mirrors and batchers share. A first list waits for its turn only. Later ones,
-// which many resources may need at the same moment, begin at random moments within the
-// jitter of the budget. For no bound, give a budget of [informer.NewListBudget] with a
-// large number.
+// WithSettings tunes the informer. A second call replaces all settings of the first.
+// Default: the default of each field, and for ListBudget [informer.ProcessListBudget],
+// which mirrors and batchers share. The first list waits only for a free slot of the
+// budget. Later lists, which many resources can need at the same moment, also begin at
+// random moments within its jitter. For no limit, set a budget of
+// [informer.NewListBudget] with a large number.
 func WithSettings(settings informer.Settings) Option {
 	return func(o *options) { o.settings = settings }
 }
@@ -129,8 +147,8 @@ type eventsOpts struct {
 	errorHandler ErrorHandler
 }
 
-// WithRateLimiter sets how long keys are held back that failed and are retried.
-// Sync has the zero Key. A limiter should not be shared between subscribers.
+// WithRateLimiter sets the delays of keys that are retried. Sync has the zero Key.
+// Subscribers should not share a limiter.
 // Default: workqueue.DefaultTypedControllerRateLimiter.
 func WithRateLimiter(limiter workqueue.TypedRateLimiter[store.Key]) EventsOpt {
 	return func(o *eventsOpts) {
@@ -140,7 +158,7 @@ func WithRateLimiter(limiter workqueue.TypedRateLimiter[store.Key]) EventsOpt {
 	}
 }
 
-// WithErrorHandler sets what is done about failed events. Default: [AlwaysRetry].
+// WithErrorHandler sets the handler of failed events. Default: [AlwaysRetry].
 func WithErrorHandler(handler ErrorHandler) EventsOpt {
 	return func(o *eventsOpts) {
 		if handler != nil {
@@ -149,12 +167,11 @@ func WithErrorHandler(handler ErrorHandler) EventsOpt {
 	}
 }
 
-// WithSourceOptions says how objects are read: see [source.WithFields], which leaves
-// fields out of them, [source.WithoutSharing], [source.WithObjectLimit] and
-// [source.WithStrictDecoding]. With a
-// transform, [source.WithObjectType] has what source.NewListWatchFromClient returns
-// read as a stream, and [source.WithSharing] has what it returns share parts. They do
-// not apply to [NewFromSource].
+// WithSourceOptions sets how objects are read: see [source.WithFields] for a projection,
+// [source.WithoutSharing], [source.WithObjectLimit] and [source.WithStrictDecoding]. For
+// resources with a transform there are also [source.WithObjectType], which reads the
+// responses of a source.NewListWatchFromClient as streams, and [source.WithSharing], which
+// interns what the transform gets. [NewFromSource] fails with this option.
 func WithSourceOptions(opts ...source.SourceOption) Option {
 	return func(o *options) { o.source = append(o.source, opts...) }
 }

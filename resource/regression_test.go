@@ -135,7 +135,7 @@ func TestIDsAreReusedClean(t *testing.T) {
 		r.begin()
 		r.upsert("a")
 		a := take(t, events)
-		r.upsert("a") // owed to Sync
+		r.upsert("a") // Sync must wait for it
 		r.commit()
 		r.delete("a")
 		a.Done(nil)
@@ -230,7 +230,7 @@ func TestWhoLeavesIsForgotten(t *testing.T) {
 	h := r.view.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.ghosts) != 0 || len(h.free) != 2 {
-		t.Fatalf("%d ghosts, %d free ids", len(h.ghosts), len(h.free))
+	if len(h.tombstones) != 0 || len(h.free) != 2 {
+		t.Fatalf("%d tombstones, %d free ids", len(h.tombstones), len(h.free))
 	}
 }

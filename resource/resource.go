@@ -14,161 +14,158 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Resource gives access to a collection of Kubernetes objects, as a stream of
-// events and as a read-only store.
+// Resource provides an eventually consistent copy of a collection of Kubernetes
+// objects, as a stream of events for each subscriber and as one read-only store.
 //
-// It is lazy: nothing is requested from the API server until the first call of
-// Events, Observe or Store. From then on one informer feeds one store, however
-// many follow. Every method may be called from any goroutine, from constructors
-// and start hooks as well as later.
+// A Resource is lazy. It sends no request to the API server before the first call
+// of Events, Observe or Store, nor before its lifecycle starts. From then on, one
+// informer fills one store for any number of subscribers. All methods can be called
+// from any goroutine. All except Store can be called from constructors.
 //
-// Objects are shared by the store and all subscribers and must not be modified;
-// use DeepCopy.
+// The store and all subscribers share the objects. They must not be modified; use
+// DeepCopy.
 //
 // # Events
 //
-// A subscriber gets, in this order:
+// Each subscriber gets, in this order:
 //
-//   - An Upsert for each object that is in the store when it subscribes, or
-//     that comes in until the collection is known.
-//   - One Sync. The Upserts before it are a coherent snapshot: each object of
-//     the collection was emitted at least once, in the version that it had or a
-//     newer one, unless an older event of its key still lacks its Done. A late
-//     subscriber gets Sync right after the replay, also while the informer
-//     lists anew, and also if the collection is empty.
-//   - Upserts and Deletes as things change.
+//   - An Upsert for each object that is in the store when it subscribes. Before the
+//     first complete list, also an Upsert for each object that arrives until then.
+//   - One Sync. The Upserts before it are a coherent snapshot: each object of the
+//     collection was emitted at least once, in the version that it had or in a newer
+//     one. The only exception is a key with an older event that has no Done yet. A
+//     later subscriber gets Sync right after the replay of the store, even while the
+//     informer relists. An empty collection has a Sync, too.
+//   - Upserts and Deletes, as objects change.
 //
 // For each key:
 //
-//   - At most one event is outstanding, that is, emitted and without Done.
-//     Meanwhile the other keys go on. What happens to the key in that time is
-//     merged: the next event shows the state that is current when it is emitted.
-//   - A Delete comes only after an Upsert was emitted, and shows the object as
-//     it was in the last Upsert. It comes as well when the object vanished
-//     while the informer was disconnected.
-//   - An object that was deleted and created again is a Delete of the old
-//     object followed by an Upsert of the new one, told by the UIDs. If the
-//     subscriber never saw the old one, or its Delete is being retried, it gets
-//     the Upsert alone.
+//   - At most one event is outstanding, that is, emitted and without Done. It does
+//     not delay other keys. Changes of the key in the meantime are merged: the next
+//     event shows the state that is current when it is emitted.
+//   - A Delete is emitted only after an Upsert, and shows the object of the last
+//     emitted Upsert. It is also emitted if the object was deleted while the informer
+//     was disconnected.
+//   - An object that was deleted and created again, with another UID, gives a Delete
+//     of the old object and then an Upsert of the new one. If the old object was never
+//     emitted, or its Delete is being retried, the subscriber gets only the Upsert.
 //
-// When Done is called with an error, the subscriber's [ErrorHandler] decides. A
-// key that is retried is held back as the rate limiter says, then emitted in its
-// then-current state: a failed Upsert may come back as a Delete, and a failed
-// Delete as an Upsert. If the object changes while it is held back, it is
-// emitted at once.
+// When Done is called with an error, the [ErrorHandler] of the subscriber decides. A
+// key that is retried is held back for the delay of the rate limiter. It is then
+// emitted in its current state: a failed Upsert can be followed by a Delete, and a
+// failed Delete by an Upsert. If the object changes earlier, it is emitted at once.
 //
-// Subscribers do not wait for each other. One that is slow, or has stopped
-// reading, costs memory in proportion to the keys that exist and those that it
-// has seen, not to the number of changes.
+// Subscribers do not wait for each other. A subscriber that is slow, or has stopped
+// reading, costs memory in proportion to the keys that exist and that it has seen,
+// not to the number of changes.
 type Resource[T runtime.Object] interface {
-	// Observe calls next with each event, and complete when there will be no
-	// more: with the error of ctx when that ended, with nil when the resource
-	// stopped. Done must be called on each event; it may be called by next. It
-	// returns at once; next and complete are called from another goroutine, one
-	// call at a time. A nil next has all events marked as done, a nil complete
-	// is not called. A next that does not return keeps Stop waiting, for half a
-	// second. Events holds the same contract as a channel, and takes options,
-	// of which Observe has the defaults; use it where there is a choice.
+	// Observe is like Events, with callbacks instead of a channel and without
+	// options. It returns at once. Prefer Events where there is a choice.
+	//
+	// Observe calls next with each event. Each event needs its Done, which next can
+	// call. After the last event it calls complete: with the error of ctx if ctx has
+	// ended, with a [store.PanicError] if next or a filter panicked, and with nil if
+	// the resource was stopped. It makes one call at a time, from another goroutine.
+	// If next is nil, all events are marked as done. A nil complete is not called.
+	// Stop waits half a second for a call that does not return, and then fails.
 	stream.Observable[Event[T]]
 
 	// Events subscribes. It never blocks.
 	//
 	// The channel is closed when ctx ends, when the error handler returns
-	// ErrorActionStop, or when the resource stops. Events that were not
-	// received by then are dropped. Each event received must be marked with
-	// Done, or its key is not heard of again.
+	// ErrorActionStop, when a function of the subscription panics, or when the
+	// resource is stopped. Events that were not received by then are dropped. Done
+	// must be called for each received event; without it, no further event of the key
+	// is delivered.
 	//
-	// After the cancel function of ctx has returned, a receive gets no event, also
-	// if one was waiting to be received. The same holds after a Done that was
-	// answered with ErrorActionStop, and after Stop. There is one exception: an
-	// event that the resource begins to offer while the cancel function runs. The
-	// beginning takes a fraction of a microsecond. Observe and [Batches] have no
-	// exception.
+	// No event is received after the cancel function of ctx has returned, even if
+	// one was being offered. The same holds after Stop, and after a Done that led to
+	// ErrorActionStop. There is one exception: an event that the resource begins to
+	// offer while the cancel function runs. This window is a fraction of a
+	// microsecond. Observe and [Batches] have no exception.
 	//
-	// The channel has no buffer. The next event is chosen, and counts as
-	// emitted, when the one before was received, so to whom takes his time it
-	// shows what was current then; what is newer comes after its Done.
+	// The channel is unbuffered. The next event is built, and counts as emitted, when
+	// the previous one is received. Later changes of its key are delivered after its
+	// Done.
 	//
-	// Before the start of the lifecycle a subscription owns no goroutine.
-	// After its stop, or if [New] was given what makes no sense, the channel is
-	// closed from the beginning.
+	// Before the start of the lifecycle, a subscription has no goroutine. After its
+	// stop, or if an argument of [New] was invalid, the returned channel is closed.
 	Events(ctx context.Context, opts ...EventsOpt) <-chan Event[T]
 
-	// Resync makes the informer list the collection once more, because of reason, which
-	// can be nil. Use it where the program knows, or suspects, that the store is behind. It
-	// returns at once: WaitFor of the store waits for a version. It can be called from any
-	// goroutine, at any time. Of a view of [Filter] it is that of the whole resource.
+	// Resync makes the informer list the collection once more. Call it if the program
+	// knows or suspects that the store is stale. The reason can be nil. Resync can be
+	// called at any time and returns at once; Store.WaitFor waits for a version. For a
+	// view of [Filter] it lists the whole resource.
 	//
-	//   - Calls before the list begins are one. A call during the list is for another one
-	//     after it. Such lists begin [informer.Backoff].Initial apart at least.
-	//   - The list gives events for what has changed, and for nothing else.
-	//   - It does not begin the use of a lazy resource: before the first use, or before the
-	//     start, the first list is the one that was asked for. After the stop it does nothing.
+	//   - Calls before the list begins are merged. A call during the list requests
+	//     another list after it. Such lists begin at least [informer.Backoff].Initial
+	//     apart.
+	//   - The list gives events only for changes.
+	//   - Resync does not start a lazy resource. Before the first use or the start, it
+	//     is covered by the first list. After the stop it does nothing.
 	//
-	// It costs the server one list of the collection. To have one at intervals, see
+	// It costs the server one list of the collection. For lists at intervals, see
 	// [informer.Settings].ResyncInterval.
 	Resync(reason error)
 
-	// Store returns the store once the first complete state of the collection
-	// is in it. Until then it blocks, without polling. It may be called from a
-	// start hook of something that depends on the resource, or later; a call
-	// from a constructor would wait for a start that waits for the constructor.
+	// Store returns the store. It blocks until the first list is complete, ctx ends or
+	// the resource is stopped. It can be called from a start hook of a cell that
+	// depends on the resource, and later. It must not be called from a constructor,
+	// since the resource starts after all constructors have returned.
 	//
-	// When ctx ends first, or the resource stops, the error is a
-	// [NotSyncedError] that says why there is no store. What [New] was given that
-	// makes no sense is an error at once. A store that was returned can be read
-	// as long as anybody likes; after the stop it no longer changes.
+	// If ctx ends first, or the resource is stopped, Store returns a [NotSyncedError]
+	// with the reason. If an argument of [New] was invalid, it returns an error at
+	// once. A returned store can be read without limit; after the stop it no longer
+	// changes.
 	Store(ctx context.Context) (Store[T], error)
 }
 
-// Store is a read-only view of the objects of a resource. Its methods do not
-// block, but for WaitFor, and may be called from any goroutine.
+// Store is a read-only view of the objects of a resource. Its methods can be called
+// from any goroutine. Only WaitFor blocks.
 //
-// What a method returns is one state of the collection: it does not change
-// while it is being read. The objects are shared and must not be modified.
+// Each method returns one state of the collection, which does not change while the
+// caller reads it. The objects are shared and must not be modified.
 type Store[T runtime.Object] interface {
-	// List returns all objects, in no particular order. The slice is the
-	// caller's.
+	// List returns all objects, in no particular order. The caller owns the slice.
 	List() []T
 
-	// All iterates over all objects, in no particular order. No lock is held
-	// while the loop runs: its body may take its time, call the store, and
-	// leave early.
+	// All iterates over all objects, in no particular order. No lock is held during
+	// the loop. Its body can block, call the store, and leave early.
 	All() iter.Seq2[store.Key, T]
 
-	// IterKeys iterates over all keys as All does.
+	// IterKeys iterates over all keys, like All.
 	IterKeys() iter.Seq[store.Key]
 
-	// Get returns the present version of the object that has the key of obj.
-	// The error is not nil only if obj has no metadata.
+	// Get returns the current version of the object with the key of obj. It returns an
+	// error only if obj has no metadata.
 	Get(obj T) (item T, exists bool, err error)
 
-	// GetByKey returns the present version of the object with that key. The
-	// error is always nil.
+	// GetByKey returns the current version of the object with this key. The error is
+	// always nil.
 	GetByKey(key store.Key) (item T, exists bool, err error)
 
-	// IndexKeys returns the keys of the objects for which the named index has
-	// that value, in no particular order. The error wraps [store.ErrNoIndex]
-	// if there is no such index; see [WithIndexers].
+	// IndexKeys returns the keys of the objects that have this value in the named
+	// index, in no particular order. If there is no such index, the error wraps
+	// [store.ErrNoIndex]; see [WithIndexers].
 	IndexKeys(indexName, indexedValue string) ([]store.Key, error)
 
-	// ByIndex returns these objects themselves.
+	// ByIndex is like IndexKeys and returns the objects.
 	ByIndex(indexName, indexedValue string) ([]T, error)
 
-	// WaitFor blocks until the store is at that version of the resource or a
-	// newer one, so that what a write to the server returned can be read here:
+	// WaitFor blocks until the store is at this resource version or a newer one. Use it
+	// to read your own writes:
 	//
 	//	pod, err := client.Pods("shop").Update(ctx, pod, metav1.UpdateOptions{})
 	//	…
 	//	err = pods.WaitFor(ctx, pod.ResourceVersion)
 	//
-	// It says nothing of events: subscribers may get theirs later. A version
-	// that cannot be ordered fails at once, with [store.ErrNoOrder]. When ctx
-	// ends the error wraps its cause, when the resource stops [ErrStopped].
+	// Subscribers can get the events later. If the version cannot be ordered, WaitFor
+	// returns [store.ErrNoOrder] at once. If ctx ends, the error wraps its cause. If the
+	// resource is stopped, the error wraps [ErrStopped].
 	WaitFor(ctx context.Context, version string) error
 
-	// CacheStore returns the store as client-go knows it, for code that wants
-	// one: a cache.Indexer whose keys are "namespace/name". Its reads are those
-	// of this store; its writes fail with [ErrReadOnly].
+	// CacheStore returns the store as a cache.Indexer of client-go, with keys of the
+	// form "namespace/name". It reads from this store. Its writing methods return
+	// [ErrReadOnly].
 	CacheStore() cache.Store
 }

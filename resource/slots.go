@@ -11,22 +11,22 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// mark is what a subscriber remembers of a key: all of it while the key is at rest,
-// which most are at most times; else the number of a slot.
+// mark is the state of a key for a subscriber. For a key at rest, as most keys are, it is
+// the whole state. For other keys it is the number of a slot.
 type mark int32
 
 const (
 	unseen mark = 0  // nothing was emitted, or its Delete was acknowledged
-	hidden mark = -1 // the same, as the filter does not keep the current state
+	hidden mark = -1 // the same, and the filter rejects the current state
 	shown  mark = -2 // the current state was emitted, and acknowledged
 )
 
-// slot is what a subscriber remembers of a key that is not at rest.
+// slot is the state of a key that is not at rest, for a subscriber.
 type slot[T runtime.Object] struct {
 	seen  *store.Record[T] // of the last Upsert, until its Delete is acknowledged
 	prev  int32            // neighbours in queue or issued
 	next  int32
-	since uint32 // when it was put in queue; if there are metrics, where it is now
+	since uint32 // when it was queued; with metrics, when it entered queue or issued
 	flags flags
 }
 
@@ -38,8 +38,8 @@ const (
 	isDelayed                      // held back after an error
 	mustRepeat                     // the last event failed: emit though nothing changed
 	shownDeleted                   // a Delete of seen was emitted, and not acknowledged
-	isHidden                       // the filter does not keep the current state
-	isOwed                         // changed before Sync, but outstanding then
+	isHidden                       // the filter rejects the current state
+	beforeSync                     // Sync must wait for a further event of the key
 )
 
 // slots are numbered from 1 and do not move. Blocks without a used slot are freed,
@@ -51,7 +51,7 @@ type slots[T runtime.Object] struct {
 	spare  *block[T] // for the next that is needed
 }
 
-// block is as many slots as free has bits.
+// block has one slot for each bit of free.
 type block[T runtime.Object] struct {
 	slots [blockSize]slot[T]
 	free  uint64 // a bit for each
@@ -82,7 +82,7 @@ func (s *slots[T]) take() (mark, *slot[T]) {
 	return mark(int(in)*blockSize + at + 1), &b.slots[at]
 }
 
-// at is the slot of that number. It must be in use.
+// at returns the slot with this number. It must be in use.
 func (s *slots[T]) at(m mark) *slot[T] {
 	return &s.blocks[(m-1)/blockSize].slots[(m-1)%blockSize]
 }

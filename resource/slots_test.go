@@ -137,8 +137,8 @@ func TestKeysAtRest(t *testing.T) {
 
 // checkAtRest checks what is remembered when nobody has anything more to be told.
 func (h *hub[T]) checkAtRest(t *testing.T) {
-	if len(h.subs) != 4 || len(h.ghosts) != 0 {
-		t.Errorf("%d subscribers, %d ghosts", len(h.subs), len(h.ghosts))
+	if len(h.subs) != 4 || len(h.tombstones) != 0 {
+		t.Errorf("%d subscribers, %d tombstones", len(h.subs), len(h.tombstones))
 	}
 	for _, s := range h.subs {
 		if len(s.slots.blocks) != 0 {
@@ -204,8 +204,8 @@ func (h *hub[T]) checkSlots(t *testing.T) {
 		if n.refs != refs[id] || n.gone && n.refs == 0 {
 			t.Errorf("key %d: %d references, want %d; gone %t", id, n.refs, refs[id], n.gone)
 		}
-		if n.gone && h.ghosts[n.rec.Key()] != int32(id) {
-			t.Errorf("key %d is gone, and no ghost", id)
+		if n.gone && h.tombstones[n.rec.Key()] != int32(id) {
+			t.Errorf("key %d is gone, and has no tombstone", id)
 		}
 		if want := map[bool]int{true: 1}[n.rec == nil]; int32(id) != syncID && free[int32(id)] != want {
 			t.Errorf("key %d is free %d times, want %d", id, free[int32(id)], want)

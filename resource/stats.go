@@ -12,25 +12,25 @@ import (
 
 // Inspector is implemented by every [Resource] that this package makes.
 type Inspector interface {
-	// Stats may be called at any time, from any goroutine.
+	// Stats can be called at any time, from any goroutine.
 	Stats() Stats
 }
 
-// Stats describes a resource at some moment, for metrics and for people.
+// Stats describes the current state of a resource, for metrics and for people.
 type Stats struct {
 	Name string
 
-	// Wanted is whether anybody asked for the resource yet.
+	// Wanted is true after the first call of Events, Observe or Store.
 	Wanted bool
 
-	// Synced is whether there is a complete state; SyncTook is the time from
-	// the start of the informer to that.
+	// Synced is true after the first complete list. SyncTook is the time from the start
+	// of the informer to that.
 	Synced   bool
 	SyncTook time.Duration
 
-	// Reflector says what the informer does. Its Polling is set while the
-	// resource polls because the server refuses to watch: events are then late by
-	// up to PollInterval of [informer.Settings].
+	// Reflector is the state of the informer. Its Polling is set while the resource
+	// polls because the server refuses to watch. Events are then late by up to
+	// PollInterval of [informer.Settings].
 	Reflector informer.ReflectorInfo
 
 	Store       store.Stats
@@ -39,8 +39,8 @@ type Stats struct {
 	// Events counts the events of all subscribers, past ones included.
 	Events EventCounts
 
-	// Panics counts the panics of user code, those of Reflector included: see
-	// "Functions of the user" in the documentation of the package.
+	// Panics counts the panics of user code, including those of Reflector. See
+	// "Functions of the user" in the package documentation.
 	Panics uint64
 }
 
@@ -49,27 +49,29 @@ type SubscriberStats struct {
 	// Site is the file and line of the call of Events or Observe.
 	Site string
 
-	// Depth is how many keys wait to be emitted, except those of a replay that
-	// are yet to be looked at. With a filter some of them may be rejected.
-	// Outstanding is how many were emitted and lack their Done; Retrying how many
-	// are held back after an error.
+	// Depth is the number of keys that wait to be emitted. A filter may reject some of
+	// them. Outstanding is the number of events that were emitted and have no Done yet.
+	// Retrying is the number of keys that are held back after an error.
 	Depth, Outstanding, Retrying int
 
-	// Replaying is how many keys of the replay are yet to be looked at.
+	// Replaying is the number of keys that the replay has not reached. Depth does not
+	// include them.
 	Replaying int
 
-	// Oldest is how long ago the change was that waits longest, for being
-	// emitted or for Done. With a metrics provider, which counts from there, an
-	// event waits for Done since it was emitted.
+	// Oldest is the age of the oldest change that waits to be emitted or for Done. With
+	// a metrics provider, the wait for Done counts from when the event was emitted.
+	// Oldest leaves out the keys of Retrying and Replaying. A key that is retried counts
+	// from the end of its delay.
 	Oldest time.Duration
 }
 
-// EventCounts counts events by what became of them.
+// EventCounts counts events by their outcome.
 type EventCounts struct {
 	Emitted uint64
 
-	// Done without error; with an error that led to a retry, was ignored, or
-	// ended the subscription; dropped without Done.
+	// OK counts those with Done without error. Retried, Ignored and Stopped count those
+	// with an error, by the action of the [ErrorHandler]. Forgotten counts those that
+	// were dropped without Done.
 	OK, Retried, Ignored, Stopped, Forgotten uint64
 }
 

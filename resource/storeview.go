@@ -75,7 +75,7 @@ func (v storeView[T]) IndexKeys(indexName, indexedValue string) ([]store.Key, er
 	if v.keep == nil {
 		return v.store.IndexKeys(indexName, indexedValue)
 	}
-	objs, err := v.ByIndex(indexName, indexedValue) // which are of one state
+	objs, err := v.ByIndex(indexName, indexedValue) // all of one state
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (v storeView[T]) CacheStore() cache.Store {
 	return newCacheStore(v)
 }
 
-// kept drops from objs, which it owns, what the filter does not keep.
+// kept removes from objs, which it owns, the objects that the filter rejects.
 func (v storeView[T]) kept(objs []T) []T {
 	if v.keep == nil {
 		return objs

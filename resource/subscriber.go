@@ -13,11 +13,11 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// subscriber is one subscription. All of it but what is set at construction is
-// guarded by hub.mu.
+// subscriber is one subscription. hub.mu guards all fields except those that are set at
+// construction.
 //
-// What it has to emit, in this order: the replay, which looks at the ids from
-// cursor to limit; the queue, which holds Sync and what has changed.
+// It emits the replay first, which reads the ids from cursor to limit. Then it emits the
+// queue, which has Sync and the changed keys.
 type subscriber[T runtime.Object] struct {
 	hub     *hub[T]
 	ctx     context.Context
@@ -35,17 +35,17 @@ type subscriber[T runtime.Object] struct {
 	wake chan struct{} // has a token when there may be something to do
 	done chan struct{} // closed when the subscription has ended
 
-	unwatch  func() bool // lets go of ctx; set at construction
+	unwatch  func() bool // stops the AfterFunc of ctx; set at construction
 	canceled bool        // ctx has ended
 	entered  bool        // it is, or was, in hub.subs
-	launched bool        // the goroutine runs, and will finish
+	launched bool        // the goroutine runs, and will call finish
 	ending   bool        // done is closed
-	place    int         // in hub.subs
+	place    int         // index in hub.subs
 	since    uint32      // when it subscribed
-	joins    uint64      // Sync waits for this generation; 0: for nothing
-	failure  error       // a panic that ended it
+	syncAt   uint64      // Sync waits for this generation of the store; 0: it does not wait
+	failure  error       // the panic that ended it
 
-	calls     string // the function of the user that runs on its goroutine
+	calls     string // the user function that runs on its goroutine
 	finishing uint32 // when complete was called
 
 	cursor, limit int32
@@ -59,18 +59,18 @@ type subscriber[T runtime.Object] struct {
 	spare   []*token[T]
 
 	// offering is the kind of the event that the goroutine offers, empty if there is
-	// none. Recall is closed when the goroutine offers it no more: because Sync must
-	// wait for an owed key, or because the subscription has ended.
+	// none. recall is closed when the goroutine no longer offers it. An event is recalled
+	// if Sync must wait for a key, or if the subscription has ended.
 	offering EventKind
 	recall   chan struct{}
 }
 
-// slot returns the slot of a key, and one for a key that was at rest.
+// slot returns the slot of a key. A key at rest gets one.
 func (s *subscriber[T]) slot(id int32) *slot[T] {
 	return s.slotAt(id, s.hub.nodes[id].current())
 }
 
-// slotAt is slot, where cur is the state in which the key may be at rest.
+// slotAt is like slot. cur is the state of a key at rest that was shown.
 func (s *subscriber[T]) slotAt(id int32, cur *store.Record[T]) *slot[T] {
 	if missing := int(id) + 1 - len(s.marks); missing > 0 {
 		s.marks = append(s.marks, make([]mark, missing)...)
@@ -92,7 +92,7 @@ func (s *subscriber[T]) slotAt(id int32, cur *store.Record[T]) *slot[T] {
 	return sl
 }
 
-// rest takes back the slot of a key for which there is nothing to do.
+// rest frees the slot of a key that is neither queued, outstanding nor held back.
 func (s *subscriber[T]) rest(id int32, sl *slot[T]) {
 	if sl.flags&(isQueued|isIssued|isDelayed) != 0 {
 		return
@@ -112,25 +112,24 @@ func (s *subscriber[T]) rest(id int32, sl *slot[T]) {
 	}
 }
 
-// moving is the slot of a key that has one.
+// moving returns the slot of a key that is not at rest.
 func (s *subscriber[T]) moving(id int32) *slot[T] { return s.slots.at(s.marks[id]) }
 
-// changed notes that the key has another state than before. What the filter says
-// of it pick finds out.
+// changed handles a change of the key. before is its previous state. The filter is not
+// called here, but in pick.
 func (s *subscriber[T]) changed(id int32, before *store.Record[T]) {
 	if id >= s.cursor && id < s.limit {
-		return // the replay will come to it
+		return // the replay has not reached it
 	}
 	sl := s.slotAt(id, before)
 	sl.flags &^= isHidden
 	if sl.flags&isIssued != 0 {
-		return // Done will look
+		return // afterDone queues it
 	}
 	s.requeue(id, sl)
 }
 
-// requeue puts the key into the queue if there is something to emit, and takes it
-// out if not.
+// requeue adds the key to the queue if it has an event to emit, and removes it if not.
 func (s *subscriber[T]) requeue(id int32, sl *slot[T]) {
 	kind, _ := s.pending(id, sl)
 	switch wanted := kind != ""; {
@@ -142,8 +141,8 @@ func (s *subscriber[T]) requeue(id int32, sl *slot[T]) {
 	s.rest(id, sl)
 }
 
-// current is the state of the key for this subscriber, nil if it is not there or
-// not kept by the filter.
+// current returns the state of the key for this subscriber, nil if the key is not in the
+// collection or the filter rejects it.
 func (s *subscriber[T]) current(id int32, sl *slot[T]) *store.Record[T] {
 	if sl.flags&isHidden != 0 {
 		return nil
@@ -151,11 +150,11 @@ func (s *subscriber[T]) current(id int32, sl *slot[T]) *store.Record[T] {
 	return s.hub.nodes[id].current()
 }
 
-// pending returns the event that is to be emitted of a key: none if the kind is
-// empty. A key that is held back is emitted early if it changed, and only then.
+// pending returns the next event of a key. If there is none, the kind is empty. A key
+// that is held back is emitted early only if it changed.
 func (s *subscriber[T]) pending(id int32, sl *slot[T]) (EventKind, *store.Record[T]) {
 	cur := s.current(id, sl)
-	last := sl.seen // what the last event showed: nothing if that was a Delete
+	last := sl.seen // the state in the last event; nil after a Delete
 	if sl.flags&shownDeleted != 0 {
 		last = nil
 	}
@@ -172,15 +171,15 @@ func (s *subscriber[T]) pending(id int32, sl *slot[T]) (EventKind, *store.Record
 	return Upsert, cur
 }
 
-// enqueue puts id at the end of the queue, or at its head if the key is owed to
-// a Sync that waits there or has yet to be received.
+// enqueue adds id to the end of the queue. If a Sync that is queued or offered must wait
+// for the key, it adds id to the head, and recalls the Sync.
 func (s *subscriber[T]) enqueue(id int32, now uint32) {
 	sl := s.slot(id)
-	owed := sl.flags&isOwed != 0
-	if owed && s.offering == Sync && s.recall == nil {
+	first := sl.flags&beforeSync != 0
+	if first && s.offering == Sync && s.recall == nil {
 		s.recall = make(chan struct{})
 	}
-	if owed && (s.offering == Sync || s.marks[syncID] > 0 && s.moving(syncID).flags&isQueued != 0) {
+	if first && (s.offering == Sync || s.marks[syncID] > 0 && s.moving(syncID).flags&isQueued != 0) {
 		s.pushFront(&s.queue, id)
 	} else {
 		s.push(&s.queue, id)
@@ -191,16 +190,16 @@ func (s *subscriber[T]) enqueue(id int32, now uint32) {
 	s.wakeUp()
 }
 
-// synced queues Sync. What has more than one event to come until it is as it is now
-// (it changed while outstanding, or was created anew) goes before Sync if the Done
-// of the first event comes in time.
-func (s *subscriber[T]) synced(now uint32) {
-	s.joins = 0
+// queueSync queues Sync. Some keys need more than one event to reach their current state:
+// they changed while outstanding, or were deleted and created again. Their further events
+// come before Sync if the Done of the first event is called before Sync is received.
+func (s *subscriber[T]) queueSync(now uint32) {
+	s.syncAt = 0
 	for _, l := range []list{s.queue, s.issued} {
 		for id, sl := range s.each(l) {
 			kind, _ := s.pending(id, sl)
 			if sl.flags&isIssued != 0 && kind != "" || kind == Delete && s.current(id, sl) != nil {
-				sl.flags |= isOwed
+				sl.flags |= beforeSync
 			}
 		}
 	}
@@ -216,10 +215,10 @@ func (s *subscriber[T]) dequeue(id int32) {
 	}
 }
 
-// release queues the keys that were held back long enough.
+// release queues the keys whose delay is over.
 func (s *subscriber[T]) release() {
 	if len(s.delayed.byTime) == 0 {
-		return // without a look at the clock
+		return // without reading the clock
 	}
 	clock, now := time.Now(), s.hub.now()
 	for id, ok := s.delayed.due(clock); ok; id, ok = s.delayed.due(clock) {
@@ -231,8 +230,8 @@ func (s *subscriber[T]) release() {
 	}
 }
 
-// pick chooses the next event and marks it as outstanding; the token is nil if there
-// is none. The caller holds the mutex. pick unlocks it while the filter runs.
+// pick builds the next event and marks it as outstanding. The token is nil if there is
+// none. The caller holds the mutex. pick unlocks it while the filter runs.
 func (s *subscriber[T]) pick() (event Event[T], t *token[T]) {
 	s.release()
 	for !s.ending && (s.cursor < s.limit || s.queue.len > 0) {
@@ -267,8 +266,8 @@ func (s *subscriber[T]) pick() (event Event[T], t *token[T]) {
 	return event, nil
 }
 
-// evalFilter calls the filter for cur, the current state of a key, without the
-// mutex. It reports false if cur is not current any more, or the subscription ended.
+// evalFilter calls the filter for cur, the current state of a key, without the mutex. It
+// returns false if cur is no longer current, or if the subscription has ended.
 func (s *subscriber[T]) evalFilter(id int32, cur *store.Record[T]) (hidden flags, ok bool) {
 	if s.keep == nil || cur == nil {
 		return 0, true
@@ -281,8 +280,8 @@ func (s *subscriber[T]) evalFilter(id int32, cur *store.Record[T]) (hidden flags
 	return hidden, !s.ending && s.hub.nodes[id].current() == cur
 }
 
-// picked notes when an event was chosen. Without metrics since stays the time of
-// the change, or of the subscription.
+// picked sets the times of an event that was built. Without metrics, since remains the
+// time of the change, or of the subscription.
 func (s *subscriber[T]) picked(sl *slot[T], replayed bool) {
 	if replayed {
 		sl.since = s.since
@@ -306,11 +305,11 @@ func (s *subscriber[T]) issue(id int32, sl *slot[T], kind EventKind, rec *store.
 	switch kind {
 	case Upsert:
 		sl.seen = rec
-		sl.flags &^= shownDeleted | isOwed
+		sl.flags &^= shownDeleted | beforeSync
 	case Delete:
 		sl.flags |= shownDeleted
 	}
-	if sl.flags&isDelayed != 0 { // emitted ahead of its time, since it changed
+	if sl.flags&isDelayed != 0 { // emitted before its delay is over, since it changed
 		s.delayed.remove(id)
 	}
 	sl.flags = sl.flags&^(mustRepeat|isDelayed) | isIssued
@@ -321,8 +320,8 @@ func (s *subscriber[T]) issue(id int32, sl *slot[T], kind EventKind, rec *store.
 	return event, t
 }
 
-// answered notes what became of an outstanding event.
-func (s *subscriber[T]) answered(id int32, action ErrorAction, delay time.Duration) {
+// afterDone updates the key of an outstanding event after its Done.
+func (s *subscriber[T]) afterDone(id int32, action ErrorAction, delay time.Duration) {
 	sl := s.moving(id)
 	if s.metrics != nil {
 		s.metrics.finished(s.hub.now() - sl.since)
@@ -354,7 +353,7 @@ func (s *subscriber[T]) answered(id int32, action ErrorAction, delay time.Durati
 	s.hub.releaseID(id)
 }
 
-// withdraw takes back an event that was not received.
+// withdraw queues again an event that was not received.
 func (s *subscriber[T]) withdraw(t *token[T]) {
 	r := t.receipt
 	t.use++
@@ -367,7 +366,7 @@ func (s *subscriber[T]) withdraw(t *token[T]) {
 	s.enqueue(r.id, sl.since)
 }
 
-// wakeUp has the goroutine look for something to do.
+// wakeUp wakes the goroutine.
 func (s *subscriber[T]) wakeUp() {
 	select {
 	case s.wake <- struct{}{}:
@@ -375,7 +374,7 @@ func (s *subscriber[T]) wakeUp() {
 	}
 }
 
-// forgetAll lets go of every key.
+// forgetAll drops the state of all keys.
 func (s *subscriber[T]) forgetAll() {
 	for id, m := range s.marks {
 		if m > 0 || m == shown {

@@ -12,18 +12,18 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// token stands for an outstanding event. While it does, only the event's Done
-// refers to it: when the garbage collector finds it, Done can no longer be called.
+// token represents an outstanding event. Only the Done of the event refers to it. When
+// the garbage collector finds the token, Done can no longer be called.
 //
-// Attaching a cleanup to an object costs more than all the rest of an event, so
-// tokens are used again, and Done knows which use is its own.
+// Tokens are used again, since attaching a cleanup costs more than the rest of an event.
+// Each Done has the number of its use.
 type token[T kruntime.Object] struct {
 	receipt *receipt[T]
-	use     uint64 // counts the events that are over; guarded by hub.mu
+	use     uint64 // number of earlier events of this token; guarded by hub.mu
 }
 
-// receipt says which event a token stands for. It is what the cleanup has, so it
-// must not refer to the token. It is guarded by hub.mu.
+// receipt identifies the event of a token. The cleanup refers to it, so it must not refer
+// to the token. hub.mu guards it.
 type receipt[T kruntime.Object] struct {
 	sub         *subscriber[T]
 	id          int32
@@ -32,10 +32,10 @@ type receipt[T kruntime.Object] struct {
 	outstanding bool
 }
 
-// spareTokens is how many tokens a subscriber keeps for later.
+// spareTokens is the maximum number of tokens that a subscriber keeps for further events.
 const spareTokens = 64
 
-// token returns the token of an event that is being emitted, and its Done.
+// token returns a token for an event, and the Done of the event.
 func (s *subscriber[T]) token(id int32, key store.Key, kind EventKind) (*token[T], func(error)) {
 	var t *token[T]
 	if last := len(s.spare) - 1; last >= 0 {
@@ -73,14 +73,14 @@ func (t *token[T]) done(use uint64, err error) {
 	runtime.KeepAlive(t)
 }
 
-// failed asks the error handler, without the mutex. The key stays outstanding
-// until it has answered.
+// failed calls the error handler, without the mutex, and applies its decision. The key
+// stays outstanding until the handler has returned.
 func (r *receipt[T]) failed(err error) {
 	s := r.sub
 	h := s.hub
 	retries := s.retries[r.id]
 	var action ErrorAction
-	s.ask(func() { action = s.onError(r.key, retries, err) })
+	s.callOnDone(func() { action = s.onError(r.key, retries, err) })
 	switch {
 	case s.ending:
 	case action == ErrorActionIgnore:
@@ -90,34 +90,34 @@ func (r *receipt[T]) failed(err error) {
 		s.end()
 	default:
 		var delay time.Duration
-		s.ask(func() { delay = s.limiter.When(r.key) })
+		s.callOnDone(func() { delay = s.limiter.When(r.key) })
 		if !s.ending {
 			h.counts.Retried++
 			r.outstanding = false
-			s.answered(r.id, ErrorActionRetry, delay)
+			s.afterDone(r.id, ErrorActionRetry, delay)
 		}
 	}
 }
 
-// complete ends the event without a retry. It unlocks the mutex if the limiter has
-// something to forget.
+// complete ends the event without a retry. If the key was retried, it calls the limiter,
+// without the mutex.
 func (r *receipt[T]) complete(action ErrorAction, count *uint64) {
 	s := r.sub
 	if s.retries[r.id] > 0 {
-		s.ask(func() { s.limiter.Forget(r.key) })
+		s.callOnDone(func() { s.limiter.Forget(r.key) })
 		if s.ending {
 			return
 		}
 	}
 	*count++
 	r.outstanding = false
-	s.answered(r.id, action, 0)
+	s.afterDone(r.id, action, 0)
 }
 
-// ask calls the error handler or the rate limiter, without the mutex. If it panics
-// the subscription ends: the event has had its Done, and what becomes of the key is
-// not known. The caller of Done gets the panic.
-func (s *subscriber[T]) ask(f func()) {
+// callOnDone calls the error handler or the rate limiter, without the mutex. A panic
+// ends the subscription, since the event had its Done and has no decision. The caller of
+// Done gets the panic.
+func (s *subscriber[T]) callOnDone(f func()) {
 	returned := false
 	defer func() {
 		if !returned {
@@ -129,7 +129,7 @@ func (s *subscriber[T]) ask(f func()) {
 	returned = true
 }
 
-// lost is called by the runtime when Done can no longer be called.
+// lost reports an event whose Done can no longer be called. The runtime calls it.
 func (r *receipt[T]) lost() {
 	s := r.sub
 	h := s.hub

@@ -15,27 +15,25 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// view is the Resource that users have: all of a resource, or what a filter keeps.
+// view is the Resource of users: all of a resource, or the objects that a filter accepts.
 type view[T runtime.Object] struct {
 	*resource[T]
 	keep func(T) bool // nil keeps all
 }
 
-// Filter returns a view of r that has only the objects for which keep is true, in
-// events and store alike. It shares the informer and the store of r, and costs
-// nothing but the calls of keep.
+// Filter returns a view of r with only the objects for which keep returns true, in its
+// events and its store. The view shares the informer and the store of r, and costs only
+// the calls of keep.
 //
-// An object that changes such that keep is no longer true is a Delete for the
-// subscribers of the view, with the object as they last saw it; one for which
-// keep becomes true is an Upsert.
+// If an object changes and keep is no longer true, the subscribers of the view get a
+// Delete with the object that they last saw. If keep becomes true, they get an Upsert.
 //
-// keep must be pure. Each subscriber of the view calls it on a goroutine of its
-// own, once for each object of the replay and each key of its queue; a reader of
-// the store calls it itself. So several goroutines may call keep at once. A keep
-// that is slow, hangs or panics harms its own subscriber alone.
+// keep must be pure. Several goroutines can call it at once: that of each subscriber,
+// for each object of the replay and each key of the queue, and each reader of the store.
+// A keep that is slow, hangs or panics affects only its own subscriber or reader.
 //
-// r must have been made by this package. If it was not, or keep is nil, Store of
-// the result fails with an error that says so, and its channels are closed.
+// r must have been made by this package. If not, or if keep is nil, Store of the view
+// returns an error with the reason, and the channels of Events are closed.
 func Filter[T runtime.Object](r Resource[T], keep func(T) bool) Resource[T] {
 	if keep == nil {
 		return Disabled[T](fmt.Errorf("resource.Filter: no function was given"))
@@ -122,7 +120,7 @@ func (v view[T]) subscribe(s *subscriber[T]) {
 	s.finish()
 }
 
-// orIgnore gives functions for those of Observe that are nil.
+// orIgnore replaces nil functions of Observe.
 func orIgnore[T runtime.Object](next func(Event[T]), complete func(error)) (func(Event[T]), func(error)) {
 	if next == nil {
 		next = func(e Event[T]) { e.Done(nil) }
@@ -133,7 +131,8 @@ func orIgnore[T runtime.Object](next func(Event[T]), complete func(error)) (func
 	return next, complete
 }
 
-// callSite is the file and line that called Events or Observe, so many calls above.
+// callSite returns the file and line of the call of Events or Observe, this many calls
+// above.
 func callSite(above int) string {
 	_, file, line, ok := goruntime.Caller(above)
 	if !ok {
@@ -142,17 +141,19 @@ func callSite(above int) string {
 	return fmt.Sprintf("%s:%d", file, line)
 }
 
-// disabled is a Resource that never has anything.
+// disabled is a Resource without objects and events.
 type disabled[T runtime.Object] struct {
+	name   string
 	reason error
 	panics *usercode.Panics
 }
 
-// Disabled returns a resource for where there is no cluster to ask: its channels
-// are closed from the beginning, and Store fails at once with an error that wraps
-// reason.
-func Disabled[T runtime.Object](reason error) Resource[T] {
-	return disabled[T]{reason: reason, panics: usercode.New(nameOf[T](), nil)}
+// Disabled returns a resource without a cluster. Its channels are closed from the
+// beginning, and Store fails at once with an error that wraps reason. Of the options,
+// [WithName] and [WithLogger] apply.
+func Disabled[T runtime.Object](reason error, opts ...Option) Resource[T] {
+	o := gather[T](opts)
+	return disabled[T]{name: o.name, reason: reason, panics: usercode.New(o.name, o.log)}
 }
 
 // Events implements Resource.
@@ -162,7 +163,7 @@ func (d disabled[T]) Events(context.Context, ...EventsOpt) <-chan Event[T] {
 	return out
 }
 
-// Observe implements Resource. complete gets the reason.
+// Observe implements Resource. It calls complete with the reason.
 func (d disabled[T]) Observe(_ context.Context, next func(Event[T]), complete func(error)) {
 	_, complete = orIgnore(next, complete)
 	site := callSite(2)
@@ -173,11 +174,11 @@ func (d disabled[T]) Observe(_ context.Context, next func(Event[T]), complete fu
 
 // Store implements Resource.
 func (d disabled[T]) Store(context.Context) (Store[T], error) {
-	return nil, fmt.Errorf("resource %s is disabled: %w", nameOf[T](), d.reason)
+	return nil, fmt.Errorf("resource %s is disabled: %w", d.name, d.reason)
 }
 
 // Resync implements Resource. It does nothing.
 func (d disabled[T]) Resync(error) {}
 
 // Stats implements [Inspector].
-func (d disabled[T]) Stats() Stats { return Stats{Name: nameOf[T](), Panics: d.panics.Count()} }
+func (d disabled[T]) Stats() Stats { return Stats{Name: d.name, Panics: d.panics.Count()} }

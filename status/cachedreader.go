@@ -49,24 +49,21 @@ var (
 	_ io.Closer     = (*CachedReader)(nil)
 )
 
-// keepUnread is how long a reader keeps a source after its last read.
-const keepUnread = 10 * time.Minute
-
 // opened is a source that a reader keeps open.
 type opened struct {
 	source  collection
 	release func()
 
 	// Guarded by the mutex of the reader.
-	reads  int       // in progress
-	last   time.Time // end of the last read
-	expiry *time.Timer
+	reads  int         // in progress
+	last   time.Time   // end of the last read
+	expiry *time.Timer // nil: it does not expire
 }
 
 // ClusterReader returns a reader whose methods fail once ctx has ended or
-// [CachedReader.Close] was called. Until then it keeps open what it has read in the
-// last ten minutes. Readers share their watches with all callers of the engine, so many
-// cost little more than one.
+// [CachedReader.Close] was called. Until then it keeps open what it has read within
+// [Config.IdleTimeout]. Readers share their watches with all callers of the engine, so
+// many cost little more than one.
 func (e *Engine) ClusterReader(ctx context.Context) *CachedReader {
 	r := &CachedReader{engine: e, opened: map[scope]*opened{}, kinds: map[schema.GroupKind]*meta.RESTMapping{}}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
@@ -93,7 +90,9 @@ func (r *CachedReader) releaseAll() {
 }
 
 func (o *opened) end() {
-	o.expiry.Stop()
+	if o.expiry != nil {
+		o.expiry.Stop()
+	}
 	o.release()
 }
 
@@ -264,7 +263,7 @@ func (r *CachedReader) open(ctx context.Context, s scope) (resource.Store[*unstr
 		}
 	}
 	l := &lease{}
-	health.listen(l, giveUp)
+	health.listen(l, listener{changed: giveUp})
 	defer health.unlisten(l)
 	giveUp()
 	defer context.AfterFunc(r.ctx, func() { cancel(r.ended(s)) })()
@@ -319,7 +318,9 @@ func (r *CachedReader) lease(s scope) (*opened, error) {
 			return nil, err
 		}
 		o = &opened{source: got.(collection), release: release}
-		o.expiry = time.AfterFunc(keepUnread, func() { r.expire(s, o) })
+		if idle := r.engine.cfg.IdleTimeout; idle > 0 {
+			o.expiry = time.AfterFunc(idle, func() { r.expire(s, o) })
+		}
 		r.opened[s] = o
 	}
 	o.reads++
@@ -334,17 +335,17 @@ func (r *CachedReader) leave(o *opened) {
 	o.last = time.Now()
 }
 
-// expire releases a source that was not read for keepUnread.
+// expire releases a source that was not read for Config.IdleTimeout.
 func (r *CachedReader) expire(s scope, o *opened) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	unread := time.Since(o.last)
+	idle, unread := r.engine.cfg.IdleTimeout, time.Since(o.last)
 	switch {
 	case r.opened[s] != o:
 	case o.reads > 0:
-		o.expiry.Reset(keepUnread)
-	case unread < keepUnread:
-		o.expiry.Reset(keepUnread - unread)
+		o.expiry.Reset(idle)
+	case unread < idle:
+		o.expiry.Reset(idle - unread)
 	default:
 		delete(r.opened, s)
 		o.end()

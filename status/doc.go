@@ -21,14 +21,15 @@
 //
 // An [Engine] watches. It opens the watches that its callers need, shares them between
 // all callers, and reports each change of a status: see [Engine.Watch], [Engine.Wait]
-// and [Engine.ClusterReader]. It evaluates an object after a change, or when its rule
+// and [Engine.ClusterReader]. A failed object that is removed at once is reported as
+// Failed, and then as NotFound. It evaluates an object after a change, or when its rule
 // asks for it, and without a request. Each watched namespace of a kind costs a
 // connection, and memory for its objects, trimmed to the fields that the rules read. An
 // object that is watched by itself costs a connection and its own memory. With
 // [Config.Stream], as in cells, the other fields are not even decoded.
 //
 // A [PollerEngine] reads all objects in cycles and accepts other status readers. It
-// costs nothing between cycles. Use it with existing status readers, or for rare
+// misses what happens between two cycles, and costs nothing meanwhile. Use it with existing status readers, or for rare
 // checks. With a [CachedReader] of an Engine it reads from memory.
 //
 // # Statuses

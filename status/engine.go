@@ -62,6 +62,10 @@ type Config struct {
 	// not at all.
 	Linger time.Duration
 
+	// IdleTimeout is how long a [CachedReader] keeps a collection open after its last
+	// read. Default: 10m. Negative: until the end of the reader.
+	IdleTimeout time.Duration
+
 	// Backoff spaces the retries of failed requests. Its field Denied is for requests
 	// that are forbidden and for kinds that are not installed.
 	Backoff informer.Backoff
@@ -81,6 +85,7 @@ const (
 	defaultFew          = 3
 	defaultWide         = 50
 	defaultPollInterval = 10 * time.Second
+	defaultIdleTimeout  = 10 * time.Minute
 )
 
 func (c *Config) complete() error {
@@ -103,6 +108,9 @@ func (c *Config) complete() error {
 	}
 	if c.PollInterval == 0 {
 		c.PollInterval = defaultPollInterval
+	}
+	if c.IdleTimeout == 0 {
+		c.IdleTimeout = defaultIdleTimeout
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

@@ -16,16 +16,19 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// evaluate computes the status of t from the stores, without a request.
+// evaluate computes the status of each state of t that was received, and then of the
+// newest one as it is now. It makes no request. Children are read as they are now.
 func (w *Watch) evaluate(t *tracked) {
-	e := evaluation{watch: w, tracked: t, now: time.Now(), owners: map[string]struct{}{}, seen: map[place]struct{}{}}
-	s := e.object()
-	w.dropMarks(t, e.owners, e.seen)
-	if e.waiting {
-		return
+	for again := true; again && w.ctx.Err() == nil; {
+		e := evaluation{watch: w, tracked: t, now: time.Now(), owners: map[string]struct{}{}, seen: map[place]struct{}{}}
+		s := e.object()
+		w.dropMarks(t, e.owners, e.seen)
+		if e.waiting {
+			return
+		}
+		again = w.publish(t, s, e.queued) || e.queued && e.troubled
+		w.evaluateAt(t, e.recheck)
 	}
-	w.publish(t, s)
-	w.evaluateAt(t, e.recheck)
 }
 
 // evaluation is one evaluation of an object and its children.
@@ -38,6 +41,9 @@ type evaluation struct {
 	path    []schema.GroupKind  // kinds of the owners of the object at hand
 	recheck time.Time           // the earliest one
 	waiting bool                // for the first answer about some children
+
+	queued   bool // the state is the oldest of the backlog
+	troubled bool // the source has a trouble
 }
 
 // object returns the status of the object itself.
@@ -52,12 +58,15 @@ func (e *evaluation) object() ObjectStatus {
 		}
 		return s
 	}
-	if tr.cause == informer.CauseNotInstalled {
+	var own state
+	own, e.queued = e.watch.state(t, st)
+	e.troubled = tr.cause != informer.CauseNone
+	if !own.received && tr.cause == informer.CauseNotInstalled {
 		s.Status, s.Reason, s.Message, s.Err = NotFound, KindNotInstalled, "The kind is no longer installed", tr.err
 		return s
 	}
-	switch obj := t.find(st); {
-	case obj == nil && t.id.Namespace == "" && e.watch.reading(&t.own).reader.namespaced():
+	switch obj := own.obj; {
+	case obj == nil && t.id.Namespace == "" && e.watch.reading(&t.own).source.reader.namespaced():
 		s.Reason, s.Err = InvalidID, errNamespaceMissing{t.id}
 	case obj == nil:
 		s.Status, s.Message = NotFound, messageNotFound
@@ -68,7 +77,9 @@ func (e *evaluation) object() ObjectStatus {
 		s = e.compute(obj)
 		s.ID = t.id
 	}
-	s.stale(tr.since, tr.err)
+	if !own.received {
+		s.stale(tr.since, tr.err)
+	}
 	return s
 }
 

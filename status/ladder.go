@@ -23,10 +23,12 @@ type tracked struct {
 	seen      map[place]struct{}           // the places of its children
 
 	// Guarded by the mutex of the watch.
-	awaited                bool // it has no status yet
-	dirty, queued, removed bool
-	latest, reported       ObjectStatus
-	recheck                *time.Timer
+	backlog          *backlog // of the scope that it is read from; nil before the first read
+	awaited          bool     // it has no status yet
+	newest           *update  // of the updates to be reported; nil: there is none
+	dirty, removed   bool
+	latest, reported ObjectStatus
+	recheck          *time.Timer
 }
 
 // ladder holds the scopes in which something can be read, the best first. If one is
@@ -62,12 +64,12 @@ func (w *Watch) read(t *tracked, r *ladder) (resource.Store[*unstructured.Unstru
 	}
 }
 
-// reading returns the source that read has chosen.
-func (w *Watch) reading(r *ladder) collection { return w.leases[r.rungs[r.tried-1]].source }
+// reading returns the lease that read has chosen.
+func (w *Watch) reading(r *ladder) *lease { return w.leases[r.rungs[r.tried-1]] }
 
 // advance tries the next scope of r.
 func (w *Watch) advance(t *tracked, r *ladder) error {
-	if err := w.lease(t, r.rungs[r.tried]); err != nil {
+	if err := w.lease(t, r.rungs[r.tried], r == &t.own); err != nil {
 		return err
 	}
 	r.tried++
@@ -77,7 +79,7 @@ func (w *Watch) advance(t *tracked, r *ladder) error {
 // retreat releases all except the first n scopes of r.
 func (w *Watch) retreat(t *tracked, r *ladder, n int) {
 	for ; r.tried > n; r.tried-- {
-		w.unlease(t, r.rungs[r.tried-1])
+		w.unlease(t, r.rungs[r.tried-1], r == &t.own)
 	}
 }
 
@@ -128,6 +130,9 @@ func (w *Watch) forget(t *tracked) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if t.backlog != nil {
+		w.drop(t.backlog)
+	}
 	for _, key := range t.keys() {
 		remove(w.byKey, place{t.id.GroupKind, key}, t)
 	}
@@ -149,6 +154,11 @@ func (t *tracked) keys() []store.Key {
 		return []store.Key{t.id.Key()}
 	}
 	return []store.Key{t.id.Key(), {Name: t.id.Name}}
+}
+
+// has reports whether key is one of the keys.
+func (t *tracked) has(key store.Key) bool {
+	return key.Name == t.id.Name && (key.Namespace == t.id.Namespace || key.Namespace == "")
 }
 
 // rungs returns the scopes in which an object can be read, the best first.

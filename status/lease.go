@@ -7,6 +7,7 @@ import (
 	"context"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/store"
@@ -14,52 +15,61 @@ import (
 
 // lease is the use of a source by one watch.
 type lease struct {
+	kind    schema.GroupKind
 	source  collection
 	release func()
-	cancel  context.CancelFunc // of the subscription
+	cancel  context.CancelFunc // of the wait for the first complete state
 
 	// Guarded by the mutex of the watch.
-	users map[*tracked]int                           // objects to evaluate when the health or the sync of the source changes
-	store resource.Store[*unstructured.Unstructured] // nil before the first complete state
+	users    map[*tracked]int                           // objects to evaluate when the health or the sync of the source changes
+	backlogs map[*tracked]*backlog                      // of the objects that are themselves in the scope
+	store    resource.Store[*unstructured.Unstructured] // nil before the first complete state
 }
 
-// lease begins a use of a scope by t.
-func (w *Watch) lease(t *tracked, s scope) error {
+// lease begins a use of a scope by t: to read t itself, or its children.
+func (w *Watch) lease(t *tracked, s scope, own bool) error {
 	if l := w.leases[s]; l != nil {
 		w.mu.Lock()
-		l.users[t]++
-		w.mu.Unlock()
+		defer w.mu.Unlock()
+		l.use(t, own)
 		return nil
 	}
 	r, release, err := w.engine.pool.Get(s)
 	if err != nil {
 		return err
 	}
-	l := &lease{source: r.(collection), release: release, users: map[*tracked]int{t: 1}}
+	l := &lease{kind: s.kind, source: r.(collection), release: release, users: map[*tracked]int{}, backlogs: map[*tracked]*backlog{}}
+	l.use(t, own)
 	var ctx context.Context
 	ctx, l.cancel = context.WithCancel(w.ctx)
 	w.leases[s] = l
-	l.source.health.listen(l, func() { w.changed(l) })
-	w.subscriptions.Add(1)
-	l.source.Observe(ctx,
-		func(ev resource.Event[*unstructured.Unstructured]) {
-			defer ev.Done(nil)
-			if ev.Kind == resource.Sync {
-				w.synced(ctx, l)
-			} else {
-				w.touched(s, ev.Key, ev.Object)
-			}
-		},
-		func(error) { w.subscriptions.Done() })
+	l.source.health.listen(l, listener{
+		changed:  func() { w.changed(l) },
+		received: func(c store.Change[*unstructured.Unstructured]) { w.received(l, c) },
+	})
+	w.subscriptions.Go(func() { w.synced(ctx, l) })
 	return nil
 }
 
+func (l *lease) use(t *tracked, own bool) {
+	l.users[t]++
+	if own {
+		l.backlogs[t] = &backlog{}
+	}
+}
+
 // unlease ends a use of a scope by t.
-func (w *Watch) unlease(t *tracked, s scope) {
+func (w *Watch) unlease(t *tracked, s scope, own bool) {
 	l := w.leases[s]
 	w.mu.Lock()
 	if l.users[t]--; l.users[t] == 0 {
 		delete(l.users, t)
+	}
+	if own {
+		if b := l.backlogs[t]; b != t.backlog { // that one is still to be evaluated
+			w.drop(b)
+		}
+		delete(l.backlogs, t)
 	}
 	unused := len(l.users) == 0
 	w.mu.Unlock()
@@ -69,16 +79,16 @@ func (w *Watch) unlease(t *tracked, s scope) {
 	}
 }
 
-// end ends the subscription and releases the source.
+// end stops listening to the source and releases it.
 func (l *lease) end() {
 	l.source.health.unlisten(l)
 	l.cancel()
 	l.release()
 }
 
-// synced handles the first complete state of the source.
+// synced waits for the first complete state of the source.
 func (w *Watch) synced(ctx context.Context, l *lease) {
-	st, err := l.source.Store(ctx) // does not block: the source is synced
+	st, err := l.source.Store(ctx)
 	if err != nil {
 		return // ctx has ended
 	}
@@ -98,20 +108,5 @@ func (w *Watch) changed(l *lease) {
 func (w *Watch) markUsers(l *lease) {
 	for t := range l.users {
 		w.mark(t)
-	}
-}
-
-// touched marks each object whose status can depend on an object that has changed.
-func (w *Watch) touched(s scope, key store.Key, obj *unstructured.Unstructured) {
-	owner, _ := indexByOwner(obj) // never fails
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for t := range w.byKey[place{s.kind, key}] {
-		w.mark(t)
-	}
-	for _, uid := range owner {
-		for t := range w.byOwner[uid] {
-			w.mark(t)
-		}
 	}
 }

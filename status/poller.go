@@ -86,6 +86,10 @@ func (o *Options) complete() error {
 // once, when each object has had its event. Without IDs the channel has only Synced and
 // is closed.
 //
+// States between two reads are missed: a failed object that is removed before the next
+// read is NotFound only. An object that was deleted and created again between two reads
+// has a NotFound event first, as its UID shows. Use [Engine.Wait] to judge each state.
+//
 // An error of an object is reported as its status and ends nothing. If the engine, the
 // options or the IDs are invalid, there is an Error and the channel is closed. To stop,
 // cancel ctx: the channel is closed without an event, and need not be drained. After
@@ -287,6 +291,12 @@ func (p *polling) report(ctx context.Context, a answer) bool {
 	if o.reported && s.Equal(o.last) {
 		o.last = s
 		return true
+	}
+	if o.last.Object != nil && s.Object != nil && o.last.uid() != s.uid() { // it was deleted and created again
+		gone := ObjectStatus{ID: o.id, Status: NotFound, Message: messageNotFound}
+		if !send(ctx, p.events, Event{Type: ResourceUpdate, Resource: gone}) {
+			return false
+		}
 	}
 	o.reported, o.last = true, s
 	return send(ctx, p.events, Event{Type: ResourceUpdate, Resource: s})

@@ -171,6 +171,27 @@ func TestPollNamespaces(t *testing.T) {
 	})
 }
 
+// An object that was deleted and created again between two reads is NotFound first.
+func TestPollCreatedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := configMap("a", "b")
+		first.SetUID("1")
+		c := newCluster(first)
+		p := start(t, engine(c), status.Options{}, idsOf(first)...)
+		p.want(0, "b Current", "synced")
+		second := configMap("a", "b")
+		second.SetUID("2")
+		c.put(second)
+		time.Sleep(cycle)
+		synctest.Wait()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if e := p.events; len(e) != 2 || e[0].Resource.Status != status.NotFound || e[1].Resource.Object.GetUID() != "2" {
+			t.Errorf("got %v", e)
+		}
+	})
+}
+
 // A kind whose reads hang delays no other, and has a status after the timeout.
 func TestPollSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

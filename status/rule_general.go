@@ -6,12 +6,14 @@ package status
 import (
 	"fmt"
 	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // general applies the rules that are the same for all kinds: for an object that is
 // being deleted, for one whose newest spec its controller has not seen, and for the
 // conditions Reconciling and Stalled. If none applies the result is zero, and o holds
-// the metadata, the status and the conditions.
+// the metadata, the status and the conditions that are not for an older generation.
 func (o *ruleObject) general() (Result, error) {
 	o.metadata = o.in(o.top(), "metadata")
 	if o.text(o.metadata, "deletionTimestamp") != "" {
@@ -53,6 +55,9 @@ func (r *Rules) ruleForOthers(o *ruleObject) (Result, error) {
 			return Result{Status: InProgress, Message: c.message}, nil
 		}
 	}
+	if o.outdated != "" {
+		return Result{Status: InProgress, Message: "condition " + o.outdated + " is for an older generation"}, nil
+	}
 	if r.Strict && len(o.status.fields) == 0 && !ruleStatusless(o.kind) && (r.HasStatus == nil || r.HasStatus(o.kind)) {
 		return Result{Status: InProgress, Message: "no status yet"}, nil
 	}
@@ -60,7 +65,17 @@ func (r *Rules) ruleForOthers(o *ruleObject) (Result, error) {
 }
 
 // ruleForFixed is the rule for kinds of which kstatus reads only conditions, or
-// nothing. They need no normalized fields.
+// nothing. They need no normalized fields. The rule gets only the conditions that are
+// not for an older generation.
 func ruleForFixed(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
-	return ruleFromKstatus(o.obj)
+	list := o.list(o.status, "conditions")
+	if len(list) == len(o.conditions) {
+		return ruleFromKstatus(o.obj)
+	}
+	believed := make([]any, len(o.conditions))
+	for i, c := range o.conditions {
+		believed[i] = map[string]any{"type": c.kind, "status": c.status, "reason": c.reason, "message": c.message}
+	}
+	obj := &unstructured.Unstructured{Object: normalizedWith(o.obj.Object, []string{"status", "conditions"}, believed)}
+	return ruleFromKstatus(obj)
 }

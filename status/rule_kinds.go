@@ -69,7 +69,8 @@ var (
 )
 
 // MetadataOnly reports whether the rule for a kind reads only metadata, because its
-// objects have no status. It is false for a kind in ByKind, Keep or Owns.
+// objects have no status. It is false for a kind in ByKind, Keep or Owns, and with
+// KeepAll.
 func (r *Rules) MetadataOnly(kind schema.GroupKind) bool {
 	if !ruleStatusless(kind) {
 		return false
@@ -77,7 +78,7 @@ func (r *Rules) MetadataOnly(kind schema.GroupKind) bool {
 	if r == nil {
 		return true
 	}
-	if _, ok := r.ByKind[kind]; ok {
+	if _, ok := r.ByKind[kind]; ok || r.KeepAll {
 		return false
 	}
 	if len(r.Keep[kind]) > 0 {

@@ -20,6 +20,7 @@ type ruleObject struct {
 	metadata   ruleFields
 	status     ruleFields
 	conditions []ruleCondition
+	outdated   string // the type of a condition for an older generation that could decide
 	err        error
 }
 
@@ -143,20 +144,26 @@ type ruleCondition struct{ kind, status, reason, message string }
 
 func (c ruleCondition) is(kind, status string) bool { return c.kind == kind && c.status == status }
 
-// readConditions sets o.conditions.
+// readConditions sets o.conditions, without those for an older generation.
 func (o *ruleObject) readConditions() {
 	list := o.list(o.status, "conditions")
 	if len(list) == 0 {
 		return
 	}
-	o.conditions = make([]ruleCondition, len(list))
-	for i, v := range list {
+	generation, _ := o.count(o.metadata, "generation")
+	o.conditions = make([]ruleCondition, 0, len(list))
+	for _, v := range list {
 		f := o.element("status.conditions[]", v)
-		o.conditions[i] = ruleCondition{
+		c := ruleCondition{
 			kind:    o.text(f, "type"),
 			status:  o.text(f, "status"),
 			reason:  o.text(f, "reason"),
 			message: o.text(f, "message"),
+		}
+		if o.countOr(f, "observedGeneration", generation) >= generation {
+			o.conditions = append(o.conditions, c)
+		} else if c.kind == "Ready" || c.is("Reconciling", "True") || c.is("Stalled", "True") {
+			o.outdated = c.kind
 		}
 	}
 }

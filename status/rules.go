@@ -44,6 +44,10 @@ type Rule func(obj *unstructured.Unstructured, children []ObjectStatus, now time
 //   - A ReplicaSet, StatefulSet or DaemonSet that is InProgress is Failed if one of its
 //     Pods is. Pods that are being deleted, that cannot be scheduled, or whose object
 //     is unknown do not count.
+//   - A condition with an observedGeneration that is older than the generation of the
+//     object is not read: it is of an older spec. If it is a Ready condition, or
+//     Reconciling or Stalled is True in it, the object is InProgress, unless another
+//     condition or the rule of the kind decides.
 //   - The fields below change rules.
 //
 // The status of a Deployment does not depend on its ReplicaSets.
@@ -62,6 +66,10 @@ type Rules struct {
 	// Keep holds the fields of a kind that Trim leaves in objects in addition: paths
 	// such as "spec.strategy", or "*" for everything except the managed fields.
 	Keep map[schema.GroupKind][]string
+
+	// KeepAll has Trim leave everything except the managed fields in the objects of all
+	// kinds. Secrets are then in memory with their data.
+	KeepAll bool
 
 	// Jobs is when a Job is Current. Default: JobStarted.
 	Jobs JobPolicy

@@ -23,6 +23,7 @@ import (
 	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // ownerIndex finds objects by the UID of their controller.
@@ -52,6 +53,7 @@ func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstru
 		resource.WithLogger(e.cfg.Log),
 		resource.WithTransform(reader.trim),
 		resource.WithIndexers(cache.Indexers{ownerIndex: indexByOwner}),
+		resource.WithOnChange(health.received),
 		resource.WithObserver(informer.ObserverFunc(health.observe)),
 		resource.WithObserver(e.cfg.Observer),
 		resource.WithSettings(settings))}
@@ -107,7 +109,14 @@ type health struct {
 	mu        sync.Mutex
 	trouble   trouble // the newest; since is that of the first in a row
 	epoch     int     // counts the occurrences that begin or end a trouble
-	listeners map[*lease]func()
+	listeners map[*lease]listener
+	calls     []listener // all listeners; nil after one has come or gone
+}
+
+// listener gets what happens to a source. No lock is held.
+type listener struct {
+	changed  func()                                         // the trouble has changed
+	received func(store.Change[*unstructured.Unstructured]) // can be nil
 }
 
 // trouble is a failure that lasts.
@@ -206,14 +215,34 @@ func (c *health) setIn(epoch int, t trouble) {
 		}
 		c.trouble = t
 	}
-	listeners := slices.Collect(maps.Values(c.listeners))
+	listeners := c.all()
 	c.mu.Unlock()
 	if same {
 		return
 	}
-	for _, listener := range listeners {
-		listener()
+	for _, l := range listeners {
+		l.changed()
 	}
+}
+
+// received hands a change of the store to the listeners.
+func (c *health) received(change store.Change[*unstructured.Unstructured]) {
+	c.mu.Lock()
+	listeners := c.all()
+	c.mu.Unlock()
+	for _, l := range listeners {
+		if l.received != nil {
+			l.received(change)
+		}
+	}
+}
+
+// all returns the listeners. The caller holds the mutex.
+func (c *health) all() []listener {
+	if c.calls == nil {
+		c.calls = slices.Collect(maps.Values(c.listeners))
+	}
+	return c.calls
 }
 
 func (c *health) now() trouble {
@@ -222,19 +251,21 @@ func (c *health) now() trouble {
 	return c.trouble
 }
 
-func (c *health) listen(l *lease, changed func()) {
+func (c *health) listen(l *lease, how listener) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.listeners == nil {
-		c.listeners = map[*lease]func(){}
+		c.listeners = map[*lease]listener{}
 	}
-	c.listeners[l] = changed
+	c.listeners[l] = how
+	c.calls = nil
 }
 
 func (c *health) unlisten(l *lease) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.listeners, l)
+	c.calls = nil
 }
 
 // gist returns the part of an error that is the same for a list and for a watch: the

@@ -11,13 +11,15 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/store"
 )
 
 // ID identifies an object. It has no version: the version that the server prefers is
-// read. Namespace is empty for a cluster-scoped kind.
+// read. Namespace is empty for a cluster-scoped kind, or has no meaning. A namespaced
+// kind without one is an error, with the reason [InvalidID].
 type ID struct {
 	Namespace string
 	Name      string
@@ -61,7 +63,7 @@ type Reason string
 
 const (
 	NotObserved      Reason = "NotObserved"      // the server has not answered yet
-	InvalidID        Reason = "InvalidID"        // the kind is namespaced, and the ID has no namespace
+	InvalidID        Reason = "InvalidID"        // the kind is namespaced, and the ID has no namespace; it ends a wait
 	Forbidden        Reason = "Forbidden"        // the client is not allowed to read the object
 	KindNotInstalled Reason = "KindNotInstalled" // the server does not serve the kind
 	Transient        Reason = "Transient"        // the server is unreachable, fails, or rejects the credentials
@@ -90,7 +92,7 @@ type ObjectStatus struct {
 	Stale time.Time
 
 	// Object is the object that the status was computed from, or nil. An [Engine] trims
-	// objects to the fields that the rules read.
+	// objects to the fields that the rules read: see [Rules.Trim].
 	Object *unstructured.Unstructured
 
 	// Children are the objects that this object controls, ordered by ID, if the rules
@@ -103,12 +105,12 @@ type ObjectStatus struct {
 	ChildrenErr error
 }
 
-// Equal reports whether s and other have the same ID, status, reason, message,
+// Equal reports whether s and other have the same ID, status, reason, message, UID,
 // generation, error texts and children, and whether both or neither are stale. It
 // compares nothing else of the objects.
 func (s ObjectStatus) Equal(other ObjectStatus) bool {
 	if s.ID != other.ID || s.Status != other.Status || s.Reason != other.Reason || s.Message != other.Message ||
-		s.Stale.IsZero() != other.Stale.IsZero() || s.generation() != other.generation() ||
+		s.Stale.IsZero() != other.Stale.IsZero() || s.generation() != other.generation() || s.uid() != other.uid() ||
 		text(s.Err) != text(other.Err) || text(s.ChildrenErr) != text(other.ChildrenErr) || len(s.Children) != len(other.Children) {
 		return false
 	}
@@ -141,6 +143,13 @@ func (s ObjectStatus) generation() int64 {
 		return 0
 	}
 	return s.Object.GetGeneration()
+}
+
+func (s ObjectStatus) uid() types.UID {
+	if s.Object == nil {
+		return ""
+	}
+	return s.Object.GetUID()
 }
 
 const messageNotFound = "The object was not found"

@@ -36,7 +36,7 @@ var (
 //     containers; of that of a Node, the images
 //   - everything outside metadata, spec and status, such as the data of a Secret
 //
-// The fields in Keep stay. An object of a kind in ByKind loses only the managed fields,
+// The fields in Keep stay, and all except the managed fields with KeepAll. An object of a kind in ByKind loses only the managed fields,
 // unless Keep has the kind too.
 //
 // Compute returns the same for the object before and after. Trim modifies obj, but none
@@ -75,8 +75,11 @@ func (r *Rules) Trim(obj *unstructured.Unstructured) {
 
 // trimKeep returns the paths to keep in addition, and whether to keep everything.
 func (r *Rules) trimKeep(kind schema.GroupKind) (keep []string, whole bool) {
-	if r == nil {
+	switch {
+	case r == nil:
 		return nil, false
+	case r.KeepAll:
+		return nil, true
 	}
 	keep, listed := r.Keep[kind]
 	if _, ok := r.ByKind[kind]; ok && !listed {

@@ -98,6 +98,15 @@ func TestTrimKeeps(t *testing.T) {
 			t.Errorf("%s: not read", name)
 		}
 	}
+	all := rulesObject(t, object)
+	keepAll := &status.Rules{KeepAll: true}
+	keepAll.Trim(all)
+	if want := rulesObject(t, whole); !reflect.DeepEqual(all.Object, want.Object) || keepAll.MetadataOnly(rulesKind("Secret")) {
+		t.Errorf("with KeepAll: got %v, want %v", all.Object, want.Object)
+	}
+	if !rulesCheckMasked(t, keepAll, rulesObject(t, object), time.Now(), true) {
+		t.Error("with KeepAll: not read")
+	}
 	pods := &status.Rules{Keep: map[schema.GroupKind][]string{rulesKind("Pod"): {"status.podIP", "spec.nodeName"}}}
 	pod := rulesObject(t, `v1 Pod {spec: {nodeName: a, b: c}, status: {phase: d, podIP: e, hostIP: f}}`)
 	pods.Trim(pod)

@@ -6,16 +6,23 @@ package status
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apiary-go/apiary/store"
 )
 
 // Condition reports whether a set of objects is in the state that [Engine.Wait] waits
-// for. It gets the latest status of each object, ordered by ID. At first these can be
-// Unknown with the reason NotObserved. It must not keep or change the slice. An error
-// ends the wait.
+// for. It gets the status of each object, ordered by ID. At first all are Unknown with
+// the reason NotObserved. It must not keep or change the slice. An error ends the wait.
+//
+// A wait shows each state of each object to the condition, in order: see
+// [Watch.Events]. States of different objects are combined as they come. The object of
+// a status has the UID, by which a condition can distinguish an object from a later one
+// of the same name: see [Deleted].
 type Condition func(statuses []ObjectStatus) (met bool, err error)
 
 // All returns the condition that all objects have a status.
@@ -39,6 +46,37 @@ func (s ObjectStatus) is(status Status) bool {
 		return false
 	}
 	return s.Status == status || status == NotFound && s.Reason == KindNotInstalled
+}
+
+// Deleted returns the condition that all objects are deleted that were there when the
+// wait began: each of them has been NotFound, or has another UID. So an object that is
+// created again under the name does not count. An object that was not there when the
+// wait began counts as deleted.
+//
+// The map has the UIDs of the objects to wait for, such as those that were just deleted.
+// If an object has no entry, the first one that the wait sees is meant. The map is
+// copied and can be nil. Objects that are already watched can be older than an entry:
+// use [AtLeast].
+//
+// The condition remembers which objects are deleted. Each wait needs its own.
+func Deleted(uids map[ID]types.UID) Condition {
+	meant := map[ID]types.UID{}
+	maps.Copy(meant, uids)
+	deleted := map[ID]bool{}
+	return func(statuses []ObjectStatus) (bool, error) {
+		all := true
+		for i := range statuses {
+			s := &statuses[i]
+			if meant[s.ID] == "" {
+				meant[s.ID] = s.uid()
+			}
+			if s.is(NotFound) || s.Object != nil && s.uid() != meant[s.ID] {
+				deleted[s.ID] = true
+			}
+			all = all && deleted[s.ID]
+		}
+		return all, nil
+	}
 }
 
 // OrFailed returns a condition that is met if until is. If it is not, and an object is
@@ -104,7 +142,8 @@ type WaitError struct {
 	// Statuses are the latest statuses of all objects.
 	Statuses []ObjectStatus
 
-	// Err is the cause of the context's end, or [ErrStopped].
+	// Err is the cause of the context's end, [ErrStopped], or the error of an object
+	// with the reason InvalidID.
 	Err error
 }
 
@@ -143,31 +182,82 @@ func lines(statuses []ObjectStatus) string {
 }
 
 // Wait blocks until the objects with the given IDs meet the condition. It returns their
-// latest statuses, ordered by ID, also with an error. An empty set meets [All] at once.
+// statuses, ordered by ID, also with an error. An empty set meets [All] at once.
+//
+// The condition judges each state that the engine has received, also of an object that
+// was deleted meanwhile: see [Condition].
 //
 // Objects that are already watched can be older than the caller's last write. To wait
 // for the result of a write, use [AtLeast].
 //
-// The error is that of the condition; a [*WaitError] if ctx ends or the engine stops
-// before the condition is met; or that of [Engine.Watch], without statuses. An object
-// that cannot be read does not end the wait, since it can become readable. Give ctx a
-// deadline.
+// The error is that of the condition; a [*WaitError] if ctx ends, the engine stops or an
+// ID turns out invalid (reason InvalidID) before the condition is met; or that of
+// [Engine.Watch], without statuses. Another object that cannot be read does not end the
+// wait, since it can become readable. Give ctx a deadline.
 func (e *Engine) Wait(ctx context.Context, ids []ID, until Condition) ([]ObjectStatus, error) {
 	w, err := e.Watch(ctx, ids...)
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
+	v := newView(ids)
 	for {
-		statuses := w.Statuses()
-		if met, err := until(statuses); met || err != nil {
-			return statuses, err
+		more := v.take(w)
+		if met, err := until(v.statuses); met || err != nil {
+			return v.statuses, err
+		}
+		if v.invalid != nil {
+			return v.statuses, &WaitError{Statuses: v.statuses, Err: v.invalid}
+		}
+		if more && w.ctx.Err() == nil {
+			continue
 		}
 		select {
 		case <-w.updated:
 		case <-w.ctx.Done():
-			statuses = w.Statuses()
+			statuses := w.Statuses()
 			return statuses, &WaitError{Statuses: statuses, Err: w.Err()}
 		}
 	}
+}
+
+// view holds the statuses that a condition gets.
+type view struct {
+	statuses []ObjectStatus // ordered by ID
+	index    map[ID]int     // in statuses
+	round    int            // counts the calls of take
+	changed  []int          // the last round in which a status has changed
+	invalid  error          // of an ID that turned out invalid
+}
+
+func newView(ids []ID) *view {
+	ids = slices.Clone(ids)
+	slices.SortFunc(ids, ID.Compare)
+	ids = slices.Compact(ids)
+	v := &view{index: map[ID]int{}, changed: make([]int, len(ids))}
+	for i, id := range ids {
+		v.statuses = append(v.statuses, ObjectStatus{ID: id, Status: Unknown, Reason: NotObserved})
+		v.index[id] = i
+	}
+	return v
+}
+
+// take takes updates of w until one would replace another one of the same call. It
+// reports whether there is such an update.
+func (v *view) take(w *Watch) (more bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v.round++
+	for len(w.updates) > 0 {
+		i := v.index[w.updates[0].tracked.id]
+		if v.changed[i] == v.round {
+			return true
+		}
+		s := w.shift().status
+		v.statuses[i], v.changed[i] = s, v.round
+		if s.Reason == InvalidID {
+			v.invalid = s.Err
+		}
+	}
+	return false
 }

@@ -5,9 +5,11 @@ package status_test
 
 import (
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apiary-go/apiary/status"
 )
@@ -49,5 +51,41 @@ func TestStatusAtLeast(t *testing.T) {
 	kept := []status.ObjectStatus{of(one, status.Current, "9")}
 	if _, err := status.AtLeast(map[status.ID]string{one: "10"}, current)(kept); err != nil || kept[0].Status != status.Current {
 		t.Errorf("what was given is now %v, %v", kept, err)
+	}
+}
+
+// Deleted is met once each object that was there is gone, also if another one of the
+// same name is there by then.
+func TestStatusDeleted(t *testing.T) {
+	pod := schema.GroupKind{Kind: "Pod"}
+	one, two := status.ID{Namespace: "a", Name: "one", GroupKind: pod}, status.ID{Namespace: "a", Name: "two", GroupKind: pod}
+	of := func(id status.ID, uid types.UID) status.ObjectStatus {
+		obj := &unstructured.Unstructured{Object: map[string]any{}}
+		obj.SetUID(uid)
+		return status.ObjectStatus{ID: id, Status: status.Current, Object: obj}
+	}
+	none := func(id status.ID) status.ObjectStatus { return status.ObjectStatus{ID: id, Status: status.NotFound} }
+	unknown := func(id status.ID) status.ObjectStatus {
+		return status.ObjectStatus{ID: id, Status: status.Unknown, Reason: status.NotObserved}
+	}
+	stale := none(one)
+	stale.Stale = time.Now()
+	for name, c := range map[string]struct {
+		uids  map[status.ID]types.UID
+		shown [][]status.ObjectStatus // met by the last one only
+	}{
+		"not there":         {nil, [][]status.ObjectStatus{{unknown(one)}, {none(one)}}},
+		"one after another": {nil, [][]status.ObjectStatus{{of(one, "1"), of(two, "2")}, {none(one), of(two, "2")}, {of(one, "3"), of(two, "2")}, {of(one, "3"), none(two)}}},
+		"by the UID":        {nil, [][]status.ObjectStatus{{of(one, "1")}, {unknown(one)}, {of(one, "1")}, {of(one, "2")}}},
+		"stale":             {nil, [][]status.ObjectStatus{{of(one, "1")}, {stale}, {none(one)}}},
+		"created again":     {map[status.ID]types.UID{one: "1"}, [][]status.ObjectStatus{{unknown(one)}, {of(one, "2")}}},
+		"that one":          {map[status.ID]types.UID{one: "1"}, [][]status.ObjectStatus{{of(one, "1")}, {none(one)}}},
+	} {
+		until := status.Deleted(c.uids)
+		for i, statuses := range c.shown {
+			if met, err := until(statuses); err != nil || met != (i == len(c.shown)-1) {
+				t.Errorf("%s: it is met: %t, %v, by %d. of %d", name, met, err, i+1, len(c.shown))
+			}
+		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -38,7 +37,8 @@ type Watch struct {
 	dirty    []*tracked
 	byKey    map[place]map[*tracked]struct{}  // of the objects and of what they control
 	byOwner  map[string]map[*tracked]struct{} // by the UID of what controls
-	updates  []*tracked                       // to be reported, in the order of their first update
+	behind   int                              // how many states are in backlogs
+	updates  []*update                        // to be reported, in order
 	awaited  int                              // how many objects have no status yet
 	syncDue  bool                             // Synced is due when awaited is zero
 	updated  chan struct{}                    // holds a value if there may be an event
@@ -58,7 +58,9 @@ type request struct {
 
 // Watch follows the objects with the given IDs until ctx ends, [Watch.Close] is called
 // or the engine stops. It does not block. Duplicate IDs count once. It fails if an ID
-// has no name or no kind, or if the engine was stopped.
+// has no name or no kind, or if the engine was stopped. Whether a kind is namespaced is
+// known after a request only: an ID without its namespace is then Unknown with the
+// reason [InvalidID].
 func (e *Engine) Watch(ctx context.Context, ids ...ID) (*Watch, error) {
 	if err := validate(ids); err != nil {
 		return nil, err
@@ -111,7 +113,8 @@ func (w *Watch) Err() error {
 }
 
 // Add adds objects to the watch. Events reports Synced again when all of them have a
-// status. It fails if an ID has no name or no kind, or if the watch has ended.
+// status. It fails if an ID has no name or no kind, or if the watch has ended. See
+// [Engine.Watch] for an ID without its namespace.
 func (w *Watch) Add(ids ...ID) error {
 	if err := validate(ids); err != nil {
 		return err
@@ -147,6 +150,9 @@ func (w *Watch) request(add, remove []ID) error {
 			r.remove = append(r.remove, t)
 		}
 	}
+	if r.remove != nil {
+		w.updates = slices.DeleteFunc(w.updates, func(u *update) bool { return u.tracked.removed })
+	}
 	w.requests = append(w.requests, r)
 	signal(w.wake)
 	signal(w.updated) // Synced may be due
@@ -177,72 +183,6 @@ func (w *Watch) Statuses() []ObjectStatus {
 	w.mu.Unlock()
 	slices.SortFunc(all, func(a, b ObjectStatus) int { return a.ID.Compare(b.ID) })
 	return all
-}
-
-// Events returns an event for each object when it has its first status, and when its
-// status differs from that of its last event (see [ObjectStatus.Equal]). A slow
-// consumer gets the latest status of each object and misses those in between. Synced
-// follows when each object has had its event. With an empty set it comes at once.
-//
-// The loop blocks while there is no event, and ends with the watch: see [Watch.Err].
-// There is no event after the cancel function of the context, Close or [Engine.Stop]
-// has returned. After a break the watch goes on, and another call of Events continues.
-func (w *Watch) Events() iter.Seq[Event] {
-	return func(yield func(Event) bool) {
-		for {
-			ev, ok := w.next()
-			if !ok || !yield(ev) {
-				return
-			}
-		}
-	}
-}
-
-// next blocks until there is an event. It returns false at the end of the watch.
-func (w *Watch) next() (Event, bool) {
-	for {
-		if w.over() {
-			return Event{}, false
-		}
-		if ev, ok := w.take(); ok {
-			return ev, true
-		}
-		select {
-		case <-w.updated:
-		case <-w.ctx.Done():
-		}
-	}
-}
-
-// over reports whether the watch has ended. It looks at the contexts themselves, since
-// w.ctx can end a moment later.
-func (w *Watch) over() bool {
-	for _, ctx := range []context.Context{w.parent, w.engine.ctx} {
-		if ctx.Err() != nil {
-			w.cancel(context.Cause(ctx))
-		}
-	}
-	return w.ctx.Err() != nil
-}
-
-// take returns the next event, if there is one.
-func (w *Watch) take() (Event, bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for len(w.updates) > 0 {
-		t := w.updates[0]
-		w.updates = w.updates[1:]
-		t.queued = false
-		if !t.removed && !t.latest.Equal(t.reported) {
-			t.reported = t.latest
-			return Event{Type: ResourceUpdate, Resource: t.reported}, true
-		}
-	}
-	if w.syncDue && w.awaited == 0 {
-		w.syncDue = false
-		return Event{Type: Synced}, true
-	}
-	return Event{}, false
 }
 
 // run serves requests and evaluates the marked objects until the watch ends.
@@ -323,22 +263,6 @@ func (w *Watch) mark(t *tracked) {
 		w.dirty = append(w.dirty, t)
 		signal(w.wake)
 	}
-}
-
-// publish makes s the latest status of t, unless the server has not answered yet.
-func (w *Watch) publish(t *tracked, s ObjectStatus) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if t.removed || s.unanswered() {
-		return // without an answer the last known status stays
-	}
-	w.answered(t)
-	t.latest = s
-	if !t.queued {
-		t.queued = true
-		w.updates = append(w.updates, t)
-	}
-	signal(w.updated)
 }
 
 // minRecheck is the least delay of an evaluation that a rule asks for.

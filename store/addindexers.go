@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// AddIndex is [Store.AddIndexers] for a single index, which it returns.
+// AddIndex is like [Store.AddIndexers], for one index, which it returns.
 func (s *Store[T]) AddIndex(name string, fn IndexFunc[T]) (Index[T], error) {
 	if err := s.AddIndexers(Indexers[T]{name: fn}); err != nil {
 		return Index[T]{}, err
@@ -18,16 +18,16 @@ func (s *Store[T]) AddIndex(name string, fn IndexFunc[T]) (Index[T], error) {
 	return s.Index(name)
 }
 
-// ErrIndexExists says that a store has an index of that name already.
-var ErrIndexExists = errors.New("there is such an index already")
+// ErrIndexExists is the error for the name of an existing index.
+var ErrIndexExists = errors.New("the index exists already")
 
-// AddIndexers adds indexes and fills them with what the store holds: when it
-// returns they answer, and are complete. Their functions are called while readers
-// and the source go on; the source waits while the objects are entered.
+// AddIndexers adds indexes. When it returns, they are complete. It calls the index
+// functions while readers and the source continue. The source waits while the objects are
+// added to the indexes.
 //
-// It fails, and adds none of them, if one has no name or no function, or if
-// there is an index of that name already ([ErrIndexExists]). Failures of the index
-// functions are told to OnIndexError, they are no failure of AddIndexers.
+// It fails, and adds no index, if one has no name or no function, or if the name of one
+// exists ([ErrIndexExists]). Failures of index functions go to OnIndexError. They are no
+// failures of AddIndexers.
 func (s *Store[T]) AddIndexers(indexers Indexers[T]) error {
 	added, err := s.newIndexes(indexers)
 	if err != nil || len(added) == 0 {
@@ -39,8 +39,7 @@ func (s *Store[T]) AddIndexers(indexers Indexers[T]) error {
 	if err != nil {
 		return err
 	}
-	aside := s.termsAside(added)
-	errs, err := s.addIndexes(added, aside)
+	errs, err := s.addIndexes(added, s.currentTerms(added))
 	s.reportIndexErrors(errs)
 	return err
 }
@@ -58,8 +57,8 @@ func (s *Store[T]) newIndexes(indexers Indexers[T]) (added []*index[T], err erro
 	return added, nil
 }
 
-// placeIndexes says where added will be among the indexes. It fails if there is one
-// of such a name. The caller holds a lock.
+// placeIndexes sets the positions of added. It fails if a name exists. The caller holds a
+// lock.
 func (s *Store[T]) placeIndexes(added []*index[T]) error {
 	for i, ix := range added {
 		if s.named(ix.name) != nil {
@@ -70,32 +69,31 @@ func (s *Store[T]) placeIndexes(added []*index[T]) error {
 	return nil
 }
 
-// aside is what index functions said of the records of a snapshot.
-type aside[T any] struct {
+// recordTerms has the results of index functions for a list of records.
+type recordTerms[T any] struct {
 	records cow[*Record[T]]
 	terms   terms[T]
 	ends    []int // of the terms of each record
 	errs    []int // of the errors of each record
 }
 
-// termsAside calls the functions of indexes for what the store has, with no lock
-// held.
-func (s *Store[T]) termsAside(indexes []*index[T]) *aside[T] {
-	a := &aside[T]{records: s.now()}
+// currentTerms calls the index functions for the current records, without a lock.
+func (s *Store[T]) currentTerms(indexes []*index[T]) *recordTerms[T] {
+	a := &recordTerms[T]{records: s.now()}
 	for rec := range a.records.all() {
 		a.append(s.name, indexes, rec)
 	}
 	return a
 }
 
-func (a *aside[T]) append(store string, indexes []*index[T], rec *Record[T]) {
+func (a *recordTerms[T]) append(store string, indexes []*index[T], rec *Record[T]) {
 	a.terms.append(store, indexes, rec.Meta(), rec.obj)
 	a.ends = append(a.ends, len(a.terms.all))
 	a.errs = append(a.errs, len(a.terms.errs))
 }
 
-// of returns what was said of the record with number n.
-func (a *aside[T]) of(n int) ([]term[T], []error) {
+// of returns the terms and errors of the record with number n.
+func (a *recordTerms[T]) of(n int) ([]term[T], []error) {
 	from, failed := 0, 0
 	if n > 0 {
 		from, failed = a.ends[n-1], a.errs[n-1]
@@ -103,16 +101,17 @@ func (a *aside[T]) of(n int) ([]term[T], []error) {
 	return a.terms.all[from:a.ends[n]], a.terms.errs[failed:a.errs[n]]
 }
 
-// addIndexes fills indexes with what the store has by now, and adds them.
-func (s *Store[T]) addIndexes(added []*index[T], before *aside[T]) (errs []error, err error) {
+// addIndexes fills the indexes with the current records, and adds them. before has the
+// terms of the records of a moment ago.
+func (s *Store[T]) addIndexes(added []*index[T], before *recordTerms[T]) (errs []error, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if err := s.placeIndexes(added); err != nil {
 		return nil, err
 	}
-	// All functions are called before any record is touched, lest one that ends
-	// the goroutine leaves references to an index that is not there.
-	since := &aside[T]{}
+	// All functions are called before any record is changed. A function that ends the
+	// goroutine then leaves no references to a missing index.
+	since := &recordTerms[T]{}
 	of := make([]int, 0, s.records.len()) // numbers in before; those in since are negative
 	for rec := range s.records.all() {
 		slot := int(rec.slot)
@@ -124,8 +123,8 @@ func (s *Store[T]) addIndexes(added []*index[T], before *aside[T]) (errs []error
 		since.append(s.name, added, rec)
 	}
 
-	// The epoch of what is entered is the present one, which may have snapshots;
-	// none of them has these indexes.
+	// The new indexes are of the current epoch. It can have snapshots, but none of them
+	// has these indexes.
 	i := 0
 	for rec := range s.records.all() {
 		a, n := before, of[i]
@@ -143,7 +142,7 @@ func (s *Store[T]) addIndexes(added []*index[T], before *aside[T]) (errs []error
 	return errs, nil
 }
 
-// enter puts rec into further indexes.
+// enter adds rec to further indexes.
 func (rec *Record[T]) enter(epoch uint64, terms []term[T]) {
 	if len(terms) == 0 {
 		return

@@ -13,9 +13,9 @@ import (
 )
 
 // What is changed while the functions of new indexes are called is in the indexes as
-// it is in the store, whether somebody is told of changes or not.
+// it is in the store, whether somebody gets the changes or not.
 func TestAddIndexersMeanwhile(t *testing.T) {
-	for name, onChange := range map[string]func(store.Change[*thing]){"told": func(store.Change[*thing]) {}, "untold": nil} {
+	for name, onChange := range map[string]func(store.Change[*thing]){"observed": func(store.Change[*thing]) {}, "not observed": nil} {
 		t.Run(name, func(t *testing.T) { testAddIndexersMeanwhile(t, onChange) })
 	}
 }
@@ -60,7 +60,7 @@ func testAddIndexersMeanwhile(t *testing.T, onChange func(store.Change[*thing]))
 		t.Errorf("before %q, since %q; want d, b e mended", before, since)
 	}
 	if !slices.Equal(failed, []string{"ns/c@2"}) {
-		t.Errorf("told to have failed: %q", failed)
+		t.Errorf("reported: %q", failed)
 	}
 	for _, name := range []string{"b", "c", "d", "e", "mended"} {
 		r.delete(at(name, "u", "3"))

@@ -8,31 +8,31 @@ import (
 	"iter"
 )
 
-// Write is one of the changes that [Store.Write] makes.
+// Write is one change of [Store.Write].
 type Write[T any] struct {
-	// Meta of the object, or of the deletion.
+	// Meta is the meta of the object, or of the deletion.
 	Meta Meta
 
-	// Object is the object. If Delete is set: its last state, if known.
+	// Object is the object. If Delete is set, it is the last state, if known.
 	Object T
 
-	// Delete has the object deleted.
+	// Delete deletes the object.
 	Delete bool
 }
 
-// Difference is what a [Store.Write] or a [Store.Replace] changed.
+// Difference has the changes of a [Store.Write] or a [Store.Replace].
 type Difference[T any] struct {
-	// Added, Updated and Deleted are how many changes of each kind there were.
+	// Added, Updated and Deleted are the numbers of changes of each kind.
 	Added, Updated, Deleted int
 
 	changes []Change[T]
 }
 
-// Len returns how many changes there were.
+// Len returns the number of changes.
 func (d Difference[T]) Len() int { return len(d.changes) }
 
-// All iterates over the changes, one for each key that changed: those of Write in
-// the order of the writes, those of Replace with the deletions at the end.
+// All iterates over the changes, one for each changed key. Those of Write are in the order
+// of the writes. Those of Replace have the deletions at the end.
 func (d Difference[T]) All() iter.Seq[Change[T]] {
 	return func(yield func(Change[T]) bool) {
 		for _, c := range d.changes {
@@ -56,25 +56,24 @@ func (d *Difference[T]) add(c Change[T]) {
 	}
 }
 
-// step is what becomes of one key in a Write.
+// step is the effect of a Write on one key.
 type step[T any] struct {
 	Write[T]
 	hash  uint64
 	held  *Record[T]
-	terms int // where its terms end
+	terms int // end of its terms
 }
 
-// Write makes several changes at once: readers see all of them or none, whichever
-// way they look. It returns what changed by it. It is for who has no source; any
-// number of goroutines may call it, and it may be mixed with the methods of [Sink].
-// Within a pass what it writes counts as applied, so that Commit does not remove it.
+// Write makes several changes at once, and returns their effect. Readers see all of the
+// changes or none. It is for programs without a source. Any number of goroutines can call
+// it, also together with the methods of [Sink]. Within a pass, written objects count as
+// applied, so Commit does not remove them.
 //
-// An object that is older than what the store holds under its key, by
-// [CompareVersions], is dropped, and counted in [Stats]; one of the same version is
-// stored. A deletion that [Superseded] says is old news is dropped as well. Of
-// several writes of one key the last counts.
+// An object that is older than the stored one by [CompareVersions] is dropped, and counted
+// in [Stats]. An object with the same version is stored. A deletion is dropped if it is
+// [Superseded]. Of several writes of one key, the last one counts.
 //
-// It fails, and changes nothing, if a key has no name.
+// Write fails, and changes nothing, if a key has no name.
 func (s *Store[T]) Write(writes ...Write[T]) (Difference[T], error) {
 	for i, w := range writes {
 		if w.Meta.Key.Name == "" {
@@ -133,8 +132,7 @@ func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], n notice[T]) {
 	return diff, n
 }
 
-// steps returns what has to be done for writes: one step for each key, without what
-// is old news.
+// steps returns the steps of writes, one for each key, without stale writes.
 func (s *Store[T]) steps(writes []Write[T]) []step[T] {
 	steps := make([]step[T], 0, len(writes))
 	var of map[Key]int // the step of a key
@@ -168,7 +166,7 @@ func (s *Store[T]) steps(writes []Write[T]) []step[T] {
 	return effective
 }
 
-// drops reports whether w is old news to who holds held, and counts it then.
+// drops returns true if w is stale for a key with held. It then counts w.
 func (s *Store[T]) drops(w Write[T], held Meta) bool {
 	old := older(w.Meta, held)
 	if w.Delete {
@@ -180,8 +178,8 @@ func (s *Store[T]) drops(w Write[T], held Meta) bool {
 	return old
 }
 
-// older is what is stale of a write by who has no source, where the same version
-// may be another state.
+// older is like Stale, for writes without a source. There, the same version can be another
+// state.
 func older(next, held Meta) bool {
 	if next.Version == held.Version {
 		return false

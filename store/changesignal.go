@@ -8,8 +8,7 @@ import (
 	"sync/atomic"
 )
 
-// changeSignal wakes goroutines that wait for a change. It costs next to nothing if
-// none waits.
+// changeSignal wakes goroutines that wait for a change. It is cheap if none waits.
 type changeSignal struct {
 	awaited atomic.Bool
 
@@ -17,8 +16,8 @@ type changeSignal struct {
 	ch chan struct{} // nil if none waits
 }
 
-// next returns a channel that is closed at the next change. A goroutine that waits
-// calls next first, and then looks at the store.
+// next returns a channel that is closed at the next change. A waiting goroutine calls next
+// before it reads the store.
 func (n *changeSignal) next() <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -29,7 +28,7 @@ func (n *changeSignal) next() <-chan struct{} {
 	return n.ch
 }
 
-// changed wakes all that wait. The store calls it after a change became visible.
+// changed wakes all waiting goroutines. The store calls it after a change is visible.
 func (n *changeSignal) changed() {
 	if !n.awaited.Load() {
 		return

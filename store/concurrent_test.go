@@ -103,7 +103,7 @@ func TestObserverUsesStore(t *testing.T) {
 	r.begin()
 	r.commit("4")
 	if n != 5 || s.Stats().Indexes != n {
-		t.Errorf("%d changes told, %d indexes", n, s.Stats().Indexes)
+		t.Errorf("%d changes reported, %d indexes", n, s.Stats().Indexes)
 	}
 }
 
@@ -244,7 +244,7 @@ func TestReadersAndWriter(t *testing.T) {
 	replayed := map[store.Key]*thing{}
 	for _, c := range r.changes {
 		if replayed[c.Meta.Key] != c.Old {
-			t.Fatalf("%s %v does not follow what was told before", c.Kind, c.Meta)
+			t.Fatalf("%s %v does not follow the changes before", c.Kind, c.Meta)
 		}
 		if c.Kind == store.Deleted {
 			delete(replayed, c.Meta.Key)

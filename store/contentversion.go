@@ -10,11 +10,10 @@ import (
 	"hash/fnv"
 )
 
-// ContentVersion makes a version for the state of an object that has none of its
-// own, from its content as JSON: two states have the same version if they are
-// equal. Like any version that is no number it can only be compared for equality.
+// ContentVersion returns a version for an object that has none: a hash of its JSON. Equal
+// objects have equal versions. Such versions can only be compared for equality.
 //
-// It costs encoding the object. It fails if that fails.
+// It encodes the object, and fails if that fails.
 func ContentVersion(obj any) (string, error) {
 	sum := fnv.New128a()
 	if err := json.NewEncoder(sum).Encode(obj); err != nil {

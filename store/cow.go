@@ -5,16 +5,16 @@ package store
 
 import "iter"
 
-// pageLen is how many elements a full page has.
+// pageLen is the number of elements of a full page.
 const pageLen = 256
 
-// cow is an unordered list of which old states cost nothing to keep: it is a
-// directory of pages, and who has the directory has the list as it was then.
+// cow is an unordered list with cheap snapshots. It is a directory of pages that are copied
+// on write, so a copy of the directory's header is the list of that time.
 //
-// All that is copied on write in a store has an epoch: that of the store when it
-// was made. A new epoch begins with the first write after somebody took a
-// [Snapshot], so what is of the present epoch is in none, and may be written to;
-// what is older is copied before that. Readers of a snapshot need no lock.
+// All parts of a store that are copied on write have an epoch: that of the store when they
+// were made. The first write after a [Snapshot] begins a new epoch. So no snapshot has a
+// part of the current epoch, and writers can modify it. They copy an older part first.
+// Readers of a snapshot need no lock.
 //
 // The first page grows from one element, so that a list of one is cheap.
 type cow[E any] struct {
@@ -62,8 +62,8 @@ func (c *cow[E]) add(epoch uint64, e E) uint32 {
 	return uint32(pos)
 }
 
-// remove removes the element at pos. Where another one takes its place, that
-// is returned as moved.
+// remove removes the element at pos. If another element takes its place, remove returns it
+// as moved.
 func (c *cow[E]) remove(epoch uint64, pos uint32) (moved E, ok bool) {
 	last := len(c.dir) - 1
 	tail := c.own(epoch, last)
@@ -84,7 +84,7 @@ func (c *cow[E]) remove(epoch uint64, pos uint32) (moved E, ok bool) {
 	return moved, ok
 }
 
-// ownDir makes the directory one of the present epoch.
+// ownDir copies the directory unless it is of the current epoch.
 func (c *cow[E]) ownDir(epoch uint64) {
 	if c.epoch != epoch {
 		c.epoch = epoch
@@ -92,7 +92,7 @@ func (c *cow[E]) ownDir(epoch uint64) {
 	}
 }
 
-// own makes page n one of the present epoch, and returns it.
+// own copies page n unless it is of the current epoch, and returns it.
 func (c *cow[E]) own(epoch uint64, n int) *page[E] {
 	c.ownDir(epoch)
 	p := c.dir[n]

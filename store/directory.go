@@ -9,14 +9,13 @@ import (
 	"slices"
 )
 
-// directory finds elements by their hashes. It is a table of bins by extendible
-// hashing: what is copied on write, or moved as the table grows, is one small bin
-// at a time. Epochs are as with [cow].
+// directory finds elements by their hashes. It uses extendible hashing with small bins, so
+// a write, or the growth of the table, copies one bin at a time. For epochs see [cow].
 //
-// The first bits of a hash choose the entry of dir. Some of those that follow are
-// kept as the tag of the element, which says where in the bin it is looked for.
+// The first bits of a hash select the entry of dir. Some of the following bits are the tag
+// of the element, which determines its home slot in the bin.
 type directory[E any] struct {
-	dir   []*bin[E] // their number is a power of two; a bin may have several
+	dir   []*bin[E] // their number is a power of two; a bin can have several
 	epoch uint64    // of dir
 	n     int32     // elements
 	bins  int32
@@ -25,7 +24,7 @@ type directory[E any] struct {
 // bin is a hash table with linear probing. It has more slots than elements.
 type bin[E any] struct {
 	epoch uint64
-	depth uint8 // how many first bits the hashes of its elements have in common
+	depth uint8 // number of first bits that the hashes of its elements share
 	n     int32
 	elems []*E    // by slot
 	tags  []uint8 // by slot; 0: the slot is free
@@ -35,10 +34,10 @@ type bin[E any] struct {
 
 const (
 	minBin = 8  // slots
-	maxBin = 64 // slots, unless hashes are so bad that to split a bin is no use
+	maxBin = 64 // slots; more only if splitting a bin does not separate its hashes
 )
 
-// tagOf takes bits that are neither the first nor the last ones.
+// tagOf returns bits from the middle of a hash.
 func tagOf(hash uint64) uint8 { return uint8(hash>>24) | 0x80 }
 
 // bin returns the bin of a hash, nil if there is none.
@@ -57,11 +56,11 @@ func (b *bin[E]) home(tag uint8) int { return int(tag) & (len(b.tags) - 1) }
 
 func (b *bin[E]) next(slot int) int { return (slot + 1) & (len(b.tags) - 1) }
 
-// full reports whether one more element would be too much.
+// full returns true if there is no room for another element.
 func (b *bin[E]) full() bool { return int(b.n) >= len(b.tags)/8*7 }
 
-// add puts e into the directory, which must not have it. hashOf is asked for the
-// hashes of others.
+// add adds e to the directory, which must not have it. hashOf returns the hashes of other
+// elements.
 func (d *directory[E]) add(epoch uint64, hash uint64, e *E, hashOf func(*E) uint64) {
 	if len(d.dir) == 0 {
 		d.dir, d.epoch, d.bins = []*bin[E]{newBin[E](epoch, 0, minBin)}, epoch, 1
@@ -79,7 +78,7 @@ func (d *directory[E]) add(epoch uint64, hash uint64, e *E, hashOf func(*E) uint
 	d.n++
 }
 
-// replace puts e in the place of old, which must be there.
+// replace replaces old, which must be there, by e.
 func (d *directory[E]) replace(epoch uint64, hash uint64, old, e *E) {
 	b := d.own(epoch, hash)
 	if slot := b.slotOf(tagOf(hash), old); slot >= 0 {
@@ -87,7 +86,7 @@ func (d *directory[E]) replace(epoch uint64, hash uint64, old, e *E) {
 	}
 }
 
-// remove takes e out, which must be there.
+// remove removes e, which must be there.
 func (d *directory[E]) remove(epoch uint64, hash uint64, e *E, hashOf func(*E) uint64) {
 	b := d.own(epoch, hash)
 	slot := b.slotOf(tagOf(hash), e)
@@ -104,7 +103,7 @@ func (d *directory[E]) remove(epoch uint64, hash uint64, e *E, hashOf func(*E) u
 	}
 }
 
-// rebuild makes the directory anew, since most of its elements are gone.
+// rebuild builds a smaller directory, after most elements were removed.
 func (d *directory[E]) rebuild(epoch uint64, hashOf func(*E) uint64) {
 	fresh := directory[E]{}
 	for e := range d.all() {
@@ -113,7 +112,7 @@ func (d *directory[E]) rebuild(epoch uint64, hashOf func(*E) uint64) {
 	*d = fresh
 }
 
-// own makes the directory and the bin of hash ones of the present epoch, and
+// own copies the directory and the bin of hash unless they are of the current epoch, and
 // returns the bin.
 func (d *directory[E]) own(epoch uint64, hash uint64) *bin[E] {
 	if d.epoch != epoch {
@@ -141,8 +140,8 @@ func (d *directory[E]) point(hash uint64, b *bin[E]) {
 	}
 }
 
-// split makes two bins of b, which is that of hash. Either has as many slots as b, since
-// it may get all elements.
+// split splits b, the bin of hash, into two bins. Each has as many slots as b, since it can
+// get all elements.
 func (d *directory[E]) split(b *bin[E], hash uint64, hashOf func(*E) uint64) {
 	if int(b.depth) == d.depth() {
 		dir := make([]*bin[E], 0, 2*len(d.dir))
@@ -191,7 +190,7 @@ func newBin[E any](epoch uint64, depth uint8, slots int) *bin[E] {
 	return b
 }
 
-// clear makes the bin an empty one with so many slots.
+// clear empties the bin and sets its number of slots.
 func (b *bin[E]) clear(slots int) {
 	b.n = 0
 	b.elems = make([]*E, slots)
@@ -203,7 +202,7 @@ func (b *bin[E]) clear(slots int) {
 	clear(b.tags)
 }
 
-// add puts e into the first free slot from its home on.
+// add stores e in the first free slot at or after its home.
 func (b *bin[E]) add(tag uint8, e *E) {
 	slot := b.home(tag)
 	for b.tags[slot] != 0 {
@@ -223,8 +222,7 @@ func (b *bin[E]) slotOf(tag uint8, e *E) int {
 	return -1
 }
 
-// remove frees a slot, and moves up those behind it that would not be found any
-// more.
+// remove frees a slot. It moves elements behind it that could no longer be found.
 func (b *bin[E]) remove(slot int) {
 	mask := len(b.tags) - 1
 	for next := b.next(slot); b.tags[next] != 0; next = b.next(next) {
@@ -238,7 +236,7 @@ func (b *bin[E]) remove(slot int) {
 	b.n--
 }
 
-// resize gives the bin another number of slots.
+// resize changes the number of slots of the bin.
 func (b *bin[E]) resize(slots int) {
 	tags, elems := slices.Clone(b.tags), b.elems
 	b.clear(slots)

@@ -1,25 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package store keeps the state of a collection of Kubernetes objects in
-// memory, and defines the protocol by which such a state is told.
+// Package store keeps a collection of Kubernetes objects in memory, and defines the
+// protocol by which a source fills it. Most programs get a store from package resource.
+// Use this package to read objects without subscribers, to write a sink, or to fill a
+// store from another source.
 //
-// [Sink] is that protocol: whoever can tell a collection object by object, and
-// its changes afterwards, drives a Sink; whoever wants to know a collection is
-// one. The package knows nothing of API servers or subscribers.
+//	pods, err := store.New(store.Config[*corev1.Pod]{
+//		Name: "pods",
+//		Indexers: store.Indexers[*corev1.Pod]{"node": func(values []string, pod *corev1.Pod) ([]string, error) {
+//			return append(values, pod.Spec.NodeName), nil
+//		}},
+//	})
+//	…
+//	reflector, err := informer.NewReflector(informer.Config[*corev1.Pod]{
+//		Name: "pods", Source: source, Sink: pods,
+//	})
+//	go reflector.Run(ctx)
+//	…
+//	onNode, err := pods.ByIndex("node", "worker-1")
 //
-// [Store] is the Sink that keeps the objects: typed, indexed, and made for
-// readers that never hold up the writer. Around it:
+// [Sink] is the protocol. A source hands a collection to a Sink object by object, and then
+// its changes. The package does not depend on API servers or subscribers.
 //
-//   - [Indexer] is a Store that is written to by objects, and [UndeltaStore] one
-//     that pushes each of its states.
-//   - [Snapshot] is a Store at one point in time, [Index] one of its indexes,
-//     [Lister] a view of it by namespace and selector.
+// [Store] is the Sink that keeps the objects. It is typed and indexed, and its readers do
+// not delay the writer. Around it:
 //
-// A panic of an index function leaves the object out of that index, see [IndexError]. One
-// of OnChange, OnIndexError or an iterator reaches the writer. The rule for panics, and for
-// the [PanicError] that they become, is in the documentation of package resource.
+//   - [Indexer] is a Store that is written to with objects.
+//   - [UndeltaStore] is an Indexer that pushes each of its states.
+//   - [Snapshot] is a Store at one point in time, and [Index] is one of its indexes.
+//   - [Lister] reads a Store by namespace and selector.
 //
-// Package fifo queues objects, and gives each key to one consumer at a time. Package
-// poller drives a Sink from a source that can only be listed.
+// If an index function panics, the object is missing from that index, see [IndexError]. A
+// panic of OnChange, OnIndexError or an iterator reaches the writer. Package resource has
+// the rule for panics and [PanicError].
+//
+// Package fifo is a queue that gives each key to one consumer at a time. Package poller
+// fills a Sink from a source that can only be listed.
 package store

@@ -131,7 +131,7 @@ func ExampleIndexError() {
 	_ = apply(pods, pod("web-1", "node-a", "11"))
 	fmt.Println(pods.Len(), "stored")
 	// Output:
-	// store pods: index "owner": default/web-1@11 is not indexed: index function "owner" panicked on key "default/web-1": runtime error: index out of range [0] with length 0
+	// store pods: index "owner": default/web-1@11 is missing from the index: index function "owner" panicked on key "default/web-1": runtime error: index out of range [0] with length 0
 	// 1 stored
 }
 

@@ -12,42 +12,41 @@ import (
 	"slices"
 )
 
-// IndexFunc appends to values those under which obj is found in an index, and
-// returns the result. None, or a value twice, is fine. It may as well return a
-// slice of its own; appending spares the allocation. It must not keep values.
+// IndexFunc appends the values of obj in an index to values, and returns the result. There
+// can be none, and duplicates. It can also return a slice of its own; appending saves the
+// allocation. It must not keep values.
 //
-// It must be pure: no side effects, and the same result each time for one
-// state of an object. It is called once per state, by the goroutine that drives
-// the sink (or that calls [Store.AddIndexers]) while the readers go on, and may
-// read the store but neither change it nor add indexes.
+// It must be pure: without side effects, and with the same result for the same state. It
+// is called once per state, by the goroutine that writes or that calls
+// [Store.AddIndexers]. It can read the store. It must not change it or add indexes.
 //
-// The lock of the writers is held during the call: only with it is known which
-// states are stored, and which indexes there are. No reader waits for that lock.
-// Other writers wait for the change in any case.
+// The lock of the writers is held during the call, since it determines which states are
+// stored and which indexes exist. No reader waits for this lock, and other writers wait
+// for the change in any case.
 //
-// An object for which it fails or panics is stored all the same, and is
-// missing from this index until a state of it comes for which it does not.
+// If the function fails or panics, the object is stored and is missing from this index,
+// until the function succeeds for a later state.
 type IndexFunc[T any] func(values []string, obj T) ([]string, error)
 
-// ErrNoIndex says that a store has no index of the name that was asked for.
+// ErrNoIndex is the error for the name of a missing index.
 var ErrNoIndex = errors.New("no such index")
 
-// IndexError says that an index function failed for an object. The object is
-// stored, and missing from this index.
+// IndexError is the failure of an index function. The object is stored, and is missing
+// from this index.
 type IndexError struct {
-	// Store is the name of the store, Index that of the index.
+	// Store and Index are the names of the store and the index.
 	Store, Index string
 
-	// Meta is the state of the object that the function failed for.
+	// Meta is the state for which the function failed.
 	Meta Meta
 
-	// Err is what the function returned, or a [*PanicError].
+	// Err is the error of the function, or a [*PanicError].
 	Err error
 }
 
 // Error implements error.
 func (e *IndexError) Error() string {
-	return fmt.Sprintf("store %s: index %q: %s is not indexed: %v", e.Store, e.Index, e.Meta, e.Err)
+	return fmt.Sprintf("store %s: index %q: %s is missing from the index: %v", e.Store, e.Index, e.Meta, e.Err)
 }
 
 // Unwrap returns Err.
@@ -57,9 +56,9 @@ func (e *IndexError) Unwrap() error { return e.Err }
 type index[T any] struct {
 	name string
 	fn   IndexFunc[T]
-	ord  int // its position in Store.indexes
+	ord  int // position in Store.indexes
 
-	// buckets has no empty ones.
+	// buckets has no empty buckets.
 	seed    maphash.Seed
 	buckets directory[bucket[T]]
 }
@@ -73,23 +72,23 @@ type value[T any] struct {
 	index *index[T]
 	text  string
 	hash  uint64
-	now   *bucket[T] // for writers only
+	now   *bucket[T] // the current bucket; only for writers
 }
 
-// bucket has the objects of one value of an index. It is of the epoch of its list,
-// and replaced by a copy before it is written to in another one.
+// bucket has the objects of one value of an index. Its epoch is that of its list. In a later
+// epoch, a copy replaces it before a write.
 type bucket[T any] struct {
 	value   *value[T]
 	records cow[*Record[T]]
 }
 
-// term is one value of one index under which an object belongs.
+// term is one value of an object in one index.
 type term[T any] struct {
 	index *index[T]
 	text  string
 }
 
-// ref is a place where an index has an object.
+// ref is the place of an object in an index.
 type ref[T any] struct {
 	value *value[T]
 	pos   uint32
@@ -103,7 +102,7 @@ func (r ref[T]) compare(t term[T]) int {
 	return cmp.Compare(r.value.text, t.text)
 }
 
-// values calls the index function, which may append to scratch.
+// values calls the index function, which can append to scratch.
 func (ix *index[T]) values(scratch []string, key Key, obj T) (values []string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -113,12 +112,12 @@ func (ix *index[T]) values(scratch []string, key Key, obj T) (values []string, e
 	return ix.fn(scratch, obj)
 }
 
-// terms are those of a state, or of several one after the other, with the failures
-// of index functions.
+// terms has the terms of one state, or of several in order, and the failures of index
+// functions.
 type terms[T any] struct {
 	all     []term[T]
 	errs    []error
-	scratch [8]string // what index functions append to
+	scratch [8]string // for the results of index functions
 }
 
 func (ts *terms[T]) reset() {
@@ -126,7 +125,7 @@ func (ts *terms[T]) reset() {
 	ts.all, ts.errs = ts.all[:0], nil
 }
 
-// append adds the terms of one state in indexes, in their order.
+// append adds the terms of one state in each of indexes, in order.
 func (ts *terms[T]) append(store string, indexes []*index[T], meta Meta, obj T) {
 	for _, ix := range indexes {
 		ts.appendOf(store, ix, meta, obj)
@@ -159,9 +158,8 @@ func (s *Store[T]) termsOf(meta Meta, obj T) ([]term[T], []error) {
 	return s.terms.all, s.terms.errs
 }
 
-// reindex makes the indexes have rec under terms, and takes out the record that
-// they had before under old. The caller holds both locks, or nobody knows of the
-// indexes yet.
+// reindex adds rec to the indexes at terms, and removes the previous record from old. The
+// caller holds both locks, or the indexes are not published yet.
 func (rec *Record[T]) reindex(epoch uint64, old []ref[T], terms []term[T]) {
 	if haveTerms(old, terms) {
 		for _, r := range old {
@@ -208,8 +206,8 @@ func haveTerms[T any](refs []ref[T], terms []term[T]) bool {
 	return true
 }
 
-// find returns the bucket of a text in buckets, which are those of the index now
-// or as they once were; nil if it is not there.
+// find returns the bucket of a text, nil if there is none. buckets are the current or
+// earlier buckets of the index.
 func (ix *index[T]) find(buckets *directory[bucket[T]], text string) *bucket[T] {
 	hash := maphash.String(ix.seed, text)
 	b := buckets.bin(hash)
@@ -227,7 +225,8 @@ func (ix *index[T]) find(buckets *directory[bucket[T]], text string) *bucket[T] 
 
 func hashOfBucket[T any](b *bucket[T]) uint64 { return b.value.hash }
 
-// own returns the bucket of the value, as one of the present epoch.
+// own returns the bucket of the value. It copies the bucket unless it is of the current
+// epoch.
 func (v *value[T]) own(epoch uint64) *bucket[T] {
 	if b := v.now; b.records.epoch != epoch {
 		v.now = &bucket[T]{value: v, records: b.records}
@@ -237,7 +236,7 @@ func (v *value[T]) own(epoch uint64) *bucket[T] {
 	return v.now
 }
 
-// enter puts rec into the bucket of t, which is one of buckets.
+// enter adds rec to the bucket of t in buckets.
 func (t term[T]) enter(epoch uint64, buckets *directory[bucket[T]], rec *Record[T]) ref[T] {
 	ix := t.index
 	b := ix.find(buckets, t.text)
@@ -250,13 +249,12 @@ func (t term[T]) enter(epoch uint64, buckets *directory[bucket[T]], rec *Record[
 	return ref[T]{value: b.value, pos: b.value.own(epoch).records.add(epoch, rec)}
 }
 
-// set puts rec where r is.
+// set stores rec at r.
 func (r ref[T]) set(epoch uint64, rec *Record[T]) {
 	r.value.own(epoch).records.set(epoch, r.pos, rec)
 }
 
-// leave takes what r refers to out of its bucket, and an empty bucket out of
-// its index.
+// leave removes the record at r from its bucket, and an empty bucket from its index.
 func (r ref[T]) leave(epoch uint64) {
 	v := r.value
 	b := v.own(epoch)

@@ -116,7 +116,7 @@ func TestFailingIndexFunc(t *testing.T) {
 			}
 			var ie *store.IndexError
 			if len(r.errs) != 1 || !errors.As(r.errs[0], &ie) || r.Stats().IndexErrors != 1 {
-				t.Fatalf("told %v, %d counted", r.errs, r.Stats().IndexErrors)
+				t.Fatalf("reported %v, %d counted", r.errs, r.Stats().IndexErrors)
 			}
 			if ie.Store != "things" || ie.Index != "tag" || ie.Meta != bad.Meta {
 				t.Errorf("got %+v", ie)
@@ -131,7 +131,7 @@ func TestFailingIndexFunc(t *testing.T) {
 			if errors.Is(ie, errTag) != tt.wraps {
 				t.Errorf("wraps: %t", !tt.wraps)
 			}
-			if want := `store things: index "tag": ns/a@2 is not indexed: `; !strings.HasPrefix(ie.Error(), want) {
+			if want := `store things: index "tag": ns/a@2 is missing from the index: `; !strings.HasPrefix(ie.Error(), want) {
 				t.Errorf("got %q", ie)
 			}
 
@@ -143,7 +143,7 @@ func TestFailingIndexFunc(t *testing.T) {
 	}
 }
 
-func TestIndexErrorsUntold(t *testing.T) {
+func TestIndexErrorsUnreported(t *testing.T) {
 	s, err := store.New(store.Config[*thing]{Indexers: map[string]store.IndexFunc[*thing]{"tag": tags}})
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +258,7 @@ func TestAddIndexers(t *testing.T) {
 		return append(values, obj.Key.Name), nil
 	}}))
 	if len(r.errs) != 1 || r.Stats().IndexErrors != 2 || r.Stats().Indexes != 4 {
-		t.Errorf("told %v, stats %+v", r.errs, r.Stats())
+		t.Errorf("reported %v, stats %+v", r.errs, r.Stats())
 	}
 	same := func() {
 		t.Helper()

@@ -8,16 +8,15 @@ import (
 	"fmt"
 )
 
-// Indexer is a [Store] that is written to by objects: for who has objects, but
-// no source that tells their [Meta]. Any number of goroutines may write.
+// Indexer is a [Store] that is written to with objects, for programs that have objects but
+// no source with their [Meta]. Any number of goroutines can write.
 //
-// The key of an object is what the [KeyFunc] says. Its UID and its version are
-// those of its metadata, if it has any. An object that is older than what the
-// Indexer holds under its key, by CompareVersions, is dropped, and counted in
-// [Stats]; one of the same version is stored, as is one whose version cannot be
-// compared. For a deletion nothing is compared: the key alone counts.
+// The [KeyFunc] returns the key of an object. Its UID and version are those of its
+// metadata, if it has any. An object that is older than the stored one by
+// [CompareVersions] is dropped and counted in [Stats]. An object with the same version, or
+// with one that cannot be compared, is stored. A deletion compares only the key.
 //
-// To have it filled by a source give that the Store, which is a [Sink].
+// A source can fill the Store of an Indexer, which is a [Sink].
 type Indexer[T any] struct {
 	*Store[T]
 
@@ -27,8 +26,8 @@ type Indexer[T any] struct {
 // Indexers are index functions by the names of the indexes.
 type Indexers[T any] = map[string]IndexFunc[T]
 
-// NewIndexer returns an empty Indexer. It fails if key is nil, or if an index has
-// no name or no function.
+// NewIndexer returns an empty Indexer. It fails if key is nil, or if an index has no name
+// or no function.
 func NewIndexer[T any](key KeyFunc[T], indexers Indexers[T]) (*Indexer[T], error) {
 	if key == nil {
 		return nil, errors.New("store.NewIndexer: KeyFunc is nil: give one, such as MetaNamespaceKeyFunc")
@@ -40,11 +39,11 @@ func NewIndexer[T any](key KeyFunc[T], indexers Indexers[T]) (*Indexer[T], error
 	return &Indexer[T]{Store: s, key: key}, nil
 }
 
-// Add stores obj. It is the same as Update. It fails, as all methods of an
-// Indexer that take an object, if obj has no key; then nothing is changed.
+// Add is the same as Update.
 func (x *Indexer[T]) Add(obj T) error { return x.Update(obj) }
 
-// Update stores obj, whether there was one of its key or not.
+// Update stores obj, whether its key is new or not. Like all methods of an Indexer that
+// take an object, it fails if obj has no key, and then changes nothing.
 func (x *Indexer[T]) Update(obj T) error {
 	key, err := x.KeyOf(obj)
 	if err != nil {
@@ -54,7 +53,7 @@ func (x *Indexer[T]) Update(obj T) error {
 	return nil
 }
 
-// Delete removes the object that has the key of obj, if there is one.
+// Delete removes the object with the key of obj, if there is one.
 func (x *Indexer[T]) Delete(obj T) error {
 	key, err := x.KeyOf(obj)
 	if err != nil {
@@ -64,9 +63,9 @@ func (x *Indexer[T]) Delete(obj T) error {
 	return err
 }
 
-// Replace makes objs all that there is, at version, and returns what changed by
-// it; see [Store.Replace]. If one of objs has no key it fails, and nothing is
-// changed. The version may be empty.
+// Replace makes objs the whole content of the store, at version, and returns the changes;
+// see [Store.Replace]. The version can be empty. If one of objs has no key, Replace fails
+// and changes nothing.
 func (x *Indexer[T]) Replace(objs []T, version string) (Difference[T], error) {
 	all := make([]arrival[T], len(objs))
 	for i, obj := range objs {
@@ -79,7 +78,7 @@ func (x *Indexer[T]) Replace(objs []T, version string) (Difference[T], error) {
 	return x.replaceBy(version, all), nil
 }
 
-// KeyOf returns the key of obj, as the Indexer sees it.
+// KeyOf returns the key of obj, from the [KeyFunc].
 func (x *Indexer[T]) KeyOf(obj T) (Key, error) {
 	key, err := x.key.Of(obj)
 	if err != nil {
@@ -88,10 +87,9 @@ func (x *Indexer[T]) KeyOf(obj T) (Key, error) {
 	return key, nil
 }
 
-// Index returns the objects that the index has under any of the values that it
-// would have obj under, which need not be stored. Each is in the result once. The
-// error wraps [ErrNoIndex] if there is no such index, and is an [IndexError] if
-// the index function fails.
+// Index returns the objects that share a value of obj in the index, each once. obj itself
+// need not be stored. If there is no such index, the error wraps [ErrNoIndex]. If the
+// index function fails, the error is an [IndexError].
 func (x *Indexer[T]) Index(index string, obj T) ([]T, error) {
 	ix, err := x.Store.Index(index)
 	if err != nil {

@@ -142,8 +142,8 @@ func TestUpdateAllocatesNothing(t *testing.T) {
 	_ = snap
 }
 
-// What the metadata say may be missing, or be of another key: the store goes by what
-// it is told.
+// The metadata of an object can be missing, or have another key. The store uses the meta of
+// the source.
 func TestMetaOfItsOwn(t *testing.T) {
 	r, err := store.New(store.Config[*corev1.Pod]{})
 	if err != nil {
@@ -157,7 +157,7 @@ func TestMetaOfItsOwn(t *testing.T) {
 		if got, held, ok := r.Entry(meta.Key); !ok || got != meta || held != obj {
 			t.Errorf("entry %v %v, want %v %v", got, held, meta, obj)
 		}
-		// What follows may say of itself what the store is told.
+		// The metadata of the next state can be equal to the meta of the source.
 		next := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: fmt.Sprint(i), UID: "u", ResourceVersion: fmt.Sprint(i + 20)}}
 		meta = store.MetaOf(next)
 		if err := r.Apply(ctx, meta, next); err != nil {

@@ -5,13 +5,13 @@ package store
 
 import "iter"
 
-// Index is an index of a [Store], or of a [Snapshot], found once so that its name
-// need not be looked up, and cannot be missing, at each use. It is a small value,
-// and may be used by any number of goroutines. The zero Index has nothing.
+// Index is an index of a [Store] or of a [Snapshot]. Its name was looked up once, so its
+// methods cannot fail. It is a small value. Any number of goroutines can use it. The zero
+// Index is empty.
 type Index[T any] struct {
 	index *index[T]
 	store *Store[T]             // nil if of a snapshot
-	then  *directory[bucket[T]] // of a snapshot
+	then  *directory[bucket[T]] // only of a snapshot
 }
 
 // Name returns the name of the index.
@@ -22,19 +22,19 @@ func (x Index[T]) Name() string {
 	return x.index.name
 }
 
-// List returns the objects under value, in no particular order, as they were at one
-// point in time. The slice is the caller's.
+// List returns the objects with this value, at one point in time and in no particular
+// order. The caller owns the slice.
 func (x Index[T]) List(value string) []T { return objects(x.bucket(value)) }
 
-// All iterates over the objects under value as [Store.All] does.
+// All iterates over the objects with this value, like [Store.All].
 func (x Index[T]) All(value string) iter.Seq2[Key, T] {
 	return func(yield func(Key, T) bool) { eachKey(x.bucket(value), yield) }
 }
 
-// Keys returns the keys of the objects under value.
+// Keys returns the keys of the objects with this value.
 func (x Index[T]) Keys(value string) []Key { return keys(x.bucket(value)) }
 
-// Count returns how many objects there are under value.
+// Count returns the number of objects with this value.
 func (x Index[T]) Count(value string) int {
 	if x.store == nil {
 		records := x.bucket(value)
@@ -48,8 +48,8 @@ func (x Index[T]) Count(value string) int {
 	return 0
 }
 
-// Values returns the values under which there are objects, in no particular order,
-// as they were at one point in time. The slice is the caller's.
+// Values returns the values that have objects, at one point in time and in no particular
+// order. The caller owns the slice.
 func (x Index[T]) Values() []string {
 	buckets := directory[bucket[T]]{}
 	switch {
@@ -68,7 +68,7 @@ func (x Index[T]) Values() []string {
 	return values
 }
 
-// bucket returns the records under value.
+// bucket returns the records with this value.
 func (x Index[T]) bucket(value string) (records cow[*Record[T]]) {
 	switch {
 	case x.store != nil:
@@ -86,8 +86,7 @@ func (x Index[T]) bucket(value string) (records cow[*Record[T]]) {
 	return records
 }
 
-// Index returns the index of that name. If there is none the error wraps
-// [ErrNoIndex].
+// Index returns the index with this name. If there is none, the error wraps [ErrNoIndex].
 func (s *Store[T]) Index(name string) (Index[T], error) {
 	rlock(&s.mu)
 	defer s.mu.RUnlock()
@@ -97,8 +96,7 @@ func (s *Store[T]) Index(name string) (Index[T], error) {
 	return Index[T]{}, noIndex(s.name, name)
 }
 
-// named returns the index of that name, nil if there is none. The caller holds a
-// lock.
+// named returns the index with this name, nil if there is none. The caller holds a lock.
 func (s *Store[T]) named(name string) *index[T] {
 	for _, ix := range s.indexes {
 		if ix.name == name {

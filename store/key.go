@@ -12,15 +12,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Key of a Kubernetes object: its name, and its namespace if it has one.
-//
-// The zero Key names no object. Keys are comparable and may be used as map
-// keys.
+// Key is the name of a Kubernetes object, and its namespace if it has one. The zero Key is
+// the key of no object. Keys are comparable and can be map keys.
 type Key struct {
 	// Name is the name of the object.
 	Name string
 
-	// Namespace is the namespace, or empty if the object is not namespaced.
+	// Namespace is the namespace. It is empty if the object is not namespaced.
 	Namespace string
 }
 
@@ -42,8 +40,8 @@ func ParseKey(s string) (Key, error) {
 	return Key{Name: name, Namespace: namespace}, nil
 }
 
-// String returns "namespace/name", or "name" where there is no namespace: the
-// form that client-go's MetaNamespaceKeyFunc gives.
+// String returns "namespace/name", or "name" if there is no namespace, like client-go's
+// MetaNamespaceKeyFunc.
 func (k Key) String() string {
 	if k.Namespace == "" {
 		return k.Name
@@ -56,16 +54,15 @@ func (k Key) Compare(other Key) int {
 	return cmp.Or(cmp.Compare(k.Namespace, other.Namespace), cmp.Compare(k.Name, other.Name))
 }
 
-// Meta identifies one state of one object: which object, which incarnation of
-// it, which version.
+// Meta identifies one state of one object.
 type Meta struct {
 	Key Key
 
-	// UID tells apart objects that bore the same key one after the other. It
-	// is empty if the source does not know it; an empty UID equals every other.
+	// UID distinguishes successive objects with the same key. It is empty if it is not
+	// known. An empty UID is equal to every other.
 	UID types.UID
 
-	// Version is the resource version, opaque but for [CompareVersions].
+	// Version is the resource version. Only [CompareVersions] interprets it.
 	Version string
 }
 
@@ -74,8 +71,8 @@ func MetaOf(obj metav1.Object) Meta {
 	return Meta{Key: KeyOf(obj), UID: obj.GetUID(), Version: obj.GetResourceVersion()}
 }
 
-// SameObject reports whether m and other are states of one incarnation of one
-// object: equal keys, and UIDs that are equal or not both known.
+// SameObject returns true if m and other are states of one object: their keys are equal,
+// and their UIDs are equal or not both known.
 func (m Meta) SameObject(other Meta) bool {
 	return m.Key == other.Key && sameUID(m.UID, other.UID)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/apiary-go/apiary/internal/check"
 )
 
-// KeyFunc tells the key of an object. It must be pure. It fails if obj has none.
+// KeyFunc returns the key of an object. It must be pure. It fails if obj has no key.
 type KeyFunc[T any] func(obj T) (Key, error)
 
 // Of returns the key of obj. It fails if f fails, and with [ErrNoName] if the key has
@@ -39,12 +39,12 @@ func MetaNamespaceKeyFunc[T any](obj T) (Key, error) {
 	return KeyOf(m), nil
 }
 
-// NamespaceIndex is the name under which listers look for an index of namespaces,
-// which [MetaNamespaceIndexFunc] makes. It is that of client-go.
+// NamespaceIndex is the name of the index of namespaces, as in client-go. Listers use it.
+// [MetaNamespaceIndexFunc] is its function.
 const NamespaceIndex = "namespace"
 
-// MetaNamespaceIndexFunc is the [IndexFunc] of the namespaces of API objects. It
-// fails if obj has no object metadata.
+// MetaNamespaceIndexFunc is the [IndexFunc] of the namespaces of API objects. It fails if
+// obj has no object metadata.
 func MetaNamespaceIndexFunc[T any](values []string, obj T) ([]string, error) {
 	m, err := metadata(obj)
 	if err != nil {
@@ -63,11 +63,11 @@ func metadata(obj any) (metav1.Object, error) {
 	if m, ok := obj.(metav1.Object); ok {
 		return m, nil
 	}
-	return meta.Accessor(obj) // which knows more ways
+	return meta.Accessor(obj) // it handles more types
 }
 
-// MetaWith returns the meta of obj under a key: with the UID and the version of obj, if
-// obj is an API object and not nil.
+// MetaWith returns a meta with this key. If obj is an API object and not nil, the meta has
+// its UID and version.
 func MetaWith[T any](key Key, obj T) Meta {
 	m := Meta{Key: key}
 	if api, err := metadata(obj); err == nil {

@@ -19,16 +19,14 @@ import (
 
 // Lister reads a [Store] of API objects by namespace and by label selector.
 //
-// It is a small value that never changes: copy it at will, and call its methods
-// from any goroutine. They do not block, and what each returns is one state of the
+// Make one with [NewLister]. It is a small immutable value that can be copied. Its methods
+// can be called from any goroutine and do not block. Each returns one state of the
 // collection. The objects are shared and must not be modified.
 //
-// A Lister looks at as few objects as it can: those that the index of namespaces,
-// or the index of a label that the selector demands a value of, has for what is
-// asked, whichever are fewer. Labels are indexed on request, see [NewLister]. For
-// that it holds up the source for one look-up per value that the selector names.
-//
-// Make one with [NewLister].
+// A Lister reads as few objects as it can. It uses the index of namespaces, or the index
+// of a label for which the selector requires one of some values, whichever has fewer
+// objects. It delays the source for one lookup per value of the selector. Labels are
+// indexed on request, see [NewLister].
 type Lister[T any] struct {
 	store     *Store[T]
 	resource  schema.GroupResource
@@ -37,16 +35,15 @@ type Lister[T any] struct {
 	keep      func(T) bool // nil keeps all
 }
 
-// NewLister returns a Lister of all that s holds. The resource stands in the
-// errors of [Lister.Get]; it is "pods" for pods.
+// NewLister returns a Lister of all objects of s. The resource is used in the errors of
+// [Lister.Get]; for pods it is "pods".
 //
-// It has s index what it needs, as [Store.AddIndexers] does: namespaces, under
-// [NamespaceIndex], and each of labelKeys, the index of the label "app" being
-// "label:app". An index that s has under such a name is taken for the same one, so
-// listers share theirs.
+// It adds indexes to s, like [Store.AddIndexers]: the [NamespaceIndex], and one for each
+// of labelKeys. The index of the label "app" is "label:app". An existing index with such a
+// name is used as it is, so listers share their indexes.
 //
-// It fails if s is nil, if T is not an API object, if the resource has no name, or
-// if one of labelKeys could not be that of a label.
+// It fails if s is nil, if T is not an API object, if the resource has no name, or if one
+// of labelKeys is not a valid label key.
 func NewLister[T any](s *Store[T], resource schema.GroupResource, labelKeys ...string) (Lister[T], error) {
 	if err := checkLister(s, resource, labelKeys); err != nil {
 		return Lister[T]{}, fmt.Errorf("store.NewLister: %w", err)
@@ -68,7 +65,7 @@ func checkLister[T any](s *Store[T], resource schema.GroupResource, labelKeys []
 	case s == nil:
 		return errors.New("the store is nil: make one with New")
 	case !reflect.TypeFor[T]().Implements(object):
-		return fmt.Errorf("%s is no API object: it has to implement %s", reflect.TypeFor[T](), object)
+		return fmt.Errorf("%s is no API object: it must implement %s", reflect.TypeFor[T](), object)
 	case resource.Resource == "":
 		return errors.New("the resource has no name: give that of the URL, such as \"pods\"")
 	}
@@ -80,15 +77,15 @@ func checkLister[T any](s *Store[T], resource schema.GroupResource, labelKeys []
 	return nil
 }
 
-// In returns a Lister of the objects in namespace alone, in place of whatever
-// namespace l is of; of those in all namespaces if it is empty.
+// In returns a Lister of the objects of this namespace, whatever the namespace of l is. If
+// namespace is empty, it is a Lister of all namespaces.
 func (l Lister[T]) In(namespace string) Lister[T] {
 	l.namespace = namespace
 	return l
 }
 
-// Where returns a Lister of those objects of l for which keep is true; l itself if
-// keep is nil. keep must be pure. It is called by who reads, without a lock held.
+// Where returns a Lister of the objects of l for which keep returns true. If keep is nil,
+// it returns l. keep must be pure. The reader calls it, without a lock.
 func (l Lister[T]) Where(keep func(T) bool) Lister[T] {
 	switch inner := l.keep; {
 	case keep == nil:
@@ -100,9 +97,9 @@ func (l Lister[T]) Where(keep func(T) bool) Lister[T] {
 	return l
 }
 
-// Get returns the object of that name in the namespace of l. If l is of all
-// namespaces that is the object that has none, as cluster-scoped ones. If there is
-// no such object the error is one for which apierrors.IsNotFound is true.
+// Get returns the object with this name in the namespace of l. If l is of all namespaces,
+// it returns the cluster-scoped object with this name. If there is no such object,
+// apierrors.IsNotFound is true for the error.
 func (l Lister[T]) Get(name string) (T, error) {
 	obj, ok := l.store.Get(Key{Namespace: l.namespace, Name: name})
 	if !ok || l.keep != nil && !l.keep(obj) {
@@ -112,8 +109,8 @@ func (l Lister[T]) Get(name string) (T, error) {
 	return obj, nil
 }
 
-// List returns the objects that selector matches, in no particular order; all if
-// it is nil. The slice is the caller's, and not nil.
+// List returns the objects that selector matches, in no particular order. A nil selector
+// matches all. The caller owns the slice, which is not nil.
 func (l Lister[T]) List(selector labels.Selector) []T {
 	found, match := l.find(selector)
 	n := 0
@@ -121,7 +118,7 @@ func (l Lister[T]) List(selector labels.Selector) []T {
 		n += records.len()
 	}
 	if match != nil {
-		n = min(n, 32) // how many will match is not known
+		n = min(n, 32) // the number of matches is not known
 	}
 	list := make([]T, 0, n)
 	for _, records := range found {
@@ -134,11 +131,9 @@ func (l Lister[T]) List(selector labels.Selector) []T {
 	return list
 }
 
-// All iterates over the objects that selector matches, in no particular order, as
-// they were when the iteration began; over all if it is nil.
-//
-// No lock is held meanwhile: the loop may take its time, break off, and use the
-// store in any way, also change it.
+// All iterates over the objects that selector matches, as they were when the iteration
+// began, in no particular order. A nil selector matches all. No lock is held during the
+// loop. It can block, break, and read or change the store.
 func (l Lister[T]) All(selector labels.Selector) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		found, match := l.find(selector)
@@ -152,9 +147,9 @@ func (l Lister[T]) All(selector labels.Selector) iter.Seq[T] {
 	}
 }
 
-// ByIndex returns those objects of l that index has under any of values, each
-// once, in no particular order. The slice is the caller's, and not nil. If there is
-// no such index the error wraps [ErrNoIndex].
+// ByIndex returns the objects of l that have any of values in the index, each once and in
+// no particular order. The caller owns the slice, which is not nil. If there is no such
+// index, the error wraps [ErrNoIndex].
 func (l Lister[T]) ByIndex(index string, values ...string) ([]T, error) {
 	if _, err := l.store.Index(index); err != nil {
 		return nil, err
@@ -162,9 +157,9 @@ func (l Lister[T]) ByIndex(index string, values ...string) ([]T, error) {
 	return distinct(l.store.narrowest([]lookup{{index, values}}), l.matcher(nil)), nil
 }
 
-// EnsureIndexers has the store of l add those of indexers that it does not have by
-// their names, as [Store.AddIndexers] does. It may be called by several goroutines
-// with the same names: one adds, the others wait until that is done.
+// EnsureIndexers adds to the store of l those of indexers whose names it does not have,
+// like [Store.AddIndexers]. Several goroutines can call it with the same names: one adds
+// the indexes, and the others wait for it.
 func (l Lister[T]) EnsureIndexers(indexers Indexers[T]) error {
 	for name, fn := range indexers {
 		err := l.store.AddIndexers(Indexers[T]{name: fn})

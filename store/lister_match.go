@@ -11,21 +11,20 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 )
 
-// find returns objects among which are all that l has and selector matches, at one
-// point in time, and a function that tells these; nil if that is all of them.
+// find returns a superset of the objects of l that selector matches, at one point in
+// time. match reports whether an object of it matches; it is nil if all do.
 func (l Lister[T]) find(selector labels.Selector) (found []cow[*Record[T]], match func(T) bool) {
 	if selector != nil && labels.MatchesNothing(selector) {
 		return nil, nil
 	}
 	found = l.store.narrowest(l.lookups(selector))
 	if everything(selector) {
-		return found, l.keep // what is in other namespaces is not among them
+		return found, l.keep // found has only objects of the namespace
 	}
 	return found, l.matcher(selector)
 }
 
-// lookups returns those that each find all objects that l has and selector
-// matches.
+// lookups returns the possible lookups. Each finds all objects of l that selector matches.
 func (l Lister[T]) lookups(selector labels.Selector) []lookup {
 	var lookups []lookup
 	if l.namespace != "" {
@@ -46,18 +45,18 @@ func (l Lister[T]) lookups(selector labels.Selector) []lookup {
 	return lookups
 }
 
-// demandsValue reports whether a label has to have one of the values of a
-// requirement with that operator. All others match other objects too, such as
-// those without the label.
+// demandsValue returns true if a requirement with this operator matches only labels with
+// one of its values. Other operators match other objects as well, such as those without
+// the label.
 func demandsValue(op selection.Operator) bool {
 	return op == selection.Equals || op == selection.DoubleEquals || op == selection.In
 }
 
-// everything reports whether selector matches all objects.
+// everything returns true if selector matches all objects.
 func everything(selector labels.Selector) bool { return selector == nil || selector.Empty() }
 
-// matcher returns a function that reports whether an object is of l, and selector
-// matches it. It is nil if that goes for all objects of the store.
+// matcher returns a function that reports whether an object belongs to l and selector
+// matches it. The function is nil if this is true for all objects of the store.
 func (l Lister[T]) matcher(selector labels.Selector) func(T) bool {
 	all := everything(selector)
 	if all && l.namespace == "" {

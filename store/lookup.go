@@ -3,8 +3,7 @@
 
 package store
 
-// Indexers returns the index functions by the names of the indexes. The map is
-// the caller's.
+// Indexers returns the index functions by name. The caller owns the map.
 func (s *Store[T]) Indexers() Indexers[T] {
 	rlock(&s.mu)
 	defer s.mu.RUnlock()
@@ -15,15 +14,15 @@ func (s *Store[T]) Indexers() Indexers[T] {
 	return indexers
 }
 
-// lookup asks an index for what it has under any of some values.
+// lookup is a search in an index for any of some values.
 type lookup struct {
 	index  string
 	values []string
 }
 
-// narrowest returns what that of lookups finds which finds least, at one point in
-// time: a snapshot for each value that has objects. It passes over indexes that
-// are not there. Without any lookup it returns all objects.
+// narrowest returns the result of the lookup that finds the fewest objects, at one point
+// in time: a snapshot for each value that has objects. It skips lookups in missing indexes.
+// Without lookups it returns all objects.
 func (s *Store[T]) narrowest(lookups []lookup) []cow[*Record[T]] {
 	rlock(&s.mu)
 	defer s.mu.RUnlock()
@@ -49,7 +48,7 @@ func (s *Store[T]) narrowest(lookups []lookup) []cow[*Record[T]] {
 	return found
 }
 
-// count returns how many objects l finds, and whether there is such an index. The
+// count returns the number of objects that l finds, and whether its index exists. The
 // caller holds a lock.
 func (s *Store[T]) count(l lookup) (n int, ok bool) {
 	ix := s.named(l.index)
@@ -64,8 +63,8 @@ func (s *Store[T]) count(l lookup) (n int, ok bool) {
 	return n, true
 }
 
-// distinct returns the objects that found has, each once; of these only what match
-// is true for, if it is not nil.
+// distinct returns the objects of found, each once. If match is not nil, it returns only
+// those for which match returns true.
 func distinct[T any](found []cow[*Record[T]], match func(T) bool) []T {
 	list := []T{}
 	seen := map[*Record[T]]struct{}{}

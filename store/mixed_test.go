@@ -14,7 +14,7 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// A Replace while Commit tells its deletions aborts the pass: what it brought stays.
+// A Replace while Commit reports its deletions aborts the pass: its objects stay.
 func TestReplaceWithinCommit(t *testing.T) {
 	var s *store.Store[*thing]
 	var wg sync.WaitGroup
@@ -86,7 +86,7 @@ func TestWriteWithinPass(t *testing.T) {
 	}
 }
 
-// What is changed while Commit tells its deletions is not deleted by it.
+// An object that is changed while Commit reports its deletions is not deleted by it.
 func TestChangesWithinCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{t: t}

@@ -195,7 +195,7 @@ func TestModel(t *testing.T) {
 				c.Generation = 0
 				obj, ok := s.Get(c.Meta.Key)
 				if ok != (c.Kind != store.Deleted) || ok && obj != c.New {
-					t.Fatalf("%s %v is told before it is to be seen", c.Kind, c.Meta)
+					t.Fatalf("%s %v is reported before it is visible", c.Kind, c.Meta)
 				}
 				got = append(got, c)
 			},
@@ -217,7 +217,7 @@ func TestModel(t *testing.T) {
 			got, m.changes = nil, nil
 			m.stats.Objects, m.stats.Indexes = len(m.objects), len(m.indexes)
 			if s.Stats() != m.stats || m.stats.IndexErrors != indexErrs {
-				t.Fatalf("stats %+v with %d errors told, want %+v", s.Stats(), indexErrs, m.stats)
+				t.Fatalf("stats %+v with %d errors reported, want %+v", s.Stats(), indexErrs, m.stats)
 			}
 			if s.Version() != m.version {
 				t.Fatalf("version %q, want %q", s.Version(), m.version)
@@ -334,7 +334,7 @@ func wantChanges(t *rapid.T, got, want []store.Change[*thing]) {
 func replay(t *rapid.T, objects map[store.Key]*thing, changes []store.Change[*thing]) {
 	for _, c := range changes {
 		if objects[c.Meta.Key] != c.Old {
-			t.Fatalf("%s %v: the old object is not the one told last", c.Kind, c.Meta)
+			t.Fatalf("%s %v: the old object is not the last one reported", c.Kind, c.Meta)
 		}
 		if c.Kind == store.Deleted {
 			delete(objects, c.Meta.Key)

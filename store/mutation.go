@@ -19,39 +19,37 @@ import (
 	"github.com/apiary-go/apiary/internal/check"
 )
 
-// Sharing may be implemented by a [Sink] whose objects many may read, so that nobody
-// may modify them. A [Store] does, and the sink of a [fifo.FIFO].
+// Sharing is an optional interface of a [Sink] with several readers, which must not modify
+// the objects. A [Store] and the sink of a [fifo.FIFO] implement it.
 type Sharing interface {
-	// SharesObjects reports whether it is so. It is asked once, before any other call.
+	// SharesObjects returns true if the sink shares its objects. It is called once, before
+	// any other method.
 	SharesObjects() bool
 }
 
-// IsSharing reports whether a sink implements [Sharing] and says so.
+// IsSharing returns true if a sink implements [Sharing] and shares its objects.
 func IsSharing[T any](sink Sink[T]) bool {
 	s, ok := sink.(Sharing)
 	return ok && s.SharesObjects()
 }
 
-// DetectMutations is for who drives a sink, as a [poller.Poller] does and informer.Reflector:
-// in a process that was started with KUBE_CACHE_MUTATION_DETECTOR=true in its
-// environment it finds out whether somebody modifies objects of a sink that is
-// [Sharing]. Call watched instead of sink, and do so within run, which is given to
-// during. In any other process, and of any other sink, watched is sink itself, and
-// during only calls run.
+// DetectMutations detects modified objects of a sink that is [Sharing], in a process that
+// was started with KUBE_CACHE_MUTATION_DETECTOR=true. It is for sources, such as
+// informer.Reflector and poller.Poller. The source calls watched instead of sink, within
+// the function run that it passes to during. In other processes, and for other sinks,
+// watched is sink, and during only calls run.
 //
-// As in client-go's cache.MutationDetector
+// Like client-go's cache.MutationDetector:
 //
-//   - what is no runtime.Object is not looked at, and neither is what has no copy that
-//     is equal to it, as an object has none that was made by hand of an int, or of a NaN;
-//   - each object is copied when it is told, also as the last state of one that is
-//     deleted, and compared with the copy as by reflect.DeepEqual once a second, and again
-//     when run has returned, which that of client-go does not and which is all there
-//     is to a short test, for two minutes from when it was last told. Both are in memory
-//     for as long. The text that a resource.Quantity keeps once it was asked for it, which
-//     that of client-go takes for a modification, is none;
-//   - an object that differs ends the process by a panic that says "cache name
-//     modified", with the object and the difference, and so with up to ten. Who did it is
-//     for the race detector to say, or for the difference.
+//   - It copies each object that it gets, including the last states of deleted objects. It
+//     skips values that are no runtime.Object, and objects that differ from their own copy,
+//     such as those with a NaN or with an int in unstructured content.
+//   - It compares each object with its copy once a second, for two minutes after the last
+//     call with the object. Both stay in memory for this time. Unlike that of client-go, it
+//     compares again when run has returned, so it works in short tests. It also ignores the
+//     cached text of a resource.Quantity.
+//   - If objects differ, it panics with "cache name modified" and the differences of up to
+//     ten objects. The race detector, or the difference, can show the code that did it.
 func DetectMutations[T any](name string, sink Sink[T]) (watched Sink[T], during func(run func())) {
 	if !detectMutations || !IsSharing(sink) {
 		return sink, func(run func()) { run() }
@@ -60,19 +58,19 @@ func DetectMutations[T any](name string, sink Sink[T]) (watched Sink[T], during 
 	return watchedSink[T]{Sink: sink, detector: d}, d.during
 }
 
-// It is read when the process starts, as by client-go.
+// detectMutations is read when the process starts, as in client-go.
 var detectMutations, _ = strconv.ParseBool(os.Getenv("KUBE_CACHE_MUTATION_DETECTOR"))
 
-// watchedSink shows objects to a detector before anybody else sees them.
+// watchedSink passes objects to a detector before the sink gets them.
 type watchedSink[T any] struct {
 	Sink[T]
 	detector *mutationDetector
 }
 
-// SharesObjects implements [Sharing]: no other sink is watched.
+// SharesObjects implements [Sharing]. Only such sinks are watched.
 func (s watchedSink[T]) SharesObjects() bool { return true }
 
-// Validate reports how the sink was made wrongly.
+// Validate returns the error of the construction of the sink.
 func (s watchedSink[T]) Validate() error { return check.Validate(s.Sink) }
 
 // Apply implements [Sink].
@@ -104,16 +102,16 @@ type mutationDetector struct {
 	failed func(message string)
 
 	mu     sync.Mutex
-	copies []*copied // in the order in which objects were first told
+	copies []*copied // in the order of the first calls
 	by     map[runtime.Object]*copied
 }
 
-// copied is an object and what it was.
+// copied is an object and its copy.
 type copied struct {
 	meta     Meta
 	obj, was runtime.Object
 	key      runtime.Object // obj, nil if that is no pointer
-	told     time.Time      // last; of the detector's mu
+	seen     time.Time      // last call with it; guarded by mu of the detector
 }
 
 func newMutationDetector(name string, failed func(message string)) *mutationDetector {
@@ -138,25 +136,25 @@ func (d *mutationDetector) add(meta Meta, obj any) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := &copied{meta: meta, obj: o, was: was, key: key, told: time.Now()}
+	c := &copied{meta: meta, obj: o, was: was, key: key, seen: time.Now()}
 	d.copies = append(d.copies, c)
 	if key != nil {
 		d.by[key] = c
 	}
 }
 
-// again reports whether an object is looked at already, and if so notes that it was told.
+// again returns true if an object is watched already. It then updates its time.
 func (d *mutationDetector) again(o runtime.Object) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := d.by[o]
 	if c != nil {
-		c.told = time.Now()
+		c.seen = time.Now()
 	}
 	return c != nil
 }
 
-// during looks at objects as long as run runs, from a goroutine of its own.
+// during compares the objects on its own goroutine until run returns.
 func (d *mutationDetector) during(run func()) {
 	ended := make(chan struct{})
 	var wg sync.WaitGroup
@@ -178,7 +176,7 @@ func (d *mutationDetector) during(run func()) {
 	run()
 }
 
-// look compares, and lets go of what is old.
+// look compares all objects, and drops old ones.
 func (d *mutationDetector) look() {
 	d.mu.Lock()
 	copies := slices.Clone(d.copies)
@@ -197,12 +195,12 @@ func (d *mutationDetector) look() {
 		fmt.Fprintf(&differ, "\nand %d more", found-mutationsShown)
 	}
 	if found > 0 {
-		d.failed(fmt.Sprintf("cache %s modified: objects are shared and must not be modified, but copies of them: %s", d.name, differ.String()))
+		d.failed(fmt.Sprintf("cache %s modified: the objects are shared and must not be modified; modify a copy: %s", d.name, differ.String()))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.copies = slices.DeleteFunc(d.copies, func(c *copied) bool {
-		old := time.Since(c.told) > mutationRetain
+		old := time.Since(c.seen) > mutationRetain
 		if old {
 			delete(d.by, c.key)
 		}

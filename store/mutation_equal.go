@@ -13,8 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/diff"
 )
 
-// copyOf returns a copy of an object, nil if it has none that is equal to it: objects
-// that were made by hand may hold what cannot be copied, or is not equal to itself.
+// copyOf returns a copy of an object, nil if the copy would differ. Objects can contain
+// values that cannot be copied, or that are not equal to themselves.
 func copyOf(obj runtime.Object) (copied runtime.Object) {
 	defer func() {
 		if recover() != nil {
@@ -28,13 +28,13 @@ func copyOf(obj runtime.Object) (copied runtime.Object) {
 	return copied
 }
 
-// unmodified is reflect.DeepEqual, but for how a resource.Quantity keeps what it is: to
-// be read, by String or by encoding it, or to be compared may change that.
+// unmodified is like reflect.DeepEqual, except for the representation of a
+// resource.Quantity. String, encoding and comparisons can change that.
 func unmodified(obj, was runtime.Object) bool {
 	return equality{}.equal(reflect.ValueOf(obj), reflect.ValueOf(was))
 }
 
-// equality has the pointers that are being compared, or were.
+// equality has the pairs of pointers whose comparison has begun.
 type equality map[pointers]struct{}
 
 type pointers struct {
@@ -95,7 +95,7 @@ func (e equality) equal(a, b reflect.Value) bool {
 	return a.Equal(b)
 }
 
-// fields compares structs, but for one field.
+// fields compares structs without one field.
 func (e equality) fields(a, b reflect.Value, except string) bool {
 	for i := range a.NumField() {
 		if a.Type().Field(i).Name != except && !e.equal(a.Field(i), b.Field(i)) {
@@ -105,9 +105,9 @@ func (e equality) fields(a, b reflect.Value, except string) bool {
 	return true
 }
 
-// quantities compares without the text that a quantity keeps once it was asked for it,
-// perhaps by somebody who does so right now. A number that was compared with one of
-// another form has that form.
+// quantities compares quantities without their cached text, which another goroutine can
+// write at this moment. It also compares by value, since a comparison with a quantity of
+// another form changes the form.
 func (e equality) quantities(a, b reflect.Value) bool {
 	if e.fields(a, b, "s") {
 		return true
@@ -119,8 +119,8 @@ func (e equality) quantities(a, b reflect.Value) bool {
 	return x.Format == y.Format && x.Cmp(y) == 0
 }
 
-// differences are for people: those of the JSON of an object, or if that has none those
-// of the values.
+// differences returns a readable difference of the JSON of two objects, or of their values
+// if they have no JSON.
 func differences(was, obj runtime.Object) string {
 	if text := diff.Diff(was, obj); text != "" {
 		return text

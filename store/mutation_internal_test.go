@@ -41,7 +41,7 @@ func detected(t *testing.T, run func(sink Sink[mutable])) (found []string) {
 	return found
 }
 
-func told(sink Sink[mutable], obj mutable) mutable {
+func applied(sink Sink[mutable], obj mutable) mutable {
 	if err := sink.Apply(context.Background(), MetaOf(obj), obj); err != nil {
 		panic(err)
 	}
@@ -64,22 +64,22 @@ func TestMutationIsFound(t *testing.T) {
 		found int
 	}{
 		"read": {func(sink Sink[mutable]) {
-			a := told(sink, newMutable("a"))
+			a := applied(sink, newMutable("a"))
 			time.Sleep(5 * time.Second)
 			_ = a.Labels["app"]
 		}, 0},
 		"modified": {func(sink Sink[mutable]) {
-			told(sink, newMutable("a"))
-			b := told(sink, newMutable("b"))
+			applied(sink, newMutable("a"))
+			b := applied(sink, newMutable("b"))
 			time.Sleep(3500 * time.Millisecond)
 			spoil(sink, b)
 			time.Sleep(time.Second)
 		}, 2},
-		"modified at last": {func(sink Sink[mutable]) { told(sink, newMutable("b")).Labels["app"] = "mine" }, 1},
+		"modified at last": {func(sink Sink[mutable]) { applied(sink, newMutable("b")).Labels["app"] = "mine" }, 1},
 		"modified within Apply": {func(sink Sink[mutable]) {
 			s := sink.(watchedSink[mutable])
 			s.Sink = modifier{s.Sink}
-			told(s, newMutable("b"))
+			applied(s, newMutable("b"))
 		}, 1},
 		"deleted": {func(sink Sink[mutable]) {
 			last := newMutable("b")
@@ -97,12 +97,12 @@ func TestMutationIsFound(t *testing.T) {
 		}, 0},
 		"after two minutes": {func(sink Sink[mutable]) {
 			time.Sleep(100500 * time.Millisecond)
-			b := told(sink, newMutable("b"))
+			b := applied(sink, newMutable("b"))
 			time.Sleep(2 * time.Minute)
 			spoil(sink, b)
 		}, 1},
 		"after four": {func(sink Sink[mutable]) {
-			b := told(sink, newMutable("b"))
+			b := applied(sink, newMutable("b"))
 			time.Sleep(4*time.Minute + 5*time.Second)
 			spoil(sink, b)
 		}, 0},
@@ -121,7 +121,7 @@ func TestMutationIsFound(t *testing.T) {
 	}
 }
 
-// modifier modifies what it is told.
+// modifier modifies the objects that it gets.
 type modifier struct{ Sink[mutable] }
 
 func (m modifier) Apply(ctx context.Context, meta Meta, obj mutable) error {
@@ -144,7 +144,7 @@ func TestMutationOfNothing(t *testing.T) {
 	}
 }
 
-// found is what a detector finds once use has had an object that it was told.
+// found returns what a detector finds after use has had an object of it.
 func found(obj runtime.Object, use func()) (messages []string) {
 	d := newMutationDetector("things", func(message string) { messages = append(messages, message) })
 	d.add(Meta{Key: Key{Name: "a"}}, obj)
@@ -189,7 +189,7 @@ func TestMutationOfQuantities(t *testing.T) {
 	}
 }
 
-// small is an object that tells nothing of itself in JSON.
+// small is an object without content in JSON.
 type small struct {
 	metav1.TypeMeta
 	count int
@@ -262,15 +262,15 @@ func (d *mutationDetector) kept() (copies, pointers int) {
 	return len(d.copies), len(d.by)
 }
 
-// An object that is told again is copied once, as it was at first, and looked at for as
+// An object that is applied again is copied once, as it was at first, and looked at for as
 // long as from then on.
 func TestMutationToldAgain(t *testing.T) {
 	got := detected(t, func(sink Sink[mutable]) {
 		d := sink.(watchedSink[mutable]).detector
-		a := told(sink, newMutable("b"))
+		a := applied(sink, newMutable("b"))
 		for range 9 {
 			time.Sleep(100500 * time.Millisecond)
-			told(sink, a)
+			applied(sink, a)
 		}
 		if copies, pointers := d.kept(); copies != 1 || pointers != 1 {
 			t.Errorf("%d copies, %d pointers are kept", copies, pointers)
@@ -282,7 +282,7 @@ func TestMutationToldAgain(t *testing.T) {
 		t.Errorf("found %q", got)
 	}
 	if got := detected(t, func(sink Sink[mutable]) {
-		told(sink, newMutable("a"))
+		applied(sink, newMutable("a"))
 		time.Sleep(3 * time.Minute)
 		if copies, pointers := sink.(watchedSink[mutable]).detector.kept(); copies+pointers != 0 {
 			t.Errorf("%d copies, %d pointers are kept", copies, pointers)
@@ -296,7 +296,7 @@ func TestMutationToldAgain(t *testing.T) {
 func TestMutationsShown(t *testing.T) {
 	got := detected(t, func(sink Sink[mutable]) {
 		for i := range 25 {
-			told(sink, newMutable(fmt.Sprint("n", i))).Labels["app"] = "mine"
+			applied(sink, newMutable(fmt.Sprint("n", i))).Labels["app"] = "mine"
 		}
 	})
 	if len(got) != 1 || strings.Count(got[0], "as it was") != 10 || !strings.Contains(got[0], "15 more") || !strings.Contains(got[0], "n9") {

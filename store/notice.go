@@ -3,17 +3,17 @@
 
 package store
 
-// notice is what the observers get of a change, or of several that were made at once.
+// notice has the calls of onChange, onState and onIndexError for a change, or for several
+// changes that were made at once.
 type notice[T any] struct {
-	number  uint64 // in the order of notices; 0: there is nothing for an observer
+	number  uint64 // in the order of notices; 0: neither onChange nor onState is called
 	change  Change[T]
 	changes []Change[T] // in place of change
 	state   Snapshot[T] // for onState, if there is one
 	errs    []error     // of index functions
 }
 
-// upsert is the change from held, nil if there was nothing, to obj. The Record is yet
-// to be set.
+// upsert returns the change from held, which can be nil, to obj. The caller sets Record.
 func upsert[T any](held *Record[T], meta Meta, obj T) Change[T] {
 	c := Change[T]{Kind: Added, Meta: meta, New: obj}
 	if held != nil {
@@ -22,7 +22,7 @@ func upsert[T any](held *Record[T], meta Meta, obj T) Change[T] {
 	return c
 }
 
-// deletion is the change from held to nothing, which meta describes.
+// deletion returns the deletion of held. meta is that of the deletion.
 func deletion[T any](held *Record[T], meta Meta) Change[T] {
 	return Change[T]{Kind: Deleted, Meta: meta, OldMeta: held.Meta(), Old: held.obj, Record: held}
 }
@@ -44,8 +44,8 @@ func (s *Store[T]) changed(n *notice[T]) {
 	s.number(n)
 }
 
-// state notes that a whole state is complete. It puts the state into n if an observer
-// has not got it. There is no pass any more. The caller holds mu.
+// state marks the state as complete. It puts the state into n if onState has not got it.
+// There is no pass. The caller holds mu.
 func (s *Store[T]) state(n *notice[T]) {
 	first := !s.stated
 	s.stated = true
@@ -68,8 +68,8 @@ func (s *Store[T]) number(n *notice[T]) {
 	n.number = s.notices
 }
 
-// notify wakes what waits for a change, and calls the observers when they have got
-// everything before n.
+// notify wakes waiting goroutines. It waits until all earlier notices are complete, and
+// then calls onIndexError, onChange and onState.
 func (s *Store[T]) notify(n *notice[T]) {
 	s.changes.changed()
 	if n.number != 0 {
@@ -91,8 +91,7 @@ func (s *Store[T]) notify(n *notice[T]) {
 	}
 }
 
-// passTags copies the tags of the records that were replaced: the observer has set
-// them by now.
+// passTags copies the tags of the replaced records. onChange has set them by now.
 func (n *notice[T]) passTags() {
 	n.change.passTag()
 	for i := range n.changes {

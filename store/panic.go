@@ -10,25 +10,25 @@ import (
 	"github.com/apiary-go/apiary/internal/redact"
 )
 
-// PanicError reports a panic of a user's function. All packages of this module make
-// one of such a panic. The rule is in the documentation of package resource.
+// PanicError reports a panic of a user function, in all packages of this module. Package
+// resource has the rule.
 type PanicError struct {
-	// Resource is the name of what called the function, such as a resource. It is
-	// empty if an error that wraps this one has it.
+	// Resource is the name of the caller, such as a resource. It is empty if an error that
+	// wraps this one has it.
 	Resource string
 
-	// Function is what panicked, for example "filter".
+	// Function is the function that panicked, for example "filter".
 	Function string
 
 	// Site is the file and line of the call of Events or Observe, if the function
 	// belongs to a subscriber.
 	Site string
 
-	// Key is that of the object that the function was called for. It is zero if
-	// there was none, or several.
+	// Key is the key of the object that the function was called for. It is zero if there
+	// was none, or if there were several.
 	Key Key
 
-	// Value is that of the panic, and Stack where it happened.
+	// Value is the value of the panic, and Stack is its stack.
 	Value any
 	Stack []byte
 }
@@ -51,7 +51,7 @@ func (e *PanicError) Error() string {
 	return b.String()
 }
 
-// Unwrap returns Value if that is an error.
+// Unwrap returns Value if it is an error.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err

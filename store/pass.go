@@ -3,14 +3,13 @@
 
 package store
 
-// pass is what the store knows of the pass that is under way: which of its records
-// the pass had, by slot.
+// pass is the current pass, with the slots of the records that it had.
 type pass struct {
 	open bool // from Begin to Commit or Abort
 	anew bool // Pass.Anew
-	all  bool // nothing is removed that the pass did not have
+	all  bool // Commit removes nothing
 	seen []uint64
-	n    int // how many are set
+	n    int // number of bits set in seen
 }
 
 func (p *pass) has(slot uint32) bool {
@@ -18,7 +17,7 @@ func (p *pass) has(slot uint32) bool {
 	return word < len(p.seen) && p.seen[word]>>(slot%64)&1 == 1
 }
 
-// see notes that the pass had the record in slot, if there is a pass.
+// see marks the record in slot as seen, if there is a pass.
 func (p *pass) see(slot uint32) {
 	if !p.open || p.has(slot) {
 		return
@@ -30,7 +29,7 @@ func (p *pass) see(slot uint32) {
 	p.n++
 }
 
-// forget is called when the record in slot is removed. If moved is set that in
+// forget is called when the record in slot is removed. If moved is set, the record in
 // from, the last one, takes its place.
 func (p *pass) forget(slot, from uint32, moved bool) {
 	if !p.open {

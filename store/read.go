@@ -8,7 +8,7 @@ import (
 	"iter"
 )
 
-// Get returns the object of key, and whether there is one.
+// Get returns the object with this key, and whether there is one.
 func (s *Store[T]) Get(key Key) (obj T, ok bool) {
 	hash := s.byKey.hash(key)
 	stripe := s.byKey.stripe(hash)
@@ -20,13 +20,13 @@ func (s *Store[T]) Get(key Key) (obj T, ok bool) {
 	return obj, ok
 }
 
-// GetMeta returns the meta of the object of key, and whether there is one.
+// GetMeta returns the meta of the object with this key, and whether there is one.
 func (s *Store[T]) GetMeta(key Key) (Meta, bool) {
 	meta, _, ok := s.Entry(key)
 	return meta, ok
 }
 
-// Entry returns the object of key with its meta, and whether there is one.
+// Entry returns the object with this key and its meta, and whether there is one.
 func (s *Store[T]) Entry(key Key) (meta Meta, obj T, ok bool) {
 	hash := s.byKey.hash(key)
 	stripe := s.byKey.stripe(hash)
@@ -38,15 +38,15 @@ func (s *Store[T]) Entry(key Key) (meta Meta, obj T, ok bool) {
 	return meta, obj, ok
 }
 
-// Len returns how many objects there are.
+// Len returns the number of objects.
 func (s *Store[T]) Len() int {
 	rlock(&s.mu)
 	defer s.mu.RUnlock()
 	return s.records.len()
 }
 
-// Generation counts the changes that are visible, several that were made at once as
-// one. A change is visible before OnChange gets it, so Generation may be ahead of
+// Generation counts the visible changes. Changes that are made at once count as one. A
+// change is visible before OnChange gets it, so Generation can be ahead of
 // [Change.Generation].
 func (s *Store[T]) Generation() uint64 {
 	rlock(&s.mu)
@@ -54,24 +54,22 @@ func (s *Store[T]) Generation() uint64 {
 	return s.generation
 }
 
-// Version returns the version that the store is at: that of the last pass that
-// was completed, or of a change or of progress after that. It is empty before
-// the first of them, and if the source does not know versions.
+// Version returns the version of the store: that of the last complete pass, or of a later
+// change or progress. It is empty before the first of them, and if the source has no
+// versions.
 func (s *Store[T]) Version() string {
 	rlock(&s.mu)
 	defer s.mu.RUnlock()
 	return s.version
 }
 
-// List returns all objects in no particular order, as they were at one point
-// in time. The slice is the caller's.
+// List returns all objects of one point in time, in no particular order. The caller owns
+// the slice.
 func (s *Store[T]) List() []T { return objects(s.now()) }
 
-// All iterates over all objects in no particular order, as they were at the
-// point in time when the iteration began.
-//
-// No lock is held meanwhile: the loop may take its time, break off, and use the
-// store in any way, also change it.
+// All iterates over all objects, as they were when the iteration began, in no particular
+// order. No lock is held during the loop. It can block, break, and read or change the
+// store.
 func (s *Store[T]) All() iter.Seq2[Key, T] {
 	return func(yield func(Key, T) bool) { eachKey(s.now(), yield) }
 }
@@ -81,16 +79,16 @@ func (s *Store[T]) Entries() iter.Seq2[Meta, T] {
 	return func(yield func(Meta, T) bool) { eachMeta(s.now(), yield) }
 }
 
-// Keys is like [Store.All], with the keys alone.
+// Keys is like [Store.All], with only the keys.
 func (s *Store[T]) Keys() iter.Seq[Key] {
 	return func(yield func(Key) bool) {
 		eachKey(s.now(), func(key Key, _ T) bool { return yield(key) })
 	}
 }
 
-// ByIndex returns the objects that index has under value, in no particular
-// order, as they were at one point in time. The slice is the caller's. If there
-// is no such index the error wraps [ErrNoIndex].
+// ByIndex returns the objects that have this value in the index, at one point in time and
+// in no particular order. The caller owns the slice. If there is no such index, the error
+// wraps [ErrNoIndex].
 func (s *Store[T]) ByIndex(index, value string) ([]T, error) {
 	ix, err := s.Index(index)
 	if err != nil {
@@ -108,9 +106,9 @@ func (s *Store[T]) IndexKeys(index, value string) ([]Key, error) {
 	return ix.Keys(value), nil
 }
 
-// IndexValues returns the values under which index has objects, in no
-// particular order, as they were at one point in time. The slice is the
-// caller's. If there is no such index the error wraps [ErrNoIndex].
+// IndexValues returns the values of the index that have objects, at one point in time and
+// in no particular order. The caller owns the slice. If there is no such index, the error
+// wraps [ErrNoIndex].
 func (s *Store[T]) IndexValues(index string) ([]string, error) {
 	ix, err := s.Index(index)
 	if err != nil {
@@ -119,7 +117,7 @@ func (s *Store[T]) IndexValues(index string) ([]string, error) {
 	return ix.Values(), nil
 }
 
-// now returns the records as they are now.
+// now returns the current records.
 func (s *Store[T]) now() cow[*Record[T]] {
 	rlock(&s.mu)
 	defer s.mu.RUnlock()
@@ -127,10 +125,10 @@ func (s *Store[T]) now() cow[*Record[T]] {
 	return s.records
 }
 
-// share makes what is there a snapshot, which no writer writes to any more. The
-// caller holds a lock.
+// share makes the current state a snapshot, which writers no longer modify. The caller
+// holds a lock.
 func (s *Store[T]) share() {
-	if !s.shared.Load() { // readers among themselves need not write
+	if !s.shared.Load() { // avoids writes that slow other readers
 		s.shared.Store(true)
 	}
 }

@@ -12,35 +12,34 @@ import (
 	"github.com/apiary-go/apiary/internal/check"
 )
 
-// Record is one state of an object as the store keeps it. It does not change and can
-// be kept: that costs no memory beyond what the store needs while the state is
-// current.
+// Record is one state of an object in a store. It does not change and can be kept. While
+// the state is current, this costs no memory.
 //
-// What the source said of the object, its key included, is not copied if the
-// metadata of the object say the same. That is one more reason for which objects
-// must not be modified: one whose name is changed is not found any more.
+// If the metadata of the object are equal to its [Meta], the Meta is not stored. This is
+// another reason not to modify objects: the store cannot find an object with a changed
+// name.
 type Record[T any] struct {
 	obj  T
-	ext  atomic.Pointer[extra[T]] // nil if there is nothing in it
-	slot uint32                   // its position in Store.records; for writers only
+	ext  atomic.Pointer[extra[T]] // nil if it would be empty
+	slot uint32                   // position in Store.records; only for writers
 
-	// tag belongs to OnChange, see [Change.SetTag]. Without OnChange the store keeps
-	// in it the age of obj.
+	// tag is the tag of OnChange, see [Change.SetTag]. Without OnChange it is the epoch of
+	// obj.
 	tag uint32
 }
 
-// extra is what not every record needs. Records of one key may share it.
+// extra has the optional fields of a record. Records of one key can share it.
 type extra[T any] struct {
-	// meta is that of the record, if that is not what its object says.
+	// meta is the meta of the record, if it differs from the metadata of the object.
 	meta *Meta
 
-	// refs are where the indexes have the record, in the order of terms. Only
-	// writers look at them, and only in the record of the current state.
+	// refs are the places of the record in the indexes, in the order of terms. Only
+	// writers use them, and only in the record of the current state.
 	refs []ref[T]
 }
 
-// ownMeta returns the meta of the record if that is not what its object says, else
-// nil.
+// ownMeta returns the meta of the record if it differs from the metadata of the object,
+// else nil.
 func (r *Record[T]) ownMeta() *Meta {
 	if ext := r.ext.Load(); ext != nil {
 		return ext.meta
@@ -48,7 +47,7 @@ func (r *Record[T]) ownMeta() *Meta {
 	return nil
 }
 
-// Meta identifies the state.
+// Meta returns the meta of the state.
 func (r *Record[T]) Meta() Meta {
 	if own := r.ownMeta(); own != nil {
 		return *own
@@ -56,10 +55,10 @@ func (r *Record[T]) Meta() Meta {
 	return MetaOf(any(r.obj).(metav1.Object))
 }
 
-// Object is the object. It is shared and must not be modified.
+// Object returns the object. It is shared and must not be modified.
 func (r *Record[T]) Object() T { return r.obj }
 
-// Key is the key of the object.
+// Key returns the key of the object.
 func (r *Record[T]) Key() Key {
 	if own := r.ownMeta(); own != nil {
 		return own.Key
@@ -67,7 +66,7 @@ func (r *Record[T]) Key() Key {
 	return KeyOf(any(r.obj).(metav1.Object))
 }
 
-// SameObject is [Meta.SameObject] of the metas of two records of one key.
+// SameObject is [Meta.SameObject] for two records with the same key.
 func (r *Record[T]) SameObject(other *Record[T]) bool {
 	return sameUID(r.uid(), other.uid())
 }
@@ -79,7 +78,7 @@ func (r *Record[T]) uid() types.UID {
 	return any(r.obj).(metav1.Object).GetUID()
 }
 
-// hasKey is Key() == key, made quick: it is most of what a look-up costs.
+// hasKey is a fast Key() == key. It is most of the cost of a lookup.
 func (r *Record[T]) hasKey(key Key) bool {
 	if own := r.ownMeta(); own != nil {
 		return own.Key == key
@@ -88,7 +87,7 @@ func (r *Record[T]) hasKey(key Key) bool {
 	return m.GetName() == key.Name && m.GetNamespace() == key.Namespace
 }
 
-// is reports whether r is the state that meta means, for certain.
+// is returns true if r certainly is the state with this meta.
 func (r *Record[T]) is(meta Meta) bool {
 	if meta.Version == "" {
 		return false
@@ -104,7 +103,7 @@ func (r *Record[T]) refs() []ref[T] {
 	return nil
 }
 
-// setRefs is for the record of the current state.
+// setRefs sets the refs. r must be the record of the current state.
 func (r *Record[T]) setRefs(refs []ref[T]) {
 	switch ext := r.ext.Load(); {
 	case ext != nil:
@@ -114,20 +113,20 @@ func (r *Record[T]) setRefs(refs []ref[T]) {
 	}
 }
 
-// newRecord makes a record for the state that follows on held, or is the first one.
+// newRecord makes a record for the state after held, or for the first state if held is nil.
 func newRecord[T any](meta Meta, obj T, held *Record[T]) *Record[T] {
 	r := &Record[T]{obj: obj}
 	if held != nil {
 		r.slot = held.slot
 	}
-	if !says(obj, meta) {
-		own := meta // or else each meta would be on the heap
+	if !hasMeta(obj, meta) {
+		own := meta // a copy, so that only this meta is on the heap
 		r.ext.Store(&extra[T]{meta: &own})
 	}
 	return r
 }
 
-// succeed hands the extra of held, or what is in it, on to r.
+// succeed moves the extra of held, or its refs, to r.
 func (r *Record[T]) succeed(held *Record[T]) {
 	ext := held.ext.Load()
 	switch {
@@ -140,8 +139,8 @@ func (r *Record[T]) succeed(held *Record[T]) {
 	}
 }
 
-// says reports whether meta is what the metadata of obj say.
-func says[T any](obj T, meta Meta) bool {
+// hasMeta returns true if the metadata of obj are equal to meta.
+func hasMeta[T any](obj T, meta Meta) bool {
 	m, ok := any(obj).(metav1.Object)
 	if !ok || check.IsNil(obj) {
 		return false

@@ -8,17 +8,16 @@ import (
 	"iter"
 )
 
-// Replace makes objs all that the store has, at version, whatever it was at before,
-// and returns what changed by it. Of several objects of one key the last counts.
-// Objects that the store holds in that UID and version stay as they are.
+// Replace makes objs the whole content of the store, at version, and returns the changes.
+// The version can be older than the previous one. Of several objects with one key, the
+// last one counts. Stored objects with the same UID and version stay as they are.
 //
-// Everything is built aside while readers go on with what there was; then they see
-// the new state, and all of it. A source, or who else writes, waits meanwhile.
-// objs is read before that, with no lock held; it must not change the store. A pass
-// that is under way is aborted, as far as the store is concerned.
+// Replace builds the new state while readers continue with the old one. Then readers see
+// the whole new state at once. Writers wait meanwhile. objs is read before that, without a
+// lock; it must not change the store. Replace aborts a pass of the store.
 //
-// It needs memory for the new state beside the old one, not counting the objects. A
-// source that hands its objects over one by one, as a pass, spares this.
+// It needs memory for both states, without the objects. A pass, which adds objects one by
+// one, does not.
 //
 // It fails, and changes nothing, if a key has no name.
 func (s *Store[T]) Replace(version string, objs iter.Seq2[Meta, T]) (Difference[T], error) {
@@ -32,7 +31,7 @@ func (s *Store[T]) Replace(version string, objs iter.Seq2[Meta, T]) (Difference[
 	return s.replaceBy(version, all), nil
 }
 
-// replaceBy is Replace by objects that all have names.
+// replaceBy is Replace for objects that all have names.
 func (s *Store[T]) replaceBy(version string, all []arrival[T]) Difference[T] {
 	diff, n := s.replace(version, all)
 	s.notify(&n)
@@ -43,7 +42,7 @@ func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T]
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.mu.Lock()
-	s.age() // what is built aside is of an epoch that no snapshot has yet
+	s.age() // the new state is of an epoch without snapshots
 	s.mu.Unlock()
 	next := s.prepare(all)
 	s.build(next, all)
@@ -69,16 +68,16 @@ func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T]
 	return next.diff, n
 }
 
-// arrival is an object that a Replace brings.
+// arrival is an object of a Replace.
 type arrival[T any] struct {
 	meta Meta
 	obj  T
-	rec  *Record[T] // nil if another one of its key comes later
+	rec  *Record[T] // nil if an object with the same key follows
 	held *Record[T]
-	ends int // of its terms
+	ends int // end of its terms
 }
 
-// replacement is the state that a Replace leads to, and how.
+// replacement is the state after a Replace, with the difference.
 type replacement[T any] struct {
 	terms   []term[T]
 	errs    []error
@@ -88,8 +87,8 @@ type replacement[T any] struct {
 	records cow[*Record[T]]
 }
 
-// prepare makes the records, finds them by key, and calls the index functions. It
-// changes nothing that the store has.
+// prepare makes the records and their table, and calls the index functions. It does not
+// change the store.
 func (s *Store[T]) prepare(all []arrival[T]) *replacement[T] {
 	next := &replacement[T]{buckets: make([]directory[bucket[T]], len(s.indexes))}
 	for i := len(all) - 1; i >= 0; i-- {
@@ -126,8 +125,8 @@ func (s *Store[T]) prepare(all []arrival[T]) *replacement[T] {
 	return next
 }
 
-// build puts the records in their places, and makes out the difference. It changes
-// of what the store has only what readers do not look at, and calls nobody.
+// build sets the positions of the records, and collects the difference. It changes only
+// fields that readers do not use, and calls no user code.
 func (s *Store[T]) build(next *replacement[T], all []arrival[T]) {
 	kept := pass{open: true}
 	from := 0
@@ -146,7 +145,7 @@ func (s *Store[T]) build(next *replacement[T], all []arrival[T]) {
 		change.Record = a.rec
 		next.diff.add(change)
 		if a.held != nil {
-			a.held.setRefs(nil) // who keeps it must not keep the old indexes
+			a.held.setRefs(nil) // a kept record must not keep the old indexes in memory
 		}
 	}
 	for rec := range s.records.all() {

@@ -8,10 +8,10 @@ import (
 	"sync/atomic"
 )
 
-// sequencer orders what several goroutines do. Each has a number; there is no gap in
-// the numbers, which start at 1.
+// sequencer orders steps of several goroutines by number. The numbers start at 1 and have
+// no gaps.
 type sequencer struct {
-	done    atomic.Uint64 // the number that was the last
+	done    atomic.Uint64 // the last number that has ended
 	waiting atomic.Int32
 
 	mu   sync.Mutex
@@ -34,7 +34,7 @@ func (q *sequencer) wait(number uint64) {
 	}
 }
 
-// end lets the next number go on.
+// end ends a number, so that the next one continues.
 func (q *sequencer) end(number uint64) {
 	q.done.Store(number)
 	if q.waiting.Load() == 0 {

@@ -9,13 +9,12 @@ import (
 	"iter"
 )
 
-// Snapshot is a [Store] as it was at one point in time, with all its indexes. It
-// never changes, may be used by any number of goroutines, and keeps what it has in
-// memory as long as it is in use.
+// Snapshot is a [Store] at one point in time, with all its indexes. It never changes. Any
+// number of goroutines can use it. It keeps its objects in memory as long as it is in use.
 //
-// To take one costs a kilobyte, whatever the size of the store. The writes that
-// follow copy what they change, and the directories that lead there: 8 bytes for
-// each 256 objects, and about as much for each index.
+// A snapshot costs a kilobyte, for stores of any size. Later writes copy the parts that
+// they change, and the directories of these parts: 8 bytes for each 256 objects, and about
+// as much for each index.
 //
 // The zero Snapshot is empty.
 type Snapshot[T any] struct{ state *state[T] }
@@ -31,14 +30,14 @@ type state[T any] struct {
 	indexes    []Index[T]
 }
 
-// Snapshot returns what the store has now. It never waits for the source.
+// Snapshot returns the current state. It never waits for the source.
 func (s *Store[T]) Snapshot() Snapshot[T] {
 	rlock(&s.mu)
 	defer s.mu.RUnlock()
 	return s.snapshot()
 }
 
-// snapshot is for who holds mu, or writing.
+// snapshot is Snapshot for a caller that holds mu or writing.
 func (s *Store[T]) snapshot() Snapshot[T] {
 	s.share()
 	state := &state[T]{
@@ -55,7 +54,7 @@ func (s *Store[T]) snapshot() Snapshot[T] {
 	return Snapshot[T]{state}
 }
 
-// Version returns the version that the store was at; see [Store.Version].
+// Version returns the version of the store at that time; see [Store.Version].
 func (s Snapshot[T]) Version() string {
 	if s.state == nil {
 		return ""
@@ -63,10 +62,9 @@ func (s Snapshot[T]) Version() string {
 	return s.state.version
 }
 
-// Generation counts the changes of the store until then, several that were made at
-// once as one. So of two snapshots of a store the one with the greater generation is
-// the later one, and if these are equal they have the same objects. Progress, and an
-// index that is added, change none.
+// Generation is [Store.Generation] at that time. Of two snapshots of a store, the one with
+// the greater generation is later. With equal generations they have the same objects.
+// Progress and added indexes do not change the generation.
 func (s Snapshot[T]) Generation() uint64 {
 	if s.state == nil {
 		return 0
@@ -74,13 +72,13 @@ func (s Snapshot[T]) Generation() uint64 {
 	return s.state.generation
 }
 
-// Len returns how many objects there are.
+// Len returns the number of objects.
 func (s Snapshot[T]) Len() int {
 	records := s.records()
 	return records.len()
 }
 
-// Get returns the object of key, and whether there is one.
+// Get returns the object with this key, and whether there is one.
 func (s Snapshot[T]) Get(key Key) (obj T, ok bool) {
 	if rec := s.find(key); rec != nil {
 		return rec.obj, true
@@ -88,7 +86,7 @@ func (s Snapshot[T]) Get(key Key) (obj T, ok bool) {
 	return obj, false
 }
 
-// Entry returns the object of key with its meta, and whether there is one.
+// Entry returns the object with this key and its meta, and whether there is one.
 func (s Snapshot[T]) Entry(key Key) (meta Meta, obj T, ok bool) {
 	if rec := s.find(key); rec != nil {
 		return rec.Meta(), rec.obj, true
@@ -96,7 +94,7 @@ func (s Snapshot[T]) Entry(key Key) (meta Meta, obj T, ok bool) {
 	return meta, obj, false
 }
 
-// List returns all objects in no particular order. The slice is the caller's.
+// List returns all objects in no particular order. The caller owns the slice.
 func (s Snapshot[T]) List() []T { return objects(s.records()) }
 
 // All iterates over all objects in no particular order.
@@ -109,8 +107,8 @@ func (s Snapshot[T]) Entries() iter.Seq2[Meta, T] {
 	return func(yield func(Meta, T) bool) { eachMeta(s.records(), yield) }
 }
 
-// Index returns the index of that name, as it was then. If there was none the
-// error wraps [ErrNoIndex].
+// Index returns the index with this name at that time. If there was none, the error wraps
+// [ErrNoIndex].
 func (s Snapshot[T]) Index(name string) (Index[T], error) {
 	if s.state == nil {
 		return Index[T]{}, noIndex("", name)
@@ -138,16 +136,13 @@ func (s Snapshot[T]) find(key Key) *Record[T] {
 	return findKey(&s.state.stripes[hash>>(64-stripeBits)], hash<<stripeBits, key)
 }
 
-// Snapshots iterates over the states of the store: first the one that it has, once
-// that is a whole one, and then, each time the loop comes back, the newest one, as
-// soon as something changed. States in between are passed over, so a slow loop
-// never lags behind.
+// Snapshots iterates over the states of the store, until ctx ends. It yields the current
+// state first, as soon as it is complete. After each iteration it waits for a change, and
+// yields the newest state. It skips states in between, so a slow loop does not lag behind.
 //
-// A state is a whole one after the first [Store.Commit] or [Store.Replace], or
-// after a change outside of a pass. While a pass is under way none is shown, since
-// it would have a part of the pass only.
-//
-// It ends when ctx does, or with the loop.
+// A state is complete after the first [Store.Commit] or [Store.Replace], or after a change
+// outside of a pass. During a pass no state is yielded, since it would have only a part of
+// the pass.
 func (s *Store[T]) Snapshots(ctx context.Context) iter.Seq[Snapshot[T]] {
 	return func(yield func(Snapshot[T]) bool) {
 		var shown *uint64
@@ -169,7 +164,7 @@ func (s *Store[T]) Snapshots(ctx context.Context) iter.Seq[Snapshot[T]] {
 	}
 }
 
-// whole returns a snapshot if the store has a whole state.
+// whole returns a snapshot if the state of the store is complete.
 func (s *Store[T]) whole() (snap Snapshot[T], ok bool) {
 	rlock(&s.mu)
 	defer s.mu.RUnlock()

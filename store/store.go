@@ -10,54 +10,50 @@ import (
 	"sync/atomic"
 )
 
-// Store keeps a collection of objects in memory, with indexes. It is a [Sink]:
-// a source fills it and keeps it up to date. Everything else about it is for
-// reading, by any number of goroutines at any time.
-//
-// Readers get objects as they were handed over, not copies of them: they must
-// not be modified, neither by readers nor by index functions or observers.
-//
-// No reader holds up the source for longer than it takes to look up a key,
-// whatever the size of the collection: lists and iterators work on a snapshot,
-// which costs nothing to take, and hold no lock. The source in turn holds up
-// readers for one change of one object at a time, and [Store.Replace] for as long
-// as it takes to exchange two pointers; index functions and the observer run
-// without the readers' locks.
-//
-// A [Snapshot] keeps what it has in memory as long as it is in use. So does an
-// iteration that does not go on. What is changed after a snapshot was taken is
-// copied first, once, in pieces of some kilobytes.
-//
+// Store keeps a collection of objects in memory, with indexes. It is a [Sink] that a
+// source fills and keeps up to date. Any number of goroutines can read it at any time.
 // Make one with [New]. A Store must not be copied.
+//
+// The objects are shared, not copied. Readers, index functions and observers must not
+// modify them.
+//
+// Readers delay the source at most for the lookup of a key, for collections of any size.
+// Lists and iterators read a snapshot, which costs nothing to take, and hold no lock. The
+// source delays readers for one change of one object at a time, and [Store.Replace] for
+// the exchange of a few pointers. Index functions and OnChange run without the locks of
+// the readers.
+//
+// A [Snapshot] keeps its objects in memory as long as it is in use, and so does an
+// iteration that has not ended. Changes after a snapshot first copy the changed part,
+// once, in pieces of a few kilobytes.
 type Store[T any] struct {
 	name         string
 	onChange     func(Change[T])
 	onState      func(Snapshot[T]) // of an UndeltaStore
 	onIndexError func(error)
 
-	// writing is held for a whole change, index functions included. It guards
-	// the pass, and of the records what only writers look at. Who holds it
-	// reads everything below without the other locks. Whether there is a pass is
-	// changed with mu as well, so who has either may look.
+	// writing is held for a whole change, including index functions. It guards the pass,
+	// and the fields of records that only writers use. With it, everything below can be
+	// read without the other locks. pass.open is changed with both writing and mu, so
+	// either of them is enough to read it.
 	writing sync.Mutex
 	pass    pass
 	terms   terms[T] // scratch of termsOf
 
-	// mu guards what readers see, and is held only while that is changed. byKey
-	// has further locks, for those who only look up a key; they are taken after
-	// mu.
+	// mu guards the state that readers see, and is held only while it changes. byKey has
+	// further locks, for lookups of keys. They are taken after mu.
 	mu         sync.RWMutex
 	byKey      table[T]
 	records    cow[*Record[T]]
 	indexes    []*index[T] // by ordinal; replaced, not changed
 	version    string
 	generation uint64 // counts changes
-	notices    uint64 // counts what is told
-	stated     bool   // what is here is, or was, a whole state
-	unpushed   bool   // something changed since onState was told
+	notices    uint64 // counts notices for onChange and onState
+	stated     bool   // there was a whole state
+	unpushed   bool   // something changed since the last onState
 
-	// epoch is that of all that no snapshot has; see cow. Shared says that there
-	// is a snapshot of it. It is set under the read lock of mu.
+	// epoch is the epoch of everything that no snapshot has; see cow. shared is true if
+	// there is a snapshot of this epoch. It is set under the read lock of mu.
 	epoch  uint64
 	shared atomic.Bool
 
@@ -69,38 +65,39 @@ type Store[T any] struct {
 
 // Config of a [Store]. The zero value is usable.
 type Config[T any] struct {
-	// Name stands in errors. Default: the name of T.
+	// Name is used in errors. Default: the name of T.
 	Name string
 
-	// Indexers are the indexes by name. Default: none. [Store.AddIndexers]
-	// adds more.
+	// Indexers are the index functions by name. Default: none. [Store.AddIndexers] adds
+	// more.
 	Indexers Indexers[T]
 
-	// OnChange is told each effective change, one after the other in the order
-	// in which they were made, by the goroutine that makes it and before the
-	// method returns that did. The change is visible to readers by then. No
-	// lock is held: it may read the store, and may take its time if the source
-	// can wait. It must not change the store: that would wait for OnChange.
-	// Default: nobody is told, and an update of an object whose metadata say what
-	// the source says, and of which there is no snapshot, allocates nothing.
+	// OnChange is called with each effective change, in order and one call at a time. The
+	// goroutine that makes the change calls it, before its method returns. The change is
+	// then visible to readers. No lock is held. OnChange can read the store, and can
+	// block if the source can wait. It must not change the store, since the change would
+	// wait for OnChange.
+	//
+	// Default: none. An update then allocates nothing if the metadata of the object are
+	// equal to the Meta from the source, and if no snapshot has the previous state.
 	OnChange func(Change[T])
 
-	// OnIndexError is told of each failure of an index function, as an
-	// [*IndexError], once the object is stored and before OnChange, and may do
-	// what that may. It is called by the goroutine that makes the change, or that
-	// calls [Store.AddIndexers]. Default: failures are only counted, in [Stats].
+	// OnIndexError is called with an [*IndexError] for each failure of an index function,
+	// after the object is stored and before OnChange. The same rules hold as for OnChange.
+	// The goroutine that makes the change, or that calls [Store.AddIndexers], calls it.
+	// Default: failures are only counted, in [Stats].
 	OnIndexError func(error)
 }
 
-// ChangeKind says what kind of a [Change] there was.
+// ChangeKind is the kind of a [Change].
 type ChangeKind uint8
 
 const (
 	// Added: the store did not hold the key.
 	Added ChangeKind = iota + 1
 
-	// Updated: the store held another state of the object, or another object
-	// of the same key.
+	// Updated: the store held another state of the object, or another object with the
+	// same key.
 	Updated
 
 	// Deleted: the store no longer holds the key.
@@ -125,60 +122,58 @@ func (k ChangeKind) String() string {
 type Change[T any] struct {
 	Kind ChangeKind
 
-	// Meta of the change. If Added or Updated: of New. If Deleted: as the
-	// deletion was told by the source; the last known meta if it was concluded
-	// from a pass.
+	// Meta is the meta of New if Added or Updated. If Deleted, it is that of the deletion
+	// from the source, or the last known meta if the deletion was concluded from a pass.
 	Meta Meta
 
-	// OldMeta is the meta of Old, zero if Added. If Updated and its UID is not
-	// that of Meta ([Meta.SameObject] tells) then Old was deleted, and New was
-	// created under its key.
+	// OldMeta is the meta of Old, zero if Added. If Updated and OldMeta is not of the same
+	// object as Meta ([Meta.SameObject]), Old was deleted and New was created with its
+	// key.
 	OldMeta Meta
 
-	// Old is the state that the store held, zero if Added.
+	// Old is the previous state, zero if Added.
 	Old T
 
-	// New is the state that the store holds now. If Deleted: the last state of
-	// Old as the deletion told it, zero if it did not.
+	// New is the current state. If Deleted, it is the last state of the object from the
+	// source, zero if the source did not send it.
 	New T
 
-	// Generation is that of the store with this change, see [Store.Generation].
+	// Generation is the generation of the store after this change, see
+	// [Store.Generation].
 	Generation uint64
 
-	// Record is the store's record of New; if Deleted, of Old. Only OnChange
-	// gets it.
+	// Record is the record of New, or of Old if Deleted. Only OnChange gets it.
 	Record *Record[T]
 
 	replaced *Record[T] // its tag goes to Record; nil afterwards
 }
 
-// Tag returns the number that OnChange has set for the key, zero for a key that is
-// new. Only OnChange can call it.
+// Tag returns the number that OnChange has set for the key, zero for a new key. Only
+// OnChange can call it.
 func (c Change[T]) Tag() uint32 { return c.Record.tag }
 
-// SetTag keeps a number of the observer with the key, until the key is deleted. Only
-// OnChange can call it.
+// SetTag stores a number with the key until the key is deleted. Only OnChange can call it.
 func (c Change[T]) SetTag(tag uint32) { c.Record.tag = tag }
 
-// Stats of a [Store]. Counters count from its construction.
+// Stats describes a [Store]. Counters count from its construction.
 type Stats struct {
-	// Objects is how many objects the store holds.
+	// Objects is the number of objects.
 	Objects int
 
-	// Indexes is how many indexes there are.
+	// Indexes is the number of indexes.
 	Indexes int
 
-	// Stale counts changes that were dropped because the store held the same
-	// state or a newer one.
+	// Stale counts changes that were dropped because the store had the same state or a
+	// newer one.
 	Stale uint64
 
 	// IndexErrors counts failures of index functions.
 	IndexErrors uint64
 
-	// Commits counts completed passes, Aborts those that broke off.
+	// Commits counts complete passes, and Aborts aborted ones.
 	Commits, Aborts uint64
 
-	// Swept counts the deletions that were concluded from passes.
+	// Swept counts deletions that were concluded from passes.
 	Swept uint64
 }
 
@@ -201,7 +196,7 @@ func New[T any](cfg Config[T]) (*Store[T], error) {
 	return s, nil
 }
 
-// Stats returns the figures of the moment. It never waits for the source.
+// Stats returns the current figures. It never waits for the source.
 func (s *Store[T]) Stats() Stats {
 	rlock(&s.mu)
 	objects, indexes := s.records.len(), len(s.indexes)

@@ -14,8 +14,8 @@ import (
 // of its own, so that readers on different processors seldom meet; and it keeps no
 // copies of the keys.
 //
-// Who finds something in a stripe needs its lock, or to be the only writer. Who
-// changes a stripe needs its write lock, besides that of the store.
+// Lookups require the lock of the stripe, except by the only writer. Changes require the
+// write lock of the stripe, and that of the store.
 type table[T any] struct {
 	seed    maphash.Seed
 	stripes *[stripes]stripe[T]
@@ -102,10 +102,9 @@ func (t *table[T]) unlock(set stripeSet) {
 	}
 }
 
-// rlock takes a read lock. It tries before it waits: a reader that waits for a
-// sync.RWMutex has the lock from the moment the writer leaves it, but uses it only
-// once it runs, and on a busy machine the next write waits for that. One that
-// yields meanwhile holds nobody up.
+// rlock takes a read lock. It tries and yields before it waits. A reader that waits for a
+// sync.RWMutex holds the lock as soon as the writer unlocks it, even before the reader is
+// scheduled. On a busy machine, the next write would wait for that.
 func rlock(mu *sync.RWMutex) {
 	for range 100 {
 		if mu.TryRLock() {

@@ -5,11 +5,11 @@ package store
 
 import "k8s.io/apimachinery/pkg/util/resourceversion"
 
-// CompareVersions compares two resource versions of one resource as integers
-// of any length: -1 if a is older than b, 0 if they are equal, 1 if a is newer.
+// CompareVersions compares two resource versions of one resource as integers of any
+// length. order is -1 if a is older than b, 0 if they are equal, and 1 if a is newer.
 //
-// Where either is not such an integer (empty, "0", or the mark of a server with
-// versions of its own) only equality can be told, and ordered is false.
+// If one of them is not such an integer, ordered is false. It can be empty, "0", or in
+// another format of the server. Such versions can only be compared for equality.
 func CompareVersions(a, b string) (order int, ordered bool) {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	if err != nil {
@@ -18,9 +18,9 @@ func CompareVersions(a, b string) (order int, ordered bool) {
 	return order, true
 }
 
-// Supersedes reports whether a change to version next, as a watch told it,
-// replaces version held of the same object. It does if next is newer, or if
-// the two differ and cannot be ordered, or if either is unknown.
+// Supersedes returns true if version next, from a watch, replaces version held of the same
+// object. It does if next is newer, if the two differ and cannot be ordered, or if one of
+// them is empty.
 func Supersedes(next, held string) bool {
 	if next == "" || held == "" {
 		return true

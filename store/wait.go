@@ -9,18 +9,17 @@ import (
 	"fmt"
 )
 
-// ErrNoOrder says that a resource version cannot be waited for, since it is not one
-// of those that can be ordered.
+// ErrNoOrder is the error of [Store.WaitFor] for a version that cannot be ordered.
 var ErrNoOrder = errors.New("not a resource version that can be ordered")
 
-// WaitFor blocks until the store is at version, or a newer one: with the version
-// that a write to the server returned, until what was written can be read here.
+// WaitFor blocks until the store is at version or a newer one. With the version that a
+// write to the server returned, it waits until the written object can be read here. The
+// version must be of the same resource and server.
 //
-// The version must be one of the same resource; versions of others, and of other
-// servers, mean nothing. The store gets there by a change, by progress or by the
-// end of a pass. A version that is not a number that can be compared fails at once
-// with [ErrNoOrder]: an empty one, for instance. When ctx ends the error wraps its
-// cause, and says what the store is at.
+// The store reaches a version by a change, by progress or at the end of a pass. If
+// version cannot be ordered, for example because it is empty, WaitFor returns
+// [ErrNoOrder] at once. If ctx ends, the error wraps its cause and has the version of the
+// store.
 func (s *Store[T]) WaitFor(ctx context.Context, version string) error {
 	if _, ordered := CompareVersions(version, version); !ordered {
 		return fmt.Errorf("store %s: wait for version %q: %w", s.name, version, ErrNoOrder)

@@ -10,14 +10,13 @@ import (
 	"sync/atomic"
 )
 
-// ErrNoPass says that a pass was to be completed that had not begun.
+// ErrNoPass is the error of a Commit without a pass.
 var ErrNoPass = errors.New("there is no pass to commit")
 
-// ErrNoName reports an object without a name.
-var ErrNoName = errors.New("object has no name, which no API server allows: mend the source")
+// ErrNoName is the error for an object without a name.
+var ErrNoName = errors.New("the object has no name, which no API server allows: fix the source")
 
-// Begin implements [Sink]. A pass that is still open counts as aborted. It
-// returns no error.
+// Begin implements [Sink]. It aborts a pass that is still open. It never fails.
 func (s *Store[T]) Begin(_ context.Context, p Pass) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -29,8 +28,8 @@ func (s *Store[T]) Begin(_ context.Context, p Pass) error {
 	return nil
 }
 
-// endPass ends the pass that is under way, if there is one, and counts that. The
-// caller holds both locks.
+// endPass ends the current pass, if there is one, and counts it. The caller holds both
+// locks.
 func (s *Store[T]) endPass(count *atomic.Uint64) (was bool) {
 	if was = s.pass.open; was {
 		s.pass = pass{}
@@ -39,9 +38,9 @@ func (s *Store[T]) endPass(count *atomic.Uint64) (was bool) {
 	return was
 }
 
-// Holds implements [Sink]: it reports whether the store has the object with
-// exactly this UID and this version, which must be known. Within a pass the
-// object then counts as applied.
+// Holds implements [Sink]. It returns true if the store has the object with exactly this
+// UID and this version, which must not be empty. Within a pass, the object then counts as
+// applied.
 func (s *Store[T]) Holds(meta Meta) bool {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -67,12 +66,9 @@ func (s *Store[T]) Keep(_ context.Context, meta Meta) error {
 	return nil
 }
 
-// Apply implements [Sink]. Within a pass it stores obj unless it has that UID
-// in that version already and the pass is not [Pass.Anew]. Outside of one it also drops, and counts, what is
-// not newer than the state that it holds of the same object, and what is older
-// than another object that it holds under the key.
-//
-// It fails only if the key has no name.
+// Apply implements [Sink]. Within a pass, it stores obj unless the store has its UID and
+// version already; if the pass is [Pass.Anew], it stores obj in any case. Outside of a
+// pass, it drops and counts an obj that is [Stale]. It fails only if the key has no name.
 func (s *Store[T]) Apply(_ context.Context, meta Meta, obj T) error {
 	if meta.Key.Name == "" {
 		return fmt.Errorf("store %s: apply %q: %w", s.name, meta, ErrNoName)
@@ -81,8 +77,8 @@ func (s *Store[T]) Apply(_ context.Context, meta Meta, obj T) error {
 	return nil
 }
 
-// put stores obj, unless the store holds something newer. source says whether the
-// store is filled by a source, or else by a user.
+// put stores obj, unless the store has a newer state. source is true if a source calls it,
+// and false for a user.
 func (s *Store[T]) put(meta Meta, obj T, source bool) {
 	var n notice[T]
 	if s.putLocked(&n, meta, obj, source) {
@@ -90,20 +86,20 @@ func (s *Store[T]) put(meta Meta, obj T, source bool) {
 	}
 }
 
-// putLocked takes the locks, stores obj and puts the change into n. It reports whether
-// there is something to notify of: if nothing else, the version can be a newer one.
+// putLocked takes the locks, stores obj and puts the change into n. It returns true if
+// there is something to notify, which can be only a newer version.
 func (s *Store[T]) putLocked(n *notice[T], meta Meta, obj T, source bool) bool {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	hash := s.byKey.hash(meta.Key)
 	held := s.byKey.find(hash, meta.Key)
-	if held != nil && s.oldNews(meta, held, source) {
+	if held != nil && s.dropsState(meta, held, source) {
 		if !source || s.pass.open {
 			return false
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.advance(meta.Version) // the source is at this version all the same
+		s.advance(meta.Version) // the source is at this version nevertheless
 		return true
 	}
 	terms, errs := s.termsOf(meta, obj)
@@ -126,9 +122,9 @@ func (s *Store[T]) putLocked(n *notice[T], meta Meta, obj T, source bool) bool {
 	return true
 }
 
-// oldNews reports whether a state is none that is to be stored in the place of held,
-// and notes that.
-func (s *Store[T]) oldNews(meta Meta, held *Record[T], source bool) bool {
+// dropsState returns true if a state does not replace held. It then counts the state, or
+// marks it as seen by the pass.
+func (s *Store[T]) dropsState(meta Meta, held *Record[T], source bool) bool {
 	if source && s.pass.open {
 		if !s.pass.anew && held.is(meta) {
 			s.pass.see(held.slot)
@@ -147,10 +143,10 @@ func (s *Store[T]) oldNews(meta Meta, held *Record[T], source bool) bool {
 	return false
 }
 
-// place puts obj where held is, or where there was nothing. The caller holds all
-// locks that it takes.
+// place stores obj in place of held, or as a new object if held is nil. The caller holds
+// all locks that this needs.
 func (s *Store[T]) place(hash uint64, held *Record[T], meta Meta, obj T, terms []term[T]) *Record[T] {
-	if held != nil && s.mayRewrite(held) && says(obj, meta) && haveTerms(held.refs(), terms) {
+	if held != nil && s.mayRewrite(held) && hasMeta(obj, meta) && haveTerms(held.refs(), terms) {
 		held.obj = obj
 		s.pass.see(held.slot)
 		return held
@@ -173,8 +169,8 @@ func (s *Store[T]) place(hash uint64, held *Record[T], meta Meta, obj T, terms [
 	return rec
 }
 
-// mayRewrite reports whether nobody can have rec but the store: it tells nobody of
-// records, and rec is in no snapshot.
+// mayRewrite returns true if only the store has rec: there is no OnChange to get it, and
+// rec is in no snapshot.
 func (s *Store[T]) mayRewrite(rec *Record[T]) bool {
 	if s.onChange != nil || rec.tag != uint32(s.epoch) {
 		return false
@@ -182,15 +178,15 @@ func (s *Store[T]) mayRewrite(rec *Record[T]) bool {
 	return rec.ownMeta() == nil
 }
 
-// age begins a new epoch if there is a snapshot of the present one. The caller
-// holds mu, and calls it before it changes anything.
+// age begins a new epoch if there is a snapshot of the current one. The caller holds mu,
+// and calls it before it changes anything.
 func (s *Store[T]) age() {
 	if !s.shared.Load() {
 		return
 	}
 	s.shared.Store(false)
 	s.epoch++
-	if uint32(s.epoch) == 0 && s.onChange == nil { // lest an old tag is taken for a new one
+	if uint32(s.epoch) == 0 && s.onChange == nil { // the epoch wrapped: no old tag may equal a new one
 		s.epoch++
 		for rec := range s.records.all() {
 			rec.tag = 0
@@ -201,17 +197,16 @@ func (s *Store[T]) age() {
 // Page implements [Sink]; it does nothing.
 func (s *Store[T]) Page(context.Context, PageInfo) error { return nil }
 
-// Delete implements [Sink]. It drops, and counts, what [Superseded] says is old
-// news. Of an object that is not there only the version counts, outside of a pass.
-//
-// It fails only if the key has no name.
+// Delete implements [Sink]. It drops and counts a deletion that is [Superseded]. If there
+// is no such object, it only advances the version, outside of a pass. It fails only if the
+// key has no name.
 func (s *Store[T]) Delete(_ context.Context, meta Meta, last T, known bool) error {
 	if meta.Key.Name == "" {
 		return fmt.Errorf("store %s: delete %q: %w", s.name, meta, ErrNoName)
 	}
 	var n notice[T]
 	s.deleteLocked(&n, meta, last, known)
-	s.notify(&n) // if nothing else, the version may be a newer one
+	s.notify(&n) // the version can be newer even if nothing was deleted
 	return nil
 }
 
@@ -241,8 +236,8 @@ func (s *Store[T]) deleteLocked(n *notice[T], meta Meta, last T, known bool) {
 	s.remove(n, hash, held, version)
 }
 
-// remove takes rec out of everything, and the store to version, which n is to tell.
-// The caller holds writing.
+// remove removes rec, advances the store to version, and puts the change into n. The
+// caller holds writing.
 func (s *Store[T]) remove(n *notice[T], hash uint64, rec *Record[T], version string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -255,13 +250,14 @@ func (s *Store[T]) remove(n *notice[T], hash uint64, rec *Record[T], version str
 	s.changed(n)
 }
 
-// displace takes rec out of everything. The caller holds all locks that it takes.
+// displace removes rec from the table, the indexes, the records and the pass. The caller
+// holds all locks that this needs.
 func (s *Store[T]) displace(hash uint64, rec *Record[T]) {
 	s.byKey.remove(s.epoch, hash, rec)
 	for _, r := range rec.refs() {
 		r.leave(s.epoch)
 	}
-	rec.setRefs(nil) // a snapshot may have rec, but needs no index
+	rec.setRefs(nil) // a snapshot can have rec, and does not use its refs
 	last := uint32(s.records.len() - 1)
 	moved, ok := s.records.remove(s.epoch, rec.slot)
 	if ok {
@@ -270,11 +266,10 @@ func (s *Store[T]) displace(hash uint64, rec *Record[T]) {
 	s.pass.forget(rec.slot, last, ok)
 }
 
-// Commit implements [Sink]: what was not applied since Begin is removed, object
-// by object, and told as deletions. Then the store is at version, whatever it
-// was at before; at none if that is empty.
+// Commit implements [Sink]. It deletes each object that was not applied since Begin, one by
+// one. Then it sets the version of the store, even if version is older or empty.
 //
-// It fails with [ErrNoPass] if there is no pass, or if a [Store.Replace] ends it.
+// It fails with [ErrNoPass] if there is no pass, or if a [Store.Replace] has ended it.
 func (s *Store[T]) Commit(_ context.Context, version string) error {
 	missing, err := s.missing()
 	if err != nil {
@@ -294,7 +289,7 @@ func (s *Store[T]) Commit(_ context.Context, version string) error {
 	return nil
 }
 
-// missing returns what the pass did not have.
+// missing returns the records that the pass did not have.
 func (s *Store[T]) missing() ([]*Record[T], error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -318,8 +313,8 @@ func (s *Store[T]) errNoPass() error {
 	return fmt.Errorf("store %s: %w: call Begin before Commit", s.name, ErrNoPass)
 }
 
-// sweep removes rec because the pass did not have it, unless somebody wrote it since,
-// or ended the pass.
+// sweep removes rec, which the pass did not have. It does not if the object was written
+// since, or if the pass has ended.
 func (s *Store[T]) sweep(n *notice[T], rec *Record[T]) (changed bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -347,7 +342,7 @@ func (s *Store[T]) commit(n *notice[T], version string) error {
 	return nil
 }
 
-// Abort implements [Sink]: the pass is over, and all stays as it is.
+// Abort implements [Sink]. It ends the pass and changes no objects.
 func (s *Store[T]) Abort(Pass, error) {
 	defer s.changes.changed() // without the locks
 	s.writing.Lock()
@@ -357,8 +352,8 @@ func (s *Store[T]) Abort(Pass, error) {
 	s.endPass(&s.aborts)
 }
 
-// Progress implements [Sink]: the store is at version. Within a pass, where it
-// should not come, it is ignored. It returns no error.
+// Progress implements [Sink]. It advances the version of the store. Within a pass, it does
+// nothing. It never fails.
 func (s *Store[T]) Progress(_ context.Context, version string) error {
 	defer s.changes.changed() // without the locks
 	s.writing.Lock()
@@ -371,15 +366,15 @@ func (s *Store[T]) Progress(_ context.Context, version string) error {
 	return nil
 }
 
-// SharesObjects implements [Sharing]: readers get the objects.
+// SharesObjects implements [Sharing]. It returns true.
 func (s *Store[T]) SharesObjects() bool { return true }
 
-// MayBlock implements [Sink]: it returns false. What blocks is OnChange, if
-// anything.
+// MayBlock implements [Sink]. It returns false; only an OnChange that blocks can block the
+// store.
 func (s *Store[T]) MayBlock() bool { return false }
 
-// advance takes the store to version, unless that is unknown or older. The
-// caller holds both locks.
+// advance sets the version of the store, unless version is empty or older. The caller
+// holds both locks.
 func (s *Store[T]) advance(version string) {
 	if version != "" && version != s.version && Supersedes(version, s.version) {
 		s.version = version

@@ -21,80 +21,77 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// ControllerConfig configures a [Controller]. Queue, Process, and one of
-// ListerWatcher and Source are required; the zero value of everything else is a
-// useful default.
+// ControllerConfig configures a [Controller]. Queue, Process, and one of ListerWatcher and
+// Source are required. The other fields have defaults.
 type ControllerConfig[T any] struct {
-	// Queue is filled, and popped from, by the controller, and closed in the end.
-	// Any queue of client-go will do. Nobody else may pop from it. See
-	// [StoreSink] for what it is told. If it is a cache.TransformingStore with a
-	// transformer, ListerWatcher is read [source.WithoutSharing], and Source has to be.
+	// Queue is any queue of client-go. The controller fills it as [StoreSink] does, pops
+	// from it, and closes it at the end. No other code may pop from it. If it is a
+	// cache.TransformingStore with a transformer, ListerWatcher is read
+	// [source.WithoutSharing], and a Source must be.
 	Queue cache.Queue
 
-	// ListerWatcher is read, if Source is nil. Objects that it gives must be Ts.
+	// ListerWatcher is read if Source is nil. Its objects must be Ts.
 	ListerWatcher cache.ListerWatcher
 
-	// SourceOptions say how ListerWatcher is read, such as [source.WithFields].
+	// SourceOptions apply to ListerWatcher, for example [source.WithFields].
 	SourceOptions []source.SourceOption
 
-	// Source is read, if ListerWatcher is nil.
+	// Source is read if ListerWatcher is nil.
 	Source informer.Source[T]
 
-	// Process is given each item that the queue pops, one at a time: cache.Deltas,
-	// if it is a queue of client-go.
+	// Process gets each item that the queue pops, one at a time. Queues of client-go pop
+	// cache.Deltas. The objects are shared and must not be modified.
 	//
-	// It is called from within the Pop of the queue. A DeltaFIFO, and a RealFIFO
-	// unless it was told otherwise, is locked meanwhile, which is what keeps what
-	// Process knows in step with it. So Process must not use the queue, and as long
-	// as it takes nothing is added: the reading of the API server waits for it. It
-	// has no context; Run waits for it. The objects are shared and must not be
-	// modified.
+	// It is called within Pop of the queue, and must not use the queue. A DeltaFIFO is
+	// locked during Pop, and so is a RealFIFO without UnlockWhileProcessing. No item is
+	// then added during the call, and the reading of the API server waits. So the state
+	// of Process agrees with the queue. Process has no context; Run waits for it.
 	Process cache.ProcessFunc
 
-	// RetryOnError has an item for which Process fails processed again, after a
-	// backoff, until that succeeds or Run ends. All this is one Pop: no other item
-	// is processed until then, and none is added if the queue is locked. So an item
-	// that makes Process fail for ever stops the controller: let Process return nil
-	// to give one up. Default: the item is dropped.
+	// RetryOnError repeats Process for an item that fails, after a backoff, until it
+	// succeeds or Run ends. The retries are part of one Pop: no other item is processed
+	// meanwhile, and none is added if the queue is locked. An item that always fails
+	// stops the controller: to give up on it, return nil. Default: a failed item is
+	// dropped.
 	RetryOnError bool
 
-	// ErrorHandler is told of each failure: a [*ProcessError], or what the queue
-	// returned from Resync or Pop. It is called by the goroutines of Run, several
-	// at once perhaps, and the queue may be locked: it must not use it. Default:
-	// errors go to slog.Default(), of many in a row for one item only some.
+	// ErrorHandler receives each failure: a [*ProcessError], or an error of Pop or Resync
+	// of the queue. The goroutines of Run call it, possibly several at once. It must not
+	// use the queue, which can be locked. Default: errors go to slog.Default(), and of
+	// many in a row for one item only some.
 	ErrorHandler func(error)
 
-	// FullResyncPeriod is how often the queue is asked to Resync, which makes
-	// queues of client-go bring all known objects again, from the first list on.
-	// The server is not asked for anything. Default: never.
+	// FullResyncPeriod is the time between two calls of Resync of the queue, from the first
+	// complete list on. Queues of client-go then bring all known objects again. The
+	// server gets no request. Default: never.
 	FullResyncPeriod time.Duration
 
-	// ShouldResync is asked each time before that; false leaves it out. It is
-	// called by a goroutine of Run. Default: always.
+	// ShouldResync is called before each Resync by a goroutine of Run. If it returns
+	// false, the Resync is skipped. Default: always true.
 	ShouldResync cache.ShouldResyncFunc
 
-	// Settings tune the reading. Backoff spaces the calls of Process for one item as
-	// well. The server gets a list for ResyncInterval, and nothing for FullResyncPeriod.
+	// Settings tune the reading. Backoff also spaces the calls of Process for one item.
+	// ResyncInterval lists from the server, and FullResyncPeriod does not.
 	informer.Settings
 
-	// Observer observes the reading. Default: what happens is logged to slog.Default().
+	// Observer receives what the reflector does. Default: log to slog.Default().
 	Observer informer.Observer
 }
 
-// ProcessError says that [ControllerConfig.Process] failed.
+// ProcessError is a failure of [ControllerConfig.Process].
 type ProcessError struct {
 	// Controller is the name of the controller.
 	Controller string
 
-	// Item is what was to be processed.
+	// Item is the item that was not processed.
 	Item any
 
-	// Failures is how often it failed for this item, RetryIn is after what time
-	// it is tried again: zero if it is dropped.
+	// Failures counts the failures in a row for the item. RetryIn is the delay before the
+	// next call, or zero if the item is dropped.
 	Failures int
 	RetryIn  time.Duration
 
-	// Err is what Process returned.
+	// Err is the error of Process.
 	Err error
 }
 
@@ -110,7 +107,7 @@ func (e *ProcessError) Error() string {
 	return fmt.Sprintf("controller %s: %s: %v (failure %d, again in %v)", e.Controller, what, e.Err, e.Failures, e.RetryIn)
 }
 
-// keyOf returns the key of an item, zero if it is not known.
+// keyOf returns the key of an item, or zero if the item has none.
 func keyOf(item any) store.Key {
 	deltas, ok := item.(cache.Deltas)
 	if !ok || len(deltas) == 0 {
@@ -124,22 +121,22 @@ func keyOf(item any) store.Key {
 	return key
 }
 
-// Unwrap returns what Process returned.
+// Unwrap returns the error of Process.
 func (e *ProcessError) Unwrap() error { return e.Err }
 
-// ControllerStats are counters of a [Controller], from its construction.
+// ControllerStats are the counters of a [Controller], from its construction.
 type ControllerStats struct {
-	// Processed counts the items that Process took, Failures its calls that
-	// failed, and Dropped the items that are lost by that.
+	// Processed counts items that were processed, Failures the calls of Process that
+	// failed, and Dropped the items that were dropped after a failure.
 	Processed, Failures, Dropped uint64
 
-	// Resyncs counts the calls of Resync of the queue, those that failed too.
+	// Resyncs counts the calls of Resync of the queue, including those that failed.
 	Resyncs uint64
 }
 
-// Controller fills a queue of client-go from an API server and processes what
-// it pops, one item after the other. It is there for code that has a cache.Queue
-// and a function for it; new code needs a [store.Sink] only, and no queue.
+// Controller fills a queue of client-go from an API server and processes the items that it
+// pops, one at a time. It is for existing code with a cache.Queue and a process function.
+// New code needs only a [store.Sink].
 type Controller[T any] struct {
 	name      string
 	cfg       ControllerConfig[T]
@@ -151,9 +148,9 @@ type Controller[T any] struct {
 	processed, failures, dropped, resyncs atomic.Uint64
 }
 
-// NewNamedController returns a Controller that does nothing until Run. It fails if
-// something is missing or a setting makes no sense. The name tells it from others
-// in logs and errors; if it is empty that is the name of T.
+// NewNamedController returns a Controller that does nothing until Run. The name identifies it
+// in logs and errors. Default: the name of T. It returns an error if a required field is not
+// set or a setting is invalid.
 func NewNamedController[T any](name string, cfg ControllerConfig[T]) (*Controller[T], error) {
 	if name == "" {
 		name = check.TypeName[T]()
@@ -170,13 +167,13 @@ func (c *Controller[T]) configure(cfg ControllerConfig[T]) (err error) {
 	case check.IsNil(cfg.Queue):
 		return errors.New("ControllerConfig.Queue is nil: give a queue, for example one of cache.NewDeltaFIFOWithOptions")
 	case cfg.Process == nil:
-		return errors.New("ControllerConfig.Process is nil: give the function that items of the queue go to")
+		return errors.New("ControllerConfig.Process is nil: give the function that processes the items of the queue")
 	case !check.IsNil(cfg.Source) && !check.IsNil(cfg.ListerWatcher):
-		return errors.New("ControllerConfig has a Source and a ListerWatcher: give one of them")
+		return errors.New("ControllerConfig.ListerWatcher and Source are both set: give one of them")
 	case check.IsNil(cfg.Source) && check.IsNil(cfg.ListerWatcher):
-		return errors.New("ControllerConfig.ListerWatcher is nil: give what is to be read, or a Source")
+		return errors.New("ControllerConfig.ListerWatcher and Source are nil: give one of them")
 	case !check.IsNil(cfg.Source) && len(cfg.SourceOptions) > 0:
-		return errors.New("ControllerConfig.SourceOptions are for a ListerWatcher: give them to what makes the Source")
+		return errors.New("ControllerConfig.SourceOptions are for a ListerWatcher, and Source is set: give the options to the constructor of the Source")
 	case cfg.FullResyncPeriod < 0:
 		return fmt.Errorf("ControllerConfig.FullResyncPeriod is %v: give a positive duration, or 0 for none", cfg.FullResyncPeriod)
 	}
@@ -215,7 +212,7 @@ func (s *fillingSink[T]) Keep(ctx context.Context, meta store.Meta) error {
 	return store.Keep(ctx, s.Sink, meta)
 }
 
-// Validate reports how the sink was made wrongly.
+// Validate returns an error if the sink is not complete.
 func (s *fillingSink[T]) Validate() error { return check.Validate(s.Sink) }
 
 func (s *fillingSink[T]) Commit(ctx context.Context, version string) error {
@@ -226,18 +223,17 @@ func (s *fillingSink[T]) Commit(ctx context.Context, version string) error {
 	return err
 }
 
-// Run fills and processes until ctx ends, and returns the cause of that, or an
-// error if the queue was closed by somebody else. It must be called once: a second
-// call returns an error at once. When it returns the queue is closed, no goroutine
-// is left, and nothing is called any more; see [source.FromListerWatcher] for a
-// ListerWatcher that ignores its context.
+// Run fills the queue and processes its items until ctx ends, and returns the cause of that.
+// It returns an error if other code closed the queue. It must be called once: a second call
+// returns an error at once. When it returns, the queue is closed, no goroutine is left, and
+// no function is called again. The one exception is a ListerWatcher that ignores its context,
+// see [source.FromListerWatcher].
 //
-// Items are processed from the first complete list on. What is still in the queue
-// in the end is not processed; an item whose processing is under way then is
-// waited for, but not tried again.
+// Processing begins after the first complete list. At the end, Run waits for the item in
+// flight, which is not retried. Items that are still in the queue are not processed.
 //
-// A panic of Process is an error of the item, and is logged to slog.Default() as well:
-// the rule is in the documentation of package resource.
+// A panic of Process is an error of the item, and is also logged to slog.Default(). See the
+// documentation of package resource.
 func (c *Controller[T]) Run(ctx context.Context) error {
 	if !c.started.CompareAndSwap(false, true) {
 		return fmt.Errorf("controller %s: Run was called before: make a new Controller, with a new queue, to run again", c.name)
@@ -253,35 +249,34 @@ func (c *Controller[T]) Run(ctx context.Context) error {
 	return err
 }
 
-// HasSynced reports whether all that the first complete list brought has been
-// processed, deletions included: successfully, or else dropped. It never becomes
-// true because Run ends. It does not block, and may be called from anywhere.
+// HasSynced reports whether all items of the first complete list, including deletions, were
+// processed or dropped. It does not become true because Run ends. It does not block, and can
+// be called from any goroutine.
 func (c *Controller[T]) HasSynced() bool { return c.synced.Load() }
 
-// LastSyncResourceVersion returns the version that the queue was filled up to,
-// empty before the first complete list. It may be called from anywhere.
+// LastSyncResourceVersion returns the version up to which the queue is filled. It is empty
+// before the first complete list. It can be called from any goroutine.
 func (c *Controller[T]) LastSyncResourceVersion() string {
 	return c.reflector.LastSyncResourceVersion()
 }
 
-// Stats returns the figures of the moment. It may be called from anywhere.
+// Stats returns the current counters. It can be called from any goroutine.
 func (c *Controller[T]) Stats() ControllerStats {
 	return ControllerStats{
 		Processed: c.processed.Load(), Failures: c.failures.Load(), Dropped: c.dropped.Load(), Resyncs: c.resyncs.Load(),
 	}
 }
 
-// pop processes items until ctx ends. If the queue is closed before, it ends ctx.
+// pop processes items until ctx ends. If other code closes the queue, it ends ctx.
 //
-// It begins when the first list is in the queue. Nobody else pops, so a queue that
-// is synced then had nothing to be processed, and one that is synced after a Pop
-// has it all processed.
+// It begins when the first list is in the queue. Only pop pops. So a queue that is synced
+// before the first Pop had no items, and one that is synced after a Pop has processed all.
 func (c *Controller[T]) pop(ctx context.Context, end context.CancelCauseFunc) {
 	select {
 	case <-c.filled:
 	case <-ctx.Done():
 	}
-	strange := 0 // failures in a row of the queue's own
+	broken := 0 // failures of Pop itself in a row
 	for ctx.Err() == nil {
 		if !c.synced.Load() && c.cfg.Queue.HasSynced() {
 			c.synced.Store(true)
@@ -296,19 +291,19 @@ func (c *Controller[T]) pop(ctx context.Context, end context.CancelCauseFunc) {
 		})
 		switch {
 		case popped || err == nil:
-			strange = 0
+			broken = 0
 		case errors.Is(err, cache.ErrFIFOClosed):
-			end(fmt.Errorf("controller %s: somebody closed the queue: %w", c.name, err))
+			end(fmt.Errorf("controller %s: the queue was closed by other code: %w", c.name, err))
 		default:
-			strange++
+			broken++
 			c.report(fmt.Errorf("controller %s: pop: %w", c.name, err))
-			c.pause(ctx, c.backoff(strange, err))
+			c.pause(ctx, c.backoff(broken, err))
 		}
 	}
 }
 
-// process has an item processed, and processed again if need be. The error is for
-// the queue: it has been told already.
+// process processes an item, and retries it if configured. It has already reported the error
+// that it returns to the queue.
 func (c *Controller[T]) process(ctx context.Context, item any, isInInitialList bool) error {
 	for failures := 1; ctx.Err() == nil; failures++ {
 		err := c.processOnce(item, isInInitialList)
@@ -331,7 +326,7 @@ func (c *Controller[T]) process(ctx context.Context, item any, isInInitialList b
 	return context.Cause(ctx)
 }
 
-// resync has the queue resync every FullResyncPeriod until ctx ends.
+// resync calls Resync of the queue every FullResyncPeriod until ctx ends.
 func (c *Controller[T]) resync(ctx context.Context) {
 	if c.cfg.FullResyncPeriod == 0 {
 		return
@@ -359,7 +354,7 @@ func (c *Controller[T]) backoff(failures int, err error) time.Duration {
 	return c.cfg.Backoff.Delay(failures, informer.CauseNone, err)
 }
 
-// pause waits, for the end of ctx at most.
+// pause waits for d, or until ctx ends.
 func (c *Controller[T]) pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-time.After(d):
@@ -367,15 +362,18 @@ func (c *Controller[T]) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// logControllerError is the default ErrorHandler. Of failures in a row for one item the
-// first is a warning, then the second, the fourth, the eighth and so on; omitted is how
-// many were left out before. A panic has a report of its own.
+// logControllerError is the default ErrorHandler. Of failures in a row for one item it logs
+// the first as a warning, then the second, the fourth, the eighth and so on. The attribute
+// omitted counts the failures before that were logged only for debugging. A panic has a
+// report of its own.
 func logControllerError(err error) {
-	level, attrs := slog.LevelWarn, []any{"error", err}
+	message, level, attrs := "Queue of the controller failed, will try again", slog.LevelWarn, []any{"error", err}
 	if errors.As(err, new(*store.PanicError)) {
 		level = slog.LevelDebug
 	}
 	if failed := (*ProcessError)(nil); errors.As(err, &failed) {
+		message = "Item could not be processed"
+		attrs = append([]any{"resource", failed.Controller, "key", keyOf(failed.Item)}, attrs...)
 		shown, omitted := check.IsShown(failed.Failures)
 		if !shown {
 			level = slog.LevelDebug
@@ -384,5 +382,5 @@ func logControllerError(err error) {
 			attrs = append(attrs, "omitted", omitted)
 		}
 	}
-	slog.Default().Log(context.Background(), level, "A controller met an error", attrs...)
+	slog.Default().Log(context.Background(), level, message, attrs...)
 }

@@ -66,7 +66,7 @@ func TestRetryOnError(t *testing.T) {
 					}
 				}
 				if stats := c.Stats(); stats.Failures != 3 || len(failed) != 3 || stats.Dropped != 0 {
-					t.Errorf("%+v, told of %d", stats, len(failed))
+					t.Errorf("%+v, %d errors", stats, len(failed))
 				}
 			})
 		})
@@ -97,7 +97,7 @@ func TestRetryEndsWithRun(t *testing.T) {
 	}
 }
 
-// TestDroppedItems: without RetryOnError an item that fails is dropped, and told;
+// TestDroppedItems: without RetryOnError an item that fails is dropped, and reported;
 // the next one follows.
 func TestDroppedItems(t *testing.T) {
 	for name, queue := range queues {
@@ -124,14 +124,14 @@ func TestDroppedItems(t *testing.T) {
 			var e *clientgo.ProcessError
 			err := informertest.Await(t, "failure", failed)
 			if !errors.As(err, &e) || !errors.Is(err, why) || e.Controller != "pods" || text(e.Item) != "Replaced a@1" || e.Failures != 1 || e.RetryIn != 0 {
-				t.Errorf("told of %v", err)
+				t.Errorf("the error handler got %v", err)
 			}
 			if err.Error() != "controller pods: process a: why (dropped)" {
-				t.Errorf("told of %q", err)
+				t.Errorf("the error handler got %q", err)
 			}
 			c.stop(t)
 			if stats := c.Stats(); stats != (clientgo.ControllerStats{Processed: 1, Failures: 1, Dropped: 1}) || len(failed) > 0 || len(processed) > 0 {
-				t.Errorf("%+v, told of %d more", stats, len(failed))
+				t.Errorf("%+v, %d more errors", stats, len(failed))
 			}
 		})
 	}

@@ -43,7 +43,7 @@ var queues = map[string]func(known cache.KeyListerGetter) cache.Queue{
 	"DeltaFIFO": deltaFIFO, "RealFIFO": realFIFO, "RealFIFO, atomic": atomicFIFO,
 }
 
-// notingQueue notes calls, and fails those it is told to fail.
+// notingQueue notes calls, and fails those that a test chose.
 type notingQueue struct {
 	cache.Queue
 	updates, resyncs chan struct{}
@@ -132,14 +132,14 @@ func TestControllerConfigIsChecked(t *testing.T) {
 		t.Errorf("defaults: %v", err)
 	}
 	for want, spoil := range map[string]func(*clientgo.ControllerConfig[informertest.Object]){
-		"Queue is nil":            func(c *clientgo.ControllerConfig[informertest.Object]) { c.Queue = (*cache.DeltaFIFO)(nil) },
-		"Process is nil":          func(c *clientgo.ControllerConfig[informertest.Object]) { c.Process = nil },
-		"ListerWatcher is nil":    func(c *clientgo.ControllerConfig[informertest.Object]) { c.ListerWatcher = (*cache.ListWatch)(nil) },
-		"a Source and a Lister":   func(c *clientgo.ControllerConfig[informertest.Object]) { c.Source = informertest.CarelessSource{} },
-		"FullResyncPeriod is -1s": func(c *clientgo.ControllerConfig[informertest.Object]) { c.FullResyncPeriod = -time.Second },
-		"Settings.PageSize is -1": func(c *clientgo.ControllerConfig[informertest.Object]) { c.PageSize = -1 },
-		"Backoff.Initial is -1ns": func(c *clientgo.ControllerConfig[informertest.Object]) { c.Backoff.Initial = -1 },
-		"Settings.Lists is 7":     func(c *clientgo.ControllerConfig[informertest.Object]) { c.Lists = 7 },
+		"Queue is nil":                          func(c *clientgo.ControllerConfig[informertest.Object]) { c.Queue = (*cache.DeltaFIFO)(nil) },
+		"Process is nil":                        func(c *clientgo.ControllerConfig[informertest.Object]) { c.Process = nil },
+		"ListerWatcher and Source are nil":      func(c *clientgo.ControllerConfig[informertest.Object]) { c.ListerWatcher = (*cache.ListWatch)(nil) },
+		"ListerWatcher and Source are both set": func(c *clientgo.ControllerConfig[informertest.Object]) { c.Source = informertest.CarelessSource{} },
+		"FullResyncPeriod is -1s":               func(c *clientgo.ControllerConfig[informertest.Object]) { c.FullResyncPeriod = -time.Second },
+		"Settings.PageSize is -1":               func(c *clientgo.ControllerConfig[informertest.Object]) { c.PageSize = -1 },
+		"Backoff.Initial is -1ns":               func(c *clientgo.ControllerConfig[informertest.Object]) { c.Backoff.Initial = -1 },
+		"Settings.Lists is 7":                   func(c *clientgo.ControllerConfig[informertest.Object]) { c.Lists = 7 },
 		"was given no Lister": func(c *clientgo.ControllerConfig[informertest.Object]) {
 			c.ListerWatcher, c.Source = nil, source.FromListerWatcher[informertest.Object](nil, nil)
 		},
@@ -228,7 +228,7 @@ func TestControllerLogs(t *testing.T) {
 	})
 	for what, n := range map[string]int{
 		"controller pods: process a: does not work": 6, "failure 32, again in": 1, `)" omitted=15`: 1,
-		"controller pods: resync: does not resync": 1, "allow the client's identity to list": 1,
+		"controller pods: resync: does not resync": 1, "grant the client's identity the verbs list": 1,
 	} {
 		if got := strings.Count(out.String(), what); got != n {
 			t.Errorf("%q is logged %d times, want %d", what, got, n)
@@ -248,7 +248,7 @@ func TestResync(t *testing.T) {
 			_ = known.Add(informertest.ParseObject("a@1"))
 			begin := time.Now()
 			var got []string
-			var asked, told int
+			var asked, reported int
 			c := start(t, clientgo.ControllerConfig[informertest.Object]{
 				Queue: notingQueue{Queue: deltaFIFO(known), resync: errors.New("no")},
 				// Nothing is known to be complete for the first 40 s.
@@ -259,7 +259,7 @@ func TestResync(t *testing.T) {
 				},
 				FullResyncPeriod: 30 * time.Second,
 				ShouldResync:     func() bool { asked++; return should },
-				ErrorHandler:     func(error) { told++ },
+				ErrorHandler:     func(error) { reported++ },
 				Settings:         informer.Settings{Backoff: informer.Backoff{Jitter: -1}},
 			})
 			time.Sleep(105 * time.Second)
@@ -269,8 +269,8 @@ func TestResync(t *testing.T) {
 			if !should {
 				want, n = want[:1], 0
 			}
-			if !slices.Equal(got, want) || asked != 2 || told != n || c.Stats().Resyncs != uint64(n) {
-				t.Errorf("got %q, asked %d times, told of %d errors, %+v", got, asked, told, c.Stats())
+			if !slices.Equal(got, want) || asked != 2 || reported != n || c.Stats().Resyncs != uint64(n) {
+				t.Errorf("got %q, asked %d times, %d errors, %+v", got, asked, reported, c.Stats())
 			}
 		})
 	}
@@ -296,12 +296,12 @@ func TestQueueClosedByOthers(t *testing.T) {
 }
 
 // TestStrangeQueue: a queue whose Pop fails is not asked again at once, and its
-// errors are told.
+// errors are reported.
 func TestStrangeQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		var pops []time.Duration
-		var told []error
+		var reported []error
 		c := start(t, clientgo.ControllerConfig[informertest.Object]{
 			Queue: notingQueue{Queue: deltaFIFO(nil), pop: func() error {
 				if pops = append(pops, time.Since(begin)); len(pops) <= 3 {
@@ -311,7 +311,7 @@ func TestStrangeQueue(t *testing.T) {
 			}},
 			ListerWatcher: informertest.Scripted(t, informertest.Listed("rv=5 a@1")),
 			Process:       func(any, bool) error { return nil },
-			ErrorHandler:  func(err error) { told = append(told, err) },
+			ErrorHandler:  func(err error) { reported = append(reported, err) },
 			Settings:      informer.Settings{Backoff: informer.Backoff{Initial: time.Second, Jitter: -1}},
 		})
 		time.Sleep(6 * time.Second)
@@ -323,8 +323,8 @@ func TestStrangeQueue(t *testing.T) {
 		if want := []time.Duration{0, 1 * time.Second, 3 * time.Second, 7 * time.Second, 7 * time.Second}; !slices.Equal(pops, want) || !c.HasSynced() {
 			t.Errorf("calls of Pop after %v, want %v; synced %v", pops, want, c.HasSynced())
 		}
-		if len(told) != 3 || told[0].Error() != "controller pods: pop: out of order" {
-			t.Errorf("told of %q", told)
+		if len(reported) != 3 || reported[0].Error() != "controller pods: pop: out of order" {
+			t.Errorf("the error handler got %q", reported)
 		}
 	})
 }

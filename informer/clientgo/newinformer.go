@@ -15,42 +15,39 @@ import (
 	"github.com/apiary-go/apiary/internal/check"
 )
 
-// NewInformer returns a [Controller] that keeps the objects of lw in st and tells
-// h of the changes, as client-go's informers do. For one that keeps no objects see
-// [mirror.ResourceVersionInformer], for one in new code package resource.
+// NewInformer returns a [Controller] that keeps the objects of lw in st and calls h for each
+// change, like client-go's informers. To keep no objects, use
+// [mirror.ResourceVersionInformer]. New code can use package resource.
 //
-//   - St is the caller's, and may have objects already, say those of the run
-//     before. It must be keyed as by cache.MetaNamespaceKeyFunc. Only the
-//     controller may write to it.
-//   - Transform turns an object as it was decoded into the T that is stored and
-//     told; see [source.FromListerWatcher], which gets it. It comes before anything is
-//     queued, and nobody sees what an object was before it. If it is nil the
-//     objects must be Ts. A T needs metadata.
-//   - H is told after st was changed: OnAdd of what st did not have, OnUpdate of
-//     what it had, with that as the old object, and OnDelete. A list brings an
-//     OnUpdate for each object that st has, changed or not, and so does a resync.
-//     If the deletion was found by a list OnDelete gets a
-//     cache.DeletedFinalStateUnknown with what st had.
-//   - The changes of one object come in order. Those that came while others were
-//     handled are all told. The object is shared with st and must not be modified.
-//   - H is called from one goroutine, under the lock of a queue: what it is told of
-//     next is not read before it returns. It may read st.
-//   - An error of st goes to slog.Default(), and the change is lost until the next
-//     list; h is not told of it. What goes on between the server and st is logged as
-//     by [informer.LogObserver].
+//   - st must be keyed as by cache.MetaNamespaceKeyFunc. It can have objects already, such
+//     as those of an earlier run. Only the controller may write to it.
+//   - transform converts a decoded object to the T that st and h get, before it is queued:
+//     see [source.FromListerWatcher]. If it is nil, objects must be Ts. A T must have
+//     metadata.
+//   - h is called after st was changed. OnAdd is called for an object that st did not have,
+//     OnUpdate for an object that it had, with that as the old object, and OnDelete for a
+//     deletion. A list and a resync call OnUpdate for each object in st, changed or not. If
+//     a list showed the deletion, OnDelete gets a cache.DeletedFinalStateUnknown with the
+//     object of st.
+//   - Changes of one object come in order, and none are merged. The object is shared with
+//     st and must not be modified.
+//   - h is called from one goroutine, under the lock of a queue: reading waits until it
+//     returns. It can read st.
+//   - An error of st goes to slog.Default(). h is not called for that change, which is lost
+//     until the next list. The reading is logged as by [informer.LogObserver].
 //
-// St is resynced every resyncPeriod, if it is not zero. [Controller.HasSynced] is
-// true once h has returned from the last call that is due to the first list.
+// st is resynced every resyncPeriod; zero is never. [Controller.HasSynced] is true after h has
+// returned from its last call for the first list.
 //
-// It fails if one of lw, st and h is nil or resyncPeriod is negative.
+// It returns an error if lw, st or h is nil, or resyncPeriod is negative.
 func NewInformer[T any](lw cache.ListerWatcher, st cache.Store, resyncPeriod time.Duration,
 	h cache.ResourceEventHandler, transform func(runtime.Object) (T, error)) (*Controller[T], error) {
 	name := check.TypeName[T]()
 	switch {
 	case check.IsNil(st):
-		return nil, fmt.Errorf("informer of %s: the store is nil: give one, for example of cache.NewStore(cache.MetaNamespaceKeyFunc)", name)
+		return nil, fmt.Errorf("informer of %s: the store is nil: give one, for example cache.NewStore(cache.MetaNamespaceKeyFunc)", name)
 	case check.IsNil(h):
-		return nil, fmt.Errorf("informer of %s: the handler is nil: give one, or use NewNamedReflector if the store is all that is needed", name)
+		return nil, fmt.Errorf("informer of %s: the handler is nil: give one, or use NewNamedReflector to fill only the store", name)
 	}
 	keep := keeper{store: st, handler: h}
 	return NewNamedController(name, ControllerConfig[T]{
@@ -63,17 +60,17 @@ func NewInformer[T any](lw cache.ListerWatcher, st cache.Store, resyncPeriod tim
 	})
 }
 
-// keeper brings what a DeltaFIFO tells into a store and tells a handler.
+// keeper applies the deltas of a DeltaFIFO to a store and calls a handler.
 type keeper struct {
 	store   cache.Store
 	handler cache.ResourceEventHandler
 }
 
-// process does all of the deltas, whatever becomes of one of them.
+// process applies all deltas, also after one of them failed.
 func (k keeper) process(item any, isInInitialList bool) error {
 	deltas, ok := item.(cache.Deltas)
 	if !ok {
-		return fmt.Errorf("the queue gave a %T in place of cache.Deltas", item)
+		return fmt.Errorf("the queue popped a %T, not cache.Deltas", item)
 	}
 	var errs []error
 	for _, d := range deltas {
@@ -119,7 +116,7 @@ func (k keeper) delta(d cache.Delta, isInInitialList bool) error {
 		}
 		k.handler.OnDelete(d.Object)
 	default:
-		return errors.New("not a type that a DeltaFIFO makes")
+		return errors.New("a DeltaFIFO has no such type of delta")
 	}
 	return nil
 }

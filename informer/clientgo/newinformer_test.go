@@ -24,7 +24,7 @@ import (
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 )
 
-// notingHandler notes what it is told.
+// notingHandler notes its calls.
 type notingHandler struct {
 	log  []string
 	each func() // called after each
@@ -44,7 +44,7 @@ func (h *notingHandler) OnUpdate(old, obj any) { h.note("update %s %s", text(old
 func (h *notingHandler) OnDelete(obj any)      { h.note("delete %s", text(obj)) }
 
 // informed runs an informer over st and a server of the replies for d of virtual
-// time, and returns what its handler was told.
+// time, and returns the calls of its handler.
 func informed(t *testing.T, st cache.Store, resync, d time.Duration, replies ...informertest.Reply) (log []string) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &notingHandler{}
@@ -72,7 +72,7 @@ func expectLog(t *testing.T, got []string, want ...string) {
 	}
 }
 
-// TestNewInformer: the handler is told of additions, of changes with the old
+// TestNewInformer: the handler gets additions, of changes with the old
 // object, of deletions, and of what a further list finds; the store has it all. The
 // store may know of tombstones, or not.
 func TestNewInformer(t *testing.T) {
@@ -104,15 +104,15 @@ func TestNewInformerGoesOn(t *testing.T) {
 	expectLog(t, got, "delete unknown(a, a@3)")
 }
 
-// TestNewInformerResyncs: the handler is told of everything again, by and by.
+// TestNewInformerResyncs: the handler gets all objects again, every period.
 func TestNewInformerResyncs(t *testing.T) {
 	logTo(t, slog.DiscardHandler)
 	got := informed(t, cache.NewStore(cache.MetaNamespaceKeyFunc), 10*time.Second, 25*time.Second, informertest.Listed("rv=5 a@1"))
 	expectLog(t, got, "add a@1 true", "update a@1 a@1", "update a@1 a@1")
 }
 
-// TestNewInformerReadsStore: the store has what the handler is told of, which may
-// ask it.
+// TestNewInformerReadsStore: the store has the object of the call. The handler
+// can read the store.
 func TestNewInformerReadsStore(t *testing.T) {
 	logTo(t, slog.DiscardHandler)
 	synctest.Test(t, func(t *testing.T) {
@@ -156,10 +156,9 @@ func (s refusingStore) Get(obj any) (item any, ok bool, err error) {
 	return item, ok, err
 }
 
-// TestNewInformerTellsErrors: an error of the store is logged, the handler is not
-// told of the change, and what comes after it is as ever. The next list makes up
-// for it.
-func TestNewInformerTellsErrors(t *testing.T) {
+// TestNewInformerLogsErrors: an error of the store is logged, and the handler is not
+// called for the change. Later changes are handled. The next list repairs the store.
+func TestNewInformerLogsErrors(t *testing.T) {
 	var out bytes.Buffer
 	logTo(t, slog.NewTextHandler(&out, nil))
 	st := refusingStore{cache.NewStore(cache.MetaNamespaceKeyFunc), map[string]int{

@@ -74,7 +74,7 @@ func TestPanicsOfUsers(t *testing.T) {
 				}
 				var panicked *store.PanicError
 				if !errors.As(failed[0], &panicked) || panicked.Key != (store.Key{Name: "a"}) || !strings.Contains(log.String(), "key=a") {
-					t.Errorf("told %v", failed[0])
+					t.Errorf("the error handler got %v", failed[0])
 				}
 			})
 		})

@@ -19,67 +19,60 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// ExtraStore is what a reflector of client-go fills: each cache.Store,
-// cache.Indexer and cache.Queue is one, and whatever else has these methods.
-// [StoreSink] makes a [store.Sink] of it, and says which of them is called when.
+// ExtraStore has the methods that a reflector of client-go calls: each cache.Store,
+// cache.Indexer and cache.Queue is one. [StoreSink] makes a [store.Sink] of it, and documents
+// when each method is called.
 //
-// Calls come from one goroutine at a time. The objects are shared and must not be
-// modified, see [StoreSink] for who transforms them; KUBE_CACHE_MUTATION_DETECTOR finds
-// who does, see store.DetectMutations.
+// Calls come from one goroutine at a time. The objects are shared and must not be modified.
+// See [StoreSink] for stores that transform objects. KUBE_CACHE_MUTATION_DETECTOR finds
+// modifications, see store.DetectMutations.
 type ExtraStore interface {
-	// Add and Update say that the object is as given. Neither may fail because
-	// there is, or is not, such an object already.
+	// Add and Update set the state of an object. Neither may fail because the store has,
+	// or does not have, the object already.
 	Add(obj any) error
 	Update(obj any) error
 
-	// Delete says that the object is gone. It is given the last state, or a
-	// cache.DeletedFinalStateUnknown if that is not known; a cache.Store is given what it
-	// has. Whether there is
-	// such an object is for the store to know.
+	// Delete removes an object. It gets the last state, or a cache.DeletedFinalStateUnknown
+	// if that is not known. A cache.Store gets the object that it has. It must accept
+	// an object that the store does not have.
 	Delete(obj any) error
 
-	// Replace says that these are all the objects, as of version. What is not
-	// among them is gone. The store owns the list.
+	// Replace replaces all objects by list, as of version. The store owns list.
 	Replace(list []any, version string) error
 }
 
-// StoreSink makes a sink of a store or a queue of client-go, or of another
-// [ExtraStore].
+// StoreSink makes a sink of a store or a queue of client-go, or of another [ExtraStore].
 //
-//   - A pass is collected, and handed over by one Replace when it is complete, as
-//     client-go's own reflector does: so a queue finds deletions, and knows when
-//     it is synced. Of a pass that breaks off s hears nothing.
-//   - Outside of a pass an object is told by Update, and by Add if s has a
-//     GetByKey, as a cache.Store does, which does not find it. So of a DeltaFIFO
-//     or a RealFIFO, which have none, consumers get deltas of type Updated for
-//     objects that are new. They need to ask what they know in any case: a list
-//     brings new and known ones as Replaced. With a GetByKey the sink ignores as
-//     well what [store.Stale] and [store.Superseded] say is old news.
-//   - If s is a cache.ResourceVersionUpdater it is told the version after each
-//     change that it accepted, and of progress; Replace says it for a pass. If it
-//     has a method Bookmark, as stores and queues of client-go do, that is told of
-//     progress.
-//   - An error of s is returned, and so the Reflector reports it and offers the
-//     object, or the whole pass, again after a backoff.
+//   - Replace is called when a pass is complete, with all its objects, as client-go's
+//     reflector does: a queue then finds deletions and is synced. A pass that breaks off
+//     causes no call.
+//   - Outside of a pass, Update is called for an object. If s has a GetByKey, as a
+//     cache.Store, Add is called for an object that GetByKey does not find, and events
+//     that are old by [store.Stale] or [store.Superseded] are ignored. A DeltaFIFO or a
+//     RealFIFO has no GetByKey: its consumers get deltas of type Updated for new objects,
+//     and Replaced for all objects of a list. They must check what they know.
+//   - A cache.ResourceVersionUpdater gets the version after each accepted change and on
+//     progress; for a pass, Replace has it. A method Bookmark, which stores and queues of
+//     client-go have, is called on progress.
+//   - An error of s is returned. The Reflector reports it and offers the object, or the
+//     whole pass, again after a backoff.
+//   - The sink blocks while s blocks, within a pass only at its end. A DeltaFIFO blocks
+//     while one of its items is processed.
 //
-// An object that the source cannot decode stays as s has it. That needs a GetByKey, and for
-// an object without a name a ListKeys as well, as a cache.Store has. Of any other s, such as a
+// An object that the source cannot decode stays in s as it is. That needs a GetByKey, and for
+// an object without a name also a ListKeys, as a cache.Store has. For any other s, such as a
 // queue, a pass with such an object fails.
 //
-// During a pass this costs a pointer and a key for each object of the collection,
-// and all the objects of its new state while s still has those of the old one,
-// whether they changed or not. [store.Store] is a sink that spares this.
+// During a pass, the sink keeps a pointer and a key for each object, and all objects of the
+// new state while s still has those of the old one. [store.Store] is a sink without this cost.
 //
-// A cache.TransformingStore, as a DeltaFIFO or a RealFIFO with a Transformer is, may
-// modify objects in place: they are not taken for shared. Nobody can see of others, as of
-// a store with cache.WithTransformer, that they transform. The source of any of them has
-// to be [source.WithoutSharing], unless they do it to copies; and what a store of which nobody
-// can see it does in place is a modification to the mutation detector.
+// A cache.TransformingStore with a transformer, such as a DeltaFIFO, can modify objects in
+// place, so its objects do not count as shared. Other transforms, such as
+// cache.WithTransformer, are not detected. The source of both must be
+// [source.WithoutSharing], unless they transform copies. The mutation detector reports
+// transforms in place that are not detected.
 //
-// The sink blocks for as long as s does, but not within a pass, before its end. A
-// DeltaFIFO does while one of its items is processed.
-//
-// If s is nil [informer.NewReflector] fails.
+// If s is nil, [informer.NewReflector] returns an error.
 func StoreSink[T any](s ExtraStore) store.Sink[T] {
 	if check.IsNil(s) {
 		s = noStore{}
@@ -96,23 +89,23 @@ func StoreSink[T any](s ExtraStore) store.Sink[T] {
 	return sink
 }
 
-// NewNamedReflector returns a [informer.Reflector] that fills s, a store or a queue of
-// client-go, with the objects of lw, which must be Ts. The name tells it from others
-// in logs and errors. What happens is logged to slog.Default() as by [informer.LogObserver].
+// NewNamedReflector returns an [informer.Reflector] that fills s, a store or a queue of
+// client-go, with the objects of lw, which must be Ts. The name identifies it in logs and
+// errors. It logs to slog.Default() as [informer.LogObserver] does.
 //
-// It is NewReflector of a [informer.Config] with [source.FromListerWatcher] and [StoreSink]: use that
-// for other settings. Resync of s is not called; [NewNamedController] does that. Lw is
-// read [source.WithoutSharing] if s is a cache.TransformingStore that has a transformer; for a
-// store with one that is none, as of cache.WithTransformer, use NewReflector and say so.
+// For other settings, use an [informer.Config] with [source.FromListerWatcher] and
+// [StoreSink]. Resync of s is not called: see [NewNamedController]. lw is read
+// [source.WithoutSharing] if s is a cache.TransformingStore with a transformer. A store with
+// cache.WithTransformer is not detected: use an informer.Config with that option.
 //
-// It fails if lw or s is nil.
+// It returns an error if lw or s is nil.
 func NewNamedReflector[T any](name string, lw cache.ListerWatcher, s ExtraStore) (*informer.Reflector[T], error) {
 	return informer.NewReflector(informer.Config[T]{
 		Name: name, Source: sourceFor[T](s, lw), Sink: StoreSink[T](s), Observer: informer.LogObserver(slog.Default()),
 	})
 }
 
-// sourceFor reads lw for s, which has objects for itself if it may modify them.
+// sourceFor returns a source of lw for s. Objects are not shared if s can modify them.
 func sourceFor[T any](s ExtraStore, lw cache.ListerWatcher, opts ...source.SourceOption) informer.Source[T] {
 	if transforms(s) {
 		opts = append(slices.Clip(opts), source.WithoutSharing())
@@ -120,17 +113,17 @@ func sourceFor[T any](s ExtraStore, lw cache.ListerWatcher, opts ...source.Sourc
 	return source.FromListerWatcher[T](lw, nil, opts...)
 }
 
-// transforms reports whether s says that it modifies objects before it shows them.
+// transforms reports whether s has a transformer, which can modify objects.
 func transforms(s ExtraStore) bool {
 	t, ok := s.(cache.TransformingStore)
 	return ok && !check.IsNil(t) && t.Transformer() != nil
 }
 
-// NewNamespaceKeyedIndexerAndReflector returns an empty cache.Indexer and the
-// [informer.Reflector] that will fill it once it runs, as by [NewNamedReflector]. Objects are
+// NewNamespaceKeyedIndexerAndReflector returns an empty cache.Indexer, and an
+// [informer.Reflector] that fills it once it runs, as by [NewNamedReflector]. Objects are
 // keyed by namespace and name, and indexed by namespace under cache.NamespaceIndex.
 //
-// It fails if lw is nil.
+// It returns an error if lw is nil.
 func NewNamespaceKeyedIndexerAndReflector[T any](lw cache.ListerWatcher) (cache.Indexer, *informer.Reflector[T], error) {
 	indexer := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	r, err := NewNamedReflector[T]("", lw, indexer)
@@ -143,19 +136,19 @@ func NewNamespaceKeyedIndexerAndReflector[T any](lw cache.ListerWatcher) (cache.
 type storeSink[T any] struct {
 	store.SinkDefaults
 	store    ExtraStore
-	keys     cache.KeyGetter              // nil: what the store has is not known
-	updater  cache.ResourceVersionUpdater // nil: it is not one
+	keys     cache.KeyGetter              // nil: the content of the store is not known
+	updater  cache.ResourceVersionUpdater // or nil
 	bookmark func(version string) error
 
 	pass *collected // nil outside of a pass
 
-	// version is the last one that is known. Unversioned is set if the last pass
-	// had none: what objects say is no version of the collection then.
+	// version is the last known one. unversioned is set if the last pass had none: the
+	// versions of objects are then not versions of the collection.
 	version     string
 	unversioned bool
 }
 
-// Validate reports how s was made wrongly. [informer.NewReflector] calls it.
+// Validate returns an error if s has no store. [informer.NewReflector] calls it.
 func (s *storeSink[T]) Validate() error {
 	if s.store == (noStore{}) {
 		return errNoStore
@@ -196,8 +189,8 @@ func (s *storeSink[T]) Apply(_ context.Context, meta store.Meta, obj T) error {
 	return nil
 }
 
-// Keep implements [store.Keeper], if the store shows what it has. What a queue has is not
-// known: it would report a deletion of what Replace lacks.
+// Keep implements [store.Keeper], if the store has a GetByKey. The content of a queue is not
+// known: it would report a deletion of each object that Replace lacks.
 func (s *storeSink[T]) Keep(_ context.Context, meta store.Meta) error {
 	if s.keys == nil {
 		return errors.ErrUnsupported
@@ -219,7 +212,7 @@ func (s *storeSink[T]) Keep(_ context.Context, meta store.Meta) error {
 	return nil
 }
 
-// keepAll adds to the pass what it lacks of what the store has.
+// keepAll adds the objects of the store that the pass lacks to the pass.
 func (s *storeSink[T]) keepAll() error {
 	came := make(map[string]bool, len(s.pass.at))
 	for key := range s.pass.at {
@@ -300,8 +293,7 @@ func (s *storeSink[T]) Progress(_ context.Context, version string) error {
 	return nil
 }
 
-// held returns what the store has under key, and the meta of that if it can be
-// told.
+// held returns the object that the store has under key, and its meta if it has metadata.
 func (s *storeSink[T]) held(key store.Key) (obj any, held store.Meta, exists bool, err error) {
 	if s.keys == nil {
 		return nil, held, false, nil
@@ -316,7 +308,7 @@ func (s *storeSink[T]) held(key store.Key) (obj any, held store.Meta, exists boo
 	return obj, held, true, nil
 }
 
-// reached tells of a version, unless it is none or an older one.
+// reached calls the updater with a version, unless it is empty or older than the last one.
 func (s *storeSink[T]) reached(version string) {
 	if s.updater == nil || s.unversioned || version == "" {
 		return
@@ -333,7 +325,7 @@ type collected struct {
 	list []any // nil: removed
 	at   map[store.Key]int
 
-	whole bool // what the store has besides stays
+	whole bool // objects of the store that the pass lacks stay
 }
 
 func (c *collected) set(key store.Key, obj any) {
@@ -352,7 +344,7 @@ func (c *collected) remove(key store.Key) {
 	}
 }
 
-// all returns the objects. Nothing may be called after it.
+// all returns the objects. collected must not be used afterwards.
 func (c *collected) all() []any {
 	if len(c.at) == len(c.list) {
 		return c.list
@@ -360,7 +352,7 @@ func (c *collected) all() []any {
 	return slices.DeleteFunc(c.list, func(obj any) bool { return obj == nil })
 }
 
-var errNoStore = errors.New("StoreSink was given no store: give a cache.Store, a cache.Queue, or what has the methods of ExtraStore")
+var errNoStore = errors.New("StoreSink was given no store: give a cache.Store, a cache.Queue or another ExtraStore")
 
 // noStore stands for a store that is nil.
 type noStore struct{}

@@ -106,8 +106,8 @@ func keptBy(st cache.Store) informertest.State {
 	return is
 }
 
-// versionedStore checks that it has what the server had, at each version that it
-// is told of.
+// versionedStore checks, at each version that it gets, that it has the objects that the
+// server had.
 type versionedStore struct {
 	cache.Store
 	t *testing.T
@@ -144,7 +144,7 @@ func fillByReflector(t *testing.T, rng *rand.Rand, m *informertest.Model, c *inf
 	return r
 }
 
-// strictHandler checks that what it is told of follows from what it was told of.
+// strictHandler checks that each call follows from the calls before it.
 type strictHandler struct {
 	t  *testing.T
 	is map[string]informertest.Object

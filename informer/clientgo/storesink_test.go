@@ -177,8 +177,8 @@ func TestStoreSinkCalls(t *testing.T) {
 			"replace :; update a@11; bookmark 12; version 12; update a@13; version 13"},
 		{"versions when resumed", versioned, "+a@11", "update a@11; version 11"},
 		{"add or update", keyed, "+a#u@6, +b#u@6, +bare@1", "update a@6; add b@6; update bare@1"},
-		{"old news", keyed, "+a#u@5, +a#u@4, +a#v@4, +a#v@6, -a#v@5", "update a@6"},
-		{"no old news", keyed, "-a#u@5, -a#v@7, -?a#u@8, +other#u@1, -other#v@1", "delete a@5; delete a@7; delete unknown(a, a@5); update other@1; delete other@1"},
+		{"old events", keyed, "+a#u@5, +a#u@4, +a#v@4, +a#v@6, -a#v@5", "update a@6"},
+		{"no old events", keyed, "-a#u@5, -a#v@7, -?a#u@8, +other#u@1, -other#v@1", "delete a@5; delete a@7; delete unknown(a, a@5); update other@1; delete other@1"},
 		{"bookmarks of a store", keyed, "progress 12", "bookmark 12"},
 	} {
 		c := &calls{}
@@ -241,7 +241,7 @@ func TestStoreSinkOfNothing(t *testing.T) {
 	}
 }
 
-// TestStoreSinkOfStores: stores of client-go have what the sink was told.
+// TestStoreSinkOfStores: stores of client-go have the state of the sink.
 func TestStoreSinkOfStores(t *testing.T) {
 	for name, st := range map[string]cache.Store{
 		"store":   cache.NewStore(cache.MetaNamespaceKeyFunc),

@@ -18,7 +18,7 @@ func (c *Controller[T]) processOnce(item any, isInInitialList bool) (err error) 
 	return c.cfg.Process(item, isInInitialList)
 }
 
-// shouldResync asks ShouldResync, if it is set.
+// shouldResync calls ShouldResync, if it is set.
 func (c *Controller[T]) shouldResync() bool {
 	should := c.cfg.ShouldResync == nil
 	if !should {
@@ -27,7 +27,7 @@ func (c *Controller[T]) shouldResync() bool {
 	return should
 }
 
-// report tells the error handler.
+// report calls the error handler.
 func (c *Controller[T]) report(err error) {
 	_ = c.panics.Call("ErrorHandler", "", store.Key{}, func() { c.cfg.ErrorHandler(err) })
 }

@@ -35,7 +35,8 @@ stop 5s`, "N", base))
 	p.want(t, "update b#v@x2 was b#v@x1 (initial)", "update c#w@"+base+"06 was c#w@"+base+"05 (initial)",
 		"update c#w@"+base+"12 was c#w@"+base+"06", "update b#v@x3 was b#v@x2")
 
-	// Restored: older versions are news, and so is what is the same again.
+	// Restored: older versions replace newer ones. An object in the recorded version
+	// causes no call.
 	p = playMirror(t, `
 list rv=100 a#u@10 b#v@90 c#w@95
 watch
@@ -84,10 +85,10 @@ stats 1050ms
 stop 5s`)
 	p.want(t, "add a#u@1 (initial)", "add c#w@102")
 	p.wantRecorded(t, "a@1", "b@2", "c@102")
-	var told *informer.HandlerError
-	if len(p.errors) != 3 || !errors.As(p.errors[1], &told) || told.Call != "OnAdd" || told.Failures != 2 ||
-		told.Meta.Key.Name != "a" || told.RetryIn <= 0 {
-		t.Errorf("told the errors %v", p.errors)
+	var failed *informer.HandlerError
+	if len(p.errors) != 3 || !errors.As(p.errors[1], &failed) || failed.Call != "OnAdd" || failed.Failures != 2 ||
+		failed.Meta.Key.Name != "a" || failed.RetryIn <= 0 {
+		t.Errorf("the error handler got %v", p.errors)
 	}
 	if s := p.stats; s.Failing != 1 || s.HeldBack == nil || s.HeldBack.Key.Name != "b" || s.HeldBack.Err == nil || s.ResumeVersion != "100" {
 		t.Errorf("%+v", s)

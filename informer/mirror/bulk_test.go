@@ -13,7 +13,7 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// lastVersions is a handler that keeps the last version that it was told, and
+// lastVersions is a handler that keeps the last version that it got, and
 // calls something before each call.
 type lastVersions struct {
 	before func(ctx context.Context) error

@@ -22,122 +22,119 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// InformerConfig configures a [ResourceVersionInformer]. Handler, and one of
-// ListerWatcher and Source, are required; the zero value of everything else is a
-// useful default.
+// InformerConfig configures a [ResourceVersionInformer]. Handler, and one of ListerWatcher
+// and Source, are required. The other fields have defaults.
 type InformerConfig[T any] struct {
-	// ListerWatcher is what is mirrored: see [source.FromListerWatcher], and
-	// [source.NewDynamicListerWatcherFactory] for many kinds on one client.
+	// ListerWatcher lists and watches the collection, see [source.FromListerWatcher].
+	// [source.NewDynamicListerWatcherFactory] serves many kinds with one client.
 	ListerWatcher cache.ListerWatcher
 
-	// Transform makes the T of an object as ListerWatcher gives it, and may drop
-	// what the handler does not need. It is pure, and called once for each
-	// version of each object, before anything is kept, but not for objects that
-	// the storage has. It costs the server nothing and saves it nothing: to have
-	// less sent, mirror metadata only, or use selectors. Default: the object must
-	// be a T.
+	// Transform converts an object of ListerWatcher to a T, and can drop what the handler
+	// does not need. It must be pure. It is called once for each object that is read and
+	// not skipped, see SkipSync, before the object is queued. The server sends as much as
+	// without it: to reduce that, use selectors or mirror only metadata. An error leaves
+	// the object out, see package informer. Default: the object must be a T.
 	Transform func(runtime.Object) (T, error)
 
-	// SourceOptions say how ListerWatcher is read, such as [source.WithFields], which
-	// leaves out fields before they are decoded. Objects are the handler's, so
-	// they are read [source.WithoutSharing] in any case, and WithSharing is an error.
+	// SourceOptions apply to ListerWatcher. For example, [source.WithFields] leaves out
+	// fields before they are decoded. [source.WithoutSharing] is always set, since the
+	// handler owns its objects; [source.WithSharing] is an error.
 	SourceOptions []source.SourceOption
 
-	// Source is an alternative to ListerWatcher, and makes its own T. If the handler
-	// modifies objects it has to be one [source.WithoutSharing].
+	// Source is an alternative to ListerWatcher, and converts objects to T by itself. It
+	// must be [source.WithoutSharing] if the handler modifies objects.
 	Source informer.Source[T]
 
-	// Handler is told what changes.
+	// Handler receives the changes.
 	Handler ResourceEventHandler[T]
 
-	// Storage is what was acknowledged before: seed it with what the database
-	// has. UIDs belong to that; an object that is recorded without one is shown
-	// once more. Default: an empty one in memory.
+	// Storage records which objects were acknowledged. Seed it from the database, UIDs
+	// included: an object that is recorded without a UID is shown once more. Default: an
+	// empty storage in memory.
 	Storage ResourceVersionStorage
 
-	// ResumeVersion is the resume version that was saved along with what the
-	// storage was seeded with. The server is then asked only for what has
-	// changed since: one watch, and one list only if it no longer has that
-	// version. It belongs to one collection of one cluster, selectors included,
-	// and to one Transform: what is recorded is not shown again because that
-	// has changed. Default: begin with a list.
+	// ResumeVersion is the resume version that was saved with the rows that seeded
+	// Storage. The informer then begins with a watch from that version, and lists only
+	// if the server no longer has it. The version is valid only for the same cluster,
+	// collection, selectors and Transform. After a change of these, start without it.
+	// To write all rows anew, also leave SkipSync unset and write the row in OnSync
+	// (SyncFunc): the first list then calls it for each unchanged object.
+	// Default: begin with a list.
 	ResumeVersion string
 
-	// ResumeInterval is the least time between two calls of a
-	// [ResourceVersionUpdater]. Default 1 s.
+	// ResumeInterval is the minimum time between two calls of a
+	// [ResourceVersionUpdater]. Default: 1s.
 	ResumeInterval time.Duration
 
-	// SkipSync says that the handler does not want OnSync: what a list has in
-	// the recorded version then is neither decoded nor queued. It is skipped
-	// without being asked for [ResourceEventHandlerFuncs] that have no SyncFunc.
-	// It costs the server nothing.
+	// SkipSync disables OnSync: objects that a list has in the recorded version are then
+	// neither decoded nor queued. With ExtraStore they are decoded, but not queued.
+	// A [ResourceEventHandlerFuncs] without a SyncFunc implies it. The server sends
+	// the objects in any case.
 	SkipSync bool
 
-	// Workers is how many handler calls there may be at a time. Default 4.
+	// Workers is the maximum number of handler calls at a time. Default: 4.
 	Workers int
 
-	// MaxPending bounds how many objects there are between the wire and the
-	// acknowledgement by the handler, beside one page of a list; MaxPendingBytes
-	// how many bytes they have, but for one object of any size. (A change that
-	// comes while a call for the same key is under way, or after one failed, is
-	// let in all the same.) What fails takes room until it succeeds: if as many
-	// keys fail as there is room for, nothing more is read until one of them
-	// succeeds, since there is no telling a handler that will never take them
-	// from a database that is down. [InformerStats.Failing] shows it; a handler
-	// that gives up on an object returns nil, or [ErrNotKept].
+	// MaxPending bounds the number of objects that were read and not yet acknowledged,
+	// beside one page of a list. MaxPendingBytes bounds their estimated bytes; a single
+	// object can be larger. Changes of a key that is in a call or has failed are always
+	// accepted.
 	//
-	// At the bound, lists wait between their pages. A watch is ended, since the
-	// server does not wait for its reader; when half of what can be delivered has
-	// been, the watch is resumed. That costs the server a watch each time, or a
-	// list if it has forgotten the version by then. Defaults 1000 and 32 MiB.
+	// At the bound, a list waits between its pages. A watch ends, since the server does
+	// not wait for its reader, and is resumed when half of what can be delivered has been.
+	// That costs the server one watch, or a list if the version has expired by then.
+	//
+	// Failed keys count against the bound. When MaxPending keys are failing, reading stops
+	// until one succeeds, since the database may be down: see [InformerStats.Failing]. A
+	// handler that gives up on an object returns nil or [ErrNotKept].
+	//
+	// Defaults: 1000 and 32 MiB.
 	MaxPending      int
 	MaxPendingBytes int64
 
-	// SizeOf estimates the size of an object in memory, in bytes. Default:
-	// whatever Size() says, as all types with protobuf have it; else the sizes
-	// of strings, numbers, maps and slices are added up.
+	// SizeOf estimates the bytes that an object takes in memory. Default: its Size
+	// method, which types with protobuf have, or the sum of its strings, numbers,
+	// maps and slices.
 	SizeOf func(T) int
 
-	// RateLimiter says after what time a key is tried again that failed. A
-	// change of the object does not make that any shorter. The limiter must not
-	// be shared with another informer. Default: exponential, 100 ms to 30 s.
+	// RateLimiter returns the delay before a failed key is retried. A change of the
+	// object does not shorten the delay. Other informers must not share the limiter.
+	// Default: exponential, 100ms to 30s.
 	RateLimiter workqueue.TypedRateLimiter[store.Key]
 
-	// ErrorHandler is told of each failure: of lists and watches, as
-	// [informer.ErrorObserver] does, and of [informer.HandlerError]s, by the workers and so several
-	// at a time. Default: [informer.DefaultWatchErrorHandler], which logs; whoever has an
-	// Observer that logs needs it for HandlerErrors only.
+	// ErrorHandler receives the failures of lists and watches, as from
+	// [informer.ErrorObserver], and each [informer.HandlerError]. The workers call it
+	// too, several at a time. Default: [informer.DefaultWatchErrorHandler], which logs.
+	// With an Observer that logs, it is needed only for HandlerErrors.
 	ErrorHandler informer.WatchErrorHandler
 
-	// Observer is told what happens. Optional.
+	// Observer receives what the reflector does. Optional.
 	Observer informer.Observer
 
-	// Log gets panics, of each function one a minute: see [informer.Config.Log].
+	// Log gets panics, one a minute for each function: see [informer.Config.Log].
 	// Default: slog.Default().
 	Log *slog.Logger
 
-	// ExtraStore is a second sink, which is told everything before it is queued,
-	// whole passes included, and which must not block. It is shown unchanged
-	// objects as well, so every pass is decoded whole. An error of it is one of
-	// the sink: the object is not queued, and is offered again. (At Commit the
-	// deletions that the list implies are queued before it is told.) A store of
-	// client-go, or what has the methods of [clientgo.ExtraStore], becomes one by
-	// [clientgo.StoreSink]. It costs the server nothing. The handler must not modify what
-	// such a store has as well. Optional.
+	// ExtraStore is a second sink. It receives every call before the change is queued,
+	// unchanged objects and whole passes included; each pass is therefore decoded whole.
+	// It must not block. If it fails, the object is not queued, and is offered again. At
+	// Commit, the deletions that a list implies are queued first. The handler must not
+	// modify objects that ExtraStore keeps. The server gets no further requests.
+	// [clientgo.StoreSink] makes a sink of a client-go store or a [clientgo.ExtraStore].
+	// Optional.
 	ExtraStore store.Sink[T]
 
-	// Settings tune the reading. What differs for a mirror:
+	// Settings tune the reading. For a mirror:
 	//
-	//   - Lists: the default is the same as [informer.ListPaged]. A handler can then take
-	//     as long as it likes. The server reads pages from etcd, except version 1.31 and
-	//     later for the first page and 1.34 and later for all of them.
-	//     [informer.ListStreamed] costs the server least, and the server breaks a stream
-	//     off if the handler is slow.
+	//   - Lists: the default is [informer.ListPaged], so that the handler can be slow. The
+	//     server reads pages from etcd, except version 1.31 and later for the first page
+	//     and 1.34 and later for all of them. [informer.ListStreamed] costs the server
+	//     least, but the server ends the stream if the handler is slow.
 	//   - ListBudget: the default is [informer.ProcessListBudget]. A program that mirrors
-	//     many clusters needs one for each of them: a server that does not answer delays
-	//     those that share its budget.
-	//   - Each pass brings OnSync for everything that has not changed, unless SkipSync is
-	//     set: those of PollInterval, CheckInterval and ResyncInterval as well.
+	//     many clusters needs one budget for each: a server that does not answer delays
+	//     the others in its budget.
+	//   - PollInterval, CheckInterval and ResyncInterval: each pass calls OnSync for all
+	//     unchanged objects, unless they are skipped (SkipSync).
 	informer.Settings
 }
 
@@ -151,19 +148,19 @@ const (
 	defaultRetryMost       = 30 * time.Second
 )
 
-// validate checks what is set.
+// validate checks the fields that are set.
 func (c *InformerConfig[T]) validate() error {
 	switch {
 	case check.IsNil(c.Handler):
-		return errors.New("InformerConfig.Handler is nil: give what is to be told, for example ResourceEventHandlerFuncs")
+		return errors.New("InformerConfig.Handler is nil: give a handler, for example ResourceEventHandlerFuncs")
 	case check.IsNil(c.Source) && check.IsNil(c.ListerWatcher):
-		return errors.New("InformerConfig.ListerWatcher and Source are nil: give what is to be mirrored")
+		return errors.New("InformerConfig.ListerWatcher and Source are nil: give one of them")
 	case !check.IsNil(c.Source) && !check.IsNil(c.ListerWatcher):
 		return errors.New("InformerConfig.ListerWatcher and Source are both set: give one of them")
 	case !check.IsNil(c.Source) && c.Transform != nil:
-		return errors.New("InformerConfig.Transform is for a ListerWatcher: a Source makes its own objects")
+		return errors.New("InformerConfig.Transform is for a ListerWatcher, and Source is set: convert the objects in the Source")
 	case !check.IsNil(c.Source) && len(c.SourceOptions) > 0:
-		return errors.New("InformerConfig.SourceOptions are for a ListerWatcher: give them to what makes the Source")
+		return errors.New("InformerConfig.SourceOptions are for a ListerWatcher, and Source is set: give the options to the constructor of the Source")
 	}
 	if err := check.Validate(c.Handler); err != nil {
 		return fmt.Errorf("InformerConfig.Handler: %w", err)

@@ -15,7 +15,7 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// deliver takes one key after the other until the informer ends.
+// deliver takes keys, one at a time, until the informer ends.
 func (i *ResourceVersionInformer[T]) deliver(ctx context.Context) {
 	for {
 		w, c := i.pending.Take()
@@ -29,7 +29,7 @@ func (i *ResourceVersionInformer[T]) deliver(ctx context.Context) {
 		}
 		i.panics.Report(err)
 		if ctx.Err() != nil {
-			return // what it was told broke off; that is no failure, and it stays pending
+			return // the call ended with its context: no failure, and the change stays pending
 		}
 		delay := i.retryIn(w.Key)
 		failures := w.Failures + 1
@@ -39,15 +39,15 @@ func (i *ResourceVersionInformer[T]) deliver(ctx context.Context) {
 	}
 }
 
-// retryIn asks the rate limiter after what time a key is tried again.
+// retryIn returns the delay of the rate limiter for a failed key.
 func (i *ResourceVersionInformer[T]) retryIn(key store.Key) time.Duration {
 	delay := defaultRetryMost
 	_ = i.panics.Call("rate limiter", "", key, func() { delay = i.cfg.RateLimiter.When(key) })
 	return delay
 }
 
-// handle tells the handler of c, which is the change of w, and records what it
-// acknowledges. It returns which call failed, or panicked.
+// handle calls the handler for c, the change of w, and records what the handler
+// acknowledges. It returns the name of the call that failed or panicked.
 func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *pending.Work[T], c *pending.Change[T]) (call string, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -88,7 +88,7 @@ func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *pending.Work
 	case c.Listed && !i.skipSync:
 		call = "OnSync"
 		err = h.OnSync(ctx, obj)
-	default: // another change came and was taken back
+	default: // the object changed and changed back: the record is right
 		counter = nil
 	}
 	if errors.Is(err, ErrNotKept) {
@@ -107,7 +107,7 @@ func (i *ResourceVersionInformer[T]) handle(ctx context.Context, w *pending.Work
 	return call, i.record(w, c)
 }
 
-// record notes in the storage that the handler has a change.
+// record stores the version of an acknowledged change.
 func (i *ResourceVersionInformer[T]) record(w *pending.Work[T], c *pending.Change[T]) error {
 	for {
 		pass := i.pending.PassOf(w)
@@ -120,8 +120,9 @@ func (i *ResourceVersionInformer[T]) record(w *pending.Work[T], c *pending.Chang
 	}
 }
 
-// forget records that the handler does not keep the object. If unasked, a filter said
-// so and the handler may have something of an OnAdd that failed: it gets an OnDelete.
+// forget deletes the record of an object that the handler does not keep. If unasked, a
+// filter rejected the object without a call of the handler. An earlier OnAdd can have
+// failed and left something behind: the handler then gets an OnDelete.
 func (i *ResourceVersionInformer[T]) forget(ctx context.Context, w *pending.Work[T], c *pending.Change[T], held store.Meta, unasked bool) (call string, err error) {
 	if unasked {
 		if err := i.remove(ctx, w, c, held); err != nil {
@@ -138,8 +139,8 @@ func (i *ResourceVersionInformer[T]) forget(ctx context.Context, w *pending.Work
 	return "", nil
 }
 
-// remove calls OnDelete for what is recorded, or was tried to be: it is gone, or c is
-// what a filter does not keep.
+// remove calls OnDelete for the recorded object, or for one whose OnAdd failed. The
+// object is gone, or a filter rejected its new state c.
 func (i *ResourceVersionInformer[T]) remove(ctx context.Context, w *pending.Work[T], c *pending.Change[T], held store.Meta) error {
 	gone := Deletion[T]{Meta: held, IsInInitialList: c.Initial}
 	if (c.Known || !c.Gone) && held.SameObject(c.Meta) {
@@ -159,8 +160,8 @@ func (i *ResourceVersionInformer[T]) remove(ctx context.Context, w *pending.Work
 	return nil
 }
 
-// settled ends the delivery of w, unless its change was recorded for the given pass
-// and another one has seen it since.
+// settled ends the delivery of w. It returns false, and does not end it, if the change
+// was recorded for the given pass and a later pass has had it since.
 func (i *ResourceVersionInformer[T]) settled(w *pending.Work[T], recorded bool, pass uint64) bool {
 	failed := w.Failures > 0
 	w.IsTried = false

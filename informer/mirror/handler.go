@@ -13,103 +13,88 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// ResourceEventHandler does something about the changes that a
-// [ResourceVersionInformer] finds, such as writing them to a database.
+// ResourceEventHandler handles the changes that a [ResourceVersionInformer] finds, such as
+// by writing them to a database. The table in the package documentation has which method
+// is called when.
 //
-//   - A nil error acknowledges the change: only then is the version recorded in
-//     the storage, or taken out of it. After any other error the same key is
-//     handed over again later, in the state of then; see
-//     [InformerConfig.RateLimiter]. So a change may be seen more than once, and a
-//     handler must be able to write twice what it may have written before.
-//   - What is called follows from what the storage has: OnAdd for a key that is
-//     not recorded, OnUpdate for one that is, in another version. An object that
-//     was created anew under its key, with another UID, is OnDelete followed by
-//     OnAdd.
-//   - OnDelete comes for an object that is recorded, and for one whose OnAdd failed,
-//     since that may have written something. It does not come for an object that
-//     the handler has answered with [ErrNotKept].
-//   - Changes of one key come one at a time, in order, newer ones merged into the
-//     one that waits. Those of different keys come from
-//     [InformerConfig.Workers] goroutines at once, in no particular order.
-//   - No lock is held during a call. It may take its time: what waits meanwhile is
-//     bounded, and the reading of the API server waits for it.
-//   - ctx ends when the informer is stopped. A handler that does not heed it holds
-//     up the end of Run.
-//   - The object is the handler's own. The informer keeps none.
-//
-// A panic is an error of the call, and so is one of the storage. The rule is in the
-// documentation of package resource.
+//   - A nil error acknowledges the change: its version is then recorded, or the record
+//     deleted. After another error the key is retried, see
+//     [InformerConfig.RateLimiter], in its state at that time. So a change can come
+//     more than once, and a write must be repeatable.
+//   - Changes of one key come one at a time and in order. Newer changes are merged into
+//     the one that waits. Changes of different keys come from [InformerConfig.Workers]
+//     goroutines at once, in no particular order.
+//   - No lock is held during a call. A call can be slow: reading waits at a bound.
+//   - ctx ends when the informer is stopped. Run waits for the calls in flight.
+//   - The handler owns the object. The informer keeps no reference.
+//   - A panic is an error of the call. See the documentation of package resource.
 type ResourceEventHandler[T any] interface {
-	// OnAdd says that there is an object that was not recorded.
+	// OnAdd is called for an object that is not recorded.
 	OnAdd(ctx context.Context, obj informer.Object[T]) error
 
-	// OnUpdate says that the recorded object has another version. Old is what was
-	// recorded: the key, the UID and the version. There is no old object, since
-	// none is kept.
+	// OnUpdate is called for a new version of a recorded object. Old is the record: key,
+	// UID and version. The old object itself is not kept.
 	OnUpdate(ctx context.Context, old store.Meta, obj informer.Object[T]) error
 
-	// OnDelete says that the recorded object, or one whose OnAdd failed, is gone:
-	// it was deleted, or a complete list did not have it.
+	// OnDelete is called when a recorded object, or one whose OnAdd failed, is gone: it
+	// was deleted, or a complete list did not have it. It is not called for an object
+	// that the handler answered with [ErrNotKept].
 	OnDelete(ctx context.Context, gone Deletion[T]) error
 
-	// OnSync says that a list had the recorded object in the recorded version.
-	// It comes once per list. See [InformerConfig.SkipSync].
+	// OnSync is called, once per list, for an object that the list has in the recorded
+	// version. See [InformerConfig.SkipSync].
 	OnSync(ctx context.Context, obj informer.Object[T]) error
 }
 
-// ErrNotKept is returned, or wrapped, by OnAdd, OnUpdate and OnSync to say: this
-// was understood, and the handler has nothing of the object (any more). That
-// includes what an earlier call, which failed, may have written: a handler that is
-// in doubt removes it first. The key is then not recorded, or forgotten if it was;
-// if the object changes again that is OnAdd, and nothing comes if it is deleted.
+// ErrNotKept is returned, or wrapped, by OnAdd, OnUpdate and OnSync. It acknowledges the
+// object, and says that the handler stores nothing for it. That includes writes of an
+// earlier failed call: a handler that is in doubt must remove them first.
 //
-// Objects that are not kept are shown again by every list.
+// The key is then not recorded. The next change of the object is an OnAdd, its deletion
+// causes no call, and each list shows the object again.
 var ErrNotKept = errors.New("the handler does not keep this object")
 
-// errFiltered is ErrNotKept of a filter whose handler was not asked.
+// errFiltered is the ErrNotKept of a filter that did not call its handler.
 var errFiltered = fmt.Errorf("the object does not match the filter: %w", ErrNotKept)
 
 // Deletion is the deletion of an object that was recorded, or whose OnAdd failed.
 type Deletion[T any] struct {
-	// Meta is the key, the UID, and the last version that was recorded or tried
-	// to be.
+	// Meta has the key, the UID and the version of the record, or of the failed OnAdd.
 	store.Meta
 
-	// Object is the last state of the object, as the server told it with the
-	// deletion. It is there only if Known.
+	// Object is the last state of the object, as the server sent it with the deletion.
+	// It is set only if Known.
 	Object T
 
-	// Known is false if the deletion was found by a list. It is true if the object
-	// left a [FilteringResourceEventHandler]; Object is then as it is now.
+	// Known is false if a list showed the deletion. It is true if the object no longer
+	// matches a [FilteringResourceEventHandler]: Object is then the current state.
 	Known bool
 
-	// IsInInitialList is set if the first complete list showed that the object is
-	// gone, or if it was deleted before what that list had of it was delivered.
+	// IsInInitialList is set if the first complete list showed that the object is gone,
+	// or if the object was deleted before its state in that list was delivered.
 	IsInInitialList bool
 }
 
-// ResourceVersionUpdater can be implemented by a [ResourceEventHandler] that saves
-// the resume version, see [ResourceVersionInformer.ResumeVersion]. A handler that
-// saves it with its rows only never saves that of its first list: the last row is
-// written while the list, or the call for the row, is not over. Until something
-// changes, each restart then begins with a list.
+// ResourceVersionUpdater is an optional interface of a [ResourceEventHandler] that saves
+// the resume version, see [ResourceVersionInformer.ResumeVersion]. It is needed beside
+// saving with the rows: the rows of the first list are written while there is no resume
+// version yet. If nothing is written after them, each restart would begin with a list.
 type ResourceVersionUpdater interface {
-	// UpdateResourceVersion is called when the resume version has changed, one
-	// call at a time, at most once in [InformerConfig.ResumeInterval], and always
-	// with the newest one. The version is empty if there is none to resume from:
-	// what was saved before must then not be used. An error is reported, and the
-	// call is made again. There is none at the end of Run: what has moved since the
-	// last call is what ResumeVersion then returns.
+	// UpdateResourceVersion is called with the newest resume version after it has
+	// changed, one call at a time, and at most once in [InformerConfig.ResumeInterval].
+	// An empty version means that there is none to resume from: the saved version must
+	// not be used any more. An error is reported, and the call repeated. It is not called
+	// when Run returns: use ResumeVersion for the final value.
 	//
-	// A handler that saves the version along with its rows as well ignores the
-	// argument and calls [ResourceVersionInformer.ResumeVersion] in the transaction:
-	// others may have saved a newer one by the time that this one comes to it.
+	// A handler that also saves the version with its rows must ignore the argument and
+	// call [ResourceVersionInformer.ResumeVersion] in the transaction: a worker can
+	// have saved a newer version meanwhile.
 	UpdateResourceVersion(ctx context.Context, resourceVersion string) error
 }
 
-// ResourceEventHandlerFuncs is a [ResourceEventHandler] made of functions. One that
-// is nil is taken for one that returns nil. To save the resume version, embed it in a
-// type that is a [ResourceVersionUpdater].
+// ResourceEventHandlerFuncs implements [ResourceEventHandler] with functions. A nil
+// function acknowledges the change. To save the resume version, embed it in a type that
+// implements [ResourceVersionUpdater].
 type ResourceEventHandlerFuncs[T any] struct {
 	AddFunc    func(ctx context.Context, obj informer.Object[T]) error
 	UpdateFunc func(ctx context.Context, old store.Meta, obj informer.Object[T]) error
@@ -151,19 +136,15 @@ func (f ResourceEventHandlerFuncs[T]) OnSync(ctx context.Context, obj informer.O
 
 func (f ResourceEventHandlerFuncs[T]) skipsSync() bool { return f.SyncFunc == nil }
 
-// FilteringResourceEventHandler passes on to Handler only objects for which
-// FilterFunc is true. An object that begins to match is OnAdd, whatever it was
-// before, and one that ceases to match is OnDelete, with the object as it is now,
-// also if its OnAdd failed.
+// FilteringResourceEventHandler passes only objects that match FilterFunc to Handler. An
+// object that begins to match is an OnAdd. An object that ceases to match is an OnDelete
+// with its current state, also if its OnAdd failed.
 //
-// That it is right about this it owes to the storage, which records those objects
-// only that passed; it keeps nothing itself. If the function is another one after
-// a restart, that is right as well: the first list shows each object to it. (With
-// [InformerConfig.SkipSync] it shows those only that are not recorded in the same
-// version, and with a ResumeVersion there is no list: leave out both then.)
+// The storage records only objects that matched; the filter itself has no state. So
+// FilterFunc can change between two runs, if the first list shows it every object. For
+// that, start without ResumeVersion and leave [InformerConfig.SkipSync] unset.
 //
-// FilterFunc must be pure. It is called by the goroutines that call Handler, and is
-// never given anything but an object.
+// FilterFunc must be pure. The workers call it, only with objects.
 type FilteringResourceEventHandler[T any] struct {
 	FilterFunc func(obj T) bool
 	Handler    ResourceEventHandler[T]
@@ -198,8 +179,8 @@ func (f FilteringResourceEventHandler[T]) OnSync(ctx context.Context, obj inform
 	return f.Handler.OnSync(ctx, obj)
 }
 
-// UpdateResourceVersion implements [ResourceVersionUpdater]; it does nothing if
-// Handler does not.
+// UpdateResourceVersion implements [ResourceVersionUpdater]. It does nothing if Handler
+// does not implement it.
 func (f FilteringResourceEventHandler[T]) UpdateResourceVersion(ctx context.Context, resourceVersion string) error {
 	if updater, ok := f.Handler.(ResourceVersionUpdater); ok {
 		return updater.UpdateResourceVersion(ctx, resourceVersion)
@@ -207,7 +188,7 @@ func (f FilteringResourceEventHandler[T]) UpdateResourceVersion(ctx context.Cont
 	return nil
 }
 
-// leave says that obj, which was kept as old, does not match any more.
+// leave calls OnDelete for obj, which was recorded as old and no longer matches.
 func (f FilteringResourceEventHandler[T]) leave(ctx context.Context, old store.Meta, obj informer.Object[T]) error {
 	gone := Deletion[T]{Meta: old, Object: obj.Object, Known: true, IsInInitialList: obj.IsInInitialList}
 	if err := f.Handler.OnDelete(ctx, gone); err != nil {
@@ -216,13 +197,13 @@ func (f FilteringResourceEventHandler[T]) leave(ctx context.Context, old store.M
 	return ErrNotKept
 }
 
-// Validate reports how f was made wrongly. [NewResourceVersionInformer] calls it.
+// Validate returns an error if a field is not set. [NewResourceVersionInformer] calls it.
 func (f FilteringResourceEventHandler[T]) Validate() error {
 	if f.FilterFunc == nil {
 		return errors.New("FilteringResourceEventHandler.FilterFunc is nil: give a function, or leave out the filter")
 	}
 	if check.IsNil(f.Handler) {
-		return errors.New("FilteringResourceEventHandler.Handler is nil: give what the filtered objects go to")
+		return errors.New("FilteringResourceEventHandler.Handler is nil: give the handler for the objects that match")
 	}
 	return check.Validate(f.Handler)
 }

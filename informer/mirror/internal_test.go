@@ -11,8 +11,8 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Whoever is refused room, and all is delivered before that is noted, is not told to
-// wait for what will not come.
+// A change is refused, and all others are delivered before the pause begins. The pause
+// then ends at once.
 func TestMirrorFullAndDrainedAtOnce(t *testing.T) {
 	p := pending.New[string](1, 100, "")
 	put := func(name string) *pending.Change[string] {

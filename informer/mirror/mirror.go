@@ -19,23 +19,21 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// ResourceVersionInformer mirrors a collection to a handler, such as one that
-// writes to a database, without keeping the objects in memory: only the key, the
-// UID and the version of each one that the handler acknowledged are recorded.
+// ResourceVersionInformer mirrors a collection to a handler, such as one that writes to a
+// database. It keeps no objects, only the key, UID and version of each acknowledged one.
 //
-//   - What is recorded decides what the handler is told. After a restart, with a
-//     storage that was seeded from the database, an object that has not changed
-//     costs nothing, and one that vanished meanwhile is deleted.
-//   - At least once, and OnDelete only for an object that is gone, or has left a
-//     [FilteringResourceEventHandler]: see [ResourceEventHandler], and
-//     [informer.Reflector] for what a deletion is concluded from.
-//   - A key that fails is tried again after a while, and holds up no other, unless as
-//     many fail as there is room for: see [InformerConfig.MaxPending].
-//   - What is in memory beside the storage is bounded by [InformerConfig.MaxPending],
-//     MaxPendingBytes, and a page of a list, whatever the size of the collection
-//     and the speed of the handler.
+//   - The record determines which method of the handler is called. After a restart with
+//     a storage that was seeded from the database, an unchanged object costs nothing,
+//     and an object that is gone is deleted.
+//   - Delivery is at least once. OnDelete is called only for an object that is gone, or
+//     that no longer matches a [FilteringResourceEventHandler]. See
+//     [ResourceEventHandler], and [informer.Reflector] for how deletions are found.
+//   - A key that fails is retried later and does not delay others, unless MaxPending
+//     keys fail: see [InformerConfig.MaxPending].
+//   - Beside the storage, memory is bounded by MaxPending, MaxPendingBytes and one page
+//     of a list, whatever the size of the collection and the speed of the handler.
 //
-// Its methods may be called from any goroutine at any time, also by the handler.
+// Its methods can be called from any goroutine at any time, also by the handler.
 type ResourceVersionInformer[T any] struct {
 	name      string
 	cfg       InformerConfig[T]
@@ -48,18 +46,18 @@ type ResourceVersionInformer[T any] struct {
 	panics    *usercode.Panics
 	started   atomic.Bool
 
-	initial   atomic.Bool // there has been no complete pass, nor anything to resume from
+	initial   atomic.Bool // no pass was complete yet, nor a watch resumed
 	synced    chan struct{}
 	closeSync sync.Once
 	watching  chan bool // a watch was opened, or ended
 }
 
-// NewResourceVersionInformer returns an informer that does nothing until Run. The
-// name tells it from others in errors, logs and metrics. It fails if the handler or
-// what to mirror is missing, or if a setting makes no sense.
+// NewResourceVersionInformer returns an informer that does nothing until Run. The name
+// identifies it in errors, logs and metrics. It returns an error if the name is empty, a
+// required field is not set, or a setting is invalid.
 func NewResourceVersionInformer[T any](name string, cfg InformerConfig[T]) (*ResourceVersionInformer[T], error) {
 	if name == "" {
-		return nil, errors.New("informer: the name is empty: give one that tells it from others, such as \"cluster-1/pods\"")
+		return nil, errors.New("informer: the name is empty: give one that is unique in this process, such as \"cluster-1/pods\"")
 	}
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("informer %s: %w", name, err)
@@ -89,15 +87,14 @@ func NewResourceVersionInformer[T any](name string, cfg InformerConfig[T]) (*Res
 	return i, nil
 }
 
-// Run mirrors until ctx ends, and returns the cause of that. It must be called
-// once: a second call returns an error at once. When it returns, no request is
-// under way, no goroutine is left, and no call of the handler, the storage or an
-// observer will follow; it waits for handler calls that are under way, whose
-// context has then ended. (For the one exception, a ListerWatcher that ignores its
-// context, see [source.FromListerWatcher].)
+// Run mirrors until ctx ends, and returns the cause of that. It must be called once: a
+// second call returns an error at once. It waits for handler calls in flight, whose
+// context has then ended. When Run returns, no request is in flight, no goroutine is
+// left, and the handler, the storage and the observers are not called again. The one
+// exception is a ListerWatcher that ignores its context, see [source.FromListerWatcher].
 //
-// What was pending is not delivered: it was not acknowledged, so it comes again to
-// whoever resumes. ResumeVersion and All may be used afterwards.
+// Pending changes are not delivered. A later informer that resumes gets them again.
+// ResumeVersion and Snapshot can be called afterwards.
 func (i *ResourceVersionInformer[T]) Run(ctx context.Context) error {
 	if !i.started.CompareAndSwap(false, true) {
 		return fmt.Errorf("informer %s: Run was called before: make a new informer to run again", i.name)
@@ -120,52 +117,53 @@ func (i *ResourceVersionInformer[T]) Run(ctx context.Context) error {
 	return err
 }
 
-// HasSynced reports whether everything that the first complete list showed, the
-// deletions that it implied included, was acknowledged by the handler: the channel
-// of Synced is closed. It stays true over later lists. If watching could be resumed
-// there was nothing to catch up on, and it is true once the server goes on with that:
-// with the first event or bookmark, or after the watch has lived for a second. It
-// does not become true by a stop.
+// HasSynced reports whether the handler acknowledged everything that the first complete
+// list had, including the deletions that it implied. With a watch that resumes, it is
+// true once the watch works: with the first event or bookmark, or after a second. It
+// stays true during later lists. It does not become true because Run ends.
 func (i *ResourceVersionInformer[T]) HasSynced() bool { return pending.Closed(i.synced) }
 
 // Synced returns a channel that is closed when HasSynced is true.
 func (i *ResourceVersionInformer[T]) Synced() <-chan struct{} { return i.synced }
 
-// ResumeVersion returns the version that a later informer may resume from, with a
-// storage that holds what was acknowledged up to now: every change up to that
-// version was acknowledged, those included that were concluded from lists. Later
-// ones may have been, too; they will come once more, and so may the handler's view
-// of an object go back to an older state until they have. It is empty if there is
-// no such version: before the first list was acknowledged whole, and while a list
-// is made because the server has forgotten the version or went back in time.
+// ResumeVersion returns the version that a later informer can resume from, with a storage
+// that has what was acknowledged so far. Every change up to that version was acknowledged,
+// including those that were concluded from lists. It is empty if there is no such version:
+// before all changes of the first list were acknowledged, and during a list that follows
+// an expired version or a server that went back in time.
 //
-// A key that keeps failing holds it back; [InformerStats.HeldBack] tells which.
+// Later changes can have been acknowledged as well. They come again, and are dropped if
+// the record has the same or a newer version. An object that was deleted has no record: it
+// can be added once more until its deletion comes again. Versions that are not numbers
+// cannot be ordered: an object can then go back to an older state until the later changes
+// come again.
 //
-// To save it along with what was written, call it within the transaction, after
-// the writes. What is saved must not be replaced by what an earlier call returned.
+// A key that keeps failing holds the version back: see [InformerStats.HeldBack].
+//
+// To save it with the rows, call it in the transaction, after the writes. A version from an
+// earlier call must not replace one from a later call.
 func (i *ResourceVersionInformer[T]) ResumeVersion() string { return i.pending.ResumeVersion() }
 
-// Snapshot returns the resume version and what is recorded, for an owner that saves
-// both at once. The sequence is that of [ResourceVersionStorage], and may be
-// iterated while the informer runs: what it has is acknowledged, and it lacks
-// nothing that is older than the version.
+// Snapshot returns the resume version and the records, for a caller that saves both at
+// once. The sequence is that of [ResourceVersionStorage], and can be iterated while the
+// informer runs. It has only acknowledged states, and all that are older than the version.
 func (i *ResourceVersionInformer[T]) Snapshot() (resumeVersion string, versions iter.Seq2[store.Meta, error]) {
 	return i.ResumeVersion(), i.storage.All()
 }
 
-// LastContact returns when the server was last heard of: an answer, an event or a
-// bookmark. It is zero if it never was. Servers send a bookmark about every minute
-// if nothing else happens, so what is much older than that is stale.
+// LastContact returns the time of the last answer, event or bookmark of the server, or zero
+// if there was none. A server sends a bookmark about every minute if nothing else happens:
+// a much older time means that the mirror is stale.
 func (i *ResourceVersionInformer[T]) LastContact() time.Time { return i.reflector.Info().Contact }
 
-// Resync asks for a new pass, see [informer.Reflector.Resync].
+// Resync requests a new pass, see [informer.Reflector.Resync].
 func (i *ResourceVersionInformer[T]) Resync(cause error) { i.reflector.Resync(cause) }
 
-// isInitial reports whether the first complete pass is yet to be.
+// isInitial reports whether no pass was complete yet, nor a watch resumed.
 func (i *ResourceVersionInformer[T]) isInitial() bool { return i.initial.Load() }
 
-// begun notes that nothing initial will come any more, be it because a pass is
-// complete or because the server goes on with a watch that was resumed.
+// begun ends the initial phase: a pass is complete, or the server goes on with a resumed
+// watch.
 func (i *ResourceVersionInformer[T]) begun() {
 	if i.initial.CompareAndSwap(true, false) {
 		i.checkSynced()
@@ -192,17 +190,17 @@ func (i *ResourceVersionInformer[T]) observe(_ informer.ReflectorInfo, o informe
 	}
 }
 
-// report tells the error handler of a failure that is not the Reflector's.
+// report calls the error handler for a failure outside the Reflector.
 func (i *ResourceVersionInformer[T]) report(err error) {
 	_ = i.panics.Call("error handler", "", store.Key{}, func() { i.cfg.ErrorHandler(i.reflector.Info(), err) })
 }
 
-// resumption is how long a watch must have lived for the server to have the version
-// that it was resumed from. One that has not says so at once.
+// resumption is how long a watch must live to prove that the server still has the version
+// that it was resumed from. A server without the version fails the watch at once.
 const resumption = time.Second
 
-// awaitResumption waits until a watch from the version that was saved has lived for
-// a while, or is no longer needed.
+// awaitResumption ends the initial phase when a watch from the saved version has lived for
+// resumption.
 func (i *ResourceVersionInformer[T]) awaitResumption(ctx context.Context) {
 	timer := time.NewTimer(resumption)
 	defer timer.Stop()
@@ -225,8 +223,8 @@ func (i *ResourceVersionInformer[T]) awaitResumption(ctx context.Context) {
 	}
 }
 
-// saveResumeVersion tells the handler of each resume version, but for those that
-// are outdated by the time that it has its turn.
+// saveResumeVersion calls the updater with each resume version, except those that are
+// outdated by the time of the call.
 func (i *ResourceVersionInformer[T]) saveResumeVersion(ctx context.Context, updater ResourceVersionUpdater) {
 	saved := i.cfg.ResumeVersion
 	for {
@@ -256,7 +254,7 @@ func (i *ResourceVersionInformer[T]) saveResumeVersion(ctx context.Context, upda
 	}
 }
 
-// save hands a resume version to the handler.
+// save calls the updater. A panic is an error.
 func save(ctx context.Context, updater ResourceVersionUpdater, version string) (err error) {
 	defer usercode.Recover("UpdateResourceVersion", store.Key{}, &err)
 	return updater.UpdateResourceVersion(ctx, version)

@@ -43,7 +43,7 @@ func TestInformerConfigIsChecked(t *testing.T) {
 		"negative bytes":    {mirror.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, MaxPendingBytes: -1}, "MaxPendingBytes is negative"},
 		"negative resync":   {mirror.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, Settings: informer.Settings{ResyncInterval: -1}}, "ResyncInterval is -1ns"},
 		"negative page":     {mirror.InformerConfig[informertest.Object]{Handler: handler, ListerWatcher: server, Settings: informer.Settings{PageSize: -1}}, "PageSize is -1"},
-		"a filter of none":  {mirror.InformerConfig[informertest.Object]{Handler: mirror.FilteringResourceEventHandler[informertest.Object]{FilterFunc: keep}, ListerWatcher: server}, "give what the filtered objects go to"},
+		"a filter of none":  {mirror.InformerConfig[informertest.Object]{Handler: mirror.FilteringResourceEventHandler[informertest.Object]{FilterFunc: keep}, ListerWatcher: server}, "give the handler for the objects that match"},
 		"no filter":         {mirror.InformerConfig[informertest.Object]{Handler: mirror.FilteringResourceEventHandler[informertest.Object]{Handler: handler}, ListerWatcher: server}, "FilterFunc is nil"},
 		"no filter, deeper": {mirror.InformerConfig[informertest.Object]{Handler: mirror.FilteringResourceEventHandler[informertest.Object]{FilterFunc: keep, Handler: mirror.FilteringResourceEventHandler[informertest.Object]{Handler: handler}}, ListerWatcher: server}, "FilterFunc is nil"},
 	} {
@@ -107,7 +107,7 @@ func TestResourceEventHandlerFuncs(t *testing.T) {
 	p.wantRecorded(t, "a@1", "b@50", "d@60")
 }
 
-// The extra store is told everything, unchanged objects and whole passes included,
+// The extra store receives everything, unchanged objects and whole passes included,
 // and what it refuses is not queued.
 func TestExtraStore(t *testing.T) {
 	extra, err := store.New(store.Config[informertest.Object]{})
@@ -232,7 +232,7 @@ func TestMirrorProgress(t *testing.T) {
 	})
 }
 
-// A failure to save the resume version is told, and tried again.
+// A failure to save the resume version is reported, and the call repeated.
 func TestUpdateResourceVersionFails(t *testing.T) {
 	failures := 0
 	p := playMirror(t, `

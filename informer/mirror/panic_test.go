@@ -157,7 +157,7 @@ func TestPanicsAreThrottled(t *testing.T) {
 		}
 	})
 	if p.stats.Panics != keys || p.stats.Failures != keys || failures != keys {
-		t.Errorf("%d panics, %d failures are counted, %d told", p.stats.Panics, p.stats.Failures, failures)
+		t.Errorf("%d panics, %d failures are counted, %d reported", p.stats.Panics, p.stats.Failures, failures)
 	}
 	if lines := strings.Count(reports.String(), "\n"); lines != 1 || defaults.Len() > 0 {
 		t.Errorf("%d lines are logged, and by default %s", lines, defaults.String())

@@ -26,8 +26,8 @@ type mirrorPlay struct {
 	text     string   // all that happened
 	requests []string // such as "list limit=2"
 	calls    []string // of the handler that succeeded, such as "add a@1"
-	errors   []error  // that the error handler was told
-	resumes  []string // versions that the handler was told to save
+	errors   []error  // that the error handler got
+	resumes  []string // versions that the handler got to save
 	stats    mirror.InformerStats
 	recorded map[string]string // version by name
 	informer *mirror.ResourceVersionInformer[informertest.Object]

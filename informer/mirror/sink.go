@@ -12,21 +12,21 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// mirrorSink is the sink of a [ResourceVersionInformer]: it compares what comes
-// with what is recorded and with what is pending, and queues what is news.
+// mirrorSink is the sink of a [ResourceVersionInformer]. It compares each object with its
+// record and with the pending change of the key, and queues what differs.
 type mirrorSink[T any] struct {
 	*ResourceVersionInformer[T]
 
 	pass uint64 // the storage's number of the pass under way; 0: none
-	all  bool   // nothing is deleted that it does not have
+	all  bool   // Commit deletes nothing: an object of the pass had no name
 	anew bool   // [store.Pass.Anew] of it
 }
 
 // MayBlock implements [store.Sink].
 func (s *mirrorSink[T]) MayBlock() bool { return true }
 
-// SharesObjects implements [store.Sharing]: objects are the handler's, unless there is
-// somebody else who keeps them.
+// SharesObjects implements [store.Sharing]. The handler owns the objects, unless an extra
+// store keeps them as well.
 func (s *mirrorSink[T]) SharesObjects() bool { return s.extra != nil && store.IsSharing(s.extra) }
 
 // Begin implements [store.Sink].
@@ -58,13 +58,13 @@ func (s *mirrorSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 // Holds implements [store.Sink].
 func (s *mirrorSink[T]) Holds(meta store.Meta) bool {
 	if s.extra != nil || !s.skipSync {
-		return false // the object is wanted
+		return false // the object is needed
 	}
 	known := s.pending.See(meta, s.pass)
 	if !known {
 		var err error
 		if known, err = s.recorded(meta); err != nil || !known {
-			return false // Apply will meet the error as well
+			return false // Apply returns the error
 		}
 	}
 	s.count.objects.Add(1)
@@ -75,7 +75,7 @@ func (s *mirrorSink[T]) Holds(meta store.Meta) bool {
 // pending, and marks the record as seen by the pass.
 func (s *mirrorSink[T]) recorded(meta store.Meta) (bool, error) {
 	if _, _, ok := s.pending.Latest(meta.Key); ok {
-		return false, nil // whatever is recorded is about to change
+		return false, nil // the record is about to change
 	}
 	held, err := s.storage.Mark(meta)
 	if err != nil {
@@ -143,7 +143,8 @@ func (s *mirrorSink[T]) applyListed(ctx context.Context, c *pending.Change[T]) e
 	return nil
 }
 
-// stale reports whether news of meta is old news, and counts it.
+// stale reports whether an event about meta is older than the pending change or the
+// record, as old decides, and counts it.
 func (s *mirrorSink[T]) stale(meta store.Meta, old func(next, held store.Meta) bool) (bool, error) {
 	held, _, ok := s.pending.Latest(meta.Key)
 	if !ok {
@@ -159,7 +160,7 @@ func (s *mirrorSink[T]) stale(meta store.Meta, old func(next, held store.Meta) b
 	return true, nil
 }
 
-// Keep implements [store.Keeper]: what is pending or recorded of the object stays.
+// Keep implements [store.Keeper]: the pending change and the record of the object stay.
 func (s *mirrorSink[T]) Keep(ctx context.Context, meta store.Meta) error {
 	if s.extra != nil {
 		if err := store.Keep(ctx, s.extra, meta); err != nil {
@@ -183,7 +184,7 @@ func (s *mirrorSink[T]) Keep(ctx context.Context, meta store.Meta) error {
 	if !ok || meta.SameObject(held) {
 		return nil
 	}
-	// Holds has marked the record, which is of an object that is gone.
+	// Holds has marked the record, but its object is gone.
 	if err := s.pending.Wait(ctx, meta.Key, 0); err != nil {
 		return err
 	}
@@ -226,7 +227,7 @@ func (s *mirrorSink[T]) Delete(ctx context.Context, meta store.Meta, last T, kno
 		}
 	}
 	if !stale {
-		s.pending.Put(c) // if there is nothing to delete, the worker will find out
+		s.pending.Put(c) // without a record the worker drops it
 	}
 	if s.pass == 0 {
 		s.pending.Advance(meta.Version)
@@ -234,7 +235,7 @@ func (s *mirrorSink[T]) Delete(ctx context.Context, meta store.Meta, last T, kno
 	return nil
 }
 
-// Commit implements [store.Sink]: what the pass did not have is gone.
+// Commit implements [store.Sink]. Objects that the pass did not have are gone.
 func (s *mirrorSink[T]) Commit(ctx context.Context, version string) error {
 	if !s.all {
 		s.sweepPending()
@@ -253,15 +254,15 @@ func (s *mirrorSink[T]) Commit(ctx context.Context, version string) error {
 	return nil
 }
 
-// sweepPending turns what is pending, and was not in the pass, into deletions.
+// sweepPending turns pending changes of objects that the pass did not have into deletions.
 func (s *mirrorSink[T]) sweepPending() {
 	for _, meta := range s.pending.Unseen(s.pass) {
 		s.pending.Put(&pending.Change[T]{Meta: meta, Gone: true, Initial: s.isInitial()})
 	}
 }
 
-// sweepRecorded queues a deletion for each record that the pass did not have. It
-// blocks while there is no room.
+// sweepRecorded queues a deletion for each record that the pass did not have. It blocks
+// at the bounds.
 func (s *mirrorSink[T]) sweepRecorded(ctx context.Context) error {
 	for meta, err := range s.storage.Unmarked() {
 		if err != nil {
@@ -273,8 +274,8 @@ func (s *mirrorSink[T]) sweepRecorded(ctx context.Context) error {
 		if _, _, ok := s.pending.Latest(meta.Key); ok {
 			continue // it was in the pass, or its deletion is under way
 		}
-		// Nothing is pending, so nobody changes the record from here on. It may
-		// have changed since it was yielded.
+		// Without a pending change no worker changes the record. It can have
+		// changed since it was yielded.
 		held, ok, err := s.storage.Get(meta.Key)
 		if err != nil {
 			return fmt.Errorf("storage: %w", err)

@@ -11,59 +11,58 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// InformerStats says how a [ResourceVersionInformer] is doing. Counters count from
-// its construction.
+// InformerStats is the state of a [ResourceVersionInformer]. Counters start at its
+// construction.
 type InformerStats struct {
-	// Name is that of the informer.
+	// Name is the name of the informer.
 	Name string
 
-	// Reflector says what the reading side does; Contact is when the server was
-	// last heard of.
+	// Reflector is the state of the reading side. Its Contact is the time of the last
+	// contact with the server.
 	Reflector informer.ReflectorInfo
 
-	// Synced and ResumeVersion are those of the methods of these names.
+	// Synced and ResumeVersion are the results of HasSynced and ResumeVersion.
 	Synced        bool
 	ResumeVersion string
 
-	// Pass is the progress of the pass under way, or of the last one.
+	// Pass is the progress of the current pass, or of the last one.
 	Pass Progress
 
-	// Recorded is how many objects are recorded as acknowledged.
+	// Recorded is the number of objects that are recorded as acknowledged.
 	Recorded int
 
-	// Pending is how many changes the handler has not acknowledged,
-	// PendingBytes the estimated size of their objects, Failing how many keys
-	// among them failed and are tried again.
+	// Pending is the number of changes that the handler has not acknowledged.
+	// PendingBytes is the estimated size of their objects. Failing is the number of keys
+	// among them that failed and are retried.
 	Pending      int
 	PendingBytes int64
 	Failing      int
 
-	// HeldBack tells of the change that was accepted first of those that are not
-	// acknowledged: the one that holds back the resume version. Nil if all are.
+	// HeldBack is the oldest change that is not acknowledged. It holds back the resume
+	// version. Nil if all changes are acknowledged.
 	HeldBack *HeldBack
 
-	// Added, Updated, Deleted and Shown (by OnSync) are acknowledged calls of the handler,
-	// NotKept those that it answered with ErrNotKept, Failures those that failed,
-	// those of the storage for the same keys included.
+	// Added, Updated, Deleted and Shown (OnSync) count acknowledged calls of the handler.
+	// NotKept counts objects that the handler or its filter did not keep, see ErrNotKept.
+	// Failures counts failed calls, and failures of the storage for the same keys.
 	Added, Updated, Deleted, Shown, NotKept, Failures uint64
 
-	// Panics counts the panics of user code, those of Reflector included.
+	// Panics counts the panics of user code, including those in Reflector.
 	Panics uint64
 
-	// Unchanged counts objects of passes that were recorded in the same version,
-	// Swept the deletions that were concluded from passes, Stale the events of
-	// watches that were dropped because they were old news.
+	// Unchanged counts objects of passes in the recorded version. Swept counts deletions
+	// that were concluded from passes. Stale counts events of watches that were dropped
+	// because the record or a pending change was newer.
 	Unchanged, Swept, Stale uint64
 }
 
-// Progress is how far a pass has come.
+// Progress is the progress of a pass.
 type Progress struct {
-	// Objects and Pages is how much was read. There are no pages if the pass is
-	// streamed.
+	// Objects and Pages count what was read. A streamed pass has no pages.
 	Objects, Pages int64
 
-	// Remaining is how many objects the server says will follow; -1 if it does
-	// not say.
+	// Remaining is the number of objects that follow, as the server reported it. -1 if
+	// it did not.
 	Remaining int64
 }
 
@@ -74,8 +73,8 @@ type HeldBack struct {
 	// Since is when the change was accepted.
 	Since time.Time
 
-	// Failures is how often its handler has failed in a row, Err what it
-	// returned last, nil if it has not been called yet or did not fail.
+	// Failures counts the failures in a row. Err is the last one: nil if the handler
+	// was not called yet or did not fail.
 	Failures int
 	Err      error
 }
@@ -87,8 +86,7 @@ type mirrorCounters struct {
 	unchanged, swept, stale                           atomic.Uint64
 }
 
-// Stats returns the figures of the moment. It waits neither for the server nor for
-// the handler.
+// Stats returns the current figures. It waits neither for the server nor for the handler.
 func (i *ResourceVersionInformer[T]) Stats() InformerStats {
 	s := InformerStats{
 		Name:      i.name,

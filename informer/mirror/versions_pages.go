@@ -24,8 +24,8 @@ const (
 	// what there is by then, so that few records take little.
 	minPage = 256
 
-	// placeBits is how many bits a place has, and maxPages how many pages the
-	// owner should let there be: far fewer than a place can tell apart.
+	// placeBits is how many bits a place has, and maxPages how many pages an
+	// owner should use at most: far fewer than a place can address.
 	placeBits = 24
 	maxPages  = 1 << (placeBits - pageBits) / 4
 )

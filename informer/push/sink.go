@@ -124,13 +124,11 @@ func (s *batchSink[T]) Keep(ctx context.Context, meta store.Meta) error {
 		return consumerError("SnapshotKeep", err)
 	case all:
 		s.all = true
-	case has:
-		err = s.accepted.Set(held, 0)
-	default:
-		err = nil
 	}
-	s.kept[meta.Key] = isRefused
-	return err
+	if s.kept[meta.Key] = isRefused; has {
+		return s.accepted.Set(held, 0)
+	}
+	return nil
 }
 
 // keepAll adds to what the consumer has what the snapshot does not have.

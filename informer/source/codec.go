@@ -21,14 +21,14 @@ import (
 	"github.com/apiary-go/apiary/internal/redact"
 )
 
-// codec makes objects of one type of what a server sends.
+// codec decodes objects of one type from the bytes of a server.
 type codec struct {
-	typ    reflect.Type            // a struct; nil: unstructured
-	want   schema.GroupVersionKind // of the objects; an empty kind or version is any
-	told   bool                    // want's group was: else the package of typ names its first word
-	named  bool                    // lists have the name of want's kind
-	limits wire.Limits
-	mask   wire.Mask // nil: all
+	typ     reflect.Type            // a struct; nil: unstructured
+	want    schema.GroupVersionKind // of the objects; an empty kind or version is any
+	grouped bool                    // want has the whole group: else only its first word, from the package of typ
+	named   bool                    // lists have the name of want's kind
+	limits  wire.Limits
+	mask    wire.Mask // nil: all
 
 	mu       sync.Mutex // one object at a time
 	protobuf *wire.ProtoDecoder
@@ -38,9 +38,8 @@ type codec struct {
 	noProtobuf, noJSON error // why there is no decoder
 }
 
-// newCodec returns nil if objects of the type of obj are not read from streams. If they
-// are converted, by somebody who may modify them unless o says otherwise, they have
-// nothing in common but strings.
+// newCodec returns a codec for the type of obj, or nil if the type cannot be streamed. A
+// conversion can modify objects, so converted ones share only strings, unless o.shared.
 func newCodec(obj runtime.Object, converted bool, o sourceOptions) (*codec, error) {
 	if check.IsNil(obj) {
 		return nil, nil
@@ -54,7 +53,7 @@ func newCodec(obj runtime.Object, converted bool, o sourceOptions) (*codec, erro
 		return nil, err
 	}
 	gvk := obj.GetObjectKind().GroupVersionKind()
-	c := &codec{want: expected(typ, gvk, o.kind), told: gvk.Version != "", named: true, limits: o.limits, mask: mask}
+	c := &codec{want: expected(typ, gvk, o.kind), grouped: gvk.Version != "", named: true, limits: o.limits, mask: mask}
 	switch {
 	case o.alone:
 	case converted && !o.shared:
@@ -76,8 +75,8 @@ func newCodec(obj runtime.Object, converted bool, o sourceOptions) (*codec, erro
 	return c, nil
 }
 
-// expected is of which kind and version objects must be: the given ones, or what the
-// type tells of itself.
+// expected returns the kind and version that objects must have: the given ones, or those
+// that the name and the package of the type imply.
 func expected(typ reflect.Type, gvk schema.GroupVersionKind, kind string) schema.GroupVersionKind {
 	switch {
 	case kind != "":
@@ -96,8 +95,8 @@ func expected(typ reflect.Type, gvk schema.GroupVersionKind, kind string) schema
 	return gvk
 }
 
-// isVersion reports whether objects of a version are what is expected. Of a group that
-// the package of a type names only the first word is known.
+// isVersion reports whether objects of apiVersion are expected. If the package of the type
+// implies the group, only the first word of the group is compared.
 func (c *codec) isVersion(apiVersion string) bool {
 	if c.want.Version == "" || apiVersion == "" {
 		return true
@@ -106,16 +105,16 @@ func (c *codec) isVersion(apiVersion string) bool {
 	if err != nil || gv.Version != c.want.Version {
 		return false
 	}
-	if c.told {
+	if c.grouped {
 		return gv.Group == c.want.Group
 	}
 	word, _, _ := strings.Cut(gv.Group, ".")
 	return gv.Group == c.want.Group || word == c.want.Group || c.want.Group == "apiserverinternal"
 }
 
-// kindIn is of which kind and version an object of a list is that does not say so
-// itself: what the list has said by now, or, if an object has to know it because nobody
-// knows it later, what is expected. The end of the list is the proof of that.
+// kindIn returns the kind and version of a list item that does not carry its own: those that
+// the list has named so far. An unstructured object needs them at once, so it gets the
+// expected ones if the list has named none. The end of the list is checked against them.
 func (c *codec) kindIn(list wire.ListMeta) (kind, apiVersion string) {
 	kind, apiVersion = strings.TrimSuffix(list.Kind, "List"), list.APIVersion
 	if c.typ != nil {
@@ -133,7 +132,7 @@ func (c *codec) kindIn(list wire.ListMeta) (kind, apiVersion string) {
 	return kind, apiVersion
 }
 
-// isOne reports why an object is not one that is expected.
+// isOne returns an error if an object is not of the expected kind and version.
 func (c *codec) isOne(o *wire.Object) error {
 	switch {
 	case o.Kind == "Table":
@@ -146,16 +145,16 @@ func (c *codec) isOne(o *wire.Object) error {
 	return nil
 }
 
-// String is what is expected, for errors.
+// String returns the expected version and kind, for errors.
 func (c *codec) String() string {
 	version := c.want.Version
-	if c.told {
+	if c.grouped {
 		version = c.want.GroupVersion().String()
 	}
 	return strings.TrimSpace(version + " " + c.want.Kind)
 }
 
-// sweep is for the end of a list.
+// sweep frees unused interned parts at the end of a list.
 func (c *codec) sweep() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -164,7 +163,7 @@ func (c *codec) sweep() {
 	}
 }
 
-// decode makes an object of what was sent.
+// decode decodes an object.
 func (c *codec) decode(o *wire.Object) (runtime.Object, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -172,7 +171,7 @@ func (c *codec) decode(o *wire.Object) (runtime.Object, error) {
 	case c.typ == nil && o.Format == wire.JSON:
 		return c.unstructured(o)
 	case c.typ == nil:
-		return nil, errors.New("an object in protobuf, which cannot be unstructured: use a client for JSON")
+		return nil, errors.New("an object in protobuf cannot be unstructured: use a client for JSON")
 	}
 	made := reflect.New(c.typ)
 	obj := made.Interface().(runtime.Object)
@@ -209,7 +208,7 @@ func (c *codec) unstructured(o *wire.Object) (runtime.Object, error) {
 	u := &unstructured.Unstructured{Object: content}
 	if u.GetKind() == "" {
 		if o.Kind == "" {
-			return nil, errors.New("an object that does not say of which kind it is, before its list has said so: give the source WithKind, and the version by WithObjectType, or by ObjectType if it is of a Streamer")
+			return nil, errors.New("an object without a kind, in a list that has not named its kind yet: give the source WithKind, and the version by WithObjectType, or by ObjectType of a Streamer")
 		}
 		u.SetKind(o.Kind)
 		u.SetAPIVersion(o.APIVersion)

@@ -23,53 +23,48 @@ import (
 	"github.com/apiary-go/apiary/internal/httpclient"
 )
 
-// DynamicListerWatcherFactory makes what lists and watches any resource of an API
-// server, custom ones included, and is read as a stream: see [Streamer]. Objects are
+// DynamicListerWatcherFactory makes ListerWatchers for any resource of an API server, custom
+// resources included. They are read as streams, see [Streamer]. Objects are
 // *unstructured.Unstructured:
 //
 //	factory, err := source.NewDynamicListerWatcherFactory(config)
 //	…
 //	src := source.FromListerWatcher[*unstructured.Unstructured](factory.ForResource("", gvr), nil)
 //
-// It may be used from anywhere, and so may what it makes: a request ends when its
-// context does (ListWithContext, WatchWithContext). Each call returns a
-// ListerWatcher of its own, also for what was asked for before. Nothing is
-// requested until it is used. Whether the server has the resource is not looked
-// at; a resource without a name or a version is an error of each request, and of
+// The factory and its ListerWatchers can be used from any goroutine. A request of
+// ListWithContext or WatchWithContext ends with its context. Each call returns a new
+// ListerWatcher and sends no request. It does not check whether the server has the resource.
+// A resource without a name or a version is an error of each request, and of
 // [informer.NewReflector].
 type DynamicListerWatcherFactory interface {
-	// ForResource is for the objects of a resource in a namespace. Leave the
-	// namespace empty for those of all namespaces, and for resources that are in
-	// none.
+	// ForResource selects the objects of a resource in a namespace. An empty namespace
+	// selects all namespaces; resources without namespaces need it.
 	ForResource(namespace string, gvr schema.GroupVersionResource) cache.ListerWatcher
 
-	// ForResourceWithOptions is the same for the objects that optionsFunc
-	// selects; nil selects all.
+	// ForResourceWithOptions selects the objects that match the selectors of optionsFunc.
+	// A nil function selects all.
 	ForResourceWithOptions(namespace string, gvr schema.GroupVersionResource, optionsFunc TweakListOptionsFunc) cache.ListerWatcher
 }
 
-// TweakListOptionsFunc sets selectors in the options of a request. It is called for
-// each page of a list and for each watch, possibly by several goroutines at once,
-// and should set the same each time: what one request selects and the next does not
-// is taken for deleted.
+// TweakListOptionsFunc sets selectors in the options of a request. It is called for each
+// page of a list and for each watch, possibly by several goroutines at once. It must set the
+// same selectors each time: an object that a later request does not select counts as deleted.
 //
-// What the caller of the ListerWatcher has set is for the function to see, not to
-// change: limit, continue, resource version and its match, bookmarks, initial
-// events, watch and, if there is one, the timeout are as they were once it
-// returned. So every list keeps its limit.
+// The function can read the other options. Changes of the limit, continue token, resource
+// version and its match, bookmarks, initial events and watch have no effect, nor of a timeout
+// that the caller has set. So every list keeps its limit.
 type TweakListOptionsFunc func(*metav1.ListOptions)
 
-// NewDynamicListerWatcherFactory returns a factory for the API server of config,
-// which is copied. Everything that it makes shares one client: its connections, and
-// its rate limit (QPS and Burst of config, five requests a second by default), which
-// client-go applies to lists and not to watches. A List or a Watch that the server
-// answers with 429 and a Retry-After is made again by client-go itself. Redirects and
-// answers that are no success are as for [NewStreamFunc].
+// NewDynamicListerWatcherFactory returns a factory for the API server of config. It copies
+// config. All ListerWatchers share one client, with its connections and its rate limit: QPS
+// and Burst of config, by default five requests a second. client-go applies that limit to
+// lists and not to watches. client-go itself repeats a List or a Watch that the server
+// answers with 429 and a Retry-After. Redirects and failures are as for [NewStreamFunc].
 //
-// It fails if config is nil, or if no client can be made of it.
+// It returns an error if config is nil or no client can be made from it.
 func NewDynamicListerWatcherFactory(config *rest.Config) (DynamicListerWatcherFactory, error) {
 	if config == nil {
-		return nil, errors.New("the rest.Config is nil: give that of an API server, for example from rest.InClusterConfig or clientcmd.BuildConfigFromFlags")
+		return nil, errors.New("the rest.Config is nil: give the one of an API server, for example from rest.InClusterConfig or clientcmd.BuildConfigFromFlags")
 	}
 	config = rest.CopyConfig(config)
 	config.UserAgent = cmp.Or(config.UserAgent, rest.DefaultKubernetesUserAgent())
@@ -122,8 +117,8 @@ var (
 	_ MetadataStreamer               = (*dynamicListerWatcher)(nil)
 )
 
-// Validate reports how d was made wrongly. [informer.NewReflector] calls it, and so does each
-// request.
+// Validate returns an error for a resource without a name or a version.
+// [informer.NewReflector] calls it, and so does each request.
 func (d *dynamicListerWatcher) Validate() error {
 	if d.gvr.Resource == "" || d.gvr.Version == "" {
 		return fmt.Errorf("a resource without a name or a version (%q): give both, for example apps, v1, deployments", d.gvr)
@@ -180,8 +175,8 @@ func (d *dynamicListerWatcher) Watch(opts metav1.ListOptions) (watch.Interface, 
 	return d.WatchWithContext(context.Background(), opts)
 }
 
-// tweaked returns opts with what tweak, which may be nil, adds, and without what it
-// must not change. It gets a copy, pointers included.
+// tweaked returns opts with the selectors of tweak, which can be nil. tweak gets a deep copy.
+// Options that it must not change are restored.
 func tweaked(opts metav1.ListOptions, tweak func(*metav1.ListOptions)) metav1.ListOptions {
 	if tweak == nil {
 		return opts

@@ -120,9 +120,9 @@ func (s *podServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).Flush()
 	for {
 		s.mu.Lock()
-		news, changed := s.pods[from:], s.changed
+		events, changed := s.pods[from:], s.changed
 		s.mu.Unlock()
-		for _, pod := range news {
+		for _, pod := range events {
 			from++
 			raw, _ := json.Marshal(pod)
 			event, _ := json.Marshal(metav1.WatchEvent{Type: "ADDED", Object: runtime.RawExtension{Raw: raw}})
@@ -139,7 +139,7 @@ func (s *podServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// blackHole forwards TCP connections until told to swallow what they carry,
+// blackHole forwards TCP connections until a test makes it swallow their bytes,
 // both ways, without a word to either end.
 type blackHole struct {
 	t        testing.TB
@@ -207,7 +207,7 @@ func (p *pair) forward(from, to net.Conn) {
 		p.mu.Unlock()
 		if dead {
 			if err != nil {
-				return // and the other end is not told
+				return // without closing the other end
 			}
 			continue
 		}

@@ -33,39 +33,34 @@ import (
 // it is abandoned, and a stopped watch may take to close its channel.
 const patience = 500 * time.Millisecond
 
-// FromListerWatcher makes a [informer.Source] of anything that client-go can list and
-// watch: what typed, dynamic, metadata and fake clients give. For dynamic ones there
-// is [NewDynamicListerWatcherFactory].
+// FromListerWatcher returns a [informer.Source] that reads lw: a typed, dynamic, metadata or
+// fake client, or any other ListerWatcher. For dynamic clients, prefer
+// [NewDynamicListerWatcherFactory].
 //
-// Convert turns an object as it was decoded by the client into a T. If it is
-// nil the object must be a T itself. It is called at most once per object, and
-// not for objects that the sink holds; a panic in it is an error of the object.
-// An object that cannot be decoded or converted is left out, unless [WithStrictDecoding] is
-// given. Where lw decodes by itself, one object that its client cannot decode fails the list
-// or the watch. A panic of lw fails the request.
+// Convert converts a decoded object to a T. If it is nil, objects must be Ts. It is called at
+// most once for each object that is read, and not for objects that the sink holds. An object
+// that cannot be decoded or converted, also because convert panics, is left out, unless
+// [WithStrictDecoding] is given. If lw decodes by itself, an object that its client cannot
+// decode fails the list or the watch. A panic of lw fails the request.
 //
-//   - ListWithContext and WatchWithContext are used where lw has them. A call
-//     that does not return within half a second of the end of its context is
-//     abandoned: it goes on in its goroutine until it returns, and its result is
-//     dropped. Nothing else of a Reflector ever outlives Run.
-//   - The responses of a [Streamer], and of what [NewListWatchFromClient] makes as long
-//     as its functions are not replaced, are read object by object, as they come: no
-//     list is ever held whole, and what the sink holds is not decoded. What is equal in
-//     different objects is shared by them, see [WithoutSharing], unless convert is given:
-//     it gets objects that it may modify, unless [WithSharing] says otherwise. It is given what a Streamer says that it
-//     sends; what NewListWatchFromClient returns is not read as a stream then, unless
-//     [WithObjectType] says what that sends.
-//   - Passes are streamed unless lw says by IsWatchListSemanticsUnSupported, as
-//     client-go's fakes do, that it does not support that. Feature gates and
-//     environment variables of client-go are not looked at.
-//   - An object is detached from the list that it came in, so that one that is
-//     kept does not keep the others.
-//   - An object of a list that has no resource version, as those of metrics.k8s.io,
-//     gets store.ContentVersion as that of its [store.Meta], so that a sink may hold
-//     it. The object itself is left as it is. It costs encoding such objects at each
-//     list; where that fails they have no version.
-//   - Lists and events in the form of a Table are errors, and so are objects of another
-//     kind: they are never taken for an empty collection.
+//   - ListWithContext and WatchWithContext are used if lw has them. A call that does not
+//     return within half a second of the end of its context is abandoned: its goroutine
+//     goes on until the call returns, and the result is dropped. Nothing else of a
+//     Reflector outlives Run.
+//   - A [Streamer], and a [NewListWatchFromClient] with its own functions, is read object by
+//     object. No list is in memory as a whole, and objects that the sink holds are not
+//     decoded. With convert, a NewListWatchFromClient also needs [WithObjectType].
+//   - Equal parts of streamed objects are shared, see [WithoutSharing]. With convert only
+//     strings are, since convert can modify its objects, unless [WithSharing] is given.
+//   - Passes are streamed, unless lw has an IsWatchListSemanticsUnSupported that returns
+//     true, as client-go's fakes do. Feature gates and environment variables of client-go
+//     have no effect.
+//   - An object does not keep the list that it came in in memory.
+//   - An object of a list without a resource version, as in metrics.k8s.io, gets
+//     store.ContentVersion in its [store.Meta], so that a sink can hold it. The object is
+//     not changed. Each list then encodes such objects. If that fails, they have no version.
+//   - A Table, or an object or a list of another kind, is an error. It never counts as an
+//     empty collection.
 func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Object) (T, error), opts ...SourceOption) informer.Source[T] {
 	s := &listerWatcher[T]{convert: convert, typed: convert == nil}
 	if s.typed {
@@ -90,7 +85,7 @@ func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Objec
 	return s
 }
 
-// streamed returns a source that reads the bodies of lw, nil if that is not to be.
+// streamed returns a source that reads the bodies of lw, or nil if lw cannot be streamed.
 func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) informer.Source[T] {
 	own := ownType[T](s.typed)
 	var stream, metadata func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
@@ -112,7 +107,7 @@ func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) inf
 			metadata = m.StreamMetadata
 		}
 		if s.typed && reflect.TypeOf(sent) != reflect.TypeOf(own) {
-			return nil // which says so
+			return nil // its List reports the wrong type
 		}
 	default:
 		return nil
@@ -125,7 +120,7 @@ func (s *listerWatcher[T]) streamed(lw cache.ListerWatcher, o sourceOptions) inf
 	return (&wireSource[T]{listerWatcher: *s, stream: stream, codec: codec}).withMetadata(metadata)
 }
 
-// ownType is an empty T, if the objects are such and T is a pointer to a struct.
+// ownType returns an empty T if objects are not converted and T is a pointer to a struct.
 func ownType[T any](typed bool) runtime.Object {
 	if !typed || reflect.TypeFor[T]().Kind() != reflect.Pointer {
 		return nil
@@ -134,7 +129,7 @@ func ownType[T any](typed bool) runtime.Object {
 	return obj
 }
 
-// leaveOut has fields be left out of objects before they are converted.
+// leaveOut removes masked fields from objects before they are converted.
 func (s *listerWatcher[T]) leaveOut(o sourceOptions) {
 	typ, _ := typeOf(ownType[T](s.typed))
 	mask, err := o.mask(typ)
@@ -162,7 +157,7 @@ func assert[T any](obj runtime.Object) (T, error) {
 }
 
 type listerWatcher[T any] struct {
-	lw      cache.ListerWatcherWithContext // nil: none was given
+	lw      cache.ListerWatcherWithContext // nil: missing
 	given   cache.ListerWatcher            // lw as it was given: client-go's wrapper has lists and watches only
 	convert func(runtime.Object) (T, error)
 	typed   bool // objects are T as they were decoded
@@ -173,7 +168,8 @@ type listerWatcher[T any] struct {
 
 var errNoListerWatcher = errors.New("FromListerWatcher was given no ListerWatcher")
 
-// Validate reports how s was made wrongly. [informer.NewReflector] calls it.
+// Validate returns an error for a missing ListerWatcher or invalid options.
+// [informer.NewReflector] calls it.
 func (s *listerWatcher[T]) Validate() error {
 	if s.lw == nil {
 		return errNoListerWatcher
@@ -275,8 +271,8 @@ func formOf(obj runtime.Object) string {
 	return obj.GetObjectKind().GroupVersionKind().GroupVersion().String()
 }
 
-// converted is what is made of an object: of a copy, if it lies in an array of others,
-// which it would keep.
+// converted converts an object. If the object lies in an array of others, it converts a copy,
+// so that the object does not keep the array.
 func (s *listerWatcher[T]) converted(m store.Meta, obj runtime.Object, copies bool) (t T, err error) {
 	defer func() {
 		if err != nil {
@@ -383,7 +379,7 @@ func await[R any](ctx context.Context, function string, call func() (R, error), 
 		case results <- result{value, err}:
 		case <-abandoned:
 			if err == nil && discard != nil {
-				defer func() { _ = recover() }() // nobody is left to be told
+				defer func() { _ = recover() }() // no caller is left for an error
 				discard(value)
 			}
 		}

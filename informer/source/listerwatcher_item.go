@@ -44,8 +44,8 @@ func (i *objectItem[T]) set(obj runtime.Object) error {
 	return nil
 }
 
-// setListed is set for an object of a list. If it has no version it gets one from
-// its content, so that it is news only if it changed.
+// setListed is set for an object of a list. An object without a version gets one from its
+// content, so that it counts as new only if it changed.
 func (i *objectItem[T]) setListed(obj runtime.Object) error {
 	if err := i.set(obj); err != nil {
 		return err
@@ -56,8 +56,8 @@ func (i *objectItem[T]) setListed(obj runtime.Object) error {
 	return nil
 }
 
-// contentVersion is [store.ContentVersion], or empty where there is none: the
-// object is then news each time.
+// contentVersion returns [store.ContentVersion], or empty if that fails: the object then
+// counts as new each time.
 func contentVersion(obj runtime.Object) (version string) {
 	defer func() {
 		if recover() != nil {

@@ -59,7 +59,7 @@ func (s *listerWatcherStream[T]) next() (informer.Event[T], error) {
 	}
 	if !ok {
 		if s.ctx.Err() != nil {
-			return informer.Event[T]{}, context.Cause(s.ctx) // which closed it
+			return informer.Event[T]{}, context.Cause(s.ctx) // the end of ctx closed it
 		}
 		return informer.Event[T]{}, io.EOF
 	}
@@ -112,8 +112,8 @@ func (s *listerWatcherStream[T]) Stop() {
 	})
 }
 
-// stopWatch stops a watch and waits until it has closed its channel: that is
-// when what read it is through. Some never close it and are left alone.
+// stopWatch stops a watch and waits until it has closed its channel: its reader has then
+// ended. It stops waiting after patience, since some watches never close it.
 func stopWatch(w watch.Interface) {
 	if check.IsNil(w) {
 		return

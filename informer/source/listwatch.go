@@ -24,26 +24,26 @@ import (
 	"github.com/apiary-go/apiary/internal/redact"
 )
 
-// ListFunc requests a list, or a page of one. It ends with ctx.
+// ListFunc requests a list, or a page of one. The request ends with ctx.
 type ListFunc func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error)
 
-// WatchFunc opens a watch. It, and the watch, end with ctx.
+// WatchFunc opens a watch. The request and the watch end with ctx.
 type WatchFunc func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error)
 
-// ListWatch is a cache.ListerWatcher of two functions, both of which are required.
-// [informer.NewReflector] fails if one is missing.
+// ListWatch is a cache.ListerWatcher made of two functions. [informer.NewReflector] returns
+// an error if one is nil.
 type ListWatch struct {
 	ListFunc  ListFunc
 	WatchFunc WatchFunc
 
-	// What [NewListWatchFromClient] made: responses are read as streams as long as
-	// the functions are these.
+	// These are set by [NewListWatchFromClient]. Responses are read as streams while
+	// ListFunc and WatchFunc are still list and watch.
 	stream   func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
 	metadata func(context.Context, metav1.ListOptions) (io.ReadCloser, error)
 	list     ListFunc
 	watch    WatchFunc
 
-	noWatchList bool // the client says so
+	noWatchList bool // the client does not support streamed initial events
 }
 
 // asMade reports whether the functions are those of NewListWatchFromClient.
@@ -67,8 +67,8 @@ func (lw *ListWatch) Validate() error {
 	return nil
 }
 
-// IsWatchListSemanticsUnSupported reports whether the client of [NewListWatchFromClient]
-// says, as client-go's fakes do, that it does not stream initial events.
+// IsWatchListSemanticsUnSupported reports whether the client of [NewListWatchFromClient] does
+// not support streamed initial events, as the fakes of client-go.
 func (lw *ListWatch) IsWatchListSemanticsUnSupported() bool { return lw.noWatchList }
 
 // ListWithContext implements cache.ListerWithContext.
@@ -92,31 +92,33 @@ func (lw *ListWatch) Watch(opts metav1.ListOptions) (watch.Interface, error) {
 	return lw.WatchWithContext(context.Background(), opts)
 }
 
-// ListWatchOption selects objects of a [NewListWatchFromClient]. Nil ones are skipped.
+// ListWatchOption selects objects for [NewListWatchFromClient]. Nil options are ignored.
 type ListWatchOption func(*metav1.ListOptions)
 
-// WithFieldSelector selects by fields; the server knows only some of each kind.
+// WithFieldSelector selects objects by fields. The server supports only some fields of each
+// kind.
 func WithFieldSelector(selector fields.Selector) ListWatchOption {
 	return func(opts *metav1.ListOptions) { opts.FieldSelector = selector.String() }
 }
 
-// WithLabelSelector selects by labels, such as "app=shop,tier in (web, api)". What
-// cannot be parsed is an error of the server.
+// WithLabelSelector selects objects by labels, such as "app=shop,tier in (web, api)". The
+// server returns an error for an invalid selector.
 func WithLabelSelector(selector string) ListWatchOption {
 	return func(opts *metav1.ListOptions) { opts.LabelSelector = selector }
 }
 
-// NewListWatchFromClient returns a ListWatch of the objects of a resource, such as
-// "pods", by a REST client for its group and version. Leave the namespace empty for
-// those of all namespaces, and for resources that are in none. Requests end with
-// their context, and are not repeated by the client: the [informer.Reflector] does that, and
-// says so. The rate limit of the client applies to lists and not to watches, as in
-// client-go, which also follows redirects and reads the body of a failure whole: bounds for
-// these belong to the transport of the client.
+// NewListWatchFromClient returns a ListWatch for a resource, such as "pods". c is a REST
+// client for the group and version. An empty namespace selects all namespaces; resources
+// without namespaces need it. Requests end with their context. The client does not repeat
+// them: the [informer.Reflector] repeats them, and reports them.
 //
-// A Source of it reads the responses as streams, in protobuf and in JSON, whichever the
-// client asks for: see [FromListerWatcher]. Replacing ListFunc or WatchFunc turns that
-// off, and so does a conversion without [WithObjectType].
+// As in client-go, the rate limit of the client applies to lists and not to watches. client-go
+// also follows redirects, and reads the body of a failure whole. Set bounds for these in the
+// transport of the client.
+//
+// A Source reads the responses as streams, in protobuf or JSON, as the client requests: see
+// [FromListerWatcher]. It does not if ListFunc or WatchFunc is replaced, or if objects are
+// converted without [WithObjectType].
 func NewListWatchFromClient(c cache.Getter, resource, namespace string, opts ...ListWatchOption) *ListWatch {
 	tweak := func(o *metav1.ListOptions) {
 		for _, opt := range opts {
@@ -144,7 +146,7 @@ func NewListWatchFromClient(c cache.Getter, resource, namespace string, opts ...
 			}
 			list, err := result.Get()
 			if err != nil && strings.HasPrefix(err.Error(), "serializer for ") {
-				return nil, err // which quotes the content type alone
+				return nil, err // it quotes only the content type
 			}
 			if status := apierrors.APIStatus(nil); err != nil && !errors.As(err, &status) {
 				return nil, &informer.DecodingError{Err: redact.Decoding(err)}

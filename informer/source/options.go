@@ -17,7 +17,7 @@ import (
 	"github.com/apiary-go/apiary/internal/check"
 )
 
-// SourceOption is an option of [FromListerWatcher]. Nil ones are skipped.
+// SourceOption is an option of [FromListerWatcher]. Nil options are ignored.
 type SourceOption func(*sourceOptions)
 
 type sourceOptions struct {
@@ -25,42 +25,38 @@ type sourceOptions struct {
 	masked bool
 	limits wire.Limits
 	kind   string
-	sent   runtime.Object // nil: nothing is said
+	sent   runtime.Object // of WithObjectType, or nil
 	shared bool
 	alone  bool
 	strict bool
 	errs   []error
 }
 
-// WithFields has only the named fields of objects be there, and what identifies them:
-// name, namespace, UID and version. All others are as if the server had not sent them:
-// zero. They are skipped in what it sends, and take neither time nor memory. Objects
-// are of the same type; a conversion gets them without the other fields. Several options
-// add up; without a name there is only what identifies.
+// WithFields keeps only the named fields of objects, and their name, namespace, UID and
+// version. Other fields are zero, as if the server had not sent them. They are skipped in the
+// response and take neither time nor memory. A conversion gets objects of the same type
+// without these fields. Several options add up. WithFields() keeps only the identity.
 //
-// Fields are named as in manifests: "metadata.labels", "spec.containers.image",
-// "status.podIP". A name stands for all that is below it, in a slice for the field of
-// each of its elements; "metadata.labels[app.kubernetes.io/name]" is an entry of a map,
-// whose map has no others. A name that the type of the objects does not have is an error
-// of [informer.NewReflector]; unstructured objects have any, and what is neither a map nor a
-// slice in them where a field below it is wanted is there as it is.
+// Fields have the names of manifests: "metadata.labels", "spec.containers.image",
+// "status.podIP". A name includes everything below it, and applies to each element of a
+// slice. "metadata.labels[app.kubernetes.io/name]" keeps one entry of a map. A field that
+// the type does not have is an error of [informer.NewReflector]. Unstructured objects accept
+// any field; a value that should have fields, and is neither a map nor a slice, is kept.
 //
-// What is not there cannot be told from what is empty: an object that was read with a
-// mask must not be written back, but by a patch.
+// A reader cannot distinguish a skipped field from an empty one. Objects that were read
+// with WithFields must not be written back with an update: use a patch.
 func WithFields(names ...string) SourceOption {
 	return func(o *sourceOptions) { o.fields, o.masked = append(o.fields, names...), true }
 }
 
-// WithObjectLimit bounds the bytes of an object as the server sends it. A larger object is
-// not decoded: see [WithStrictDecoding]. Default: 64 MiB. One that is larger than 16 MiB as
-// well fails the list or the watch.
+// WithObjectLimit limits the bytes of an object in a response. A larger object is not decoded,
+// see [WithStrictDecoding]. One that is also larger than 16 MiB fails the list or the watch.
+// The limit for the memory of an object follows this one, see the package documentation.
+// Default: 64 MiB.
 //
-// The limits of a Source are no tighter than those of an API server, which accepts requests
-// of 3 MiB and JSON that is nested 10000 deep. etcd stores 1.5 MiB of an object by default,
-// which are at most six times as much in JSON. The documentation of the package has all
-// limits. The limit of the memory that an object takes follows this one.
-//
-// Only what reads bodies, see [Streamer], knows of it.
+// An API server accepts requests of 3 MiB and JSON that is nested 10000 deep. etcd stores at
+// most 1.5 MiB of an object by default, which can be six times as much in JSON. The option
+// has an effect only on responses that are read as streams, see [Streamer].
 func WithObjectLimit(bytes int) SourceOption {
 	return func(o *sourceOptions) {
 		if bytes <= 0 {
@@ -72,42 +68,40 @@ func WithObjectLimit(bytes int) SourceOption {
 }
 
 // WithStrictDecoding makes a list or a watch fail if one of its objects cannot be decoded or
-// converted, or has no name. The error names the object, and the list or watch is repeated
-// until the object is mended. Default: the object is left out, and the others are served; see
+// converted, or has no name. The error names the object. The list or watch is repeated until
+// the object is mended. Default: the object is left out and the others are served, see
 // "Objects that cannot be decoded" in the documentation of package informer.
 func WithStrictDecoding() SourceOption {
 	return func(o *sourceOptions) { o.strict = true }
 }
 
-// WithKind says of which kind objects are, such as "Widget", if that is not the name of
-// their Go type. A list of other objects is an error. Only what reads bodies, see
-// [Streamer], needs to know.
+// WithKind sets the kind of the objects, such as "Widget", if it is not the name of their Go
+// type. A list of another kind is an error. The option has an effect only on responses that
+// are read as streams, see [Streamer].
 //
-// Unstructured objects may leave it to their list to say of which kind they are. If the
-// list does so behind its items, as one does whose members are in the order of the
-// alphabet, this has to be known in advance, since they are told as they come; without
-// it they are an error. If the version comes behind them as well, see [WithObjectType].
-// Where it is not known a list that leaves out its items, in place of having none, is an
-// error, as it may be anything.
+// Unstructured objects without a kind get it from their list. A list whose members are in
+// alphabetical order names its kind after the items. Then WithKind is required, since objects
+// are decoded as they arrive: without it they are errors. If the version comes after them as
+// well, see [WithObjectType]. If no kind is known, a list without an items field is an error,
+// since it can be any object.
 func WithKind(kind string) SourceOption {
 	return func(o *sourceOptions) { o.kind = kind }
 }
 
-// WithObjectType says by an empty object of which type objects are before they are
-// converted, and by its kind and version, if it has them, of which kind they are on the
-// server:
+// WithObjectType sets the type of objects before they are converted, by an empty object. If
+// the object has a kind and version, these are the ones on the server:
 //
 //	source.FromListerWatcher(listWatch, podToEndpoint, source.WithObjectType(&corev1.Pod{}))
 //
-// It is for what [NewListWatchFromClient] returns, which does not know: with it the
-// responses are read as streams although there is a conversion. Anything else, as are a
-// [Streamer], which says it by itself, and a ListWatch of which a function was replaced,
-// is an error of [informer.NewReflector], and so is what says no more than T does where nothing is
-// converted, and a kind of a metav1.PartialObjectMetadata, which does not tell it.
+// It is only for [NewListWatchFromClient], which does not know the type: with the option,
+// responses are read as streams in spite of a conversion. Lists and objects of another kind,
+// group or version are errors. For a type of k8s.io/api without a version, the package
+// determines the version and the first word of the group.
 //
-// Lists and objects of another kind, group or version are errors. Of a type of
-// k8s.io/api that is given without a version the package is taken for it, which names
-// only the first word of the group.
+// [informer.NewReflector] returns an error for any other ListerWatcher, such as a [Streamer],
+// which has ObjectType, or a ListWatch with a replaced function. So it does for an option that
+// adds nothing to T without a conversion, and for a metav1.PartialObjectMetadata with a
+// kind, which its responses do not name.
 func WithObjectType(obj runtime.Object) SourceOption {
 	return func(o *sourceOptions) {
 		if _, ok := typeOf(obj); !ok || check.IsNil(obj) {
@@ -118,9 +112,9 @@ func WithObjectType(obj runtime.Object) SourceOption {
 	}
 }
 
-// checkSent reports why WithObjectType, if it was given, is not for a source: made is
-// whether it is of what NewListWatchFromClient returns, typed whether objects are of the
-// type of own, which is not converted.
+// checkSent returns an error if WithObjectType was given and does not fit the source. made
+// reports whether the ListerWatcher is from NewListWatchFromClient, typed whether objects
+// have the type of own without a conversion.
 func (o *sourceOptions) checkSent(own runtime.Object, typed, made bool) error {
 	if o.sent == nil {
 		return nil
@@ -129,48 +123,49 @@ func (o *sourceOptions) checkSent(own runtime.Object, typed, made bool) error {
 	_, metadata := o.sent.(*metav1.PartialObjectMetadata)
 	switch {
 	case !made:
-		return errors.New("WithObjectType is for what NewListWatchFromClient returns, with its own functions: leave it out; a Streamer says so by ObjectType")
+		return errors.New("WithObjectType is only for a ListWatch of NewListWatchFromClient with its own functions: leave it out; a Streamer has ObjectType")
 	case typed && reflect.TypeOf(o.sent) != reflect.TypeOf(own):
 		return fmt.Errorf("WithObjectType is a %T, and nothing is converted to another type: leave it out, or give FromListerWatcher a function that converts", o.sent)
 	case metadata && !gvk.Empty():
-		return fmt.Errorf("WithObjectType is the metadata of a %s, and what is sent as metadata does not say of which kind it is: leave out the kind and version", gvk)
+		return fmt.Errorf("WithObjectType is the metadata of a %s, and metadata is sent without the kind of its object: leave out the kind and version", gvk)
 	case gvk.Group != "" && gvk.Version == "":
 		return fmt.Errorf("WithObjectType names the group %s and no version: give it a version", gvk.Group)
 	case typed && gvk.Empty():
-		return fmt.Errorf("WithObjectType says no more than that objects are %Ts, as is known: leave it out, or give it a kind and version", o.sent)
+		return fmt.Errorf("WithObjectType is a %T without a kind and version, and the type is known: leave it out, or give it a kind and version", o.sent)
 	}
 	return nil
 }
 
-// WithoutSharing has each object have all of its parts for itself. By default what is
-// equal in objects that a Source reads from bodies, see [Streamer], is in memory once,
-// from the second time on that it is seen, for as long as one of them refers to it:
-// whatever is below a pointer, in a slice or in a map, in unstructured objects whatever is
-// an object or an array, unless a mask of [WithFields] leaves out some of it, and strings
-// up to 256 bytes. It takes less time, as what is equal is not decoded again, and is no
-// difference to those who do not modify objects. What a conversion gets, which may modify
-// it, shares strings only, but [WithSharing].
+// WithoutSharing gives each object its own memory.
 //
-// For objects that have nothing in common it is time spent in vain, and no memory. So what
-// is looked for 1024 times in a row and never found, at one place of the objects, is looked
-// for each 16th time only, until it is found again: decoding such objects takes 1.05 to
-// 1.15 times as long as without sharing (BenchmarkDecodeUnique, BenchmarkJSONShared).
+// By default, equal parts of objects that are read as streams, see [Streamer], are interned.
+// The second and later equal parts share memory while an object refers to it, and are not
+// decoded again. Parts are values behind pointers, slices, maps, and strings of up to 256
+// bytes; in unstructured objects, all objects and arrays. A part in which [WithFields] skips
+// fields is not interned. Readers that do not modify objects see no difference. A conversion,
+// which can modify objects, gets only interned strings, except with [WithSharing].
+//
+// Interning costs time if objects have nothing in common. After 1024 failed lookups in a
+// row at one place of the objects, only each 16th part is looked up until one is found.
+// Decoding such objects takes 1.05 to 1.15 times as long as with WithoutSharing
+// (BenchmarkDecodeUnique, BenchmarkJSONShared).
 func WithoutSharing() SourceOption {
 	return func(o *sourceOptions) { o.alone = true }
 }
 
-// WithSharing has objects that are converted share what others do, see [WithoutSharing].
-// The conversion must not modify what it gets, but may refer to parts of it in what it
-// returns: it is for one that takes some fields of each object. Nothing detects one that
-// does modify it: what store.DetectMutations looks at is what was made of objects. Where
-// nothing is converted it says nothing new, and only what reads bodies, see [Streamer],
-// knows of it. It is an error beside WithoutSharing, with which what is read for mirrors is,
-// and for queues of client-go with a transformer.
+// WithSharing interns all equal parts of objects that are converted, see [WithoutSharing]. The
+// conversion must not modify its objects; its result can refer to parts of them. Use it for
+// conversions that take some fields of each object. A conversion that modifies them is not
+// detected: store.DetectMutations checks only its results.
+//
+// Without a conversion, or if responses are not read as streams, it has no effect. It is an
+// error together with WithoutSharing. Mirrors and client-go queues with a transformer always
+// set that option.
 func WithSharing() SourceOption {
 	return func(o *sourceOptions) { o.shared = true }
 }
 
-// gatherSource also returns what is wrong with the options.
+// gatherSource applies the options. It returns an error for invalid ones.
 func gatherSource(opts []SourceOption) (sourceOptions, error) {
 	o := sourceOptions{limits: wire.DefaultLimits}
 	for _, opt := range opts {
@@ -179,15 +174,15 @@ func gatherSource(opts []SourceOption) (sourceOptions, error) {
 		}
 	}
 	if o.shared && o.alone {
-		o.errs = append(o.errs, errors.New("WithSharing and WithoutSharing: leave out one of them; objects of a mirror, and of a queue that transforms, share nothing"))
+		o.errs = append(o.errs, errors.New("WithSharing and WithoutSharing: leave out one of them; a mirror, and a queue with a transformer, set WithoutSharing"))
 	}
 	return o, errors.Join(o.errs...)
 }
 
 var unstructuredType = reflect.TypeFor[unstructured.Unstructured]()
 
-// mask is nil if everything is wanted. It fails if the type, where it is known and says
-// which fields it has, has not these.
+// mask returns the mask of WithFields, or nil without one. It returns an error for a field
+// that typ does not have.
 func (o *sourceOptions) mask(typ reflect.Type) (wire.Mask, error) {
 	if !o.masked {
 		return nil, nil
@@ -202,7 +197,7 @@ func (o *sourceOptions) mask(typ reflect.Type) (wire.Mask, error) {
 	return mask, nil
 }
 
-// masker leaves fields out of objects that others have decoded.
+// masker removes masked fields from objects that a client has decoded.
 type masker struct {
 	mask    wire.Mask
 	limits  wire.Limits
@@ -210,7 +205,7 @@ type masker struct {
 	decoder *wire.JSONDecoder
 }
 
-// only returns an object with the fields of the mask, as a new one.
+// only returns a new object with the fields of the mask.
 func (m *masker) only(obj runtime.Object) (runtime.Object, error) {
 	raw, err := json.Marshal(obj)
 	if err != nil {

@@ -16,9 +16,8 @@ const (
 	aheadMost  = 8 << 20 // bytes that may wait
 )
 
-// readAhead reads a body in a goroutine of its own, so that it is read to its end also
-// if who wants it is slow, as long as it is not large: an API server ends a list that
-// nobody reads. Close ends both.
+// readAhead reads a body in a goroutine of its own, up to aheadMost bytes ahead of its
+// reader: an API server ends a list that is not read. Close ends the goroutine.
 type readAhead struct {
 	body   io.ReadCloser
 	full   chan chunk
@@ -94,7 +93,7 @@ func (r *readAhead) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Close closes the body, and returns when nobody reads it any more.
+// Close closes the body, and returns when its goroutine has ended.
 func (r *readAhead) Close() error {
 	var err error
 	r.once.Do(func() {

@@ -71,7 +71,7 @@ func TestReadAheadClosed(t *testing.T) {
 	})
 }
 
-// What went wrong with the body is told after what came before it.
+// An error of the body is returned after the bytes that came before it.
 func TestReadAheadFails(t *testing.T) {
 	broken := errors.New("connection reset")
 	r := newReadAhead(&countedBody{Reader: io.MultiReader(bytes.NewReader(make([]byte, 100)), iotest.ErrReader(broken))})

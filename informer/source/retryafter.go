@@ -17,12 +17,12 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// client-go drops the header Retry-After of an answer whose body is a Status. So a transport
-// notes it in the context of the request, and the error gets it where the Status has none.
+// client-go drops the header Retry-After of a response whose body is a Status. So a transport
+// stores it in the context of the request, and the error gets it if the Status has none.
 
 type retryAfterKey struct{}
 
-// delaying returns what sends requests by send, whose errors have the Retry-After of the answer.
+// delaying wraps send, so that its errors have the Retry-After of the response.
 func delaying(send func(context.Context, metav1.ListOptions) (io.ReadCloser, error)) func(context.Context, metav1.ListOptions) (io.ReadCloser, error) {
 	return func(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error) {
 		var seconds int32
@@ -50,8 +50,8 @@ func delayed(err error, seconds int32) error {
 	return &apierrors.StatusError{ErrStatus: s}
 }
 
-// notingClient returns a client like c that notes the header, or c if it is none of client-go's.
-// The HTTP transport is the same one.
+// notingClient returns a client like c that stores the header, or c if it is not a client of
+// client-go. The HTTP transport is the same.
 func notingClient(c cache.Getter) cache.Getter {
 	client, ok := c.(*rest.RESTClient)
 	if !ok || client == nil {
@@ -64,7 +64,7 @@ func notingClient(c cache.Getter) cache.Getter {
 	return own
 }
 
-// notingHTTP returns an HTTP client like c that notes the header.
+// notingHTTP returns an HTTP client like c that stores the header.
 func notingHTTP(c *http.Client) *http.Client {
 	if c == nil {
 		c = http.DefaultClient

@@ -27,14 +27,14 @@ type wireSource[T any] struct {
 	codec  *codec
 }
 
-// metadataSource is a wireSource that can read the metadata of its objects alone.
+// metadataSource is a wireSource that can read only the metadata of its objects.
 type metadataSource[T any] struct {
 	*wireSource[T]
 	metadata informer.Source[*metav1.PartialObjectMetadata]
 }
 
-// withMetadata returns s as a source that can read metadata by the given requests as well,
-// or as it is if there are none.
+// withMetadata returns a source that reads s, and metadata by the given requests. Without
+// requests it returns s.
 func (s *wireSource[T]) withMetadata(request func(context.Context, metav1.ListOptions) (io.ReadCloser, error)) informer.Source[T] {
 	if request == nil {
 		return s
@@ -112,8 +112,8 @@ func (s *wireSource[T]) List(ctx context.Context, opts metav1.ListOptions, yield
 	return page, nil
 }
 
-// isListOf reports why a list is not one of such objects: named is whether it must have
-// the name of their kind.
+// isListOf returns an error if a list does not hold the expected objects. If named, its kind
+// must be theirs with List appended.
 func (c *codec) isListOf(list wire.ListMeta, named bool) error {
 	kind, isList := strings.CutSuffix(list.Kind, "List")
 	known := c.want.Kind != "" && kind == c.want.Kind
@@ -125,8 +125,8 @@ func (c *codec) isListOf(list wire.ListMeta, named bool) error {
 		return &informer.DecodingError{Err: fmt.Errorf("the server sent a %s %q, not a list of %s: use a client for that resource and version, "+
 			"or WithKind if the kind is not the name of the type", list.APIVersion, list.Kind, c)}
 	case list.NoItems && !known:
-		return &informer.DecodingError{Err: fmt.Errorf("the server sent a %s %q without items, which need not be a list of objects: "+
-			"give the source WithKind if the server leaves out what is empty", list.APIVersion, list.Kind)}
+		return &informer.DecodingError{Err: fmt.Errorf("the server sent a %s %q without items, which is possibly not a list: "+
+			"give the source WithKind if the server leaves out empty items", list.APIVersion, list.Kind)}
 	}
 	return nil
 }
@@ -145,14 +145,14 @@ func (s *wireSource[T]) Watch(ctx context.Context, opts metav1.ListOptions) (inf
 	}, nil
 }
 
-// body is a body that is closed at the end of its context, and knows what went wrong
-// with reading it.
+// body closes a response body at the end of its context, and records the error of reading
+// it.
 type body struct {
 	ctx  context.Context
 	in   io.ReadCloser
 	stop func() bool
 	some bool  // a byte was read
-	err  error // of Read, but for io.EOF
+	err  error // of Read, except io.EOF
 }
 
 func newBody(ctx context.Context, in io.ReadCloser) *body {
@@ -177,8 +177,8 @@ func (b *body) close() {
 	_ = b.in.Close()
 }
 
-// explain says what an error of reading means: the end of the context, a connection
-// that broke, or something that makes no sense.
+// explain returns the cause of an error of reading: the end of the context, a connection
+// that broke, or a response that cannot be decoded.
 func (b *body) explain(err error) error {
 	var (
 		decoding *informer.DecodingError
@@ -204,7 +204,7 @@ func (b *body) explain(err error) error {
 	return &informer.DecodingError{Err: err}
 }
 
-// statusOf returns the error that the Status of an error event is.
+// statusOf returns the error of the Status in an error event.
 func statusOf(o *wire.Object) error {
 	if o.Kind != "" && o.Kind != "Status" {
 		return &informer.DecodingError{Err: fmt.Errorf("an error event with a %s, not a Status", o.Kind)}
@@ -216,8 +216,8 @@ func statusOf(o *wire.Object) error {
 	return apierrors.FromObject(status)
 }
 
-// failureOf returns the error that a Status is which was sent instead of anything else,
-// or strange if it does not tell of a failure.
+// failureOf returns the error of a Status that was sent in place of a list or an event. It
+// wraps strange if the Status is not a failure.
 func failureOf(o *wire.Object, strange error) error {
 	status := &metav1.Status{}
 	if err := decodeStatus(o, status); err != nil {
@@ -229,7 +229,7 @@ func failureOf(o *wire.Object, strange error) error {
 	return apierrors.FromObject(status)
 }
 
-// typeOf is the struct that obj points to.
+// typeOf returns the struct type that obj points to.
 func typeOf(obj runtime.Object) (reflect.Type, bool) {
 	typ := reflect.TypeOf(obj)
 	if typ == nil || typ.Kind() != reflect.Pointer || typ.Elem().Kind() != reflect.Struct {

@@ -28,12 +28,12 @@ type wireItem[T any] struct {
 	obj     runtime.Object // if it was decoded already
 	meta    store.Meta
 	bad     error  // why it cannot be decoded
-	form    string // API version of the last object that said it
-	guessed bool   // whether the kind was, of any so far
+	form    string // API version of the last object that had one
+	guessed bool   // an object so far got the expected kind
 }
 
-// set makes the item that of an object of a list, or of a watch if the list says
-// nothing. It fails for an object that is not of the collection.
+// set makes o the object of the item. list is empty for an object of a watch. It fails for
+// an object that is not of the collection.
 func (i *wireItem[T]) set(o *wire.Object, list wire.ListMeta) error {
 	i.object, i.obj, i.bad = o, nil, nil
 	i.meta = store.Meta{
@@ -59,7 +59,7 @@ func (i *wireItem[T]) set(o *wire.Object, list wire.ListMeta) error {
 	case err != nil:
 		i.bad = &informer.DecodingError{Meta: i.meta, Err: err}
 	case i.meta.Version == "" && list != (wire.ListMeta{}):
-		// Such an object is news only if its content changed.
+		// Such an object counts as new only if its content changed.
 		if i.obj, i.bad = i.read(); i.bad == nil {
 			i.meta.Version = contentVersion(i.obj)
 		}
@@ -67,7 +67,7 @@ func (i *wireItem[T]) set(o *wire.Object, list wire.ListMeta) error {
 	return nil
 }
 
-// read makes the object.
+// read decodes the object.
 func (i *wireItem[T]) read() (runtime.Object, error) {
 	if i.object == nil {
 		return nil, &informer.DecodingError{Meta: i.meta, Err: errors.New("decoded twice")}

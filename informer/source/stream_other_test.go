@@ -100,7 +100,7 @@ func TestTransformRaces(t *testing.T) {
 	}
 }
 
-// What a BatchConsumer is told is its own, to the last map.
+// A BatchConsumer owns its objects, including all their maps.
 func TestBatchesModified(t *testing.T) {
 	lw := answers{format: runtime.ContentTypeProtobuf, list: informertest.Encode(t, runtime.ContentTypeProtobuf, informertest.WirePods(6))}.listWatch(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -12,33 +12,33 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// Streamer is a ListerWatcher whose responses [FromListerWatcher] reads by itself, as
-// they come, instead of calling List and Watch; but Watch is called for what cannot be
-// streamed. What [NewListWatchFromClient] returns is read in the same way.
+// Streamer is a ListerWatcher whose responses [FromListerWatcher] reads as streams. It calls
+// List and Watch only for types that cannot be streamed. The ListerWatcher of
+// [NewListWatchFromClient] is read in the same way.
 type Streamer interface {
 	cache.ListerWatcher
 
-	// Stream sends the request for a list, or, if opts.Watch is set, for a watch, and
-	// returns the body of a response that is no error. It is read to its end, and
-	// closed, by the caller. The request, and the body, end with ctx.
+	// Stream sends the request for a list, or for a watch if opts.Watch is set, and
+	// returns the body of a successful response. The caller must read the body to its
+	// end and close it. The request and the body end with ctx.
 	Stream(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error)
 
-	// ObjectType returns an empty object of the type that is sent, before any
-	// conversion, with the kind that it has on the server if that is not the name of
-	// its Go type. If it returns nil, or an object of a type that cannot be read from
-	// a stream, List and Watch are called. The kind of an unstructured object is that
-	// of objects for which their list does not say it in time. Of others the list may
-	// have any name that ends in List, as the definition of a custom resource may give
-	// it one, unless [WithKind] says the kind.
+	// ObjectType returns an empty object of the type in the responses, before any
+	// conversion. It must have its kind set if that is not the name of its Go type. If
+	// the result is nil, or of a type that cannot be streamed, List and Watch are called.
+	//
+	// For unstructured objects, the kind is used when a list does not name it in time.
+	// Their list can have any name that ends in List, as a custom resource definition can
+	// set, unless [WithKind] is given.
 	ObjectType() runtime.Object
 }
 
-// MetadataStreamer is a [Streamer] that can request the metadata of its objects alone. A
-// source of it is an [informer.MetadataLister].
+// MetadataStreamer is a [Streamer] that can request only the metadata of its objects. Its
+// source is an [informer.MetadataLister].
 type MetadataStreamer interface {
 	Streamer
 
-	// StreamMetadata is Stream for lists, with an Accept header for a
+	// StreamMetadata is like Stream for lists, with an Accept header for a
 	// PartialObjectMetadataList.
 	StreamMetadata(ctx context.Context, opts metav1.ListOptions) (io.ReadCloser, error)
 }

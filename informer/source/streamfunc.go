@@ -20,29 +20,29 @@ import (
 	"github.com/apiary-go/apiary/internal/httpclient"
 )
 
-// StreamFunc is the Stream of a [Streamer] for whatever resource: it requests its
-// objects, those of all namespaces if the namespace is empty; if metadataOnly is set,
-// their metadata, as a metav1.PartialObjectMetadata each, and else such that they can be
-// unstructured, in JSON. An error of the server is one that those of apimachinery's
-// api/errors package recognise. The request, and the body, end with ctx. It may be called
-// from any goroutine.
+// StreamFunc sends the request for a list, or for a watch if opts.Watch is set, of a resource,
+// and returns the body of the response, as the Stream of a [Streamer]. An empty namespace
+// selects all namespaces. With metadataOnly, objects are metav1.PartialObjectMetadata.
+// Otherwise they are JSON, as for unstructured objects. apimachinery's api/errors package
+// recognises the errors of the server. The request and the body end with ctx. It can be
+// called from any goroutine.
 type StreamFunc func(ctx context.Context, resource schema.GroupVersionResource, namespace string, metadataOnly bool,
 	opts metav1.ListOptions) (io.ReadCloser, error)
 
-// NewStreamFunc returns a StreamFunc for the API server of config, which is copied, by an
-// HTTP client, or one of its own if that is nil. Metadata comes in protobuf if the server
-// has it. Requests are not repeated by the client: the [informer.Reflector] does that, and says so.
-// The rate limit of config applies to lists and not to watches, as in client-go, and so
-// is rest.DefaultKubernetesUserAgent in place of an empty UserAgent, but for a client that
-// is given, which has its own.
+// NewStreamFunc returns a StreamFunc for the API server of config. It copies config. It uses
+// client, or an HTTP client of its own if client is nil. Metadata comes in protobuf if the
+// server supports it. The client repeats no requests: the [informer.Reflector] repeats them,
+// and reports them.
 //
-// A redirect to another host is an error, as the credentials are not for that one. Of an
-// answer that is no success the first 256 KiB are read.
+// The rate limit of config applies to lists and not to watches, as in client-go. An empty
+// UserAgent stands for rest.DefaultKubernetesUserAgent, except with a given client, which
+// sets its own. A redirect to another host is an error, since the credentials are not for
+// that host. At most 256 KiB of a failure response are read.
 //
-// It fails if config is nil, or if no client can be made of it.
+// It returns an error if config is nil or no client can be made from it.
 func NewStreamFunc(config *rest.Config, client *http.Client) (StreamFunc, error) {
 	if config == nil {
-		return nil, errors.New("the rest.Config is nil: give that of an API server, for example from rest.InClusterConfig or clientcmd.BuildConfigFromFlags")
+		return nil, errors.New("the rest.Config is nil: give the one of an API server, for example from rest.InClusterConfig or clientcmd.BuildConfigFromFlags")
 	}
 	config = rest.CopyConfig(config)
 	config.GroupVersion, config.APIPath = &schema.GroupVersion{}, "/" // each request has its own
@@ -79,15 +79,15 @@ func NewStreamFunc(config *rest.Config, client *http.Client) (StreamFunc, error)
 	}, nil
 }
 
-// streamScheme is for nothing but the errors of a server.
+// streamScheme decodes only the errors of a server.
 var streamScheme = func() *runtime.Scheme {
 	s := runtime.NewScheme()
 	metav1.AddToGroupVersion(s, schema.GroupVersion{Version: "v1"})
 	return s
 }()
 
-// acceptMetadata asks for the metadata of objects; what serves lists has another name
-// for it than what serves watches.
+// acceptMetadata returns the Accept header for the metadata of objects. The types for lists
+// and for watches differ.
 func acceptMetadata(opts metav1.ListOptions) string {
 	as := ";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 	if opts.Watch {

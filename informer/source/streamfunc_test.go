@@ -76,7 +76,7 @@ func TestStreamFuncThrottles(t *testing.T) {
 	}
 }
 
-// Servers are told whose requests they are, as by the clients of client-go.
+// Requests have a User-Agent, as those of the clients of client-go.
 func TestStreamFuncUserAgent(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.UserAgent()) }))
 	t.Cleanup(srv.Close)

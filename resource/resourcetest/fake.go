@@ -7,11 +7,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/cilium/hive/cell"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
@@ -29,7 +32,9 @@ type Fake[T runtime.Object] struct {
 // New returns a Fake with a started resource, which is stopped when the test ends. It has
 // no objects, and is not synced until [Fake.Sync].
 //
-// The options are those of [resource.NewFromSource], without transforms.
+// The options are those of [resource.NewFromSource], without transforms. The name of the
+// resource is as in package cells, such as "Pod.v1". A type that client-go's scheme does not
+// know has the default of [resource.WithName].
 // [resource.WithSettings] replaces [Settings] completely.
 func New[T runtime.Object](tb testing.TB, opts ...resource.Option) *Fake[T] {
 	tb.Helper()
@@ -53,8 +58,23 @@ func New[T runtime.Object](tb testing.TB, opts ...resource.Option) *Fake[T] {
 // subscribed.
 func NewOn[T runtime.Object](tb testing.TB, lc cell.Lifecycle, opts ...resource.Option) *Fake[T] {
 	s := newServer[T]()
-	opts = append([]resource.Option{resource.WithSettings(Settings())}, opts...)
+	opts = append([]resource.Option{resource.WithName(kindName[T]()), resource.WithSettings(Settings())}, opts...)
 	return &Fake[T]{tb: tb, server: s, resource: resource.NewFromSource[T](lc, s, opts...)}
+}
+
+// kindName returns the name that package cells gives a resource of T. It is empty unless T
+// is a built-in kind.
+func kindName[T runtime.Object]() string {
+	typ := reflect.TypeFor[T]()
+	if typ.Kind() != reflect.Pointer {
+		return ""
+	}
+	obj, _ := reflect.New(typ.Elem()).Interface().(runtime.Object)
+	kinds, _, err := scheme.Scheme.ObjectKinds(obj)
+	if err != nil || len(kinds) != 1 {
+		return ""
+	}
+	return strings.TrimSuffix(kinds[0].Kind+"."+kinds[0].Version+"."+kinds[0].Group, ".")
 }
 
 // Settings returns the settings of a Fake without [resource.WithSettings]. They are the

@@ -43,8 +43,8 @@ func (r reader) List(ctx context.Context, list *unstructured.UnstructuredList, n
 
 // NewClusterReaderFactory returns a factory for a PollerEngine of cli-utils. All its
 // Polls read from one [status.CachedReader], which is kept open until ctx ends, since a
-// Poll does not close its reader. A collection that was not read for ten minutes is
-// released. The Reader of the PollerEngine is not used. Sync does nothing, so a short
+// Poll does not close its reader. A collection that was not read for
+// [status.Config.IdleTimeout] is released. The Reader of the PollerEngine is not used. Sync does nothing, so a short
 // PollInterval costs no requests.
 func NewClusterReaderFactory(ctx context.Context, e *status.Engine) engine.ClusterReaderFactory {
 	var shared engine.ClusterReader

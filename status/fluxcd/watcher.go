@@ -24,6 +24,8 @@ import (
 //   - A change that does not change the status has no event.
 //   - RESTScopeStrategy has no effect: e chooses the scope by what is allowed.
 //   - After canceling, the caller need not drain the channel.
+//   - The objects in events lack what no rule of e reads: see [status.Rules.Trim]. To
+//     have whole objects, set KeepAll in the rules of e, or Keep for some kinds.
 func NewStatusWatcher(e *status.Engine) watcher.StatusWatcher { return statusWatcher{e} }
 
 type statusWatcher struct{ engine *status.Engine }

@@ -37,7 +37,7 @@ func TestPodsAndServices(t *testing.T) {
 				return []string{string(obj.(*corev1.Pod).Status.Phase)}, nil
 			}}))),
 		cells.ResourceAs(func(r resource.Resource[*corev1.Pod]) appPods { return r },
-			cells.InNamespace(ns), cells.WithLabels("app=chosen")),
+			cells.InNamespace(ns), cells.WithLabelSelector("app=chosen")),
 		cells.Resource[*corev1.Service](cells.InNamespace(ns)),
 		get(&all), get(&some), get(&svcs),
 	)

@@ -10,7 +10,7 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// What is pending may be taken in batches, in place of key by key: see
+// Changes can be taken in batches instead of key by key, see
 // Queue.Batches. There is one batch at a time.
 
 // Taken is a change that is being delivered in a batch.

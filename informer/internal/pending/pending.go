@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package pending holds what lies between the wire and its acknowledgement, for the sinks
-// that hand changes to a handler or a consumer. Both bounds are those of a configuration.
+// Package pending holds changes that were read and are not acknowledged yet. Sinks use it that
+// hand changes to a handler or a consumer. The configuration of the sink bounds the number of
+// changes and their bytes.
 package pending
 
 import (
@@ -13,26 +14,26 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Change is a state of a key that the handler has yet to acknowledge.
+// Change is a state of a key that the handler has not acknowledged yet.
 type Change[T any] struct {
 	Meta    store.Meta
-	Obj     T    // if gone: the last state, if known
-	Gone    bool // it is a deletion
-	Known   bool
-	Listed  bool   // by a pass: OnSync, if it is what is recorded
-	Initial bool   // See Object.IsInInitialList
+	Obj     T      // of a deletion: the last state, if Known
+	Gone    bool   // the object is deleted
+	Known   bool   // Obj is set
+	Listed  bool   // by a pass: OnSync, if the storage has the same state
+	Initial bool   // see Object.IsInInitialList
 	Pass    uint64 // the storage's number of the pass that had it; 0: none
 	Size    int64
 
-	// since is the resume version until this is acknowledged, at is when it was
-	// accepted. The list is in the order of that.
+	// since is the resume version until the change is acknowledged. at is when it was
+	// accepted. The list is in this order.
 	since      string
 	at         time.Time
 	seq        uint64 // counts what was accepted
 	prev, next *Change[T]
 
-	// unknown: nobody knows whether the handler has what is gone. Anew: it is another
-	// state, also in the version that is recorded.
+	// Unknown: the handler may or may not have the deleted object. Anew: it is a new state,
+	// also in the recorded version.
 	Unknown, Anew bool
 }
 
@@ -43,7 +44,7 @@ type Work[T any] struct {
 	newer  *Change[T] // that came while change was being delivered
 	active bool       // Change is being delivered
 
-	// Tried is the state of an OnAdd that was not acknowledged, if IsTried.
+	// Tried is the object of an OnAdd that was not acknowledged, if IsTried.
 	Tried   store.Meta
 	IsTried bool
 
@@ -62,11 +63,11 @@ func (w *Work[T]) latest() *Change[T] {
 	return w.change
 }
 
-// Queue is what lies between the wire and the acknowledgement: at most one
-// change for each key, and one more for a key that is being delivered.
+// Queue has the pending changes: at most one for each key, and one more for a key that is
+// being delivered.
 //
-// The sink adds to it, from one goroutine, and is the only one to do so: a key
-// that it finds is not pending stays so until it adds it. Workers take from it.
+// Only the sink adds to it, from one goroutine. So a key that is not pending stays so until
+// the sink adds it. Workers take from it.
 type Queue[T any] struct {
 	maxObjects int
 	maxBytes   int64
@@ -87,13 +88,13 @@ type Queue[T any] struct {
 	closed  bool
 	retries sync.WaitGroup // timers that are due or running
 
-	// position is the version of what the sink has, empty if there is none. Highest is
-	// the highest ever.
+	// position is the last version of the sink. It is empty if no version belongs to its
+	// state. highest is the highest position so far.
 	position, highest string
 
 	Room    chan struct{} // has a token when there may be room
-	drained chan struct{} // closed when a watch may go on; nil: it goes on
-	refused int64         // the size of what it was paused for
+	drained chan struct{} // closed when the watch can go on; nil: it is not paused
+	refused int64         // the size of the change that paused it
 	Moved   chan struct{} // has a token when the resume version may have changed
 }
 
@@ -118,7 +119,7 @@ func Notify(c chan struct{}) {
 	}
 }
 
-// Closed reports whether a channel on which nothing is sent is closed.
+// Closed reports whether c, on which nothing is sent, is closed.
 func Closed(c <-chan struct{}) bool {
 	select {
 	case <-c:
@@ -140,8 +141,8 @@ func (p *Queue[T]) Latest(key store.Key) (meta store.Meta, gone, ok bool) {
 	return c.Meta, c.Gone, true
 }
 
-// See marks the newest change of the key of meta as one that the pass had, if
-// that is exactly meta.
+// See marks the newest change of the key as one that the pass had, if its meta is exactly
+// meta. It reports whether it is.
 func (p *Queue[T]) See(meta store.Meta, pass uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -157,8 +158,8 @@ func (p *Queue[T]) See(meta store.Meta, pass uint64) bool {
 	return true
 }
 
-// Keep reports whether a change of the key of meta is pending. It marks the newest one as one
-// that the pass had, if that is a state of the same object.
+// Keep reports whether a change of the key is pending. It marks the newest one as one that the
+// pass had, if it is a state of the same object.
 func (p *Queue[T]) Keep(meta store.Meta, pass uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,7 +173,7 @@ func (p *Queue[T]) Keep(meta store.Meta, pass uint64) bool {
 	return true
 }
 
-// Unseen returns what is pending, is no deletion, and was not seen by the pass.
+// Unseen returns the pending states that are no deletions and that the pass did not have.
 func (p *Queue[T]) Unseen(pass uint64) (metas []store.Meta) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -209,8 +210,8 @@ func (p *Queue[T]) Put(c *Change[T]) {
 	}
 }
 
-// mayHave remembers the object that older is about, if newer, which is merged into
-// it, is about another one and nobody knows whether the handler has the first.
+// mayHave keeps the object of older, if newer is merged into it, is of another object, and the
+// handler may or may not have the first one.
 func (w *Work[T]) mayHave(older, newer *Change[T]) {
 	if older.Unknown && !w.IsTried && !older.Meta.SameObject(newer.Meta) {
 		w.Tried, w.IsTried = older.Meta, true
@@ -255,7 +256,7 @@ func (p *Queue[T]) unlink(c *Change[T]) {
 	Notify(p.Room)
 }
 
-// merge makes c, which keeps its place, what newer is.
+// merge gives c the state of newer. c keeps its place.
 func (p *Queue[T]) merge(c, newer *Change[T]) {
 	p.bytes += newer.Size - c.Size
 	c.Meta, c.Obj, c.Gone, c.Known = newer.Meta, newer.Obj, newer.Gone, newer.Known
@@ -279,8 +280,8 @@ func (p *Queue[T]) AcknowledgedInitial() bool {
 	return p.initial == 0
 }
 
-// Take blocks until there is a key to deliver, and returns its change as it is now:
-// what comes later is another one. It returns nil once closed.
+// Take blocks until there is a key to deliver, and returns its current change. A later state
+// is another change. It returns nil after Close.
 func (p *Queue[T]) Take() (*Work[T], Change[T]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -304,9 +305,9 @@ func (p *Queue[T]) PassOf(w *Work[T]) uint64 {
 	return w.change.Pass
 }
 
-// Acknowledged ends the delivery of a change. If it was recorded, as one of pass, it
-// does nothing and returns false if a later pass has seen the change since: the
-// record lacks the mark then. What has no record needs none.
+// Acknowledged ends the delivery of a change. If the change was recorded with pass, and a later
+// pass has seen it since, Acknowledged does nothing and returns false: the record must get the
+// later mark. A change without a record needs no mark.
 func (p *Queue[T]) Acknowledged(w *Work[T], recorded bool, pass uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -328,8 +329,7 @@ func (p *Queue[T]) Acknowledged(w *Work[T], recorded bool, pass uint64) bool {
 	return true
 }
 
-// Failed ends a delivery that was not acknowledged. The key is taken again after
-// the delay.
+// Failed ends a delivery that was not acknowledged. Workers get the key again after the delay.
 func (p *Queue[T]) Failed(w *Work[T], err error, delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -355,7 +355,7 @@ func (p *Queue[T]) Failed(w *Work[T], err error, delay time.Duration) {
 	})
 }
 
-// Close ends take, and returns when no retry will follow.
+// Close ends Take. It returns when no retry will follow.
 func (p *Queue[T]) Close() {
 	p.mu.Lock()
 	p.closed = true

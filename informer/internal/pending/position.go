@@ -5,11 +5,9 @@ package pending
 
 import "github.com/apiary-go/apiary/store"
 
-// The resume version is a low-water mark: that of the oldest change that was not
-// acknowledged, as it was before that change came; if there is none, the position
-// of the sink. A pass has no version that belongs to what it has brought so far;
-// until it is committed the resume version is the one from before, or none if that
-// is known to be of no use.
+// The resume version is a low-water mark: the version before the oldest change that is not
+// acknowledged. Without such a change it is the position of the sink. During a pass it is the
+// version from before, or none if that cannot be used any more.
 
 // ResumeVersion returns the low-water mark.
 func (p *Queue[T]) ResumeVersion() string {
@@ -26,7 +24,7 @@ func (p *Queue[T]) Advance(version string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if version == "" || p.position == "" {
-		return // of a watch from no version only Progress knows where it is
+		return // only Progress has the version of a watch without one
 	}
 	if order, ordered := store.CompareVersions(version, p.position); ordered && order < 0 {
 		return
@@ -41,8 +39,7 @@ func (p *Queue[T]) Progress(version string) {
 	p.settle(version)
 }
 
-// Forget drops the position, because the server has forgotten it or has begun another
-// history.
+// Forget clears the position: the server no longer has that version, or began anew.
 func (p *Queue[T]) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -55,8 +52,8 @@ func (p *Queue[T]) Committed(version string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if order, ordered := store.CompareVersions(version, p.highest); ordered && order < 0 {
-		// The server was restored. What was before belongs to another history,
-		// and to resume from there would leave out some of this one.
+		// The server was restored. Earlier versions belong to another history: a watch
+		// that resumed from one would miss changes.
 		p.invalidate()
 		p.highest = version
 	}
@@ -74,8 +71,7 @@ func (p *Queue[T]) settle(version string) {
 	Notify(p.Moved)
 }
 
-// invalidate has what is pending leave no version to resume from. The caller holds
-// mu.
+// invalidate clears the resume versions of pending changes. The caller holds mu.
 func (p *Queue[T]) invalidate() {
 	for c := p.first; c != nil; c = c.next {
 		c.since = ""

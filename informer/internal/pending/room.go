@@ -9,14 +9,13 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// fits reports whether there is room for a new key. The caller holds mu.
+// fits reports whether a new key fits the bounds. The caller holds mu.
 func (p *Queue[T]) fits(size int64) bool {
 	return p.objects == 0 || p.objects < p.maxObjects && p.bytes+size <= p.maxBytes
 }
 
-// Admits reports whether a change of key may be put: there is room, or it merges
-// with one that waits, and there is room for what it is larger. What failed takes in
-// any: that may be what puts it right.
+// Admits reports whether a change of key can be put: it fits, or it merges with a waiting one
+// and the larger size fits. A key that failed admits any change, which can be the repair.
 func (p *Queue[T]) Admits(key store.Key, size int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -31,7 +30,7 @@ func (p *Queue[T]) Admits(key store.Key, size int64) bool {
 	return more <= 0 || p.objects == 1 || p.bytes+more <= p.maxBytes
 }
 
-// Wait blocks until admits.
+// Wait blocks until Admits is true or ctx ends.
 func (p *Queue[T]) Wait(ctx context.Context, key store.Key, size int64) error {
 	for !p.Admits(key, size) {
 		select {
@@ -43,8 +42,8 @@ func (p *Queue[T]) Wait(ctx context.Context, key store.Key, size int64) error {
 	return nil
 }
 
-// Full returns the error that pauses a watch until there is room again, also for
-// the change of that size that had none.
+// Full returns the error that pauses a watch until there is space again, also for the refused
+// change of this size.
 func (p *Queue[T]) Full(size int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -57,9 +56,8 @@ func (p *Queue[T]) Full(size int64) error {
 	return &store.FullError{Drained: drained}
 }
 
-// checkDrained lets a watch that was paused go on once half of what can be
-// delivered has been. Keys that keep failing do not count: they must not hold up
-// the others. The caller holds mu.
+// checkDrained lets a paused watch go on when half of the deliverable changes are delivered.
+// Keys that fail do not count, so that they do not delay the others. The caller holds mu.
 func (p *Queue[T]) checkDrained() {
 	if p.drained == nil || !p.fits(p.refused) {
 		return

@@ -5,14 +5,14 @@ package pending
 
 import "reflect"
 
-// mostParts is how many parts of a value sizeOf looks at. What it is at then is
-// the size: that may be a cycle.
+// mostParts is how many parts of a value sizeOf counts. It then returns the size so far, because
+// the value can be a cycle.
 const mostParts = 100_000
 
-// SizeOf is the SizeOf of a configuration that has none.
+// SizeOf is the default SizeOf of a configuration.
 func SizeOf[T any](obj T) int { return sizeOf(reflect.ValueOf(&obj).Elem()) }
 
-// sizeOf estimates how many bytes v takes, with all that it refers to.
+// sizeOf estimates the bytes of v, with all values that it refers to.
 func sizeOf(v reflect.Value) int {
 	s := sizer{left: mostParts}
 	return s.size(v)
@@ -31,7 +31,7 @@ func (s *sizer) size(v reflect.Value) int {
 			return size
 		}
 		if v.CanInterface() {
-			// All types that are generated from protobuf know.
+			// All types that are generated from protobuf have it.
 			if o, ok := v.Interface().(interface{ Size() int }); ok {
 				return size + o.Size()
 			}

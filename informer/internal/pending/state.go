@@ -9,7 +9,7 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// State is what a [Queue] has at one point in time.
+// State is the state of a [Queue] at one point in time.
 type State struct {
 	Objects int
 	Bytes   int64

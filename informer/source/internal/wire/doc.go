@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Apiary Authors
 
-// Package wire reads what an API server sends, one object at a time: the bodies of
-// lists and watches, in protobuf and in JSON. No buffer grows with a collection: what
-// is held is one object, as bytes.
+// Package wire reads the bodies of lists and watches of an API server, in protobuf and in
+// JSON. It is for package source.
 //
-// A [List] or a [Watch] cuts the body into objects and says which they are; a Decoder
-// for the type makes objects of the bytes, for those who want them.
+//	list, err := wire.ReadList(body, wire.DefaultLimits, about, func(o *wire.Object) error {
+//		if holds(o) { // o has the name, namespace, UID, version and kind
+//			return nil
+//		}
+//		return decoder.Decode(o, obj) // a ProtoDecoder; JSON needs a JSONDecoder
+//	})
 //
-// What is read is not trusted. Bodies that are cut off, lengths that lie, and whatever
-// else makes no sense are errors, which say where in the body it is; and so are
-// objects larger than the limit. None makes anything allocate more than the limit and
-// what an object of that size takes.
+// [ReadList] and [Watch] cut a body into objects and identify them. A decoder for the type
+// decodes the bytes of an object, if its caller needs the object. No buffer grows with a
+// collection: only the bytes of one object are in memory.
+//
+// The input is not trusted. Truncated bodies, wrong lengths, invalid input and objects beyond
+// the limit are errors that name the place in the body. None of them allocates more than the
+// limit and what an object of that size takes.
 package wire

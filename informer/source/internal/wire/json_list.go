@@ -79,11 +79,11 @@ func (l *jsonList) end() error {
 	if !l.items && !strings.HasSuffix(l.Kind, "List") {
 		return l.fail(fmt.Errorf("something of kind %q that has no items", l.Kind))
 	}
-	return l.tell()
+	return l.callAbout()
 }
 
-// tell calls about.
-func (l *jsonList) tell() error {
+// callAbout calls about, once.
+func (l *jsonList) callAbout() error {
 	if about := l.about; about != nil {
 		l.about = nil
 		return about(l.ListMeta)
@@ -175,7 +175,7 @@ func (l *jsonList) item(o *Object) error {
 		return l.fail(err)
 	}
 	o.identify(&s, l.limits, start)
-	if err := l.tell(); err != nil {
+	if err := l.callAbout(); err != nil {
 		return err
 	}
 	return l.yield(o)

@@ -26,9 +26,9 @@ var readers = map[string]func(io.Reader) io.Reader{
 
 // readAll reads a list; the bytes of the objects are copied.
 func readAll(body io.Reader, limits Limits) (list ListMeta, objects []Object, err error) {
-	told := 0
+	calls := 0
 	list, err = ReadList(body, limits, func(ListMeta) error {
-		if told++; told > 1 || len(objects) > 0 {
+		if calls++; calls > 1 || len(objects) > 0 {
 			panic("about was called late, or again")
 		}
 		return nil
@@ -38,7 +38,7 @@ func readAll(body io.Reader, limits Limits) (list ListMeta, objects []Object, er
 		objects = append(objects, copied)
 		return nil
 	})
-	if err == nil && told != 1 {
+	if err == nil && calls != 1 {
 		panic("about was not called")
 	}
 	return list, objects, err
@@ -271,13 +271,13 @@ func TestJSONListEndedByCaller(t *testing.T) {
 	}
 }
 
-// About is told what comes before the items.
+// About gets the fields before the items.
 func TestJSONListAbout(t *testing.T) {
 	const body = `{"kind":"PodList","items":[{}],"metadata":{"resourceVersion":"7"}}`
-	var told ListMeta
-	list, err := ReadList(strings.NewReader(body), small, func(l ListMeta) error { told = l; return nil }, func(*Object) error { return nil })
-	if want := (ListMeta{Kind: "PodList", Remaining: -1}); err != nil || told != want || list.Version != "7" {
-		t.Error(told, list, err)
+	var got ListMeta
+	list, err := ReadList(strings.NewReader(body), small, func(l ListMeta) error { got = l; return nil }, func(*Object) error { return nil })
+	if want := (ListMeta{Kind: "PodList", Remaining: -1}); err != nil || got != want || list.Version != "7" {
+		t.Error(got, list, err)
 	}
 }
 

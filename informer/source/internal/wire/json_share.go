@@ -10,7 +10,7 @@ import (
 
 // sharing is how a decoder finds objects and arrays that were made before: by their
 // bytes, whose end a scan finds. What is looked for is scanned once, with all that is in
-// it, and hashed at every level, but for no more bytes than there are to spend.
+// it, and hashed at every level, until spare bytes are used up.
 type sharing struct {
 	share *Share
 	parts bool   // more than strings

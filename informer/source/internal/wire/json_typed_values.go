@@ -145,14 +145,15 @@ func (d *decoder) own(v reflect.Value, size int) error {
 func decodeQuantity(d *decoder, v reflect.Value) error {
 	err := decodeOwn(d, v)
 	if err == nil {
-		say(v.Addr().Interface().(*resource.Quantity))
+		cacheText(v.Addr().Interface().(*resource.Quantity))
 	}
 	return err
 }
 
-// say has a quantity make its text, which it does for whoever asks first: several may ask
-// at once where it is in common. In a map that is no matter, as nobody has but a copy.
-func say(q *resource.Quantity) { _ = q.String() }
+// cacheText makes a quantity cache its text. It does so at its first String, and several
+// readers of a shared quantity can call that at once. A quantity in a map needs no cache:
+// each reader gets a copy.
+func cacheText(q *resource.Quantity) { _ = q.String() }
 
 // decodeTime is what the type does itself, without a decoder for the text.
 func decodeTime(d *decoder, v reflect.Value) error {

@@ -18,15 +18,15 @@ type JSONOptions struct {
 	Share *Share // what objects have in common, where a mask wants all of it; nil is nothing
 }
 
-// DecodeUnstructured makes of an object what unstructured.Unstructured holds: maps,
-// slices, strings, bools, int64 or else float64, and nil. It is what k8s.io/apimachinery
-// makes of it, but that what is no object is an error, a null included. Errors are an
-// [*Error] of the place in raw; what a mask leaves out must be JSON as well. That an
-// object takes more memory than [roomFor] says is one.
+// DecodeUnstructured decodes an object to the content of an unstructured.Unstructured: maps,
+// slices, strings, bools, int64 or else float64, and nil. The result is that of
+// k8s.io/apimachinery, except that input other than an object is an error, also null. Errors
+// are an [*Error] with the place in raw. Masked fields must be valid JSON as well. An object
+// that takes more memory than [roomFor] allows is an error.
 //
-// A mask is one of maps that may be structs: a name in it and "[name]" are the same.
-// What is neither a map nor a slice where a mask wants something of one is there as it
-// is, a null included, for whoever reads the object to complain of.
+// A mask does not distinguish maps and structs: a name and "[name]" are the same. A value
+// that should have fields, and is neither a map nor a slice, is kept, also null: the reader
+// of the object can then report it.
 func DecodeUnstructured(raw []byte, limits Limits, opts JSONOptions) (map[string]any, error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()

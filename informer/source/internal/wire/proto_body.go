@@ -15,8 +15,8 @@ import (
 // whose raw bytes the object is.
 const protobufMagic = "k8s\x00"
 
-// readProtobufList reads the envelope of a list as it comes. The bytes of the list
-// are the last of it but for what only names their encoding.
+// readProtobufList reads the envelope of a list as it comes. The bytes of the list are its
+// last field, except the fields that name their encoding.
 func readProtobufList(r *reader, limits Limits, about func(ListMeta) error, yield func(*Object) error) (ListMeta, error) {
 	list := ListMeta{Remaining: -1}
 	if err := r.discard(len(protobufMagic)); err != nil {
@@ -78,8 +78,8 @@ func readProtobufList(r *reader, limits Limits, about func(ListMeta) error, yiel
 // items reads a list up to end: its metadata is field 1, its items are field 2.
 func (r *reader) items(list *ListMeta, end int64, limits Limits, about func(ListMeta) error, yield func(*Object) error) error {
 	var (
-		o    Object
-		told = about == nil
+		o      Object
+		called = about == nil // about was called
 	)
 	for r.offset < end {
 		field, kind, err := r.tag(end)
@@ -96,8 +96,8 @@ func (r *reader) items(list *ListMeta, end int64, limits Limits, about func(List
 				return r.fail(err)
 			}
 		case field == 2 && kind == bytesType:
-			if !told {
-				told = true
+			if !called {
+				called = true
 				if err := about(*list); err != nil {
 					return err
 				}
@@ -117,7 +117,7 @@ func (r *reader) items(list *ListMeta, end int64, limits Limits, about func(List
 			}
 		}
 	}
-	if !told {
+	if !called {
 		return about(*list)
 	}
 	return nil

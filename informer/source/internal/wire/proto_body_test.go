@@ -180,7 +180,7 @@ func TestReadListStops(t *testing.T) {
 	}
 	_, err = ReadList(bytes.NewReader(data), DefaultLimits, func(l ListMeta) error {
 		if l.Kind != "PodList" || l.Version != "123" {
-			t.Errorf("told of %+v", l)
+			t.Errorf("about got %+v", l)
 		}
 		return boom
 	}, func(*Object) error { t.Error("an object"); return nil })

@@ -74,7 +74,7 @@ func (d *ProtoDecoder) message(m *message, data []byte, p unsafe.Pointer) error 
 	if m.method {
 		err := m.unmarshal(data, p)
 		if err == nil && m.typ == quantityType {
-			say((*resource.Quantity)(p))
+			cacheText((*resource.Quantity)(p))
 		}
 		return err
 	}

@@ -36,8 +36,8 @@ type Share struct {
 	texts table[string]
 }
 
-// part is in common, as long as somebody has it. The bytes that it was made of are told
-// from others by two hashes of 64 bits, whose seeds nobody knows.
+// part is a shared part, kept as long as an object refers to it. Two hashes of 64 bits with
+// secret seeds identify the bytes that it was decoded from.
 type part struct {
 	check uint64
 	at    weak.Pointer[byte]

@@ -14,7 +14,7 @@ import (
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 )
 
-// A Status is told as it was sent, in any order of its members, as far as a Status has them.
+// A Status is returned as it was sent, in any order of its members, as far as a Status has them.
 func TestStatusInsteadOfList(t *testing.T) {
 	const body = `{"code":410,"details":{"causes":[{"reason":"x"}],"retryAfterSeconds":3},"kind":"Status","other":["a"],` +
 		`"message":"it \"is\" gone","metadata":{"continue":"t"},"reason":"Expired","status":"Failure","apiVersion":"v1"}`

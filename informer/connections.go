@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// heard knows when each connection last brought something, to any Reflector of the
-// process. Under HTTP/2 many watches share one, and one of them that is not answered
-// says nothing of the connection while others are.
-var heard = connections{byConn: map[net.Conn]*connection{}, base: time.Now()}
+// lastData has the time of the last data of each connection, for all Reflectors of the
+// process. Under HTTP/2 many watches share a connection. If one of them gets no response and
+// others do, the connection works.
+var lastData = connections{byConn: map[net.Conn]*connection{}, base: time.Now()}
 
 type connections struct {
 	base   time.Time
@@ -21,9 +21,9 @@ type connections struct {
 	byConn map[net.Conn]*connection
 }
 
-// connection is one that requests use.
+// connection is a connection that requests use.
 type connection struct {
-	last  atomic.Int64 // when it brought something, since connections.base
+	last  atomic.Int64 // time of the last data, since connections.base
 	users int
 }
 
@@ -51,15 +51,14 @@ func (c *connections) unuse(conn net.Conn) {
 	}
 }
 
-// brought notes that the connection brought something at the given time. A nil
-// connection is none.
+// brought records data of the connection at the given time. On nil it does nothing.
 func (c *connection) brought(at time.Time) {
 	if c != nil {
-		c.last.Store(int64(at.Sub(heard.base)))
+		c.last.Store(int64(at.Sub(lastData.base)))
 	}
 }
 
-// within reports whether the connection brought something in the last d.
+// within reports whether the connection brought data in the last d.
 func (c *connection) within(d time.Duration) bool {
-	return time.Since(heard.base)-time.Duration(c.last.Load()) < d
+	return time.Since(lastData.base)-time.Duration(c.last.Load()) < d
 }
