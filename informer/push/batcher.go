@@ -24,32 +24,31 @@ import (
 // BatcherConfig configures a [Batcher]. Consumer, and one of ListerWatcher and
 // Source, are required; the zero value of everything else is a useful default.
 type BatcherConfig[T any] struct {
-	// ListerWatcher is what is told, Transform makes the T of an object, and
-	// SourceOptions say how they are read, as in [mirror.InformerConfig]. Source is an
-	// alternative to all of them; if the consumer modifies objects it has to be one
+	// ListerWatcher reads the collection. Transform makes a T of an object. SourceOptions
+	// configure how objects are read. All three are as in [mirror.InformerConfig]. Source is
+	// an alternative to them. If the consumer modifies objects, Source must be made
 	// [source.WithoutSharing].
 	ListerWatcher cache.ListerWatcher
 	Transform     func(runtime.Object) (T, error)
 	SourceOptions []source.SourceOption
 	Source        informer.Source[T]
 
-	// Consumer is told.
+	// Consumer receives the collection.
 	Consumer BatchConsumer[T]
 
-	// Merger says how changes are merged, delivered, and tried again. Its
-	// ErrorHandler is told what Batcher's is not: failures of OnBatch, and what
-	// was not delivered at the end.
+	// Merger configures how changes are merged, delivered and retried. Its ErrorHandler
+	// gets what that of the Batcher does not: failures of OnBatch, refused objects, and
+	// changes that were not delivered at the end.
 	Merger MergerConfig[T]
 
-	// MinSnapshotInterval is the least time between two snapshots that were asked
-	// for, by Resync or by a consumer that fails. Default 10 s; negative: none.
+	// MinSnapshotInterval is the least time between two snapshots because of Resync or of
+	// a consumer that fails. Default: 10s. Negative: none.
 	MinSnapshotInterval time.Duration
 
-	// ErrorHandler is told of failures to list and to watch, those of snapshots
-	// included: see [informer.ErrorObserver]. Default: [informer.DefaultWatchErrorHandler].
+	// ErrorHandler is called for failed lists and watches, those of snapshots included: see [informer.ErrorObserver]. Default: [informer.DefaultWatchErrorHandler].
 	ErrorHandler informer.WatchErrorHandler
 
-	// Observer is told what happens. Optional.
+	// Observer gets the occurrences of the Reflector. Optional.
 	Observer informer.Observer
 
 	// Settings tune the reading. What differs for a Batcher: passes are read in pages
@@ -64,9 +63,9 @@ const defaultSnapshotInterval = 10 * time.Second
 func (c *BatcherConfig[T]) complete() error {
 	switch {
 	case check.IsNil(c.Consumer):
-		return errors.New("BatcherConfig.Consumer is nil: give what is to be told")
+		return errors.New("BatcherConfig.Consumer is nil: give the consumer of the collection")
 	case check.IsNil(c.Source) && check.IsNil(c.ListerWatcher):
-		return errors.New("BatcherConfig.ListerWatcher and Source are nil: give what is to be read")
+		return errors.New("BatcherConfig.ListerWatcher and Source are nil: give one of them, to read the collection")
 	case !check.IsNil(c.Source) && !check.IsNil(c.ListerWatcher):
 		return errors.New("BatcherConfig.ListerWatcher and Source are both set: give one of them")
 	case !check.IsNil(c.Source) && c.Transform != nil:
@@ -87,19 +86,17 @@ func (c *BatcherConfig[T]) complete() error {
 	return nil
 }
 
-// Batcher tells a [BatchConsumer], such as one that pushes to a remote service, a
-// collection of an API server: all of it as a snapshot, then merged batches of what
-// changes. A consumer that fails is told again; one that fails for good, or that asks
-// for it by [store.ErrResync], gets a new snapshot.
+// Batcher sends a collection of an API server to a [BatchConsumer], such as one that pushes
+// to a remote service: first a snapshot, then merged batches of changes.
 //
-//   - A watch that ends is resumed. There is a snapshot only when there is a pass of
-//     the [informer.Reflector]: at first, when the server has forgotten the version, when the
-//     consumer failed for good, when Resync was called, and each PollInterval where the
-//     server does not watch.
-//   - No list and no object is kept: of what the consumer has accepted there are the
-//     key, the UID and the version, and what is pending is bounded.
+//   - A watch that ends is resumed. Each pass of the [informer.Reflector] is a snapshot: the
+//     first one, and those that follow when the server has forgotten the version, when the
+//     consumer keeps failing or returns [store.ErrResync], after Resync, and each
+//     PollInterval if the server does not watch.
+//   - It keeps the key, UID and version of each object that the consumer has accepted, and
+//     the pending changes, which are bounded.
 //
-// Its methods may be called from any goroutine at any time.
+// Methods can be called from any goroutine at any time.
 type Batcher[T any] struct {
 	name      string
 	cfg       BatcherConfig[T]
@@ -110,17 +107,16 @@ type Batcher[T any] struct {
 	snapshots atomic.Uint64
 
 	mu     sync.Mutex
-	wanted bool          // a snapshot was asked for, and none has begun since
+	wanted bool          // a snapshot was requested, and none has begun since
 	cause  error         // why
-	wake   chan struct{} // has a token when one was asked for
+	wake   chan struct{} // has a token after a request
 }
 
-// NewBatcher returns a Batcher that does nothing until Run. The name tells it from
-// others in errors, logs and metrics. It fails if something is missing or a setting
-// makes no sense.
+// NewBatcher returns a Batcher that does nothing until Run. The name identifies it in
+// errors, logs and metrics. It fails if something is missing or a setting is invalid.
 func NewBatcher[T any](name string, cfg BatcherConfig[T]) (*Batcher[T], error) {
 	if name == "" {
-		return nil, errors.New("batcher: the name is empty: give one that tells it from others, such as \"cluster-1/pods\"")
+		return nil, errors.New("batcher: the name is empty: give one that identifies it, such as \"cluster-1/pods\"")
 	}
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("batcher %s: %w", name, err)
@@ -148,10 +144,10 @@ func NewBatcher[T any](name string, cfg BatcherConfig[T]) (*Batcher[T], error) {
 	return b, nil
 }
 
-// Run tells the consumer until ctx ends, then delivers what is pending once more, for
-// [MergerConfig.StopTimeout] at most, and returns the cause of the end. If something
-// was not accepted the error wraps an [*UndeliveredError] as well. It must be called
-// once. When it returns nothing is under way and no call will follow.
+// Run calls the consumer until ctx ends. It then delivers the pending changes once more, for
+// at most [MergerConfig.StopTimeout], and returns the cause of the end. If changes were not
+// accepted, the error wraps an [*UndeliveredError] as well. It must be called once. When it
+// returns, nothing runs any more.
 func (b *Batcher[T]) Run(ctx context.Context) error {
 	if !b.started.CompareAndSwap(false, true) {
 		return fmt.Errorf("batcher %s: Run was called before: make a new Batcher to run again", b.name)
@@ -168,9 +164,8 @@ func (b *Batcher[T]) Run(ctx context.Context) error {
 	return err
 }
 
-// Resync asks for a new snapshot because of reason. Several requests before it begins
-// are one, and it may have to wait for MinSnapshotInterval; what is pending goes on
-// being delivered meanwhile. It does not block.
+// Resync requests a new snapshot because of reason. Requests before it begins are one. It can
+// wait for MinSnapshotInterval, and batches are delivered meanwhile. Resync does not block.
 func (b *Batcher[T]) Resync(reason error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -180,7 +175,7 @@ func (b *Batcher[T]) Resync(reason error) {
 	pending.Notify(b.wake)
 }
 
-// Flush is that of [EventMerger].
+// Flush delivers pending changes at once: see [EventMerger.Flush].
 func (b *Batcher[T]) Flush(ctx context.Context) error { return b.merger.Flush(ctx) }
 
 // Synced returns a channel that is closed when the consumer has accepted the first
@@ -190,22 +185,22 @@ func (b *Batcher[T]) Synced() <-chan struct{} { return b.synced }
 // HasSynced reports whether Synced is closed.
 func (b *Batcher[T]) HasSynced() bool { return pending.Closed(b.synced) }
 
-// BatcherStats says how a [Batcher] is doing.
+// BatcherStats has the statistics of a [Batcher].
 type BatcherStats struct {
-	// Name is that of the Batcher.
+	// Name is the name of the Batcher.
 	Name string
 
-	// Reflector says what the reading side does.
+	// Reflector is the state of the reading side.
 	Reflector informer.ReflectorInfo
 
-	// Synced is HasSynced, Snapshots how many were accepted.
+	// Synced is the result of HasSynced. Snapshots counts the accepted ones.
 	Synced    bool
 	Snapshots uint64
 
 	MergerStats
 }
 
-// Stats returns the figures of the moment.
+// Stats returns the current statistics. It does not wait for the consumer.
 func (b *Batcher[T]) Stats() BatcherStats {
 	s := BatcherStats{
 		Name: b.name, Reflector: b.reflector.Info(), Synced: b.HasSynced(), Snapshots: b.snapshots.Load(),
@@ -215,7 +210,7 @@ func (b *Batcher[T]) Stats() BatcherStats {
 	return s
 }
 
-// grantSnapshots passes on requests for snapshots, so that they are far enough apart.
+// grantSnapshots hands requests for snapshots to the Reflector, MinSnapshotInterval apart.
 func (b *Batcher[T]) grantSnapshots(ctx context.Context) {
 	for {
 		select {
@@ -238,7 +233,7 @@ func (b *Batcher[T]) grantSnapshots(ctx context.Context) {
 	}
 }
 
-// begun is told that a snapshot begins, which serves whoever asked for one.
+// begun is called when a snapshot begins. It ends the request for one.
 func (b *Batcher[T]) begun() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

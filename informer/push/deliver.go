@@ -57,7 +57,7 @@ func (f *flush) fail(r result) {
 	}
 }
 
-// answer answers those calls of Flush that have nothing to wait for any more.
+// answer ends those calls of Flush that have nothing to wait for any more.
 func (m *EventMerger[T]) answer(waiting []flush) (rest []flush) {
 	for _, f := range waiting {
 		delivered, held := m.pending.DeliveredUpTo(f.upTo)
@@ -201,49 +201,49 @@ func (m *EventMerger[T]) consume(ctx context.Context, batch Batch[T]) (err error
 	return m.consumer(ctx, batch)
 }
 
-// report tells the error handler.
+// report calls the error handler.
 func (m *EventMerger[T]) report(err error) {
 	_ = m.panics.Call("error handler", "", store.Key{}, func() { m.cfg.ErrorHandler(err) })
 }
 
-// changeOf returns what to tell of a change, if anything.
-func (m *EventMerger[T]) changeOf(t *pending.Taken[T]) (told BatchChange[T], ok bool) {
+// changeOf returns the change to deliver, if there is one.
+func (m *EventMerger[T]) changeOf(t *pending.Taken[T]) (change BatchChange[T], ok bool) {
 	c, w := &t.Change, t.Work
 	if r := m.refusals[w.Key]; r != nil && r.tried.Key.Name != "" {
 		w.Tried, w.IsTried = r.tried, true
 	}
 	held, recorded, _ := m.versions.Load().Get(w.Key) // in memory: no error
-	told = BatchChange[T]{Object: informer.Object[T]{Meta: c.Meta, Object: c.Obj}, Known: true}
+	change = BatchChange[T]{Object: informer.Object[T]{Meta: c.Meta, Object: c.Obj}, Known: true}
 	if recorded {
-		told.Old = held
+		change.Old = held
 	} else if w.IsTried {
 		held = w.Tried
 	}
 	has := recorded || w.IsTried
 	switch {
 	case c.Gone && !has && !c.Unknown:
-		return told, false
+		return change, false
 	case c.Gone:
-		told.Kind, told.Known = BatchDeleted, c.Known && (!has || held.SameObject(c.Meta))
+		change.Kind, change.Known = BatchDeleted, c.Known && (!has || held.SameObject(c.Meta))
 		if has {
-			told.Meta = held
+			change.Meta = held
 		}
-		if told.UID == "" {
-			told.UID = c.Meta.UID
+		if change.UID == "" {
+			change.UID = c.Meta.UID
 		}
-		if !told.Known {
-			told.Object = informer.Object[T]{Meta: told.Meta}
+		if !change.Known {
+			change.Object = informer.Object[T]{Meta: change.Meta}
 		}
 	case has && !held.SameObject(c.Meta):
-		told.Kind, told.Old = BatchReplaced, held
+		change.Kind, change.Old = BatchReplaced, held
 	case !recorded:
-		told.Kind = BatchAdded
+		change.Kind = BatchAdded
 	case held == c.Meta && c.Meta.Version != "":
-		return told, false
+		return change, false
 	default:
-		told.Kind = BatchModified
+		change.Kind = BatchModified
 	}
-	return told, true
+	return change, true
 }
 
 // refused is called with a batch that the consumer refused as a whole. After some
@@ -316,8 +316,7 @@ func (m *EventMerger[T]) bisectBatch(ctx context.Context, batch []pending.Taken[
 	return accepted && fatal == nil, fatal
 }
 
-// fence gives up what is pending in favour of a snapshot that is to come. Whoever
-// calls it has the turn.
+// fence drops what is pending: a snapshot has it or will have it. The caller has the turn.
 func (m *EventMerger[T]) fence() {
 	m.fenced.Store(true)
 	m.givenUp.Add(int64(m.pending.Drop()))

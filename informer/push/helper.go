@@ -14,12 +14,12 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// WholeSnapshots returns a [BatchConsumer] for those who want a snapshot as one list:
-// onList is called once for each, with all of its objects in no particular order, and
-// what it lacks is gone. Its errors are those of EndSnapshot. Both functions are
-// required.
+// WholeSnapshots returns a [BatchConsumer] that collects each snapshot in one list. It calls
+// onList once for each, with all objects in no particular order. What the list lacks is gone.
+// The error of onList is that of EndSnapshot: a [RefusedError] refuses single objects. Both
+// functions are required.
 //
-// The objects of a snapshot are all in memory at once for that.
+// All objects of a snapshot are in memory at once.
 func WholeSnapshots[T any](onList func(ctx context.Context, s Snapshot, objects []informer.Object[T]) error, onBatch BatchEventConsumer[T]) BatchConsumer[T] {
 	return &wholeSnapshots[T]{onList: onList, onBatch: onBatch}
 }
@@ -31,10 +31,10 @@ type wholeSnapshots[T any] struct {
 	at      map[store.Key]int
 }
 
-// Validate reports how w was made wrongly. [NewBatcher] calls it.
+// Validate fails if a function is missing. [NewBatcher] calls it.
 func (w *wholeSnapshots[T]) Validate() error {
 	if w.onList == nil || w.onBatch == nil {
-		return errors.New("WholeSnapshots was given a nil function: give both")
+		return errors.New("WholeSnapshots has a nil function: give both")
 	}
 	return nil
 }
@@ -73,19 +73,19 @@ func (w *wholeSnapshots[T]) OnBatch(ctx context.Context, batch Batch[T]) error {
 	return w.onBatch(ctx, batch)
 }
 
-// ListWatchCallback is what a [ListWatchHelper] calls, one call at a time. Both are
-// required. An error has the call made again after a while, with what is the state
-// then; one that is [store.ErrResync], or that comes again and again, has OnList called anew.
+// ListWatchCallback has the functions that a [ListWatchHelper] calls, one call at a time. Both
+// are required. After an error the call is repeated with the state of that time, after a delay.
+// If it is [store.ErrResync], or repeats, OnList is called again.
 type ListWatchCallback[T any] struct {
-	// OnList is given everything that there is, as in [WholeSnapshots].
+	// OnList gets all objects, as in [WholeSnapshots].
 	OnList func(ctx context.Context, objects []informer.Object[T]) error
 
-	// OnEvent is given one change after the other, each as soon as there is one.
+	// OnEvent gets one change at a time, without delay.
 	OnEvent func(ctx context.Context, change BatchChange[T]) error
 }
 
-// ListWatchHelper calls one function with all objects of a collection, then another
-// one with each change, and begins anew if they fail for good:
+// ListWatchHelper calls one function with all objects of a collection, then another one with
+// each change. It begins again if they keep failing:
 //
 //	helper, err := push.NewListWatchHelper(lw, push.ListWatchCallback[*corev1.Pod]{OnList: …, OnEvent: …})
 //	…
@@ -94,8 +94,8 @@ type ListWatchCallback[T any] struct {
 // It is a [Batcher] with batches of one change and snapshots of one page.
 type ListWatchHelper[T any] struct{ batcher *Batcher[T] }
 
-// NewListWatchHelper returns a helper that does nothing until Run. What lw gives must
-// be Ts. It fails if something is nil.
+// NewListWatchHelper returns a helper that does nothing until Run. The objects of lw must be of
+// type T. It fails if something is nil.
 func NewListWatchHelper[T any](lw cache.ListerWatcher, callback ListWatchCallback[T]) (*ListWatchHelper[T], error) {
 	if callback.OnList == nil || callback.OnEvent == nil {
 		return nil, errors.New("ListWatchCallback.OnList or OnEvent is nil: give both")
@@ -122,11 +122,11 @@ func NewListWatchHelper[T any](lw cache.ListerWatcher, callback ListWatchCallbac
 	return &ListWatchHelper[T]{batcher: b}, nil
 }
 
-// Run is that of [Batcher].
+// Run is [Batcher.Run].
 func (h *ListWatchHelper[T]) Run(ctx context.Context) error { return h.batcher.Run(ctx) }
 
-// Reset has OnList called anew, because of reason; see [Batcher.Resync].
+// Reset requests another call of OnList because of reason: see [Batcher.Resync].
 func (h *ListWatchHelper[T]) Reset(reason error) { h.batcher.Resync(reason) }
 
-// Stats is that of [Batcher].
+// Stats is [Batcher.Stats].
 func (h *ListWatchHelper[T]) Stats() BatcherStats { return h.batcher.Stats() }

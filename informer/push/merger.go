@@ -22,10 +22,10 @@ import (
 // ErrMergerStopped is returned by Add and Flush once Run has ended.
 var ErrMergerStopped = errors.New("the merger was stopped")
 
-// EventMerger merges changes by key and delivers them in batches. It knows which
-// states the consumer has accepted, and what came since:
+// EventMerger merges changes by key and delivers them in batches. It knows which states the
+// consumer has accepted, and which changes are pending:
 //
-//	so far               next                   delivered
+//	pending              next                   delivered
 //	nothing              added, modified        BatchAdded or BatchModified, by what the consumer has
 //	nothing              deleted                BatchDeleted
 //	added                modified               BatchAdded, with the newer object
@@ -35,13 +35,12 @@ var ErrMergerStopped = errors.New("the merger was stopped")
 //	deleted              added, another UID     BatchReplaced
 //	replaced             modified               BatchReplaced, with the newer object
 //	replaced             deleted                BatchDeleted, of what the consumer has
-//	anything             not newer              that is old news: counted
+//	anything             not newer              nothing: it is counted as stale
 //
-// It is for changes from anywhere. For those of an API server a [Batcher] is the
-// whole of it, with snapshots.
+// It is for changes from any source. For those of an API server, use a [Batcher].
 //
-// All methods may be called from any goroutine at any time, but the consumer may
-// call none that waits for it.
+// Methods can be called from any goroutine at any time. The consumer must not call a method
+// that waits for a delivery.
 type EventMerger[T any] struct {
 	name     string
 	cfg      MergerConfig[T]
@@ -56,22 +55,22 @@ type EventMerger[T any] struct {
 	added   chan struct{} // has a token when something was added or may be delivered
 	flushes chan flush
 
-	// versions is what the consumer has accepted. Fenced: what is pending must wait
-	// for a snapshot. Both are changed by who has the turn.
-	// GivenUp changes are those that a snapshot has, or will have.
+	// versions has what the consumer has accepted. If fenced, what is pending waits for a
+	// snapshot. The holder of the turn changes both. givenUp counts changes that a snapshot
+	// has or will have.
 	versions atomic.Pointer[mirror.ResourceVersions]
 	fenced   atomic.Bool
 	givenUp  atomic.Int64
 
-	// turn is held by whoever calls the consumer. The rest belongs to its holder.
+	// turn is held during a call of the consumer. The rest belongs to its holder.
 	turn     chan struct{}
 	epoch    uint64
 	failures int
 	failing  time.Time              // since
 	refusals map[store.Key]*refusal // what the consumer refused, and has not accepted since
 
-	// giveUp is called when delivery has failed for good, with the turn; nil: it is
-	// tried for ever.
+	// giveUp is called with the turn when the consumer keeps failing. If it is nil,
+	// deliveries are retried.
 	giveUp func(error)
 	count  mergerCounters
 	panics *usercode.Panics
@@ -83,32 +82,30 @@ type mergerCounters struct {
 	dead atomic.Int64
 }
 
-// MergerStats says how an [EventMerger] is doing. Counters count from its
-// construction.
+// MergerStats has the statistics of an [EventMerger]. Counters count from its construction.
 type MergerStats struct {
-	// Pending is how many changes wait to be accepted, PendingBytes the estimated
-	// size of their objects.
+	// Pending is the number of changes that the consumer has not accepted. PendingBytes is
+	// the estimated size of their objects.
 	Pending      int
 	PendingBytes int64
 
-	// Failing is how many pending keys the consumer refused, to be tried again. Dead is
-	// how many keys are dead letters: see [DeadLetterError].
+	// Failing is the number of pending keys that the consumer refused. Dead is the number of
+	// dead letters: see [DeadLetterError].
 	Failing, Dead int
 
-	// Accepted is how many objects the consumer has accepted and has.
+	// Accepted is the number of objects that the consumer has.
 	Accepted int
 
-	// Batches and Changes were accepted. Failures counts the calls of OnBatch that were
-	// refused as a whole, Refused the refusals of single keys.
+	// Batches and Changes count accepted ones, Failures the calls of OnBatch that failed as a
+	// whole, Refused the refusals of single objects.
 	Batches, Changes, Failures, Refused uint64
 
-	// Vanished changes came to nothing, such as an object that came and went. Stale
-	// ones were old news when they came, Fenced ones were dropped because a snapshot
-	// had them.
+	// Vanished counts changes of which nothing is left to deliver, such as of an object that
+	// came and went. Stale counts changes that were not newer. Fenced counts changes that were
+	// dropped because a snapshot had them.
 	Vanished, Stale, Fenced uint64
 
-	// Panics counts the panics of user code, of a Batcher those of the reading side
-	// included.
+	// Panics counts the panics of user code, of a Batcher those of the reading side included.
 	Panics uint64
 }
 
@@ -120,12 +117,11 @@ type flush struct {
 	failed bool  // a whole batch was refused
 }
 
-// NewEventMerger returns a merger that delivers nothing until Run. The name tells it
-// from others in errors. It fails if the consumer is missing or a setting makes no
-// sense.
+// NewEventMerger returns a merger that delivers nothing until Run. The name identifies it in
+// errors and logs. It fails if the consumer is missing or a setting is invalid.
 func NewEventMerger[T any](name string, cfg MergerConfig[T], consumer BatchEventConsumer[T]) (*EventMerger[T], error) {
 	if consumer == nil {
-		return nil, fmt.Errorf("merger %s: the consumer is nil: give the function that batches go to", name)
+		return nil, fmt.Errorf("merger %s: the consumer is nil: give the function that receives batches", name)
 	}
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("merger %s: %w", name, err)
@@ -149,12 +145,11 @@ func NewEventMerger[T any](name string, cfg MergerConfig[T], consumer BatchEvent
 	return m, nil
 }
 
-// Add takes a change: watch.Added, watch.Modified or watch.Deleted. If that is
-// Deleted the object is its last state. It blocks while there is no room, for the end
-// of ctx at most, and fails with [ErrMergerStopped] once Run has ended. It may be
-// called before Run.
+// Add adds a change: watch.Added, watch.Modified or watch.Deleted. Of a deleted object obj is
+// the last state. At MaxPending it blocks until a batch is accepted or ctx ends. It fails with
+// [ErrMergerStopped] after Run has ended. It can be called before Run.
 //
-// What is not newer than what is pending, or was accepted, is counted and dropped.
+// A change that is not newer than what is pending or accepted is counted and dropped.
 func (m *EventMerger[T]) Add(ctx context.Context, kind watch.EventType, meta store.Meta, obj T) error {
 	if meta.Key.Name == "" {
 		return fmt.Errorf("merger %s: a change of an object without a name (%v): fill in Meta.Key, as store.MetaOf does", m.name, meta)
@@ -189,7 +184,7 @@ func (m *EventMerger[T]) Add(ctx context.Context, kind watch.EventType, meta sto
 		return m.errStopped()
 	}
 	if _, _, ok := m.pending.Latest(meta.Key); ok {
-		c.Unknown = false // it is known what came first
+		c.Unknown = false // the first change of the key is known
 	}
 	m.put(c)
 	return nil
@@ -201,14 +196,14 @@ func (m *EventMerger[T]) errStopped() error {
 	return fmt.Errorf("merger %s: %w", m.name, ErrMergerStopped)
 }
 
-// put adds a change that is news.
+// put adds a change that is newer.
 func (m *EventMerger[T]) put(c *pending.Change[T]) {
 	m.pending.Put(c)
 	m.last.Store(int64(time.Since(m.base)))
 	pending.Notify(m.added)
 }
 
-// isStale reports whether c is old news, and counts it.
+// isStale reports whether c is not newer than what is pending or accepted, and counts it.
 func (m *EventMerger[T]) isStale(c *pending.Change[T]) bool {
 	held, _, ok := m.pending.Latest(c.Meta.Key)
 	if !ok {
@@ -225,9 +220,10 @@ func (m *EventMerger[T]) isStale(c *pending.Change[T]) bool {
 	return true
 }
 
-// Flush delivers what is pending now, without waiting for Quiet or MaxDelay, and
-// returns when it was accepted, or became part of a snapshot. It fails with the error
-// of the consumer, with that of ctx, or with [ErrMergerStopped].
+// Flush delivers what is pending now, without waiting for Quiet, MaxDelay or a backoff. It
+// returns when all of that is accepted, part of a snapshot or a dead letter. It fails with the
+// error of the consumer when a batch is refused, or when only refused objects are left of it.
+// It fails as well when ctx ends, and with [ErrMergerStopped].
 func (m *EventMerger[T]) Flush(ctx context.Context) error {
 	_, _, last := m.pending.Waiting()
 	f := flush{upTo: last, done: make(chan error, 1)}
@@ -246,7 +242,7 @@ func (m *EventMerger[T]) Flush(ctx context.Context) error {
 	}
 }
 
-// Stats returns the figures of the moment.
+// Stats returns the current statistics. It does not wait for the consumer.
 func (m *EventMerger[T]) Stats() MergerStats {
 	state := m.pending.State()
 	return MergerStats{
@@ -257,17 +253,17 @@ func (m *EventMerger[T]) Stats() MergerStats {
 	}
 }
 
-// Run delivers until ctx ends, then what is still pending, once, for StopTimeout at
-// most, and returns the cause of the end. If something was not accepted the error
-// wraps an [*UndeliveredError] as well, which the ErrorHandler is told, too. It must
-// be called once. When it returns no call of the consumer will follow.
+// Run delivers changes until ctx ends. It then delivers what is pending once more, for at most
+// StopTimeout, and returns the cause of the end. If changes were not accepted, the error wraps
+// an [*UndeliveredError] as well, which the ErrorHandler gets too. It must be called once. When
+// it returns, the consumer is not called any more.
 func (m *EventMerger[T]) Run(ctx context.Context) error {
 	if !m.started.CompareAndSwap(false, true) {
 		return fmt.Errorf("merger %s: Run was called before: make a new one to run again", m.name)
 	}
 	waiting := m.deliver(ctx)
 	close(m.stopped)
-	m.adding.Lock() // what Add has under way is delivered too
+	m.adding.Lock() // an Add that runs is delivered too
 	defer m.adding.Unlock()
 	err := m.deliverLast(ctx)
 	for _, f := range waiting {

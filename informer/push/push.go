@@ -15,134 +15,143 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// BatchConsumer is told a collection by a [Batcher]: first all of it, as one
-// statement, then what changes, merged by key and in batches.
+// BatchConsumer receives a collection from a [Batcher]: first a snapshot of all of it, then
+// batches of changes, merged by key.
 //
-//		BeginSnapshot SnapshotPage* (EndSnapshot | AbortSnapshot)
+//		BeginSnapshot (SnapshotPage | SnapshotKeep)* (EndSnapshot | AbortSnapshot)
 //		OnBatch*
 //		BeginSnapshot …
 //
 //	  - Calls come one at a time, in order.
-//	  - No call tells of a state of an object that is older than one that a snapshot
-//	    or a batch told before, and the consumer accepted. A change that was pending
-//	    when a snapshot ended is not told: the snapshot has it.
-//	  - Between the beginning of a snapshot and its end there is no batch, also if it
-//	    is aborted: another one follows then.
-//	  - An error or a panic refuses what the call told. A batch comes again, with what has changed
-//	    since merged into it; a snapshot begins anew. So the consumer may be told
-//	    twice what it may have taken the first time.
-//	  - An object is what stands under its key. A consumer that took a call and
-//	    returned an error may have another one there than the next call says: where
-//	    that is deleted or replaced, it removes whatever it has under the key.
-//	  - ctx ends when the Batcher is stopped, but for the last batch, for which it has
-//	    a deadline.
-//	  - Objects are the consumer's own.
+//	  - No call has an older state of an object than the consumer accepted before. A change
+//	    that is pending when a snapshot ends is dropped: the snapshot has it.
+//	  - No batch comes within a snapshot. After an aborted one, another snapshot comes first.
+//	  - An error or a panic refuses the whole call, a [RefusedError] only the objects that it
+//	    names. A refused batch comes again, merged with newer changes. A snapshot of which a
+//	    call is refused is aborted, and another one begins. So the consumer can get a change
+//	    twice.
+//	  - What a call that failed has applied is not known here. If a later call deletes or
+//	    replaces the object of a key, the consumer must remove whatever it has under that key.
+//	  - ctx ends when the Batcher stops. For the last batch it has a deadline instead.
+//	  - The consumer owns the objects and can modify them. After an error they come again.
+//
+// Errors that repeat do not stop other objects. If OnBatch fails for MaxFailures or
+// MaxFailing, the batch is delivered in parts, and if SnapshotPage fails, the page is: at
+// most 2n-2 calls for n objects, or 2*log2(n)+4 if none of them is accepted. Objects that
+// fail by themselves then count as refused by name, and each is delivered in a batch of its
+// own. If the consumer accepts no part, it counts as out of order: no object is refused, and
+// a new snapshot begins. A snapshot with a page in parts is aborted in any case. The next one
+// leaves the refused objects out of its pages.
 type BatchConsumer[T any] interface {
-	// BeginSnapshot says that a statement of the whole collection begins. What the
-	// consumer has stays valid until EndSnapshot.
+	// BeginSnapshot begins a snapshot. What the consumer has stays valid until EndSnapshot.
 	BeginSnapshot(ctx context.Context, s Snapshot) error
 
-	// SnapshotPage brings some of the objects. The pages of a snapshot have no object
-	// twice in the same version. They have it again, with a newer one, if it changed
-	// meanwhile. The consumer may apply them at once, or keep them for EndSnapshot.
-	// What is deleted after it was told, which a streamed pass may show, is
-	// BatchDeleted right after the snapshot.
+	// SnapshotPage has some of the objects. The consumer can apply them at once, or keep them
+	// for EndSnapshot. An object that changes meanwhile can come again in a newer version. One
+	// that is deleted meanwhile is a BatchDeleted right after the snapshot. After an error,
+	// parts of the page can come before AbortSnapshot.
 	//
-	// The next page is requested when this one was accepted. A server forgets the
-	// list after some minutes, and so a consumer that takes longer for all of it
-	// than that gets one snapshot after the other, each of which breaks off.
+	// The next page is requested when this one is accepted. A server forgets a list after some
+	// minutes. If the consumer takes longer for all pages, snapshot after snapshot is aborted.
+	//
+	// If more objects are refused by name than MaxPending or MaxPendingBytes allows, the
+	// snapshot is aborted.
 	SnapshotPage(ctx context.Context, s Snapshot, page []informer.Object[T]) error
 
-	// EndSnapshot completes it: what was in none of the pages is gone, except what
-	// [SnapshotKeeper] says.
+	// EndSnapshot completes the snapshot. Objects that were in no page are gone, except those of
+	// s.Refused and of [SnapshotKeeper]. Of a refused object the consumer must keep what it has:
+	// the object exists, and comes again in a batch, as BatchAdded if the consumer may have an
+	// older state.
+	//
+	// An object of a page that EndSnapshot refuses by name is a dead letter at once, because its
+	// state is not kept: see [DeadLetterError].
 	EndSnapshot(ctx context.Context, s Snapshot) error
 
-	// AbortSnapshot says that the snapshot broke off because of cause, be it an
-	// error of the consumer itself. Nothing may be concluded from what is missing.
+	// AbortSnapshot ends a snapshot that is not complete, because of cause, which can be an
+	// error of the consumer. Objects that were in no page are not gone.
 	AbortSnapshot(s Snapshot, cause error)
 
-	// OnBatch brings changes.
+	// OnBatch has changes.
 	OnBatch(ctx context.Context, batch Batch[T]) error
 }
 
 // SnapshotKeeper can be implemented by a [BatchConsumer] that keeps an object whose new state
-// cannot be decoded. Without it, a snapshot with such an object breaks off if the consumer has
-// accepted an older state of the object from this Batcher.
+// cannot be decoded. Without it, a snapshot with such an object is aborted if the consumer
+// accepted or refused an older state of the object from this Batcher.
 type SnapshotKeeper interface {
-	// SnapshotKeep comes within a snapshot: the collection has this object, and what the
-	// consumer has of it, if anything, is not gone with the snapshot. Meta has no name if
-	// nobody knows which object it is: then nothing is gone with the snapshot.
+	// SnapshotKeep comes within a snapshot. The object exists, and the consumer must keep what
+	// it has of it at EndSnapshot. If meta has no name, it is not known which object it is: the
+	// consumer must then keep everything.
 	SnapshotKeep(ctx context.Context, s Snapshot, meta store.Meta) error
 }
 
-// Snapshot describes a statement of a whole collection.
+// Snapshot describes a snapshot of a whole collection.
 type Snapshot struct {
-	// Epoch counts the snapshots of one Batcher, from 1, those that broke off
-	// included.
+	// Epoch counts the snapshots of one Batcher from 1, aborted ones included.
 	Epoch uint64
 
-	// Reason says why there is one, and Cause what made it necessary: nil for a
-	// first one.
+	// Reason says why there is a snapshot. Cause is what made it necessary, nil for a first one.
 	Reason store.Reason
 	Cause  error
 
-	// First is set until one was completed.
+	// First is set until a snapshot is complete.
 	First bool
 
-	// Refused are keys of objects that exist, and that the consumer did not accept in this
-	// snapshot. See [BatchConsumer.EndSnapshot]. It is set in EndSnapshot only.
+	// Refused has the keys of the objects that exist, and that the consumer refused or that were
+	// left out because it refused them before. It is set in EndSnapshot. It is empty if no page
+	// is refused.
 	Refused []store.Key
 
-	// Version is that of the collection. It is known in EndSnapshot only.
+	// Version is the version of the collection. It is set in EndSnapshot.
 	Version string
 }
 
-// Batch is a number of changes of a collection.
+// Batch has changes of a collection.
 type Batch[T any] struct {
-	// Changes are at most one for each key, in the order in which the keys changed
-	// first.
+	// Changes has at most one change for each key, in the order in which the keys changed first.
+	// Refused keys keep their place.
 	Changes []BatchChange[T]
 
-	// Epoch is that of the snapshot that they follow.
+	// Epoch is that of the last complete snapshot.
 	Epoch uint64
 
-	// Version is the one up to which a consumer knows everything that has accepted
-	// this batch, empty if there is none. Changes of the batch may be newer.
+	// Version is a version of the collection. A consumer that accepts this batch has all changes
+	// up to it, dead letters excepted. A refused key that is tried again holds it back. It is empty
+	// if there is no such version. Changes of the batch can be newer.
 	Version string
 
-	// Failures is how often OnBatch has failed in a row before this.
+	// Failures is how often OnBatch has failed in a row before this call.
 	Failures int
 }
 
-// BatchChange is what has become of an object since the consumer was told of it
-// last.
+// BatchChange is the change of an object since the state that the consumer has.
 type BatchChange[T any] struct {
 	// Kind says what happened.
 	Kind BatchKind
 
-	// Object is the object as it is. If it was deleted: the last state of it as far
-	// as that is known, and else zero but for the Meta.
+	// Object is the current state. Of a deleted object it is the last state if Known, and
+	// otherwise only the Meta.
 	informer.Object[T]
 
-	// Known is false if it was deleted and Object.Object is not known.
+	// Known is false if the object is deleted and its last state is not known.
 	Known bool
 
-	// Old is the state that the consumer has, zero if it has none.
+	// Old is the state that the consumer has. It is zero if the consumer has none.
 	Old store.Meta
 }
 
-// BatchKind says what kind of a [BatchChange] there is.
+// BatchKind is the kind of a [BatchChange].
 type BatchKind uint8
 
 const (
-	// BatchAdded: the consumer does not have the object.
+	// BatchAdded: the consumer does not have the object, or refused it and may have it.
 	BatchAdded BatchKind = iota + 1
 
-	// BatchModified: it has an older state of it.
+	// BatchModified: the consumer has an older state.
 	BatchModified
 
-	// BatchReplaced: it has another object of the same key, which was deleted. One
-	// that does not know of that deletes Old first, and adds Object then.
+	// BatchReplaced: the consumer has another object of the same key, which was deleted. It must
+	// delete Old and then add Object.
 	BatchReplaced
 
 	// BatchDeleted: the object is gone.
@@ -164,20 +173,20 @@ func (k BatchKind) String() string {
 	return fmt.Sprintf("BatchKind(%d)", uint8(k))
 }
 
-// BatchEventConsumer is told batches; it is [BatchConsumer.OnBatch].
+// BatchEventConsumer receives batches: see [BatchConsumer.OnBatch].
 type BatchEventConsumer[T any] func(ctx context.Context, batch Batch[T]) error
 
-// UndeliveredError tells of changes that were not accepted when what delivers them
-// was stopped.
+// UndeliveredError reports changes that were not accepted when a Batcher or EventMerger
+// stopped. Dead letters are not among them.
 type UndeliveredError struct {
-	// Name is that of the Batcher or EventMerger.
+	// Name is the name of the Batcher or EventMerger.
 	Name string
 
-	// Changes is how many there are.
+	// Changes is the number of changes.
 	Changes int
 
-	// Err is why: an [*informer.HandlerError] with what the consumer returned last, or
-	// nil if it was not asked.
+	// Err is an [*informer.HandlerError] with the last error of the consumer, or nil if the
+	// consumer was not called.
 	Err error
 }
 
@@ -189,25 +198,26 @@ func (e *UndeliveredError) Error() string {
 	return fmt.Sprintf("%s: %d changes were not delivered before the end: %v", e.Name, e.Changes, e.Err)
 }
 
-// Unwrap returns why they were not.
+// Unwrap returns Err.
 func (e *UndeliveredError) Unwrap() error { return e.Err }
 
-// MergerConfig says when changes are delivered, and what becomes of those that are
-// refused. The zero value is useful.
+// MergerConfig configures when changes are delivered, and how refused ones are retried. The
+// zero value has a default for everything.
 type MergerConfig[T any] struct {
-	// Quiet is how long nothing must have changed for what is pending to be
-	// delivered, MaxDelay how long the oldest change waits at most. Defaults
-	// 200 ms and 3 s; negative: no wait.
+	// Pending changes are delivered when nothing has changed for Quiet, and after MaxDelay at
+	// the latest. Defaults: 200ms and 3s. Negative: no wait.
 	Quiet    time.Duration
 	MaxDelay time.Duration
 
-	// MaxItems and MaxBytes bound a batch, but for one object of any size. So much
-	// is delivered at once, without waiting. Defaults 1000 and 4 MiB.
+	// MaxItems and MaxBytes bound a batch. A single object can be larger. When so much is
+	// pending, a batch is delivered at once. Defaults: 1000 and 4 MiB.
 	MaxItems int
 	MaxBytes int64
 
-	// MaxPending and MaxPendingBytes bound what is pending, over all keys, but for
-	// changes of keys that are pending. Defaults 10,000 and 64 MiB.
+	// MaxPending and MaxPendingBytes bound the pending changes of all keys, refused ones
+	// included. A change of a pending key can exceed them. At the bound, reading pauses. When
+	// MaxPending keys are refused, it pauses until one is accepted or a dead letter. Defaults:
+	// 10,000 and 64 MiB.
 	MaxPending      int
 	MaxPendingBytes int64
 
@@ -215,32 +225,36 @@ type MergerConfig[T any] struct {
 	// [mirror.InformerConfig.SizeOf].
 	SizeOf func(T) int
 
-	// Backoff is the time between two attempts to deliver. Default: from 500 ms to
-	// 30 s. Reset and Denied are not used.
+	// Backoff is the delay before a refused batch, or a refused object, is delivered again. A
+	// newer change of the object does not shorten it. Default: from 500ms to 30s. Reset and
+	// Denied are not used.
 	Backoff informer.Backoff
 
-	// MaxFailures is how often delivery may fail in a row, and MaxFailing for how
-	// long, before what is pending is given up: a [Batcher] then begins a new
-	// snapshot. An error that is [store.ErrResync] has that effect at once. Defaults 5 and
-	// 1 min.
+	// After MaxFailures refused batches in a row, or MaxFailing since the first of them, the
+	// batch is delivered in parts: see [BatchConsumer]. If no part is accepted, a [Batcher]
+	// drops the pending changes and begins a new snapshot. An EventMerger then tries what
+	// comes next: if that is accepted, the whole batch counts as refused by name, else it
+	// tries again. A [store.ErrResync] has a Batcher begin a snapshot at once. Defaults: 5
+	// and 1m.
 	MaxFailures int
 	MaxFailing  time.Duration
 
-	// MaxTries is how often one object can be refused in a row before it is a dead
-	// letter: see [RefusedError] and [DeadLetterError]. Default: 20, about seven minutes
-	// with the default Backoff. Negative: no bound.
+	// MaxTries is how often an object can be refused in a row, by name or by itself, before
+	// it is a dead letter: see [DeadLetterError]. Default: 20, about seven minutes with the
+	// default Backoff. Negative: no bound.
 	MaxTries int
 
-	// StopTimeout is how long the last delivery may take, when Run ends. Default
-	// 5 s; negative: there is none.
+	// StopTimeout bounds the last delivery when Run ends. Default: 5s. Negative: there is
+	// none.
 	StopTimeout time.Duration
 
-	// ErrorHandler is told of each failure, as a [*informer.HandlerError] or an
-	// [*UndeliveredError]. Default: warnings in slog.Default().
+	// ErrorHandler is called for each refusal with an [*informer.HandlerError], which has a
+	// key if one object was refused, and with each [*DeadLetterError] and
+	// [*UndeliveredError]. Deliveries wait for it. Default: warnings in slog.Default().
 	ErrorHandler func(error)
 
-	// Log gets panics, those of the reading side included, of each function one a
-	// minute: see [informer.Config.Log]. Default: slog.Default().
+	// Log gets panics, at most one a minute for each function, those of the reading side
+	// included: see [informer.Config.Log]. Default: slog.Default().
 	Log *slog.Logger
 }
 

@@ -14,16 +14,15 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// RefusedError refuses single objects of a call. [BatchConsumer] returns it, or an error
-// that wraps it, from OnBatch, SnapshotPage and EndSnapshot. The call then counts as
-// accepted for all other keys.
+// RefusedError refuses single objects of a call. A [BatchConsumer] can return it, or an error
+// that wraps it, from OnBatch, SnapshotPage and EndSnapshot. The call then counts as accepted
+// for all other objects.
 //
-// A refused key is delivered again in a batch after [MergerConfig.Backoff], merged with
-// newer changes. Other keys do not wait for it. After [MergerConfig.MaxTries] it is a
-// dead letter: see [DeadLetterError].
+// A refused object comes again in a batch after [MergerConfig.Backoff], merged with newer
+// changes. After [MergerConfig.MaxTries] it is a dead letter: see [DeadLetterError].
 //
-// It must name keys of the call only. Otherwise it refuses the whole call, as any other
-// error. It does so as well if it wraps [store.ErrResync].
+// An error that names a key which is not in the call, or that wraps [store.ErrResync], refuses
+// the whole call.
 type RefusedError struct {
 	// Keys has the error of each refused key. Without keys nothing is refused.
 	Keys map[store.Key]error
@@ -47,8 +46,8 @@ func (e *RefusedError) Error() string {
 }
 
 // DeadLetterError reports an object that the consumer refused [MergerConfig.MaxTries]
-// times. Its change is no longer pending. The object is tried again when it changes, and
-// in the next snapshot.
+// times. Its change is no longer pending. The object is tried again when it changes, and in
+// the next snapshot. Its deletion is delivered.
 type DeadLetterError struct {
 	// Name is the name of the Batcher or EventMerger.
 	Name string

@@ -349,3 +349,26 @@ func TestFlushAndStopWithRefusedObjects(t *testing.T) {
 		}
 	})
 }
+
+// An object that was refused, and whose new state cannot be decoded, is still one that the
+// consumer may have: its deletion is delivered.
+func TestRefusedObjectIsKept(t *testing.T) {
+	p := playBatches(t, `
+list rv=100 a#u@1
+watch
+  after 1s
+  +x#v@102
+  after 1s
+  error 410
+list rv=120 a#u@1 x#v@107
+watch
+  after 1s
+  -x#v@128
+consumer name x#v@102 batch
+stop 10s`, func(cfg *push.BatcherConfig[informertest.Object]) {
+		cfg.Transform, cfg.Merger.MaxTries = informertest.NoSevens, 1
+		cfg.Consumer = keepingConsumer{cfg.Consumer.(*scriptedConsumer)}
+	})
+	p.want(t, "begin 1 first", "page a#u@1", "end 100", "batch +x#v@102 to 102",
+		"begin 2 expired", "keep x#v@107", "page a#u@1", "end 120", "batch -x#v@102 to 128")
+}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 
 	"github.com/apiary-go/apiary/informer"
@@ -26,9 +25,10 @@ type batchSink[T any] struct {
 
 	snapshot  Snapshot
 	hasTurn   bool
-	begun     bool // BeginSnapshot was called
-	completed bool // a snapshot ever was
-	all       bool // the consumer keeps what the snapshot does not have
+	begun     bool               // BeginSnapshot was called
+	completed bool               // a snapshot ever was
+	all       bool               // the consumer keeps what the snapshot does not have
+	kept      map[store.Key]bool // whether the consumer refused what it keeps
 
 	page     []informer.Object[T] // not delivered yet
 	bytes    int64
@@ -36,19 +36,11 @@ type batchSink[T any] struct {
 	accepted *mirror.ResourceVersions         // what the consumer accepted in this pass
 	late     map[store.Key]*pending.Change[T] // what was deleted after the pass had it
 
-	left        map[store.Key]*leftOut[T] // what the consumer did not accept in this pass
-	leftObjects int                       // that are kept
+	left        map[store.Key]*unaccepted[T] // what the consumer did not accept in this pass
+	leftObjects int                          // that are kept
 	leftBytes   int64
 	doomed      error                // the consumer refused a page: the pass goes on to find the cause
 	doubted     []informer.Object[T] // that page, if it was the first: what the next answer is shows the cause
-}
-
-// leftOut is an object of a pass that the consumer refused by name, or that was withheld
-// because it was found to be refused before.
-type leftOut[T any] struct {
-	meta   store.Meta
-	change *pending.Change[T] // nil: it stays a dead letter
-	err    error              // nil if it was withheld
 }
 
 // MayBlock implements [store.Sink].
@@ -68,8 +60,8 @@ func (s *batchSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 	s.Batcher.begun()
 	s.snapshot = Snapshot{Epoch: pass.Epoch, Reason: pass.Reason, Cause: pass.Cause, First: !s.completed}
 	s.page, s.bytes, s.paged, s.late = nil, 0, map[store.Key]store.Meta{}, map[store.Key]*pending.Change[T]{}
-	s.accepted, s.left, s.leftObjects, s.leftBytes = mirror.NewResourceVersionStorage(), map[store.Key]*leftOut[T]{}, 0, 0
-	s.doomed, s.doubted = nil, nil
+	s.accepted, s.left, s.leftObjects, s.leftBytes = mirror.NewResourceVersionStorage(), map[store.Key]*unaccepted[T]{}, 0, 0
+	s.doomed, s.doubted, s.kept = nil, nil, map[store.Key]bool{}
 	s.begun, s.all = true, false
 	return consumerError("BeginSnapshot", s.cfg.Consumer.BeginSnapshot(ctx, s.snapshot))
 }
@@ -105,21 +97,35 @@ func (s *batchSink[T]) Apply(ctx context.Context, meta store.Meta, obj T) error 
 	return nil
 }
 
+// newest returns the newest state of a key in this pass.
+func (s *batchSink[T]) newest(key store.Key) (meta store.Meta, ok bool) {
+	if meta, ok = s.paged[key]; ok {
+		return meta, true
+	}
+	if left := s.left[key]; left != nil {
+		return left.meta, true
+	}
+	meta, ok, _ = s.accepted.Get(key) // in memory: no error
+	return meta, ok
+}
+
 // Keep implements [store.Keeper], if the consumer keeps objects or has nothing to keep.
 func (s *batchSink[T]) Keep(ctx context.Context, meta store.Meta) error {
 	accepted := s.merger.versions.Load()
 	all := meta.Key.Name == ""
 	held, has, _ := accepted.Get(meta.Key) // in memory: no error
 	has = has && meta.SameObject(held)
+	isRefused := s.merger.refusals[meta.Key] != nil // and the consumer may have it
 	err := s.cfg.Consumer.(SnapshotKeeper).SnapshotKeep(ctx, s.snapshot, meta)
 	switch {
-	case errors.Is(err, errors.ErrUnsupported) && (has || all && accepted.Len() > 0):
+	case errors.Is(err, errors.ErrUnsupported) && (has || isRefused || all && accepted.Len()+len(s.merger.refusals) > 0):
 		return err
 	case err != nil && !errors.Is(err, errors.ErrUnsupported):
 		return consumerError("SnapshotKeep", err)
 	case all:
 		s.all = true
-	case has:
+	}
+	if s.kept[meta.Key] = isRefused; has {
 		return s.accepted.Set(held, 0)
 	}
 	return nil
@@ -136,18 +142,6 @@ func (s *batchSink[T]) keepAll() error {
 		}
 	}
 	return nil
-}
-
-// newest returns the newest state of a key in this pass.
-func (s *batchSink[T]) newest(key store.Key) (meta store.Meta, ok bool) {
-	if meta, ok = s.paged[key]; ok {
-		return meta, true
-	}
-	if left := s.left[key]; left != nil {
-		return left.meta, true
-	}
-	meta, ok, _ = s.accepted.Get(key) // in memory: no error
-	return meta, ok
 }
 
 // Delete implements [store.Sink].
@@ -230,6 +224,7 @@ func (s *batchSink[T]) offer(ctx context.Context, page []informer.Object[T]) err
 			return err
 		} else {
 			s.unleave(obj.Key)
+			s.merger.forget(obj.Key)
 		}
 	}
 	for _, obj := range s.doubted {
@@ -237,81 +232,6 @@ func (s *batchSink[T]) offer(ctx context.Context, page []informer.Object[T]) err
 	}
 	s.doubted = nil
 	return nil
-}
-
-// withhold has the next snapshot leave out an object that the consumer refused.
-func (s *batchSink[T]) withhold(meta store.Meta, err error) {
-	r := s.merger.addRefusal(meta, true)
-	r.withheld = true
-	s.merger.report(&informer.HandlerError{Call: "SnapshotPage", Meta: meta, Failures: r.tries, Err: err})
-}
-
-// errTooMany: the refused objects of a snapshot have no room in what can be pending.
-var errTooMany = errors.New("the consumer refused more objects of the snapshot than can be pending")
-
-// isFatal reports whether err of a page must not be followed by a part of it.
-func isFatal(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || wantsSnapshot(err) || errors.Is(err, errTooMany)
-}
-
-// leave records an object that the consumer did not accept in this pass. It keeps the
-// object, within the bounds of what may be pending.
-func (s *batchSink[T]) leave(obj informer.Object[T], why error) error {
-	s.unleave(obj.Key)
-	m := s.merger
-	r := m.refusals[obj.Key]
-	isDead := r != nil && r.dead && r.state == obj.Meta && obj.Version != ""
-	left := &leftOut[T]{meta: obj.Meta, err: why}
-	size := int64(m.cfg.SizeOf(obj.Object))
-	hasRoom := s.leftObjects < m.cfg.MaxPending && (s.leftBytes+size <= m.cfg.MaxPendingBytes || s.leftObjects == 0)
-	switch {
-	case isDead && (why != nil || !hasRoom):
-	case !hasRoom:
-		m.offerAll()
-		return fmt.Errorf("%w: %d", errTooMany, s.leftObjects)
-	default:
-		left.change = &pending.Change[T]{Meta: obj.Meta, Obj: obj.Object, Size: size}
-		s.leftObjects++
-		s.leftBytes += size
-	}
-	s.left[obj.Key] = left
-	return nil
-}
-
-// unleave forgets that an object was left out.
-func (s *batchSink[T]) unleave(key store.Key) {
-	if left := s.left[key]; left != nil && left.change != nil {
-		s.leftObjects--
-		s.leftBytes -= left.change.Size
-	}
-	delete(s.left, key)
-}
-
-// bisectPage finds the objects for which the consumer refused a page, for the next
-// snapshot to leave them out. It reports whether to go on with this one, which can only
-// find more. If the consumer accepted no part of the page, all of the page is left out,
-// provided that the consumer accepts something before it or right after it.
-func (s *batchSink[T]) bisectPage(ctx context.Context, page []informer.Object[T], whole error) (goOn bool, fatal error) {
-	before := s.accepted.Len() > 0
-	refused, found := map[int]error{}, false
-	if len(page) > 1 {
-		refused, found, fatal = bisect(len(page), func(lo, hi int) error { return s.offer(ctx, page[lo:hi]) },
-			func(err error) bool { return isFatal(ctx, err) })
-	}
-	switch {
-	case fatal != nil:
-		return false, fatal
-	case !found && !before:
-		goOn = s.doomed == nil
-		s.doubted = page
-		return goOn, nil
-	}
-	for i := range page {
-		if err := refused[i]; err != nil || !found {
-			s.withhold(page[i].Meta, cmp.Or(err, whole))
-		}
-	}
-	return found && len(refused) > 0, nil
 }
 
 // Commit implements [store.Sink]. What is pending is older than the snapshot, and
@@ -358,57 +278,6 @@ func (s *batchSink[T]) Commit(ctx context.Context, version string) error {
 	return nil
 }
 
-// keepLeft keeps what the consumer did not accept in a snapshot that is complete: named
-// keys are tried again after a while, and those that were withheld are tried now. AtEnd
-// are those that EndSnapshot refused. Their objects are not known any more.
-func (s *batchSink[T]) keepLeft(atEnd map[store.Key]error) {
-	m, before := s.merger, s.merger.versions.Load()
-	for key, err := range atEnd {
-		if meta, ok, _ := s.accepted.Get(key); ok && s.left[key] == nil { // in memory: no error
-			s.left[key] = &leftOut[T]{meta: meta, err: reasonOf(err)}
-			_ = s.accepted.Delete(key)
-		}
-	}
-	for key := range m.refusals {
-		if s.left[key] == nil {
-			m.forget(key)
-		}
-	}
-	m.versions.Store(s.accepted)
-	var withheld []*pending.Change[T]
-	for _, key := range slices.SortedFunc(maps.Keys(s.left), store.Key.Compare) {
-		left, r := s.left[key], m.refusalOf(key)
-		if held, ok, _ := before.Get(key); ok { // in memory: no error
-			r.tried = held
-		} else if r.tried.Key.Name == "" {
-			r.tried = left.meta
-		}
-		switch isDead := r.dead && r.state == left.meta; {
-		case left.change == nil && !isDead: // at the end
-			tries := m.addRefusal(left.meta, false).tries
-			m.setDead(r, true)
-			m.report(&DeadLetterError{Name: m.name, Meta: left.meta, Tries: tries, Err: left.err})
-		case left.change == nil:
-		case left.err != nil:
-			m.pending.SetAlone(key, false)
-			m.put(left.change)
-		default:
-			if isDead {
-				m.setDead(r, false)
-				r.tries = m.cfg.MaxTries - 1
-			}
-			withheld = append(withheld, left.change)
-		}
-	}
-	named := m.pending.TakeBatch(math.MaxInt, math.MaxInt64)
-	for i := range named {
-		m.refuse(&named[i], "SnapshotPage", s.left[named[i].Work.Key].err, false)
-	}
-	for _, c := range withheld {
-		m.put(c)
-	}
-}
-
 // Abort implements [store.Sink]. No batch follows before another snapshot. The Reflector
 // makes one, unless it can go on with a watch that failed; then this asks for it.
 func (s *batchSink[T]) Abort(pass store.Pass, cause error) {
@@ -426,7 +295,7 @@ func (s *batchSink[T]) Abort(pass store.Pass, cause error) {
 
 // end ends the turn, and forgets what belongs to the pass.
 func (s *batchSink[T]) end() {
-	s.page, s.paged, s.accepted, s.late, s.left, s.begun = nil, nil, nil, nil, nil, false
+	s.page, s.paged, s.accepted, s.late, s.left, s.kept, s.begun = nil, nil, nil, nil, nil, nil, false
 	if s.hasTurn {
 		s.hasTurn = false
 		s.merger.endTurn()

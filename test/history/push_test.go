@@ -136,6 +136,9 @@ func (c *remote) EndSnapshot(_ context.Context, s push.Snapshot) error {
 			c.drop(held)
 		}
 	}
+	for _, key := range s.Refused {
+		c.tried[key] = true
+	}
 	c.pages = nil
 	return nil
 }
