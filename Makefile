@@ -72,9 +72,11 @@ previous: ## write test/previous from go.mod, with Kubernetes modules at KUBERNE
 	go mod tidy -modfile=$(PREVIOUS)
 
 .PHONY: lint
-lint: ## gofmt and golangci-lint (.golangci.yml) on every module
+lint: ## gofmt, the words of tools/words, and golangci-lint (.golangci.yml) on every module
 	@echo "== gofmt"
 	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "not formatted:"; echo "$$out"; exit 1; }
+	@echo "== words"
+	@go run -C tools ./words ..
 	@$(GO_BUILD) golangci-lint . -o /dev/null $(GOLANGCI_LINT)
 	@lint=$$(go tool -C tools -n golangci-lint); for m in $(MODULES); do \
 		echo "== golangci-lint in $$m"; \
