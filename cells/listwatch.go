@@ -31,7 +31,7 @@ import (
 // use. If the server does not have the kind, meta.IsNoMatchError is true for the error, and
 // the next request looks it up again.
 type listWatch struct {
-	plan
+	scope
 	client *ClientState
 
 	mu    sync.Mutex

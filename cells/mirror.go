@@ -41,7 +41,7 @@ import (
 // cancels the context of the handler, and waits until its calls have returned.
 func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts ...Option) (*mirror.ResourceVersionInformer[T], error) {
 	o := gather(opts)
-	plan, err := o.plan(reflect.TypeFor[T]())
+	scope, err := o.scope(reflect.TypeFor[T]())
 	switch {
 	case err != nil:
 	case cfg.ListerWatcher != nil || cfg.Source != nil:
@@ -52,10 +52,10 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	if err != nil {
 		return nil, fmt.Errorf("mirror %s: %w", name, err)
 	}
-	log := p.logger(name, plan)
+	log := p.logger(name, scope)
 	failureLog := log.With("resource", name)
 	report, counts := &reporter{}, &counters{}
-	cfg.ListerWatcher = &listWatch{plan: plan, client: p.Client}
+	cfg.ListerWatcher = &listWatch{scope: scope, client: p.Client}
 	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), o.reading...)
 	cfg.Observer = informer.Observers(informer.LogObserver(log), report, counts, cfg.Observer)
 	cfg.Log = cmp.Or(cfg.Log, p.Log)

@@ -29,11 +29,11 @@ import (
 func Push[T any, C push.BatchConsumer[T]](opts ...Option) cell.Cell {
 	o := gather(opts)
 	constructor := func(p Params, consumer C) (*push.Batcher[T], error) {
-		plan, err := o.plan(reflect.TypeFor[T]())
+		scope, err := o.scope(reflect.TypeFor[T]())
 		if err != nil {
 			return nil, fmt.Errorf("push of %s: %w", reflect.TypeFor[T](), err)
 		}
-		return NewPush(plan.target.String(), p, push.BatcherConfig[T]{Consumer: consumer}, opts...)
+		return NewPush(scope.target.String(), p, push.BatcherConfig[T]{Consumer: consumer}, opts...)
 	}
 	return cell.Module(moduleID("push "+reflect.TypeFor[T]().String()), moduleDescription("Pushes "+reflect.TypeFor[T]().String()+" to a consumer"),
 		cell.Provide(constructor),
@@ -48,7 +48,7 @@ func Push[T any, C push.BatchConsumer[T]](opts ...Option) cell.Cell {
 // Stop waits for the last batch, at most for push.MergerConfig.StopTimeout.
 func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Option) (*push.Batcher[T], error) {
 	o := gather(opts)
-	plan, err := o.plan(reflect.TypeFor[T]())
+	scope, err := o.scope(reflect.TypeFor[T]())
 	switch {
 	case err != nil:
 	case cfg.ListerWatcher != nil || cfg.Source != nil:
@@ -59,10 +59,10 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", name, err)
 	}
-	log := p.logger(name, plan)
+	log := p.logger(name, scope)
 	failureLog := log.With("resource", name)
 	report, counts := &reporter{}, &counters{}
-	cfg.ListerWatcher = &listWatch{plan: plan, client: p.Client}
+	cfg.ListerWatcher = &listWatch{scope: scope, client: p.Client}
 	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), o.reading...)
 	cfg.Observer = informer.Observers(informer.LogObserver(log), report, counts, cfg.Observer)
 	if cfg.ErrorHandler == nil {

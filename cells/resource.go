@@ -89,13 +89,13 @@ type Params struct {
 // It makes no request. It fails if an option is invalid. [Private] has no effect here.
 func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[T], error) {
 	o := gather(opts)
-	plan, err := o.plan(reflect.TypeFor[T]())
+	scope, err := o.scope(reflect.TypeFor[T]())
 	if err != nil {
 		return nil, fmt.Errorf("resource of %s: %w", reflect.TypeFor[T](), err)
 	}
 	name := o.name
 	if name == "" {
-		name = plan.target.String()
+		name = scope.target.String()
 	}
 	disabled := resource.Disabled[T](p.Client.Err(),
 		append([]resource.Option{resource.WithName(name), resource.WithLogger(p.Log)}, o.resource...)...)
@@ -114,14 +114,14 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 		}
 		return nil
 	}})
-	log := p.logger(name, plan)
+	log := p.logger(name, scope)
 	all := []resource.Option{
 		resource.WithName(name),
 		resource.WithLogger(log),
 		resource.WithObserver(informer.Observers(informer.LogObserver(log), report, counts)),
 		resource.WithSourceOptions(o.reading...),
 	}
-	r := resource.New[T](p.Lifecycle, &listWatch{plan: plan, client: p.Client}, append(all, o.resource...)...)
+	r := resource.New[T](p.Lifecycle, &listWatch{scope: scope, client: p.Client}, append(all, o.resource...)...)
 	if p.Metrics != nil {
 		p.Metrics.add(name, observed{resource: r.(resource.Inspector).Stats, counters: counts})
 	}
@@ -137,10 +137,10 @@ func nameOf[T runtime.Object](r resource.Resource[T]) string {
 	return r.(resource.Inspector).Stats().Name
 }
 
-// logger returns the logger of what reads plan. The attribute selects shows the plan if
+// logger returns the logger of what reads scope. The attribute selects shows the scope if
 // the name does not.
-func (p Params) logger(name string, plan plan) *slog.Logger {
-	if selects := plan.String(); selects != name {
+func (p Params) logger(name string, scope scope) *slog.Logger {
+	if selects := scope.String(); selects != name {
 		return p.Log.With("selects", selects)
 	}
 	return p.Log
@@ -153,8 +153,8 @@ func resourceCell[T runtime.Object](opts []Option, as string, constructor any) c
 	if o.private {
 		return cell.ProvidePrivate(constructor)
 	}
-	plan, err := o.plan(reflect.TypeFor[T]())
-	id, description := plan.target.String(), "Kubernetes resource "+plan.String()
+	scope, err := o.scope(reflect.TypeFor[T]())
+	id, description := scope.target.String(), "Kubernetes resource "+scope.String()
 	if err != nil { // the constructor will say so
 		id = strings.TrimPrefix(reflect.TypeFor[T]().String(), "*")
 		description = "Kubernetes resource " + id

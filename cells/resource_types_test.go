@@ -126,11 +126,11 @@ func TestResourceThrottles(t *testing.T) {
 	clients := fakeClients(t, api)
 	clients.State.config = rest.CopyConfig(clients.State.config)
 	clients.State.config.RateLimiter = flowcontrol.NewFakeNeverRateLimiter()
-	p, err := gather(nil).plan(reflect.TypeFor[*corev1.Pod]())
+	p, err := gather(nil).scope(reflect.TypeFor[*corev1.Pod]())
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &listWatch{plan: p, client: clients.State}
+	l := &listWatch{scope: p, client: clients.State}
 	if l.found, err = l.read(found{resource: schema.GroupVersionResource{Version: "v1", Resource: "pods"}, namespaced: true}); err != nil {
 		t.Fatal(err)
 	}

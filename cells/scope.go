@@ -211,8 +211,8 @@ var (
 	metadataType     = reflect.TypeFor[*metav1.PartialObjectMetadata]()
 )
 
-// plan describes the requests of a resource, as far as it is known without the server.
-type plan struct {
+// scope describes the requests of a resource, as far as it is known without the server.
+type scope struct {
 	mode      mode
 	target    target
 	gvk       schema.GroupVersionKind // typed
@@ -232,12 +232,12 @@ func gather(opts []Option) *options {
 	return o
 }
 
-// plan checks the options for a resource whose objects have type t.
-func (o *options) plan(t reflect.Type) (plan, error) {
+// scope checks the options for a resource whose objects have type t.
+func (o *options) scope(t reflect.Type) (scope, error) {
 	if len(o.errs) > 0 {
-		return plan{}, errors.Join(o.errs...)
+		return scope{}, errors.Join(o.errs...)
 	}
-	p := plan{
+	p := scope{
 		target: o.target, scheme: o.scheme,
 		namespace: o.namespace, labels: strings.Join(o.labels, ","), fields: strings.Join(o.fields, ","),
 	}
@@ -250,26 +250,26 @@ func (o *options) plan(t reflect.Type) (plan, error) {
 	case unstructuredType:
 		p.mode = byDynamic
 		if o.mode != byDynamic || !named {
-			return plan{}, errors.New(`the kind is missing: give cells.Unstructured("widgets.v1.example.com") or the like`)
+			return scope{}, errors.New(`the kind is missing: give cells.Unstructured("widgets.v1.example.com") or the like`)
 		}
 	case metadataType:
 		p.mode = byMetadata
 		if o.mode != byMetadata || !named {
-			return plan{}, errors.New(`the kind is missing: give cells.Metadata("pods.v1.") or the like`)
+			return scope{}, errors.New(`the kind is missing: give cells.Metadata("pods.v1.") or the like`)
 		}
 	default:
 		if o.mode != byType {
-			return plan{}, fmt.Errorf("cells.Unstructured and cells.Metadata do not apply to objects of type %s: leave them out, or see cells.Kind", wireType)
+			return scope{}, fmt.Errorf("cells.Unstructured and cells.Metadata do not apply to objects of type %s: leave them out, or see cells.Kind", wireType)
 		}
 		if err := p.lookUp(wireType); err != nil {
-			return plan{}, err
+			return scope{}, err
 		}
 	}
 	return p, nil
 }
 
 // lookUp finds the kind of a type in the scheme.
-func (p *plan) lookUp(t reflect.Type) error {
+func (p *scope) lookUp(t reflect.Type) error {
 	if t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
 		return fmt.Errorf("the type of the objects must be a pointer to a struct, not %s", t)
 	}
@@ -306,7 +306,7 @@ func (p *plan) lookUp(t reflect.Type) error {
 }
 
 // String returns the kind, the namespace and the selectors.
-func (p plan) String() string {
+func (p scope) String() string {
 	var b strings.Builder
 	b.WriteString(p.target.String())
 	if p.namespace != "" {

@@ -158,11 +158,11 @@ func TestUnstructuredKindBehindItems(t *testing.T) {
 				name, names = kind, map[string]string{"widgets": "BunchOfWidgetsList"}
 			}
 			clients.State.stream = backwards(clients.State.stream, names)
-			p, err := gather([]Option{Unstructured(name)}).plan(unstructuredType)
+			p, err := gather([]Option{Unstructured(name)}).scope(unstructuredType)
 			if err != nil {
 				t.Fatal(err)
 			}
-			source := source.FromListerWatcher[*unstructured.Unstructured](&listWatch{plan: p, client: clients.State}, nil)
+			source := source.FromListerWatcher[*unstructured.Unstructured](&listWatch{scope: p, client: clients.State}, nil)
 			n := 0
 			if _, err := source.List(t.Context(), metav1.ListOptions{}, func(item informer.Item[*unstructured.Unstructured]) error {
 				u, err := item.Decode()
