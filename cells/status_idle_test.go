@@ -44,7 +44,7 @@ func TestStatusIdleTimeout(t *testing.T) {
 func TestStatusKeepAll(t *testing.T) {
 	secret := &corev1.Secret{ObjectMeta: metaOf("a", "s", 0), Data: map[string][]byte{"key": []byte("value")}}
 	secret.Annotations = map[string]string{"note": "kept"}
-	secret.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "m", Operation: metav1.ManagedFieldsOperationApply, APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte("{}")}}}
+	secret.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "m", Operation: metav1.ManagedFieldsOperationApply, APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{}}}
 	for _, all := range []bool{false, true} {
 		playStatus(t, status.Config{Rules: &status.Rules{KeepAll: all}}, func(r *statusRig) {
 			w := r.watch(idOf("Secret", "a", "s"))

@@ -59,20 +59,20 @@ func asObservers(o Observer) observers {
 
 // ReflectorEvent is something that happened in a Reflector: one of the types below. Observers
 // must ignore unknown types, because the set grows.
-type ReflectorEvent interface{ occurrence() }
+type ReflectorEvent interface{ reflectorEvent() }
 
 type (
-	// ListStarted: a pass starts. Streamed is set for a watch with initial events, and not
+	// ListStarted reports that a pass starts. Streamed is set for a watch with initial events, and not
 	// for paged lists.
 	ListStarted struct {
 		Pass     store.Pass
 		Streamed bool
 	}
 
-	// PageRead: a page was read, and the sink accepted it.
+	// PageRead reports that a page was read, and the sink accepted it.
 	PageRead struct{ store.PageInfo }
 
-	// ListDone: the sink accepted the whole pass.
+	// ListDone reports that the sink accepted the whole pass.
 	ListDone struct {
 		Pass     store.Pass
 		Streamed bool
@@ -82,7 +82,7 @@ type (
 		Took     time.Duration // waits for the sink and the ListBudget included
 	}
 
-	// ListFailed: the pass broke off. Another one follows, or the watch goes on.
+	// ListFailed reports that the pass broke off. Another one follows, or the watch goes on.
 	ListFailed struct {
 		Pass     store.Pass
 		Streamed bool
@@ -90,10 +90,10 @@ type (
 		Err      error
 	}
 
-	// WatchOpened: the server accepted a watch from Version.
+	// WatchOpened reports that the server accepted a watch from Version.
 	WatchOpened struct{ Version string }
 
-	// WatchEnded: a watch ended, or could not be opened. Cause is CauseClosed if the server
+	// WatchEnded reports that a watch ended, or could not be opened. Cause is CauseClosed if the server
 	// ended it in an orderly way, CauseSilent without Err after the idle timeout of an open
 	// watch, and CauseCanceled without Err if a pass is due.
 	WatchEnded struct {
@@ -104,13 +104,13 @@ type (
 		Err     error // nil if nothing was wrong: the server ended it, or it was quiet
 	}
 
-	// RelistNeeded: a pass follows the watch, for this reason.
+	// RelistNeeded reports that a pass follows the watch, for this reason.
 	RelistNeeded struct {
 		Reason store.Reason
 		Err    error
 	}
 
-	// WatchListUnavailable: the server does not stream initial events. It answered a
+	// WatchListUnavailable reports that the server does not stream initial events. It answered a
 	// streamed list with 400, 405 or 422, without an end, or with nothing over a connection
 	// that works. Lists are paged until Retry. Other failures of a streamed list, such as
 	// 403, are not reported here.
@@ -119,7 +119,7 @@ type (
 		Retry time.Time
 	}
 
-	// BackingOff: the Reflector sends no request for a while. After a pass of ReasonResync or
+	// BackingOff reports that the Reflector sends no request for a while. After a pass of ReasonResync or
 	// ReasonCheck only the next try of the pass waits, and the watch goes on.
 	BackingOff struct {
 		For      time.Duration
@@ -129,14 +129,14 @@ type (
 		Err      error
 	}
 
-	// Recovered: the request or sink that failed last has succeeded.
+	// Recovered reports that the request or sink that failed last has succeeded.
 	Recovered struct {
 		Failures int           // since the last success
 		After    time.Duration // since the first of them
 		Cause    Cause         // of the last of them
 	}
 
-	// Polling: passes follow each other, because there is no reliable watch. It is observed
+	// Polling reports that passes follow each other, because there is no reliable watch. It is observed
 	// at the start, and again if Cause changes.
 	//
 	//   - CauseForbidden, CauseNotInstalled, CauseNotSupported: the server lists and refuses
@@ -149,7 +149,7 @@ type (
 		Err   error
 	}
 
-	// CheckDiffers: a pass of [Settings.CheckMetadata] found an object that the sink does not
+	// CheckDiffers reports that a pass of [Settings.CheckMetadata] found an object that the sink does not
 	// have, or has in another version. A pass that reads whole objects follows. It comes
 	// instead of ListDone.
 	CheckDiffers struct {
@@ -157,7 +157,7 @@ type (
 		Key  store.Key
 	}
 
-	// Missed: a pass found and brought changes that the watch, or the pass before, should
+	// Missed reports that a pass found and brought changes that the watch, or the pass before, should
 	// have brought: objects in a version that the watch had passed, and that the sink did not
 	// have. It follows ListDone, once for a pass, with the number of objects and the key of
 	// the first.
@@ -172,10 +172,10 @@ type (
 		Key   store.Key
 	}
 
-	// WatchProved: a watch brings changes again, after Polling with CauseSilent.
+	// WatchProved reports that a watch brings changes again, after Polling with CauseSilent.
 	WatchProved struct{ Version string }
 
-	// VersionsUnordered: versions of the server cannot be compared. A watch from version From
+	// VersionsUnordered reports that versions of the server cannot be compared. A watch from version From
 	// brought an event about Meta that is not newer, or a list at From has an object that is
 	// newer. From now on events are applied in order of arrival, and passes decide what is
 	// true. It is observed once.
@@ -184,19 +184,19 @@ type (
 		From string
 	}
 
-	// ObjectLeftOut: the newest state of an object cannot be decoded and is left out. It is
+	// ObjectLeftOut reports that the newest state of an object cannot be decoded and is left out. It is
 	// observed once for each object, until LeftOutEnded. Of the objects beyond the 100 of
 	// [ReflectorInfo].LeftOut, only the first is observed.
 	ObjectLeftOut struct{ LeftOut }
 
-	// LeftOutEnded: an object that was left out is decoded again, or is gone. Key is empty
+	// LeftOutEnded reports that an object that was left out is decoded again, or is gone. Key is empty
 	// for objects without a name.
 	LeftOutEnded struct{ Key store.Key }
 
-	// Draining: the sink is full. The Reflector sends no request until it has drained.
+	// Draining reports that the sink is full. The Reflector sends no request until it has drained.
 	Draining struct{ Err error }
 
-	// WentBackwards: the server has an older state than before, as after a restore from a
+	// WentBackwards reports that the server has an older state than before, as after a restore from a
 	// backup. The sink gets that state.
 	WentBackwards struct{ From, To string }
 )
@@ -229,22 +229,22 @@ func (p Polling) advice() string {
 	return "the server does not offer a watch of this resource"
 }
 
-func (ListStarted) occurrence()          {}
-func (PageRead) occurrence()             {}
-func (ListDone) occurrence()             {}
-func (ListFailed) occurrence()           {}
-func (WatchOpened) occurrence()          {}
-func (WatchEnded) occurrence()           {}
-func (RelistNeeded) occurrence()         {}
-func (WatchListUnavailable) occurrence() {}
-func (BackingOff) occurrence()           {}
-func (Recovered) occurrence()            {}
-func (Polling) occurrence()              {}
-func (CheckDiffers) occurrence()         {}
-func (Missed) occurrence()               {}
-func (WatchProved) occurrence()          {}
-func (VersionsUnordered) occurrence()    {}
-func (ObjectLeftOut) occurrence()        {}
-func (LeftOutEnded) occurrence()         {}
-func (Draining) occurrence()             {}
-func (WentBackwards) occurrence()        {}
+func (ListStarted) reflectorEvent()          {}
+func (PageRead) reflectorEvent()             {}
+func (ListDone) reflectorEvent()             {}
+func (ListFailed) reflectorEvent()           {}
+func (WatchOpened) reflectorEvent()          {}
+func (WatchEnded) reflectorEvent()           {}
+func (RelistNeeded) reflectorEvent()         {}
+func (WatchListUnavailable) reflectorEvent() {}
+func (BackingOff) reflectorEvent()           {}
+func (Recovered) reflectorEvent()            {}
+func (Polling) reflectorEvent()              {}
+func (CheckDiffers) reflectorEvent()         {}
+func (Missed) reflectorEvent()               {}
+func (WatchProved) reflectorEvent()          {}
+func (VersionsUnordered) reflectorEvent()    {}
+func (ObjectLeftOut) reflectorEvent()        {}
+func (LeftOutEnded) reflectorEvent()         {}
+func (Draining) reflectorEvent()             {}
+func (WentBackwards) reflectorEvent()        {}
