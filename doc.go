@@ -47,11 +47,11 @@
 // is concluded from a complete pass or from the watch, and from nothing else.
 //
 // Each package imports only packages above it in the picture, so each can be used without
-// those below it. Package store knows no server. Only package cells knows hive cells.
+// those below it. Package store knows no server. Only package cells provides hive cells.
 //
 // # What holds everywhere
 //
-//   - Objects are shared and must not be modified. Use DeepCopy.
+//   - Objects of resources and stores are shared and must not be modified. Use DeepCopy.
 //   - No request is sent before a consumer needs it. One informer serves all consumers.
 //   - A function that can block takes a context. After a stop no goroutine is left.
 //   - Failures are retried with backoff. An informer.Observer receives each as a typed

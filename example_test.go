@@ -35,7 +35,7 @@ func printPods(lc cell.Lifecycle, pods resource.Resource[*corev1.Pod]) {
 				case resource.Sync:
 					fmt.Println("all existing pods were printed")
 				}
-				ev.Done(nil) // Done(err) emits the key again, after a backoff
+				ev.Done(nil) // required; Done(err) emits the key again, after a backoff
 			}
 		}()
 		return nil

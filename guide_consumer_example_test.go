@@ -84,8 +84,8 @@ func syncRoutesInBatches(ctx context.Context, pods resource.Resource[*corev1.Pod
 	}
 }
 
-func label(ctx context.Context, client kubernetes.Interface, pods resource.Store[*corev1.Pod], key store.Key) error {
-	pod, exists, err := pods.GetByKey(key)
+func label(ctx context.Context, client kubernetes.Interface, podStore resource.Store[*corev1.Pod], key store.Key) error {
+	pod, exists, err := podStore.GetByKey(key)
 	if err != nil || !exists {
 		return err
 	}
@@ -95,5 +95,5 @@ func label(ctx context.Context, client kubernetes.Interface, pods resource.Store
 	if err != nil {
 		return err
 	}
-	return pods.WaitFor(ctx, changed.ResourceVersion) // from here on pods has the label
+	return podStore.WaitFor(ctx, changed.ResourceVersion) // from here on the store has the label
 }

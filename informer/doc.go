@@ -78,14 +78,16 @@
 //
 // An open watch proves nothing: a proxy can hold its events back. Evidence is an event, or a
 // bookmark that is newer than the version before. Without evidence a pass shows what is
-// true:
+// true. It comes:
 //
-//   - Watches that fail, or end within half a minute: after two in a row, if they have
-//     failed for [Settings.MaxInternalErrorRetryDuration]. If the kind is not installed, two
-//     suffice, and if the failure is permanent, five: a response that makes no sense, or a
-//     request that the server rejects. For a watch that is refused see Polling. While the
-//     server cannot be reached, no list is sent, and the time does not count.
-//   - Watches that are quiet: after [Settings.CheckInterval]. A quiet watch brings nothing
+//   - After two failed watches in a row, if they have failed for
+//     [Settings.MaxInternalErrorRetryDuration]. A watch that ends within half a minute counts
+//     as failed.
+//   - After two failed watches, if the kind is not installed.
+//   - After five, if the answer makes no sense or the server rejects the request.
+//   - For a watch that is refused, see Polling. While the server cannot be reached, no list
+//     is sent, and the time does not count.
+//   - After [Settings.CheckInterval] of quiet watches. A quiet watch brings nothing
 //     until the server ends it in its time, or is silent. It is no failure.
 //
 // A pass that shows nothing new doubles the time to the next one. One that shows a change
@@ -142,12 +144,15 @@
 // does not offer it (metrics.k8s.io), or a proxy lets only lists through. The Reflector then
 // makes a paged pass every [Settings.PollInterval].
 //
-// Polling starts when a pass was committed and the server refuses the watch after it: with
-// 405 at the first answer, with 403 or 404 at the second in a row. If a watch was open since
-// the last pass, or there was no pass ([Config.ResumeFrom]), a list comes first
-// ([store.ReasonFailing]): after one 405, after two 404, or when the watch was forbidden for
-// PollInterval (or MaxInternalErrorRetryDuration, if that is shorter). Other failures start
-// no polling.
+// Polling starts when the server refuses the watch that follows a pass. If a watch was open
+// since the pass, or there was no pass ([Config.ResumeFrom]), a list comes first
+// ([store.ReasonFailing]). Other failures start no polling.
+//
+//	answer   after a pass: polls      otherwise: lists first
+//	405      after the first answer   after the first answer
+//	404      after two in a row       after two in a row
+//	403      after two in a row       after PollInterval, or MaxInternalErrorRetryDuration
+//	                                  if that is shorter
 //
 // The Reflector tries the watch before each poll. If lists have no version it does so after
 // the poll, because such a watch does not show earlier deletions. Polling ends without

@@ -20,7 +20,7 @@ type Settings struct {
 	Lists ListMode
 
 	// ListBudget limits how many lists are read at a time, by all reflectors that share
-	// it. Default: no limit.
+	// it. Default: no limit. Resources, mirrors and pushes have [ProcessListBudget] as default.
 	ListBudget *ListBudget
 
 	// IdleTimeout is the idle timeout of a request. A watch that brings nothing for so long, not
@@ -87,12 +87,13 @@ type Settings struct {
 	// whole objects, and sends less. Default: false.
 	CheckMetadata bool
 
-	// AbsentAfter is how long after the first answer that the kind is not installed its
-	// objects count as deleted. The sink then gets a pass without objects
-	// ([store.ReasonAbsent]). Before that, the server must describe what it has in two
-	// answers in a row, over a new connection each, and without the kind. The Source must be
-	// an [AbsenceFinder], as those of cells are. It costs the server two requests. Default:
-	// 10m. At most 24h. Negative: the objects of a kind that was removed stay.
+	// AbsentAfter is how long a kind must be missing on the server before its objects
+	// count as deleted. The time begins with the first answer that the kind is not
+	// installed. The Reflector then reads the server's list of kinds twice, each time over
+	// a new connection. If both lack the kind, the sink gets a pass without objects
+	// ([store.ReasonAbsent]), and subscribers of a resource a Delete for each. The Source
+	// must be an [AbsenceFinder], as those of cells are. It costs the server two requests.
+	// Default: 10m. At most 24h. Negative: the objects stay.
 	AbsentAfter time.Duration
 
 	// Backoff spaces requests after failures.

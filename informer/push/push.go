@@ -97,9 +97,9 @@ type Snapshot struct {
 	// First is set until a snapshot is complete.
 	First bool
 
-	// Refused has the keys of the objects that exist, and that the consumer refused or that were
-	// left out because it refused them before. It is set in EndSnapshot. It is empty if no page
-	// is refused.
+	// Refused has the keys of objects that exist and that the accepted pages lack, because
+	// the consumer refused them, now or in an earlier snapshot. The consumer must keep what it
+	// has of them. It is set in EndSnapshot.
 	Refused []store.Key
 
 	// Version is the version of the collection. It is set in EndSnapshot.

@@ -18,7 +18,7 @@
 //				t.Error("bob was not greeted")
 //			}
 //
-//			pods.Delete(resource.Key{Namespace: "ns", Name: "bob"})
+//			pods.Delete(store.Key{Namespace: "ns", Name: "bob"})
 //			synctest.Wait()
 //			if g.Greeted("bob") {
 //				t.Error("bob is still greeted")
