@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/cilium/hive"
 	"github.com/cilium/hive/cell"
@@ -15,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/apiary-go/apiary/cells"
+	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -90,3 +92,7 @@ func optionalGreeter(client *cells.ClientState, jobs job.Group, log *slog.Logger
 	}
 	registerGreeter(jobs, log, pods)
 }
+
+// Pods whose store is compared with the server every hour, by metadata.
+var checkedPods = cells.Resource[*corev1.Pod](cells.With(
+	resource.WithSettings(informer.Settings{ResyncInterval: time.Hour, CheckMetadata: true})))

@@ -86,6 +86,11 @@ func TestGuideHealth(t *testing.T) {
 		if err != nil || health != "OK synced, 0 objects at the last list" {
 			t.Errorf("got %q, %v", health, err)
 		}
+		health, err = runApp(t, "Pod.v1", client, cell.SimpleHealthCell, checkedPods,
+			cell.Invoke(func(pods resource.Resource[*corev1.Pod]) { pods.Observe(t.Context(), nil, nil) }))
+		if err != nil || health != "OK synced, 1 object at the last list" {
+			t.Errorf("with other settings: got %q, %v", health, err)
+		}
 	})
 }
 
