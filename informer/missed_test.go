@@ -9,7 +9,9 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -153,24 +155,19 @@ func TestMissedIsReported(t *testing.T) {
 			server.watchesLive(true)
 			var (
 				log    bytes.Buffer
-				missed []informer.Missed
+				events missedEvents
 			)
 			r, s := followPods(t, server, func(c *informer.Config[*corev1.Pod]) {
 				if c.CheckMetadata = test.metadata; test.reason == store.ReasonCheck {
 					c.ResyncInterval = 10 * time.Minute
 				}
-				c.Observer = informer.Observers(informer.LogObserver(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))),
-					informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
-						if m, ok := o.(informer.Missed); ok {
-							missed = append(missed, m)
-						}
-					}))
+				c.Observer = informer.Observers(informer.LogObserver(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))), &events)
 			})
 			elapse(time.Second)
 			server.hide("after") // no event, and bookmarks from here on that are newer
 			elapse(2 * time.Minute)
-			if got := valueOf(s); got != "before" || len(missed) > 0 {
-				t.Fatalf("x is %q, missed %v", got, missed)
+			if got := valueOf(s); got != "before" || len(events.all()) > 0 {
+				t.Fatalf("x is %q, missed %v", got, events.all())
 			}
 			if test.reason == store.ReasonResync {
 				r.Resync(errors.New("suspicion"))
@@ -181,7 +178,7 @@ func TestMissedIsReported(t *testing.T) {
 			if got := valueOf(s); got != "after" {
 				t.Errorf("x is %q", got)
 			}
-			key := store.Key{Namespace: "n", Name: "x"}
+			key, missed := store.Key{Namespace: "n", Name: "x"}, events.all()
 			if len(missed) != 1 || missed[0].Count != 1 || missed[0].Key != key || missed[0].Pass.Reason != test.reason {
 				t.Errorf("missed %+v", missed)
 			}
@@ -190,7 +187,7 @@ func TestMissedIsReported(t *testing.T) {
 			}
 			r.Resync(errors.New("suspicion"))
 			elapse(20 * time.Minute)
-			if len(missed) != 1 {
+			if missed = events.all(); len(missed) != 1 {
 				t.Errorf("missed %+v", missed)
 			}
 		})
@@ -203,7 +200,7 @@ func TestNoFalseAlarm(t *testing.T) {
 	for name, happens := range map[string]func(server *podServer, s *forgetful){
 		"the sink has lost it": func(_ *podServer, s *forgetful) {
 			_, err := s.Replace("", func(func(store.Meta, *corev1.Pod) bool) {})
-			s.err = errors.Join(err, store.ErrResync)
+			s.fail(errors.Join(err, store.ErrResync))
 		},
 		"the server goes back": func(server *podServer, _ *forgetful) {
 			server.mu.Lock()
@@ -241,12 +238,44 @@ func TestNoFalseAlarm(t *testing.T) {
 // forgetful is a store that returns an error once.
 type forgetful struct {
 	*store.Store[*corev1.Pod]
+
+	mu  sync.Mutex
 	err error
 }
 
-func (f *forgetful) Progress(ctx context.Context, version string) (err error) {
-	if err, f.err = f.err, nil; err != nil {
+func (f *forgetful) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+func (f *forgetful) Progress(ctx context.Context, version string) error {
+	f.mu.Lock()
+	err := f.err
+	f.err = nil
+	f.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	return f.Store.Progress(ctx, version)
+}
+
+// missedEvents collects the reports of what was missed.
+type missedEvents struct {
+	mu   sync.Mutex
+	list []informer.Missed
+}
+
+func (m *missedEvents) Observe(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
+	if o, ok := o.(informer.Missed); ok {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.list = append(m.list, o)
+	}
+}
+
+func (m *missedEvents) all() []informer.Missed {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.list)
 }
