@@ -22,7 +22,7 @@ import (
 // informer fills one store for any number of subscribers. All methods can be called
 // from any goroutine. All except Store can be called from constructors.
 //
-// The store and all subscribers share the objects. They must not be modified; use
+// The store and all subscribers share the objects. Objects must not be modified; use
 // DeepCopy.
 //
 // # Events

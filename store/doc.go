@@ -8,9 +8,7 @@
 //
 //	pods, err := store.New(store.Config[*corev1.Pod]{
 //		Name: "pods",
-//		Indexers: store.Indexers[*corev1.Pod]{"node": func(values []string, pod *corev1.Pod) ([]string, error) {
-//			return append(values, pod.Spec.NodeName), nil
-//		}},
+//		Indexers: store.Indexers[*corev1.Pod]{"node": byNode}, // appends pod.Spec.NodeName
 //	})
 //	…
 //	reflector, err := informer.NewReflector(informer.Config[*corev1.Pod]{
