@@ -195,7 +195,7 @@ func (d *mutationDetector) look() {
 		fmt.Fprintf(&differ, "\nand %d more", found-mutationsShown)
 	}
 	if found > 0 {
-		d.failed(fmt.Sprintf("cache %s modified: the objects are shared and must not be modified; modify a copy: %s", d.name, differ.String()))
+		d.failed(fmt.Sprintf("cache %s modified: objects are shared and must not be modified; modify a copy: %s", d.name, differ.String()))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
