@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -17,6 +18,7 @@ import (
 	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // listsOf returns the pages that were requested since skip requests, each as "metadata" or
@@ -100,4 +102,26 @@ func checkMetadata[T runtime.Object](t *testing.T, opts ...Option) {
 			t.Error(err)
 		}
 	})
+}
+
+// What was missed is counted by objects, and a check that found a difference as a list.
+func TestMissedMetrics(t *testing.T) {
+	c := &counters{}
+	pass := store.Pass{Reason: store.ReasonCheck}
+	c.Observe(informer.ReflectorInfo{}, informer.CheckDiffers{Pass: pass})
+	c.Observe(informer.ReflectorInfo{}, informer.Missed{Pass: pass, Count: 2})
+	c.Observe(informer.ReflectorInfo{}, informer.Missed{Pass: pass, Count: 1})
+	m := &ResourceMetrics{}
+	m.add("pods", observed{counters: c, resource: func() resource.Stats { return resource.Stats{} }})
+	want := `
+# HELP apiary_resource_lists_total Lists that ended, by reason; all but reason "first" are relists.
+# TYPE apiary_resource_lists_total counter
+apiary_resource_lists_total{mode="paged",reason="check",resource="pods",result="differs"} 1
+# HELP apiary_resource_missed_total Changes that a list found and the watch had missed.
+# TYPE apiary_resource_missed_total counter
+apiary_resource_missed_total{resource="pods"} 3
+`
+	if err := testutil.CollectAndCompare(m, strings.NewReader(want), "apiary_resource_lists_total", "apiary_resource_missed_total"); err != nil {
+		t.Error(err)
+	}
 }
