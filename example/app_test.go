@@ -165,7 +165,7 @@ func TestApplicationForbidden(t *testing.T) {
 		a.start()
 		text := a.after(3 * time.Second)
 		a.expect(text, "1 service, pods not known", "! Pod.v1", "forbidden", `User "jane" cannot`, `resource "pods"`,
-			"shop/web   ?", "(not known yet)", "with a role and a binding")
+			"shop/web   ?", "(not known yet)", "by a role and a role binding")
 		if text := a.after(time.Minute); strings.Count(text, "\n") > 10 {
 			t.Errorf("it says over and over again that nothing changed:\n%s", text)
 		}

@@ -104,7 +104,7 @@ func (e *endToEnd) forbidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := e.start(t, "--db", filepath.Join(t.TempDir(), "mirror.db"), "--kubeconfig", jane.Kubeconfig(), "pods")
-	p.waitFor("with a role and a binding")
+	p.waitFor("by a role and a role binding")
 	p.signal(os.Interrupt)
 	p.mustEnd(0)
 	for _, part := range []string{`User \"jane\" cannot list resource \"pods\"`, "pods.v1: 0 objects, 0 written, 0 deleted, 1 list, will list at the next start"} {

@@ -254,7 +254,7 @@ func TestForbidden(t *testing.T) {
 			r.pass(5 * time.Minute)
 		}, "configmaps", "pods", "gadgets.v1.example.com")
 		r.expect(text, "configmaps.v1: listed: 1 object", "pods.v1: listed: 0 objects", "gadgets.v1.example.com: 0 objects", "will list at the next start")
-		r.expect(r.log.String(), "not for you", "with a role and a binding", "install the custom resource definition")
+		r.expect(r.log.String(), "not for you", "by a role and a role binding", "install the custom resource definition")
 	})
 }
 
