@@ -61,6 +61,9 @@ const patience = 500 * time.Millisecond
 //     not changed. Each list then encodes such objects. If that fails, they have no version.
 //   - A Table, or an object or a list of another kind, is an error. It never counts as an
 //     empty collection.
+//   - A typed client returns an empty list without kind and version for a response that is no
+//     list, such as {}. Those of client-go's fakes look the same. Such a list never replaces a
+//     collection that had a version. As the first response it counts as an empty collection.
 func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Object) (T, error), opts ...SourceOption) informer.Source[T] {
 	s := &listerWatcher[T]{convert: convert, typed: convert == nil}
 	if s.typed {
@@ -249,9 +252,7 @@ func (s *listerWatcher[T]) List(ctx context.Context, opts metav1.ListOptions, yi
 	return page, nil
 }
 
-// isList reports why an object that was sent for a list is none: dynamic clients return
-// whatever the server sent. Typed ones return an empty list without a kind for it, which
-// is what those of client-go's fake clientset look like.
+// isList reports why a response is no list. Dynamic clients return whatever the server sent.
 func isList(list runtime.Object, gvk schema.GroupVersionKind) error {
 	if gvk.Kind == "" || strings.HasSuffix(gvk.Kind, "List") {
 		return nil
@@ -266,7 +267,7 @@ func isList(list runtime.Object, gvk schema.GroupVersionKind) error {
 	return &informer.DecodingError{Err: fmt.Errorf("the server sent a %s %q in place of a list", gvk.GroupVersion(), gvk.Kind)}
 }
 
-// formOf returns the API version of obj, if it says it.
+// formOf returns the API version of obj, if it has one.
 func formOf(obj runtime.Object) string {
 	return obj.GetObjectKind().GroupVersionKind().GroupVersion().String()
 }
