@@ -61,9 +61,8 @@ const patience = 500 * time.Millisecond
 //     not changed. Each list then encodes such objects. If that fails, they have no version.
 //   - A Table, or an object or a list of another kind, is an error. It never counts as an
 //     empty collection.
-//   - A typed client returns an empty list without kind and version for a response that is no
-//     list, such as {}. Those of client-go's fakes look the same. Such a list never replaces a
-//     collection that had a version. As the first response it counts as an empty collection.
+//   - For a response that is no list, such as {}, typed clients return an empty list without
+//     kind and version, as client-go's fakes do. As the first one it is an empty collection.
 func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Object) (T, error), opts ...SourceOption) informer.Source[T] {
 	s := &listerWatcher[T]{convert: convert, typed: convert == nil}
 	if s.typed {
