@@ -35,7 +35,7 @@ func TestStatusMutation(t *testing.T) {
 		cmd := exec.Command(os.Args[0], "-test.run="+tests)
 		cmd.Env = append(os.Environ(), "KUBE_CACHE_MUTATION_DETECTOR=true", does+"=modify")
 		out, err := cmd.CombinedOutput()
-		found := err != nil && strings.Contains(string(out), "modified: the objects are shared") && strings.Contains(string(out), "mine")
+		found := err != nil && strings.Contains(string(out), "modified: objects are shared") && strings.Contains(string(out), "mine")
 		if found != modify || !found && err != nil {
 			t.Errorf("%s: %v\n%s", tests, err, out)
 		}
