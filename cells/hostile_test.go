@@ -130,7 +130,7 @@ func TestSecretsAreNotQuoted(t *testing.T) {
 	}
 }
 
-// A redirect to another host is told, and that host gets neither the token nor a request.
+// A redirect to another host is an error, and that host gets neither the token nor a request.
 func TestRedirectToAnotherHost(t *testing.T) {
 	var mu sync.Mutex
 	requests := 0
@@ -186,8 +186,8 @@ func TestMessagesAreShort(t *testing.T) {
 	}
 }
 
-// What client-go logs of a server is short as well, and shows no credentials; but for
-// debugging all of it is there.
+// Lines that client-go logs about a server are short, and show no credentials. The debug
+// level has all of the text.
 func TestKlogIsRedacted(t *testing.T) {
 	log := newSyncBuffer()
 	before := klogTo.Swap(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))

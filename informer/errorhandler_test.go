@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"log/slog"
 	"strings"
 	"testing"
@@ -19,6 +18,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/informer/source"
+	"github.com/apiary-go/apiary/internal/logtest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -114,13 +114,7 @@ func TestErrorHandlerInARun(t *testing.T) {
 // and says nothing of no error.
 func TestDefaultWatchErrorHandler(t *testing.T) {
 	var out bytes.Buffer
-	before, writer, flags := slog.Default(), log.Writer(), log.Flags()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
-	defer func() {
-		slog.SetDefault(before)
-		log.SetOutput(writer) // which SetDefault had changed
-		log.SetFlags(flags)
-	}()
+	logtest.SetDefault(t, slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	for _, c := range []struct {
 		err  error
 		want []string // the line has

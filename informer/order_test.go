@@ -144,7 +144,7 @@ func (s formStream) Next() (informer.Event[informertest.Object], error) {
 }
 
 // TestFormChanges: when objects come in another form than before, one pass hands all of
-// them over again, be it an event that shows it or a list.
+// them over again, whether an event or a list shows it.
 func TestFormChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var (

@@ -32,14 +32,17 @@ func script(text string) *informertest.ScriptedServer {
 // Delays have no jitter.
 func follow(t *testing.T, server *informertest.ScriptedServer, change ...func(*informer.Config[informertest.Object])) (*informer.Reflector[informertest.Object], *store.Store[informertest.Object]) {
 	t.Helper()
-	s, err := store.New(store.Config[informertest.Object]{})
+	return followSource(t, source.FromListerWatcher[informertest.Object](server, nil), change...)
+}
+
+// followSource is follow for any source.
+func followSource[T any](t *testing.T, from informer.Source[T], change ...func(*informer.Config[T])) (*informer.Reflector[T], *store.Store[T]) {
+	t.Helper()
+	s, err := store.New(store.Config[T]{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := informer.Config[informertest.Object]{
-		Name: "pods", Source: source.FromListerWatcher[informertest.Object](server, nil), Sink: s,
-		Settings: informer.Settings{Backoff: informer.Backoff{Jitter: -1}},
-	}
+	cfg := informer.Config[T]{Name: "pods", Source: from, Sink: s, Settings: informer.Settings{Backoff: informer.Backoff{Jitter: -1}}}
 	for _, f := range change {
 		f(&cfg)
 	}

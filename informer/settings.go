@@ -4,6 +4,7 @@
 package informer
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -121,47 +122,36 @@ func (s *Settings) complete() error {
 		return fmt.Errorf("Settings.PageSize is %d: give a positive number of objects, or 0 for the default of %d; every list has a limit",
 			s.PageSize, defaultPageSize)
 	}
-	if s.PageSize == 0 {
-		s.PageSize = defaultPageSize
-	}
 	if s.Lists < ListAuto || s.Lists > ListStreamed {
 		return fmt.Errorf("Settings.Lists is %d: give ListAuto, ListPaged or ListStreamed", s.Lists)
 	}
 	if err := s.ListBudget.validate(); err != nil {
 		return fmt.Errorf("Settings.ListBudget: %w", err)
 	}
-	if s.IdleTimeout == 0 {
-		s.IdleTimeout = defaultIdleTimeout
-	}
 	if s.InitialIdleTimeout < 0 {
 		return fmt.Errorf("Settings.InitialIdleTimeout is %v: give a positive duration, or set Settings.Lists to ListPaged for no streamed lists", s.InitialIdleTimeout)
 	}
-	if s.InitialIdleTimeout == 0 {
-		s.InitialIdleTimeout = defaultInitialIdleTimeout
-	}
-	if s.PollInterval == 0 {
-		s.PollInterval = defaultPollInterval
-	}
-	if s.MaxInternalErrorRetryDuration == 0 {
-		s.MaxInternalErrorRetryDuration = defaultFailing
-	}
-	if s.CheckInterval == 0 {
-		s.CheckInterval = defaultCheckInterval
-	}
-	if s.AbsentAfter == 0 {
-		s.AbsentAfter = defaultAbsentAfter
-	}
+	s.PageSize = cmp.Or(s.PageSize, defaultPageSize)
+	s.IdleTimeout = cmp.Or(s.IdleTimeout, defaultIdleTimeout)
+	s.InitialIdleTimeout = cmp.Or(s.InitialIdleTimeout, defaultInitialIdleTimeout)
+	s.PollInterval = cmp.Or(s.PollInterval, defaultPollInterval)
+	s.MaxInternalErrorRetryDuration = cmp.Or(s.MaxInternalErrorRetryDuration, defaultFailing)
+	s.CheckInterval = cmp.Or(s.CheckInterval, defaultCheckInterval)
+	s.AbsentAfter = cmp.Or(s.AbsentAfter, defaultAbsentAfter)
 	if s.ResyncInterval != 0 && s.ResyncInterval < time.Minute {
 		return fmt.Errorf("Settings.ResyncInterval is %v: give a minute or more, or 0 for none", s.ResyncInterval)
 	}
-	for name, d := range map[string]time.Duration{
-		"MaxInternalErrorRetryDuration": s.MaxInternalErrorRetryDuration,
-		"CheckInterval":                 s.CheckInterval,
-		"ResyncInterval":                s.ResyncInterval,
-		"AbsentAfter":                   s.AbsentAfter,
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"MaxInternalErrorRetryDuration", s.MaxInternalErrorRetryDuration},
+		{"CheckInterval", s.CheckInterval},
+		{"ResyncInterval", s.ResyncInterval},
+		{"AbsentAfter", s.AbsentAfter},
 	} {
-		if d > longestInterval {
-			return fmt.Errorf("%s is %v: give %v or less", "Settings."+name, d, longestInterval)
+		if d.value > longestInterval {
+			return fmt.Errorf("%s is %v: give %v or less", "Settings."+d.name, d.value, longestInterval)
 		}
 	}
 	if err := s.Backoff.Complete(); err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// podServer serves one pod, with a value. Its lists work, and its watches do as told. It
+// podServer serves one pod, with a value. Its lists work, and the test decides what its watches do. It
 // streams initial events, or refuses to; what follows them is silence, unless watches are
 // live.
 type podServer struct {
@@ -159,24 +159,7 @@ func (s *podServer) follow(w *informertest.Response, r *http.Request, from int64
 // have no jitter.
 func followPods(t *testing.T, server http.RoundTripper, change ...func(*informer.Config[*corev1.Pod])) (*informer.Reflector[*corev1.Pod], *store.Store[*corev1.Pod]) {
 	t.Helper()
-	s, err := store.New(store.Config[*corev1.Pod]{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := informer.Config[*corev1.Pod]{
-		Name:   "pods",
-		Source: source.FromListerWatcher[*corev1.Pod](source.NewListWatchFromClient(informertest.Client(t, server), "pods", ""), nil),
-		Sink:   s, Settings: informer.Settings{Backoff: informer.Backoff{Jitter: -1}},
-	}
-	for _, f := range change {
-		f(&cfg)
-	}
-	r, err := informer.NewReflector(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, r.Run)
-	return r, s
+	return followSource(t, source.FromListerWatcher[*corev1.Pod](source.NewListWatchFromClient(informertest.Client(t, server), "pods", ""), nil), change...)
 }
 
 // elapse lets time go by, and waits for what happens then.

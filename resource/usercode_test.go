@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"strings"
 	"testing"
@@ -24,6 +23,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/internal/logtest"
 )
 
 // reports is a log of panics.
@@ -242,13 +242,7 @@ func TestContextOfTheUser(t *testing.T) {
 func TestDisabledCompleteThatPanics(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var out reports
-		before, writer, flags := slog.Default(), log.Writer(), log.Flags()
-		slog.SetDefault(out.logger())
-		defer func() {
-			slog.SetDefault(before)
-			log.SetOutput(writer) // which SetDefault had changed
-			log.SetFlags(flags)
-		}()
+		logtest.SetDefault(t, out.logger().Handler())
 		r := Disabled[*corev1.Pod](errTest)
 		for range 1000 {
 			r.Observe(t.Context(), nil, func(error) { panic("fault") })

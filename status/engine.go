@@ -4,6 +4,7 @@
 package status
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,21 +101,11 @@ func (c *Config) complete() error {
 	if c.Rules == nil {
 		c.Rules = &Rules{}
 	}
-	if c.Few == 0 {
-		c.Few = defaultFew
-	}
-	if c.Wide == 0 {
-		c.Wide = defaultWide
-	}
-	if c.PollInterval == 0 {
-		c.PollInterval = defaultPollInterval
-	}
-	if c.IdleTimeout == 0 {
-		c.IdleTimeout = defaultIdleTimeout
-	}
-	if c.Log == nil {
-		c.Log = slog.Default()
-	}
+	c.Few = cmp.Or(c.Few, defaultFew)
+	c.Wide = cmp.Or(c.Wide, defaultWide)
+	c.PollInterval = cmp.Or(c.PollInterval, defaultPollInterval)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, defaultIdleTimeout)
+	c.Log = cmp.Or(c.Log, slog.Default())
 	return c.Rules.Validate()
 }
 

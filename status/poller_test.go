@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/apiary-go/apiary/internal/logtest"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -266,13 +266,7 @@ func TestPollManyOfKindNotInstalled(t *testing.T) {
 // With the error, or the panic, of a StatusReader goes on what is not its object.
 func TestPollStatusReaderFails(t *testing.T) {
 	var out bytes.Buffer
-	before, writer, flags := slog.Default(), log.Writer(), log.Flags()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
-	defer func() {
-		slog.SetDefault(before)
-		log.SetOutput(writer) // which SetDefault had changed
-		log.SetFlags(flags)
-	}()
+	logtest.SetDefault(t, slog.NewTextHandler(&out, nil))
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(configMap("shop", "config"), pod("shop", "p", "Running"), object(nodes, "", "n1", nil))
 		e := engine(c)

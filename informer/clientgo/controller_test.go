@@ -21,6 +21,7 @@ import (
 	"github.com/apiary-go/apiary/informer/clientgo"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/informer/source"
+	"github.com/apiary-go/apiary/internal/logtest"
 )
 
 func deltaFIFO(known cache.KeyListerGetter) cache.Queue {
@@ -205,7 +206,7 @@ func TestController(t *testing.T) {
 // are logged, those of one item that fails again and again not each time.
 func TestControllerLogs(t *testing.T) {
 	var out bytes.Buffer
-	logTo(t, slog.NewTextHandler(&out, nil))
+	logtest.SetDefault(t, slog.NewTextHandler(&out, nil))
 	synctest.Test(t, func(t *testing.T) {
 		failures := 0
 		c, err := clientgo.NewNamedController("pods", clientgo.ControllerConfig[informertest.Object]{

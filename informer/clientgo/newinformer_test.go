@@ -22,6 +22,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer/clientgo"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/internal/logtest"
 )
 
 // notingHandler notes its calls.
@@ -76,7 +77,7 @@ func expectLog(t *testing.T, got []string, want ...string) {
 // object, of deletions, and of what a further list finds; the store has it all. The
 // store may know of tombstones, or not.
 func TestNewInformer(t *testing.T) {
-	logTo(t, slog.DiscardHandler)
+	logtest.SetDefault(t, slog.DiscardHandler)
 	for _, key := range []cache.KeyFunc{cache.MetaNamespaceKeyFunc, cache.DeletionHandlingMetaNamespaceKeyFunc} {
 		st := cache.NewStore(key)
 		got := informed(t, st, 0, time.Minute,
@@ -95,7 +96,7 @@ func TestNewInformer(t *testing.T) {
 
 // TestNewInformerGoesOn: a store may have objects already.
 func TestNewInformerGoesOn(t *testing.T) {
-	logTo(t, slog.DiscardHandler)
+	logtest.SetDefault(t, slog.DiscardHandler)
 	st := cache.NewStore(cache.MetaNamespaceKeyFunc)
 	_, _ = st.Add(informertest.ParseObject("a@1")), st.Add(informertest.ParseObject("b@2"))
 	got := informed(t, st, 0, time.Minute, informertest.Listed("rv=5 a@3"))
@@ -106,7 +107,7 @@ func TestNewInformerGoesOn(t *testing.T) {
 
 // TestNewInformerResyncs: the handler gets all objects again, every period.
 func TestNewInformerResyncs(t *testing.T) {
-	logTo(t, slog.DiscardHandler)
+	logtest.SetDefault(t, slog.DiscardHandler)
 	got := informed(t, cache.NewStore(cache.MetaNamespaceKeyFunc), 10*time.Second, 25*time.Second, informertest.Listed("rv=5 a@1"))
 	expectLog(t, got, "add a@1 true", "update a@1 a@1", "update a@1 a@1")
 }
@@ -114,7 +115,7 @@ func TestNewInformerResyncs(t *testing.T) {
 // TestNewInformerReadsStore: the store has the object of the call. The handler
 // can read the store.
 func TestNewInformerReadsStore(t *testing.T) {
-	logTo(t, slog.DiscardHandler)
+	logtest.SetDefault(t, slog.DiscardHandler)
 	synctest.Test(t, func(t *testing.T) {
 		st := cache.NewStore(cache.MetaNamespaceKeyFunc)
 		h := &notingHandler{}
@@ -160,7 +161,7 @@ func (s refusingStore) Get(obj any) (item any, ok bool, err error) {
 // called for the change. Later changes are handled. The next list repairs the store.
 func TestNewInformerLogsErrors(t *testing.T) {
 	var out bytes.Buffer
-	logTo(t, slog.NewTextHandler(&out, nil))
+	logtest.SetDefault(t, slog.NewTextHandler(&out, nil))
 	st := refusingStore{cache.NewStore(cache.MetaNamespaceKeyFunc), map[string]int{
 		"get x@0": 1, "add b@2": 1, "update a@7": 1, "delete a@8": 1,
 	}}
@@ -181,7 +182,7 @@ func TestNewInformerLogsErrors(t *testing.T) {
 // that was not transformed, and one that cannot be is an error that is logged.
 func TestNewInformerTransforms(t *testing.T) {
 	var out bytes.Buffer
-	logTo(t, slog.NewTextHandler(&out, nil))
+	logtest.SetDefault(t, slog.NewTextHandler(&out, nil))
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		transform := func(obj runtime.Object) (*corev1.Pod, error) {

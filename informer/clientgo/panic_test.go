@@ -17,6 +17,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/clientgo"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/internal/logtest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -35,7 +36,7 @@ func TestPanicsOfUsers(t *testing.T) {
 		t.Run(function, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var log bytes.Buffer
-				logTo(t, slog.NewTextHandler(&log, nil))
+				logtest.SetDefault(t, slog.NewTextHandler(&log, nil))
 				left := 1
 				fault := func(called string) {
 					if called == function && left > 0 {

@@ -20,13 +20,14 @@ import (
 	"github.com/apiary-go/apiary/informer/clientgo"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/informer/source"
+	"github.com/apiary-go/apiary/internal/logtest"
 )
 
 // TestStoreHistories plays random histories of a server over a bad network into
 // stores of client-go, each in a way of its own. In the end they have what the
 // server has.
 func TestStoreHistories(t *testing.T) {
-	logTo(t, slog.DiscardHandler)
+	logtest.SetDefault(t, slog.DiscardHandler)
 	n := uint64(*informertest.Rounds) / 3
 	if testing.Short() {
 		n = 5

@@ -19,12 +19,13 @@ import (
 	"github.com/apiary-go/apiary/informer/clientgo"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/informer/source"
+	"github.com/apiary-go/apiary/internal/logtest"
 )
 
 // TestNamedReflector fills an indexer from a server: what the indexer had stays
 // through a list that breaks off, and is replaced by one that is whole.
 func TestNamedReflector(t *testing.T) {
-	logTo(t, slog.DiscardHandler)
+	logtest.SetDefault(t, slog.DiscardHandler)
 	synctest.Test(t, func(t *testing.T) {
 		server := &informertest.ScriptedServer{Log: t.Logf, Marker: true, Replies: []informertest.Reply{
 			{Verb: "list", Words: []string{"rv=5", "continue=p2", "a@1"}},
@@ -72,7 +73,7 @@ func TestNamedReflector(t *testing.T) {
 
 // TestNotInitializedByStop: a stop within the first list does not make it complete.
 func TestNotInitializedByStop(t *testing.T) {
-	logTo(t, slog.DiscardHandler)
+	logtest.SetDefault(t, slog.DiscardHandler)
 	server := &informertest.ScriptedServer{Log: t.Logf, Marker: true, Replies: []informertest.Reply{
 		{Verb: "list", Words: []string{"rv=5", "continue=p2", "a@1"}},
 		{Verb: "list", Words: []string{"hang"}},

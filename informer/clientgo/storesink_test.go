@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -19,17 +17,6 @@ import (
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/store"
 )
-
-// logTo has slog.Default() write to h until the test ends.
-func logTo(t *testing.T, h slog.Handler) {
-	logger, out, flags := slog.Default(), log.Writer(), log.Flags()
-	slog.SetDefault(slog.New(h))
-	t.Cleanup(func() {
-		slog.SetDefault(logger)
-		log.SetOutput(out) // SetDefault has changed these, and does not change them back
-		log.SetFlags(flags)
-	})
-}
 
 // text renders what a store of client-go is given.
 func text(obj any) string {

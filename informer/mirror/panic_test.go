@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -20,6 +19,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/informer/mirror"
+	"github.com/apiary-go/apiary/internal/logtest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -133,13 +133,7 @@ func TestPanicsOfUsers(t *testing.T) {
 func TestPanicsAreThrottled(t *testing.T) {
 	const keys = 1000
 	var reports, defaults bytes.Buffer
-	before, writer, flags := slog.Default(), log.Writer(), log.Flags()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&defaults, nil)))
-	defer func() {
-		slog.SetDefault(before)
-		log.SetOutput(writer) // which SetDefault had changed
-		log.SetFlags(flags)
-	}()
+	logtest.SetDefault(t, slog.NewTextHandler(&defaults, nil))
 	var objects strings.Builder
 	for i := range keys {
 		fmt.Fprintf(&objects, " pod-%d@1", i)

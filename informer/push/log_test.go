@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log"
 	"log/slog"
 	"strings"
 	"testing"
@@ -18,19 +17,14 @@ import (
 
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/informer/push"
+	"github.com/apiary-go/apiary/internal/logtest"
 	"github.com/apiary-go/apiary/store"
 )
 
 // Without an ErrorHandler the log says whose failure it is, of what, and what was lost.
 func TestMergerLog(t *testing.T) {
-	logger, writer, flags := slog.Default(), log.Writer(), log.Flags()
-	defer func() {
-		slog.SetDefault(logger)
-		log.SetOutput(writer) // which SetDefault had changed
-		log.SetFlags(flags)
-	}()
 	var out bytes.Buffer
-	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	logtest.SetDefault(t, slog.NewTextHandler(&out, nil))
 	synctest.Test(t, func(t *testing.T) {
 		m, err := push.NewEventMerger("pods", push.MergerConfig[informertest.Object]{},
 			func(context.Context, push.Batch[informertest.Object]) error { return errors.New("no room") })
@@ -58,14 +52,8 @@ func TestMergerLog(t *testing.T) {
 
 // The log names a dead letter.
 func TestMergerLogsDeadLetters(t *testing.T) {
-	logger, writer, flags := slog.Default(), log.Writer(), log.Flags()
-	defer func() {
-		slog.SetDefault(logger)
-		log.SetOutput(writer)
-		log.SetFlags(flags)
-	}()
 	var out bytes.Buffer
-	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	logtest.SetDefault(t, slog.NewTextHandler(&out, nil))
 	synctest.Test(t, func(t *testing.T) {
 		m, err := push.NewEventMerger("pods", push.MergerConfig[informertest.Object]{MaxTries: 2},
 			func(_ context.Context, b push.Batch[informertest.Object]) error {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/store"
 )
 
 const (
@@ -141,6 +142,24 @@ func quiet(t testing.TB) {
 	t.Cleanup(func() { utilruntime.ErrorHandlers = handlers })
 }
 
+// runQuick runs a Reflector of pages that retries at once. The end of Run comes on ended.
+func runQuick[T any](t *testing.T, from informer.Source[T], sink store.Sink[T]) (r *informer.Reflector[T], cancel context.CancelFunc, ended <-chan error) {
+	t.Helper()
+	r, err := informer.NewReflector(informer.Config[T]{
+		Source: from, Sink: sink, Settings: informer.Settings{
+			Lists:   informer.ListPaged,
+			Backoff: informer.Backoff{Initial: time.Millisecond, Max: 2 * time.Millisecond, Denied: time.Millisecond},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- r.Run(ctx) }()
+	return r, cancel, ran
+}
+
 // TestHostileBytes lets a server answer everything with bytes that it should
 // not send, after a good list of three objects. Nothing crashes or hangs,
 // nothing is deleted, and once the server is well again all goes on.
@@ -151,18 +170,7 @@ func TestHostileBytes(t *testing.T) {
 			t.Run(name+" as "+contentType, func(t *testing.T) {
 				transport := &hostileTransport{good: true, body: body, contentType: contentType, watched: make(chan struct{}, 1)}
 				sink := informertest.NewChanSink[*corev1.Pod]()
-				r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-					Source: podSource(hostileClient(t, transport)), Sink: sink, Settings: informer.Settings{
-						Lists:   informer.ListPaged,
-						Backoff: informer.Backoff{Initial: time.Millisecond, Max: 2 * time.Millisecond, Denied: time.Millisecond},
-					},
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				ctx, cancel := context.WithCancel(t.Context())
-				ran := make(chan error, 1)
-				go func() { ran <- r.Run(ctx) }()
+				r, cancel, ran := runQuick(t, podSource(hostileClient(t, transport)), sink)
 				informertest.Await(t, "first list", sink.Commits)
 				informertest.Await(t, "first watch", transport.watched)
 

@@ -130,18 +130,7 @@ func playNoList[T any](t *testing.T, transport *noListTransport, s informer.Sour
 	transport.lists = 0
 	transport.mu.Unlock()
 	sink := informertest.NewChanSink[T]()
-	r, err := informer.NewReflector(informer.Config[T]{
-		Source: s, Sink: sink, Settings: informer.Settings{
-			Lists:   informer.ListPaged,
-			Backoff: informer.Backoff{Initial: time.Millisecond, Max: 2 * time.Millisecond, Denied: time.Millisecond},
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ran := make(chan error, 1)
-	go func() { ran <- r.Run(ctx) }()
+	r, cancel, ran := runQuick(t, s, sink)
 	deadline := time.Now().Add(30 * time.Second)
 	for transport.listed() < 4 && len(sink.Commits) < 2 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
@@ -193,20 +182,8 @@ func TestNoListAfterBrokenPass(t *testing.T) {
 	}
 	pods := typed.CoreV1().Pods("")
 	sink := informertest.NewChanSink[*corev1.Pod]()
-	r, err := informer.NewReflector(informer.Config[*corev1.Pod]{
-		Source: source.FromListerWatcher[*corev1.Pod](listWatchBy(
-			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return pods.List(ctx, o) }, pods.Watch), nil),
-		Sink: sink, Settings: informer.Settings{
-			Lists:   informer.ListPaged,
-			Backoff: informer.Backoff{Initial: time.Millisecond, Max: 2 * time.Millisecond, Denied: time.Millisecond},
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ran := make(chan error, 1)
-	go func() { ran <- r.Run(ctx) }()
+	_, cancel, ran := runQuick(t, source.FromListerWatcher[*corev1.Pod](listWatchBy(
+		func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return pods.List(ctx, o) }, pods.Watch), nil), sink)
 	for deadline := time.Now().Add(30 * time.Second); len(sink.Commits) == 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		transport.mu.Lock()
 		others := transport.others

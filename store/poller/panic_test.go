@@ -7,13 +7,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log"
 	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/apiary-go/apiary/internal/logtest"
 	"github.com/apiary-go/apiary/store"
 	"github.com/apiary-go/apiary/store/internal/storetest"
 	"github.com/apiary-go/apiary/store/poller"
@@ -65,13 +65,7 @@ func TestPanicsOfUsers(t *testing.T) {
 		t.Run(function, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var out bytes.Buffer
-				before, writer, flags := slog.Default(), log.Writer(), log.Flags()
-				slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
-				defer func() {
-					slog.SetDefault(before)
-					log.SetOutput(writer) // which SetDefault had changed
-					log.SetFlags(flags)
-				}()
+				logtest.SetDefault(t, slog.NewTextHandler(&out, nil))
 				left := map[string]int{function: 1}
 				if function == "OnError" || function == "Abort of the sink" {
 					left["Commit of the sink"] = 1

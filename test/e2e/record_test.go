@@ -135,7 +135,7 @@ func (rec *recorder[T]) waitState(t *testing.T, want map[store.Key]store.Meta) {
 	rec.wait(t, fmt.Sprint(want), func() bool { return maps.Equal(rec.state, want) })
 }
 
-// length is how many events were told.
+// length returns how many events the subscriber got.
 func (rec *recorder[T]) length() int {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()

@@ -245,11 +245,11 @@ func (g *rig) observer(name string) informer.Observer {
 		if missed, ok := o.(informer.Missed); ok && !g.server.lying {
 			g.violated("%s: a false alarm: %+v", name, missed)
 		}
-		g.tell(name, "%v at %d %T %+v", time.Since(start), g.server.h.length(), o, o)
+		g.logf(name, "%v at %d %T %+v", time.Since(start), g.server.h.length(), o, o)
 	})
 }
 
-func (g *rig) tell(name, format string, args ...any) {
+func (g *rig) logf(name, format string, args ...any) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.trace[name] = append(g.trace[name], fmt.Sprintf(format, args...))
@@ -275,7 +275,7 @@ func (g *rig) listWatch(name string) (cache.ListerWatcher, *proxy) {
 		config.ContentType = protoType
 	}
 	way := &proxy{server: g.server, rng: rng, often: 5 + rng.IntN(20)}
-	way.note = func(fault string) { g.tell(name, "FAULT %s", fault) }
+	way.note = func(fault string) { g.logf(name, "FAULT %s", fault) }
 	client, err := kubernetes.NewForConfigAndClient(config, &http.Client{Transport: way})
 	if err != nil {
 		g.t.Fatal(err)
