@@ -30,23 +30,23 @@ type catalog struct {
 	snapshot map[store.Key]string
 }
 
-func (c *catalog) BeginSnapshot(context.Context, push.Snapshot) error {
+func (c *catalog) BeginSnapshot(context.Context, push.SnapshotInfo) error {
 	c.snapshot = map[store.Key]string{}
 	return nil
 }
 
-func (c *catalog) SnapshotPage(_ context.Context, _ push.Snapshot, page []informer.Object[*corev1.Pod]) error {
+func (c *catalog) SnapshotPage(_ context.Context, _ push.SnapshotInfo, page []informer.Object[*corev1.Pod]) error {
 	for _, pod := range page {
 		c.snapshot[pod.Key] = pod.Object.Status.PodIP
 	}
 	return nil
 }
 
-func (c *catalog) EndSnapshot(ctx context.Context, _ push.Snapshot) error {
+func (c *catalog) EndSnapshot(ctx context.Context, _ push.SnapshotInfo) error {
 	return c.api.Replace(ctx, c.snapshot) // what is not in it is gone
 }
 
-func (c *catalog) AbortSnapshot(push.Snapshot, error) { c.snapshot = nil }
+func (c *catalog) AbortSnapshot(push.SnapshotInfo, error) { c.snapshot = nil }
 
 func (c *catalog) OnBatch(ctx context.Context, batch push.Batch[*corev1.Pod]) error {
 	set, remove := map[store.Key]string{}, []store.Key{}

@@ -131,13 +131,13 @@ type quietStream struct {
 	initial bool
 }
 
-func (s *quietStream) Next() (informer.Event[string], error) {
+func (s *quietStream) Next() (informer.WatchEvent[string], error) {
 	if s.initial {
 		s.initial = false
-		return informer.Event[string]{Type: watch.Bookmark, Version: "100", InitialEventsEnd: true}, nil
+		return informer.WatchEvent[string]{Type: watch.Bookmark, Version: "100", InitialEventsEnd: true}, nil
 	}
 	<-s.ctx.Done()
-	return informer.Event[string]{}, context.Cause(s.ctx)
+	return informer.WatchEvent[string]{}, context.Cause(s.ctx)
 }
 
 func (s *quietStream) Stop() {}

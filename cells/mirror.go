@@ -62,7 +62,7 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	next := cfg.ErrorHandler
 	cfg.ErrorHandler = func(info informer.ReflectorInfo, err error) {
 		if failed := (*informer.HandlerError)(nil); errors.As(err, &failed) {
-			failureLog.Log(context.Background(), levelOf(err), "A change could not be handled, will try again", "key", failed.Meta.Key, "failures", failed.Failures,
+			failureLog.Log(context.Background(), levelOf(err), "A change could not be handled, will try again", "key", failed.Meta.Key, "retries", failed.Failures-1,
 				"next", failed.RetryIn, "error", failed)
 		}
 		if next != nil {

@@ -104,8 +104,8 @@ type faultyConsumer struct {
 	push.BatchConsumer[*corev1.Pod]
 }
 
-func (faultyConsumer) BeginSnapshot(context.Context, push.Snapshot) error { panic("fault") }
-func (faultyConsumer) AbortSnapshot(push.Snapshot, error)                 {}
+func (faultyConsumer) BeginSnapshot(context.Context, push.SnapshotInfo) error { panic("fault") }
+func (faultyConsumer) AbortSnapshot(push.SnapshotInfo, error)                 {}
 
 // A rule that panics makes its objects Unknown, and no others. It is reported once a
 // minute, with how often that was.

@@ -76,11 +76,11 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 		case errors.As(err, &undelivered):
 			failureLog.Log(context.Background(), levelOf(err), "Changes were not delivered", "changes", undelivered.Changes, "error", err)
 		case errors.As(err, &dead):
-			failureLog.Log(context.Background(), levelOf(err), "The consumer refused an object too often, will try again when it changes", "key", dead.Meta.Key, "tries", dead.Tries, "error", dead.Err)
+			failureLog.Log(context.Background(), levelOf(err), "The consumer refused an object too often, will try again when it changes", "key", dead.Meta.Key, "retries", dead.Tries-1, "error", dead.Err)
 		case errors.As(err, &failed) && failed.Meta.Key.Name != "":
-			failureLog.Log(context.Background(), levelOf(err), "The consumer refused an object, will try again", "key", failed.Meta.Key, "failures", failed.Failures, "next", failed.RetryIn, "error", err)
+			failureLog.Log(context.Background(), levelOf(err), "The consumer refused an object, will try again", "key", failed.Meta.Key, "retries", failed.Failures-1, "next", failed.RetryIn, "error", err)
 		case errors.As(err, &failed):
-			failureLog.Log(context.Background(), levelOf(err), "The consumer did not accept a batch, will try again", "failures", failed.Failures, "next", failed.RetryIn, "error", err)
+			failureLog.Log(context.Background(), levelOf(err), "The consumer did not accept a batch, will try again", "retries", failed.Failures-1, "next", failed.RetryIn, "error", err)
 		}
 		if next != nil {
 			next(err)

@@ -36,17 +36,17 @@ func (i *inventory) say(format string, args ...any) error {
 	return nil
 }
 
-func (i *inventory) BeginSnapshot(_ context.Context, s push.Snapshot) error {
+func (i *inventory) BeginSnapshot(_ context.Context, s push.SnapshotInfo) error {
 	return i.say("begin, %s", s.Reason)
 }
-func (i *inventory) SnapshotPage(_ context.Context, _ push.Snapshot, page []informer.Object[*corev1.Pod]) error {
+func (i *inventory) SnapshotPage(_ context.Context, _ push.SnapshotInfo, page []informer.Object[*corev1.Pod]) error {
 	for _, pod := range page {
 		_ = i.say("has %s", pod.Key)
 	}
 	return nil
 }
-func (i *inventory) EndSnapshot(context.Context, push.Snapshot) error { return i.say("end") }
-func (i *inventory) AbortSnapshot(push.Snapshot, error)               {}
+func (i *inventory) EndSnapshot(context.Context, push.SnapshotInfo) error { return i.say("end") }
+func (i *inventory) AbortSnapshot(push.SnapshotInfo, error)               {}
 func (i *inventory) OnBatch(_ context.Context, batch push.Batch[*corev1.Pod]) error {
 	if i.refuse {
 		i.refuse = false
@@ -173,8 +173,8 @@ apiary_push_failing{resource="pods"} 0
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`msg="The consumer refused an object, will try again" selects=Pod.v1 resource=pods key=a/one failures=1 next=`,
-		`msg="The consumer refused an object too often, will try again when it changes" selects=Pod.v1 resource=pods key=a/one tries=2 error="too large"`,
+		`msg="The consumer refused an object, will try again" selects=Pod.v1 resource=pods key=a/one retries=0 next=`,
+		`msg="The consumer refused an object too often, will try again when it changes" selects=Pod.v1 resource=pods key=a/one retries=1 error="too large"`,
 	} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log lacks %s:\n%s", want, log.String())

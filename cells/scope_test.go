@@ -163,13 +163,13 @@ func TestFields(t *testing.T) {
 // pageConsumer sends the objects of the pages that it gets.
 type pageConsumer struct{ pods chan *corev1.Pod }
 
-func (c pageConsumer) BeginSnapshot(context.Context, push.Snapshot) error { return nil }
-func (c pageConsumer) SnapshotPage(_ context.Context, _ push.Snapshot, page []informer.Object[*corev1.Pod]) error {
+func (c pageConsumer) BeginSnapshot(context.Context, push.SnapshotInfo) error { return nil }
+func (c pageConsumer) SnapshotPage(_ context.Context, _ push.SnapshotInfo, page []informer.Object[*corev1.Pod]) error {
 	for _, obj := range page {
 		c.pods <- obj.Object
 	}
 	return nil
 }
-func (c pageConsumer) EndSnapshot(context.Context, push.Snapshot) error       { return nil }
-func (c pageConsumer) AbortSnapshot(push.Snapshot, error)                     {}
+func (c pageConsumer) EndSnapshot(context.Context, push.SnapshotInfo) error   { return nil }
+func (c pageConsumer) AbortSnapshot(push.SnapshotInfo, error)                 {}
 func (c pageConsumer) OnBatch(context.Context, push.Batch[*corev1.Pod]) error { return nil }

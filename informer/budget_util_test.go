@@ -112,26 +112,26 @@ func (w *slowStream) Stop() {
 	w.done()
 }
 
-func (w *slowStream) Next() (informer.Event[informertest.Object], error) {
+func (w *slowStream) Next() (informer.WatchEvent[informertest.Object], error) {
 	if len(w.initial) > 0 {
 		name := w.initial[0]
 		w.initial = w.initial[1:]
 		if name == "" {
 			w.done()
-			return informer.Event[informertest.Object]{Type: watch.Bookmark, Version: "1", InitialEventsEnd: true}, nil
+			return informer.WatchEvent[informertest.Object]{Type: watch.Bookmark, Version: "1", InitialEventsEnd: true}, nil
 		}
 		if err := w.s.wait(w.ctx); err != nil {
-			return informer.Event[informertest.Object]{}, err
+			return informer.WatchEvent[informertest.Object]{}, err
 		}
-		return informer.Event[informertest.Object]{Type: watch.Added, Item: plainItem{informertest.ParseObject(name + "@1")}, Version: "1"}, nil
+		return informer.WatchEvent[informertest.Object]{Type: watch.Added, Item: plainItem{informertest.ParseObject(name + "@1")}, Version: "1"}, nil
 	}
 	select {
 	case <-w.s.lost:
-		return informer.Event[informertest.Object]{}, informertest.ParseError([]string{"410"})
+		return informer.WatchEvent[informertest.Object]{}, informertest.ParseError([]string{"410"})
 	case <-w.stopped:
-		return informer.Event[informertest.Object]{}, io.EOF
+		return informer.WatchEvent[informertest.Object]{}, io.EOF
 	case <-w.ctx.Done():
-		return informer.Event[informertest.Object]{}, context.Cause(w.ctx)
+		return informer.WatchEvent[informertest.Object]{}, context.Cause(w.ctx)
 	}
 }
 

@@ -46,7 +46,7 @@ func DefaultWatchErrorHandler(info ReflectorInfo, err error) {
 			level = slog.LevelDebug
 		}
 		slog.Default().Log(context.Background(), level, "A change could not be handled, will try again", "resource", info.Name, "key", failed.Meta.Key,
-			"failures", failed.Failures, "next", failed.RetryIn, "error", err)
+			"retries", failed.Failures-1, "next", failed.RetryIn, "error", err)
 		return
 	}
 	slog.Default().Log(context.Background(), level, failedMessage(cause, err),

@@ -137,7 +137,7 @@ type formStream struct {
 	source formSource
 }
 
-func (s formStream) Next() (informer.Event[informertest.Object], error) {
+func (s formStream) Next() (informer.WatchEvent[informertest.Object], error) {
 	event, err := s.Stream.Next()
 	event.Form, _ = s.source.form.Load().(string)
 	return event, err

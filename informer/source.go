@@ -81,15 +81,15 @@ type Stream[T any] interface {
 	// an orderly way, the error that the server sent in the stream (such as 410 Expired), the
 	// cause of the context of Watch if that ended, or the error of the connection or the
 	// decoder. After an error each further call returns an error.
-	Next() (Event[T], error)
+	Next() (WatchEvent[T], error)
 
 	// Stop ends the stream, unblocks Next, and waits for the goroutines that read it. It can
 	// be called several times, from any goroutine.
 	Stop()
 }
 
-// Event is an event of a watch.
-type Event[T any] struct {
+// WatchEvent is an event of a watch.
+type WatchEvent[T any] struct {
 	// Type is Added, Modified, Deleted or Bookmark.
 	Type watch.EventType
 

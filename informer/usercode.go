@@ -73,7 +73,7 @@ type safeStream[T any] struct {
 }
 
 // Next implements [Stream].
-func (s *safeStream[T]) Next() (event Event[T], err error) {
+func (s *safeStream[T]) Next() (event WatchEvent[T], err error) {
 	defer usercode.Recover("Next of the stream", store.Key{}, &err)
 	event, err = s.stream.Next()
 	if err == nil && event.Item != nil {

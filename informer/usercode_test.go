@@ -70,11 +70,11 @@ func (s faultySource) Watch(ctx context.Context, opts metav1.ListOptions) (infor
 	stream := &faultyStream{faulty: s.faulty, ctx: ctx}
 	if opts.SendInitialEvents != nil {
 		for _, text := range []string{"a@1", "b@1"} {
-			stream.events = append(stream.events, informer.Event[informertest.Object]{Type: watch.Added, Item: s.item(text), Version: "1"})
+			stream.events = append(stream.events, informer.WatchEvent[informertest.Object]{Type: watch.Added, Item: s.item(text), Version: "1"})
 		}
-		stream.events = append(stream.events, informer.Event[informertest.Object]{Type: watch.Bookmark, Version: "1", InitialEventsEnd: true})
+		stream.events = append(stream.events, informer.WatchEvent[informertest.Object]{Type: watch.Bookmark, Version: "1", InitialEventsEnd: true})
 	}
-	for _, e := range []informer.Event[informertest.Object]{
+	for _, e := range []informer.WatchEvent[informertest.Object]{
 		{Type: watch.Added, Item: s.item("c@2"), Version: "2"},
 		{Type: watch.Deleted, Item: s.item("c@3"), Version: "3"},
 		{Type: watch.Bookmark, Version: "4"},
@@ -89,14 +89,14 @@ func (s faultySource) Watch(ctx context.Context, opts metav1.ListOptions) (infor
 type faultyStream struct {
 	faulty
 	ctx    context.Context
-	events []informer.Event[informertest.Object]
+	events []informer.WatchEvent[informertest.Object]
 }
 
-func (w *faultyStream) Next() (informer.Event[informertest.Object], error) {
+func (w *faultyStream) Next() (informer.WatchEvent[informertest.Object], error) {
 	w.call("Next of the stream")
 	if len(w.events) == 0 {
 		<-w.ctx.Done()
-		return informer.Event[informertest.Object]{}, context.Cause(w.ctx)
+		return informer.WatchEvent[informertest.Object]{}, context.Cause(w.ctx)
 	}
 	e := w.events[0]
 	w.events = w.events[1:]

@@ -81,7 +81,7 @@ func (c *cycle[T]) close(o *opened[T], err error) {
 }
 
 // next returns the next event of a watch. It returns io.EOF only at an orderly end.
-func (c *cycle[T]) next(o *opened[T]) (Event[T], error) {
+func (c *cycle[T]) next(o *opened[T]) (WatchEvent[T], error) {
 	event, err := o.stream.Next()
 	if err != nil {
 		return event, errorIn(o.ctx, err)
@@ -176,7 +176,7 @@ func (c *cycle[T]) follow(o *opened[T]) (events int, err error) {
 }
 
 // change hands an event about an object to the sink.
-func (c *cycle[T]) change(e Event[T], w *following) error {
+func (c *cycle[T]) change(e WatchEvent[T], w *following) error {
 	if c.form == "" {
 		c.form = e.Form
 	} else if now := c.now(); e.Form != "" && e.Form != c.form && now >= c.order.formed {
@@ -209,7 +209,7 @@ func (c *cycle[T]) change(e Event[T], w *following) error {
 
 // apply hands an event to the sink. It reports whether the object is left out. An object
 // without a name fails the watch: only a list shows which one it is.
-func (c *cycle[T]) apply(e Event[T], meta store.Meta) (left bool, err error) {
+func (c *cycle[T]) apply(e WatchEvent[T], meta store.Meta) (left bool, err error) {
 	if e.Type == watch.Deleted {
 		return false, c.remove(e.Item, meta)
 	}

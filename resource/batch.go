@@ -41,8 +41,8 @@ func (c BatchConfig) withDefaults() BatchConfig {
 	return c
 }
 
-// Batch holds events to be processed together. See [Batches].
-type Batch[T runtime.Object] struct {
+// EventBatch holds events to be processed together. See [Batches].
+type EventBatch[T runtime.Object] struct {
 	// Events has at least one event, and at most one for each key, in the order of
 	// their arrival. A Sync is always the last. The receiver owns the slice.
 	Events []Event[T]
@@ -52,29 +52,29 @@ type Batch[T runtime.Object] struct {
 // error, it calls the [ErrorHandler] for each of them in order, Sync included. It can be
 // called from any goroutine, and blocks only as long as the Done of each event. Calls
 // after the first one do nothing.
-func (b Batch[T]) Done(err error) {
+func (b EventBatch[T]) Done(err error) {
 	for i := range b.Events {
 		b.Events[i].Done(err)
 	}
 }
 
 // Upserts iterates over the keys and objects of the Upserts, in order.
-func (b Batch[T]) Upserts() iter.Seq2[store.Key, T] { return b.each(Upsert) }
+func (b EventBatch[T]) Upserts() iter.Seq2[store.Key, T] { return b.each(Upsert) }
 
 // Deletes iterates over the keys and objects of the Deletes, in order. Each object is
 // that of the last Upsert that the subscriber got.
-func (b Batch[T]) Deletes() iter.Seq2[store.Key, T] { return b.each(Delete) }
+func (b EventBatch[T]) Deletes() iter.Seq2[store.Key, T] { return b.each(Delete) }
 
 // Synced returns true if the batch ends with the Sync. Its Upserts and those of the
 // batches before it are then a coherent snapshot. Events that failed can be emitted again
 // after the Sync, even those of the same batch. So a consumer that removes stale entries
 // must compare them with the Upserts that it got, not with those that it has written.
-func (b Batch[T]) Synced() bool {
+func (b EventBatch[T]) Synced() bool {
 	last := len(b.Events) - 1
 	return last >= 0 && b.Events[last].Kind == Sync
 }
 
-func (b Batch[T]) each(kind EventKind) iter.Seq2[store.Key, T] {
+func (b EventBatch[T]) each(kind EventKind) iter.Seq2[store.Key, T] {
 	return func(yield func(store.Key, T) bool) {
 		for i := range b.Events {
 			e := &b.Events[i]
@@ -98,7 +98,7 @@ func (b Batch[T]) each(kind EventKind) iter.Seq2[store.Key, T] {
 // [ErrorActionStop] or by a panic) there is no further batch: collected events are
 // dropped, like those that were not received.
 //
-// Each event needs its Done. [Batch.Done] calls it for the events that had none before.
+// Each event needs its Done. [EventBatch.Done] calls it for the events that had none before.
 // An event that gets neither is reported with the place of the subscription, after the
 // batch is dropped.
 //
@@ -118,9 +118,9 @@ func (b Batch[T]) each(kind EventKind) iter.Seq2[store.Key, T] {
 // while it waits for the next batch. A loop that is left with break has received all
 // collected events; only the last batch still needs its Done. Another loop, over the
 // same Batches or over events, gets the events after that.
-func Batches[T runtime.Object](events <-chan Event[T], cfg BatchConfig) iter.Seq[Batch[T]] {
+func Batches[T runtime.Object](events <-chan Event[T], cfg BatchConfig) iter.Seq[EventBatch[T]] {
 	cfg = cfg.withDefaults()
-	return func(yield func(Batch[T]) bool) {
+	return func(yield func(EventBatch[T]) bool) {
 		timer := time.NewTimer(time.Hour)
 		defer timer.Stop()
 		for handOut(events, cfg, timer, yield) {
@@ -131,7 +131,7 @@ func Batches[T runtime.Object](events <-chan Event[T], cfg BatchConfig) iter.Seq
 // handOut collects a batch and passes it to yield. It returns false after the last one.
 // It is a function of its own so that nothing refers to the batch during the wait for the
 // next one: the garbage collector must find a batch that was dropped.
-func handOut[T runtime.Object](events <-chan Event[T], cfg BatchConfig, timer *time.Timer, yield func(Batch[T]) bool) bool {
+func handOut[T runtime.Object](events <-chan Event[T], cfg BatchConfig, timer *time.Timer, yield func(EventBatch[T]) bool) bool {
 	first, ok := <-events
 	if !ok {
 		return false
@@ -141,7 +141,7 @@ func handOut[T runtime.Object](events <-chan Event[T], cfg BatchConfig, timer *t
 		s.cancel() // before the batch is dropped: its events are not forgotten
 		return false
 	}
-	return yield(Batch[T]{Events: batch})
+	return yield(EventBatch[T]{Events: batch})
 }
 
 // fill returns the first event and those after it until the batch is complete.

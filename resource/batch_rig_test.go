@@ -11,7 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-type podBatch = Batch[*corev1.Pod]
+type podBatch = EventBatch[*corev1.Pod]
 
 // batchesOf runs the loop of a consumer, which waits with each batch until the test
 // takes it. It ends when events is closed, or the test ends.

@@ -58,8 +58,8 @@ func ExampleBatches() {
 }
 
 // An API that takes many at once, and says of each what became of it.
-func ExampleBatch_Done() {
-	push := func(batch resource.Batch[*corev1.Pod]) (map[store.Key]error, error) {
+func ExampleEventBatch_Done() {
+	push := func(batch resource.EventBatch[*corev1.Pod]) (map[store.Key]error, error) {
 		failed := map[store.Key]error{}
 		for key := range batch.Upserts() {
 			if key.Name == "b" {

@@ -66,7 +66,7 @@ func (f *follower) readBatches(events <-chan resource.Event[*corev1.Pod]) {
 }
 
 // takeBatch records a batch and answers it.
-func (f *follower) takeBatch(batch resource.Batch[*corev1.Pod], cfg resource.BatchConfig, asked int64) {
+func (f *follower) takeBatch(batch resource.EventBatch[*corev1.Pod], cfg resource.BatchConfig, asked int64) {
 	h := f.h
 	n := len(batch.Events)
 	if n == 0 || cfg.MaxEvents > 0 && n > cfg.MaxEvents {
@@ -118,7 +118,7 @@ func (f *follower) takeBatch(batch resource.Batch[*corev1.Pod], cfg resource.Bat
 }
 
 // answerBatch answers what was not answered alone.
-func (f *follower) answerBatch(batch resource.Batch[*corev1.Pod], records []*told, alone []bool, err error) {
+func (f *follower) answerBatch(batch resource.EventBatch[*corev1.Pod], records []*told, alone []bool, err error) {
 	h := f.h
 	note := func(moment func(*told) *int64) {
 		h.mu.Lock()

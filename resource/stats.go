@@ -87,6 +87,11 @@ func (r *resource[T]) Stats() Stats {
 	stats.Reflector = r.reflector.Info()
 	stats.Store = r.store.Stats()
 	stats.Panics = r.hub.panics.Count() + stats.Reflector.Panics
+	select {
+	case <-r.synced:
+		stats.Synced = true
+	default:
+	}
 	r.hub.describe(&stats)
 	return stats
 }
@@ -95,7 +100,6 @@ func (h *hub[T]) describe(stats *Stats) {
 	now := h.now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	stats.Synced = h.synced
 	stats.Events = h.counts
 	for _, s := range h.subs {
 		sub := SubscriberStats{

@@ -57,7 +57,7 @@ func (v storeView[T]) Get(obj T) (item T, exists bool, err error) {
 	if err != nil {
 		return item, false, err
 	}
-	return v.GetByKey(store.KeyOf(accessor))
+	return v.GetByKey(store.MetaOf(accessor).Key)
 }
 
 // GetByKey implements Store.
@@ -85,7 +85,7 @@ func (v storeView[T]) IndexKeys(indexName, indexedValue string) ([]store.Key, er
 		if err != nil {
 			return nil, err
 		}
-		keys[i] = store.KeyOf(accessor)
+		keys[i] = store.MetaOf(accessor).Key
 	}
 	return keys, nil
 }

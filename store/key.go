@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -22,10 +24,17 @@ type Key struct {
 	Namespace string
 }
 
-// KeyOf returns the key of obj.
-func KeyOf(obj metav1.Object) Key {
-	return Key{Name: obj.GetName(), Namespace: obj.GetNamespace()}
+// KeyOf returns the key of obj. It is the zero Key if obj has no metadata, as a list has
+// none. Every type of object that a source accepts has metadata.
+func KeyOf(obj runtime.Object) Key {
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return Key{}
+	}
+	return keyOf(m)
 }
+
+func keyOf(m metav1.Object) Key { return Key{Name: m.GetName(), Namespace: m.GetNamespace()} }
 
 // ParseKey is the inverse of [Key.String]. It fails if s is empty, has more
 // than one slash, or an empty part.
@@ -68,7 +77,7 @@ type Meta struct {
 
 // MetaOf returns the meta of obj.
 func MetaOf(obj metav1.Object) Meta {
-	return Meta{Key: KeyOf(obj), UID: obj.GetUID(), Version: obj.GetResourceVersion()}
+	return Meta{Key: keyOf(obj), UID: obj.GetUID(), Version: obj.GetResourceVersion()}
 }
 
 // SameObject returns true if m and other are states of one object: their keys are equal,

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/store"
@@ -45,6 +46,22 @@ func TestKeyIsThatOfClientGo(t *testing.T) {
 		}
 	}
 }
+
+// A consumer of any Resource[T] takes the key without a constraint of its own.
+func TestKeyOfEveryObject(t *testing.T) {
+	want := store.Key{Namespace: "ns", Name: "a"}
+	m := metav1.ObjectMeta{Namespace: "ns", Name: "a"}
+	for _, obj := range []runtime.Object{&corev1.Pod{ObjectMeta: m}, &metav1.PartialObjectMetadata{ObjectMeta: m}} {
+		if got := keyOfAny(obj); got != want {
+			t.Errorf("%T: got %v, want %v", obj, got, want)
+		}
+	}
+	if got := keyOfAny(&corev1.PodList{}); got != (store.Key{}) {
+		t.Errorf("a list has the key %v", got)
+	}
+}
+
+func keyOfAny[T runtime.Object](obj T) store.Key { return store.KeyOf(obj) }
 
 func TestKeyCompare(t *testing.T) {
 	sorted := []store.Key{{Name: "a"}, {Name: "z"}, {Namespace: "m", Name: "b"}, {Namespace: "m", Name: "c"}, {Namespace: "n", Name: "a"}}

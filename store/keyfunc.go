@@ -36,7 +36,7 @@ func MetaNamespaceKeyFunc[T any](obj T) (Key, error) {
 	if m.GetName() == "" {
 		return Key{}, fmt.Errorf("key of a %T: %w", obj, ErrNoName)
 	}
-	return KeyOf(m), nil
+	return keyOf(m), nil
 }
 
 // NamespaceIndex is the name of the index of namespaces, as in client-go. Listers use it.

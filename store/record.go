@@ -63,7 +63,7 @@ func (r *Record[T]) Key() Key {
 	if own := r.ownMeta(); own != nil {
 		return own.Key
 	}
-	return KeyOf(any(r.obj).(metav1.Object))
+	return keyOf(any(r.obj).(metav1.Object))
 }
 
 // SameObject is [Meta.SameObject] for two records with the same key.

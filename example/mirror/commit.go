@@ -130,7 +130,7 @@ func (w *writer) note(changes int, err error) {
 		return
 	}
 	if w.failures++; bits.OnesCount(uint(w.failures)) == 1 {
-		w.log.Warn("Cannot write, will try again", "file", w.db.path, "changes", changes, "failures", w.failures,
+		w.log.Warn("Cannot write, will try again", "file", w.db.path, "changes", changes, "retries", w.failures-1,
 			"omitted", max(0, w.failures/2-1), "error", err)
 	}
 }

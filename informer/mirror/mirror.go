@@ -57,10 +57,10 @@ type ResourceVersionInformer[T any] struct {
 // required field is not set, or a setting is invalid.
 func NewResourceVersionInformer[T any](name string, cfg InformerConfig[T]) (*ResourceVersionInformer[T], error) {
 	if name == "" {
-		return nil, errors.New("informer: the name is empty: give one that is unique in this process, such as \"cluster-1/pods\"")
+		return nil, errors.New("mirror: the name is empty: give one that is unique in this process, such as \"cluster-1/pods\"")
 	}
 	if err := cfg.complete(); err != nil {
-		return nil, fmt.Errorf("informer %s: %w", name, err)
+		return nil, fmt.Errorf("mirror %s: %w", name, err)
 	}
 	i := &ResourceVersionInformer[T]{
 		name: name, cfg: cfg, storage: cfg.Storage, skipSync: cfg.SkipSync,
@@ -97,7 +97,7 @@ func NewResourceVersionInformer[T any](name string, cfg InformerConfig[T]) (*Res
 // ResumeVersion and Snapshot can be called afterwards.
 func (i *ResourceVersionInformer[T]) Run(ctx context.Context) error {
 	if !i.started.CompareAndSwap(false, true) {
-		return fmt.Errorf("informer %s: Run was called before: make a new informer to run again", i.name)
+		return fmt.Errorf("mirror %s: Run was called before: make a new one to run again", i.name)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup

@@ -304,8 +304,8 @@ type countingConsumer struct {
 	firstPageAt int64
 }
 
-func (c *countingConsumer) BeginSnapshot(context.Context, push.Snapshot) error { return nil }
-func (c *countingConsumer) SnapshotPage(_ context.Context, _ push.Snapshot, page []informer.Object[informertest.Object]) error {
+func (c *countingConsumer) BeginSnapshot(context.Context, push.SnapshotInfo) error { return nil }
+func (c *countingConsumer) SnapshotPage(_ context.Context, _ push.SnapshotInfo, page []informer.Object[informertest.Object]) error {
 	if c.objects == 0 {
 		c.firstPageAt = c.server.Pages.Load()
 	}
@@ -314,8 +314,8 @@ func (c *countingConsumer) SnapshotPage(_ context.Context, _ push.Snapshot, page
 	}
 	return nil
 }
-func (c *countingConsumer) EndSnapshot(context.Context, push.Snapshot) error { return nil }
-func (c *countingConsumer) AbortSnapshot(push.Snapshot, error)               {}
+func (c *countingConsumer) EndSnapshot(context.Context, push.SnapshotInfo) error { return nil }
+func (c *countingConsumer) AbortSnapshot(push.SnapshotInfo, error)               {}
 func (c *countingConsumer) OnBatch(context.Context, push.Batch[informertest.Object]) error {
 	return nil
 }

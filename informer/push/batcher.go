@@ -116,15 +116,15 @@ type Batcher[T any] struct {
 // errors, logs and metrics. It fails if something is missing or a setting is invalid.
 func NewBatcher[T any](name string, cfg BatcherConfig[T]) (*Batcher[T], error) {
 	if name == "" {
-		return nil, errors.New("batcher: the name is empty: give one that identifies it, such as \"cluster-1/pods\"")
+		return nil, errors.New("push: the name is empty: give one that identifies it, such as \"cluster-1/pods\"")
 	}
 	if err := cfg.complete(); err != nil {
-		return nil, fmt.Errorf("batcher %s: %w", name, err)
+		return nil, fmt.Errorf("push %s: %w", name, err)
 	}
 	b := &Batcher[T]{name: name, cfg: cfg, synced: make(chan struct{}), wake: make(chan struct{}, 1)}
 	var err error
 	if b.merger, err = NewEventMerger(name, cfg.Merger, cfg.Consumer.OnBatch); err != nil {
-		return nil, fmt.Errorf("batcher %s: %w", name, err)
+		return nil, fmt.Errorf("push %s: %w", name, err)
 	}
 	b.cfg.Consumer = safeConsumer[T]{cfg.Consumer, b.merger.panics}
 	b.merger.fenced.Store(true) // until the first snapshot
@@ -150,7 +150,7 @@ func NewBatcher[T any](name string, cfg BatcherConfig[T]) (*Batcher[T], error) {
 // returns, nothing runs any more.
 func (b *Batcher[T]) Run(ctx context.Context) error {
 	if !b.started.CompareAndSwap(false, true) {
-		return fmt.Errorf("batcher %s: Run was called before: make a new Batcher to run again", b.name)
+		return fmt.Errorf("push %s: Run was called before: make a new one to run again", b.name)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var (

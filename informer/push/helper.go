@@ -20,12 +20,12 @@ import (
 // functions are required.
 //
 // All objects of a snapshot are in memory at once.
-func WholeSnapshots[T any](onList func(ctx context.Context, s Snapshot, objects []informer.Object[T]) error, onBatch BatchEventConsumer[T]) BatchConsumer[T] {
+func WholeSnapshots[T any](onList func(ctx context.Context, s SnapshotInfo, objects []informer.Object[T]) error, onBatch BatchEventConsumer[T]) BatchConsumer[T] {
 	return &wholeSnapshots[T]{onList: onList, onBatch: onBatch}
 }
 
 type wholeSnapshots[T any] struct {
-	onList  func(context.Context, Snapshot, []informer.Object[T]) error
+	onList  func(context.Context, SnapshotInfo, []informer.Object[T]) error
 	onBatch BatchEventConsumer[T]
 	objects []informer.Object[T]
 	at      map[store.Key]int
@@ -40,13 +40,13 @@ func (w *wholeSnapshots[T]) Validate() error {
 }
 
 // BeginSnapshot implements [BatchConsumer].
-func (w *wholeSnapshots[T]) BeginSnapshot(context.Context, Snapshot) error {
+func (w *wholeSnapshots[T]) BeginSnapshot(context.Context, SnapshotInfo) error {
 	w.objects, w.at = nil, map[store.Key]int{}
 	return nil
 }
 
 // SnapshotPage implements [BatchConsumer].
-func (w *wholeSnapshots[T]) SnapshotPage(_ context.Context, _ Snapshot, page []informer.Object[T]) error {
+func (w *wholeSnapshots[T]) SnapshotPage(_ context.Context, _ SnapshotInfo, page []informer.Object[T]) error {
 	for _, obj := range page {
 		if i, ok := w.at[obj.Key]; ok {
 			w.objects[i] = obj
@@ -59,14 +59,14 @@ func (w *wholeSnapshots[T]) SnapshotPage(_ context.Context, _ Snapshot, page []i
 }
 
 // EndSnapshot implements [BatchConsumer].
-func (w *wholeSnapshots[T]) EndSnapshot(ctx context.Context, s Snapshot) error {
+func (w *wholeSnapshots[T]) EndSnapshot(ctx context.Context, s SnapshotInfo) error {
 	objects := w.objects
 	w.objects, w.at = nil, nil
 	return w.onList(ctx, s, objects)
 }
 
 // AbortSnapshot implements [BatchConsumer].
-func (w *wholeSnapshots[T]) AbortSnapshot(Snapshot, error) { w.objects, w.at = nil, nil }
+func (w *wholeSnapshots[T]) AbortSnapshot(SnapshotInfo, error) { w.objects, w.at = nil, nil }
 
 // OnBatch implements [BatchConsumer].
 func (w *wholeSnapshots[T]) OnBatch(ctx context.Context, batch Batch[T]) error {
@@ -103,7 +103,7 @@ func NewListWatchHelper[T any](lw cache.ListerWatcher, callback ListWatchCallbac
 	b, err := NewBatcher(check.TypeName[T](), BatcherConfig[T]{
 		ListerWatcher: lw,
 		Consumer: WholeSnapshots(
-			func(ctx context.Context, _ Snapshot, objects []informer.Object[T]) error {
+			func(ctx context.Context, _ SnapshotInfo, objects []informer.Object[T]) error {
 				return callback.OnList(ctx, objects)
 			},
 			func(ctx context.Context, batch Batch[T]) error {

@@ -135,14 +135,14 @@ func (r *remote) failed(err error) {
 	}
 }
 
-func (r *remote) BeginSnapshot(ctx context.Context, s push.Snapshot) error {
+func (r *remote) BeginSnapshot(ctx context.Context, s push.SnapshotInfo) error {
 	return r.call(ctx, "begin", func() error {
 		r.within, r.stage = true, informertest.State{}
 		return nil
 	})
 }
 
-func (r *remote) SnapshotPage(ctx context.Context, s push.Snapshot, page []informer.Object[informertest.Object]) error {
+func (r *remote) SnapshotPage(ctx context.Context, s push.SnapshotInfo, page []informer.Object[informertest.Object]) error {
 	return r.call(ctx, "page", func() error {
 		refused, err := r.refuse(len(page), func(i int) store.Key { return page[i].Key })
 		if err != nil && refused == nil {
@@ -163,7 +163,7 @@ func (r *remote) SnapshotPage(ctx context.Context, s push.Snapshot, page []infor
 	})
 }
 
-func (r *remote) EndSnapshot(ctx context.Context, s push.Snapshot) error {
+func (r *remote) EndSnapshot(ctx context.Context, s push.SnapshotInfo) error {
 	return r.call(ctx, "end", func() error {
 		r.counts["snapshot"]++
 		want, got := maps.Clone(r.m.At(informertest.ParseVersion(s.Version))), maps.Clone(r.stage)
@@ -198,7 +198,7 @@ func (r *remote) EndSnapshot(ctx context.Context, s push.Snapshot) error {
 	})
 }
 
-func (r *remote) AbortSnapshot(push.Snapshot, error) {
+func (r *remote) AbortSnapshot(push.SnapshotInfo, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts["aborted"]++

@@ -17,7 +17,7 @@ import (
 // keepingConsumer keeps objects that cannot be decoded.
 type keepingConsumer struct{ *scriptedConsumer }
 
-func (c keepingConsumer) SnapshotKeep(ctx context.Context, _ push.Snapshot, meta store.Meta) error {
+func (c keepingConsumer) SnapshotKeep(ctx context.Context, _ push.SnapshotInfo, meta store.Meta) error {
 	return c.call(ctx, "keep "+informertest.StateOf(meta))
 }
 

@@ -72,8 +72,8 @@ func TestMergerLogsDeadLetters(t *testing.T) {
 	})
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	for i, want := range []string{
-		`msg="A change could not be handled, will try again" resource=pods key=a failures=1 next=`,
-		`msg="The consumer refused an object too often, will try again when it changes" resource=pods key=a tries=2 error="the consumer gave no reason"`,
+		`msg="A change could not be handled, will try again" resource=pods key=a retries=0 next=`,
+		`msg="The consumer refused an object too often, will try again when it changes" resource=pods key=a retries=1 error="the consumer gave no reason"`,
 	} {
 		if len(lines) != 2 || !strings.Contains(lines[i], want) {
 			t.Errorf("line %d lacks %s:\n%s", i, want, out.String())

@@ -196,11 +196,11 @@ func (c *scriptedConsumer) call(ctx context.Context, text string) (err error) {
 	return err
 }
 
-func (c *scriptedConsumer) BeginSnapshot(ctx context.Context, s push.Snapshot) error {
+func (c *scriptedConsumer) BeginSnapshot(ctx context.Context, s push.SnapshotInfo) error {
 	return c.call(ctx, fmt.Sprintf("begin %d %s", s.Epoch, s.Reason))
 }
 
-func (c *scriptedConsumer) SnapshotPage(ctx context.Context, _ push.Snapshot, page []informer.Object[informertest.Object]) error {
+func (c *scriptedConsumer) SnapshotPage(ctx context.Context, _ push.SnapshotInfo, page []informer.Object[informertest.Object]) error {
 	text := "page"
 	for _, obj := range page {
 		text += " " + informertest.StateOf(obj.Meta)
@@ -208,7 +208,7 @@ func (c *scriptedConsumer) SnapshotPage(ctx context.Context, _ push.Snapshot, pa
 	return c.call(ctx, text)
 }
 
-func (c *scriptedConsumer) EndSnapshot(ctx context.Context, s push.Snapshot) error {
+func (c *scriptedConsumer) EndSnapshot(ctx context.Context, s push.SnapshotInfo) error {
 	text := "end " + s.Version
 	for _, key := range s.Refused {
 		text += " -" + key.String()
@@ -216,7 +216,7 @@ func (c *scriptedConsumer) EndSnapshot(ctx context.Context, s push.Snapshot) err
 	return c.call(ctx, text)
 }
 
-func (c *scriptedConsumer) AbortSnapshot(s push.Snapshot, _ error) {
+func (c *scriptedConsumer) AbortSnapshot(s push.SnapshotInfo, _ error) {
 	_ = c.call(context.Background(), fmt.Sprintf("abort %d", s.Epoch))
 }
 

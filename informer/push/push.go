@@ -44,7 +44,7 @@ import (
 // leaves the refused objects out of its pages.
 type BatchConsumer[T any] interface {
 	// BeginSnapshot begins a snapshot. What the consumer has stays valid until EndSnapshot.
-	BeginSnapshot(ctx context.Context, s Snapshot) error
+	BeginSnapshot(ctx context.Context, s SnapshotInfo) error
 
 	// SnapshotPage has some of the objects. The consumer can apply them at once, or keep them
 	// for EndSnapshot. An object that changes meanwhile can come again in a newer version. One
@@ -56,7 +56,7 @@ type BatchConsumer[T any] interface {
 	//
 	// If more objects are refused by name than MaxPending or MaxPendingBytes allows, the
 	// snapshot is aborted.
-	SnapshotPage(ctx context.Context, s Snapshot, page []informer.Object[T]) error
+	SnapshotPage(ctx context.Context, s SnapshotInfo, page []informer.Object[T]) error
 
 	// EndSnapshot completes the snapshot. Objects that were in no page are gone, except those of
 	// s.Refused and of [SnapshotKeeper]. Of a refused object the consumer must keep what it has:
@@ -65,11 +65,11 @@ type BatchConsumer[T any] interface {
 	//
 	// An object of a page that EndSnapshot refuses by name is a dead letter at once, because its
 	// state is not kept: see [DeadLetterError].
-	EndSnapshot(ctx context.Context, s Snapshot) error
+	EndSnapshot(ctx context.Context, s SnapshotInfo) error
 
 	// AbortSnapshot ends a snapshot that is not complete, because of cause, which can be an
 	// error of the consumer. Objects that were in no page are not gone.
-	AbortSnapshot(s Snapshot, cause error)
+	AbortSnapshot(s SnapshotInfo, cause error)
 
 	// OnBatch has changes.
 	OnBatch(ctx context.Context, batch Batch[T]) error
@@ -82,11 +82,11 @@ type SnapshotKeeper interface {
 	// SnapshotKeep comes within a snapshot. The object exists, and the consumer must keep what
 	// it has of it at EndSnapshot. If meta has no name, it is not known which object it is: the
 	// consumer must then keep everything.
-	SnapshotKeep(ctx context.Context, s Snapshot, meta store.Meta) error
+	SnapshotKeep(ctx context.Context, s SnapshotInfo, meta store.Meta) error
 }
 
-// Snapshot describes a snapshot of a whole collection.
-type Snapshot struct {
+// SnapshotInfo describes a snapshot of a whole collection.
+type SnapshotInfo struct {
 	// Epoch counts the snapshots of one Batcher from 1, aborted ones included.
 	Epoch uint64
 
@@ -326,7 +326,7 @@ func logFailures(name string) func(error) {
 			return
 		}
 		if dead := (*DeadLetterError)(nil); errors.As(err, &dead) {
-			slog.Default().Warn("The consumer refused an object too often, will try again when it changes", "resource", name, "key", dead.Meta.Key, "tries", dead.Tries, "error", dead.Err)
+			slog.Default().Warn("The consumer refused an object too often, will try again when it changes", "resource", name, "key", dead.Meta.Key, "retries", dead.Tries-1, "error", dead.Err)
 			return
 		}
 		informer.DefaultWatchErrorHandler(informer.ReflectorInfo{Name: name}, err)

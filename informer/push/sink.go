@@ -23,7 +23,7 @@ type batchSink[T any] struct {
 	*Batcher[T]
 	store.SinkDefaults
 
-	snapshot  Snapshot
+	snapshot  SnapshotInfo
 	hasTurn   bool
 	begun     bool               // BeginSnapshot was called
 	completed bool               // a snapshot ever was
@@ -58,7 +58,7 @@ func (s *batchSink[T]) Begin(ctx context.Context, pass store.Pass) error {
 	s.hasTurn = true
 	m.fenced.Store(true)
 	s.Batcher.begun()
-	s.snapshot = Snapshot{Epoch: pass.Epoch, Reason: pass.Reason, Cause: pass.Cause, First: !s.completed}
+	s.snapshot = SnapshotInfo{Epoch: pass.Epoch, Reason: pass.Reason, Cause: pass.Cause, First: !s.completed}
 	s.page, s.bytes, s.paged, s.late = nil, 0, map[store.Key]store.Meta{}, map[store.Key]*pending.Change[T]{}
 	s.accepted, s.left, s.leftObjects, s.leftBytes = mirror.NewResourceVersionStorage(), map[store.Key]*unaccepted[T]{}, 0, 0
 	s.doomed, s.doubted, s.kept = nil, nil, map[store.Key]bool{}

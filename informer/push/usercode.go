@@ -20,19 +20,19 @@ type safeConsumer[T any] struct {
 }
 
 // BeginSnapshot implements [BatchConsumer].
-func (c safeConsumer[T]) BeginSnapshot(ctx context.Context, s Snapshot) (err error) {
+func (c safeConsumer[T]) BeginSnapshot(ctx context.Context, s SnapshotInfo) (err error) {
 	defer usercode.Recover("BeginSnapshot", store.Key{}, &err)
 	return c.BatchConsumer.BeginSnapshot(ctx, s)
 }
 
 // SnapshotPage implements [BatchConsumer].
-func (c safeConsumer[T]) SnapshotPage(ctx context.Context, s Snapshot, page []informer.Object[T]) (err error) {
+func (c safeConsumer[T]) SnapshotPage(ctx context.Context, s SnapshotInfo, page []informer.Object[T]) (err error) {
 	defer usercode.Recover("SnapshotPage", store.Key{}, &err)
 	return c.BatchConsumer.SnapshotPage(ctx, s, page)
 }
 
 // SnapshotKeep implements [SnapshotKeeper], if the consumer does.
-func (c safeConsumer[T]) SnapshotKeep(ctx context.Context, s Snapshot, meta store.Meta) (err error) {
+func (c safeConsumer[T]) SnapshotKeep(ctx context.Context, s SnapshotInfo, meta store.Meta) (err error) {
 	keeper, ok := c.BatchConsumer.(SnapshotKeeper)
 	if !ok {
 		return errors.ErrUnsupported
@@ -42,12 +42,12 @@ func (c safeConsumer[T]) SnapshotKeep(ctx context.Context, s Snapshot, meta stor
 }
 
 // EndSnapshot implements [BatchConsumer].
-func (c safeConsumer[T]) EndSnapshot(ctx context.Context, s Snapshot) (err error) {
+func (c safeConsumer[T]) EndSnapshot(ctx context.Context, s SnapshotInfo) (err error) {
 	defer usercode.Recover("EndSnapshot", store.Key{}, &err)
 	return c.BatchConsumer.EndSnapshot(ctx, s)
 }
 
 // AbortSnapshot implements [BatchConsumer].
-func (c safeConsumer[T]) AbortSnapshot(s Snapshot, cause error) {
+func (c safeConsumer[T]) AbortSnapshot(s SnapshotInfo, cause error) {
 	_ = c.panics.Call("AbortSnapshot", "", store.Key{}, func() { c.BatchConsumer.AbortSnapshot(s, cause) })
 }

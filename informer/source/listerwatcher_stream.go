@@ -36,9 +36,9 @@ type listerWatcherStream[T any] struct {
 }
 
 // Next implements [informer.Stream].
-func (s *listerWatcherStream[T]) Next() (informer.Event[T], error) {
+func (s *listerWatcherStream[T]) Next() (informer.WatchEvent[T], error) {
 	if s.failed != nil {
-		return informer.Event[T]{}, s.failed
+		return informer.WatchEvent[T]{}, s.failed
 	}
 	event, err := s.next()
 	if err != nil {
@@ -47,7 +47,7 @@ func (s *listerWatcherStream[T]) Next() (informer.Event[T], error) {
 	return event, err
 }
 
-func (s *listerWatcherStream[T]) next() (informer.Event[T], error) {
+func (s *listerWatcherStream[T]) next() (informer.WatchEvent[T], error) {
 	var (
 		raw watch.Event
 		ok  bool
@@ -55,39 +55,39 @@ func (s *listerWatcherStream[T]) next() (informer.Event[T], error) {
 	select {
 	case raw, ok = <-s.events:
 	case <-s.ctx.Done():
-		return informer.Event[T]{}, context.Cause(s.ctx)
+		return informer.WatchEvent[T]{}, context.Cause(s.ctx)
 	}
 	if !ok {
 		if s.ctx.Err() != nil {
-			return informer.Event[T]{}, context.Cause(s.ctx) // the end of ctx closed it
+			return informer.WatchEvent[T]{}, context.Cause(s.ctx) // the end of ctx closed it
 		}
-		return informer.Event[T]{}, io.EOF
+		return informer.WatchEvent[T]{}, io.EOF
 	}
 	switch raw.Type {
 	case watch.Added, watch.Modified, watch.Deleted:
 		if err := s.item.set(raw.Object); err != nil {
-			return informer.Event[T]{}, err
+			return informer.WatchEvent[T]{}, err
 		}
 		if s.item.bad != nil && (raw.Type == watch.Deleted || check.IsNil(raw.Object)) {
-			return informer.Event[T]{}, s.item.bad
+			return informer.WatchEvent[T]{}, s.item.bad
 		}
 		if s.item.source.typed {
 			// Before anything is concluded from it, a deletion least of all.
 			if _, ok := any(raw.Object).(T); !ok {
 				_, err := assert[T](raw.Object)
-				return informer.Event[T]{}, &informer.DecodingError{Meta: s.item.meta, Err: err}
+				return informer.WatchEvent[T]{}, &informer.DecodingError{Meta: s.item.meta, Err: err}
 			}
 		}
-		return informer.Event[T]{Type: raw.Type, Item: &s.item, Version: s.item.meta.Version, Form: formOf(raw.Object)}, nil
+		return informer.WatchEvent[T]{Type: raw.Type, Item: &s.item, Version: s.item.meta.Version, Form: formOf(raw.Object)}, nil
 	case watch.Bookmark:
 		return bookmark[T](raw.Object)
 	case watch.Error:
-		return informer.Event[T]{}, statusError(raw.Object)
+		return informer.WatchEvent[T]{}, statusError(raw.Object)
 	}
-	return informer.Event[T]{}, &informer.DecodingError{Err: fmt.Errorf("an event of unknown type %q with a %T", raw.Type, raw.Object)}
+	return informer.WatchEvent[T]{}, &informer.DecodingError{Err: fmt.Errorf("an event of unknown type %q with a %T", raw.Type, raw.Object)}
 }
 
-func bookmark[T any](obj runtime.Object) (e informer.Event[T], err error) {
+func bookmark[T any](obj runtime.Object) (e informer.WatchEvent[T], err error) {
 	m, err := metaOf(obj)
 	if err != nil {
 		return e, &informer.DecodingError{Err: fmt.Errorf("bookmark: %w", err)}
@@ -97,7 +97,7 @@ func bookmark[T any](obj runtime.Object) (e informer.Event[T], err error) {
 			err = &informer.DecodingError{Err: fmt.Errorf("bookmark: %s", redact.Panic(p))}
 		}
 	}()
-	e = informer.Event[T]{Type: watch.Bookmark, Version: m.Version}
+	e = informer.WatchEvent[T]{Type: watch.Bookmark, Version: m.Version}
 	if o, err := meta.Accessor(obj); err == nil {
 		e.InitialEventsEnd = o.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true"
 	}

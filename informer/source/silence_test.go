@@ -75,7 +75,7 @@ func (s *oneConnection) WatchList() bool { return s.watchList }
 // silentStream brings nothing.
 type silentStream struct{ ctx context.Context }
 
-func (s silentStream) Next() (e informer.Event[*corev1.Pod], err error) {
+func (s silentStream) Next() (e informer.WatchEvent[*corev1.Pod], err error) {
 	<-s.ctx.Done()
 	return e, context.Cause(s.ctx)
 }
@@ -150,11 +150,11 @@ type livelyStream struct {
 	version int
 }
 
-func (s *livelyStream) Next() (e informer.Event[*corev1.Pod], err error) {
+func (s *livelyStream) Next() (e informer.WatchEvent[*corev1.Pod], err error) {
 	select {
 	case <-time.After(20 * time.Second):
 		s.version++
-		return informer.Event[*corev1.Pod]{Type: watch.Bookmark, Version: strconv.Itoa(s.version)}, nil
+		return informer.WatchEvent[*corev1.Pod]{Type: watch.Bookmark, Version: strconv.Itoa(s.version)}, nil
 	case <-s.ctx.Done():
 		return e, context.Cause(s.ctx)
 	}

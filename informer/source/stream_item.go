@@ -108,9 +108,9 @@ type wireStream[T any] struct {
 }
 
 // Next implements [informer.Stream].
-func (s *wireStream[T]) Next() (informer.Event[T], error) {
+func (s *wireStream[T]) Next() (informer.WatchEvent[T], error) {
 	if s.failed != nil {
-		return informer.Event[T]{}, s.failed
+		return informer.WatchEvent[T]{}, s.failed
 	}
 	event, err := s.next()
 	if err != nil {
@@ -119,33 +119,33 @@ func (s *wireStream[T]) Next() (informer.Event[T], error) {
 	return event, err
 }
 
-func (s *wireStream[T]) next() (informer.Event[T], error) {
+func (s *wireStream[T]) next() (informer.WatchEvent[T], error) {
 	raw, err := s.watch.Next()
 	switch {
 	case err == io.EOF && s.body.ctx.Err() == nil:
-		return informer.Event[T]{}, io.EOF
+		return informer.WatchEvent[T]{}, io.EOF
 	case err != nil:
-		return informer.Event[T]{}, s.body.explain(err)
+		return informer.WatchEvent[T]{}, s.body.explain(err)
 	}
 	kind := watch.EventType(raw.Type)
 	switch kind {
 	case watch.Added, watch.Modified, watch.Deleted:
 		if err := s.item.set(&raw.Object, wire.ListMeta{}); err != nil {
-			return informer.Event[T]{}, err
+			return informer.WatchEvent[T]{}, err
 		}
 		if kind == watch.Deleted && s.item.meta.Key.Name == "" {
-			return informer.Event[T]{}, s.item.bad
+			return informer.WatchEvent[T]{}, s.item.bad
 		}
-		return informer.Event[T]{Type: kind, Item: &s.item, Version: s.item.meta.Version, Form: s.item.form}, nil
+		return informer.WatchEvent[T]{Type: kind, Item: &s.item, Version: s.item.meta.Version, Form: s.item.form}, nil
 	case watch.Bookmark:
 		if err := cmp.Or(raw.Object.Err, s.item.source.codec.isOne(&raw.Object)); err != nil {
-			return informer.Event[T]{}, &informer.DecodingError{Err: fmt.Errorf("bookmark: %w", err)}
+			return informer.WatchEvent[T]{}, &informer.DecodingError{Err: fmt.Errorf("bookmark: %w", err)}
 		}
-		return informer.Event[T]{Type: kind, Version: raw.Object.Version, InitialEventsEnd: raw.Object.InitialEventsEnd}, nil
+		return informer.WatchEvent[T]{Type: kind, Version: raw.Object.Version, InitialEventsEnd: raw.Object.InitialEventsEnd}, nil
 	case watch.Error:
-		return informer.Event[T]{}, statusOf(&raw.Object)
+		return informer.WatchEvent[T]{}, statusOf(&raw.Object)
 	}
-	return informer.Event[T]{}, &informer.DecodingError{Err: fmt.Errorf("an event of unknown type %q with a %s", raw.Type, raw.Object.Kind)}
+	return informer.WatchEvent[T]{}, &informer.DecodingError{Err: fmt.Errorf("an event of unknown type %q with a %s", raw.Type, raw.Object.Kind)}
 }
 
 // Stop implements [informer.Stream].

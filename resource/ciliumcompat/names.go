@@ -62,7 +62,7 @@ func NewKey(obj any) Key {
 	if err != nil {
 		return Key{}
 	}
-	return store.KeyOf(accessor)
+	return store.MetaOf(accessor).Key
 }
 
 // WithRateLimiter sets the delays of retries: see [resource.WithRateLimiter].

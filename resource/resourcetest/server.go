@@ -99,7 +99,7 @@ func (s *server[T]) upsert(obj T) (T, error) {
 	if err != nil {
 		return obj, err
 	}
-	key := store.KeyOf(accessor)
+	key := store.MetaOf(accessor).Key
 	if key.Name == "" {
 		return obj, fmt.Errorf("the object (%T) has no name", obj)
 	}

@@ -61,11 +61,11 @@ func (s *server[T]) Watch(ctx context.Context, opts metav1.ListOptions) (informe
 }
 
 // Next implements informer.Stream.
-func (st *stream[T]) Next() (informer.Event[T], error) {
+func (st *stream[T]) Next() (informer.WatchEvent[T], error) {
 	s := st.server
 	for {
 		if st.ctx.Err() != nil {
-			return informer.Event[T]{}, context.Cause(st.ctx)
+			return informer.WatchEvent[T]{}, context.Cause(st.ctx)
 		}
 		s.mu.Lock()
 		event, ok, err := st.pop()
@@ -87,7 +87,7 @@ func (st *stream[T]) Next() (informer.Event[T], error) {
 }
 
 // pop returns the next event, if there is one. It requires the mutex.
-func (st *stream[T]) pop() (event informer.Event[T], ok bool, err error) {
+func (st *stream[T]) pop() (event informer.WatchEvent[T], ok bool, err error) {
 	s := st.server
 	switch {
 	case st.err != nil:
@@ -106,7 +106,7 @@ func (st *stream[T]) pop() (event informer.Event[T], ok bool, err error) {
 		return eventOf(c.kind, c.entry), true, nil
 	case ended:
 		st.ending, st.at = false, max(st.at, until)
-		return informer.Event[T]{
+		return informer.WatchEvent[T]{
 			Type:             watch.Bookmark,
 			Version:          strconv.FormatInt(st.at, 10),
 			InitialEventsEnd: true,
@@ -115,8 +115,8 @@ func (st *stream[T]) pop() (event informer.Event[T], ok bool, err error) {
 	return event, false, nil
 }
 
-func eventOf[T runtime.Object](kind watch.EventType, e entry[T]) informer.Event[T] {
-	return informer.Event[T]{Type: kind, Item: item[T]{e}, Version: e.meta.Version}
+func eventOf[T runtime.Object](kind watch.EventType, e entry[T]) informer.WatchEvent[T] {
+	return informer.WatchEvent[T]{Type: kind, Item: item[T]{e}, Version: e.meta.Version}
 }
 
 // end ends the stream, unless it has ended. It requires the mutex.

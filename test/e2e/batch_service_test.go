@@ -250,11 +250,11 @@ func (p *pusher) snapshot(ctx context.Context, call string, epoch uint64, rows [
 	return err
 }
 
-func (p *pusher) BeginSnapshot(ctx context.Context, s push.Snapshot) error {
+func (p *pusher) BeginSnapshot(ctx context.Context, s push.SnapshotInfo) error {
 	return p.snapshot(ctx, "begin", s.Epoch, nil)
 }
 
-func (p *pusher) SnapshotPage(ctx context.Context, s push.Snapshot, page []informer.Object[metav1.Object]) error {
+func (p *pusher) SnapshotPage(ctx context.Context, s push.SnapshotInfo, page []informer.Object[metav1.Object]) error {
 	var rows []metadata
 	for _, obj := range page {
 		rows = append(rows, metadata{Meta: obj.Meta})
@@ -262,11 +262,11 @@ func (p *pusher) SnapshotPage(ctx context.Context, s push.Snapshot, page []infor
 	return p.snapshot(ctx, "page", s.Epoch, rows)
 }
 
-func (p *pusher) EndSnapshot(ctx context.Context, s push.Snapshot) error {
+func (p *pusher) EndSnapshot(ctx context.Context, s push.SnapshotInfo) error {
 	return p.snapshot(ctx, "end", s.Epoch, nil)
 }
 
-func (p *pusher) AbortSnapshot(s push.Snapshot, _ error) {
+func (p *pusher) AbortSnapshot(s push.SnapshotInfo, _ error) {
 	// If it is not heard of, the next beginning says the same.
 	_ = p.push(context.Background(), "abort", s.Epoch, nil)
 }

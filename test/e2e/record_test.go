@@ -124,7 +124,7 @@ func (rec *recorder[T]) waitFor(t *testing.T, objects ...metav1.Object) {
 	t.Helper()
 	want := map[store.Key]store.Meta{}
 	for _, obj := range objects {
-		want[store.KeyOf(obj)] = store.MetaOf(obj)
+		want[store.MetaOf(obj).Key] = store.MetaOf(obj)
 	}
 	rec.waitState(t, want)
 }

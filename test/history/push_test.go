@@ -94,7 +94,7 @@ func (c *remote) drop(held store.Meta) {
 	c.done(held.Key, nil)
 }
 
-func (c *remote) BeginSnapshot(context.Context, push.Snapshot) error {
+func (c *remote) BeginSnapshot(context.Context, push.SnapshotInfo) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pages != nil {
@@ -107,7 +107,7 @@ func (c *remote) BeginSnapshot(context.Context, push.Snapshot) error {
 	return nil
 }
 
-func (c *remote) SnapshotPage(_ context.Context, _ push.Snapshot, page []informer.Object[configMap]) error {
+func (c *remote) SnapshotPage(_ context.Context, _ push.SnapshotInfo, page []informer.Object[configMap]) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.fails(20); err != nil {
@@ -125,7 +125,7 @@ func (c *remote) SnapshotPage(_ context.Context, _ push.Snapshot, page []informe
 	return partly(refused)
 }
 
-func (c *remote) EndSnapshot(_ context.Context, s push.Snapshot) error {
+func (c *remote) EndSnapshot(_ context.Context, s push.SnapshotInfo) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.fails(20); err != nil {
@@ -143,7 +143,7 @@ func (c *remote) EndSnapshot(_ context.Context, s push.Snapshot) error {
 	return nil
 }
 
-func (c *remote) AbortSnapshot(push.Snapshot, error) {
+func (c *remote) AbortSnapshot(push.SnapshotInfo, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pages = nil

@@ -43,7 +43,7 @@ var podReaders = map[string]podReader{
 		b, err := push.NewBatcher("pods", push.BatcherConfig[*corev1.Pod]{
 			ListerWatcher: lw, Source: s, SourceOptions: opts,
 			Consumer: push.WholeSnapshots(
-				func(_ context.Context, _ push.Snapshot, objects []informer.Object[*corev1.Pod]) error {
+				func(_ context.Context, _ push.SnapshotInfo, objects []informer.Object[*corev1.Pod]) error {
 					for _, obj := range objects {
 						pods <- obj.Object
 					}
