@@ -111,6 +111,7 @@ type Reflector[T any] struct {
 	started   atomic.Bool
 	detecting func(run func()) // of store.DetectMutations
 	observers observers
+	observing sync.Mutex // held while they are called
 	panics    *usercode.Panics
 	strict    bool // see StrictDecoder
 
@@ -270,6 +271,11 @@ func (r *Reflector[T]) accepted(version string, at time.Duration) {
 }
 
 func (r *Reflector[T]) observe(o ReflectorEvent) {
+	if len(r.observers) == 0 {
+		return
+	}
+	r.observing.Lock()
+	defer r.observing.Unlock()
 	info := r.Info()
 	for _, observer := range r.observers {
 		_ = r.panics.Call("observer", "", store.Key{}, func() { observer.Observe(info, o) })

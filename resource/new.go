@@ -135,6 +135,9 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 		Observer: o.observer,
 		Log:      o.log,
 	})
+	if err == nil {
+		r.hub.observe = r.reflector.Report
+	}
 	return err
 }
 
