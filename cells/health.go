@@ -4,6 +4,7 @@
 package cells
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"sync"
@@ -25,13 +26,23 @@ import (
 //     that breaks and is resumed at once is not reported.
 //   - Degraded while an object is left out, with its key and the error. Alert on the metric
 //     left_out.
+//   - Degraded while a consumer fails over the limits of [DegradedAfter], with its key, the
+//     time of the first failure, and the error. A failure of the informer is shown instead
+//     of it. Alert on the metric retrying_oldest_seconds.
 //   - Stopped when the hive stops.
 type reporter struct {
 	mu       sync.Mutex
 	health   cell.Health // nil if the hive has none
+	status   string      // the last OK
 	degraded string      // the failure that was reported last; empty: none
-	left     string      // the objects left out that were reported last
+	problem  string      // beside an OK, that was reported last; empty: none
 	ended    bool
+
+	consumers failingConsumers
+}
+
+func newReporter(o *options) *reporter {
+	return &reporter{consumers: failingConsumers{limits: o.limits}}
 }
 
 // Observe implements informer.Observer.
@@ -39,6 +50,12 @@ func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.Refl
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended || r.health == nil {
+		return
+	}
+	if r.consumers.observe(occurrence) {
+		if r.degraded == "" {
+			r.refresh(info)
+		}
 		return
 	}
 	switch o := occurrence.(type) {
@@ -84,13 +101,38 @@ func objects(n int) string {
 	return fmt.Sprintf("%d objects", n)
 }
 
-// ok reports OK, or Degraded if objects are left out.
+// ok reports OK, or Degraded if objects are left out or a consumer fails.
 func (r *reporter) ok(info informer.ReflectorInfo, status string) {
-	r.degraded = ""
-	if len(info.LeftOut) == 0 {
+	r.degraded, r.status = "", status
+	if problem, _ := r.problemOf(info); problem == "" {
+		r.problem = ""
 		r.health.OK(status)
-		r.left = ""
 		return
+	}
+	r.refresh(info)
+}
+
+// refresh reports the problems beside the last OK, if they have changed.
+func (r *reporter) refresh(info informer.ReflectorInfo) {
+	problem, err := r.problemOf(info)
+	if problem+check.Gist(err) == r.problem {
+		return
+	}
+	r.problem = problem + check.Gist(err)
+	status := cmp.Or(r.status, "not synced")
+	if problem == "" {
+		r.health.OK(status)
+		return
+	}
+	r.health.Degraded(status+", "+problem, err)
+}
+
+// problemOf describes objects that are left out and consumers that fail. It is empty if
+// there are none.
+func (r *reporter) problemOf(info informer.ReflectorInfo) (text string, err error) {
+	text, err = r.consumers.problem()
+	if len(info.LeftOut) == 0 {
+		return text, err
 	}
 	first := info.LeftOut[0]
 	name := "one without a name"
@@ -104,10 +146,10 @@ func (r *reporter) ok(info informer.ReflectorInfo, status string) {
 	if len(info.LeftOut) > 1 {
 		left += " and others"
 	}
-	if left != r.left {
-		r.health.Degraded(status+", "+left, first.Err)
-		r.left = left
+	if text == "" {
+		return left, first.Err
 	}
+	return text + ", " + left, err
 }
 
 // failed reports a failure, unless it is the one that was reported last.
@@ -119,7 +161,7 @@ func (r *reporter) failed(o informer.BackingOff) {
 	reason := o.String()
 	if degraded := reason + ": " + check.Gist(o.Err); degraded != r.degraded {
 		r.health.Degraded(reason, o.Err)
-		r.degraded, r.left = degraded, ""
+		r.degraded, r.problem = degraded, ""
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -59,7 +60,9 @@ import (
 //	subscriber_depth_max                x      keys queued for the subscriber with the most
 //	subscriber_outstanding              x      events without Done
 //	subscriber_retrying                 x      keys that wait for a retry
-//	subscriber_oldest_seconds           x      age of the oldest queued key or event without Done
+//	subscriber_oldest_seconds           x      age of the oldest queued key, event without Done, or key that fails
+//	subscriber_errors_total             x x x  changes that a subscriber, handler or consumer did not accept
+//	retrying_oldest_seconds             x x x  time since the first failure of the change that fails for the longest time
 //	events_emitted_total                x      events that subscribers received
 //	events_total{result}                x      events by their result
 //
@@ -203,6 +206,8 @@ type counters struct {
 	events    uint64
 	backwards uint64
 	missed    uint64
+	errors    uint64                          // of consumers
+	failing   map[informer.Consumer]time.Time // changes that are retried, since when they fail
 }
 
 type (
@@ -245,6 +250,20 @@ func (c *counters) Observe(_ informer.ReflectorInfo, occurrence informer.Reflect
 		increment(&c.lists, listLabels{label(o.Pass.Reason), modeLabel(false), "differs"})
 	case informer.Missed:
 		c.missed += uint64(o.Count)
+	case informer.ConsumerFailed:
+		c.errors++
+		if o.Action != informer.ActionRetry {
+			delete(c.failing, o.Consumer)
+			break
+		}
+		if c.failing == nil {
+			c.failing = map[informer.Consumer]time.Time{}
+		}
+		c.failing[o.Consumer] = o.Since
+	case informer.ConsumerRecovered:
+		delete(c.failing, o.Consumer)
+	case informer.ConsumerEnded:
+		maps.DeleteFunc(c.failing, func(k informer.Consumer, _ time.Time) bool { return k.ID == o.ID })
 	}
 }
 

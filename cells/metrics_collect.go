@@ -44,7 +44,9 @@ var (
 	descDepthMax    = describe("subscriber_depth_max", "Keys queued for the subscriber with the most.")
 	descOutstanding = describe("subscriber_outstanding", "Events without Done, of all subscribers.")
 	descRetrying    = describe("subscriber_retrying", "Keys that wait for a retry, of all subscribers.")
-	descOldest      = describe("subscriber_oldest_seconds", "Age of the oldest queued key or event without Done.")
+	descOldest      = describe("subscriber_oldest_seconds", "Age of the oldest queued key, event without Done, or key that fails.")
+	descErrors      = describe("subscriber_errors_total", "Changes that a subscriber, the handler of a mirror or the consumer of a push did not accept.")
+	descRetryOldest = describe("retrying_oldest_seconds", "Time since the first failure of the change that fails for the longest time and is retried.")
 	descEmitted     = describe("events_emitted_total", "Events that subscribers received.")
 	descEvents      = describe("events_total", "Events by their result.", "result")
 )
@@ -59,7 +61,7 @@ func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		descSynced, descSyncSeconds, descObjects, descLeftOut, descState, descPolling, descContact, descLists, descListTook, descWatches,
 		descWatchEvents, descFailures, descBackwards, descMissed, descStale, descIndexErrors, descPanics, descSubscribers, descDepth,
-		descDepthMax, descOutstanding, descRetrying, descOldest, descEmitted, descEvents,
+		descDepthMax, descOutstanding, descRetrying, descOldest, descErrors, descRetryOldest, descEmitted, descEvents,
 		descPending, descPendingBytes, descFailing, descHeldBack, descCalls, descUnchanged,
 		descPushPending, descPushBytes, descPushFailing, descPushDead, descPushSnapshots, descPushBatches, descPushChanges,
 	} {
@@ -186,4 +188,10 @@ func (e emitter) counters(c *counters) {
 	e.counter(descWatchEvents, c.events)
 	e.counter(descBackwards, c.backwards)
 	e.counter(descMissed, c.missed)
+	e.counter(descErrors, c.errors)
+	oldest := time.Duration(0)
+	for _, since := range c.failing {
+		oldest = max(oldest, time.Since(since))
+	}
+	e.gauge(descRetryOldest, oldest.Seconds())
 }

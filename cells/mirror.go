@@ -5,16 +5,13 @@ package cells
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"reflect"
 	"slices"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/mirror"
-	"github.com/apiary-go/apiary/store"
 )
 
 // NewMirror makes a mirror.ResourceVersionInformer of the objects that the options select.
@@ -53,21 +50,13 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 		return nil, fmt.Errorf("mirror %s: %w", name, err)
 	}
 	log := p.logger(name, scope)
-	failureLog := log.With("resource", name)
-	report, counts := &reporter{}, &counters{}
+	report, counts := newReporter(o), &counters{}
 	cfg.ListerWatcher = &listWatch{scope: scope, client: p.Client}
 	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), o.reading...)
-	cfg.Observer = informer.Observers(informer.LogObserver(log), report, counts, cfg.Observer)
+	cfg.Observer = informer.Observers(informer.LogObserver(log), counts, report, cfg.Observer)
 	cfg.Log = cmp.Or(cfg.Log, p.Log)
-	next := cfg.ErrorHandler
-	cfg.ErrorHandler = func(info informer.ReflectorInfo, err error) {
-		if failed := (*informer.HandlerError)(nil); errors.As(err, &failed) {
-			failureLog.Log(context.Background(), levelOf(err), "A change could not be handled, will try again", "key", failed.Meta.Key, "retries", failed.Failures-1,
-				"next", failed.RetryIn, "error", failed)
-		}
-		if next != nil {
-			next(info, err)
-		}
+	if cfg.ErrorHandler == nil {
+		cfg.ErrorHandler = func(informer.ReflectorInfo, error) {} // the observer logs
 	}
 	i, err := mirror.NewResourceVersionInformer(name, cfg)
 	if err != nil {
@@ -75,13 +64,4 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	}
 	p.runOn("mirror", name, observed{mirror: i.Stats, counters: counts}, report, i.Run)
 	return i, nil
-}
-
-// levelOf returns the log level of a failure of user code. It is debug for a panic, which
-// has a log line of its own.
-func levelOf(err error) slog.Level {
-	if errors.As(err, new(*store.PanicError)) {
-		return slog.LevelDebug
-	}
-	return slog.LevelWarn
 }

@@ -5,7 +5,6 @@ package cells
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -60,27 +59,19 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 		return nil, fmt.Errorf("push %s: %w", name, err)
 	}
 	log := p.logger(name, scope)
-	failureLog := log.With("resource", name)
-	report, counts := &reporter{}, &counters{}
+	report, counts := newReporter(o), &counters{}
 	cfg.ListerWatcher = &listWatch{scope: scope, client: p.Client}
 	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), o.reading...)
-	cfg.Observer = informer.Observers(informer.LogObserver(log), report, counts, cfg.Observer)
+	cfg.Observer = informer.Observers(informer.LogObserver(log), counts, report, cfg.Observer)
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = func(informer.ReflectorInfo, error) {} // the observer has logged it
 	}
 	cfg.Merger.Log = cmp.Or(cfg.Merger.Log, p.Log)
 	next := cfg.Merger.ErrorHandler
 	cfg.Merger.ErrorHandler = func(err error) {
-		failed, undelivered, dead := (*informer.HandlerError)(nil), (*push.UndeliveredError)(nil), (*push.DeadLetterError)(nil)
-		switch {
-		case errors.As(err, &undelivered):
-			failureLog.Log(context.Background(), levelOf(err), "Changes were not delivered", "changes", undelivered.Changes, "error", err)
-		case errors.As(err, &dead):
-			failureLog.Log(context.Background(), levelOf(err), "The consumer refused an object too often, will try again when it changes", "key", dead.Meta.Key, "retries", dead.Tries-1, "error", dead.Err)
-		case errors.As(err, &failed) && failed.Meta.Key.Name != "":
-			failureLog.Log(context.Background(), levelOf(err), "The consumer refused an object, will try again", "key", failed.Meta.Key, "retries", failed.Failures-1, "next", failed.RetryIn, "error", err)
-		case errors.As(err, &failed):
-			failureLog.Log(context.Background(), levelOf(err), "The consumer did not accept a batch, will try again", "retries", failed.Failures-1, "next", failed.RetryIn, "error", err)
+		// The observer has logged everything else.
+		if undelivered := (*push.UndeliveredError)(nil); errors.As(err, &undelivered) {
+			log.Warn("Changes were not delivered", "resource", name, "changes", undelivered.Changes, "error", err)
 		}
 		if next != nil {
 			next(err)

@@ -105,7 +105,7 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 		return disabled, nil
 	}
 
-	report, counts := &reporter{}, &counters{}
+	report, counts := newReporter(o), &counters{}
 	// Hooks stop in reverse order: this one after the informer has ended.
 	p.Lifecycle.Append(cell.Hook{OnStop: func(cell.HookContext) error {
 		report.stopped()
@@ -118,7 +118,7 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 	all := []resource.Option{
 		resource.WithName(name),
 		resource.WithLogger(log),
-		resource.WithObserver(informer.Observers(informer.LogObserver(log), report, counts)),
+		resource.WithObserver(informer.Observers(informer.LogObserver(log), counts, report)),
 		resource.WithSourceOptions(o.reading...),
 	}
 	r := resource.New[T](p.Lifecycle, &listWatch{scope: scope, client: p.Client}, append(all, o.resource...)...)

@@ -39,6 +39,7 @@ type options struct {
 	name      string // of the resource, unless resource.WithName sets it
 	resource  []resource.Option
 	reading   []source.SourceOption
+	limits    consumerLimits
 	errs      []error
 }
 

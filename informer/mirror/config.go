@@ -105,10 +105,11 @@ type InformerConfig[T any] struct {
 	// ErrorHandler receives the failures of lists and watches, as from
 	// [informer.ErrorObserver], and each [informer.HandlerError]. The workers call it
 	// too, several at a time. Default: [informer.DefaultWatchErrorHandler], which logs.
-	// With an Observer that logs, it is needed only for HandlerErrors.
+	// An Observer gets all of them as well. One that logs makes the default superfluous: set
+	// a function that does nothing.
 	ErrorHandler informer.WatchErrorHandler
 
-	// Observer receives what the reflector does. Optional.
+	// Observer receives what the reflector does, and the failures of the handler. Optional.
 	Observer informer.Observer
 
 	// Log gets panics, one a minute for each function: see [informer.Config.Log].
