@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/cilium/hive/cell"
 
@@ -33,23 +34,27 @@ import (
 type reporter struct {
 	mu       sync.Mutex
 	health   cell.Health // nil if the hive has none
-	status   string      // the last OK
-	degraded string      // the failure that was reported last; empty: none
-	problem  string      // beside an OK, that was reported last; empty: none
+	shown    shown
+	status   string // the last OK
+	degraded string // the failure that was reported last; empty: none
+	problem  string // beside an OK, that was reported last; empty: none
 	ended    bool
 
 	consumers failingConsumers
 }
 
 func newReporter(o *options) *reporter {
-	return &reporter{consumers: failingConsumers{limits: o.limits}}
+	return &reporter{
+		shown:     shown{level: LevelUnused, status: "nobody has asked for it", since: time.Now()},
+		consumers: failingConsumers{limits: o.limits},
+	}
 }
 
 // Observe implements informer.Observer.
 func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.ReflectorEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ended || r.health == nil {
+	if r.ended {
 		return
 	}
 	if r.consumers.observe(occurrence) {
@@ -59,6 +64,10 @@ func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.Refl
 		return
 	}
 	switch o := occurrence.(type) {
+	case informer.ListStarted:
+		if r.shown.level == LevelUnused {
+			r.shown = shown{level: LevelStarting, status: firstList, since: time.Now()}
+		}
 	case informer.ListDone:
 		r.ok(info, fmt.Sprintf("%s, %s at the last list", howSynced(info.Polling), objects(o.Objects)))
 	case informer.Polling:
@@ -106,7 +115,7 @@ func (r *reporter) ok(info informer.ReflectorInfo, status string) {
 	r.degraded, r.status = "", status
 	if problem, _ := r.problemOf(info); problem == "" {
 		r.problem = ""
-		r.health.OK(status)
+		r.say(LevelOK, status, nil)
 		return
 	}
 	r.refresh(info)
@@ -121,10 +130,10 @@ func (r *reporter) refresh(info informer.ReflectorInfo) {
 	r.problem = problem + check.Gist(err)
 	status := cmp.Or(r.status, "not synced")
 	if problem == "" {
-		r.health.OK(status)
+		r.say(LevelOK, status, nil)
 		return
 	}
-	r.health.Degraded(status+", "+problem, err)
+	r.say(LevelDegraded, status+", "+problem, err)
 }
 
 // problemOf describes objects that are left out and consumers that fail. It is empty if
@@ -160,19 +169,53 @@ func (r *reporter) failed(o informer.BackingOff) {
 	}
 	reason := o.String()
 	if degraded := reason + ": " + check.Gist(o.Err); degraded != r.degraded {
-		r.health.Degraded(reason, o.Err)
+		r.say(LevelDegraded, reason, o.Err)
 		r.degraded, r.problem = degraded, ""
 	}
 }
 
 // stopped is called when the informer has ended.
-func (r *reporter) stopped() {
+func (r *reporter) stopped(reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ended = true
-	if r.health != nil {
-		r.health.Stopped("stopped")
+	r.say(LevelStopped, reason, nil)
+}
+
+// shown is what health shows.
+type shown struct {
+	level  Level
+	status string
+	err    error
+	since  time.Time // the level is the same
+}
+
+// firstList is the status of LevelStarting.
+const firstList = "the first list is not complete yet"
+
+// say shows a status, in health too if the hive has it.
+func (r *reporter) say(level Level, status string, err error) {
+	next := shown{level: level, status: status, err: err, since: r.shown.since}
+	if level != r.shown.level {
+		next.since = time.Now()
 	}
+	r.shown = next
+	switch {
+	case r.health == nil:
+	case level == LevelOK:
+		r.health.OK(status)
+	case level == LevelDegraded:
+		r.health.Degraded(status, err)
+	case level == LevelStopped:
+		r.health.Stopped(status)
+	}
+}
+
+// current returns what health shows, and what it would show where it is silent.
+func (r *reporter) current() (level Level, status string, err error, since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.shown.level, r.shown.status, r.shown.err, r.shown.since
 }
 
 // label makes a cause or a state a value of a metric's label.

@@ -32,7 +32,7 @@ var (
 	descLists       = describe("lists_total", "Lists that ended, by reason; all but reason \"first\" are relists.", "reason", "mode", "result")
 	descListTook    = describe("list_duration_seconds", "Duration of complete lists.", "mode")
 	descWatches     = describe("watches_total", "Watches that the API server accepted.")
-	descWatchEvents = describe("watch_events_total", "Events of watches that ended.")
+	descWatchEvents = describe("watch_events_total", "Events of watches, without bookmarks.")
 	descFailures    = describe("failures_total", "Failed lists and watches, by cause.", "operation", "cause")
 	descBackwards   = describe("backwards_total", "Number of times that the API server went back to an older version.")
 	descMissed      = describe("missed_total", "Changes that a list found and the watch had missed.")
@@ -71,10 +71,10 @@ func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector. It makes no request.
 func (m *ResourceMetrics) Collect(ch chan<- prometheus.Metric) {
-	m.mu.Lock()
-	resources := m.resources
-	m.mu.Unlock()
-	for _, o := range resources {
+	if m.resources == nil {
+		return
+	}
+	for _, o := range m.resources.running() {
 		emit := emitter{ch: ch, name: o.name}
 		switch {
 		case o.mirror != nil:
@@ -145,6 +145,7 @@ func (e emitter) informer(isSynced bool, objects int, info informer.ReflectorInf
 		contact = float64(info.Contact.UnixMilli()) / 1000
 	}
 	e.gauge(descContact, contact)
+	e.counter(descWatchEvents, info.WatchEvents)
 }
 
 func (e emitter) subscribers(s resource.Stats) {
@@ -176,7 +177,7 @@ func (e emitter) counters(c *counters) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for l, n := range c.lists {
-		e.counter(descLists, n, l.reason, l.mode, l.result)
+		e.counter(descLists, n, label(l.reason), modeLabel(l.streamed), l.result)
 	}
 	for mode, d := range c.took {
 		e.ch <- prometheus.MustNewConstSummary(descListTook, d.count, d.seconds, nil, e.name, mode)
@@ -185,7 +186,6 @@ func (e emitter) counters(c *counters) {
 		e.counter(descFailures, n, l.operation, l.cause)
 	}
 	e.counter(descWatches, c.watches)
-	e.counter(descWatchEvents, c.events)
 	e.counter(descBackwards, c.backwards)
 	e.counter(descMissed, c.missed)
 	e.counter(descErrors, c.errors)

@@ -50,10 +50,10 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 		return nil, fmt.Errorf("mirror %s: %w", name, err)
 	}
 	log := p.logger(name, scope)
-	report, counts := newReporter(o), &counters{}
+	f := newFollowed(FollowedMirror, name, scope, o)
 	cfg.ListerWatcher = &listWatch{scope: scope, client: p.Client}
 	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), o.reading...)
-	cfg.Observer = informer.Observers(informer.LogObserver(log), counts, report, cfg.Observer)
+	cfg.Observer = informer.Observers(f.observer(log), cfg.Observer)
 	cfg.Log = cmp.Or(cfg.Log, p.Log)
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = func(informer.ReflectorInfo, error) {} // the observer logs
@@ -62,6 +62,7 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	if err != nil {
 		return nil, err
 	}
-	p.runOn("mirror", name, observed{mirror: i.Stats, counters: counts}, report, i.Run)
+	f.mirror = i.Stats
+	p.runOn(f, i.Run)
 	return i, nil
 }

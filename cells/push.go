@@ -59,10 +59,10 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 		return nil, fmt.Errorf("push %s: %w", name, err)
 	}
 	log := p.logger(name, scope)
-	report, counts := newReporter(o), &counters{}
+	f := newFollowed(FollowedPush, name, scope, o)
 	cfg.ListerWatcher = &listWatch{scope: scope, client: p.Client}
 	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), o.reading...)
-	cfg.Observer = informer.Observers(informer.LogObserver(log), counts, report, cfg.Observer)
+	cfg.Observer = informer.Observers(f.observer(log), cfg.Observer)
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = func(informer.ReflectorInfo, error) {} // the observer has logged it
 	}
@@ -81,6 +81,7 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 	if err != nil {
 		return nil, err
 	}
-	p.runOn("push", name, observed{push: b.Stats, counters: counts}, report, b.Run)
+	f.push = b.Stats
+	p.runOn(f, b.Run)
 	return b, nil
 }

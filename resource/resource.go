@@ -113,6 +113,9 @@ type Resource[T runtime.Object] interface {
 	// depends on the resource, and later. It must not be called from a constructor,
 	// since the resource starts after all constructors have returned.
 	//
+	// A call that waits for ten seconds is logged, and one that waits before the start of
+	// the lifecycle after a second: a constructor that waits prevents the start.
+	//
 	// If ctx ends first, or the resource is stopped, Store returns a [NotSyncedError]
 	// with the reason. If an argument of [New] was invalid, it returns an error at
 	// once. A returned store can be read without limit; after the stop it no longer
