@@ -164,6 +164,10 @@ func TestGuideConsumers(t *testing.T) {
 				pods.Sync()
 				go consume(t.Context(), pods.Resource(), table)
 				time.Sleep(3 * time.Minute) // of the bubble: the key failed, and is retried
+				synctest.Wait()
+				if keys := slices.Collect(maps.Values(waiting(pods.Resource()))); len(keys) != 1 || keys[0] == 0 {
+					t.Errorf("%v keys wait, want the one that fails and, in a batch, the Sync", keys)
+				}
 				web.Status.PodIP = "10.0.0.1"
 				pods.Upsert(web)
 				time.Sleep(time.Second) // for the batch

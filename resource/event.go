@@ -33,7 +33,7 @@ type Event[T runtime.Object] struct {
 	// Done marks the event as processed. It must be called exactly once, from any
 	// goroutine. With an error, it calls the error handler and the rate limiter, and
 	// blocks while they run. Calls after the first one, or after the end of the
-	// subscription, do nothing.
+	// subscription, do nothing. After the end, an event needs no Done.
 	//
 	// A key whose event is dropped without Done would get no further event. When the
 	// garbage collector finds such an event, the process panics with the place of the
