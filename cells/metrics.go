@@ -59,7 +59,8 @@ import (
 //	subscriber_depth_max                x      keys queued for the subscriber with the most
 //	subscriber_outstanding              x      events without Done
 //	subscriber_retrying                 x      keys that wait for a retry
-//	subscriber_oldest_seconds           x      age of the oldest queued key or event without Done
+//	subscriber_oldest_seconds           x      age of the oldest queued key or event without Done; leaves out keys
+//	                                           that wait for a retry, and keys that a replay has not reached
 //	events_emitted_total                x      events that subscribers received
 //	events_total{result}                x      events by their result
 //

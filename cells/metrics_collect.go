@@ -44,7 +44,7 @@ var (
 	descDepthMax    = describe("subscriber_depth_max", "Keys queued for the subscriber with the most.")
 	descOutstanding = describe("subscriber_outstanding", "Events without Done, of all subscribers.")
 	descRetrying    = describe("subscriber_retrying", "Keys that wait for a retry, of all subscribers.")
-	descOldest      = describe("subscriber_oldest_seconds", "Age of the oldest queued key or event without Done.")
+	descOldest      = describe("subscriber_oldest_seconds", "Age of the oldest queued key or event without Done; leaves out keys that wait for a retry, and keys that a replay has not reached.")
 	descEmitted     = describe("events_emitted_total", "Events that subscribers received.")
 	descEvents      = describe("events_total", "Events by their result.", "result")
 )
