@@ -37,8 +37,9 @@ type InformerConfig[T any] struct {
 	Transform func(runtime.Object) (T, error)
 
 	// SourceOptions apply to ListerWatcher. For example, [source.WithFields] leaves out
-	// fields before they are decoded. [source.WithoutSharing] is always set, since the
-	// handler owns its objects; [source.WithSharing] is an error.
+	// fields before they are decoded; in a hive, cells.Fields is the same.
+	// [source.WithoutSharing] is always set, since the handler owns its objects;
+	// [source.WithSharing] is an error.
 	SourceOptions []source.SourceOption
 
 	// Source is an alternative to ListerWatcher, and converts objects to T by itself. It
