@@ -35,7 +35,9 @@ import (
 // handler, failures are only logged.
 //
 // The mirror makes no request before Start, and none if the client is disabled. Stop
-// cancels the context of the handler, and waits until its calls have returned.
+// cancels the context of the handler, and waits until its calls have returned. If the
+// context of the stop hook ends first, the hook fails with an error that names the mirror,
+// which hive logs. In hive.Run this is after hive.Options.StopTimeout, a minute by default.
 func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts ...Option) (*mirror.ResourceVersionInformer[T], error) {
 	o := gather(opts)
 	scope, err := o.scope(reflect.TypeFor[T]())

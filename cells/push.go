@@ -44,7 +44,8 @@ func Push[T any, C push.BatchConsumer[T]](opts ...Option) cell.Cell {
 // Start and Stop of the lifecycle. ListerWatcher and Source of the configuration must be
 // nil. Options, logs, health and metrics are as for [NewMirror].
 //
-// Stop waits for the last batch, at most for push.MergerConfig.StopTimeout.
+// Stop waits for the last batch, at most for push.MergerConfig.StopTimeout. If the consumer
+// ignores its context, Stop waits for it and fails as for [NewMirror].
 func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Option) (*push.Batcher[T], error) {
 	o := gather(opts)
 	scope, err := o.scope(reflect.TypeFor[T]())

@@ -23,7 +23,7 @@ import (
 // from any goroutine. All except Store can be called from constructors.
 //
 // The store and all subscribers share the objects. Objects must not be modified; use
-// DeepCopy.
+// DeepCopy. They can be kept after Done: a kept object does not change.
 //
 // # Events
 //
@@ -162,9 +162,13 @@ type Store[T runtime.Object] interface {
 	//	…
 	//	err = pods.WaitFor(ctx, pod.ResourceVersion)
 	//
-	// Subscribers can get the events later. If the version cannot be ordered, WaitFor
-	// returns [store.ErrNoOrder] at once. If ctx ends, the error wraps its cause. If the
-	// resource is stopped, the error wraps [ErrStopped].
+	// Subscribers can get the events later. The version must be of this resource and
+	// server. If the selectors exclude the object, the store gets there with the next
+	// change or bookmark, which a server sends about every minute. A resource that polls
+	// gets there with its next poll.
+	//
+	// If the version cannot be ordered, WaitFor returns [store.ErrNoOrder] at once. If ctx
+	// ends, the error wraps its cause. If the resource is stopped, it wraps [ErrStopped].
 	WaitFor(ctx context.Context, version string) error
 
 	// CacheStore returns the store as a cache.Indexer of client-go, with keys of the

@@ -10,7 +10,8 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Inspector is implemented by every [Resource] that this package makes.
+// Inspector is implemented by every [Resource] that this package makes, also for package
+// cells: pods.(resource.Inspector).Stats().
 type Inspector interface {
 	// Stats can be called at any time, from any goroutine.
 	Stats() Stats
