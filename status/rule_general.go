@@ -5,16 +5,34 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// general applies the rules that are the same for all kinds: for an object that is
-// being deleted, for one whose newest spec its controller has not seen, and for the
-// conditions Reconciling and Stalled. If none applies the result is zero, and o holds
-// the metadata, the status and the conditions that are not for an older generation.
+// general applies the rules that are the same for all kinds: those of observed, and
+// those for the conditions Reconciling and Stalled.
 func (o *ruleObject) general() (Result, error) {
+	result, err := o.observed()
+	if err != nil || result.Status != "" {
+		return result, err
+	}
+	for _, c := range o.conditions {
+		switch {
+		case c.is("Reconciling", "True"):
+			return Result{Status: InProgress, Message: c.message}, nil
+		case c.is("Stalled", "True"):
+			return Result{Status: Failed, Message: c.message}, nil
+		}
+	}
+	return Result{}, nil
+}
+
+// observed applies the rules for an object that is being deleted, and for one whose
+// newest spec its controller has not seen. If none applies the result is zero, and o
+// holds the metadata, the status and the conditions.
+func (o *ruleObject) observed() (Result, error) {
 	o.metadata = o.in(o.top(), "metadata")
 	if o.text(o.metadata, "deletionTimestamp") != "" {
 		return Result{Status: Terminating, Message: "Resource scheduled for deletion"}, nil
@@ -26,19 +44,18 @@ func (o *ruleObject) general() (Result, error) {
 		message := fmt.Sprintf("%s generation is %d, but latest observed generation is %d", o.obj.GetKind(), generation, observed)
 		return Result{Status: InProgress, Message: message}, nil
 	}
-	o.readConditions()
-	if o.err != nil {
-		return Result{}, o.err
+	o.conditions, o.outdated = o.conditionsIn(o.status)
+	return Result{}, o.err
+}
+
+// unseen returns InProgress if the object has a generation, and its controller has not
+// observed any.
+func (o *ruleObject) unseen() Result {
+	_, has := o.count(o.metadata, "generation")
+	if _, seen := o.count(o.status, "observedGeneration"); !has || seen {
+		return Result{}
 	}
-	for _, c := range o.conditions {
-		switch {
-		case c.is("Reconciling", "True"):
-			return Result{Status: InProgress, Message: c.message}, nil
-		case c.is("Stalled", "True"):
-			return Result{Status: Failed, Message: c.message}, nil
-		}
-	}
-	return Result{}, nil
+	return Result{Status: InProgress, Message: o.obj.GetKind() + " status.observedGeneration not found"}
 }
 
 // ruleForOthers is the rule for a kind without one of its own. The first Ready
@@ -55,13 +72,25 @@ func (r *Rules) ruleForOthers(o *ruleObject) (Result, error) {
 			return Result{Status: InProgress, Message: c.message}, nil
 		}
 	}
-	if o.outdated != "" {
-		return Result{Status: InProgress, Message: "condition " + o.outdated + " is for an older generation"}, nil
+	for _, c := range o.outdated {
+		if c.kind == "Ready" || c.is("Reconciling", "True") || c.is("Stalled", "True") {
+			return Result{Status: InProgress, Message: "condition " + c.kind + " is for an older generation"}, nil
+		}
 	}
-	if r.Strict && len(o.status.fields) == 0 && !ruleStatusless(o.kind) && (r.HasStatus == nil || r.HasStatus(o.kind)) {
+	if r.Strict && o.untouched() && !ruleStatusless(o.kind) && (r.HasStatus == nil || r.HasStatus(o.kind)) {
 		return Result{Status: InProgress, Message: "no status yet"}, nil
 	}
 	return Result{Status: Current, Message: "Resource is current"}, nil
+}
+
+// untouched reports whether no controller has written the status: there is none, or all
+// conditions are those that a definition sets by default.
+func (o *ruleObject) untouched() bool {
+	if len(o.status.fields) == 0 {
+		return true
+	}
+	written := func(c ruleCondition) bool { return c.status != "Unknown" || c.reason != "Pending" }
+	return len(o.conditions) > 0 && len(o.outdated) == 0 && !slices.ContainsFunc(o.conditions, written)
 }
 
 // ruleForFixed is the rule for kinds of which kstatus reads only conditions, or

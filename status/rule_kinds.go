@@ -21,6 +21,14 @@ type ruleKind struct {
 	spec []string
 }
 
+// ruleKind returns the rule for a kind, or a zero one.
+func (r *Rules) ruleKind(kind schema.GroupKind) ruleKind {
+	if known, ok := ruleKinds[kind]; ok || r == nil || !r.WellKnown {
+		return known
+	}
+	return wellKnownKinds[kind]
+}
+
 var (
 	podKind        = schema.GroupKind{Kind: "Pod"}
 	nodeKind       = schema.GroupKind{Kind: "Node"}

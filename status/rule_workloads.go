@@ -114,6 +114,6 @@ func rulePodIgnored(pod *unstructured.Unstructured) bool {
 	}
 	o := ruleObject{obj: pod}
 	o.metadata, o.status = o.in(o.top(), "metadata"), o.in(o.top(), "status")
-	o.readConditions()
+	o.conditions, _ = o.conditionsIn(o.status)
 	return o.text(o.metadata, "deletionTimestamp") != "" || o.unschedulable()
 }
