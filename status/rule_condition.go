@@ -4,6 +4,7 @@
 package status
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -49,6 +50,16 @@ func ByCondition(types ...string) Rule {
 	}
 }
 
+// ruleByConditions is byConditions as the rule of a kind.
+func ruleByConditions(types ...string) func(*Rules, *ruleObject, time.Time) (Result, error) {
+	return func(_ *Rules, o *ruleObject, _ time.Time) (Result, error) { return o.byConditions(types...) }
+}
+
+// has reports whether the object has a condition of a type, of whatever generation.
+func (o *ruleObject) has(kind string) bool {
+	return o.conditions.of(kind).kind != "" || o.outdated.of(kind).kind != ""
+}
+
 // byConditions returns Current if the conditions of the given types are True, and
 // InProgress if not.
 func (o *ruleObject) byConditions(types ...string) (Result, error) {
@@ -76,7 +87,7 @@ func missingCondition(conditions, outdated ruleConditions, types []string) strin
 		c := conditions.of(kind)
 		switch {
 		case c.kind != "":
-			return "condition " + kind + " is " + c.text()
+			return c.text()
 		case outdated.of(kind).kind != "":
 			return "condition " + kind + " is for an older generation"
 		}
@@ -85,15 +96,13 @@ func missingCondition(conditions, outdated ruleConditions, types []string) strin
 	return ""
 }
 
-// text returns the status of the condition, with the message or the reason.
+// text returns the condition as a text for people, with its message or its reason.
 func (c ruleCondition) text() string {
-	switch {
-	case c.message != "":
-		return c.status + ": " + c.message
-	case c.reason != "":
-		return c.status + ": " + c.reason
+	text := "condition " + c.kind + " is " + c.status
+	if why := cmp.Or(c.message, c.reason); why != "" {
+		text += ": " + why
 	}
-	return c.status
+	return text
 }
 
 // missingInParents is missingCondition for the conditions of parents or ancestors.

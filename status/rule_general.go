@@ -48,19 +48,24 @@ func (o *ruleObject) observed() (Result, error) {
 	return Result{}, o.err
 }
 
-// unseen returns InProgress if the object has a generation, and its controller has not
-// observed any.
-func (o *ruleObject) unseen() Result {
+// seen returns result, or InProgress if the object has a generation and its controller
+// has not observed any.
+func (o *ruleObject) seen(result Result) (Result, error) {
 	_, has := o.count(o.metadata, "generation")
-	if _, seen := o.count(o.status, "observedGeneration"); !has || seen {
-		return Result{}
+	if _, observed := o.count(o.status, "observedGeneration"); has && !observed {
+		return Result{Status: InProgress, Message: o.obj.GetKind() + " status.observedGeneration not found"}, nil
 	}
-	return Result{Status: InProgress, Message: o.obj.GetKind() + " status.observedGeneration not found"}
+	return result, nil
 }
 
 // ruleForOthers is the rule for a kind without one of its own. The first Ready
 // condition with a known status decides.
 func (r *Rules) ruleForOthers(o *ruleObject) (Result, error) {
+	if r.WellKnown && o.has("Synced") {
+		if missing := missingCondition(o.conditions, o.outdated, []string{"Synced"}); missing != "" {
+			return Result{Status: InProgress, Message: missing}, nil
+		}
+	}
 	for _, c := range o.conditions {
 		if c.kind != "Ready" {
 			continue

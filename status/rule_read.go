@@ -4,6 +4,7 @@
 package status
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"strconv"
@@ -53,6 +54,11 @@ func (o *ruleObject) list(f ruleFields, name string) []any {
 }
 func (o *ruleObject) boolean(f ruleFields, name string) bool {
 	return fieldOf[bool](o, f, name, "true or false")
+}
+
+// textOr returns a string, or missing if the field is not set or empty.
+func (o *ruleObject) textOr(f ruleFields, name, missing string) string {
+	return cmp.Or(o.text(f, name), missing)
 }
 
 // fieldOf returns the value of a field that must be a T.

@@ -42,8 +42,8 @@ type Rule func(obj *unstructured.Unstructured, children []ObjectStatus, now time
 //   - A Pod is also Failed in the phase Failed, and if a container cannot start: see
 //     PodWaiting. The time that a Pod has not been scheduled is measured by the
 //     argument now.
-//   - A ReplicaSet, StatefulSet or DaemonSet that is InProgress is Failed if one of its
-//     Pods is. Pods that are being deleted, that cannot be scheduled, that are in the
+//   - A ReplicaSet, ReplicationController, StatefulSet or DaemonSet that is InProgress is
+//     Failed if one of its Pods is. Pods that are being deleted, that cannot be scheduled, that are in the
 //     phase Failed, or whose object is unknown do not count: the controller replaces
 //     them, or a node may be added.
 //   - A ReplicaSet, StatefulSet or PodDisruptionBudget with a generation is InProgress
@@ -111,26 +111,27 @@ type Rules struct {
 
 	// LoadBalancers makes a Service of type LoadBalancer and an Ingress InProgress until
 	// their status has an address. By default the address is not read, since in a
-	// cluster without such a controller it never comes. A Service with externalIPs or
-	// with a loadBalancerClass of another controller is not excepted.
+	// cluster without such a controller it never comes, and some controllers of
+	// Ingresses do not set it.
 	LoadBalancers bool
 
 	// WellKnown adds rules for widely used kinds:
 	//
-	//   - Gateway API: GatewayClass, Gateway, ListenerSet, BackendTLSPolicy and the
+	//   - Gateway API: GatewayClass, Gateway, ListenerSet and BackendTLSPolicy, and the
 	//     routes, which each of their parents must accept
 	//   - cert-manager: Certificate, CertificateRequest, Issuer, ClusterIssuer, Order
 	//     and Challenge
 	//   - Cluster API: Cluster, Machine, MachineSet, MachineDeployment and
 	//     KubeadmControlPlane, in v1beta1 and v1beta2
-	//   - Crossplane: packages, definitions, and each object with the conditions Ready
-	//     and Synced
+	//   - Crossplane: Provider, Configuration, Function and CompositeResourceDefinition,
+	//     and objects of kinds without a rule: they are InProgress while their condition
+	//     Synced is not True
 	//   - Argo CD: Application, ApplicationSet and Rollout
 	//   - HorizontalPodAutoscaler, which must be able to read its metrics
 	//
-	// By default these are judged as kinds without a rule of their own, as by kstatus:
-	// where a controller is not installed, or metrics are not served, the rules would
-	// keep an object InProgress that a program has never waited for.
+	// By default they have the rule of kinds without one of their own, as in kstatus. A
+	// route without a controller, or an autoscaler in a cluster without metrics, would
+	// otherwise keep programs waiting that do not wait today.
 	WellKnown bool
 
 	// Strict makes an object InProgress that its controller has not seen yet: one
@@ -257,8 +258,8 @@ func (r *Rules) computeBuiltin(kind schema.GroupKind, obj *unstructured.Unstruct
 
 // Children returns the kinds of controlled objects that belong to the status of an
 // owner: the entry in Owns, or by default ReplicaSet for Deployment, Pod for
-// ReplicaSet, StatefulSet, DaemonSet and Job, and Job for CronJob. The caller owns the
-// result.
+// ReplicaSet, ReplicationController, StatefulSet, DaemonSet and Job, and Job for
+// CronJob. The caller owns the result.
 func (r *Rules) Children(owner schema.GroupKind) []schema.GroupKind {
 	if r != nil {
 		if kinds, ok := r.Owns[owner]; ok {
