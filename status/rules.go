@@ -46,9 +46,9 @@ type Rule func(obj *unstructured.Unstructured, children []ObjectStatus, now time
 //     Failed if one of its Pods is. Pods that are being deleted, that cannot be scheduled, that are in the
 //     phase Failed, or whose object is unknown do not count: the controller replaces
 //     them, or a node may be added.
-//   - A ReplicaSet, StatefulSet or PodDisruptionBudget with a generation is InProgress
-//     until its controller has observed one. kstatus takes one that asks for nothing,
-//     such as no replicas, as Current before anybody has seen it.
+//   - A ReplicaSet or StatefulSet of no replicas, and a PodDisruptionBudget, are
+//     InProgress until their controller has observed a generation, if they have one.
+//     For kstatus they are Current before anybody has seen them.
 //   - With the update strategy OnDelete, a StatefulSet or DaemonSet is Current if its
 //     Pods are ready, of whatever revision: nobody replaces them until a user deletes
 //     them. kstatus takes such a StatefulSet as Current without any Pod, and waits for
