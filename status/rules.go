@@ -151,11 +151,12 @@ type Rules struct {
 type JobPolicy int
 
 const (
-	// JobStarted: the Job has started, or is complete.
+	// JobStarted: the Job has started, or is complete. It is Failed once it has failed or
+	// is about to.
 	JobStarted JobPolicy = iota
 
 	// JobCompleted: the Job is complete, or has met its success criteria. Until then it
-	// is InProgress, also while suspended.
+	// is InProgress, also while suspended. It is Failed as with JobStarted.
 	JobCompleted
 )
 

@@ -55,6 +55,8 @@ func TestByCondition(t *testing.T) {
 		if got := rulesCompute(t, rules, "example.com/v1 Widget "+c.object, nil, time.Now()); got != want {
 			t.Errorf("%s of %s: got %+v, want %+v", c.types, c.object, got, want)
 		}
+		rules.Keep = map[schema.GroupKind][]string{widget: nil} // so that the spec is removed
+		rulesCheckMasked(t, rules, rulesObject(t, "example.com/v1 Widget "+c.object), time.Now(), true)
 	}
 }
 
