@@ -43,9 +43,9 @@ type Rule func(obj *unstructured.Unstructured, children []ObjectStatus, now time
 //     PodWaiting. The time that a Pod has not been scheduled is measured by the
 //     argument now.
 //   - A ReplicaSet, ReplicationController, StatefulSet or DaemonSet that is InProgress is
-//     Failed if one of its Pods is. Pods that are being deleted, that cannot be scheduled, that are in the
-//     phase Failed, or whose object is unknown do not count: the controller replaces
-//     them, or a node may be added.
+//     Failed if one of its Pods is. Pods do not count that are being deleted, are in the
+//     phase Failed or cannot be scheduled, since their controller replaces them, or a
+//     node can be added, or whose object is unknown.
 //   - A ReplicaSet or StatefulSet of no replicas, and a PodDisruptionBudget, are
 //     InProgress until their controller has observed a generation, if they have one.
 //     For kstatus they are Current before anybody has seen them.
