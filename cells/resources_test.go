@@ -86,10 +86,11 @@ func TestResources(t *testing.T) {
 			if err := lc.Start(quiet(), ctx); err != nil {
 				return err
 			}
-			if _, err := in.Engine.Wait(ctx, []status.ID{{GroupKind: schema.GroupKind{Kind: "Pod"}, Namespace: "shop", Name: "web"}},
-				func([]status.ObjectStatus) (bool, error) { return true, nil }); err != nil {
+			w, err := in.Engine.Watch(ctx, status.ID{GroupKind: schema.GroupKind{Kind: "Pod"}, Namespace: "shop", Name: "web"})
+			if err != nil {
 				return err
 			}
+			defer w.Close()
 			storeOf(t, ctx, in.Pods)
 			in.Secrets.Events(ctx)
 			awaitAll(t, all,
