@@ -40,6 +40,7 @@ import (
 //	synced                              x x x  1 if there is a complete state
 //	sync_seconds                        x      time from the first use to the first complete state
 //	objects                             x x x  objects in the store, recorded by the mirror, or accepted by the consumer
+//	bytes                               x      estimated memory of the objects in the store
 //	left_out                            x x x  objects whose newest state is left out, as it cannot be decoded; 101 means more than 100
 //	state{state}                        x x x  1 for the current state of the informer
 //	polling                             x x x  1 while the informer polls instead of watching

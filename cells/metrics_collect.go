@@ -25,6 +25,7 @@ var (
 	descSynced      = describe("synced", "1 if there is a complete state of the collection.")
 	descSyncSeconds = describe("sync_seconds", "Time from the first use of the resource to its first complete state.")
 	descObjects     = describe("objects", "Objects in the store, recorded by the mirror, or accepted by the consumer.")
+	descBytes       = describe("bytes", "Estimated memory of the objects in the store; what they have in common counts once.")
 	descLeftOut     = describe("left_out", "Objects whose newest state is left out because it cannot be decoded; 101 means more than 100.")
 	descState       = describe("state", "1 for the current state of the informer.", "state")
 	descPolling     = describe("polling", "1 while the informer polls, because it is not allowed to watch or watches bring nothing.")
@@ -59,7 +60,7 @@ var states = []informer.State{
 // Describe implements prometheus.Collector.
 func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		descSynced, descSyncSeconds, descObjects, descLeftOut, descState, descPolling, descContact, descLists, descListTook, descWatches,
+		descSynced, descSyncSeconds, descObjects, descBytes, descLeftOut, descState, descPolling, descContact, descLists, descListTook, descWatches,
 		descWatchEvents, descFailures, descBackwards, descMissed, descStale, descIndexErrors, descPanics, descSubscribers, descDepth,
 		descDepthMax, descOutstanding, descRetrying, descOldest, descErrors, descRetryOldest, descEmitted, descEvents,
 		descPending, descPendingBytes, descFailing, descHeldBack, descCalls, descUnchanged,
@@ -118,6 +119,7 @@ func (e emitter) stats(s resource.Stats) {
 		e.gauge(descSyncSeconds, s.SyncTook.Seconds())
 	}
 	e.informer(s.Synced, s.Store.Objects, s.Reflector)
+	e.gauge(descBytes, float64(s.Bytes))
 	e.counter(descStale, s.Store.Stale)
 	e.counter(descIndexErrors, s.Store.IndexErrors)
 	e.counter(descPanics, s.Panics)

@@ -77,6 +77,10 @@ type Followed struct {
 	// the consumer.
 	Objects int
 
+	// Bytes is the estimated memory of the objects in the store of a resource. What objects
+	// have in common counts once. It is 0 for mirrors and pushes, which keep no objects.
+	Bytes int64
+
 	// Reflector is the state of the informer: state, cause, last contact, version.
 	Reflector informer.ReflectorInfo
 
@@ -197,6 +201,7 @@ func (f *followed) describe() Followed {
 	case f.resource != nil:
 		s := f.resource()
 		d.Synced, d.Objects, d.Reflector, d.Subscribers = s.Synced, s.Store.Objects, s.Reflector, s.Subscribers
+		d.Bytes = s.Bytes
 	case f.mirror != nil:
 		s := f.mirror()
 		d.Synced, d.Objects, d.Reflector, d.Mirror = s.Synced, s.Recorded, s.Reflector, &s
@@ -210,7 +215,7 @@ func (f *followed) describe() Followed {
 // describeScope describes a scope of a status engine.
 func describeScope(s resource.Stats) Followed {
 	d := Followed{Name: s.Name, Kind: FollowedStatus, Scope: s.Name, Synced: s.Synced, Objects: s.Store.Objects, Reflector: s.Reflector,
-		Subscribers: s.Subscribers, Level: LevelStarting, Status: firstList}
+		Bytes: s.Bytes, Subscribers: s.Subscribers, Level: LevelStarting, Status: firstList}
 	switch {
 	case s.Reflector.Err != nil:
 		failed := informer.BackingOff{Cause: s.Reflector.Cause, Err: s.Reflector.Err}

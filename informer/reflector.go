@@ -68,6 +68,10 @@ type ReflectorInfo struct {
 	// WatchEvents counts the events of watches, without bookmarks, that the sink accepted.
 	WatchEvents uint64
 
+	// ObjectBytes is the estimated mean of the bytes in memory that an object takes, without
+	// what it has in common with others. It is 0 before the first object.
+	ObjectBytes int64
+
 	// Contact is the time of the last response, event or bookmark of the server. It is zero
 	// if there was none.
 	Contact time.Time
@@ -116,6 +120,7 @@ type Reflector[T any] struct {
 	started   atomic.Bool
 	detecting func(run func()) // of store.DetectMutations
 	observers observers
+	sizes     sizes
 	observing sync.Mutex // held while they are called
 	panics    *usercode.Panics
 	strict    bool // see StrictDecoder
@@ -231,6 +236,7 @@ func (r *Reflector[T]) Info() ReflectorInfo {
 	defer r.mu.Unlock()
 	info := r.info
 	info.Panics = r.panics.Count()
+	info.ObjectBytes = r.sizes.mean()
 	if r.heard {
 		info.Contact = r.base.Add(r.contact)
 	}

@@ -105,6 +105,14 @@ func (i *safeItem[T]) Decode() (obj T, err error) {
 	return i.item.Decode()
 }
 
+// Size implements [sizedItem], if the item does.
+func (i *safeItem[T]) Size() int {
+	if sized, ok := i.item.(sizedItem); ok {
+		return sized.Size()
+	}
+	return 0
+}
+
 // safeSink is a sink whose panics are errors.
 type safeSink[T any] struct {
 	sink   store.Sink[T]

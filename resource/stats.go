@@ -34,7 +34,13 @@ type Stats struct {
 	// PollInterval of [informer.Settings].
 	Reflector informer.ReflectorInfo
 
-	Store       store.Stats
+	Store store.Stats
+
+	// Bytes is the estimated memory of the objects in the store, and of what is kept beside
+	// them for each object, without indexes and subscribers. What objects have in common
+	// counts once.
+	Bytes int64
+
 	Subscribers []SubscriberStats
 
 	// Events counts the events of all subscribers, past ones included.
@@ -98,6 +104,9 @@ type EventCounts struct {
 	OK, Retried, Ignored, Stopped, Forgotten uint64
 }
 
+// recordBytes is about what the store and the hub keep for an object.
+const recordBytes = 200
+
 // Stats implements [Inspector].
 func (r *resource[T]) Stats() Stats {
 	stats := Stats{Name: r.name}
@@ -109,6 +118,7 @@ func (r *resource[T]) Stats() Stats {
 	}
 	stats.Reflector = r.reflector.Info()
 	stats.Store = r.store.Stats()
+	stats.Bytes = int64(stats.Store.Objects) * (stats.Reflector.ObjectBytes + recordBytes)
 	stats.Panics = r.hub.panics.Count() + stats.Reflector.Panics
 	select {
 	case <-r.synced:

@@ -167,6 +167,20 @@ func (c *codec) sweep() {
 func (c *codec) decode(o *wire.Object) (runtime.Object, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.share == nil {
+		return c.decoded(o)
+	}
+	before := c.share.Made()
+	obj, err := c.decoded(o)
+	o.Size = c.share.Made() - before
+	if c.typ != nil {
+		o.Size += int(c.typ.Size())
+	}
+	return obj, err
+}
+
+// decoded is decode. The caller holds the mutex.
+func (c *codec) decoded(o *wire.Object) (runtime.Object, error) {
 	switch {
 	case c.typ == nil && o.Format == wire.JSON:
 		return c.unstructured(o)

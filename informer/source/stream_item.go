@@ -30,6 +30,7 @@ type wireItem[T any] struct {
 	bad     error  // why it cannot be decoded
 	form    string // API version of the last object that had one
 	guessed bool   // an object so far got the expected kind
+	size    int    // of the last object that was decoded
 }
 
 // set makes o the object of the item. list is empty for an object of a watch. It fails for
@@ -73,11 +74,21 @@ func (i *wireItem[T]) read() (runtime.Object, error) {
 		return nil, &informer.DecodingError{Meta: i.meta, Err: errors.New("decoded twice")}
 	}
 	obj, err := i.source.codec.decode(i.object)
+	i.size = i.object.Size
 	i.object = nil
 	if err != nil {
 		return nil, &informer.DecodingError{Meta: i.meta, Err: err}
 	}
 	return obj, nil
+}
+
+// Size returns about how many bytes the decoded object takes, without what it has in common
+// with others. It is 0 if that is not known, and of a conversion, which makes another object.
+func (i *wireItem[T]) Size() int {
+	if !i.source.typed {
+		return 0
+	}
+	return i.size
 }
 
 // Meta implements [informer.Item].

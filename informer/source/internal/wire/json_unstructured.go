@@ -48,7 +48,7 @@ func DecodeUnstructured(raw []byte, limits Limits, opts JSONOptions) (map[string
 type decoder struct {
 	cursor
 	sharing
-	room room // for maps, slices, and what is behind pointers
+	room, roomy room // for maps, slices, and what is behind pointers: left, and at first
 
 	countable int // bytes that elements of arrays can be counted in
 
@@ -73,11 +73,15 @@ var decoders = sync.Pool{New: func() any { return new(decoder) }}
 func (d *decoder) begin(raw []byte, limits Limits, share *Share) {
 	d.cursor = cursor{data: raw, depth: limits.Depth}
 	d.room, d.countable = roomFor(limits), countedTimes*len(raw)
+	d.roomy = d.room
 	d.sharing.begin(share, len(raw))
 }
 
 // release gives d back. It holds on to nothing but short strings.
 func (d *decoder) release() {
+	if share := d.sharing.share; share != nil {
+		share.made += int(d.roomy-d.room) * 7 / 8 // the rest is outgrown
+	}
 	clear(d.entries)
 	clear(d.values)
 	const most = 1 << 10

@@ -65,7 +65,13 @@ var errTwice = errors.New("it comes twice")
 
 func (d *ProtoDecoder) decode(o *Object, p unsafe.Pointer) error {
 	d.object, d.depth, d.room = o, 0, roomFor(d.Limits)
-	defer func() { d.object = nil }()
+	room := d.room
+	defer func() {
+		d.object = nil
+		if d.share != nil {
+			d.share.made += int(room - d.room)
+		}
+	}()
 	return d.message(d.root, o.Raw, p)
 }
 
@@ -146,7 +152,7 @@ func (d *ProtoDecoder) pointer(f *protoField, value []byte, at unsafe.Pointer) e
 	case *to != nil: // the same field again adds to what there is
 		return d.value(f, value, *to)
 	case f.read != readMessage || d.share == nil:
-		*to = made(f).UnsafePointer()
+		*to = d.made(f).UnsafePointer()
 		return d.value(f, value, *to)
 	}
 	found, ok := d.find(f, value)
@@ -154,13 +160,21 @@ func (d *ProtoDecoder) pointer(f *protoField, value []byte, at unsafe.Pointer) e
 		*to = found.pointer
 		return nil
 	}
-	fresh := made(f).UnsafePointer()
+	fresh := d.made(f).UnsafePointer()
 	if err := d.value(f, value, fresh); err != nil {
 		return err
 	}
 	*to = fresh
 	d.share.keep(found, fresh, 0)
 	return nil
+}
+
+// made is a new value for a pointer.
+func (d *ProtoDecoder) made(f *protoField) reflect.Value {
+	if d.share != nil {
+		d.share.made += sizeClass(int(f.elemTyp.Size()))
+	}
+	return made(f)
 }
 
 // made is a new value, as a composite literal is one.
@@ -179,6 +193,9 @@ func (d *ProtoDecoder) value(f *protoField, value []byte, at unsafe.Pointer) err
 		*(*string)(at) = d.text(f, value)
 		return nil
 	case readBytes:
+		if d.share != nil {
+			d.share.made += sizeClass(len(value))
+		}
 		*(*[]byte)(at) = append(make([]byte, 0, len(value)), value...)
 		return nil
 	case readMessage:

@@ -107,3 +107,14 @@ func (r *room) spend(count, size int) error {
 	*r -= room(count * size)
 	return nil
 }
+
+// sizeClass is about what the allocator takes for so many bytes.
+func sizeClass(n int) int {
+	switch {
+	case n <= 16:
+		return (n + 7) &^ 7
+	case n <= 128:
+		return (n + 15) &^ 15
+	}
+	return n + n/16
+}

@@ -34,6 +34,8 @@ type Share struct {
 	chance      uint64        // of what is looked for all the same
 
 	texts table[string]
+
+	made int // estimated bytes of what was decoded and found nowhere
 }
 
 // part is a shared part, kept as long as an object refers to it. Two hashes of 64 bits with
@@ -58,6 +60,10 @@ const (
 	vainLooks = 1 << 10
 	vainStep  = 16
 )
+
+// Made returns the estimated bytes in memory of all that was decoded and not found in s,
+// without the values that objects are decoded into.
+func (s *Share) Made() int { return s.made }
 
 // NewShare returns a Share in which there is nothing. It is small, and grows with use.
 func NewShare() *Share { return newShare(seenSize, textsSize) }
@@ -177,11 +183,13 @@ func (s *Share) Text(data []byte) string {
 		return ""
 	}
 	if len(data) > longText {
+		s.made += len(data)
 		return string(data)
 	}
 	hash := maphash.Bytes(s.seed, data)
 	known := *s.texts.place(hash)
 	if known != string(data) {
+		s.made += sizeClass(len(data))
 		known = string(data)
 		s.texts.put(hash, known)
 	}

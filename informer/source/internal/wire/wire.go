@@ -38,6 +38,10 @@ type Object struct {
 	// too large or too deep, or its metadata are none. What identifies it is set all the
 	// same if it can be read, and else Name is empty.
 	Err error
+
+	// Size is about how many bytes the object took that was decoded last from it, without
+	// what it has in common with others. It is 0 if that is not known.
+	Size int
 }
 
 // ListMeta is what a list says of itself.
