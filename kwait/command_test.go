@@ -40,12 +40,13 @@ func TestWaitNamespace(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("KUBECONFIG", test.env)
-			p := newWait(cells.Client, io.Discard)
+			p := newProgram(cells.Client, io.Discard)
 			if err := p.command().ParseFlags(append(test.args, "-f", "-")); err != nil {
 				t.Fatal(err)
 			}
-			ids, err := p.read(strings.NewReader(podManifest))
-			if got := names(ids); err != nil || !slices.Equal(got, []string{"Pod " + test.want + "/one"}) {
+			p.findKubeconfig()
+			in, err := p.read(nil, strings.NewReader(podManifest))
+			if got := names(in.ids); err != nil || !slices.Equal(got, []string{"Pod " + test.want + "/one"}) {
 				t.Errorf("%q, %v", got, err)
 			}
 		})
@@ -59,14 +60,22 @@ func TestWaitCommandErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no file":       {nil, "-f is missing"},
-		"argument":      {[]string{"app.yaml"}, `unexpected argument "app.yaml": name files with -f`},
-		"unknown flag":  {[]string{"--nope"}, "see example wait --help"},
-		"until":         {[]string{"-f", "-", "--for", "x"}, "--for=x: want current or deleted"},
+		"nothing":       {[]string{}, "name an object, such as deployment/web, or a file with -f"},
+		"argument":      {[]string{"app.yaml"}, `"app.yaml": name the object, such as app.yaml/NAME, or select objects with -l or --all`},
+		"unknown flag":  {[]string{"--nope"}, "see kwait --help"},
+		"until":         {[]string{"-f", "-", "--for", "x"}, "--for=x: want current, deleted or condition=NAME[=VALUE]"},
 		"no time":       {[]string{"-f", "-", "--timeout", "soon"}, "--timeout"},
 		"negative":      {[]string{"-f", "-", "--timeout", "-1s"}, "--timeout=-1s: must not be negative"},
 		"jobs":          {[]string{"-f", "-", "--jobs", "x"}, "--jobs=x: want completed or started"},
 		"namespace":     {[]string{"-f", "-", "-n", "a/b"}, `--namespace="a/b": `},
+		"output":        {[]string{"-f", "-", "-o", "xml"}, "--output=xml: want text or json"},
+		"condition":     {[]string{"-f", "-", "--for", "condition="}, "the name or the value of the condition is missing"},
+		"value":         {[]string{"-f", "-", "--for", "condition=Ready="}, "the name or the value of the condition is missing"},
+		"selector":      {[]string{"pods", "-l", "a b"}, "--selector=a b: "},
+		"both":          {[]string{"pods", "-l", "a", "--all"}, "--selector and --all are both set"},
+		"-A alone":      {[]string{"pod/a", "-A"}, "--all-namespaces needs --selector or --all"},
+		"no type":       {[]string{"--all"}, "-l and --all need a type"},
+		"reason":        {[]string{"-f", "-", "--pod-waiting", "A,,B"}, "--pod-waiting=A,,B: a reason is empty"},
 		"missing file":  {[]string{"-f", "missing.yaml"}, "missing.yaml"},
 		"no kubeconfig": {[]string{"-f", "-", "--k8s-kubeconfig", "missing"}, "kubeconfig of --k8s-kubeconfig=missing"},
 		"no server":     {[]string{"-f", "-"}, cells.ErrNotConfigured.Error()},
@@ -74,8 +83,8 @@ func TestWaitCommandErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			cmd := newCommand(&out, &out)
-			cmd.SetArgs(append([]string{"wait"}, test.args...))
+			cmd := newProgram(cells.Client, &out).command()
+			cmd.SetArgs(test.args)
 			cmd.SetIn(strings.NewReader(podManifest))
 			cmd.SetOut(&out)
 			cmd.SetErr(&out)
