@@ -118,7 +118,11 @@ func TestMaskTakesWhatNoRuleReads(t *testing.T) {
 			read, left := 0, 0
 			rapid.Check(t, func(t *rapid.T) {
 				obj := objects.Draw(t, "object")
-				rules := &status.Rules{Strict: rapid.Bool().Draw(t, "strict"), Jobs: status.JobPolicy(rapid.IntRange(0, 1).Draw(t, "jobs"))}
+				rules := &status.Rules{}
+				if rapid.Bool().Draw(t, "options") {
+					*rules = *rulesAll
+				}
+				rules.Strict = rapid.Bool().Draw(t, "strict")
 				if kind := obj.GroupVersionKind().GroupKind(); kind.Kind != "" {
 					rules.Keep = map[schema.GroupKind][]string{kind: keep.Draw(t, "keep")}
 				}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"strings"
-	"time"
 
 	kstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -39,25 +38,6 @@ var (
 	serviceFields = ruleFieldsOf(false, "spec.type", "spec.clusterIP")
 	claimFields   = ruleFieldsOf(false, "status.phase")
 )
-
-func ruleForStatefulSet(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
-	return ruleFromKstatus(o.obj, statefulSetFields...)
-}
-
-func ruleForDaemonSet(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
-	return ruleFromKstatus(o.obj, daemonSetFields...)
-}
-
-func ruleForService(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
-	return ruleFromKstatus(o.obj, serviceFields...)
-}
-
-func (r *Rules) ruleForClaim(o *ruleObject, _ time.Time) (Result, error) {
-	if r.UnboundClaims && o.text(o.status, "phase") == "Pending" {
-		return Result{Status: Current, Message: "PVC is Pending, and UnboundClaims accepts that"}, nil
-	}
-	return ruleFromKstatus(o.obj, claimFields...)
-}
 
 // ruleFromKstatus applies the rule of kstatus for the kind. The rule gets obj, or a
 // copy in which the fields in reads have the types that kstatus wants.

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// ruleForJob is the rule of kstatus, or that of JobCompleted.
+// ruleForJob is the rule of kstatus, or that of JobCompleted. kstatus does not read the
+// conditions that announce the end.
 func (r *Rules) ruleForJob(o *ruleObject, _ time.Time) (Result, error) {
 	if r.Jobs != JobStarted && r.Jobs != JobCompleted {
 		return Result{}, fmt.Errorf("Rules.Jobs is %d: want JobStarted or JobCompleted", r.Jobs)
@@ -17,7 +18,7 @@ func (r *Rules) ruleForJob(o *ruleObject, _ time.Time) (Result, error) {
 	if o.err != nil {
 		return Result{}, o.err
 	}
-	if result := job.ended(o.conditions, r.Jobs == JobCompleted); result.Status != "" {
+	if result := job.ended(o.conditions); result.Status != "" {
 		return result, nil
 	}
 	switch {
@@ -51,32 +52,28 @@ func readRuleJob(o *ruleObject) ruleJob {
 	}
 }
 
-// ended returns how the Job ended, or a zero Result. With early a condition that
-// announces the end counts as well. The controller sets it while Pods are still
-// running.
-func (j ruleJob) ended(conditions []ruleCondition, early bool) Result {
+// ended returns how the Job ended or is about to end, or a zero Result. The controller
+// sets the conditions that announce the end while Pods are still running.
+func (j ruleJob) ended(conditions ruleConditions) Result {
 	for _, c := range conditions {
 		switch {
 		case c.is("Complete", "True"):
 			return Result{Status: Current, Message: fmt.Sprintf("Job Completed. succeeded: %d/%d", j.succeeded, j.completions)}
 		case c.is("Failed", "True"):
 			return Result{Status: Failed, Message: fmt.Sprintf("Job Failed. failed: %d/%d", j.failed, j.completions)}
-		case early && c.is("SuccessCriteriaMet", "True"):
-			return Result{Status: Current, Message: fmt.Sprintf("Job has met its success criteria. succeeded: %d/%d", j.succeeded, j.completions)}
-		case early && c.is("FailureTarget", "True"):
-			return Result{Status: Failed, Message: fmt.Sprintf("Job is about to fail. failed: %d/%d", j.failed, j.completions)}
 		}
+	}
+	switch {
+	case conditions.are("SuccessCriteriaMet", "True"):
+		return Result{Status: Current, Message: fmt.Sprintf("Job has met its success criteria. succeeded: %d/%d", j.succeeded, j.completions)}
+	case conditions.are("FailureTarget", "True"):
+		return Result{Status: Failed, Message: fmt.Sprintf("Job is about to fail. failed: %d/%d", j.failed, j.completions)}
 	}
 	return Result{}
 }
 
-func (j ruleJob) isSuspended(conditions []ruleCondition) bool {
-	for _, c := range conditions {
-		if c.is("Suspended", "True") {
-			return true
-		}
-	}
-	return j.suspend
+func (j ruleJob) isSuspended(conditions ruleConditions) bool {
+	return j.suspend || conditions.are("Suspended", "True")
 }
 
 func (j ruleJob) progress() string {

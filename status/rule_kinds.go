@@ -21,6 +21,14 @@ type ruleKind struct {
 	spec []string
 }
 
+// ruleKind returns the rule for a kind, or a zero one.
+func (r *Rules) ruleKind(kind schema.GroupKind) ruleKind {
+	if known, ok := ruleKinds[kind]; ok || r == nil || !r.WellKnown {
+		return known
+	}
+	return wellKnownKinds[kind]
+}
+
 var (
 	podKind        = schema.GroupKind{Kind: "Pod"}
 	nodeKind       = schema.GroupKind{Kind: "Node"}
@@ -37,11 +45,12 @@ var (
 var ruleKinds = map[schema.GroupKind]ruleKind{
 	podKind: {rule: (*Rules).ruleForPod, spec: []string{"nodeName"}},
 
-	{Group: "apps", Kind: "Deployment"}:       {rule: ruleForDeployment, spec: deploymentSpec, children: ownsReplicaSets},
-	{Group: "extensions", Kind: "Deployment"}: {rule: ruleForDeployment, spec: deploymentSpec},
+	{Group: "apps", Kind: "Deployment"}:       {rule: (*Rules).ruleForDeployment, spec: deploymentSpec, children: ownsReplicaSets},
+	{Group: "extensions", Kind: "Deployment"}: {rule: (*Rules).ruleForDeployment, spec: deploymentSpec},
 
 	replicaSetKind: {rule: ruleForReplicaSet, spec: replicaSetSpec, children: ownsPods, podsFail: true},
 	{Group: "extensions", Kind: "ReplicaSet"}: {rule: ruleForReplicaSet, spec: replicaSetSpec, podsFail: true},
+	{Kind: "ReplicationController"}:           {rule: ruleForReplicaSet, spec: replicaSetSpec, children: ownsPods, podsFail: true},
 
 	{Group: "apps", Kind: "DaemonSet"}:       {rule: ruleForDaemonSet, spec: daemonSetSpec, children: ownsPods, podsFail: true},
 	{Group: "extensions", Kind: "DaemonSet"}: {rule: ruleForDaemonSet, spec: daemonSetSpec, podsFail: true},
@@ -53,11 +62,14 @@ var ruleKinds = map[schema.GroupKind]ruleKind{
 		spec: []string{"parallelism", "completions", "suspend", "selector"}},
 	{Group: "batch", Kind: "CronJob"}: {rule: ruleForFixed, children: ownsJobs, spec: []string{"suspend"}},
 
-	{Kind: "Service"}:               {rule: ruleForService, spec: []string{"type", "clusterIP"}},
-	{Kind: "PersistentVolumeClaim"}: {rule: (*Rules).ruleForClaim},
+	{Kind: "Service"}: {rule: (*Rules).ruleForService, spec: []string{"type", "clusterIP"}},
+	{Group: "networking.k8s.io", Kind: "Ingress"}: {rule: (*Rules).ruleForIngress},
+	{Group: "extensions", Kind: "Ingress"}:        {rule: (*Rules).ruleForIngress},
+	{Kind: "PersistentVolumeClaim"}:               {rule: (*Rules).ruleForClaim},
 
 	{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}: {rule: ruleForFixed},
-	{Group: "policy", Kind: "PodDisruptionBudget"}:                    {rule: ruleForFixed},
+	{Group: "apiregistration.k8s.io", Kind: "APIService"}:             {rule: ruleByConditions("Available")},
+	{Group: "policy", Kind: "PodDisruptionBudget"}:                    {rule: ruleForBudget},
 	{Kind: "ConfigMap"}: {rule: ruleForFixed},
 	{Kind: "Secret"}:    {rule: ruleForFixed},
 }
@@ -65,7 +77,7 @@ var ruleKinds = map[schema.GroupKind]ruleKind{
 var (
 	deploymentSpec = []string{"replicas", "selector", "paused", "progressDeadlineSeconds"}
 	replicaSetSpec = []string{"replicas", "selector"}
-	daemonSetSpec  = []string{"selector"}
+	daemonSetSpec  = []string{"selector", "updateStrategy"}
 )
 
 // MetadataOnly reports whether the rule for a kind reads only metadata, because its

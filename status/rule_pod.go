@@ -24,10 +24,12 @@ var defaultPodWaiting = []string{
 	"ImageInspectError",
 	"CreateContainerConfigError",
 	"CreateContainerError",
+	"RunContainerError",
 }
 
 // ruleForPod is the rule of kstatus for more reasons and more containers. kstatus looks
-// for CrashLoopBackOff in the containers of running Pods only.
+// for CrashLoopBackOff in the containers of running Pods only, and takes a Pod that has
+// failed as Current.
 func (r *Rules) ruleForPod(o *ruleObject, now time.Time) (Result, error) {
 	phase := o.text(o.status, "phase")
 	if o.err != nil {
@@ -39,12 +41,10 @@ func (r *Rules) ruleForPod(o *ruleObject, now time.Time) (Result, error) {
 	case "Succeeded":
 		return Result{Status: Current, Message: "Pod has completed successfully"}, nil
 	case "Failed":
-		return Result{Status: Current, Message: "Pod has completed, but not successfully"}, nil
+		return Result{Status: Failed, Message: "Pod has completed, but not successfully"}, nil
 	case "Running":
-		for _, c := range o.conditions {
-			if c.is("Ready", "True") {
-				return Result{Status: Current, Message: "Pod is Ready"}, nil
-			}
+		if o.conditions.are("Ready", "True") {
+			return Result{Status: Current, Message: "Pod is Ready"}, nil
 		}
 		return r.rulePodWaiting(o, Result{Status: InProgress, Message: "Pod is running but is not Ready"})
 	case "Pending":

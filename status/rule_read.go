@@ -4,6 +4,7 @@
 package status
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"strconv"
@@ -19,8 +20,8 @@ type ruleObject struct {
 	kind       schema.GroupKind
 	metadata   ruleFields
 	status     ruleFields
-	conditions []ruleCondition
-	outdated   string // the type of a condition for an older generation that could decide
+	conditions ruleConditions // those that are not for an older generation
+	outdated   ruleConditions // the others
 	err        error
 }
 
@@ -53,6 +54,11 @@ func (o *ruleObject) list(f ruleFields, name string) []any {
 }
 func (o *ruleObject) boolean(f ruleFields, name string) bool {
 	return fieldOf[bool](o, f, name, "true or false")
+}
+
+// textOr returns a string, or missing if the field is not set or empty.
+func (o *ruleObject) textOr(f ruleFields, name, missing string) string {
+	return cmp.Or(o.text(f, name), missing)
 }
 
 // fieldOf returns the value of a field that must be a T.
@@ -144,16 +150,40 @@ type ruleCondition struct{ kind, status, reason, message string }
 
 func (c ruleCondition) is(kind, status string) bool { return c.kind == kind && c.status == status }
 
-// readConditions sets o.conditions, without those for an older generation.
-func (o *ruleObject) readConditions() {
-	list := o.list(o.status, "conditions")
+// ruleConditions are conditions of one object.
+type ruleConditions []ruleCondition
+
+// of returns the first condition of a type, or a zero one.
+func (all ruleConditions) of(kind string) ruleCondition {
+	for _, c := range all {
+		if c.kind == kind {
+			return c
+		}
+	}
+	return ruleCondition{}
+}
+
+// are reports whether there is a condition of the type with the status.
+func (all ruleConditions) are(kind, status string) bool {
+	for _, c := range all {
+		if c.is(kind, status) {
+			return true
+		}
+	}
+	return false
+}
+
+// conditionsIn returns the conditions in a field of f, and separately those for an older
+// generation.
+func (o *ruleObject) conditionsIn(f ruleFields) (conditions, outdated ruleConditions) {
+	list := o.list(f, "conditions")
 	if len(list) == 0 {
-		return
+		return nil, nil
 	}
 	generation, _ := o.count(o.metadata, "generation")
-	o.conditions = make([]ruleCondition, 0, len(list))
+	conditions = make(ruleConditions, 0, len(list))
 	for _, v := range list {
-		f := o.element("status.conditions[]", v)
+		f := o.element(f.child("conditions[]"), v)
 		c := ruleCondition{
 			kind:    o.text(f, "type"),
 			status:  o.text(f, "status"),
@@ -161,9 +191,10 @@ func (o *ruleObject) readConditions() {
 			message: o.text(f, "message"),
 		}
 		if o.countOr(f, "observedGeneration", generation) >= generation {
-			o.conditions = append(o.conditions, c)
-		} else if c.kind == "Ready" || c.is("Reconciling", "True") || c.is("Stalled", "True") {
-			o.outdated = c.kind
+			conditions = append(conditions, c)
+		} else {
+			outdated = append(outdated, c)
 		}
 	}
+	return conditions, outdated
 }

@@ -12,11 +12,12 @@ import (
 )
 
 // ruleForDeployment is the rule of kstatus. The progress deadline counts only through
-// the condition that the controller sets.
-func ruleForDeployment(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
+// the condition that the controller sets, and not for a paused Deployment.
+func (r *Rules) ruleForDeployment(o *ruleObject, _ time.Time) (Result, error) {
 	spec := o.in(o.top(), "spec")
 	want := o.countOr(spec, "replicas", 1)
 	deadline := o.countOr(spec, "progressDeadlineSeconds", math.MaxInt32)
+	paused := r.PausedDeployments && o.boolean(spec, "paused")
 	replicas := o.countOr(o.status, "replicas", 0)
 	updated := o.countOr(o.status, "updatedReplicas", 0)
 	ready := o.countOr(o.status, "readyReplicas", 0)
@@ -24,7 +25,8 @@ func ruleForDeployment(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
 	if o.err != nil {
 		return Result{}, o.err
 	}
-	progressed, isAvailable := deadline == math.MaxInt32, false // without a deadline there is no Progressing condition
+	isAvailable := false
+	progressed := deadline == math.MaxInt32 || paused // without a deadline there is no Progressing condition
 	for _, c := range o.conditions {
 		switch c.kind {
 		case "Progressing":
@@ -55,7 +57,8 @@ func ruleForDeployment(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
 	return Result{Status: Current, Message: fmt.Sprintf("Deployment is available. Replicas: %d", replicas)}, nil
 }
 
-// ruleForReplicaSet is the rule of kstatus.
+// ruleForReplicaSet is the rule of kstatus, which takes a ReplicaSet of no replicas as
+// Current before its controller has seen it.
 func ruleForReplicaSet(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
 	want := o.countOr(o.in(o.top(), "spec"), "replicas", 1)
 	replicas := o.countOr(o.status, "replicas", 0)
@@ -65,10 +68,8 @@ func ruleForReplicaSet(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
 	if o.err != nil {
 		return Result{}, o.err
 	}
-	for _, c := range o.conditions {
-		if c.is("ReplicaFailure", "True") {
-			return Result{Status: InProgress, Message: "Replica Failure condition. Check Pods"}, nil
-		}
+	if o.conditions.are("ReplicaFailure", "True") {
+		return Result{Status: InProgress, Message: "Replica Failure condition. Check Pods"}, nil
 	}
 	switch {
 	case labelled < want:
@@ -80,7 +81,52 @@ func ruleForReplicaSet(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
 	case replicas > want:
 		return inProgressExtra(replicas - want), nil
 	}
-	return Result{Status: Current, Message: fmt.Sprintf("ReplicaSet is available. Replicas: %d", replicas)}, nil
+	return o.seen(Result{Status: Current, Message: fmt.Sprintf("%s is available. Replicas: %d", o.kind.Kind, replicas)})
+}
+
+// ruleForStatefulSet is the rule of kstatus, which takes a StatefulSet as Current if it
+// has the strategy OnDelete, or no replicas and no controller that has seen it.
+func ruleForStatefulSet(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
+	result, err := ruleFromKstatus(o.obj, statefulSetFields...)
+	if err != nil || result.Status != Current {
+		return result, err
+	}
+	want := o.countOr(o.in(o.top(), "spec"), "replicas", 1)
+	replicas := o.countOr(o.status, "replicas", 0)
+	ready := o.countOr(o.status, "readyReplicas", 0)
+	switch {
+	case replicas < want:
+		return inProgressOf("Replicas", replicas, want), nil
+	case ready < want:
+		return inProgressOf("Ready", ready, want), nil
+	case replicas > want:
+		return inProgressExtra(replicas - want), nil
+	}
+	return o.seen(result)
+}
+
+// ruleForDaemonSet is the rule of kstatus. With the strategy OnDelete, it does not wait
+// for updated Pods.
+func ruleForDaemonSet(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
+	result, err := ruleFromKstatus(o.obj, daemonSetFields...)
+	want := o.countOr(o.status, "desiredNumberScheduled", 0)
+	updated := o.countOr(o.status, "updatedNumberScheduled", 0)
+	onDelete := o.text(o.in(o.in(o.top(), "spec"), "updateStrategy"), "type") == "OnDelete"
+	if err == nil {
+		err = o.err
+	}
+	if err != nil || !onDelete || result != inProgressOf("Updated", updated, want) {
+		return result, err
+	}
+	available := o.countOr(o.status, "numberAvailable", 0)
+	ready := o.countOr(o.status, "numberReady", 0)
+	switch {
+	case available < want:
+		return inProgressOf("Available", available, want), nil
+	case ready < want:
+		return inProgressOf("Ready", ready, want), nil
+	}
+	return Result{Status: Current, Message: fmt.Sprintf("All replicas are ready, %d of %d are updated (OnDelete)", updated, want)}, nil
 }
 
 func inProgressOf(what string, n, of int64) Result {
@@ -107,13 +153,14 @@ func ruleOfPods(own Result, children []ObjectStatus) Result {
 }
 
 // rulePodIgnored reports whether the failure of a Pod does not make its owner Failed: the
-// Pod is being deleted, a node may be added for it, or its object is not known.
+// Pod is being deleted, its owner replaces it, a node may be added for it, or its object
+// is not known.
 func rulePodIgnored(pod *unstructured.Unstructured) bool {
 	if pod == nil {
 		return true
 	}
 	o := ruleObject{obj: pod}
 	o.metadata, o.status = o.in(o.top(), "metadata"), o.in(o.top(), "status")
-	o.readConditions()
-	return o.text(o.metadata, "deletionTimestamp") != "" || o.unschedulable()
+	o.conditions, _ = o.conditionsIn(o.status)
+	return o.text(o.metadata, "deletionTimestamp") != "" || o.text(o.status, "phase") == "Failed" || o.unschedulable()
 }

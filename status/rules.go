@@ -39,11 +39,26 @@ type Rule func(obj *unstructured.Unstructured, children []ObjectStatus, now time
 //   - A number can have any type that holds a whole number, also a string such as "3".
 //     A value of a wrong type in a field that a rule reads is an error. For some of
 //     them, kstatus takes the field as missing, or panics.
-//   - A Pod is also Failed if a container cannot start: see PodWaiting. The time that a
-//     Pod has not been scheduled is measured by the argument now.
-//   - A ReplicaSet, StatefulSet or DaemonSet that is InProgress is Failed if one of its
-//     Pods is. Pods that are being deleted, that cannot be scheduled, or whose object
-//     is unknown do not count.
+//   - A Pod is also Failed in the phase Failed, and if a container cannot start: see
+//     PodWaiting. The time that a Pod has not been scheduled is measured by the
+//     argument now.
+//   - A ReplicaSet, ReplicationController, StatefulSet or DaemonSet that is InProgress is
+//     Failed if one of its Pods is. Pods that are being deleted, that cannot be scheduled, that are in the
+//     phase Failed, or whose object is unknown do not count: the controller replaces
+//     them, or a node may be added.
+//   - A ReplicaSet, StatefulSet or PodDisruptionBudget with a generation is InProgress
+//     until its controller has observed one. kstatus takes one that asks for nothing,
+//     such as no replicas, as Current before anybody has seen it.
+//   - With the update strategy OnDelete, a StatefulSet or DaemonSet is Current if its
+//     Pods are ready, of whatever revision: nobody replaces them until a user deletes
+//     them. kstatus takes such a StatefulSet as Current without any Pod, and waits for
+//     such a DaemonSet until the user has deleted all old Pods.
+//   - A PodDisruptionBudget that the controller fails to compute (reason SyncFailed) is
+//     InProgress.
+//   - A PersistentVolumeClaim in the phase Lost is Failed: its volume is gone.
+//   - A Job that is about to fail (condition FailureTarget) is Failed.
+//   - An APIService is Current if its condition Available is True. A
+//     ReplicationController has the rule of a ReplicaSet. kstatus has no rule for them.
 //   - A condition with an observedGeneration that is older than the generation of the
 //     object is not read: it is of an older spec. If it is a Ready condition, or
 //     Reconciling or Stalled is True in it, the object is InProgress, unless another
@@ -77,8 +92,9 @@ type Rules struct {
 	// PodWaiting are the reasons of a waiting container or init container that make a
 	// pending or running Pod Failed. Nil: CrashLoopBackOff, ImagePullBackOff,
 	// InvalidImageName, ErrImageNeverPull, ImageInspectError,
-	// CreateContainerConfigError and CreateContainerError. Not ErrImagePull, which the
-	// kubelet reports for each attempt before it backs off. Empty, but not nil: none.
+	// CreateContainerConfigError, CreateContainerError and RunContainerError. Not
+	// ErrImagePull, which the kubelet reports for each attempt before it backs off.
+	// Empty, but not nil: none.
 	PodWaiting []string
 
 	// UnboundClaims makes a Pending PersistentVolumeClaim Current. A claim does not say
@@ -88,9 +104,41 @@ type Rules struct {
 	// waits for it.
 	UnboundClaims bool
 
-	// Strict makes an object without a status InProgress, since its controller has not
-	// seen it yet. By default it is Current. Strict does not apply to kinds with a rule
-	// of their own, and to kinds of Kubernetes that have no status.
+	// PausedDeployments makes a paused Deployment Current if all its Pods are updated
+	// and available, as kubectl rollout status does. By default a paused Deployment is
+	// InProgress: its controller does not roll out what it is given next.
+	PausedDeployments bool
+
+	// LoadBalancers makes a Service of type LoadBalancer and an Ingress InProgress until
+	// their status has an address. By default the address is not read, since in a
+	// cluster without such a controller it never comes, and some controllers of
+	// Ingresses do not set it.
+	LoadBalancers bool
+
+	// WellKnown adds rules for widely used kinds:
+	//
+	//   - Gateway API: GatewayClass, Gateway, ListenerSet and BackendTLSPolicy, and the
+	//     routes, which each of their parents must accept
+	//   - cert-manager: Certificate, CertificateRequest, Issuer, ClusterIssuer, Order
+	//     and Challenge
+	//   - Cluster API: Cluster, Machine, MachineSet, MachineDeployment and
+	//     KubeadmControlPlane, in v1beta1 and v1beta2
+	//   - Crossplane: Provider, Configuration, Function and CompositeResourceDefinition,
+	//     and objects of kinds without a rule: they are InProgress while their condition
+	//     Synced is not True
+	//   - Argo CD: Application, ApplicationSet and Rollout
+	//   - HorizontalPodAutoscaler, which must be able to read its metrics
+	//
+	// By default they have the rule of kinds without one of their own, as in kstatus. A
+	// route without a controller, or an autoscaler in a cluster without metrics, would
+	// otherwise keep programs waiting that do not wait today.
+	WellKnown bool
+
+	// Strict makes an object InProgress that its controller has not seen yet: one
+	// without a status, or one whose conditions are all Unknown with the reason Pending,
+	// as some definitions, such as that of Gateway, set them by default. By default it
+	// is Current. Strict does not apply to kinds with a rule of their own, and to kinds
+	// of Kubernetes that have no status.
 	Strict bool
 
 	// HasStatus limits Strict to the kinds for which it returns true, such as those
@@ -107,8 +155,7 @@ const (
 	JobStarted JobPolicy = iota
 
 	// JobCompleted: the Job is complete, or has met its success criteria. Until then it
-	// is InProgress, also while suspended. It is Failed once it has failed or is about
-	// to (condition FailureTarget).
+	// is InProgress, also while suspended.
 	JobCompleted
 )
 
@@ -195,10 +242,10 @@ func (r *Rules) computeBuiltin(kind schema.GroupKind, obj *unstructured.Unstruct
 	if err != nil {
 		return Result{}, err
 	}
-	builtin, known := ruleKinds[kind]
+	builtin := r.ruleKind(kind)
 	switch {
 	case result.Status != "":
-	case known:
+	case builtin.rule != nil:
 		result, err = builtin.rule(r, &o, now)
 	default:
 		result, err = r.ruleForOthers(&o)
@@ -211,15 +258,15 @@ func (r *Rules) computeBuiltin(kind schema.GroupKind, obj *unstructured.Unstruct
 
 // Children returns the kinds of controlled objects that belong to the status of an
 // owner: the entry in Owns, or by default ReplicaSet for Deployment, Pod for
-// ReplicaSet, StatefulSet, DaemonSet and Job, and Job for CronJob. The caller owns the
-// result.
+// ReplicaSet, ReplicationController, StatefulSet, DaemonSet and Job, and Job for
+// CronJob. The caller owns the result.
 func (r *Rules) Children(owner schema.GroupKind) []schema.GroupKind {
 	if r != nil {
 		if kinds, ok := r.Owns[owner]; ok {
 			return slices.Clone(kinds)
 		}
 	}
-	return slices.Clone(ruleKinds[owner].children)
+	return slices.Clone(r.ruleKind(owner).children)
 }
 
 // looksAtChildren reports whether other children could change a status that Compute
@@ -228,5 +275,5 @@ func (r *Rules) looksAtChildren(kind schema.GroupKind, status Status) bool {
 	if r != nil && r.ByKind[kind] != nil {
 		return true
 	}
-	return ruleKinds[kind].podsFail && (status == InProgress || status == Failed)
+	return r.ruleKind(kind).podsFail && (status == InProgress || status == Failed)
 }

@@ -4,6 +4,7 @@
 package status_test
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"testing"
@@ -47,13 +48,22 @@ func FuzzCompute(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
+	for _, rows := range rulesPage(f) {
+		for _, row := range rows {
+			seed, err := json.Marshal(row.Object)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(seed)
+		}
+	}
 	now := time.Date(2026, 1, 1, 0, 0, 10, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		obj := &unstructured.Unstructured{}
 		if err := utiljson.Unmarshal(data, &obj.Object); err != nil {
 			t.Skip()
 		}
-		for _, rules := range []*status.Rules{nil, {Jobs: status.JobCompleted, Strict: true, UnboundClaims: true}} {
+		for _, rules := range []*status.Rules{nil, rulesAll} {
 			want, wantErr := rules.Compute(obj, nil, now)
 			if errors.As(wantErr, new(*store.PanicError)) {
 				t.Fatal(wantErr)

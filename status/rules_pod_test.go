@@ -26,7 +26,6 @@ func TestRulePod(t *testing.T) {
 	rulesCheck(t, rulesPodHead, []rulesRow{
 		{"no phase", ``, status.InProgress, "Pod phase not available"},
 		{"succeeded", `{status: {phase: Succeeded}}`, status.Current, "Pod has completed successfully"},
-		{"failed", `{status: {phase: Failed}}`, status.Current, "Pod has completed, but not successfully"},
 		{"pending", `{status: {phase: Pending}}`, status.InProgress, "Pod is in the Pending phase"},
 		{"pending, not scheduled for another reason", `{status: {phase: Pending, conditions: [{type: PodScheduled, status: "False", reason: SchedulingGated}]}}`,
 			status.InProgress, "Pod is in the Pending phase"},
@@ -52,7 +51,7 @@ func TestRulePodWaiting(t *testing.T) {
 	}
 	for _, phase := range []string{"Pending", "Running"} {
 		for _, field := range []string{"containerStatuses", "initContainerStatuses"} {
-			for _, reason := range []string{"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "CreateContainerConfigError", "CreateContainerError"} {
+			for _, reason := range []string{"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "CreateContainerConfigError", "CreateContainerError", "RunContainerError"} {
 				want := status.Result{Status: status.Failed, Message: "Containers cannot start: a (" + reason + ")"}
 				if got := rulesCompute(t, nil, pod(phase, field, reason), nil, time.Now()); got != want {
 					t.Errorf("%s, %s: got %+v, want %+v", phase, field, got, want)
@@ -116,10 +115,6 @@ func TestRuleJobStarted(t *testing.T) {
 		{"not started", ``, status.InProgress, "Job not started"},
 		{"suspended", `{spec: {suspend: true}, status: {conditions: [{type: Suspended, status: "True"}]}}`, status.InProgress, "Job not started"},
 		{"running", `{status: {startTime: "2026-01-01T00:00:00Z", succeeded: 1, active: 2, failed: 3}}`, status.Current, "Job in progress. success:1, active: 2, failed: 3"},
-		{"about to complete", `{status: {startTime: "2026-01-01T00:00:00Z", conditions: [{type: SuccessCriteriaMet, status: "True"}]}}`,
-			status.Current, "Job in progress. success:0, active: 0, failed: 0"},
-		{"about to fail", `{status: {startTime: "2026-01-01T00:00:00Z", conditions: [{type: FailureTarget, status: "True"}]}}`,
-			status.Current, "Job in progress. success:0, active: 0, failed: 0"},
 		{"complete", `{spec: {completions: 4}, status: {succeeded: 4, conditions: [{type: Complete, status: "True"}]}}`, status.Current, "Job Completed. succeeded: 4/4"},
 		{"as many as at once", `{spec: {parallelism: 3}, status: {succeeded: 3, conditions: [{type: Complete, status: "True"}]}}`, status.Current, "Job Completed. succeeded: 3/3"},
 		{"failed", `{spec: {completions: 4}, status: {failed: 2, conditions: [{type: Complete, status: "False"}, {type: Failed, status: "True"}]}}`, status.Failed, "Job Failed. failed: 2/4"},
@@ -137,6 +132,8 @@ func TestRuleJobCompleted(t *testing.T) {
 		{"resumed", `{spec: {suspend: false}, status: {` + running + `, conditions: [{type: Suspended, status: "False"}]}}`, status.InProgress, "Job in progress. success:0, active: 1, failed: 0"},
 		{"about to complete", `{status: {` + running + `, conditions: [{type: SuccessCriteriaMet, status: "True"}]}}`, status.Current, "Job has met its success criteria. succeeded: 0/1"},
 		{"about to fail", `{status: {` + running + `, failed: 1, conditions: [{type: FailureTarget, status: "True"}]}}`, status.Failed, "Job is about to fail. failed: 1/1"},
+		{"complete after the announcement", `{status: {succeeded: 1, conditions: [{type: SuccessCriteriaMet, status: "True"}, {type: Complete, status: "True"}]}}`, status.Current, "Job Completed. succeeded: 1/1"},
+		{"failed after the announcement", `{status: {failed: 1, conditions: [{type: FailureTarget, status: "True"}, {type: Failed, status: "True"}]}}`, status.Failed, "Job Failed. failed: 1/1"},
 		{"complete", `{spec: {suspend: true}, status: {succeeded: 1, conditions: [{type: Complete, status: "True"}]}}`, status.Current, "Job Completed. succeeded: 1/1"},
 		{"failed", `{status: {failed: 1, conditions: [{type: Failed, status: "True"}]}}`, status.Failed, "Job Failed. failed: 1/1"},
 	} {

@@ -154,7 +154,7 @@ func TestRuleStatefulSet(t *testing.T) {
 		{"too few current", `{spec: {replicas: 3}, status: {replicas: 3, readyReplicas: 3, currentReplicas: 2}}`, status.InProgress, "current: 2/3"},
 		{"revisions", `{spec: {replicas: 3}, status: {` + ok + `, currentRevision: a, updateRevision: b}}`, status.InProgress, "Waiting for updated revision to match current"},
 		{"done", `{spec: {replicas: 3}, status: {` + ok + `, currentRevision: a, updateRevision: a}}`, status.Current, "All replicas scheduled as expected. Replicas: 3"},
-		{"on delete", `{spec: {replicas: 3, updateStrategy: {type: OnDelete}}}`, status.Current, "StatefulSet is using the ondelete update strategy"},
+		{"on delete", `{spec: {replicas: 3, updateStrategy: {type: OnDelete}}, status: {replicas: 3, readyReplicas: 3}}`, status.Current, "StatefulSet is using the ondelete update strategy"},
 	})
 }
 
@@ -185,7 +185,6 @@ func TestRulesOfOtherKinds(t *testing.T) {
 	rulesCheck(t, "", []rulesRow{
 		{"claim, new", kind("v1", "PersistentVolumeClaim", ``), status.InProgress, "PVC is not Bound. phase: unknown"},
 		{"claim, pending", kind("v1", "PersistentVolumeClaim", `{status: {phase: Pending}}`), status.InProgress, "PVC is not Bound. phase: Pending"},
-		{"claim, lost", kind("v1", "PersistentVolumeClaim", `{status: {phase: Lost}}`), status.InProgress, "PVC is not Bound. phase: Lost"},
 		{"claim, bound", kind("v1", "PersistentVolumeClaim", `{status: {phase: Bound}}`), status.Current, "PVC is Bound"},
 		{"service", kind("v1", "Service", ``), status.Current, "Service is ready"},
 		{"service, load balancer without address", kind("v1", "Service", `{spec: {type: LoadBalancer}}`), status.InProgress, "ClusterIP not set. Service type: LoadBalancer"},

@@ -38,9 +38,10 @@ func TestRuleOfPods(t *testing.T) {
 		rulesChild(t, status.Failed, `v1 Pod {metadata: {name: d, deletionTimestamp: "2026-01-01T00:00:00Z"}}`),
 		rulesChild(t, status.Failed, `v1 Pod {metadata: {name: e}, status: {conditions: [{type: PodScheduled, status: "False", reason: Unschedulable}]}}`),
 		rulesChild(t, status.Failed, `example.com/v1 Pod {metadata: {name: f}}`),
+		rulesChild(t, status.Failed, `v1 Pod {metadata: {name: g}, status: {phase: Failed, reason: Evicted}}`),
 	}
 	failed := status.Result{Status: status.Failed, Message: "2 pods have failed"}
-	for _, head := range []string{"apps/v1 ReplicaSet ", "extensions/v1beta1 ReplicaSet ", "apps/v1 StatefulSet ", "apps/v1 DaemonSet ", "extensions/v1beta1 DaemonSet "} {
+	for _, head := range []string{"apps/v1 ReplicaSet ", "extensions/v1beta1 ReplicaSet ", "apps/v1 StatefulSet ", "apps/v1 DaemonSet ", "extensions/v1beta1 DaemonSet ", "v1 ReplicationController "} {
 		own := rulesCompute(t, nil, head, nil, time.Now())
 		if got := rulesCompute(t, nil, head, others, time.Now()); got != own {
 			t.Errorf("%s: got %+v, want %+v", head, got, own)
@@ -130,7 +131,7 @@ func TestRulesUnboundClaims(t *testing.T) {
 	for object, want := range map[string]status.Status{
 		`v1 PersistentVolumeClaim {status: {phase: Pending}}`:                              status.Current,
 		`v1 PersistentVolumeClaim {status: {phase: Bound}}`:                                status.Current,
-		`v1 PersistentVolumeClaim {status: {phase: Lost}}`:                                 status.InProgress,
+		`v1 PersistentVolumeClaim {status: {phase: Lost}}`:                                 status.Failed,
 		`v1 PersistentVolumeClaim {}`:                                                      status.InProgress,
 		`v1 PersistentVolumeClaim {metadata: {deletionTimestamp: "2026-01-01T00:00:00Z"}}`: status.Terminating,
 	} {
@@ -157,6 +158,13 @@ func TestRulesStrict(t *testing.T) {
 		{strict, `example.com/v1 Gadget {}`, true},
 		{limited, `example.com/v1 Widget {}`, true},
 		{limited, `example.com/v1 Gadget {}`, false},
+		{strict, `example.com/v1 Widget {status: {conditions: [{type: A, status: Unknown, reason: Pending}, {type: B, status: Unknown, reason: Pending}]}}`, true},
+		{strict, `example.com/v1 Widget {status: {replicas: 0, conditions: [{type: A, status: Unknown, reason: Pending}]}}`, true},
+		{strict, `example.com/v1 Widget {status: {conditions: [{type: A, status: Unknown, reason: Pending}, {type: B, status: "False", reason: Pending}]}}`, false},
+		{strict, `example.com/v1 Widget {status: {conditions: [{type: A, status: Unknown, reason: Waiting}]}}`, false},
+		{strict, `example.com/v1 Widget {metadata: {generation: 2}, status: {conditions: [{type: A, status: Unknown, reason: Pending}, {type: B, status: "True", observedGeneration: 1}]}}`, false},
+		{strict, `example.com/v1 Widget {status: {conditions: []}}`, false},
+		{nil, `example.com/v1 Widget {status: {conditions: [{type: A, status: Unknown, reason: Pending}]}}`, false},
 		{strict, `v1 ServiceAccount {}`, false},
 		{strict, `v1 Service {}`, false},
 		{strict, `v1 ConfigMap {}`, false},

@@ -58,7 +58,7 @@ func (r *Rules) Trim(obj *unstructured.Unstructured) {
 		trimSet(trimmed, name, old[name])
 	}
 	trimSet(trimmed, "metadata", trimSection(old["metadata"], trimMetadata))
-	trimSet(trimmed, "spec", trimSection(old["spec"], ruleKinds[kind].spec))
+	trimSet(trimmed, "spec", trimSection(old["spec"], r.ruleKind(kind).spec))
 	switch kind {
 	case podKind:
 		trimSet(trimmed, "status", trimPod(old["status"]))
@@ -97,7 +97,7 @@ func (r *Rules) trimMask(kind schema.GroupKind) (names []string, masked bool) {
 	if whole || slices.ContainsFunc(keep, odd) {
 		return nil, false
 	}
-	names = slices.Concat(trimTop, trimBelow("metadata", trimMetadata), trimBelow("spec", ruleKinds[kind].spec), keep)
+	names = slices.Concat(trimTop, trimBelow("metadata", trimMetadata), trimBelow("spec", r.ruleKind(kind).spec), keep)
 	if kind != podKind {
 		return append(names, "status"), true
 	}

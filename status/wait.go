@@ -81,14 +81,23 @@ func Deleted(uids map[ID]types.UID) Condition {
 
 // OrFailed returns a condition that is met if until is. If it is not, and an object is
 // Failed, the wait ends with a [*FailedError].
-func OrFailed(until Condition) Condition {
+//
+// An object that cannot be read does not end the wait: it can be allowed or installed
+// later. With reasons, the wait also ends with a [*FailedError] for an object that is
+// Unknown for one of them:
+//
+//	status.OrFailed(status.All(status.Current), status.Forbidden, status.RuleError)
+//
+// NotObserved and Transient pass by themselves, and never end the wait.
+func OrFailed(until Condition, reasons ...Reason) Condition {
+	reasons = slices.DeleteFunc(slices.Clone(reasons), func(r Reason) bool { return r == NotObserved || r == Transient })
 	return func(statuses []ObjectStatus) (bool, error) {
 		if met, err := until(statuses); met || err != nil {
 			return met, err
 		}
 		var failed FailedError
 		for _, s := range statuses {
-			if s.is(Failed) {
+			if s.is(Failed) || s.Status == Unknown && slices.Contains(reasons, s.Reason) {
 				failed.Failed = append(failed.Failed, s)
 			}
 		}
@@ -131,7 +140,8 @@ func AtLeast(versions map[ID]string, until Condition) Condition {
 	}
 }
 
-// FailedError holds the objects that are Failed.
+// FailedError holds the objects that are Failed, or Unknown for one of the reasons that
+// [OrFailed] was called with.
 type FailedError struct{ Failed []ObjectStatus }
 
 // Error implements error.
