@@ -48,7 +48,7 @@ func newBoard(ids []status.ID, g goal) *board {
 	groups := map[string]string{}
 	ambiguous := map[string]bool{}
 	for i, id := range ids {
-		row := &boardRow{number: i, id: id, goal: g, status: status.ObjectStatus{ID: id, Status: status.Unknown, Reason: status.NotObserved}}
+		row := &boardRow{number: i, id: id, goal: g, global: id.Namespace == "", status: status.ObjectStatus{ID: id, Status: status.Unknown, Reason: status.NotObserved}}
 		b.rows = append(b.rows, row)
 		b.byID[id] = row
 		group, seen := groups[id.GroupKind.Kind]
@@ -72,7 +72,7 @@ func (b *board) take(s status.ObjectStatus) *boardRow {
 	b.count(row, -1)
 	met, _ := b.until([]status.ObjectStatus{s}) // never fails
 	row.status, row.met = s, met
-	row.failed = !b.goal.deleted && s.Status == status.Failed && s.Stale.IsZero()
+	row.failed = b.goal.fails(s)
 	if s.Object != nil {
 		row.global = s.Object.GetNamespace() == ""
 	}
@@ -173,7 +173,7 @@ func (r *boardRow) message() string {
 // reason returns the text of the error without the object, which the row shows already.
 func (r *boardRow) reason() string {
 	text := informer.Explain(r.status.Err)
-	for _, verb := range []string{"list ", "watch "} {
+	for _, verb := range []string{"list ", "watch ", "streamed list of "} {
 		if strings.HasPrefix(text, verb+r.id.GroupKind.String()) {
 			_, text, _ = strings.Cut(text, ": ")
 		}

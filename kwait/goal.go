@@ -6,6 +6,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +25,9 @@ const (
 
 // goal is what to wait for: that objects are Current, or deleted, or have a condition.
 type goal struct {
-	deleted   bool
-	condition *condition
+	deleted     bool
+	condition   *condition
+	failReasons []string // reasons for which an object that is Unknown counts as Failed
 }
 
 // parseGoal parses --for.
@@ -58,6 +60,17 @@ func (g goal) String() string {
 		return g.condition.name + "=" + g.condition.value
 	}
 	return string(status.Current)
+}
+
+// fails reports whether an object with this status counts as Failed.
+func (g goal) fails(s status.ObjectStatus) bool {
+	switch {
+	case g.deleted || !s.Stale.IsZero():
+		return false
+	case s.Status == status.Unknown:
+		return slices.Contains(g.failReasons, string(s.Reason))
+	}
+	return s.Status == status.Failed
 }
 
 // apply replaces the rules of the kinds of some objects if the goal is a condition.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/apiary-go/apiary/status"
@@ -58,7 +59,12 @@ type missingLine struct {
 // jsonPrinter writes a line of JSON for each change, and one for the result.
 type jsonPrinter struct {
 	out     io.Writer
-	pending []objectLine
+	pending []numberedLine
+}
+
+type numberedLine struct {
+	number int // of the row
+	objectLine
 }
 
 func newJSONPrinter(out io.Writer) *jsonPrinter { return &jsonPrinter{out: out} }
@@ -66,14 +72,16 @@ func newJSONPrinter(out io.Writer) *jsonPrinter { return &jsonPrinter{out: out} 
 func (p *jsonPrinter) ticks() bool { return false }
 
 func (p *jsonPrinter) changed(_ *board, row *boardRow) {
-	p.pending = append(p.pending, row.line())
+	p.pending = append(p.pending, numberedLine{row.number, row.line()})
 }
 
+// draw prints the pending lines in the order of their rows.
 func (p *jsonPrinter) draw(*board) error {
 	lines := p.pending
 	p.pending = nil
+	slices.SortStableFunc(lines, func(a, b numberedLine) int { return a.number - b.number })
 	for _, l := range lines {
-		if err := p.write(l); err != nil {
+		if err := p.write(l.objectLine); err != nil {
 			return err
 		}
 	}

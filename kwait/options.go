@@ -30,9 +30,13 @@ type options struct {
 	failFast bool
 	output   string
 
+	failReasons   []string
 	jobs          string
 	podWaiting    []string
 	unboundClaims bool
+	paused        bool
+	loadBalancers bool
+	wellKnown     bool
 	strict        bool
 }
 
@@ -54,10 +58,14 @@ func (o *options) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.until, "for", untilCurrent, "What to wait for: current, deleted, or condition=NAME[=VALUE]; VALUE is True by default")
 	flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "How long to wait; 0: forever")
 	flags.BoolVar(&o.failFast, "fail-fast", true, "End as soon as an object is Failed, without waiting for it to recover; no effect with --for deleted")
+	flags.StringSliceVar(&o.failReasons, "fail-reasons", nil, "`REASONS` for which an object that cannot be read is Failed: Forbidden, KindNotInstalled or RuleError")
 	flags.StringVarP(&o.output, "output", "o", outputText, "Output format: text, or json for a line of JSON per change and for the result")
 	flags.StringVar(&o.jobs, "jobs", jobsCompleted, "When a Job is Current: completed or started")
 	flags.StringSliceVar(&o.podWaiting, "pod-waiting", nil, "`REASONS` of a waiting container that make a Pod Failed, such as CrashLoopBackOff,ImagePullBackOff; \"\" for none; default: those of package status")
 	flags.BoolVar(&o.unboundClaims, "unbound-claims", false, "A Pending PersistentVolumeClaim is Current: it may wait for its first Pod")
+	flags.BoolVar(&o.paused, "paused-deployments", false, "A paused Deployment whose Pods are updated and available is Current")
+	flags.BoolVar(&o.loadBalancers, "load-balancers", false, "A Service of type LoadBalancer and an Ingress are InProgress until they have an address")
+	flags.BoolVar(&o.wellKnown, "well-known", false, "Rules for kinds of Gateway API, cert-manager, Cluster API, Crossplane and Argo CD, and for HorizontalPodAutoscalers")
 	flags.BoolVar(&o.strict, "strict", false, "An object that its controller has not seen yet is InProgress, not Current")
 }
 
@@ -93,6 +101,11 @@ func (o *options) validate() error {
 	if slices.ContainsFunc(o.podWaiting, func(reason string) bool { return strings.TrimSpace(reason) == "" }) {
 		bad("--pod-waiting=%s: a reason is empty", strings.Join(o.podWaiting, ","))
 	}
+	for _, reason := range o.failReasons {
+		if !slices.Contains([]status.Reason{status.Forbidden, status.KindNotInstalled, status.RuleError}, status.Reason(reason)) {
+			bad("--fail-reasons=%s: want %s, %s or %s", reason, status.Forbidden, status.KindNotInstalled, status.RuleError)
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -103,5 +116,8 @@ func (o *options) apply(rules *status.Rules) {
 	}
 	rules.PodWaiting = o.podWaiting // nil without the flag, and empty but not nil for ""
 	rules.UnboundClaims = o.unboundClaims
+	rules.PausedDeployments = o.paused
+	rules.LoadBalancers = o.loadBalancers
+	rules.WellKnown = o.wellKnown
 	rules.Strict = o.strict
 }

@@ -38,7 +38,7 @@ type program struct {
 	rules *status.Rules // not read before the engine watches
 	out   io.Writer
 	size  func() (width, height int) // of the terminal; nil if out is not a terminal
-	begin time.Time // of the wait
+	begin time.Time                  // of the wait
 	parts parts
 }
 
@@ -145,6 +145,7 @@ func (p *program) read(args []string, stdin io.Reader) (input, error) {
 	}
 	in := input{refs: refs}
 	in.goal, _ = parseGoal(p.until) // validate has parsed it
+	in.goal.failReasons = p.failReasons
 	in.ids, err = readManifests(p.files, stdin, p.namespace)
 	return in, err
 }

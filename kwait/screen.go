@@ -111,11 +111,11 @@ func rowLines(rows []*boardRow) []coloured {
 	return lines
 }
 
-// worst describes a Pod that is not ready, for an object that does not meet the goal and
-// is not a Pod itself.
+// worst describes a Pod that is not ready while an object does not meet the goal. It is
+// empty for a Pod itself, and at the end, when all are shown.
 func (r *boardRow) worst() string {
 	pods, _ := unready(r.status)
-	if r.met || r.id.GroupKind == podKind || len(pods) == 0 {
+	if r.met || r.id.GroupKind == podKind || len(pods) == 0 || len(r.why.Pods) > 0 {
 		return ""
 	}
 	return containers(pods[0])[0].String()

@@ -255,11 +255,13 @@ func warningOf(event *corev1.Event) warning {
 		Reason: event.Reason, Message: event.Message,
 		Count: max(event.Count, 1),
 	}
-	times := []time.Time{event.LastTimestamp.Time, event.EventTime.Time, event.CreationTimestamp.Time}
+	times := []time.Time{event.LastTimestamp.Time, event.EventTime.Time}
 	if event.Series != nil {
 		w.Count = max(w.Count, event.Series.Count)
 		times = append(times, event.Series.LastObservedTime.Time)
 	}
-	w.Last = slices.MaxFunc(times, time.Time.Compare)
+	if w.Last = slices.MaxFunc(times, time.Time.Compare); w.Last.IsZero() {
+		w.Last = event.CreationTimestamp.Time
+	}
 	return w
 }
