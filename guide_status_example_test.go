@@ -48,3 +48,15 @@ func Example_status() {
 		cells.StatusHealth("shop", web),
 	)
 }
+
+// A rule by a condition, the rules for well-known kinds, and Jobs that are awaited.
+func Example_statusRules() {
+	rules := &status.Rules{
+		ByKind: map[schema.GroupKind]status.Rule{
+			{Group: "example.com", Kind: "Widget"}: status.ByCondition("Available"),
+		},
+		WellKnown: true,
+		Jobs:      status.JobCompleted,
+	}
+	_ = cells.StatusWith(status.Config{Rules: rules})
+}

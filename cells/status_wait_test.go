@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -91,4 +92,31 @@ func TestStatusWaitForAnInvalidID(t *testing.T) {
 			}
 		}, podIn(corev1.PodRunning, "a", "one", 0))
 	}
+}
+
+// A wait that got the reasons ends with an object that is forbidden, and with one that
+// the rule cannot read, but not while the server fails.
+func TestStatusWaitForUnreadable(t *testing.T) {
+	bad := podIn("Nowhere", "a", "bad", 0) // a phase that there is not
+	playStatus(t, status.Config{}, func(r *statusRig) {
+		until := status.OrFailed(status.All(status.Current), status.Forbidden, status.RuleError)
+		ends := func(name, kind, want string) {
+			r.Helper()
+			_, err := r.engine.Wait(r.Context(), []status.ID{idOf(kind, "a", name)}, until)
+			var failed *status.FailedError
+			if !errors.As(err, &failed) || len(failed.Failed) != 1 || short(failed.Failed[0]) != want {
+				r.Errorf("got %v, want %s", err, want)
+			}
+		}
+		ends("bad", "Pod", "bad Unknown/RuleError")
+		r.forbid(func(req fakeapi.Request) bool { return req.Resource.Resource == "configmaps" })
+		ends("conf", "ConfigMap", "conf Unknown/Forbidden")
+		r.fail(func() error { return apierrors.NewInternalError(errors.New("down")) })
+		ctx, cancel := context.WithTimeout(r.Context(), time.Hour)
+		defer cancel()
+		statuses, err := r.engine.Wait(ctx, []status.ID{idOf("apps/ReplicaSet", "a", "web")}, until)
+		if !errors.Is(err, context.DeadlineExceeded) || len(statuses) != 1 || short(statuses[0]) != "web Unknown/Transient" {
+			r.Errorf("got %v, %v", statuses, err)
+		}
+	}, bad, &corev1.ConfigMap{ObjectMeta: metaOf("a", "conf", 0)}, replicaSet("a", "web", 1, 1, 0))
 }

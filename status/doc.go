@@ -29,12 +29,14 @@
 // [Config.Stream], as in cells, the other fields are not even decoded.
 //
 // A [PollerEngine] reads all objects in cycles and accepts other status readers. It
-// misses what happens between two cycles, and costs nothing meanwhile. Use it with existing status readers, or for rare
-// checks. With a [CachedReader] of an Engine it reads from memory.
+// misses what happens between two cycles, and costs nothing meanwhile. Use it with
+// existing status readers, or for rare checks. With a [CachedReader] of an Engine it
+// reads from memory.
 //
 // # Statuses
 //
-// The default [Rules] are those of kstatus. A program can replace the rule of a kind.
+// The default [Rules] are close to those of kstatus. Options add rules, and a program can
+// replace the rule of a kind, for example with [ByCondition].
 // An object that the server does not have is NotFound. An object that cannot be read is
 // Unknown with a [Reason], and the other objects are still reported. An error of an
 // object is part of its status and never ends a watch.

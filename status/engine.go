@@ -42,7 +42,7 @@ type Config struct {
 	// Mapping maps a kind to its resource. Required; see [ByMapper].
 	Mapping MappingFunc
 
-	// Rules compute the status of an object. Default: those of kstatus.
+	// Rules compute the status of an object. Default: the zero Rules.
 	Rules *Rules
 
 	// Few is how many objects of a kind in a namespace a Watch watches one by one. With

@@ -30,6 +30,9 @@ import (
 // while they work, or while they wait for another object. An object that is being
 // deleted is Terminating.
 //
+// The rule reads the metadata and the status. With an entry in [Rules.Keep], which can
+// be without paths, the engine does not keep the other fields in memory.
+//
 // Without types the rule fails.
 func ByCondition(types ...string) Rule {
 	types = slices.Clone(types)

@@ -81,7 +81,11 @@ func ruleForReplicaSet(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
 	case replicas > want:
 		return inProgressExtra(replicas - want), nil
 	}
-	return o.seen(Result{Status: Current, Message: fmt.Sprintf("%s is available. Replicas: %d", o.kind.Kind, replicas)})
+	result := Result{Status: Current, Message: fmt.Sprintf("%s is available. Replicas: %d", o.kind.Kind, replicas)}
+	if want == 0 {
+		return o.seen(result)
+	}
+	return result, nil
 }
 
 // ruleForStatefulSet is the rule of kstatus, which takes a StatefulSet as Current if it
@@ -101,8 +105,10 @@ func ruleForStatefulSet(_ *Rules, o *ruleObject, _ time.Time) (Result, error) {
 		return inProgressOf("Ready", ready, want), nil
 	case replicas > want:
 		return inProgressExtra(replicas - want), nil
+	case want == 0:
+		return o.seen(result)
 	}
-	return o.seen(result)
+	return result, nil
 }
 
 // ruleForDaemonSet is the rule of kstatus. With the strategy OnDelete, it does not wait

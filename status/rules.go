@@ -43,12 +43,12 @@ type Rule func(obj *unstructured.Unstructured, children []ObjectStatus, now time
 //     PodWaiting. The time that a Pod has not been scheduled is measured by the
 //     argument now.
 //   - A ReplicaSet, ReplicationController, StatefulSet or DaemonSet that is InProgress is
-//     Failed if one of its Pods is. Pods that are being deleted, that cannot be scheduled, that are in the
-//     phase Failed, or whose object is unknown do not count: the controller replaces
-//     them, or a node may be added.
-//   - A ReplicaSet, StatefulSet or PodDisruptionBudget with a generation is InProgress
-//     until its controller has observed one. kstatus takes one that asks for nothing,
-//     such as no replicas, as Current before anybody has seen it.
+//     Failed if one of its Pods is. Pods do not count that are being deleted, are in the
+//     phase Failed or cannot be scheduled, since their controller replaces them, or a
+//     node can be added, or whose object is unknown.
+//   - A ReplicaSet or StatefulSet of no replicas, and a PodDisruptionBudget, are
+//     InProgress until their controller has observed a generation, if they have one.
+//     For kstatus they are Current before anybody has seen them.
 //   - With the update strategy OnDelete, a StatefulSet or DaemonSet is Current if its
 //     Pods are ready, of whatever revision: nobody replaces them until a user deletes
 //     them. kstatus takes such a StatefulSet as Current without any Pod, and waits for
@@ -151,11 +151,12 @@ type Rules struct {
 type JobPolicy int
 
 const (
-	// JobStarted: the Job has started, or is complete.
+	// JobStarted: the Job has started, or is complete. It is Failed once it has failed or
+	// is about to.
 	JobStarted JobPolicy = iota
 
 	// JobCompleted: the Job is complete, or has met its success criteria. Until then it
-	// is InProgress, also while suspended.
+	// is InProgress, also while suspended. It is Failed as with JobStarted.
 	JobCompleted
 )
 

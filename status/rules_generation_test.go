@@ -14,7 +14,7 @@ import (
 
 // A condition for an older generation does not decide, whichever rule reads it.
 func TestRulesConditionsOfAnOlderGeneration(t *testing.T) {
-	const replicas = `spec: {replicas: 1}, status: {observedGeneration: 2, replicas: 1, updatedReplicas: 1, availableReplicas: 1, readyReplicas: 1, fullyLabeledReplicas: 1, conditions: `
+	const replicas = `spec: {replicas: 1}, status: {replicas: 1, updatedReplicas: 1, availableReplicas: 1, readyReplicas: 1, fullyLabeledReplicas: 1, conditions: `
 	for _, c := range []struct {
 		object   string
 		old, now status.Status // with conditions for generation 1, and for 2

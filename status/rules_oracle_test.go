@@ -185,7 +185,7 @@ func rulesLikeKstatus(obj *unstructured.Unstructured) {
 	if strategy, _ := spec["updateStrategy"].(map[string]any); strategy["type"] == "OnDelete" {
 		delete(strategy, "type")
 	}
-	if _, observed := s["observedGeneration"]; !observed && slices.Contains([]string{"ReplicaSet", "StatefulSet", "PodDisruptionBudget"}, kind) {
+	if _, observed := s["observedGeneration"]; !observed && (kind == "PodDisruptionBudget" || spec["replicas"] == int64(0)) {
 		delete(obj.Object["metadata"].(map[string]any), "generation")
 	}
 	if conditions, ok := s["conditions"].([]any); ok && kind == "Job" {

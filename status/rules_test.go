@@ -189,6 +189,7 @@ func TestRulesChildren(t *testing.T) {
 	}{
 		{nil, "Deployment.apps", []schema.GroupKind{rulesKind("ReplicaSet.apps")}},
 		{nil, "ReplicaSet.apps", []schema.GroupKind{rulesKind("Pod")}},
+		{nil, "ReplicationController", []schema.GroupKind{rulesKind("Pod")}},
 		{nil, "StatefulSet.apps", []schema.GroupKind{rulesKind("Pod")}},
 		{nil, "DaemonSet.apps", []schema.GroupKind{rulesKind("Pod")}},
 		{nil, "Job.batch", []schema.GroupKind{rulesKind("Pod")}},

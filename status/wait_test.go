@@ -4,6 +4,8 @@
 package status_test
 
 import (
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -51,6 +53,42 @@ func TestStatusAtLeast(t *testing.T) {
 	kept := []status.ObjectStatus{of(one, status.Current, "9")}
 	if _, err := status.AtLeast(map[status.ID]string{one: "10"}, current)(kept); err != nil || kept[0].Status != status.Current {
 		t.Errorf("what was given is now %v, %v", kept, err)
+	}
+}
+
+// OrFailed ends for an object that cannot be read only for the reasons that it got, and
+// never for one that passes by itself.
+func TestStatusOrFailedReasons(t *testing.T) {
+	all := []status.Reason{status.NotObserved, status.InvalidID, status.Forbidden, status.KindNotInstalled, status.Transient, status.RuleError}
+	lasting := []status.Reason{status.InvalidID, status.Forbidden, status.KindNotInstalled, status.RuleError}
+	current := status.All(status.Current)
+	for _, reason := range all {
+		unknown := []status.ObjectStatus{{Status: status.Current}, {Status: status.Unknown, Reason: reason}}
+		for name, c := range map[string]struct {
+			until status.Condition
+			ends  bool
+		}{
+			"no reason":    {status.OrFailed(current), false},
+			"all":          {status.OrFailed(current, all...), slices.Contains(lasting, reason)},
+			"this one":     {status.OrFailed(current, reason), slices.Contains(lasting, reason)},
+			"another":      {status.OrFailed(current, "Other"), false},
+			"met":          {status.OrFailed(func([]status.ObjectStatus) (bool, error) { return true, nil }, reason), false},
+			"AtLeast, too": {status.AtLeast(nil, status.OrFailed(current, reason)), slices.Contains(lasting, reason)},
+		} {
+			_, err := c.until(unknown)
+			var failed *status.FailedError
+			if errors.As(err, &failed) != c.ends || c.ends && (len(failed.Failed) != 1 || failed.Failed[0].Reason != reason) {
+				t.Errorf("%s, %s: got %v", reason, name, err)
+			}
+		}
+		known := []status.ObjectStatus{{Status: status.InProgress, Reason: reason, Stale: time.Now()}, {Status: status.NotFound, Reason: reason}}
+		if _, err := status.OrFailed(current, all...)(known); err != nil {
+			t.Errorf("%s of an object whose status is known: %v", reason, err)
+		}
+	}
+	reasons := []status.Reason{status.Transient, status.Forbidden}
+	if status.OrFailed(current, reasons...); reasons[0] != status.Transient || reasons[1] != status.Forbidden {
+		t.Errorf("the reasons are now %q", reasons)
 	}
 }
 
