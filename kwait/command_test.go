@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/client-go/tools/clientcmd"
+
 	"github.com/apiary-go/apiary/cells"
 )
 
@@ -48,6 +50,44 @@ func TestWaitNamespace(t *testing.T) {
 			in, err := p.read(nil, strings.NewReader(podManifest))
 			if got := names(in.ids); err != nil || !slices.Equal(got, []string{"Pod " + test.want + "/one"}) {
 				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
+// Without another cluster it uses ~/.kube/config.
+func TestWaitHomeKubeconfig(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "config")
+	defer func(before string) { clientcmd.RecommendedHomeFile = before }(clientcmd.RecommendedHomeFile)
+	clientcmd.RecommendedHomeFile = home
+	for name, test := range map[string]struct {
+		exists bool
+		env    string
+		args   []string
+		want   string
+	}{
+		"home":        {true, "", nil, home},
+		"no home":     {false, "", nil, ""},
+		"environment": {true, "other", nil, ""},
+		"flag":        {true, "", []string{"--kubeconfig", "other"}, "other"},
+		"server":      {true, "", []string{"--k8s-api-server", "127.0.0.1:1"}, ""},
+		"context":     {true, "", []string{"--context", "x"}, home},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("KUBECONFIG", test.env)
+			_ = os.Remove(home)
+			if test.exists {
+				if err := os.WriteFile(home, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p := newProgram(cells.Client, io.Discard)
+			if err := p.command().ParseFlags(test.args); err != nil {
+				t.Fatal(err)
+			}
+			p.findKubeconfig()
+			if got := p.hive.Viper().GetString("k8s-kubeconfig"); got != test.want {
+				t.Errorf("%q, want %q", got, test.want)
 			}
 		})
 	}

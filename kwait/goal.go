@@ -81,9 +81,12 @@ func (g goal) apply(rules *status.Rules, ids []status.ID) {
 	base := *rules
 	base.ByKind = nil
 	for _, id := range ids {
+		if rules.ByKind[id.GroupKind] != nil {
+			continue
+		}
 		rules.ByKind[id.GroupKind] = g.condition.rule(&base)
 		// An object whose rule is replaced is kept whole, unless there is an entry.
-		rules.Keep[id.GroupKind] = []string{"status.conditions"}
+		rules.Keep[id.GroupKind] = append(rules.Keep[id.GroupKind], "status.conditions")
 	}
 }
 

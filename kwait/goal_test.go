@@ -101,9 +101,12 @@ func TestWaitConditionFailed(t *testing.T) {
 	for condition, code := range map[string]int{"Ready": 1, "Failed": 2} {
 		t.Run(condition, func(t *testing.T) {
 			inWait(t, func(w *waiting) {
-				w.add(crashing())
+				crashed := crashing()
+				crashed.Status.ContainerStatuses[0].LastTerminationState = exited("OOMKilled", 137)
+				w.add(crashed)
 				w.start("", "pod/one", "--for", "condition="+condition, "--timeout", "1m")
 				w.mustEnd(code)
+				clitest.Expect(t, w.out.Take(), "(last exit: OOMKilled, exit code 137)")
 			})
 		})
 	}
