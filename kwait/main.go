@@ -69,11 +69,11 @@ func exitCode(err error) (code int, report bool) {
 	return exitUse, true
 }
 
-const description = `Waits until all objects are in the state that their spec asks for: Current, by the
-rules of kstatus. With --for condition=NAME it waits for a condition, as kubectl wait
-does, and ends when an object is Failed. With --for deleted it waits until the objects
-that exist at the beginning are deleted; objects that are created under their names do
-not count.
+const description = `Waits until all objects are in the state that their spec asks for: Current, by rules
+close to those of kstatus. With --for condition=NAME it waits for a condition, as
+kubectl wait does, and ends when an object is Failed. With --for deleted it waits until
+the objects that exist at the beginning are deleted; objects that are created under
+their names do not count.
 
 The objects are those in the files of -f, or arguments as of kubectl: TYPE/NAME, TYPE
 NAME, or TYPE with -l or --all. With -l and --all, the objects that exist at the
