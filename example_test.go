@@ -55,12 +55,19 @@ func Example() {
 }
 
 // mirrorPods copies the pods of a cluster to a database.
-func mirrorPods(p cells.Params, db *database) (err error) {
+func mirrorPods(p cells.Params, db *database) error {
+	versions := mirror.NewResourceVersionStorage()
+	for _, row := range db.rows { // the key, UID and version of each row
+		if err := versions.Set(row, 0); err != nil { // 0: no list has shown the object yet
+			return err
+		}
+	}
+	var err error
 	db.informer, err = cells.NewMirror("pods", p, mirror.InformerConfig[*corev1.Pod]{
-		Handler:       db,            // OnAdd, OnUpdate, OnDelete; an error has the key handed over again, after a while
-		Storage:       db.versions(), // the key, UID and version of each row
-		ResumeVersion: db.resume,     // that was saved in the transactions of the rows
-		SkipSync:      true,          // rows that are up to date need no call
+		Handler:       db,        // OnAdd, OnUpdate, OnDelete; an error means a retry
+		Storage:       versions,  // what the rows have
+		ResumeVersion: db.resume, // saved in the transactions of the rows
+		SkipSync:      true,      // rows that are up to date need no call
 	})
 	return err
 }
@@ -86,16 +93,6 @@ type database struct {
 	mu     sync.Mutex
 	rows   map[store.Key]store.Meta
 	resume string
-}
-
-func (db *database) versions() mirror.ResourceVersionStorage {
-	versions := mirror.NewResourceVersionStorage()
-	for _, row := range db.rows {
-		if err := versions.Set(row, 0); err != nil {
-			log.Fatal(err)
-		}
-	}
-	return versions
 }
 
 func (db *database) OnAdd(_ context.Context, pod informer.Object[*corev1.Pod]) error {

@@ -57,6 +57,15 @@ func retryIfUseful(key store.Key, retries int, err error) resource.ErrorAction {
 	return resource.ErrorActionRetry
 }
 
+// waiting returns how many keys of each subscriber wait for their event, their Done or their retry.
+func waiting(pods resource.Resource[*corev1.Pod]) map[string]int {
+	keys := map[string]int{}
+	for _, sub := range pods.(resource.Inspector).Stats().Subscribers {
+		keys[sub.Site] += sub.Depth + sub.Outstanding + sub.Retrying
+	}
+	return keys
+}
+
 func slowly() workqueue.TypedRateLimiter[store.Key] {
 	return workqueue.NewTypedItemExponentialFailureRateLimiter[store.Key](100*time.Millisecond, time.Minute)
 }

@@ -28,7 +28,7 @@ func updateAndWait(ctx context.Context, engine *status.Engine, client dynamic.Re
 	id := status.IDOf(written)
 	versions := map[status.ID]string{id: written.GetResourceVersion()}
 
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
 	_, err = engine.Wait(ctx, []status.ID{id}, status.AtLeast(versions, status.OrFailed(status.All(status.Current))))
 	var failed *status.FailedError

@@ -39,6 +39,7 @@ import (
 //   - discovery.DiscoveryInterface: discovery without a cache.
 //   - meta.ResettableRESTMapper: maps kinds to resources. It does discovery at its first
 //     use and caches the result. Reset it after a kind was installed.
+//   - [*Resources]: everything that the hive follows.
 //   - *rest.Config: for further clients. Its content type is JSON, the only one of custom
 //     resources. Do not modify it; use rest.CopyConfig.
 //
@@ -67,6 +68,7 @@ type clientOut struct {
 	Metadata   metadata.Interface
 	Discovery  discovery.DiscoveryInterface
 	Mapper     meta.ResettableRESTMapper
+	Resources  *Resources
 }
 
 // ClientState shows whether the Kubernetes clients are enabled. [Client], [ClientFrom] and
@@ -81,6 +83,7 @@ type ClientState struct {
 	metadata metadata.Interface
 	stream   source.StreamFunc
 	kinds    *kinds
+	follows  *Resources
 	apart    func() (*rest.RESTClient, error)
 }
 
@@ -195,8 +198,10 @@ func buildClient(config *rest.Config, origin string) (clientOut, error) {
 	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return clientOut{}, err
 	}
+	follows := &Resources{}
 	return clientOut{
 		State: &ClientState{
+			follows:  follows,
 			origin:   origin,
 			config:   config,
 			http:     httpClient,
@@ -212,6 +217,7 @@ func buildClient(config *rest.Config, origin string) (clientOut, error) {
 		Metadata:   mdata,
 		Discovery:  disco,
 		Mapper:     restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco)),
+		Resources:  follows,
 	}, nil
 }
 

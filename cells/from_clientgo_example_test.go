@@ -116,7 +116,7 @@ func followPods(lc cell.Lifecycle, pods resource.Resource[*corev1.Pod], fw *fire
 				case resource.Delete:
 					err = fw.Remove(event.Key.String())
 				}
-				event.Done(err) // an error has the key emitted again, after a while
+				event.Done(err) // after an error the key is emitted again, after a backoff
 			}
 		}()
 		return nil

@@ -4,9 +4,11 @@
 package cells
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/cilium/hive/cell"
 
@@ -25,23 +27,47 @@ import (
 //     that breaks and is resumed at once is not reported.
 //   - Degraded while an object is left out, with its key and the error. Alert on the metric
 //     left_out.
+//   - Degraded while a consumer fails over the limits of [DegradedAfter], with its key, the
+//     time of the first failure, and the error. A failure of the informer is shown instead
+//     of it. Alert on the metric retrying_oldest_seconds.
 //   - Stopped when the hive stops.
 type reporter struct {
 	mu       sync.Mutex
 	health   cell.Health // nil if the hive has none
-	degraded string      // the failure that was reported last; empty: none
-	left     string      // the objects left out that were reported last
+	shown    shown
+	status   string // the last OK
+	degraded string // the failure that was reported last; empty: none
+	problem  string // beside an OK, that was reported last; empty: none
 	ended    bool
+
+	consumers failingConsumers
+}
+
+func newReporter(o *options) *reporter {
+	return &reporter{
+		shown:     shown{level: LevelUnused, status: "nobody has asked for it", since: time.Now()},
+		consumers: failingConsumers{limits: o.limits},
+	}
 }
 
 // Observe implements informer.Observer.
 func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.ReflectorEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ended || r.health == nil {
+	if r.ended {
+		return
+	}
+	if r.consumers.observe(occurrence) {
+		if r.degraded == "" {
+			r.refresh(info)
+		}
 		return
 	}
 	switch o := occurrence.(type) {
+	case informer.ListStarted:
+		if r.shown.level == LevelUnused {
+			r.shown = shown{level: LevelStarting, status: firstList, since: time.Now()}
+		}
 	case informer.ListDone:
 		r.ok(info, fmt.Sprintf("%s, %s at the last list", howSynced(info.Polling), objects(o.Objects)))
 	case informer.Polling:
@@ -84,13 +110,38 @@ func objects(n int) string {
 	return fmt.Sprintf("%d objects", n)
 }
 
-// ok reports OK, or Degraded if objects are left out.
+// ok reports OK, or Degraded if objects are left out or a consumer fails.
 func (r *reporter) ok(info informer.ReflectorInfo, status string) {
-	r.degraded = ""
-	if len(info.LeftOut) == 0 {
-		r.health.OK(status)
-		r.left = ""
+	r.degraded, r.status = "", status
+	if problem, _ := r.problemOf(info); problem == "" {
+		r.problem = ""
+		r.say(LevelOK, status, nil)
 		return
+	}
+	r.refresh(info)
+}
+
+// refresh reports the problems beside the last OK, if they have changed.
+func (r *reporter) refresh(info informer.ReflectorInfo) {
+	problem, err := r.problemOf(info)
+	if problem+check.Gist(err) == r.problem {
+		return
+	}
+	r.problem = problem + check.Gist(err)
+	status := cmp.Or(r.status, "not synced")
+	if problem == "" {
+		r.say(LevelOK, status, nil)
+		return
+	}
+	r.say(LevelDegraded, status+", "+problem, err)
+}
+
+// problemOf describes objects that are left out and consumers that fail. It is empty if
+// there are none.
+func (r *reporter) problemOf(info informer.ReflectorInfo) (text string, err error) {
+	text, err = r.consumers.problem()
+	if len(info.LeftOut) == 0 {
+		return text, err
 	}
 	first := info.LeftOut[0]
 	name := "one without a name"
@@ -104,10 +155,10 @@ func (r *reporter) ok(info informer.ReflectorInfo, status string) {
 	if len(info.LeftOut) > 1 {
 		left += " and others"
 	}
-	if left != r.left {
-		r.health.Degraded(status+", "+left, first.Err)
-		r.left = left
+	if text == "" {
+		return left, first.Err
 	}
+	return text + ", " + left, err
 }
 
 // failed reports a failure, unless it is the one that was reported last.
@@ -118,19 +169,53 @@ func (r *reporter) failed(o informer.BackingOff) {
 	}
 	reason := o.String()
 	if degraded := reason + ": " + check.Gist(o.Err); degraded != r.degraded {
-		r.health.Degraded(reason, o.Err)
-		r.degraded, r.left = degraded, ""
+		r.say(LevelDegraded, reason, o.Err)
+		r.degraded, r.problem = degraded, ""
 	}
 }
 
 // stopped is called when the informer has ended.
-func (r *reporter) stopped() {
+func (r *reporter) stopped(reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ended = true
-	if r.health != nil {
-		r.health.Stopped("stopped")
+	r.say(LevelStopped, reason, nil)
+}
+
+// shown is what health shows.
+type shown struct {
+	level  Level
+	status string
+	err    error
+	since  time.Time // the level is the same
+}
+
+// firstList is the status of LevelStarting.
+const firstList = "the first list is not complete yet"
+
+// say shows a status, in health too if the hive has it.
+func (r *reporter) say(level Level, status string, err error) {
+	next := shown{level: level, status: status, err: err, since: r.shown.since}
+	if level != r.shown.level {
+		next.since = time.Now()
 	}
+	r.shown = next
+	switch {
+	case r.health == nil:
+	case level == LevelOK:
+		r.health.OK(status)
+	case level == LevelDegraded:
+		r.health.Degraded(status, err)
+	case level == LevelStopped:
+		r.health.Stopped(status)
+	}
+}
+
+// current returns what health shows, and what it would show where it is silent.
+func (r *reporter) current() (level Level, status string, err error, since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.shown.level, r.shown.status, r.shown.err, r.shown.since
 }
 
 // label makes a cause or a state a value of a metric's label.

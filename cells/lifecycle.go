@@ -6,31 +6,47 @@ package cells
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	"github.com/cilium/hive/cell"
+
+	"github.com/apiary-go/apiary/informer"
 )
 
-// reportDisabled reports to health that the client is disabled.
-func (p Params) reportDisabled(name string) {
+// newFollowed returns what is followed under a name. It is not listed yet.
+func newFollowed(kind FollowedKind, name string, scope scope, o *options) *followed {
+	return &followed{name: name, kind: kind, scope: scope.String(), counters: &counters{}, report: newReporter(o), recent: newRecorder()}
+}
+
+// observer returns the observers of f. Health is the last one: when it shows something, the
+// others have it.
+func (f *followed) observer(log *slog.Logger) informer.Observer {
+	return informer.Observers(informer.LogObserver(log), f.counters, f.recent, f.report)
+}
+
+// follow lists f, with health under its name. ended takes it off the list. If the client is
+// disabled, f stays on the list until the hive stops.
+func (p Params) follow(f *followed) (ended func()) {
 	if p.Health != nil {
-		p.Health.NewScope(name).Stopped("disabled: " + p.Client.Err().Error())
+		f.report.health = p.Health.NewScope(f.name)
+	}
+	p.Client.follows.add(f)
+	if !p.Client.IsEnabled() {
+		f.report.stopped("disabled: " + p.Client.Err().Error())
+	}
+	return func() {
+		f.report.stopped("stopped")
+		p.Client.follows.remove(f)
 	}
 }
 
-// runOn runs a mirror or a push between Start and Stop of the lifecycle, with health and
-// metrics under its name. kind is "mirror" or "push". If the client is disabled, it only
-// reports that to health.
-func (p Params) runOn(kind, name string, o observed, report *reporter, run func(context.Context) error) {
+// runOn runs a mirror or a push between Start and Stop of the lifecycle. If the client is
+// disabled, it only shows that.
+func (p Params) runOn(f *followed, run func(context.Context) error) {
+	ended := p.follow(f)
 	if !p.Client.IsEnabled() {
-		p.reportDisabled(name)
 		return
-	}
-	if p.Health != nil {
-		report.health = p.Health.NewScope(name)
-	}
-	if p.Metrics != nil {
-		p.Metrics.add(name, o)
 	}
 	// The context of the start hook ends with the hook, hence one of our own.
 	ctx, cancel := context.WithCancel(context.Background())
@@ -42,20 +58,17 @@ func (p Params) runOn(kind, name string, o observed, report *reporter, run func(
 		},
 		OnStop: func(stop cell.HookContext) error {
 			cancel()
-			ended := make(chan struct{})
+			idle := make(chan struct{})
 			go func() {
-				defer close(ended)
+				defer close(idle)
 				running.Wait()
 			}()
 			select {
-			case <-ended:
+			case <-idle:
 			case <-stop.Done():
-				return fmt.Errorf("%s %s: a call of the user's handler or consumer has not returned: %w", kind, name, context.Cause(stop))
+				return fmt.Errorf("%s %s: a call of the user's handler or consumer has not returned: %w", f.kind, f.name, context.Cause(stop))
 			}
-			report.stopped()
-			if p.Metrics != nil {
-				p.Metrics.remove(o.counters)
-			}
+			ended()
 			return nil
 		},
 	})

@@ -4,9 +4,11 @@
 package cells
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -19,9 +21,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/apiary-go/apiary/informer"
-	"github.com/apiary-go/apiary/informer/mirror"
-	"github.com/apiary-go/apiary/informer/push"
-	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
 )
 
 // Metrics provides Prometheus metrics of the resources, mirrors and pushes of the hive, and
@@ -47,7 +47,7 @@ import (
 //	lists_total{reason,mode,result}     x x x  lists that ended; all but reason "first" are relists
 //	list_duration_seconds{mode}         x x x  summary of complete lists
 //	watches_total                       x x x  watches that the server accepted
-//	watch_events_total                  x x x  events of watches that ended
+//	watch_events_total                  x x x  events of watches
 //	failures_total{operation,cause}     x x x  failed lists and watches, including watches refused while polling
 //	backwards_total                     x x x  times that the server went back to an older version
 //	missed_total                        x x x  changes that a list found and the watch had missed
@@ -59,7 +59,9 @@ import (
 //	subscriber_depth_max                x      keys queued for the subscriber with the most
 //	subscriber_outstanding              x      events without Done
 //	subscriber_retrying                 x      keys that wait for a retry
-//	subscriber_oldest_seconds           x      age of the oldest queued key or event without Done
+//	subscriber_oldest_seconds           x      age of the oldest queued key, event without Done, or key that fails
+//	subscriber_errors_total             x x x  changes that a subscriber, handler or consumer did not accept
+//	retrying_oldest_seconds             x x x  time since the first failure of the change that fails for the longest time
 //	events_emitted_total                x      events that subscribers received
 //	events_total{result}                x      events by their result
 //
@@ -109,18 +111,10 @@ func (c MetricsConfig) Flags(flags *pflag.FlagSet) {
 type ResourceMetrics struct {
 	gatherer prometheus.Gatherer
 
-	mu        sync.Mutex
-	resources []observed // replaced, not modified
-	listener  net.Listener
-}
+	resources *Resources // nil if the hive has no client
 
-// observed is a resource, a mirror or a push. One of its functions is not nil.
-type observed struct {
-	name     string
-	resource func() resource.Stats
-	mirror   func() mirror.InformerStats
-	push     func() push.BatcherStats
-	counters *counters
+	mu       sync.Mutex
+	listener net.Listener
 }
 
 type metricsParams struct {
@@ -129,10 +123,11 @@ type metricsParams struct {
 	Lifecycle  cell.Lifecycle
 	Config     MetricsConfig
 	Registerer prometheus.Registerer `optional:"true"`
+	Resources  *Resources            `optional:"true"`
 }
 
 func newResourceMetrics(p metricsParams) *ResourceMetrics {
-	m := &ResourceMetrics{}
+	m := &ResourceMetrics{resources: p.Resources}
 	if p.Registerer == nil {
 		p.Registerer = prometheus.NewRegistry()
 	}
@@ -175,24 +170,6 @@ func (m *ResourceMetrics) Address() net.Addr {
 	return m.listener.Addr()
 }
 
-// add collects o under a name. If the name exists, it gets a number.
-func (m *ResourceMetrics) add(name string, o observed) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	o.name = name
-	for n := 2; slices.ContainsFunc(m.resources, func(other observed) bool { return other.name == o.name }); n++ {
-		o.name = fmt.Sprintf("%s#%d", name, n)
-	}
-	m.resources = append(slices.Clip(m.resources), o)
-}
-
-// remove removes the resource with these counters.
-func (m *ResourceMetrics) remove(c *counters) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.resources = slices.DeleteFunc(slices.Clone(m.resources), func(o observed) bool { return o.counters == c })
-}
-
 // counters counts what an informer does.
 type counters struct {
 	mu        sync.Mutex
@@ -200,13 +177,18 @@ type counters struct {
 	took      map[string]durations
 	failures  map[failureLabels]uint64
 	watches   uint64
-	events    uint64
 	backwards uint64
 	missed    uint64
+	errors    uint64                          // of consumers
+	failing   map[informer.Consumer]time.Time // changes that are retried, since when they fail
 }
 
 type (
-	listLabels    struct{ reason, mode, result string }
+	listLabels struct {
+		reason   store.Reason
+		streamed bool
+		result   string
+	}
 	failureLabels struct{ operation, cause string }
 	durations     struct {
 		count   uint64
@@ -221,7 +203,7 @@ func (c *counters) Observe(_ informer.ReflectorInfo, occurrence informer.Reflect
 	switch o := occurrence.(type) {
 	case informer.ListDone:
 		mode := modeLabel(o.Streamed)
-		increment(&c.lists, listLabels{label(o.Pass.Reason), mode, "done"})
+		increment(&c.lists, listLabels{o.Pass.Reason, o.Streamed, "done"})
 		if c.took == nil {
 			c.took = map[string]durations{}
 		}
@@ -229,23 +211,55 @@ func (c *counters) Observe(_ informer.ReflectorInfo, occurrence informer.Reflect
 		c.took[mode] = durations{d.count + 1, d.seconds + o.Took.Seconds()}
 	case informer.ListFailed:
 		if o.Cause != informer.CauseCanceled {
-			increment(&c.lists, listLabels{label(o.Pass.Reason), modeLabel(o.Streamed), "failed"})
+			increment(&c.lists, listLabels{o.Pass.Reason, o.Streamed, "failed"})
 			increment(&c.failures, failureLabels{"list", label(o.Cause)})
 		}
 	case informer.WatchOpened:
 		c.watches++
 	case informer.WatchEnded:
-		c.events += uint64(o.Events)
 		if o.Err != nil && o.Cause != informer.CauseCanceled && o.Cause != informer.CauseClosed {
 			increment(&c.failures, failureLabels{"watch", label(o.Cause)})
 		}
 	case informer.WentBackwards:
 		c.backwards++
 	case informer.CheckDiffers:
-		increment(&c.lists, listLabels{label(o.Pass.Reason), modeLabel(false), "differs"})
+		increment(&c.lists, listLabels{o.Pass.Reason, false, "differs"})
 	case informer.Missed:
 		c.missed += uint64(o.Count)
+	case informer.ConsumerFailed:
+		c.errors++
+		if o.Action != informer.ActionRetry {
+			delete(c.failing, o.Consumer)
+			break
+		}
+		if c.failing == nil {
+			c.failing = map[informer.Consumer]time.Time{}
+		}
+		c.failing[o.Consumer] = o.Since
+	case informer.ConsumerRecovered:
+		delete(c.failing, o.Consumer)
+	case informer.ConsumerEnded:
+		maps.DeleteFunc(c.failing, func(k informer.Consumer, _ time.Time) bool { return k.ID == o.ID })
 	}
+}
+
+// listCounts returns how many lists ended, the first ones first, and then by reason.
+func (c *counters) listCounts() (counts []ListCount) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for l, n := range c.lists {
+		counts = append(counts, ListCount{Reason: l.reason, Streamed: l.streamed, Result: l.result, Count: n})
+	}
+	slices.SortFunc(counts, func(a, b ListCount) int {
+		first := func(c ListCount) int {
+			if c.Reason == store.ReasonFirst {
+				return 0
+			}
+			return 1
+		}
+		return cmp.Or(first(a)-first(b), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Result, b.Result))
+	})
+	return counts
 }
 
 func modeLabel(streamed bool) string {

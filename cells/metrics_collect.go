@@ -32,7 +32,7 @@ var (
 	descLists       = describe("lists_total", "Lists that ended, by reason; all but reason \"first\" are relists.", "reason", "mode", "result")
 	descListTook    = describe("list_duration_seconds", "Duration of complete lists.", "mode")
 	descWatches     = describe("watches_total", "Watches that the API server accepted.")
-	descWatchEvents = describe("watch_events_total", "Events of watches that ended.")
+	descWatchEvents = describe("watch_events_total", "Events of watches, without bookmarks.")
 	descFailures    = describe("failures_total", "Failed lists and watches, by cause.", "operation", "cause")
 	descBackwards   = describe("backwards_total", "Number of times that the API server went back to an older version.")
 	descMissed      = describe("missed_total", "Changes that a list found and the watch had missed.")
@@ -44,7 +44,9 @@ var (
 	descDepthMax    = describe("subscriber_depth_max", "Keys queued for the subscriber with the most.")
 	descOutstanding = describe("subscriber_outstanding", "Events without Done, of all subscribers.")
 	descRetrying    = describe("subscriber_retrying", "Keys that wait for a retry, of all subscribers.")
-	descOldest      = describe("subscriber_oldest_seconds", "Age of the oldest queued key or event without Done.")
+	descOldest      = describe("subscriber_oldest_seconds", "Age of the oldest queued key, event without Done, or key that fails.")
+	descErrors      = describe("subscriber_errors_total", "Changes that a subscriber, the handler of a mirror or the consumer of a push did not accept.")
+	descRetryOldest = describe("retrying_oldest_seconds", "Time since the first failure of the change that fails for the longest time and is retried.")
 	descEmitted     = describe("events_emitted_total", "Events that subscribers received.")
 	descEvents      = describe("events_total", "Events by their result.", "result")
 )
@@ -59,7 +61,7 @@ func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		descSynced, descSyncSeconds, descObjects, descLeftOut, descState, descPolling, descContact, descLists, descListTook, descWatches,
 		descWatchEvents, descFailures, descBackwards, descMissed, descStale, descIndexErrors, descPanics, descSubscribers, descDepth,
-		descDepthMax, descOutstanding, descRetrying, descOldest, descEmitted, descEvents,
+		descDepthMax, descOutstanding, descRetrying, descOldest, descErrors, descRetryOldest, descEmitted, descEvents,
 		descPending, descPendingBytes, descFailing, descHeldBack, descCalls, descUnchanged,
 		descPushPending, descPushBytes, descPushFailing, descPushDead, descPushSnapshots, descPushBatches, descPushChanges,
 	} {
@@ -69,10 +71,10 @@ func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector. It makes no request.
 func (m *ResourceMetrics) Collect(ch chan<- prometheus.Metric) {
-	m.mu.Lock()
-	resources := m.resources
-	m.mu.Unlock()
-	for _, o := range resources {
+	if m.resources == nil {
+		return
+	}
+	for _, o := range m.resources.running() {
 		emit := emitter{ch: ch, name: o.name}
 		switch {
 		case o.mirror != nil:
@@ -143,6 +145,7 @@ func (e emitter) informer(isSynced bool, objects int, info informer.ReflectorInf
 		contact = float64(info.Contact.UnixMilli()) / 1000
 	}
 	e.gauge(descContact, contact)
+	e.counter(descWatchEvents, info.WatchEvents)
 }
 
 func (e emitter) subscribers(s resource.Stats) {
@@ -174,7 +177,7 @@ func (e emitter) counters(c *counters) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for l, n := range c.lists {
-		e.counter(descLists, n, l.reason, l.mode, l.result)
+		e.counter(descLists, n, label(l.reason), modeLabel(l.streamed), l.result)
 	}
 	for mode, d := range c.took {
 		e.ch <- prometheus.MustNewConstSummary(descListTook, d.count, d.seconds, nil, e.name, mode)
@@ -183,7 +186,12 @@ func (e emitter) counters(c *counters) {
 		e.counter(descFailures, n, l.operation, l.cause)
 	}
 	e.counter(descWatches, c.watches)
-	e.counter(descWatchEvents, c.events)
 	e.counter(descBackwards, c.backwards)
 	e.counter(descMissed, c.missed)
+	e.counter(descErrors, c.errors)
+	oldest := time.Duration(0)
+	for _, since := range c.failing {
+		oldest = max(oldest, time.Since(since))
+	}
+	e.gauge(descRetryOldest, oldest.Seconds())
 }

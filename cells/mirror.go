@@ -5,16 +5,13 @@ package cells
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"reflect"
 	"slices"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/mirror"
-	"github.com/apiary-go/apiary/store"
 )
 
 // NewMirror makes a mirror.ResourceVersionInformer of the objects that the options select.
@@ -38,7 +35,9 @@ import (
 // handler, failures are only logged.
 //
 // The mirror makes no request before Start, and none if the client is disabled. Stop
-// cancels the context of the handler, and waits until its calls have returned.
+// cancels the context of the handler, and waits until its calls have returned. If the
+// context of the stop hook ends first, the hook fails with an error that names the mirror,
+// which hive logs. In hive.Run this is after hive.Options.StopTimeout, a minute by default.
 func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts ...Option) (*mirror.ResourceVersionInformer[T], error) {
 	o := gather(opts)
 	scope, err := o.scope(reflect.TypeFor[T]())
@@ -53,35 +52,19 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 		return nil, fmt.Errorf("mirror %s: %w", name, err)
 	}
 	log := p.logger(name, scope)
-	failureLog := log.With("resource", name)
-	report, counts := &reporter{}, &counters{}
+	f := newFollowed(FollowedMirror, name, scope, o)
 	cfg.ListerWatcher = &listWatch{scope: scope, client: p.Client}
 	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), o.reading...)
-	cfg.Observer = informer.Observers(informer.LogObserver(log), report, counts, cfg.Observer)
+	cfg.Observer = informer.Observers(f.observer(log), cfg.Observer)
 	cfg.Log = cmp.Or(cfg.Log, p.Log)
-	next := cfg.ErrorHandler
-	cfg.ErrorHandler = func(info informer.ReflectorInfo, err error) {
-		if failed := (*informer.HandlerError)(nil); errors.As(err, &failed) {
-			failureLog.Log(context.Background(), levelOf(err), "A change could not be handled, will try again", "key", failed.Meta.Key, "retries", failed.Failures-1,
-				"next", failed.RetryIn, "error", failed)
-		}
-		if next != nil {
-			next(info, err)
-		}
+	if cfg.ErrorHandler == nil {
+		cfg.ErrorHandler = func(informer.ReflectorInfo, error) {} // the observer logs
 	}
 	i, err := mirror.NewResourceVersionInformer(name, cfg)
 	if err != nil {
 		return nil, err
 	}
-	p.runOn("mirror", name, observed{mirror: i.Stats, counters: counts}, report, i.Run)
+	f.mirror = i.Stats
+	p.runOn(f, i.Run)
 	return i, nil
-}
-
-// levelOf returns the log level of a failure of user code. It is debug for a panic, which
-// has a log line of its own.
-func levelOf(err error) slog.Level {
-	if errors.As(err, new(*store.PanicError)) {
-		return slog.LevelDebug
-	}
-	return slog.LevelWarn
 }

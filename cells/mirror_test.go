@@ -6,10 +6,13 @@ package cells
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/cilium/hive"
 	"github.com/cilium/hive/cell"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -109,6 +112,36 @@ apiary_mirror_failing{resource="cluster/pods"} 1
 	if err := m.Run(t.Context()); err == nil {
 		t.Error("the mirror had not run")
 	}
+}
+
+// A handler that ignores its context delays Stop until its context ends. The stop hook then
+// fails, and the log of the hive names the mirror.
+func TestMirrorStopIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api, release := fakeapi.New(), make(chan struct{})
+		defer close(release)
+		if err := api.Add(pod("a", "one")); err != nil {
+			t.Fatal(err)
+		}
+		app := hive.New(withFake(api), cell.Invoke(func(p Params) error {
+			_, err := NewMirror("cluster/pods", p, mirror.InformerConfig[*corev1.Pod]{Handler: mirror.ResourceEventHandlerFuncs[*corev1.Pod]{
+				AddFunc: func(context.Context, informer.Object[*corev1.Pod]) error { <-release; return nil },
+			}})
+			return err
+		}))
+		if err := app.Start(quiet(), t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		start := time.Now()
+		var out strings.Builder
+		err := app.Stop(slog.New(slog.NewTextHandler(&out, nil)), ctx)
+		if err == nil || !strings.Contains(out.String(), "mirror cluster/pods: a call") || time.Since(start) != time.Minute {
+			t.Errorf("got %v after %v, log %s", err, time.Since(start), out.String())
+		}
+	})
 }
 
 // Metadata only, under a client that is disabled: nothing runs.

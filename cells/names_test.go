@@ -89,9 +89,8 @@ func TestLogAttributes(t *testing.T) {
 			t.Error(err)
 		}
 		for message, want := range map[string][]string{
-			`"List is complete"`:                                    {`module=k8s-pod-v1 selects=Pod.v1 resource=r `, `selects=Pod.v1 resource=m `, `selects="Pod.v1 in namespace a" resource=p `},
-			`"A change could not be handled, will try again"`:       {`selects=Pod.v1 resource=m key=a/one `},
-			`"The consumer did not accept a batch, will try again"`: {`selects="Pod.v1 in namespace a" resource=p `},
+			`"List is complete"`:                    {`module=k8s-pod-v1 selects=Pod.v1 resource=r `, `selects=Pod.v1 resource=m `, `selects="Pod.v1 in namespace a" resource=p `},
+			`"The consumer failed, will try again"`: {`selects=Pod.v1 resource=m key=a/one `, `selects="Pod.v1 in namespace a" resource=p `},
 		} {
 			for _, attrs := range want {
 				if !strings.Contains(out.String(), "msg="+message+" "+attrs) {

@@ -221,7 +221,7 @@ func TestMetricsForgetWhatHasEnded(t *testing.T) {
 	err := run(t, quiet(), nil, FakeClient, Metrics,
 		atStart(t, func(ctx context.Context, p Params) error {
 			names := func() (names []string) {
-				for _, o := range p.Metrics.resources {
+				for _, o := range p.Client.follows.running() {
 					names = append(names, o.name)
 				}
 				return names

@@ -141,8 +141,8 @@ func TestStateMetrics(t *testing.T) {
 		"", informer.StateIdle, informer.StateListing, informer.StateWatching, informer.StateBackingOff, informer.StateDraining,
 		informer.StatePolling,
 	} {
-		m := &ResourceMetrics{}
-		m.add("pods", observed{counters: &counters{}, resource: func() resource.Stats {
+		m := &ResourceMetrics{resources: &Resources{}}
+		m.resources.add(&followed{name: "pods", counters: &counters{}, resource: func() resource.Stats {
 			return resource.Stats{Reflector: informer.ReflectorInfo{State: state}}
 		}})
 		registry := prometheus.NewRegistry()

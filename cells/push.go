@@ -5,7 +5,6 @@ package cells
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -45,7 +44,8 @@ func Push[T any, C push.BatchConsumer[T]](opts ...Option) cell.Cell {
 // Start and Stop of the lifecycle. ListerWatcher and Source of the configuration must be
 // nil. Options, logs, health and metrics are as for [NewMirror].
 //
-// Stop waits for the last batch, at most for push.MergerConfig.StopTimeout.
+// Stop waits for the last batch, at most for push.MergerConfig.StopTimeout. If the consumer
+// ignores its context, Stop waits for it and fails as for [NewMirror].
 func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Option) (*push.Batcher[T], error) {
 	o := gather(opts)
 	scope, err := o.scope(reflect.TypeFor[T]())
@@ -60,27 +60,19 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 		return nil, fmt.Errorf("push %s: %w", name, err)
 	}
 	log := p.logger(name, scope)
-	failureLog := log.With("resource", name)
-	report, counts := &reporter{}, &counters{}
+	f := newFollowed(FollowedPush, name, scope, o)
 	cfg.ListerWatcher = &listWatch{scope: scope, client: p.Client}
 	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), o.reading...)
-	cfg.Observer = informer.Observers(informer.LogObserver(log), report, counts, cfg.Observer)
+	cfg.Observer = informer.Observers(f.observer(log), cfg.Observer)
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = func(informer.ReflectorInfo, error) {} // the observer has logged it
 	}
 	cfg.Merger.Log = cmp.Or(cfg.Merger.Log, p.Log)
 	next := cfg.Merger.ErrorHandler
 	cfg.Merger.ErrorHandler = func(err error) {
-		failed, undelivered, dead := (*informer.HandlerError)(nil), (*push.UndeliveredError)(nil), (*push.DeadLetterError)(nil)
-		switch {
-		case errors.As(err, &undelivered):
-			failureLog.Log(context.Background(), levelOf(err), "Changes were not delivered", "changes", undelivered.Changes, "error", err)
-		case errors.As(err, &dead):
-			failureLog.Log(context.Background(), levelOf(err), "The consumer refused an object too often, will try again when it changes", "key", dead.Meta.Key, "retries", dead.Tries-1, "error", dead.Err)
-		case errors.As(err, &failed) && failed.Meta.Key.Name != "":
-			failureLog.Log(context.Background(), levelOf(err), "The consumer refused an object, will try again", "key", failed.Meta.Key, "retries", failed.Failures-1, "next", failed.RetryIn, "error", err)
-		case errors.As(err, &failed):
-			failureLog.Log(context.Background(), levelOf(err), "The consumer did not accept a batch, will try again", "retries", failed.Failures-1, "next", failed.RetryIn, "error", err)
+		// The observer has logged everything else.
+		if undelivered := (*push.UndeliveredError)(nil); errors.As(err, &undelivered) {
+			log.Warn("Changes were not delivered", "resource", name, "changes", undelivered.Changes, "error", err)
 		}
 		if next != nil {
 			next(err)
@@ -90,6 +82,7 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 	if err != nil {
 		return nil, err
 	}
-	p.runOn("push", name, observed{push: b.Stats, counters: counts}, report, b.Run)
+	f.push = b.Stats
+	p.runOn(f, b.Run)
 	return b, nil
 }

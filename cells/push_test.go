@@ -173,8 +173,8 @@ apiary_push_failing{resource="pods"} 0
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`msg="The consumer refused an object, will try again" selects=Pod.v1 resource=pods key=a/one retries=0 next=`,
-		`msg="The consumer refused an object too often, will try again when it changes" selects=Pod.v1 resource=pods key=a/one retries=1 error="too large"`,
+		`msg="The consumer failed, will try again" selects=Pod.v1 resource=pods key=a/one change=OnBatch retries=0 next=`,
+		`msg="The consumer refused the object too often, will try again when it changes" selects=Pod.v1 resource=pods key=a/one change=OnBatch retries=1 error="too large"`,
 	} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log lacks %s:\n%s", want, log.String())

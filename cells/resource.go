@@ -13,7 +13,6 @@ import (
 	"github.com/cilium/hive/cell"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -75,8 +74,7 @@ type Params struct {
 	Lifecycle cell.Lifecycle
 	Client    *ClientState
 	Log       *slog.Logger
-	Health    cell.Health      `optional:"true"`
-	Metrics   *ResourceMetrics `optional:"true"`
+	Health    cell.Health `optional:"true"`
 }
 
 // NewResource is [Resource] for constructors of your own, for example with a selector that
@@ -100,35 +98,27 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 	disabled := resource.Disabled[T](p.Client.Err(),
 		append([]resource.Option{resource.WithName(name), resource.WithLogger(p.Log)}, o.resource...)...)
 	name = nameOf(disabled) // which resource.WithName can set
+	f := newFollowed(FollowedResource, name, scope, o)
 	if !p.Client.IsEnabled() {
-		p.reportDisabled(name)
+		p.follow(f)
 		return disabled, nil
 	}
-
-	report, counts := &reporter{}, &counters{}
+	var ended func()
 	// Hooks stop in reverse order: this one after the informer has ended.
 	p.Lifecycle.Append(cell.Hook{OnStop: func(cell.HookContext) error {
-		report.stopped()
-		if p.Metrics != nil {
-			p.Metrics.remove(counts)
-		}
+		ended()
 		return nil
 	}})
 	log := p.logger(name, scope)
 	all := []resource.Option{
 		resource.WithName(name),
 		resource.WithLogger(log),
-		resource.WithObserver(informer.Observers(informer.LogObserver(log), report, counts)),
+		resource.WithObserver(f.observer(log)),
 		resource.WithSourceOptions(o.reading...),
 	}
 	r := resource.New[T](p.Lifecycle, &listWatch{scope: scope, client: p.Client}, append(all, o.resource...)...)
-	if p.Metrics != nil {
-		p.Metrics.add(name, observed{resource: r.(resource.Inspector).Stats, counters: counts})
-	}
-	if p.Health != nil {
-		// The informer does not run before the hive starts.
-		report.health = p.Health.NewScope(name)
-	}
+	f.resource = r.(resource.Inspector).Stats
+	ended = p.follow(f)
 	return r, nil
 }
 

@@ -111,8 +111,8 @@ func TestMissedMetrics(t *testing.T) {
 	c.Observe(informer.ReflectorInfo{}, informer.CheckDiffers{Pass: pass})
 	c.Observe(informer.ReflectorInfo{}, informer.Missed{Pass: pass, Count: 2})
 	c.Observe(informer.ReflectorInfo{}, informer.Missed{Pass: pass, Count: 1})
-	m := &ResourceMetrics{}
-	m.add("pods", observed{counters: c, resource: func() resource.Stats { return resource.Stats{} }})
+	m := &ResourceMetrics{resources: &Resources{}}
+	m.resources.add(&followed{name: "pods", counters: c, resource: func() resource.Stats { return resource.Stats{} }})
 	want := `
 # HELP apiary_resource_lists_total Lists that ended, by reason; all but reason "first" are relists.
 # TYPE apiary_resource_lists_total counter

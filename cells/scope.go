@@ -39,6 +39,7 @@ type options struct {
 	name      string // of the resource, unless resource.WithName sets it
 	resource  []resource.Option
 	reading   []source.SourceOption
+	limits    consumerLimits
 	errs      []error
 }
 
@@ -97,13 +98,14 @@ func WithFieldSelector(selector string) Option {
 
 // Fields keeps only the named fields of the objects, such as "metadata.labels" and
 // "spec.nodeName". The other fields are not decoded. Several options add up. See
-// [source.WithFields] for the names, and for what always stays.
+// [source.WithFields], which is the same without a hive, for the names and for what always
+// stays.
 func Fields(names ...string) Option {
 	return func(o *options) { o.reading = append(o.reading, source.WithFields(names...)) }
 }
 
 // With passes options of package resource to a [Resource], such as a name, indexes, a
-// transform, or settings of the informer.
+// transform, or settings of the informer. The hive provides the logger and the metrics.
 func With(opts ...resource.Option) Option {
 	return func(o *options) { o.resource = append(o.resource, opts...) }
 }

@@ -57,6 +57,7 @@ func newStatus(p Params, cfg status.Config) (*status.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.Client.follows.addStatus(engine.Scopes)
 	p.Lifecycle.Append(cell.Hook{OnStop: func(ctx cell.HookContext) error { return engine.Stop(ctx) }})
 	return engine, nil
 }

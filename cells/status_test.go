@@ -49,6 +49,26 @@ func TestStatusWatch(t *testing.T) {
 	}, podIn(corev1.PodPending, "a", "one", 0), &corev1.ConfigMap{ObjectMeta: metaOf("a", "conf", 0)})
 }
 
+// The code in the comment of Status, in a hive that has only a client.
+func TestStatusSnippet(t *testing.T) {
+	ids := []status.ID{idOf("Pod", "a", "one")}
+	h := hive.New(FakeClient, Status,
+		cell.Invoke(func(lc cell.Lifecycle, engine *status.Engine) {
+			lc.Append(cell.Hook{OnStart: func(ctx cell.HookContext) error {
+				_, err := engine.Wait(ctx, ids, status.All(status.Current))
+				return err
+			}})
+		}),
+		cell.Invoke(func(api *fakeapi.Server) error { return api.Add(podIn(corev1.PodSucceeded, "a", "one", 0)) }),
+	)
+	if err := h.Start(quiet(), soon(t)); err != nil {
+		t.Error(err)
+	}
+	if err := h.Stop(quiet(), soon(t)); err != nil {
+		t.Error(err)
+	}
+}
+
 // A slow consumer gets each state, in order.
 func TestStatusWatchShowsEachState(t *testing.T) {
 	playStatus(t, status.Config{}, func(r *statusRig) {

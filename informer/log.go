@@ -21,10 +21,13 @@ import (
 //     that repeats is logged at its first, second, fourth, eighth occurrence and so on, with
 //     the number of lines that were omitted, and at debug level otherwise. Also polling, an
 //     object that is left out, missed changes, versions that cannot be compared or are older
-//     than before, and a kind that is no longer installed.
+//     than before, and a kind that is no longer installed. A consumer that fails: the first
+//     failure, and then at most one in an interval that grows from a second to a minute, with
+//     the number of lines that were omitted.
 //   - Info: a success after failures, with their number and duration; a completed pass,
 //     except of polls and checks; the reason of a new pass, except of checks; the end of
-//     polling; an object that is decoded again; a server without streamed lists.
+//     polling; an object that is decoded again; a server without streamed lists; a change
+//     that a consumer accepts after a minute of failures or more.
 //   - Debug: the rest.
 func LogObserver(logger *slog.Logger) Observer {
 	if logger == nil {
@@ -87,6 +90,10 @@ func LogObserver(logger *slog.Logger) Observer {
 			log.Info("Object is no longer left out", "key", redact.Text(o.Key.String()))
 		case Draining:
 			log.Debug("The sink is full, waiting for it")
+		case ConsumerFailed:
+			logConsumerFailed(log, o)
+		case ConsumerRecovered:
+			logConsumerRecovered(log, o)
 		case WentBackwards:
 			log.Warn("The server has an older state than before, as after a restore, accepting it", "from", o.From, "to", o.To)
 		}

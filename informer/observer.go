@@ -14,8 +14,10 @@ import (
 // Observer gets what happens in a [Reflector] as typed values. Logs, metrics and health are
 // observers.
 //
-// The Reflector calls Observe on its goroutine, in order, and waits: it should return
-// quickly.
+// Calls do not overlap. The Reflector calls Observe on its goroutine, in order, and waits: it
+// should return quickly. [ConsumerFailed], [ConsumerRecovered] and [ConsumerEnded] come on the
+// goroutine of the consumer, such as the one that called Done. Observe must not call Done, or
+// anything that waits for another call of Observe.
 type Observer interface {
 	Observe(info ReflectorInfo, occurrence ReflectorEvent)
 }

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/watch"
+
 	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
@@ -63,6 +65,9 @@ type ReflectorInfo struct {
 	// Epoch is the epoch of the last pass that began. Passes counts the committed ones.
 	Epoch, Passes uint64
 
+	// WatchEvents counts the events of watches, without bookmarks, that the sink accepted.
+	WatchEvents uint64
+
 	// Contact is the time of the last response, event or bookmark of the server. It is zero
 	// if there was none.
 	Contact time.Time
@@ -111,6 +116,7 @@ type Reflector[T any] struct {
 	started   atomic.Bool
 	detecting func(run func()) // of store.DetectMutations
 	observers observers
+	observing sync.Mutex // held while they are called
 	panics    *usercode.Panics
 	strict    bool // see StrictDecoder
 
@@ -260,16 +266,24 @@ func (r *Reflector[T]) contacted(at time.Duration) {
 	r.contact, r.heard = at, true
 }
 
-// accepted records that the sink accepted a call that brings it to version, and a response of
+// accepted records that the sink accepted an event that brings it to version, and a response of
 // the server at the given time since base.
-func (r *Reflector[T]) accepted(version string, at time.Duration) {
+func (r *Reflector[T]) accepted(version string, at time.Duration, event watch.EventType) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.contact, r.heard = at, true
 	r.info.Version = version
+	if event != watch.Bookmark {
+		r.info.WatchEvents++
+	}
 }
 
 func (r *Reflector[T]) observe(o ReflectorEvent) {
+	if len(r.observers) == 0 {
+		return
+	}
+	r.observing.Lock()
+	defer r.observing.Unlock()
 	info := r.Info()
 	for _, observer := range r.observers {
 		_ = r.panics.Call("observer", "", store.Key{}, func() { observer.Observe(info, o) })

@@ -162,7 +162,7 @@ func (c *cycle[T]) follow(o *opened[T]) (events int, err error) {
 		if err != nil {
 			return w.events, err
 		}
-		c.r.accepted(c.version, at)
+		c.r.accepted(c.version, at, event.Type)
 		c.recovered()
 		c.ends.full = 0
 		if event.Type != watch.Bookmark || c.version != before {

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -199,6 +200,9 @@ func (s *subscriber[T]) finish() {
 	if s.next != nil {
 		s.finishing = h.now()
 		s.guard("complete function", store.Key{}, func() { s.complete(cmp.Or(s.failure, s.ctx.Err())) })
+	}
+	if s.failures != nil && len(s.failures.keys) > 0 {
+		h.report(informer.ConsumerEnded{Consumer: s.consumer(store.Key{})})
 	}
 	if s.entered {
 		s.metrics.depth(0)

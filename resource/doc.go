@@ -88,9 +88,10 @@ Observers get an [informer.Missed] if such a list finds a change that the watch 
 
 Each subscriber has a slice with 4 bytes for each key. Its length is the peak number of
 keys; it does not shrink. A key that waits to be emitted, is outstanding or is held back
-uses 24 bytes more, and entries of two maps and a heap while it is being retried. Merged
-changes cost nothing, nor do objects that come and go unseen. An event is one allocation,
-for its Done (BenchmarkEvent).
+uses 24 bytes more, and entries of two maps and a heap while it is being retried. If the
+object changes or is deleted, the version that the subscriber was shown last stays in
+memory until the next event of the key. Merged changes cost nothing, nor do objects that
+come and go unseen. An event is one allocation, for its Done (BenchmarkEvent).
 
 All subscribers share the objects, and objects share their equal parts (see
 source.WithoutSharing). So objects must not be modified. With

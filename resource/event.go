@@ -33,7 +33,7 @@ type Event[T runtime.Object] struct {
 	// Done marks the event as processed. It must be called exactly once, from any
 	// goroutine. With an error, it calls the error handler and the rate limiter, and
 	// blocks while they run. Calls after the first one, or after the end of the
-	// subscription, do nothing.
+	// subscription, do nothing. After the end, an event needs no Done.
 	//
 	// A key whose event is dropped without Done would get no further event. When the
 	// garbage collector finds such an event, the process panics with the place of the
@@ -70,12 +70,21 @@ func AlwaysRetry(store.Key, int, error) ErrorAction {
 	return ErrorActionRetry
 }
 
+// RetryThenIgnore returns an [ErrorHandler] that retries a key n times. If the key fails
+// again, it ignores the error: the subscription goes on, and the key is emitted again
+// when it changes.
+func RetryThenIgnore(n int) ErrorHandler { return retry(n, ErrorActionIgnore) }
+
 // RetryUpTo returns an [ErrorHandler] that retries a key n times. If the key fails
-// again, it ends the subscription.
-func RetryUpTo(n int) ErrorHandler {
+// again, it ends the subscription, for all keys. See [RetryThenIgnore] to give up on one
+// key only.
+func RetryUpTo(n int) ErrorHandler { return retry(n, ErrorActionStop) }
+
+// retry returns an ErrorHandler that retries a key n times, and then decides for then.
+func retry(n int, then ErrorAction) ErrorHandler {
 	return func(_ store.Key, numRetries int, _ error) ErrorAction {
 		if numRetries >= n {
-			return ErrorActionStop
+			return then
 		}
 		return ErrorActionRetry
 	}

@@ -106,7 +106,7 @@ func ExampleResource_events() {
 	// everything that there is was seen
 }
 
-// A consumer that tries a thing three times and then gives up.
+// A consumer that ends when one key has failed three times.
 func ExampleRetryUpTo() {
 	lc := &cell.DefaultLifecycle{}
 	pods := resource.New[*corev1.Pod](lc, cluster(newPod("a", "n1")), pagedOnly)

@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
 )
@@ -24,6 +25,7 @@ import (
 type hub[T runtime.Object] struct {
 	name      string
 	forgotten func(ForgottenDone)
+	observe   func(informer.ReflectorEvent) // nil: there is no reflector
 	epoch     time.Time
 
 	mu         sync.Mutex
@@ -33,6 +35,7 @@ type hub[T runtime.Object] struct {
 	generation uint64              // of the store, with the last change that arrived here
 
 	subs    []*subscriber[T] // each at the index subscriber.place
+	entered uint64           // subscribers, past ones included
 	synced  bool             // a pass was committed
 	running bool             // between start and stop
 	stopped bool
@@ -160,6 +163,8 @@ func (h *hub[T]) enter(s *subscriber[T], visible uint64) bool {
 		return false
 	}
 	s.entered = true
+	h.entered++
+	s.id = h.entered
 	s.limit = int32(len(h.nodes))
 	if h.synced {
 		if s.syncAt = visible; h.generation >= visible {

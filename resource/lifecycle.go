@@ -5,7 +5,9 @@ package resource
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +25,7 @@ import (
 type resource[T runtime.Object] struct {
 	name      string
 	metrics   workqueue.MetricsProvider
+	log       *slog.Logger
 	hub       *hub[T]
 	store     *store.Store[T]
 	reflector *informer.Reflector[T]
@@ -181,14 +184,46 @@ func (r *resource[T]) waitSynced(ctx context.Context) error {
 		return nil
 	default:
 	}
-	select {
-	case <-r.synced:
-		return nil
-	case <-r.hub.over.Done():
-		return &NotSyncedError{Resource: r.name, Cause: informer.CauseCanceled, Err: ErrStopped}
-	case <-ctx.Done():
-		return r.notSynced(ctx.Err())
+	waited := earlyWait
+	timer := time.NewTimer(waited)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.synced:
+			return nil
+		case <-r.hub.over.Done():
+			return &NotSyncedError{Resource: r.name, Cause: informer.CauseCanceled, Err: ErrStopped}
+		case <-ctx.Done():
+			return r.notSynced(ctx.Err())
+		case <-timer.C:
+			r.logWait(waited)
+			next := max(longWait, 2*waited)
+			timer.Reset(next - waited)
+			waited = next
+		}
 	}
+}
+
+// A wait is logged after longWait, and each time that it has lasted twice as long. Before
+// the start it is logged after earlyWait too: a constructor that waits prevents the start.
+const (
+	earlyWait = time.Second
+	longWait  = 10 * time.Second
+)
+
+// logWait logs that a call of Store has waited for so long.
+func (r *resource[T]) logWait(waited time.Duration) {
+	why := r.notSynced(nil)
+	if waited < longWait && !errors.Is(why, ErrNotStarted) {
+		return
+	}
+	advice := "the context of the call bounds the wait"
+	if errors.Is(why, ErrNotStarted) {
+		advice = "a constructor or Invoke function must not wait: call Store in a start hook or a job"
+	}
+	_ = r.hub.panics.Call("logger", "", store.Key{}, func() {
+		r.log.Warn("A call of Store waits", "resource", r.name, "waited", waited, "error", why, "advice", advice)
+	})
 }
 
 // notSynced returns the reason why the resource is not synced.

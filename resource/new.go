@@ -87,6 +87,7 @@ func build[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], o *op
 	r := &resource[T]{
 		name:    o.name,
 		metrics: o.metrics,
+		log:     o.log,
 		hub:     newHub[T](o.name, o.forgotten, o.log),
 		synced:  make(chan struct{}),
 		ended:   make(chan struct{}),
@@ -135,6 +136,9 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 		Observer: o.observer,
 		Log:      o.log,
 	})
+	if err == nil {
+		r.hub.observe = r.reflector.Report
+	}
 	return err
 }
 

@@ -143,6 +143,7 @@ func WithSettings(settings informer.Settings) Option {
 type EventsOpt func(*eventsOpts)
 
 type eventsOpts struct {
+	name         string
 	rateLimiter  workqueue.TypedRateLimiter[store.Key]
 	errorHandler ErrorHandler
 }
@@ -156,6 +157,12 @@ func WithRateLimiter(limiter workqueue.TypedRateLimiter[store.Key]) EventsOpt {
 			o.rateLimiter = limiter
 		}
 	}
+}
+
+// WithSubscriberName names the subscription in logs, health and [SubscriberStats]. Default:
+// the file and line of the call of Events.
+func WithSubscriberName(name string) EventsOpt {
+	return func(o *eventsOpts) { o.name = name }
 }
 
 // WithErrorHandler sets the handler of failed events. Default: [AlwaysRetry].

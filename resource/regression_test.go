@@ -234,3 +234,33 @@ func TestWhoLeavesIsForgotten(t *testing.T) {
 		t.Fatalf("%d tombstones, %d free ids", len(h.tombstones), len(h.free))
 	}
 }
+
+// What a subscriber was shown stays in memory until it is shown a newer state: at most one
+// old version of each key. It needs nothing of an object after that.
+func TestOldVersionsOfSlowSubscriber(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := startRig(t)
+		events := r.view.Events(t.Context())
+		r.begin()
+		shown := weak.Make(r.upsert("a"))
+		r.commit()
+		expect(t, events, "upsert a@1", "sync")
+		r.upsert("b")
+		synctest.Wait() // b is offered
+		skipped := weak.Make(r.upsert("a"))
+		r.upsert("a")
+		for range 3 {
+			synctest.Wait()
+			runtime.GC()
+		}
+		if shown.Value() == nil || skipped.Value() != nil {
+			t.Errorf("the version that was shown: %v, one that was merged away: %v", shown.Value(), skipped.Value())
+		}
+		expect(t, events, "upsert b@3", "upsert a@5")
+		synctest.Wait()
+		runtime.GC()
+		if shown.Value() != nil {
+			t.Error("the version before is still in memory")
+		}
+	})
+}

@@ -23,7 +23,7 @@ import (
 // from any goroutine. All except Store can be called from constructors.
 //
 // The store and all subscribers share the objects. Objects must not be modified; use
-// DeepCopy.
+// DeepCopy. They can be kept after Done: a kept object does not change.
 //
 // # Events
 //
@@ -113,6 +113,9 @@ type Resource[T runtime.Object] interface {
 	// depends on the resource, and later. It must not be called from a constructor,
 	// since the resource starts after all constructors have returned.
 	//
+	// A call that waits for ten seconds is logged, and one that waits before the start of
+	// the lifecycle after a second: a constructor that waits prevents the start.
+	//
 	// If ctx ends first, or the resource is stopped, Store returns a [NotSyncedError]
 	// with the reason. If an argument of [New] was invalid, it returns an error at
 	// once. A returned store can be read without limit; after the stop it no longer
@@ -159,9 +162,13 @@ type Store[T runtime.Object] interface {
 	//	…
 	//	err = pods.WaitFor(ctx, pod.ResourceVersion)
 	//
-	// Subscribers can get the events later. If the version cannot be ordered, WaitFor
-	// returns [store.ErrNoOrder] at once. If ctx ends, the error wraps its cause. If the
-	// resource is stopped, the error wraps [ErrStopped].
+	// Subscribers can get the events later. The version must be of this resource and
+	// server. If the selectors exclude the object, the store gets there with the next
+	// change or bookmark, which a server sends about every minute. A resource that polls
+	// gets there with its next poll.
+	//
+	// If the version cannot be ordered, WaitFor returns [store.ErrNoOrder] at once. If ctx
+	// ends, the error wraps its cause. If the resource is stopped, it wraps [ErrStopped].
 	WaitFor(ctx context.Context, version string) error
 
 	// CacheStore returns the store as a cache.Indexer of client-go, with keys of the

@@ -132,6 +132,33 @@ func TestIgnoreAndStop(t *testing.T) {
 	})
 }
 
+// RetryThenIgnore gives up on the state of one key. The subscription goes on, and a change
+// of the key has all its retries.
+func TestRetryThenIgnore(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := startRig(t)
+		events := r.view.Events(t.Context(), after(time.Second), WithErrorHandler(RetryThenIgnore(1)))
+		r.sync("a")
+		for _, other := range []string{"sync", "upsert b@4"} {
+			take(t, events).Done(errTest)
+			expect(t, events, other)
+			time.Sleep(2 * time.Second)
+			if e := take(t, events); e.Key != podKey("a") {
+				t.Fatalf("got %s, want a retry of a", text(e))
+			} else {
+				e.Done(errTest)
+			}
+			time.Sleep(time.Hour)
+			nothing(t, events)
+			r.upsert("a")
+			r.upsert("b")
+		}
+		if got := r.view.Stats().Events; got.Retried != 2 || got.Ignored != 2 || got.Stopped != 0 {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
 func TestRetryOfSync(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := startRig(t)

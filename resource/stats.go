@@ -10,7 +10,8 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// Inspector is implemented by every [Resource] that this package makes.
+// Inspector is implemented by every [Resource] that this package makes, also for package
+// cells: pods.(resource.Inspector).Stats().
 type Inspector interface {
 	// Stats can be called at any time, from any goroutine.
 	Stats() Stats
@@ -46,8 +47,9 @@ type Stats struct {
 
 // SubscriberStats describes a subscriber.
 type SubscriberStats struct {
-	// Site is the file and line of the call of Events or Observe.
-	Site string
+	// Site is the file and line of the call of Events or Observe. Name is the name of
+	// [WithSubscriberName].
+	Site, Name string
 
 	// Depth is the number of keys that wait to be emitted. A filter may reject some of
 	// them. Outstanding is the number of events that were emitted and have no Done yet.
@@ -59,10 +61,31 @@ type SubscriberStats struct {
 	Replaying int
 
 	// Oldest is the age of the oldest change that waits to be emitted or for Done. With
-	// a metrics provider, the wait for Done counts from when the event was emitted.
-	// Oldest leaves out the keys of Retrying and Replaying. A key that is retried counts
-	// from the end of its delay.
+	// a metrics provider, the wait for Done counts from when the event was emitted. A key
+	// that is retried counts from its first failure. Oldest leaves out the keys of
+	// Replaying.
 	Oldest time.Duration
+
+	// Errors counts the calls of Done with an error, and LastError is the last one.
+	Errors    uint64
+	LastError error
+
+	// RetryingOldest is the time since the first failure of the key that fails for the
+	// longest time.
+	RetryingOldest time.Duration
+
+	// Worst is the key with the most retries, and of several the one that fails for the
+	// longest time. It is nil if no key is to be retried.
+	Worst *FailingKey
+}
+
+// FailingKey is a key whose last event failed, and is retried.
+type FailingKey struct {
+	Key     store.Key // the zero Key for a Sync
+	Retries int       // since it last succeeded, the next one included
+	Since   time.Time // the first failure
+	Next    time.Time // when it is emitted again, at the latest
+	Err     error     // of the last Done
 }
 
 // EventCounts counts events by their outcome.
@@ -104,6 +127,7 @@ func (h *hub[T]) describe(stats *Stats) {
 	for _, s := range h.subs {
 		sub := SubscriberStats{
 			Site:        s.site,
+			Name:        s.name,
 			Depth:       s.queue.len,
 			Outstanding: s.issued.len,
 			Retrying:    len(s.delayed.byTime),
@@ -116,6 +140,15 @@ func (h *hub[T]) describe(stats *Stats) {
 			}
 		}
 		sub.Oldest = time.Duration(oldest) * time.Millisecond
+		s.failures.describe(&sub, h.keyOf)
 		stats.Subscribers = append(stats.Subscribers, sub)
 	}
+}
+
+// keyOf returns the key of an id, the zero Key for that of Sync.
+func (h *hub[T]) keyOf(id int32) store.Key {
+	if rec := h.nodes[id].rec; rec != nil {
+		return rec.Key()
+	}
+	return store.Key{}
 }

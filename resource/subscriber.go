@@ -22,6 +22,8 @@ type subscriber[T runtime.Object] struct {
 	hub     *hub[T]
 	ctx     context.Context
 	site    string
+	name    string // of WithSubscriberName
+	id      uint64
 	keep    func(T) bool // nil keeps all
 	onError ErrorHandler
 	limiter workqueue.TypedRateLimiter[store.Key]
@@ -50,13 +52,13 @@ type subscriber[T runtime.Object] struct {
 
 	cursor, limit int32
 
-	marks   []mark // by id
-	slots   slots[T]
-	queue   list
-	issued  list // outstanding
-	retries map[int32]int
-	delayed delays
-	spare   []*token[T]
+	marks    []mark // by id
+	slots    slots[T]
+	queue    list
+	issued   list      // outstanding
+	failures *failures // nil: none yet
+	delayed  delays
+	spare    []*token[T]
 
 	// offering is the kind of the event that the goroutine offers, empty if there is
 	// none. recall is closed when the goroutine no longer offers it. An event is recalled
@@ -330,20 +332,13 @@ func (s *subscriber[T]) afterDone(id int32, action ErrorAction, delay time.Durat
 	sl.flags &^= isIssued
 	s.remove(&s.issued, id)
 	if action == ErrorActionRetry {
-		if s.retries == nil {
-			s.retries = map[int32]int{}
-		}
-		s.retries[id]++
 		s.metrics.retried()
 		sl.flags |= isDelayed | mustRepeat
 		s.delayed.add(id, time.Now().Add(delay))
 		s.wakeUp()
-	} else {
-		delete(s.retries, id)
-		if sl.flags&shownDeleted != 0 {
-			sl.flags &^= shownDeleted
-			sl.seen = nil
-		}
+	} else if sl.flags&shownDeleted != 0 {
+		sl.flags &^= shownDeleted
+		sl.seen = nil
 	}
 	if id == syncID {
 		s.rest(id, sl)
@@ -382,7 +377,7 @@ func (s *subscriber[T]) forgetAll() {
 			s.hub.releaseID(int32(id))
 		}
 	}
-	s.marks, s.slots, s.retries, s.delayed, s.spare = nil, slots[T]{}, nil, delays{}, nil
+	s.marks, s.slots, s.failures, s.delayed, s.spare = nil, slots[T]{}, nil, delays{}, nil
 	s.queue, s.issued = list{}, list{}
 	s.cursor, s.limit = 0, 0
 	s.ackRecall()

@@ -78,24 +78,34 @@ func (t *token[T]) done(use uint64, err error) {
 func (r *receipt[T]) failed(err error) {
 	s := r.sub
 	h := s.hub
-	retries := s.retries[r.id]
+	retries := s.retriesOf(r.id)
 	var action ErrorAction
 	s.callOnDone(func() { action = s.onError(r.key, retries, err) })
-	switch {
-	case s.ending:
-	case action == ErrorActionIgnore:
+	if s.ending {
+		return
+	}
+	var delay time.Duration
+	if action != ErrorActionIgnore && action != ErrorActionStop {
+		action = ErrorActionRetry
+		if s.callOnDone(func() { delay = s.limiter.When(r.key) }); s.ending {
+			return
+		}
+	}
+	// The key is outstanding until the observer has returned, so that it gets what
+	// happens to a key in order.
+	if h.report(s.failed(r, action, delay, err)); s.ending {
+		return
+	}
+	switch action {
+	case ErrorActionIgnore:
 		r.complete(action, &h.counts.Ignored)
-	case action == ErrorActionStop:
+	case ErrorActionStop:
 		h.counts.Stopped++
 		s.end()
 	default:
-		var delay time.Duration
-		s.callOnDone(func() { delay = s.limiter.When(r.key) })
-		if !s.ending {
-			h.counts.Retried++
-			r.outstanding = false
-			s.afterDone(r.id, ErrorActionRetry, delay)
-		}
+		h.counts.Retried++
+		r.outstanding = false
+		s.afterDone(r.id, ErrorActionRetry, delay)
 	}
 }
 
@@ -103,9 +113,11 @@ func (r *receipt[T]) failed(err error) {
 // without the mutex.
 func (r *receipt[T]) complete(action ErrorAction, count *uint64) {
 	s := r.sub
-	if s.retries[r.id] > 0 {
-		s.callOnDone(func() { s.limiter.Forget(r.key) })
-		if s.ending {
+	if s.retriesOf(r.id) > 0 {
+		if s.callOnDone(func() { s.limiter.Forget(r.key) }); s.ending {
+			return
+		}
+		if s.hub.report(s.recovered(r)); s.ending {
 			return
 		}
 	}

@@ -95,6 +95,7 @@ func (v view[T]) subscriber(ctx context.Context, opts []EventsOpt) *subscriber[T
 		hub:     v.hub,
 		ctx:     ctx,
 		site:    callSite(3),
+		name:    o.name,
 		keep:    v.keep,
 		onError: o.errorHandler,
 		limiter: o.rateLimiter,

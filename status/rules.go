@@ -65,7 +65,9 @@ type Rule func(obj *unstructured.Unstructured, children []ObjectStatus, now time
 //     condition or the rule of the kind decides.
 //   - The fields below change rules.
 //
-// The status of a Deployment does not depend on its ReplicaSets.
+// A Deployment is Failed after its progress deadline, or with a condition Stalled. Its
+// status does not depend on its ReplicaSets and Pods: they are children, see [Rules.Owns],
+// and only shown in [ObjectStatus].
 //
 // Rules are safe for concurrent use, and must not be changed once they are in use.
 type Rules struct {

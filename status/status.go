@@ -95,8 +95,8 @@ type ObjectStatus struct {
 	// objects to the fields that the rules read: see [Rules.Trim].
 	Object *unstructured.Unstructured
 
-	// Children are the objects that this object controls, ordered by ID, if the rules
-	// for its kind look at them.
+	// Children are the objects that this object controls, ordered by ID, of the kinds that
+	// [Rules.Children] returns. Not every rule looks at them.
 	Children []ObjectStatus
 
 	// ChildrenErr is why Children is not complete or not up to date. The status is then

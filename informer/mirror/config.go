@@ -37,8 +37,9 @@ type InformerConfig[T any] struct {
 	Transform func(runtime.Object) (T, error)
 
 	// SourceOptions apply to ListerWatcher. For example, [source.WithFields] leaves out
-	// fields before they are decoded. [source.WithoutSharing] is always set, since the
-	// handler owns its objects; [source.WithSharing] is an error.
+	// fields before they are decoded; in a hive, cells.Fields is the same.
+	// [source.WithoutSharing] is always set, since the handler owns its objects;
+	// [source.WithSharing] is an error.
 	SourceOptions []source.SourceOption
 
 	// Source is an alternative to ListerWatcher, and converts objects to T by itself. It
@@ -68,8 +69,9 @@ type InformerConfig[T any] struct {
 
 	// SkipSync disables OnSync: objects that a list has in the recorded version are then
 	// neither decoded nor queued. With ExtraStore they are decoded, but not queued.
-	// A [ResourceEventHandlerFuncs] without a SyncFunc implies it. The server sends
-	// the objects in any case.
+	// A [ResourceEventHandlerFuncs] without a SyncFunc implies it. A type that embeds
+	// one, and a [FilteringResourceEventHandler], do not: they have an OnSync of their
+	// own. The server sends the objects in any case.
 	SkipSync bool
 
 	// Workers is the maximum number of handler calls at a time. Default: 4.
@@ -105,10 +107,11 @@ type InformerConfig[T any] struct {
 	// ErrorHandler receives the failures of lists and watches, as from
 	// [informer.ErrorObserver], and each [informer.HandlerError]. The workers call it
 	// too, several at a time. Default: [informer.DefaultWatchErrorHandler], which logs.
-	// With an Observer that logs, it is needed only for HandlerErrors.
+	// An Observer gets all of them as well. One that logs makes the default superfluous: set
+	// a function that does nothing.
 	ErrorHandler informer.WatchErrorHandler
 
-	// Observer receives what the reflector does. Optional.
+	// Observer receives what the reflector does, and the failures of the handler. Optional.
 	Observer informer.Observer
 
 	// Log gets panics, one a minute for each function: see [informer.Config.Log].
@@ -211,8 +214,12 @@ func (c *InformerConfig[T]) complete() error {
 	if c.ListBudget == nil {
 		c.ListBudget = informer.ProcessListBudget()
 	}
-	if s, ok := c.Handler.(interface{ skipsSync() bool }); ok && s.skipsSync() {
-		c.SkipSync = true
+	// Not by a method: a type that embeds the functions would inherit it.
+	switch h := any(c.Handler).(type) {
+	case ResourceEventHandlerFuncs[T]:
+		c.SkipSync = c.SkipSync || h.SyncFunc == nil
+	case *ResourceEventHandlerFuncs[T]:
+		c.SkipSync = c.SkipSync || h.SyncFunc == nil
 	}
 	return nil
 }

@@ -4,6 +4,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,9 +35,20 @@ func (i *ResourceVersionInformer[T]) deliver(ctx context.Context) {
 		delay := i.retryIn(w.Key)
 		failures := w.Failures + 1
 		i.count.failures.Add(1)
+		i.failed(informer.ConsumerFailed{Consumer: informer.Consumer{Key: w.Key}, Change: call,
+			Retries: w.Failures, Since: cmp.Or(w.Since, time.Now()), Next: delay, Err: err}) // before the key can be taken again
 		i.pending.Failed(w, err, delay)
 		i.report(&informer.HandlerError{Call: call, Meta: c.Meta, Failures: failures, RetryIn: delay, Err: err})
 	}
+}
+
+// failed reports a failure of the handler to the observer.
+func (i *ResourceVersionInformer[T]) failed(o informer.ConsumerFailed) {
+	i.thin.Lock()
+	shown, omitted := i.thin.Shown(time.Now())
+	i.thin.Unlock()
+	o.Action, o.Quiet, o.Omitted = informer.ActionRetry, !shown, omitted
+	i.reflector.Report(o)
 }
 
 // retryIn returns the delay of the rate limiter for a failed key.
@@ -163,9 +175,12 @@ func (i *ResourceVersionInformer[T]) remove(ctx context.Context, w *pending.Work
 // settled ends the delivery of w. It returns false, and does not end it, if the change
 // was recorded for the given pass and a later pass has had it since.
 func (i *ResourceVersionInformer[T]) settled(w *pending.Work[T], recorded bool, pass uint64) bool {
-	failed := w.Failures > 0
+	failed, key := w.Failures > 0, w.Key
 	w.IsTried = false
-	key := w.Key
+	if failed && !w.Since.IsZero() { // once, and before the key can be taken again
+		i.reflector.Report(informer.ConsumerRecovered{Consumer: informer.Consumer{Key: key}, Retries: w.Failures, After: time.Since(w.Since)})
+		w.Since = time.Time{}
+	}
 	if !i.pending.Acknowledged(w, recorded, pass) {
 		return false
 	}

@@ -94,7 +94,8 @@ type ResourceVersionUpdater interface {
 
 // ResourceEventHandlerFuncs implements [ResourceEventHandler] with functions. A nil
 // function acknowledges the change. To save the resume version, embed it in a type that
-// implements [ResourceVersionUpdater].
+// implements [ResourceVersionUpdater]. Such a type needs [InformerConfig.SkipSync] if
+// its OnSync does nothing.
 type ResourceEventHandlerFuncs[T any] struct {
 	AddFunc    func(ctx context.Context, obj informer.Object[T]) error
 	UpdateFunc func(ctx context.Context, old store.Meta, obj informer.Object[T]) error
@@ -134,15 +135,14 @@ func (f ResourceEventHandlerFuncs[T]) OnSync(ctx context.Context, obj informer.O
 	return f.SyncFunc(ctx, obj)
 }
 
-func (f ResourceEventHandlerFuncs[T]) skipsSync() bool { return f.SyncFunc == nil }
-
 // FilteringResourceEventHandler passes only objects that match FilterFunc to Handler. An
 // object that begins to match is an OnAdd. An object that ceases to match is an OnDelete
 // with its current state, also if its OnAdd failed.
 //
 // The storage records only objects that matched; the filter itself has no state. So
 // FilterFunc can change between two runs, if the first list shows it every object. For
-// that, start without ResumeVersion and leave [InformerConfig.SkipSync] unset.
+// that, start without ResumeVersion and leave [InformerConfig.SkipSync] unset. OnSync
+// applies the filter, so a Handler without a SyncFunc does not imply SkipSync.
 //
 // FilterFunc must be pure. The workers call it, only with objects.
 type FilteringResourceEventHandler[T any] struct {

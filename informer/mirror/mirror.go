@@ -44,7 +44,12 @@ type ResourceVersionInformer[T any] struct {
 	pending   *pending.Queue[T]
 	count     mirrorCounters
 	panics    *usercode.Panics
-	started   atomic.Bool
+
+	thin struct { // of the failures in logs
+		sync.Mutex
+		check.Thinner
+	}
+	started atomic.Bool
 
 	initial   atomic.Bool // no pass was complete yet, nor a watch resumed
 	synced    chan struct{}
@@ -227,6 +232,8 @@ func (i *ResourceVersionInformer[T]) awaitResumption(ctx context.Context) {
 // outdated by the time of the call.
 func (i *ResourceVersionInformer[T]) saveResumeVersion(ctx context.Context, updater ResourceVersionUpdater) {
 	saved := i.cfg.ResumeVersion
+	var failures int
+	var since time.Time
 	for {
 		select {
 		case <-i.pending.Moved:
@@ -238,11 +245,18 @@ func (i *ResourceVersionInformer[T]) saveResumeVersion(ctx context.Context, upda
 			continue
 		}
 		if err := save(ctx, updater, version); err == nil {
-			saved = version
+			if saved = version; failures > 0 {
+				i.reflector.Report(informer.ConsumerRecovered{Retries: failures, After: time.Since(since)})
+				failures = 0
+			}
 		} else {
 			i.panics.Report(err)
 			pending.Notify(i.pending.Moved) // once more
 			if ctx.Err() == nil {
+				if failures++; failures == 1 {
+					since = time.Now()
+				}
+				i.failed(informer.ConsumerFailed{Change: "UpdateResourceVersion", Retries: failures - 1, Since: since, Next: i.cfg.ResumeInterval, Err: err})
 				i.report(&informer.HandlerError{Call: "UpdateResourceVersion", Meta: store.Meta{Version: version}, RetryIn: i.cfg.ResumeInterval, Err: err})
 			}
 		}

@@ -107,6 +107,48 @@ func TestResourceEventHandlerFuncs(t *testing.T) {
 	p.wantRecorded(t, "a@1", "b@50", "d@60")
 }
 
+// ownSync embeds the functions and has an OnSync of its own.
+type ownSync struct {
+	mirror.ResourceEventHandlerFuncs[informertest.Object]
+	got *[]string
+}
+
+func (h ownSync) OnSync(_ context.Context, obj informer.Object[informertest.Object]) error {
+	*h.got = append(*h.got, "sync "+obj.Meta.Key.Name)
+	return nil
+}
+
+// Functions without a SyncFunc imply SkipSync only if they are the handler. A type that
+// embeds them, and a filter around them, has an OnSync of its own, which is called.
+func TestOwnOnSync(t *testing.T) {
+	const script = "config sync\nseed a@1 b@2\nlist rv=100 a@1 b@2\nwatch\nstop 5s"
+	var got []string
+	funcs := mirror.ResourceEventHandlerFuncs[informertest.Object]{
+		DeleteFunc: func(_ context.Context, gone mirror.Deletion[informertest.Object]) error {
+			got = append(got, "delete "+gone.Key.Name)
+			return nil
+		},
+	}
+	for name, test := range map[string]struct {
+		handler mirror.ResourceEventHandler[informertest.Object]
+		want    []string
+		shown   uint64
+	}{
+		"embeds":             {ownSync{funcs, &got}, []string{"sync a", "sync b"}, 2},
+		"embeds, pointer":    {&ownSync{funcs, &got}, []string{"sync a", "sync b"}, 2},
+		"functions, pointer": {&funcs, nil, 0},
+		"filter, which has changed": {mirror.FilteringResourceEventHandler[informertest.Object]{
+			FilterFunc: func(obj informertest.Object) bool { return obj.Name != "a" }, Handler: funcs,
+		}, []string{"delete a"}, 1},
+	} {
+		got = nil
+		p := playMirror(t, script, func(cfg *mirror.InformerConfig[informertest.Object]) { cfg.Handler, cfg.Workers = test.handler, 1 })
+		if !slices.Equal(got, test.want) || p.stats.Shown != test.shown {
+			t.Errorf("%s: calls %q, want %q; %d shown, want %d", name, got, test.want, p.stats.Shown, test.shown)
+		}
+	}
+}
+
 // The extra store receives everything, unchanged objects and whole passes included,
 // and what it refuses is not queued.
 func TestExtraStore(t *testing.T) {

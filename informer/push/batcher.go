@@ -45,10 +45,12 @@ type BatcherConfig[T any] struct {
 	// a consumer that fails. Default: 10s. Negative: none.
 	MinSnapshotInterval time.Duration
 
-	// ErrorHandler is called for failed lists and watches, those of snapshots included: see [informer.ErrorObserver]. Default: [informer.DefaultWatchErrorHandler].
+	// ErrorHandler is called for failed lists and watches, those of snapshots included: see
+	// [informer.ErrorObserver]. Default: [informer.DefaultWatchErrorHandler].
 	ErrorHandler informer.WatchErrorHandler
 
-	// Observer gets the occurrences of the Reflector. Optional.
+	// Observer gets the occurrences of the Reflector, and the failures of OnBatch and of
+	// refused objects. Optional.
 	Observer informer.Observer
 
 	// Settings tune the reading. What differs for a Batcher: passes are read in pages
@@ -141,6 +143,7 @@ func NewBatcher[T any](name string, cfg BatcherConfig[T]) (*Batcher[T], error) {
 	if err != nil {
 		return nil, err
 	}
+	b.merger.observed.report = b.reflector.Report
 	return b, nil
 }
 

@@ -173,7 +173,7 @@ func (m *EventMerger[T]) offer(ctx context.Context, batch []pending.Taken[T]) (e
 		}
 		return wholeErr, true
 	}
-	m.failures = 0
+	m.recovered()
 	if accepted := len(batch) - len(refused); accepted > 0 {
 		m.count.batches.Add(1)
 		m.count.changes.Add(uint64(accepted))
@@ -199,6 +199,14 @@ func (m *EventMerger[T]) consume(ctx context.Context, batch Batch[T]) (err error
 	}
 	defer usercode.Recover("OnBatch", key, &err)
 	return m.consumer(ctx, batch)
+}
+
+// recovered ends a row of failed batches, if there is one.
+func (m *EventMerger[T]) recovered() {
+	if m.failures > 0 {
+		m.observed.recovered(store.Key{}, m.failures, m.failing)
+		m.failures = 0
+	}
 }
 
 // report calls the error handler.
@@ -265,6 +273,7 @@ func (m *EventMerger[T]) refused(ctx context.Context, batch []pending.Taken[T], 
 		m.failing = time.Now()
 	}
 	delay := m.cfg.Backoff.Delay(m.failures, informer.CauseNone, err)
+	m.observed.failed(store.Key{}, "OnBatch", m.failures, m.failing, delay, err)
 	m.report(&informer.HandlerError{Call: "OnBatch", Failures: m.failures, RetryIn: delay, Err: err})
 	if !wantsSnapshot(err) {
 		if m.failures < m.cfg.MaxFailures && time.Since(m.failing) < m.cfg.MaxFailing {

@@ -72,8 +72,10 @@ type EventMerger[T any] struct {
 	// giveUp is called with the turn when the consumer keeps failing. If it is nil,
 	// deliveries are retried.
 	giveUp func(error)
-	count  mergerCounters
-	panics *usercode.Panics
+
+	observed observed
+	count    mergerCounters
+	panics   *usercode.Panics
 }
 
 type mergerCounters struct {

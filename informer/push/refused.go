@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"time"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/pending"
@@ -115,6 +116,8 @@ type refusal struct {
 	state store.Meta // that was refused last
 	tried store.Meta // an older state, or the first one refused: the consumer may have it
 	dead  bool
+	since time.Time // the first refusal
+	count int       // since then
 
 	alone    bool // found without a RefusedError: it is delivered in a batch of its own
 	withheld bool // found in a page: snapshots leave it out
@@ -135,6 +138,9 @@ func (m *EventMerger[T]) refusalOf(key store.Key) *refusal {
 func (m *EventMerger[T]) addRefusal(state store.Meta, alone bool) *refusal {
 	r := m.refusalOf(state.Key)
 	m.setDead(r, false)
+	if r.count++; r.count == 1 {
+		r.since = time.Now()
+	}
 	r.tries++
 	r.state, r.alone, r.withheld = state, alone, r.withheld && alone
 	m.pending.SetAlone(state.Key, alone)
@@ -160,6 +166,9 @@ func (m *EventMerger[T]) forget(key store.Key) {
 		m.setDead(r, false)
 		m.pending.SetAlone(key, false)
 		delete(m.refusals, key)
+		if r.count > 0 {
+			m.observed.recovered(key, r.count, r.since)
+		}
 	}
 }
 
@@ -177,11 +186,13 @@ func (m *EventMerger[T]) refuse(t *pending.Taken[T], call string, err error, alo
 	if tries := r.tries; m.cfg.MaxTries > 0 && tries >= m.cfg.MaxTries {
 		m.setDead(r, true)
 		m.pending.Acknowledged(w, false, 0)
+		m.observed.deadLetter(state.Key, call, tries, r.since, err)
 		m.report(&DeadLetterError{Name: m.name, Meta: state, Tries: tries, Err: err})
 		return
 	}
 	delay := m.cfg.Backoff.Delay(r.tries, informer.CauseNone, err)
 	m.pending.Hold(w, r.tries, delay)
+	m.observed.failed(state.Key, call, r.tries, r.since, delay, err)
 	m.report(&informer.HandlerError{Call: call, Meta: state, Failures: r.tries, RetryIn: delay, Err: err})
 }
 

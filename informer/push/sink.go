@@ -261,7 +261,8 @@ func (s *batchSink[T]) Commit(ctx context.Context, version string) error {
 	m := s.merger
 	m.fence()
 	m.count.fenced.Add(uint64(m.givenUp.Swap(0)))
-	m.epoch, m.failures = s.snapshot.Epoch, 0
+	m.epoch = s.snapshot.Epoch
+	m.recovered()
 	m.pending.Committed(version)
 	s.keepLeft(atEnd)
 	for _, c := range s.late {

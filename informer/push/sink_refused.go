@@ -32,6 +32,7 @@ func (u *unaccepted[T]) isNamed() bool { return u.err != nil }
 func (s *batchSink[T]) withhold(meta store.Meta, err error) {
 	r := s.merger.addRefusal(meta, true)
 	r.withheld = true
+	s.merger.observed.failed(meta.Key, "SnapshotPage", r.tries, r.since, 0, err)
 	s.merger.report(&informer.HandlerError{Call: "SnapshotPage", Meta: meta, Failures: r.tries, Err: err})
 }
 
@@ -132,6 +133,7 @@ func (s *batchSink[T]) keepLeft(atEnd map[store.Key]error) {
 		case left.change == nil && !isDead: // at the end
 			tries := m.addRefusal(left.meta, false).tries
 			m.setDead(r, true)
+			m.observed.deadLetter(key, "EndSnapshot", tries, r.since, left.err)
 			m.report(&DeadLetterError{Name: m.name, Meta: left.meta, Tries: tries, Err: left.err})
 		case left.change == nil:
 		case left.isNamed():

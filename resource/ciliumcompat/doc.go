@@ -13,12 +13,13 @@
 //
 // Construction:
 //
-//   - [WithMetric] has no effect. Cilium's metrics of events do not exist here.
+//   - [WithMetric] has no effect. Cilium's metrics of events do not exist here. The workqueue
+//     metrics of the provider do.
 //   - [WithCRDSync] has no effect. The informer asks for a kind that is not installed again
 //     every five to ten seconds.
-//   - [WithLazyTransform] does not call its first argument. Its transform gets no tombstones.
-//   - [New] does not accept a transform that returns another type than T. The start hook then
-//     fails.
+//   - A transform must return a T, and gets no tombstones. Otherwise the start hook fails. The
+//     type that a transform of [WithLazyTransform] returns shows only with each object, which
+//     is then left out. The first argument of WithLazyTransform is not called.
 //   - There is no NewTableEventStream, since it needs StateDB, and no AddToScheme.
 //
 // Events:

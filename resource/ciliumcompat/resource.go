@@ -121,8 +121,8 @@ func WithTransform[From, To runtime.Object](transform func(From) (To, error)) Re
 }
 
 // WithLazyTransform is WithTransform for types that are not known at compile time. The
-// transform must return a T. If it returns another type, the list or the watch fails and is
-// retried. The first argument is not called.
+// transform must return a T. An object for which it returns another type is left out. The
+// first argument is not called.
 func WithLazyTransform(_ func() runtime.Object, transform cache.TransformFunc) ResourceOption {
 	return func(o *options) { o.transform = transform }
 }

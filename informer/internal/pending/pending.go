@@ -49,6 +49,7 @@ type Work[T any] struct {
 	IsTried bool
 
 	Failures int
+	Since    time.Time // the first of the Failures
 	err      error
 	retry    *time.Timer
 
@@ -315,7 +316,7 @@ func (p *Queue[T]) Acknowledged(w *Work[T], recorded bool, pass uint64) bool {
 		return false
 	}
 	if w.Failures > 0 {
-		w.Failures, w.err = 0, nil
+		w.Failures, w.Since, w.err = 0, time.Time{}, nil
 		p.failing--
 	}
 	w.active = false
@@ -334,6 +335,7 @@ func (p *Queue[T]) Failed(w *Work[T], err error, delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w.Failures++; w.Failures == 1 {
+		w.Since = time.Now()
 		p.failing++
 	}
 	w.err, w.active = err, false

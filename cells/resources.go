@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/mirror"
+	"github.com/apiary-go/apiary/informer/push"
+	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/store"
+)
+
+// Resources shows everything that a hive follows: the resources, mirrors and pushes of this
+// package, and the scopes of [Status]. [Client], [ClientFrom] and [FakeClient] provide it:
+//
+//	cell.Invoke(func(all *cells.Resources) {
+//		for _, f := range all.All() {
+//			fmt.Println(f.Name, f.Level, f.Status)
+//		}
+//	})
+//
+// A resource is there from its construction to Stop. All methods can be called from any
+// goroutine, and make no request.
+type Resources struct {
+	mu     sync.Mutex
+	list   []*followed // replaced, not modified
+	status []func() []resource.Stats
+}
+
+// FollowedKind is what a [Followed] is.
+type FollowedKind string
+
+const (
+	FollowedResource FollowedKind = "resource"
+	FollowedMirror   FollowedKind = "mirror"
+	FollowedPush     FollowedKind = "push"
+	FollowedStatus   FollowedKind = "status" // a scope of a status engine
+)
+
+// Level is how well something is followed.
+type Level string
+
+const (
+	LevelUnused   Level = "unused"   // nobody has asked for it
+	LevelStarting Level = "starting" // the first list is under way, and nothing has failed
+	LevelOK       Level = "ok"
+	LevelDegraded Level = "degraded"
+	LevelStopped  Level = "stopped" // with the hive, or the client is disabled
+)
+
+// Followed describes one resource, mirror, push or scope at one moment. It has no content
+// of objects, only keys.
+type Followed struct {
+	// Name is the name in logs, health and metrics. Scope is what is selected, such as
+	// "Pod.v1 in namespace shop".
+	Name  string
+	Kind  FollowedKind
+	Scope string
+
+	// Level, Status and Err are what health shows: "synced, 11 objects at the last list",
+	// "cannot list: forbidden". Since is when the Level began.
+	Level  Level
+	Status string
+	Err    error
+	Since  time.Time
+
+	// Synced is true after the first complete list, also while it fails later.
+	Synced bool
+
+	// Objects is the number of objects in the store, recorded by the mirror, or accepted by
+	// the consumer.
+	Objects int
+
+	// Reflector is the state of the informer: state, cause, last contact, version.
+	Reflector informer.ReflectorInfo
+
+	// Lists counts the lists that ended.
+	Lists []ListCount
+
+	// Subscribers are those of a resource. Mirror and Push are nil for others.
+	Subscribers []resource.SubscriberStats
+	Mirror      *mirror.InformerStats
+	Push        *push.BatcherStats
+
+	// Recent is what the observer got last, the newest at the end, 50 at most. Pages of
+	// lists, and failures of consumers that are thinned in logs, are left out.
+	Recent []RecentEvent
+}
+
+// ListCount counts lists. All with a Reason other than [store.ReasonFirst] are relists.
+type ListCount struct {
+	Reason   store.Reason
+	Streamed bool
+	Result   string // "done", "failed", or "differs" if whole objects were read after it
+	Count    uint64
+}
+
+// RecentEvent is an event of the observer, as [informer.LogObserver] writes it.
+type RecentEvent struct {
+	Time  time.Time
+	Level string // of the log line: "WARN"
+	Text  string
+}
+
+// All returns what the hive follows, in the order of construction, and the scopes of status
+// engines after the rest.
+func (r *Resources) All() []Followed {
+	r.mu.Lock()
+	list, status := r.list, r.status
+	r.mu.Unlock()
+	var all []Followed
+	for _, f := range list {
+		all = append(all, f.describe())
+	}
+	for _, scopes := range status {
+		for _, s := range scopes() {
+			all = append(all, describeScope(s))
+		}
+	}
+	return all
+}
+
+// Get returns what has this name.
+func (r *Resources) Get(name string) (Followed, error) {
+	var names []string
+	for _, f := range r.All() {
+		if f.Name == name {
+			return f, nil
+		}
+		names = append(names, f.Name)
+	}
+	return Followed{}, fmt.Errorf("there is no resource %q: want one of %q", name, names)
+}
+
+// followed is a resource, a mirror or a push. At most one of its functions is not nil: all
+// are nil if the client is disabled.
+type followed struct {
+	name  string
+	kind  FollowedKind
+	scope string
+
+	resource func() resource.Stats
+	mirror   func() mirror.InformerStats
+	push     func() push.BatcherStats
+
+	counters *counters
+	report   *reporter
+	recent   *recorder
+}
+
+// add lists f. If its name exists, it gets a number.
+func (r *Resources) add(f *followed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := f.name
+	for n := 2; slices.ContainsFunc(r.list, func(other *followed) bool { return other.name == f.name }); n++ {
+		f.name = fmt.Sprintf("%s#%d", name, n)
+	}
+	r.list = append(slices.Clip(r.list), f)
+}
+
+func (r *Resources) remove(f *followed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = slices.DeleteFunc(slices.Clone(r.list), func(other *followed) bool { return other == f })
+}
+
+// addStatus lists the scopes of a status engine.
+func (r *Resources) addStatus(scopes func() []resource.Stats) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status = append(slices.Clip(r.status), scopes)
+}
+
+// running returns what metrics are collected of.
+func (r *Resources) running() (list []*followed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range r.list {
+		if f.resource != nil || f.mirror != nil || f.push != nil {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+func (f *followed) describe() Followed {
+	d := Followed{Name: f.name, Kind: f.kind, Scope: f.scope, Lists: f.counters.listCounts(), Recent: f.recent.recent()}
+	d.Level, d.Status, d.Err, d.Since = f.report.current()
+	switch {
+	case f.resource != nil:
+		s := f.resource()
+		d.Synced, d.Objects, d.Reflector, d.Subscribers = s.Synced, s.Store.Objects, s.Reflector, s.Subscribers
+	case f.mirror != nil:
+		s := f.mirror()
+		d.Synced, d.Objects, d.Reflector, d.Mirror = s.Synced, s.Recorded, s.Reflector, &s
+	case f.push != nil:
+		s := f.push()
+		d.Synced, d.Objects, d.Reflector, d.Push = s.Synced, s.Accepted, s.Reflector, &s
+	}
+	return d
+}
+
+// describeScope describes a scope of a status engine.
+func describeScope(s resource.Stats) Followed {
+	d := Followed{Name: s.Name, Kind: FollowedStatus, Scope: s.Name, Synced: s.Synced, Objects: s.Store.Objects, Reflector: s.Reflector,
+		Subscribers: s.Subscribers, Level: LevelStarting, Status: firstList}
+	switch {
+	case s.Reflector.Err != nil:
+		failed := informer.BackingOff{Cause: s.Reflector.Cause, Err: s.Reflector.Err}
+		d.Level, d.Status, d.Err = LevelDegraded, failed.String(), s.Reflector.Err
+	case s.Synced:
+		d.Level, d.Status = LevelOK, howSynced(s.Reflector.Polling)
+	}
+	return d
+}
