@@ -40,11 +40,12 @@ run: build ## run the example, with an API server of its own unless ARGS names a
 	@exec $(BIN)/example $(ARGS)
 
 .PHONY: build
-build: ## build bin/devcluster (the API server) and bin/example
+build: ## build bin/devcluster (the API server), bin/example and bin/kwait
 	@mkdir -p $(BIN)
 	@[ -e $(BIN)/devcluster ] || echo "== building the API server: the first time takes six to twelve minutes on two cores"
 	@$(GO_BUILD) "the API server" ../devcluster -ldflags '-s -w' -o $(BIN)/devcluster ./cmd/devcluster
 	@$(GO_BUILD) "the example" ../example -o $(BIN)/example .
+	@$(GO_BUILD) kwait ../kwait -o $(BIN)/kwait .
 
 .PHONY: test
 test: lint build ## all that CI runs: lint, every test under the race detector, fuzz targets, test-previous

@@ -79,6 +79,10 @@ var rooms = map[string][]string{
 	"cells":   {"store/...", "informer/...", "resource/...", "status", "fakeapi", "internal/httpclient"},
 	"fakeapi": nil,
 
+	// What the programs of other modules share.
+	"internal/cli":     {"cells"},
+	"internal/clitest": {"internal/cli"},
+
 	"test/history": {"store/...", "informer/...", "resource/..."},
 }
 

@@ -14,9 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,11 +28,13 @@ import (
 
 	"github.com/apiary-go/apiary/cells"
 	"github.com/apiary-go/apiary/fakeapi"
+	"github.com/apiary-go/apiary/internal/cli"
+	"github.com/apiary-go/apiary/internal/clitest"
 )
 
 // testHive is the application on an API server in memory.
 func testHive(api *fakeapi.Server, out io.Writer, args ...string) (*hive.Hive, error) {
-	h := hive.NewWithOptions(options(),
+	h := hive.NewWithOptions(cli.HiveOptions(),
 		cells.FakeClientWith(func() *fakeapi.Server { return api }),
 		application(out, &demoServer{}),
 	)
@@ -54,14 +54,14 @@ type app struct {
 	t    *testing.T
 	hive *hive.Hive
 	api  *fakeapi.Server
-	out  *output
+	out  *clitest.Output
 }
 
 // inApp runs a test, which calls start, in a bubble.
 func inApp(t *testing.T, args []string, test func(a *app)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		a := &app{t: t, api: fakeapi.New(), out: newOutput()}
+		a := &app{t: t, api: fakeapi.New(), out: clitest.NewOutput()}
 		var err error
 		if a.hive, err = testHive(a.api, a.out, args...); err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func (a *app) after(d time.Duration) string {
 	a.t.Helper()
 	time.Sleep(d) // of the bubble
 	synctest.Wait()
-	return a.out.take()
+	return a.out.Take()
 }
 
 func (a *app) add(objects ...runtime.Object) {
@@ -187,13 +187,8 @@ func TestApplicationRefused(t *testing.T) {
 	})
 }
 
-// brokenPipe is what is left of the output when its reader has gone.
-type brokenPipe struct{}
-
-func (brokenPipe) Write([]byte) (int, error) { return 0, os.ErrClosed }
-
 func TestApplicationEndsWithoutOutput(t *testing.T) {
-	h, err := testHive(fakeapi.New(), brokenPipe{})
+	h, err := testHive(fakeapi.New(), clitest.BrokenPipe{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +211,7 @@ func TestApplicationEndsWithBlockedOutput(t *testing.T) {
 	if _, err := reader.Read(make([]byte, 1)); err != nil { // of a line; nobody reads the rest
 		t.Fatal(err)
 	}
-	if err := h.Stop(log, t.Context()); !errors.Is(err, errBlocked) {
+	if err := h.Stop(log, t.Context()); !errors.Is(err, cli.ErrBlocked) {
 		t.Errorf("it stopped with %v", err)
 	}
 	if err := reader.Close(); err != nil { // ends the write
@@ -289,22 +284,6 @@ func TestReadmeNamesTheFields(t *testing.T) {
 		if !strings.Contains(string(data), "| `"+string(name)+"`") {
 			t.Errorf("%s is missing", name)
 		}
-	}
-}
-
-// Started with nohup it outlives its terminal.
-func TestEndSignals(t *testing.T) {
-	nohup := os.Getenv(ignoresHangUp) != ""
-	if slices.Contains(endSignals(), os.Signal(syscall.SIGHUP)) == nohup {
-		t.Errorf("it ends with its terminal: %t; with nohup: %t", !nohup, nohup)
-	}
-	if nohup {
-		return
-	}
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", `trap "" HUP; exec "$0" -test.run="^TestEndSignals$"`, os.Args[0])
-	cmd.Env = append(os.Environ(), ignoresHangUp+"=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
 	}
 }
 

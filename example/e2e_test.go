@@ -24,13 +24,14 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/apiary-go/apiary/devcluster"
+	"github.com/apiary-go/apiary/internal/clitest"
 )
 
 // The demonstration, from its start to --run-for, in a table.
 func TestEndToEndRunFor(t *testing.T) {
 	p := startExample(t, "--run-for", "6s")
-	p.mustEnd(0, time.Minute)
-	p.expect("Ready after", "demo/web", "web-1", "Running", "cart-1: Pending -> Running", "demo/bank", "Stopping")
+	p.MustEnd(0, time.Minute)
+	p.Expect("Ready after", "demo/web", "web-1", "Running", "cart-1: Pending -> Running", "demo/bank", "Stopping")
 	p.expectNothingLeft()
 }
 
@@ -48,9 +49,9 @@ func TestEndToEndSignals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := startExample(t, test.args...)
-			p.waitFor(test.after)
-			p.signal(test.signal)
-			took := p.mustEnd(0, 5*time.Second)
+			p.WaitFor(test.after)
+			p.Signal(test.signal)
+			took := p.MustEnd(0, 5*time.Second)
 			t.Logf("it took %s to end", took)
 			p.expectNothingLeft()
 		})
@@ -60,9 +61,9 @@ func TestEndToEndSignals(t *testing.T) {
 // If the program is killed, the server notices, and ends and tidies up too.
 func TestEndToEndKilled(t *testing.T) {
 	p := startExample(t)
-	p.waitFor("web-1")
-	p.signal(os.Kill)
-	p.mustEnd(-1, 5*time.Second)
+	p.WaitFor("web-1")
+	p.Signal(os.Kill)
+	p.MustEnd(-1, 5*time.Second)
 	deadline := time.After(10 * time.Second)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -78,7 +79,7 @@ func TestEndToEndKilled(t *testing.T) {
 // If the server dies, the program says so, and fails.
 func TestEndToEndServerDies(t *testing.T) {
 	p := startExample(t)
-	p.waitFor("web-1")
+	p.WaitFor("web-1")
 	servers := p.servers()
 	if len(servers) != 1 {
 		t.Fatalf("%d servers are running, want 1", len(servers))
@@ -86,18 +87,18 @@ func TestEndToEndServerDies(t *testing.T) {
 	if err := syscall.Kill(servers[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	p.mustEnd(1, 5*time.Second)
-	p.expect("Error: the API server of the demonstration has ended")
+	p.MustEnd(1, 5*time.Second)
+	p.Expect("Error: the API server of the demonstration has ended")
 	p.expectNothingLeft()
 }
 
 // The inspection command prints the object graph, and starts no server.
 func TestEndToEndHive(t *testing.T) {
 	p := startExample(t, "hive")
-	took := p.mustEnd(0, 5*time.Second)
+	took := p.MustEnd(0, 5*time.Second)
 	t.Logf("it took %s", took)
-	p.expect("k8s-pod-v1", "k8s-service-v1", "follow", "Start hooks", "resource.hook[*k8s.io/api/core/v1.Pod].Start")
-	if strings.Contains(p.output.String(), "API server of its own (dev") {
+	p.Expect("k8s-pod-v1", "k8s-service-v1", "follow", "Start hooks", "resource.hook[*k8s.io/api/core/v1.Pod].Start")
+	if strings.Contains(p.Output.String(), "API server of its own (dev") {
 		t.Error("it started a server")
 	}
 	p.expectNothingLeft()
@@ -141,16 +142,16 @@ func TestEndToEndCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := startExample(t, "--k8s-kubeconfig", jane.Kubeconfig())
-	p.waitFor("! Pod.v1")
-	p.waitFor("default/web")
-	p.expect("forbidden", `User "jane" cannot`, `resource "pods"`, "pods not known")
+	p.WaitFor("! Pod.v1")
+	p.WaitFor("default/web")
+	p.Expect("forbidden", `User "jane" cannot`, `resource "pods"`, "pods not known")
 	if err := jane.SetRules(t.Context(), rule("services"), rule("pods")); err != nil {
 		t.Fatal(err)
 	}
-	p.waitFor("healthy again")
-	p.waitFor("default/web          0/1     web-1")
-	p.signal(os.Interrupt)
-	p.mustEnd(0, 5*time.Second)
+	p.WaitFor("healthy again")
+	p.WaitFor("default/web          0/1     web-1")
+	p.Signal(os.Interrupt)
+	p.MustEnd(0, 5*time.Second)
 	p.expectNothingLeft()
 	if _, err := admin.CoreV1().Namespaces().Get(t.Context(), demoNamespace, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("the demonstration was here: %v", err)
@@ -159,9 +160,9 @@ func TestEndToEndCluster(t *testing.T) {
 	// The same for programs, and by the environment.
 	t.Setenv("KUBECONFIG", jane.Kubeconfig())
 	p = startExample(t, "--output", "json", "--run-for", "2s")
-	p.mustEnd(0, 10*time.Second)
+	p.MustEnd(0, 10*time.Second)
 	seen := map[changeKind]bool{}
-	for text := range strings.Lines(p.output.String()) {
+	for text := range strings.Lines(p.Output.String()) {
 		var c change
 		if err := json.Unmarshal([]byte(text), &c); err != nil {
 			t.Errorf("%q is no JSON: %v", text, err)
@@ -207,11 +208,9 @@ func build(t *testing.T, program, dir string) string {
 // example is a run of the program, with a directory of its own for what is
 // temporary.
 type example struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	output *output
-	temp   string
-	ended  chan struct{}
+	*clitest.Program
+	t    *testing.T
+	temp string
 }
 
 func startExample(t *testing.T, args ...string) *example {
@@ -221,74 +220,14 @@ func startExample(t *testing.T, args ...string) *example {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &example{t: t, output: newOutput(), temp: temp, ended: make(chan struct{})}
-	p.cmd = exec.Command(build(t, "github.com/apiary-go/apiary/example", "."), args...)
-	p.cmd.Env = append(os.Environ(), "TMPDIR="+temp, devcluster.BinaryEnv+"="+server)
-	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(p.ended)
-		_ = p.cmd.Wait() // see p.cmd.ProcessState
-	}()
 	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // if it runs
-		<-p.ended
 		if err := os.RemoveAll(temp); err != nil {
 			t.Error(err)
 		}
 	})
-	return p
-}
-
-func (p *example) waitFor(text string) {
-	p.t.Helper()
-	deadline := time.After(time.Minute)
-	for {
-		grown := p.output.grown()
-		if strings.Contains(p.output.String(), text) {
-			return
-		}
-		select {
-		case <-grown:
-		case <-p.ended:
-			p.t.Fatalf("it ended without %q; it printed:\n%s", text, p.output)
-		case <-deadline:
-			p.t.Fatalf("%q does not come; it printed:\n%s", text, p.output)
-		}
-	}
-}
-
-func (p *example) signal(s os.Signal) {
-	p.t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
-// mustEnd waits for the end.
-func (p *example) mustEnd(code int, within time.Duration) time.Duration {
-	p.t.Helper()
-	begin := time.Now()
-	select {
-	case <-p.ended:
-	case <-time.After(within):
-		p.t.Fatalf("it has not ended within %s; it printed:\n%s", within, p.output)
-	}
-	if got := p.cmd.ProcessState.ExitCode(); got != code {
-		p.t.Errorf("exit code %d, want %d; it printed:\n%s", got, code, p.output)
-	}
-	return time.Since(begin)
-}
-
-func (p *example) expect(parts ...string) {
-	p.t.Helper()
-	for _, part := range parts {
-		if !strings.Contains(p.output.String(), part) {
-			p.t.Errorf("%q is not in what was printed:\n%s", part, p.output)
-		}
-	}
+	cmd := exec.Command(build(t, "github.com/apiary-go/apiary/example", "."), args...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+temp, devcluster.BinaryEnv+"="+server)
+	return &example{Program: clitest.Start(t, cmd), t: t, temp: temp}
 }
 
 func (p *example) expectNothingLeft() {

@@ -5,13 +5,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/cilium/hive"
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/apiary-go/apiary/internal/cli"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -32,16 +32,7 @@ const (
 	// firstDrawDelay is the same until services and pods are synced. It avoids
 	// drawing a list that still grows.
 	firstDrawDelay = 2 * time.Second
-
-	// outputGrace is how long the end waits for a blocked output.
-	outputGrace = time.Second
-
-	// tick is how often a terminal is drawn without a change, for the clock and for
-	// marks that fade.
-	tick = time.Second
 )
-
-var errBlocked = errors.New("the output is blocked: nothing reads it")
 
 type followerParams struct {
 	cell.In
@@ -64,13 +55,7 @@ type follower struct {
 	podsSynced     bool
 	healthShown    map[string]healthReport
 
-	drawTimer
-}
-
-// drawTimer fires when it is time to draw. It is stopped if due is zero.
-type drawTimer struct {
-	timer *time.Timer
-	due   time.Time
+	timer *cli.DrawTimer
 }
 
 // registerFollower runs the follower between start and stop of the hive. It starts
@@ -95,8 +80,8 @@ func registerFollower(p followerParams) {
 			select {
 			case <-ended:
 				return nil
-			case <-time.After(outputGrace):
-				return errBlocked
+			case <-time.After(cli.OutputGrace):
+				return cli.ErrBlocked
 			}
 		},
 	})
@@ -107,9 +92,9 @@ func (f *follower) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the subscriptions
 
-	f.timer = time.NewTimer(drawDelay)
+	f.timer = cli.NewDrawTimer()
 	defer f.timer.Stop()
-	f.due = time.Now().Add(drawDelay)
+	f.timer.DrawIn(drawDelay)
 
 	services := f.Services.Events(ctx)
 	pods := f.Pods.Events(ctx)
@@ -130,7 +115,7 @@ func (f *follower) run(ctx context.Context) error {
 			err = f.handlePod(event)
 		case <-f.Health.changed:
 			err = f.handleHealth()
-		case <-f.timer.C:
+		case <-f.timer.C():
 			err = f.draw()
 		}
 		if err != nil {
@@ -190,7 +175,7 @@ func (f *follower) handleHealth() error {
 		level := "ok"
 		if report.Level == cell.StatusDegraded {
 			level = "degraded"
-			f.drawIn(drawDelay)
+			f.timer.DrawIn(drawDelay)
 		}
 		changes = append(changes, change{Change: healthChanged, Component: report.Scope, Level: level, Message: report.String()})
 	}
@@ -207,29 +192,20 @@ func (f *follower) show(changes []change) error {
 		changes[i].Time = now
 	}
 	if f.servicesSynced && f.podsSynced {
-		f.drawIn(drawDelay)
+		f.timer.DrawIn(drawDelay)
 	} else {
-		f.drawIn(firstDrawDelay)
+		f.timer.DrawIn(firstDrawDelay)
 	}
 	return f.Printer.changed(changes)
 }
 
-// drawIn sets the timer to fire after a time, unless it fires earlier.
-func (t *drawTimer) drawIn(wait time.Duration) {
-	due := time.Now().Add(wait)
-	if t.due.IsZero() || due.Before(t.due) {
-		t.due = due
-		t.timer.Reset(wait)
-	}
-}
-
 func (f *follower) draw() error {
-	f.due = time.Time{}
+	f.timer.Drawn()
 	if err := f.Printer.draw(f.picture()); err != nil {
 		return err
 	}
 	if t, ok := f.Printer.(interface{ ticks() bool }); ok && t.ticks() {
-		f.drawIn(tick)
+		f.timer.DrawIn(cli.Tick)
 	}
 	return nil
 }

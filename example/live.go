@@ -9,18 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
-)
 
-// Control sequences of the terminal. The alternate screen keeps the ordinary screen
-// unchanged. The table is drawn over itself without clearing, so it does not flicker.
-const (
-	enterScreen = "\x1b[?1049h\x1b[H\x1b[2J"
-	leaveScreen = "\x1b[?1049l"
-	home        = "\x1b[H"
-	endOfLine   = "\x1b[K"
-	toTheEnd    = "\x1b[J"
-	bold        = "\x1b[1m"
-	plain       = "\x1b[0m"
+	"github.com/apiary-go/apiary/internal/cli"
 )
 
 const (
@@ -65,16 +55,16 @@ func (p *livePrinter) draw(now picture) error {
 	width, height := p.size()
 	var b strings.Builder
 	if !p.opened {
-		b.WriteString(enterScreen)
+		b.WriteString(cli.EnterScreen)
 		p.opened = true
 	}
-	b.WriteString(home)
+	b.WriteString(cli.Home)
 	lines := p.lines(now, width, height-1)
 	for _, l := range lines {
 		b.WriteString(p.style(l, width))
-		b.WriteString(endOfLine + "\r\n")
+		b.WriteString(cli.EndOfLine + "\r\n")
 	}
-	b.WriteString(toTheEnd)
+	b.WriteString(cli.ToTheEnd)
 	return p.write(b.String())
 }
 
@@ -82,7 +72,7 @@ func (p *livePrinter) draw(now picture) error {
 func (p *livePrinter) close(last picture) error {
 	var b strings.Builder
 	if p.opened {
-		b.WriteString(leaveScreen)
+		b.WriteString(cli.LeaveScreen)
 	}
 	p.recent, last.Hint = nil, ""
 	for _, l := range p.lines(last, 1<<20, 1<<20) {
@@ -154,7 +144,7 @@ func (p *livePrinter) style(l line, width int) string {
 	case !p.styled || len(text) == 0:
 		return string(text)
 	case l.marked:
-		return bold + string(text) + plain
+		return cli.Bold + string(text) + cli.Plain
 	}
 	return string(text)
 }

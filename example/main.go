@@ -12,10 +12,6 @@
 //	health.go    the health that the cells report
 //	output.go    how changes are shown: table.go, blocks.go, live.go, jsonl.go
 //	demo.go      an API server for a demonstration, with the workload in workload.go
-//	wait.go      another command: waits for the objects of manifests
-//	manifest.go  the IDs of these objects
-//	waiter.go    a consumer of their statuses
-//	board.go     the progress, shown by waitlines.go or waitscreen.go
 package main
 
 import (
@@ -26,9 +22,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
-	"syscall"
-	"time"
 
 	"github.com/cilium/hive"
 	"github.com/cilium/hive/cell"
@@ -37,15 +30,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/apiary-go/apiary/cells"
+	"github.com/apiary-go/apiary/internal/cli"
 )
 
 func main() {
-	err := newCommand(os.Stdout, os.Stderr).Execute()
-	code, report := exitCode(err)
-	if report {
+	if err := newCommand(os.Stdout, os.Stderr).Execute(); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "Error:", err)
+		os.Exit(1)
 	}
-	os.Exit(code)
 }
 
 // loggerDefaults log less than the defaults of cells, since users look at the table.
@@ -88,22 +80,11 @@ const examples = `  example                                   watch the demonstr
   example --k8s-kubeconfig ~/.kube/config   follow a cluster
   example --output json | jq .change        print changes for programs
   example --run-for 20s > changes.txt       end after 20 seconds
-  example hive                              show the cells of the application
-
-  example wait -f deploy/ --timeout 10m     wait until all objects are Current
-  example wait -f app.yaml --for deleted    wait until all objects are deleted`
-
-// options returns the options of hive. The timeouts bound the time that Ctrl-C takes.
-func options() hive.Options {
-	opts := hive.DefaultOptions()
-	opts.StartTimeout = 10 * time.Second // no start hook waits for the API server
-	opts.StopTimeout = 2 * time.Second
-	return opts
-}
+  example hive                              show the cells of the application`
 
 func newCommand(out, notes io.Writer) *cobra.Command {
 	demo := &demoServer{}
-	h := hive.NewWithOptions(options(), cells.Client, application(out, demo))
+	h := hive.NewWithOptions(cli.HiveOptions(), cells.Client, application(out, demo))
 	cmd := &cobra.Command{
 		Use:           "example",
 		Short:         "Follow services and the pods that each of them selects",
@@ -113,7 +94,7 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 		SilenceErrors: true, // main prints them
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if isTerminal(out) && !cmd.Flags().Changed("log-level") {
+			if cli.IsTerminal(out) && !cmd.Flags().Changed("log-level") {
 				quieten(h.Viper())
 			}
 			return run(h, demo, notes)
@@ -125,7 +106,7 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 	})
 	inspect := h.Command()
 	inspect.PersistentPreRun = func(*cobra.Command, []string) {
-		slog.SetDefault(hiveLogger(h.Viper())) // hive's command logs to the default logger
+		slog.SetDefault(cli.HiveLogger(h.Viper())) // hive's command logs to the default logger
 		if !configured(h.Viper()) {
 			// Without a server the resources are disabled, and the command does not show
 			// their hooks. It makes no request to this server.
@@ -133,7 +114,7 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 		}
 	}
 	inspect.Short = "Show the cells of the application and what they provide, without running it"
-	cmd.AddCommand(inspect, newWait(cells.Client, out).command())
+	cmd.AddCommand(inspect)
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }
@@ -150,7 +131,7 @@ func quieten(v *viper.Viper) {
 // it.
 func run(h *hive.Hive, demo *demoServer, notes io.Writer) (err error) {
 	// hive.Run handles signals only after the start. This handles them from here on.
-	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
+	ctx, stop := signal.NotifyContext(context.Background(), cli.EndSignals()...)
 	defer stop()
 
 	if !configured(h.Viper()) {
@@ -167,16 +148,7 @@ func run(h *hive.Hive, demo *demoServer, notes io.Writer) (err error) {
 		h.Viper().Set("k8s-kubeconfig", demo.cluster.Kubeconfig())
 	}
 	defer context.AfterFunc(ctx, func() { h.Shutdown() })()
-	return explain(h.Run(hiveLogger(h.Viper())))
-}
-
-// endSignals returns the signals that end the program. With nohup that of a closed
-// terminal is not one of them.
-func endSignals() []os.Signal {
-	if signal.Ignored(syscall.SIGHUP) {
-		return []os.Signal{os.Interrupt, syscall.SIGTERM}
-	}
-	return []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+	return cli.Explain(h.Run(cli.HiveLogger(h.Viper())))
 }
 
 // configured reports whether a flag, the environment or a pod names a cluster, also if
@@ -201,23 +173,4 @@ func validate(v *viper.Viper) error {
 	return errors.Join(err,
 		outputConfig{Output: v.GetString("output")}.validate(),
 		runForConfig{RunFor: v.GetDuration("run-for")}.validate())
-}
-
-// hiveLogger returns the logger of hive itself. It logs only with --log-level info or
-// debug: hive returns its errors too, and main prints them.
-func hiveLogger(v *viper.Viper) *slog.Logger {
-	cfg := cells.LoggerConfig{LogLevel: v.GetString("log-level"), LogFormat: v.GetString("log-format")}
-	log, err := cells.NewLogger(cfg)
-	if err != nil || !log.Enabled(context.Background(), slog.LevelInfo) {
-		return slog.New(slog.DiscardHandler) // cells.Logger reports wrong flags
-	}
-	return log
-}
-
-// explain removes the words about the object graph of a hive from an error.
-func explain(err error) error {
-	if populate := (hive.ErrPopulate{}); errors.As(err, &populate) {
-		return errors.New(strings.TrimPrefix(populate.Error(), "failed to populate object graph: "))
-	}
-	return err
 }

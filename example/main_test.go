@@ -13,13 +13,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-// ignoresHangUp is set for the part of TestEndSignals that runs under nohup.
-const ignoresHangUp = "EXAMPLE_TEST_IGNORES_HANG_UP"
-
 func TestMain(m *testing.M) {
 	// Started with nohup the tests would not hear SIGHUP, and nor would what
 	// they start.
-	if signal.Ignored(syscall.SIGHUP) && os.Getenv(ignoresHangUp) == "" {
+	if signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {

@@ -9,10 +9,10 @@ import (
 	"os"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 	"k8s.io/client-go/rest"
 
 	"github.com/apiary-go/apiary/cells"
+	"github.com/apiary-go/apiary/internal/cli"
 )
 
 const (
@@ -47,27 +47,10 @@ func newPrinter(cfg outputConfig, out stdout) (printer, error) {
 		return nil, err
 	case cfg.Output == outputJSON:
 		return newJSONPrinter(out), nil
-	case !isTerminal(out):
+	case !cli.IsTerminal(out):
 		return newBlockPrinter(out), nil
 	}
-	return newLivePrinter(out, sizeOf(out), os.Getenv("NO_COLOR") == ""), nil
-}
-
-// sizeOf returns a function that returns the current size of a terminal.
-func sizeOf(terminal io.Writer) func() (width, height int) {
-	return func() (width, height int) {
-		width, height, err := term.GetSize(int(terminal.(*os.File).Fd()))
-		if err != nil || width <= 0 || height <= 0 {
-			return 80, 24
-		}
-		return width, height
-	}
-}
-
-// isTerminal reports whether out is a terminal with a cursor that can be moved.
-func isTerminal(out io.Writer) bool {
-	file, ok := out.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd())) && os.Getenv("TERM") != "dumb"
+	return newLivePrinter(out, cli.SizeOf(out), os.Getenv("NO_COLOR") == ""), nil
 }
 
 // title names the source of the table, and a command that shows it too.

@@ -6,9 +6,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,27 +13,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/cilium/hive/cell"
+
+	"github.com/apiary-go/apiary/internal/cli"
+	"github.com/apiary-go/apiary/internal/clitest"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-func golden(t *testing.T, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", strings.ReplaceAll(t.Name(), "/", "_")+".golden")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v (go test -update writes it)", err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs. Got:\n%s\nwant:\n%s", path, got, want)
-	}
-}
 
 // story makes changes one after another, and shows them with a printer.
 type story struct {
@@ -102,7 +82,7 @@ func (s *story) run() {
 func TestBlocks(t *testing.T) {
 	var out bytes.Buffer
 	newStory(t, newBlockPrinter(&out)).run()
-	golden(t, out.String())
+	clitest.Golden(t, out.String())
 }
 
 func TestBlocksOfManyChanges(t *testing.T) {
@@ -117,12 +97,8 @@ func TestBlocksOfManyChanges(t *testing.T) {
 		}
 	}
 	s.show()
-	golden(t, out.String())
+	clitest.Golden(t, out.String())
 }
-
-// readable replaces the codes for the terminal.
-var readable = strings.NewReplacer(enterScreen, "<enter>", leaveScreen, "<leave>\n", home, "<home>\n",
-	endOfLine, "", toTheEnd, "<end>\n", bold, "<b>", plain, "</b>", "\r", "")
 
 func TestLive(t *testing.T) {
 	var out bytes.Buffer
@@ -130,7 +106,7 @@ func TestLive(t *testing.T) {
 	s := newStory(t, newLivePrinter(&out, size, true))
 	s.now.Hint = "kubectl get pods"
 	s.run()
-	golden(t, readable.Replace(out.String()))
+	clitest.Golden(t, clitest.Readable.Replace(out.String()))
 }
 
 // No line is too long for the terminal, and there are not too many of them,
@@ -145,8 +121,8 @@ func TestLiveFits(t *testing.T) {
 		}
 		s.now.Problems = []healthReport{{Scope: "Pod.v1", Level: cell.StatusDegraded, Reason: strings.Repeat("very ", 30) + "bad"}}
 		s.show()
-		text := strings.TrimSuffix(out.String(), toTheEnd)
-		lines := strings.Split(strings.TrimPrefix(text, enterScreen+home), endOfLine+"\r\n")
+		text := strings.TrimSuffix(out.String(), cli.ToTheEnd)
+		lines := strings.Split(strings.TrimPrefix(text, cli.EnterScreen+cli.Home), cli.EndOfLine+"\r\n")
 		lines = lines[:len(lines)-1]
 		if len(lines) > max(size[1]-1, 1) {
 			t.Errorf("%v: %d lines", size, len(lines))
@@ -164,7 +140,7 @@ func TestJSONLines(t *testing.T) {
 	s := newStory(t, newJSONPrinter(&out))
 	s.run()
 	s.happens([]change{{Change: healthChanged, Component: "Pod.v1", Level: "ok", Message: "Pod.v1: synced"}})
-	golden(t, out.String())
+	clitest.Golden(t, out.String())
 
 	// Each line stands alone, and has what its change promises.
 	promises := map[changeKind][]string{

@@ -4,7 +4,6 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"sync"
 
@@ -14,46 +13,6 @@ import (
 
 // binaries is where tests build programs, removed by TestMain.
 var binaries = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "example-test-") })
-
-// output is what a program prints, to be read while it does.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	more chan struct{} // closed, and replaced, with each Write
-}
-
-func newOutput() *output { return &output{more: make(chan struct{})} }
-
-// Write implements io.Writer.
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	close(o.more)
-	o.more = make(chan struct{})
-	return o.text.Write(p)
-}
-
-// String returns everything up to now.
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-// take returns everything up to now, and forgets it.
-func (o *output) take() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	defer o.text.Reset()
-	return o.text.String()
-}
-
-// grown returns a channel that is closed when there is more.
-func (o *output) grown() <-chan struct{} {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.more
-}
 
 // webService and webPod are complete enough for a real API server.
 func webService() *corev1.Service {

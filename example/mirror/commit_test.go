@@ -15,6 +15,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/apiary-go/apiary/internal/clitest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -118,7 +119,7 @@ func TestResumeVersion(t *testing.T) {
 // the next transaction works.
 func TestWriteFails(t *testing.T) {
 	db := newDatabase(t)
-	log := newOutput()
+	log := clitest.NewOutput()
 	w := startWriter(t, db, slog.New(slog.NewTextHandler(log, nil)))
 	refused := errors.New("the disk is full")
 	bad := put("bad", func() string { return "5" })

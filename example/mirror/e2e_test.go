@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/apiary-go/apiary/devcluster"
+	"github.com/apiary-go/apiary/internal/clitest"
 )
 
 // The program as it is run, against a real API server.
@@ -121,13 +122,13 @@ var upTo = regexp.MustCompile(`everything up to version (\d+) is in the file`)
 type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
-	output *output
+	output *clitest.Output
 	ended  chan struct{}
 }
 
 func (e *endToEnd) start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, output: newOutput(), ended: make(chan struct{})}
+	p := &process{t: t, output: clitest.NewOutput(), ended: make(chan struct{})}
 	p.cmd = exec.Command(e.program, args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	if err := p.cmd.Start(); err != nil {
@@ -152,7 +153,7 @@ func (p *process) wait(what string, is func(text string) bool, over <-chan time.
 	p.t.Helper()
 	deadline := time.After(patience)
 	for {
-		grown := p.output.grown()
+		grown := p.output.Grown()
 		if is(p.output.String()) {
 			return
 		}

@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/apiary-go/apiary/fakeapi"
+	"github.com/apiary-go/apiary/internal/clitest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -32,14 +33,14 @@ type rig struct {
 	t    *testing.T
 	api  *fakeapi.Server
 	path string
-	log  *output
+	log  *clitest.Output
 }
 
 func inRig(t *testing.T, test func(r *rig)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, api: fakeapi.New(), path: filepath.Join(dir, "mirror.db"), log: newOutput()}
+		r := &rig{t: t, api: fakeapi.New(), path: filepath.Join(dir, "mirror.db"), log: clitest.NewOutput()}
 		test(r)
 		r.api.Disconnect()
 	})
@@ -59,7 +60,7 @@ func (r *rig) run(during func(), resources ...string) string {
 		r.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(r.t.Context())
-	out := newOutput()
+	out := clitest.NewOutput()
 	ended := make(chan error)
 	go func() {
 		ended <- follow(ctx, config, db, collections, &printer{out: out, verbose: true}, slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelWarn})))
@@ -341,7 +342,7 @@ func TestCommandLine(t *testing.T) {
 		"stat " + path:      {"dump", "--db", path},
 		"see mirror dump":   {"dump", "--db", path, "--kubeconfig", "x"},
 	} {
-		out := newOutput()
+		out := clitest.NewOutput()
 		cmd := newCommand(out, out)
 		cmd.SetArgs(args)
 		if err := cmd.Execute(); err == nil || !strings.Contains(err.Error(), want) {

@@ -12,6 +12,7 @@ require (
 	github.com/apiary-go/apiary/devcluster v0.0.0
 	github.com/cilium/hive v1.0.4
 	go.uber.org/goleak v1.3.0
+	golang.org/x/mod v0.41.0
 	k8s.io/api v0.37.2
 	k8s.io/apimachinery v0.37.2
 	k8s.io/client-go v0.37.2

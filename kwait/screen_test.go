@@ -15,11 +15,10 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/apiary-go/apiary/internal/cli"
+	"github.com/apiary-go/apiary/internal/clitest"
 	"github.com/apiary-go/apiary/status"
 )
-
-// readableColours replaces the codes for colours, too.
-var readableColours = strings.NewReplacer(red, "<red>", green, "<green>", yellow, "<yellow>")
 
 func screen(width, height int) func() (int, int) { return func() (int, int) { return width, height } }
 
@@ -30,11 +29,11 @@ func TestWaitScreen(t *testing.T) {
 		w.add(conf(), web(3, 0))
 		w.startOn(screen(60, 6), confManifest+webManifest+podManifest)
 		text := w.after(150 * time.Millisecond)
-		w.add(web(3, 2), pod("shop", "one", "", true))
+		w.add(web(3, 2), pod("one", true))
 		text += w.after(2 * time.Second)
 		w.add(web(3, 3))
 		w.mustEnd(0)
-		golden(t, readableColours.Replace(readable.Replace(text+w.out.take())))
+		clitest.Golden(t, clitest.Readable.Replace(text+w.out.Take()))
 	})
 }
 
@@ -45,16 +44,16 @@ func TestWaitScreenOfMany(t *testing.T) {
 		var manifests strings.Builder
 		for i := range 8 {
 			fmt.Fprintf(&manifests, "apiVersion: v1\nkind: Pod\nmetadata: {name: p%d}\n---\n", i)
-			w.add(pod("shop", fmt.Sprintf("p%d", i), "", i%2 == 0))
+			w.add(pod(fmt.Sprintf("p%d", i), i%2 == 0))
 		}
 		w.add(crashing())
 		w.startOn(screen(60, 6), manifests.String()+podManifest, "--fail-fast=false", "--timeout", "1500ms")
 		w.mustEnd(1)
-		text := w.out.take()
+		text := w.out.Take()
 		if strings.Contains(text, "\x1b[3") {
 			t.Error("there are colours")
 		}
-		golden(t, readable.Replace(text))
+		clitest.Golden(t, clitest.Readable.Replace(text))
 	})
 }
 
@@ -66,7 +65,7 @@ func TestWaitScreenFits(t *testing.T) {
 		for i := range 30 {
 			ids = append(ids, status.ID{Namespace: "shop", Name: fmt.Sprintf("ö%d", i), GroupKind: schema.GroupKind{Kind: "Pod"}})
 		}
-		b := newBoard(ids, false)
+		b := newBoard(ids, goal{})
 		for i, id := range ids {
 			b.take(status.ObjectStatus{ID: id, Status: status.Unknown, Reason: status.Transient, Err: errors.New(strings.Repeat("a\x1b[2J\r\n\tb ", i))})
 		}
@@ -76,7 +75,7 @@ func TestWaitScreenFits(t *testing.T) {
 				if err := newScreenPrinter(&out, screen(size[0], size[1]), styled).draw(b); err != nil {
 					t.Fatal(err)
 				}
-				text := strings.NewReplacer(enterScreen, "", home, "", toTheEnd, "", yellow, "", plain, "", endOfLine+"\r\n", "\n").Replace(out.String())
+				text := strings.NewReplacer(cli.EnterScreen, "", cli.Home, "", cli.ToTheEnd, "", cli.Yellow, "", cli.Plain, "", cli.EndOfLine+"\r\n", "\n").Replace(out.String())
 				lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 				if len(lines) > max(size[1]-1, 1) {
 					t.Errorf("%v: %d lines", size, len(lines))
@@ -96,7 +95,7 @@ func TestWaitNames(t *testing.T) {
 	id := func(group, kind string) status.ID {
 		return status.ID{Namespace: "shop", Name: "a", GroupKind: schema.GroupKind{Group: group, Kind: kind}}
 	}
-	b := newBoard([]status.ID{id("", "Service"), id("serving.knative.dev", "Service"), id("apps", "Deployment")}, false)
+	b := newBoard([]status.ID{id("", "Service"), id("serving.knative.dev", "Service"), id("apps", "Deployment")}, goal{})
 	var got []string
 	for _, row := range b.rows {
 		got = append(got, row.name())

@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -17,9 +18,8 @@ import (
 type board struct {
 	begin  time.Time
 	until  status.Condition // called for one object at a time
-	there  string           // the word for objects that meet it
-	fails  bool             // Failed objects are counted
-	rows   []*boardRow      // in the order of the manifests
+	goal   goal
+	rows   []*boardRow // in the order of the manifests
 	byID   map[status.ID]*boardRow
 	met    int
 	failed int
@@ -32,22 +32,23 @@ type boardRow struct {
 	status status.ObjectStatus
 	met    bool
 	failed bool
+	why    why // at the end
 
+	goal      goal
 	qualified bool // another row has the same kind in another group
 	global    bool // its kind is known to be cluster-scoped
 }
 
-// newBoard returns a board for objects that were not read yet. They are to be deleted
-// if gone is set, and Current if not.
-func newBoard(ids []status.ID, gone bool) *board {
-	b := &board{begin: time.Now(), until: status.All(status.Current), there: "Current", fails: true, byID: map[status.ID]*boardRow{}}
-	if gone {
-		b.until, b.there, b.fails = status.Deleted(nil), "gone", false
+// newBoard returns a board for objects that were not read yet.
+func newBoard(ids []status.ID, g goal) *board {
+	b := &board{begin: time.Now(), until: status.All(status.Current), goal: g, byID: map[status.ID]*boardRow{}}
+	if g.deleted {
+		b.until = status.Deleted(nil)
 	}
 	groups := map[string]string{}
 	ambiguous := map[string]bool{}
 	for i, id := range ids {
-		row := &boardRow{number: i, id: id, status: status.ObjectStatus{ID: id, Status: status.Unknown, Reason: status.NotObserved}}
+		row := &boardRow{number: i, id: id, goal: g, global: id.Namespace == "", status: status.ObjectStatus{ID: id, Status: status.Unknown, Reason: status.NotObserved}}
 		b.rows = append(b.rows, row)
 		b.byID[id] = row
 		group, seen := groups[id.GroupKind.Kind]
@@ -64,14 +65,14 @@ func newBoard(ids []status.ID, gone bool) *board {
 // nil if not.
 func (b *board) take(s status.ObjectStatus) *boardRow {
 	row := b.byID[s.ID]
-	if row == nil || row.met && !b.fails { // once gone it stays gone, whatever comes under its name
+	if row == nil || row.met && b.goal.deleted { // once gone it stays gone, whatever comes under its name
 		return nil
 	}
 	before := row.columns()
 	b.count(row, -1)
 	met, _ := b.until([]status.ObjectStatus{s}) // never fails
 	row.status, row.met = s, met
-	row.failed = b.fails && s.Status == status.Failed && s.Stale.IsZero()
+	row.failed = b.goal.fails(s)
 	if s.Object != nil {
 		row.global = s.Object.GetNamespace() == ""
 	}
@@ -91,7 +92,12 @@ func (b *board) count(row *boardRow, by int) {
 	}
 }
 
-// done reports whether all objects meet the condition.
+// missing returns the rows that do not meet the goal.
+func (b *board) missing() []*boardRow {
+	return slices.DeleteFunc(slices.Clone(b.rows), func(r *boardRow) bool { return r.met })
+}
+
+// done reports whether all objects meet the goal.
 func (b *board) done() bool { return b.met == len(b.rows) }
 
 // elapsed returns the duration of the wait in whole seconds.
@@ -99,19 +105,19 @@ func (b *board) elapsed() string { return time.Since(b.begin).Truncate(time.Seco
 
 // summary returns a text such as "12 of 20 are Current, 1 Failed, 45s".
 func (b *board) summary() string {
-	text := fmt.Sprintf("%d of %d %s %s", b.met, len(b.rows), be(len(b.rows)), b.there)
+	text := fmt.Sprintf("%d of %d %s %s", b.met, len(b.rows), be(len(b.rows)), b.goal)
 	if b.failed > 0 {
 		text += fmt.Sprintf(", %d Failed", b.failed)
 	}
 	return text + ", " + b.elapsed()
 }
 
-// allThere returns the summary when all objects meet the condition.
+// allThere returns the summary when all objects meet the goal.
 func (b *board) allThere() string {
 	if len(b.rows) == 1 {
-		return fmt.Sprintf("it is %s, %s", b.there, b.elapsed())
+		return fmt.Sprintf("it is %s, %s", b.goal, b.elapsed())
 	}
-	return fmt.Sprintf("all %d are %s, %s", len(b.rows), b.there, b.elapsed())
+	return fmt.Sprintf("all %d are %s, %s", len(b.rows), b.goal, b.elapsed())
 }
 
 func be(n int) string {
@@ -141,8 +147,12 @@ func (r *boardRow) name() string {
 	return kind + "/" + r.id.Namespace + "/" + r.id.Name
 }
 
-// word returns the status, or the reason if the status is Unknown or stale.
+// word returns the status, the reason if the status is Unknown or stale, or the condition
+// if the object has it.
 func (r *boardRow) word() string {
+	if r.met && r.goal.condition != nil {
+		return r.goal.String()
+	}
 	if r.status.Status == status.Unknown || !r.status.Stale.IsZero() {
 		return string(r.status.Reason)
 	}
@@ -163,7 +173,7 @@ func (r *boardRow) message() string {
 // reason returns the text of the error without the object, which the row shows already.
 func (r *boardRow) reason() string {
 	text := informer.Explain(r.status.Err)
-	for _, verb := range []string{"list ", "watch "} {
+	for _, verb := range []string{"list ", "watch ", "streamed list of "} {
 		if strings.HasPrefix(text, verb+r.id.GroupKind.String()) {
 			_, text, _ = strings.Cut(text, ": ")
 		}
@@ -171,7 +181,7 @@ func (r *boardRow) reason() string {
 	return text
 }
 
-// mark returns one character: for an object that meets the condition, has failed,
+// mark returns one character: for an object that meets the goal, has failed,
 // cannot be read, or is in progress.
 func (r *boardRow) mark() string {
 	switch {

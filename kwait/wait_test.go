@@ -25,6 +25,8 @@ import (
 
 	"github.com/apiary-go/apiary/cells"
 	"github.com/apiary-go/apiary/fakeapi"
+	"github.com/apiary-go/apiary/internal/cli"
+	"github.com/apiary-go/apiary/internal/clitest"
 )
 
 func TestWaitCurrent(t *testing.T) {
@@ -34,14 +36,14 @@ func TestWaitCurrent(t *testing.T) {
 		w.stillRuns()
 		var text strings.Builder
 		for _, change := range []runtime.Object{
-			pod("shop", "one", "", false), web(3, 2), conf(), pod("shop", "one", "", true), web(3, 3),
+			pod("one", false), web(3, 2), conf(), pod("one", true), web(3, 3),
 		} {
 			text.WriteString(w.after(20 * time.Second))
 			w.stillRuns()
 			w.add(change)
 		}
 		w.mustEnd(0)
-		golden(t, text.String()+w.out.take())
+		clitest.Golden(t, text.String()+w.out.Take())
 		for _, r := range w.api.Requests() {
 			if r.Verb != "" && r.Verb != "list" && r.Verb != "watch" {
 				t.Errorf("it asked to %s %s", r.Verb, r.Resource.Resource)
@@ -65,7 +67,8 @@ func (h changeHook) changed(b *board, row *boardRow) {
 func TestWaitAllAtOnce(t *testing.T) {
 	inWait(t, func(w *waiting) {
 		w.add(web(1, 1))
-		p := newWait(cells.FakeClientWith(func() *fakeapi.Server { return w.api }), w.out)
+		p := newProgram(cells.FakeClientWith(func() *fakeapi.Server { return w.api }), w.out)
+		p.begin = time.Now()
 		log := slog.New(slog.DiscardHandler)
 		if err := p.hive.Start(log, w.t.Context()); err != nil {
 			t.Fatal(err)
@@ -74,7 +77,7 @@ func TestWaitAllAtOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		waiter := p.waiter(ids)
+		waiter := p.waiter(ids, goal{})
 		waiter.printer = changeHook{waiter.printer, func(row *boardRow) {
 			if row.id.Name == "conf" && row.met {
 				w.add(web(1, 0))
@@ -113,7 +116,7 @@ func TestWaitDeleted(t *testing.T) {
 		w.stillRuns()
 		w.remove(crashing())
 		w.mustEnd(0)
-		golden(t, text+w.out.take())
+		clitest.Golden(t, text+w.out.Take())
 	})
 }
 
@@ -125,7 +128,7 @@ func TestWaitDeletedAndCreated(t *testing.T) {
 		w.after(20 * time.Second)
 		w.remove(conf())
 		w.add(conf())
-		expectIn(t, w.after(20*time.Second), "ConfigMap/shop/conf  NotFound")
+		clitest.Expect(t, w.after(20*time.Second), "ConfigMap/shop/conf  NotFound")
 		w.stillRuns()
 		w.remove(crashing())
 		w.add(crashing())
@@ -136,19 +139,19 @@ func TestWaitDeletedAndCreated(t *testing.T) {
 // A failure ends the wait also if the object is removed at once.
 func TestWaitFailedAndRemoved(t *testing.T) {
 	inWait(t, func(w *waiting) {
-		w.add(conf(), pod("shop", "one", "", false))
+		w.add(conf(), pod("one", false))
 		w.start(podManifest + confManifest + webManifest)
 		w.after(20 * time.Second)
 		w.add(crashing())
 		w.remove(crashing())
 		w.mustEnd(1)
-		expectIn(t, w.out.take(), "failed: 1 of 3 are Current, 1 Failed")
+		clitest.Expect(t, w.out.Take(), "failed: 1 of 3 are Current, 1 Failed")
 	})
 }
 
 func TestWaitFailed(t *testing.T) {
 	inWait(t, func(w *waiting) {
-		w.add(conf(), pod("shop", "one", "", false))
+		w.add(conf(), pod("one", false))
 		w.start(podManifest + confManifest + webManifest)
 		text := w.after(20 * time.Second)
 		w.stillRuns()
@@ -158,7 +161,7 @@ func TestWaitFailed(t *testing.T) {
 		if took := time.Since(begin); took > 0 {
 			t.Errorf("it took %s to end", took)
 		}
-		golden(t, text+w.out.take())
+		clitest.Golden(t, text+w.out.Take())
 	})
 }
 
@@ -169,15 +172,15 @@ func TestWaitFailedAndRecovers(t *testing.T) {
 			inWait(t, func(w *waiting) {
 				w.add(crashing())
 				w.start(podManifest, "--fail-fast=false", "--timeout", "1m")
-				expectIn(t, w.after(50*time.Second), "Pod/shop/one  Failed")
+				clitest.Expect(t, w.after(50*time.Second), "Pod/shop/one  Failed")
 				w.stillRuns()
 				if recovers {
-					w.add(pod("shop", "one", "", true))
+					w.add(pod("one", true))
 					w.mustEnd(0)
 					return
 				}
 				w.mustEnd(1)
-				expectIn(t, w.out.take(), "timed out: 0 of 1 is Current, 1 Failed, 1m0s")
+				clitest.Expect(t, w.out.Take(), "timed out: 0 of 1 is Current, 1 Failed, 1m0s")
 			})
 		})
 	}
@@ -196,10 +199,10 @@ func TestWaitTimeout(t *testing.T) {
 			}
 			return nil
 		})
-		w.add(conf(), web(3, 1), pod("shop", "one", "", true))
+		w.add(conf(), web(3, 1), pod("one", true))
 		w.start(confManifest+strings.ReplaceAll(confManifest, "conf", "other")+webManifest+podManifest+hivesManifest, "--timeout", "90s")
 		w.mustEnd(2)
-		golden(t, w.out.take())
+		clitest.Golden(t, w.out.Take())
 	})
 }
 
@@ -212,16 +215,16 @@ func TestWaitForbiddenAndNotInstalled(t *testing.T) {
 			}
 			return nil
 		})
-		w.add(pod("shop", "one", "", true))
+		w.add(pod("one", true))
 		w.start(podManifest+hivesManifest, "--timeout", "0")
-		expectIn(t, w.after(time.Second), "Pod/shop/one     Forbidden    pods \"one\" is forbidden", `User "jane" cannot`, "Hive/shop/first  KindNotInstalled")
+		clitest.Expect(t, w.after(time.Second), "Pod/shop/one     Forbidden    pods \"one\" is forbidden", `User "jane" cannot`, "Hive/shop/first  KindNotInstalled")
 		w.after(time.Hour)
 		w.stillRuns()
 		w.api.Intercept(nil)
-		expectIn(t, w.after(time.Minute), "Pod/shop/one     Current")
+		clitest.Expect(t, w.after(time.Minute), "Pod/shop/one     Current")
 		w.stillRuns()
 		w.api.Install(fakeapi.Kind{Group: "example.com", Version: "v1", Kind: "Hive"})
-		expectIn(t, w.after(time.Minute), "Hive/shop/first  NotFound")
+		clitest.Expect(t, w.after(time.Minute), "Hive/shop/first  NotFound")
 		w.stillRuns()
 		w.add(&unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "example.com/v1", "kind": "Hive", "metadata": map[string]any{"namespace": "shop", "name": "first"},
@@ -243,8 +246,8 @@ func TestWaitStale(t *testing.T) {
 			return nil
 		})
 		w.api.Disconnect()
-		expectIn(t, w.after(time.Minute), "ConfigMap/shop/conf  Transient    last seen Current: ", "connection refused")
-		w.add(pod("shop", "one", "", true))
+		clitest.Expect(t, w.after(time.Minute), "ConfigMap/shop/conf  Transient    last seen Current: ", "connection refused")
+		w.add(pod("one", true))
 		w.after(time.Minute)
 		w.stillRuns()
 		w.api.Intercept(nil)
@@ -273,7 +276,7 @@ func TestWaitInterrupted(t *testing.T) {
 				w.after(time.Second)
 				w.cancel(interrupted{signal})
 				w.mustEnd(code)
-				expectIn(t, w.out.take(), "  ConfigMap/shop/conf  NotFound", "interrupted: 0 of 1 is Current, 1s\n")
+				clitest.Expect(t, w.out.Take(), "  ConfigMap/shop/conf  NotFound", "interrupted: 0 of 1 is Current, 1s\n")
 			})
 		})
 	}
@@ -283,7 +286,7 @@ func TestWaitForNothing(t *testing.T) {
 	inWait(t, func(w *waiting) {
 		w.start("# nothing\n")
 		w.mustEnd(0)
-		expectIn(t, w.out.take(), "nothing to wait for")
+		clitest.Expect(t, w.out.Take(), "nothing to wait for")
 		if requests := w.api.Requests(); len(requests) > 0 {
 			t.Errorf("%d requests were made", len(requests))
 		}
@@ -295,7 +298,7 @@ func TestWaitBadInput(t *testing.T) {
 	inWait(t, func(w *waiting) {
 		w.start(confManifest + "kind: A")
 		w.mustEnd(3)
-		expectIn(t, w.err.Error(), "standard input, document 2: apiVersion or kind is missing")
+		clitest.Expect(t, w.err.Error(), "standard input, document 2: apiVersion or kind is missing")
 		if requests := w.api.Requests(); len(requests) > 0 {
 			t.Errorf("%d requests were made", len(requests))
 		}
@@ -321,7 +324,7 @@ func TestWaitNoServer(t *testing.T) {
 				w.api.Intercept(test.answer)
 				w.start(confManifest, "--timeout", "30s")
 				w.mustEnd(test.code)
-				expectIn(t, w.err.Error(), test.want)
+				clitest.Expect(t, w.err.Error(), test.want)
 			})
 		})
 	}
@@ -330,7 +333,7 @@ func TestWaitNoServer(t *testing.T) {
 // An output that is closed, or that nobody reads, does not hold up the end.
 func TestWaitWithoutOutput(t *testing.T) {
 	inWait(t, func(w *waiting) {
-		w.to = brokenPipe{}
+		w.to = clitest.BrokenPipe{}
 		w.start(confManifest)
 		w.mustEnd(3)
 		if !errors.Is(w.err, os.ErrClosed) {
@@ -342,7 +345,7 @@ func TestWaitWithoutOutput(t *testing.T) {
 		w.to = writer
 		w.start(confManifest, "--timeout", "10s")
 		w.mustEnd(2)
-		if !errors.Is(w.err, errBlocked) {
+		if !errors.Is(w.err, cli.ErrBlocked) {
 			t.Errorf("it ended with %v", w.err)
 		}
 		if err := reader.Close(); err != nil { // ends the write

@@ -22,8 +22,24 @@ type progressPrinter interface {
 	draw(b *board) error
 	ticks() bool
 
-	// close is called at the end, with the outcome.
-	close(b *board, outcome string) error
+	// close is called at the end.
+	close(b *board, end ending) error
+}
+
+// ending is how a wait has ended.
+type ending struct {
+	result  string // see jsonl.go
+	code    int    // the exit code
+	text    string
+	problem string // why events are not shown, or empty
+}
+
+// lines returns the lines at the end of a text.
+func (e ending) lines() []string {
+	if e.problem != "" {
+		return []string{e.problem, e.text}
+	}
+	return []string{e.text}
 }
 
 // wordWidth is the width of the longest status. A reason can be longer.
@@ -61,20 +77,26 @@ func (p *linePrinter) draw(b *board) error {
 	return writeProgress(p.out, text.String())
 }
 
-// close prints the objects that do not meet the condition, and the outcome.
-func (p *linePrinter) close(b *board, outcome string) error {
+// close prints the objects that do not meet the goal, with the reasons, and the outcome.
+func (p *linePrinter) close(b *board, end ending) error {
 	if err := p.draw(b); err != nil {
 		return err
 	}
-	missing := slices.DeleteFunc(slices.Clone(b.rows), func(r *boardRow) bool { return r.met })
+	missing := b.missing()
 	var text strings.Builder
 	if len(missing) > 0 {
-		fmt.Fprintf(&text, "not %s:\n", b.there)
+		fmt.Fprintf(&text, "not %s:\n", b.goal)
 	}
 	for _, row := range missing {
 		fmt.Fprintf(&text, "  %s\n", row.columns().aligned(nameWidth(missing), widestWord(missing)))
+		for _, line := range row.why.lines() {
+			fmt.Fprintf(&text, "    %s\n", line)
+		}
 	}
-	return writeProgress(p.out, text.String()+outcome+"\n")
+	for _, line := range end.lines() {
+		text.WriteString(line + "\n")
+	}
+	return writeProgress(p.out, text.String())
 }
 
 // aligned pads all columns except the last.

@@ -18,15 +18,16 @@ import (
 
 	"github.com/apiary-go/apiary/cells"
 	"github.com/apiary-go/apiary/fakeapi"
+	"github.com/apiary-go/apiary/internal/clitest"
 )
 
-// waiting is a run of the wait command on an API server in memory, in a bubble.
+// waiting is a run of the command on an API server in memory, in a bubble.
 type waiting struct {
 	t       *testing.T
 	api     *fakeapi.Server
-	out     *output
+	out     *clitest.Output
 	to      io.Writer // out, unless a test has another one
-	program *waitProgram
+	program *program
 	cancel  context.CancelCauseFunc
 	ended   chan struct{}
 	err     error // once ended is closed
@@ -37,13 +38,13 @@ func inWait(t *testing.T, test func(w *waiting)) {
 	t.Helper()
 	t.Setenv("KUBECONFIG", "")
 	synctest.Test(t, func(t *testing.T) {
-		out := newOutput()
+		out := clitest.NewOutput()
 		test(&waiting{t: t, api: fakeapi.New(), out: out, to: out})
 	})
 }
 
-// start runs the command, with the manifests as its input. What is ended by signals is
-// left out: these come from outside the bubble.
+// start runs the command with the manifests as its input, or with arguments if there are
+// none. Signals are left out: they come from outside the bubble.
 func (w *waiting) start(manifests string, args ...string) {
 	w.t.Helper()
 	w.startOn(nil, manifests, args...)
@@ -52,9 +53,14 @@ func (w *waiting) start(manifests string, args ...string) {
 // startOn is the same on a terminal, if there is a size.
 func (w *waiting) startOn(size func() (int, int), manifests string, args ...string) {
 	w.t.Helper()
-	w.program = newWait(cells.FakeClientWith(func() *fakeapi.Server { return w.api }), w.to)
+	w.program = newProgram(cells.FakeClientWith(func() *fakeapi.Server { return w.api }), w.to)
 	w.program.size = size
-	if err := w.program.command().ParseFlags(append([]string{"-f", "-", "-n", "shop"}, args...)); err != nil {
+	args = append([]string{"-n", "shop"}, args...)
+	if manifests != "" {
+		args = append(args, "-f", "-")
+	}
+	cmd := w.program.command()
+	if err := cmd.ParseFlags(args); err != nil {
 		w.t.Fatal(err)
 	}
 	var ctx context.Context
@@ -62,9 +68,9 @@ func (w *waiting) startOn(size func() (int, int), manifests string, args ...stri
 	w.ended = make(chan struct{})
 	go func() {
 		defer close(w.ended)
-		ids, err := w.program.read(strings.NewReader(manifests))
+		in, err := w.program.read(cmd.Flags().Args(), strings.NewReader(manifests))
 		if err == nil {
-			err = w.program.wait(ctx, ids)
+			err = w.program.wait(ctx, in)
 		}
 		w.err = err
 	}()
@@ -75,7 +81,7 @@ func (w *waiting) after(d time.Duration) string {
 	w.t.Helper()
 	time.Sleep(d) // of the bubble
 	synctest.Wait()
-	return w.out.take()
+	return w.out.Take()
 }
 
 func (w *waiting) add(objects ...runtime.Object) {
@@ -118,15 +124,6 @@ func (w *waiting) mustEnd(code int) {
 	}
 }
 
-func expectIn(t *testing.T, text string, parts ...string) {
-	t.Helper()
-	for _, part := range parts {
-		if !strings.Contains(text, part) {
-			t.Errorf("%q is not in:\n%s", part, text)
-		}
-	}
-}
-
 const (
 	confManifest  = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\n---\n"
 	webManifest   = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n---\n"
@@ -157,8 +154,17 @@ func web(replicas, ready int32) *appsv1.Deployment {
 	}
 }
 
+func pod(name string, ready bool) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: inShop(name), Status: corev1.PodStatus{Phase: corev1.PodPending}}
+	if ready {
+		p.Status.Phase = corev1.PodRunning
+		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	}
+	return p
+}
+
 func crashing() *corev1.Pod {
-	p := pod("shop", "one", "", false)
+	p := pod("one", false)
 	p.Status.Phase = corev1.PodRunning
 	p.Status.ContainerStatuses = []corev1.ContainerStatus{{
 		Name: "main", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: "back-off"}},

@@ -12,26 +12,23 @@ import (
 	"syscall"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/discovery"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/internal/cli"
 	"github.com/apiary-go/apiary/status"
 )
 
-// waitDrawDelay is how long changes are collected before they are drawn.
-const waitDrawDelay = 100 * time.Millisecond
+// drawDelay is how long changes are collected before they are drawn.
+const drawDelay = 100 * time.Millisecond
 
 // waiter is one goroutine that follows the objects and shows their progress.
 type waiter struct {
-	server   discovery.DiscoveryInterface
-	host     string
 	engine   *status.Engine
+	events   corev1client.EventsGetter
 	board    *board
 	printer  progressPrinter
 	failFast bool
-
-	drawTimer
+	timer    *cli.DrawTimer
 }
 
 // errTimeout is the cause of a context that has timed out.
@@ -50,16 +47,12 @@ func (i interrupted) code() int {
 	return 128 + int(syscall.SIGINT)
 }
 
-// run waits until all objects meet the condition, one has failed, or ctx ends, and
-// shows the outcome. The error is nil if the condition is met, and otherwise an
+// run waits until all objects meet the goal, one has failed, or ctx ends, and
+// shows the outcome. The error is nil if the goal is met, and otherwise an
 // [*exitError].
 func (w *waiter) run(ctx context.Context) error {
-	if err := w.checkServer(ctx); err != nil {
-		return err
-	}
-	w.timer = time.NewTimer(tick)
+	w.timer = cli.NewDrawTimer()
 	defer w.timer.Stop()
-	w.timer.Stop()
 	if err := w.draw(); err != nil {
 		return err
 	}
@@ -67,7 +60,7 @@ func (w *waiter) run(ctx context.Context) error {
 	watch, err := w.engine.Watch(following, w.ids()...)
 	if err != nil {
 		end()
-		return &exitError{code: exitUse, err: err}
+		return useError(err)
 	}
 	events := make(chan status.Event)
 	var receiving sync.WaitGroup
@@ -94,7 +87,7 @@ func (w *waiter) run(ctx context.Context) error {
 			if event.Type == status.ResourceUpdate {
 				w.take(event.Resource)
 			}
-		case <-w.timer.C:
+		case <-w.timer.C():
 			if err := w.draw(); err != nil {
 				return err
 			}
@@ -122,23 +115,6 @@ func (w *waiter) ids() []status.ID {
 	return ids
 }
 
-// checkServer fails if the server does not answer. Any answer will do.
-func (w *waiter) checkServer(ctx context.Context) error {
-	err := w.server.RESTClient().Get().AbsPath("/version").MaxRetries(0).Do(ctx).Error()
-	var answer apierrors.APIStatus
-	if err == nil || errors.As(err, &answer) {
-		return nil
-	}
-	var signal interrupted
-	switch cause := context.Cause(ctx); {
-	case errors.As(cause, &signal):
-		return w.finish(cause)
-	case cause != nil:
-		return &exitError{code: exitUse, err: fmt.Errorf("no answer from %s: %w", w.host, cause)}
-	}
-	return &exitError{code: exitUse, err: fmt.Errorf("no answer from %s: %s", w.host, informer.Explain(err))}
-}
-
 // takeAll handles the latest statuses of all objects.
 func (w *waiter) takeAll(watch *status.Watch) {
 	for _, s := range watch.Statuses() {
@@ -149,7 +125,7 @@ func (w *waiter) takeAll(watch *status.Watch) {
 func (w *waiter) take(s status.ObjectStatus) {
 	if row := w.board.take(s); row != nil {
 		w.printer.changed(w.board, row)
-		w.drawIn(waitDrawDelay)
+		w.timer.DrawIn(drawDelay)
 	}
 }
 
@@ -159,45 +135,59 @@ func (w *waiter) decided() bool {
 }
 
 func (w *waiter) draw() error {
-	w.due = time.Time{}
+	w.timer.Drawn()
 	if err := w.printer.draw(w.board); err != nil {
-		return &exitError{code: exitUse, err: err}
+		return useError(err)
 	}
 	if w.printer.ticks() {
-		w.drawIn(tick)
+		w.timer.DrawIn(cli.Tick)
 	}
 	return nil
 }
 
 // finish shows the outcome. The cause is why the wait ended, or nil if it was decided.
 func (w *waiter) finish(cause error) error {
-	result := &exitError{said: true}
+	end := ending{result: resultMet, text: w.board.allThere()}
 	var signal interrupted
 	switch {
 	case w.board.done():
-		result, cause = nil, nil
+		cause = nil
 	case errors.As(cause, &signal):
-		result.code = signal.code()
+		end.result, end.code = resultInterrupted, signal.code()
 	case cause != nil && !errors.Is(cause, errTimeout):
-		result.code = exitUse
+		end.result, end.code = resultError, exitUse
 	case w.board.failed > 0:
-		result.code = exitFailed
+		end.result, end.code = resultFailed, exitFailed
 		if cause == nil {
 			cause = errors.New("failed")
 		}
 	default:
-		result.code = exitTimeout
+		end.result, end.code = resultTimeout, exitTimeout
 	}
-	outcome := w.board.allThere()
-	if cause != nil {
-		outcome = fmt.Sprintf("%v: %s", cause, w.board.summary())
+	if end.code != 0 {
+		end.text = fmt.Sprintf("%v: %s", cause, w.board.summary())
+		w.explain(&end)
 	}
-	if err := w.printer.close(w.board, outcome); err != nil {
-		return &exitError{code: exitUse, err: err}
+	if err := w.printer.close(w.board, end); err != nil {
+		return useError(err)
 	}
-	if result == nil {
+	if end.code == 0 {
 		return nil // not a nil *exitError
 	}
-	result.err = errors.New(outcome)
-	return result
+	return &exitError{code: end.code, err: errors.New(end.text), said: true}
+}
+
+// explain finds the Pods and the events behind the objects that do not meet the goal. A
+// signal or an error leaves no time to ask for events.
+func (w *waiter) explain(end *ending) {
+	ctx, cancel := context.WithTimeout(context.Background(), whyTime)
+	defer cancel()
+	e := explainer{events: w.events}
+	if end.code != exitFailed && end.code != exitTimeout {
+		e.events = nil
+	}
+	for _, row := range w.board.missing() {
+		row.why = e.explain(ctx, row.status)
+	}
+	end.problem = e.problem
 }

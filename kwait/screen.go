@@ -9,13 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/apiary-go/apiary/internal/cli"
 	"github.com/apiary-go/apiary/status"
-)
-
-const (
-	red    = "\x1b[31m"
-	green  = "\x1b[32m"
-	yellow = "\x1b[33m"
 )
 
 // screenPrinter keeps a line for each object up to date on a terminal.
@@ -39,26 +34,33 @@ func (p *screenPrinter) draw(b *board) error {
 	width, height := p.size()
 	var text strings.Builder
 	if !p.opened {
-		text.WriteString(enterScreen)
+		text.WriteString(cli.EnterScreen)
 		p.opened = true
 	}
-	text.WriteString(home)
+	text.WriteString(cli.Home)
 	for _, l := range p.lines(b, height-1) {
-		text.WriteString(l.fit(width, p.styled) + endOfLine + "\r\n")
+		text.WriteString(l.fit(width, p.styled) + cli.EndOfLine + "\r\n")
 	}
-	text.WriteString(toTheEnd)
+	text.WriteString(cli.ToTheEnd)
 	return writeProgress(p.out, text.String())
 }
 
 // close prints the last state on the ordinary screen. The worst rows are last, near the
 // cursor.
-func (p *screenPrinter) close(b *board, outcome string) error {
+func (p *screenPrinter) close(b *board, end ending) error {
 	var text strings.Builder
 	if p.opened {
-		text.WriteString(leaveScreen)
+		text.WriteString(cli.LeaveScreen)
 	}
-	for _, l := range append(rowLines(byState(b.rows, 1)), coloured{{text: outcome}}) {
+	rows := byState(b.rows, 1)
+	for i, l := range rowLines(rows) {
 		text.WriteString(l.fit(0, p.styled) + "\r\n")
+		for _, line := range rows[i].why.lines() {
+			text.WriteString("    " + line + "\r\n")
+		}
+	}
+	for _, line := range end.lines() {
+		text.WriteString(line + "\r\n")
 	}
 	return writeProgress(p.out, text.String())
 }
@@ -77,7 +79,7 @@ func (p *screenPrinter) lines(b *board, height int) []coloured {
 }
 
 // byState returns the rows sorted by state. With direction 1, rows that meet the
-// condition come first, and failed rows last; with -1 it is the other way round. Rows
+// goal come first, and failed rows last; with -1 it is the other way round. Rows
 // of the same state keep their order.
 func byState(rows []*boardRow, direction int) []*boardRow {
 	rank := func(r *boardRow) int {
@@ -103,22 +105,32 @@ func rowLines(rows []*boardRow) []coloured {
 			{text: row.mark(), colour: colour},
 			{text: fmt.Sprintf(" %-*s  ", name, c.name)},
 			{text: fmt.Sprintf("%-*s", word, c.word), colour: colour},
-			{text: "  " + c.message},
+			{text: "  " + joined("; ", c.message, row.worst())},
 		}
 	}
 	return lines
 }
 
+// worst describes a Pod that is not ready while an object does not meet the goal. It is
+// empty for a Pod itself, and at the end, when all are shown.
+func (r *boardRow) worst() string {
+	pods, _ := unready(r.status)
+	if r.met || r.id.GroupKind == podKind || len(pods) == 0 || len(r.why.Pods) > 0 {
+		return ""
+	}
+	return containers(pods[0])[0].String()
+}
+
 func (r *boardRow) colour() string {
 	switch {
 	case r.met:
-		return green
+		return cli.Green
 	case r.failed:
-		return red
+		return cli.Red
 	case r.status.Reason == status.NotObserved:
 		return ""
 	}
-	return yellow
+	return cli.Yellow
 }
 
 // coloured is a line of text in parts, each of which can have a colour.
@@ -144,7 +156,7 @@ func (l coloured) fit(width int, styled bool) string {
 		}
 		width -= len(text)
 		if styled && part.colour != "" {
-			b.WriteString(part.colour + string(text) + plain)
+			b.WriteString(part.colour + string(text) + cli.Plain)
 		} else {
 			b.WriteString(string(text))
 		}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/client-go/tools/clientcmd"
+
 	"github.com/apiary-go/apiary/cells"
 )
 
@@ -40,13 +42,52 @@ func TestWaitNamespace(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("KUBECONFIG", test.env)
-			p := newWait(cells.Client, io.Discard)
+			p := newProgram(cells.Client, io.Discard)
 			if err := p.command().ParseFlags(append(test.args, "-f", "-")); err != nil {
 				t.Fatal(err)
 			}
-			ids, err := p.read(strings.NewReader(podManifest))
-			if got := names(ids); err != nil || !slices.Equal(got, []string{"Pod " + test.want + "/one"}) {
+			p.findKubeconfig()
+			in, err := p.read(nil, strings.NewReader(podManifest))
+			if got := names(in.ids); err != nil || !slices.Equal(got, []string{"Pod " + test.want + "/one"}) {
 				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
+// Without another cluster it uses ~/.kube/config.
+func TestWaitHomeKubeconfig(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "config")
+	defer func(before string) { clientcmd.RecommendedHomeFile = before }(clientcmd.RecommendedHomeFile)
+	clientcmd.RecommendedHomeFile = home
+	for name, test := range map[string]struct {
+		exists bool
+		env    string
+		args   []string
+		want   string
+	}{
+		"home":        {true, "", nil, home},
+		"no home":     {false, "", nil, ""},
+		"environment": {true, "other", nil, ""},
+		"flag":        {true, "", []string{"--kubeconfig", "other"}, "other"},
+		"server":      {true, "", []string{"--k8s-api-server", "127.0.0.1:1"}, ""},
+		"context":     {true, "", []string{"--context", "x"}, home},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("KUBECONFIG", test.env)
+			_ = os.Remove(home)
+			if test.exists {
+				if err := os.WriteFile(home, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p := newProgram(cells.Client, io.Discard)
+			if err := p.command().ParseFlags(test.args); err != nil {
+				t.Fatal(err)
+			}
+			p.findKubeconfig()
+			if got := p.hive.Viper().GetString("k8s-kubeconfig"); got != test.want {
+				t.Errorf("%q, want %q", got, test.want)
 			}
 		})
 	}
@@ -59,14 +100,22 @@ func TestWaitCommandErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no file":       {nil, "-f is missing"},
-		"argument":      {[]string{"app.yaml"}, `unexpected argument "app.yaml": name files with -f`},
-		"unknown flag":  {[]string{"--nope"}, "see example wait --help"},
-		"until":         {[]string{"-f", "-", "--for", "x"}, "--for=x: want current or deleted"},
+		"nothing":       {[]string{}, "name an object, such as deployment/web, or a file with -f"},
+		"argument":      {[]string{"app.yaml"}, `"app.yaml": name the object, such as app.yaml/NAME, or select objects with -l or --all`},
+		"unknown flag":  {[]string{"--nope"}, "see kwait --help"},
+		"until":         {[]string{"-f", "-", "--for", "x"}, "--for=x: want current, deleted or condition=NAME[=VALUE]"},
 		"no time":       {[]string{"-f", "-", "--timeout", "soon"}, "--timeout"},
 		"negative":      {[]string{"-f", "-", "--timeout", "-1s"}, "--timeout=-1s: must not be negative"},
 		"jobs":          {[]string{"-f", "-", "--jobs", "x"}, "--jobs=x: want completed or started"},
 		"namespace":     {[]string{"-f", "-", "-n", "a/b"}, `--namespace="a/b": `},
+		"output":        {[]string{"-f", "-", "-o", "xml"}, "--output=xml: want text or json"},
+		"condition":     {[]string{"-f", "-", "--for", "condition="}, "the name or the value of the condition is missing"},
+		"value":         {[]string{"-f", "-", "--for", "condition=Ready="}, "the name or the value of the condition is missing"},
+		"selector":      {[]string{"pods", "-l", "a b"}, "--selector=a b: "},
+		"both":          {[]string{"pods", "-l", "a", "--all"}, "--selector and --all are both set"},
+		"-A alone":      {[]string{"pod/a", "-A"}, "--all-namespaces needs --selector or --all"},
+		"no type":       {[]string{"--all"}, "-l and --all need a type"},
+		"reason":        {[]string{"-f", "-", "--pod-waiting", "A,,B"}, "--pod-waiting=A,,B: a reason is empty"},
 		"missing file":  {[]string{"-f", "missing.yaml"}, "missing.yaml"},
 		"no kubeconfig": {[]string{"-f", "-", "--k8s-kubeconfig", "missing"}, "kubeconfig of --k8s-kubeconfig=missing"},
 		"no server":     {[]string{"-f", "-"}, cells.ErrNotConfigured.Error()},
@@ -74,8 +123,8 @@ func TestWaitCommandErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			cmd := newCommand(&out, &out)
-			cmd.SetArgs(append([]string{"wait"}, test.args...))
+			cmd := newProgram(cells.Client, &out).command()
+			cmd.SetArgs(test.args)
 			cmd.SetIn(strings.NewReader(podManifest))
 			cmd.SetOut(&out)
 			cmd.SetErr(&out)
