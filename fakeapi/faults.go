@@ -50,7 +50,7 @@ type Request struct {
 type answer struct{ object runtime.Object }
 
 // Answer makes the server answer with obj, such as an object or a list, and code 200. It
-// does not serve the request. Only the function of [Server.Intercept] can call Answer.
+// does not serve the request. A watch cannot be answered. Only the function of [Server.Intercept] can call Answer.
 func (r Request) Answer(obj runtime.Object) { r.answer.object = obj }
 
 // setBody sets the fields that depend on the body.

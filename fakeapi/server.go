@@ -15,7 +15,33 @@
 //	}
 //	pods, err := client.CoreV1().Pods("ns").List(ctx, metav1.ListOptions{})
 //
-// It imports no other package of this library.
+// [Server.Add], [Server.Get] and others change and read the server without a client.
+// [Server.Intercept], [Server.Forbid], [Server.Disconnect] and [Server.Expire] make trouble.
+//
+// # What differs from a real server
+//
+// A test sends the same calls to a Server and to a real API server, and compares the answers.
+// These differences are deliberate:
+//
+//   - There is no authentication, no authorization except Forbid, and no admission. Namespaces
+//     need not exist, and their deletion does not delete what is in them.
+//   - Objects get no defaults, except the generation and the phases Pending and Active. Only
+//     the metadata is validated.
+//   - The only subresource is status. There is no scale, eviction or binding. A write of the
+//     status changes only the status; of some built-in kinds, a real server accepts labels
+//     and annotations as well.
+//   - A deleted Pod does not wait for its kubelet. A Job deleted without a policy does not
+//     orphan its pods. There is no garbage collector without [Server.CollectGarbage].
+//   - Each version of a kind has its own objects: autoscaling/v1 does not show those of
+//     autoscaling/v2.
+//   - Managed fields are recorded from the first apply to an object on. What it had before
+//     belongs to the manager "before-first-apply".
+//   - Unknown fields of custom resources are kept. Strict field validation does nothing.
+//   - A list of an exact version works for the current version only. A watch from a version
+//     in the future fails at once.
+//   - Some texts of errors are different. Codes and reasons are not.
+//
+// The package imports no other package of this library.
 package fakeapi
 
 import (
@@ -39,8 +65,8 @@ import (
 //   - A watch gets all changes after its version. In a clientset, a deletion between the list
 //     and the watch is lost. Creations and updates are replayed.
 //   - Lists and watches apply label and field selectors. If an object stops matching, the
-//     watch gets a deletion. A field selector can use any field that is not in a list. A
-//     clientset applies label selectors to lists, and no selector to watches.
+//     watch gets a deletion. Field selectors can have the fields that a real server has for
+//     the kind. A clientset applies label selectors to lists, and no selector to watches.
 //   - Lists have pages. A clientset ignores the limit.
 //   - An update of an old version is a conflict, and one that changes nothing makes no new
 //     version. A clientset overwrites.
@@ -48,10 +74,8 @@ import (
 //     if a watch is more than 100 events behind.
 //   - Watches with initial events work. Watches that request bookmarks get one every minute.
 //   - Each incarnation of an object has its own UID. Finalizers delay deletions.
-//
-// It does not authenticate, default, validate, admit, collect garbage, or run controllers.
-// Its only subresource is status. Apply is a merge patch that creates a missing object, and
-// keeps no managed fields.
+//   - An update does not change the status of a kind that has the status subresource, and
+//     counts in the generation only if it changes the spec.
 //
 // All methods can be called from any goroutine.
 type Server struct {
@@ -87,7 +111,7 @@ type Server struct {
 }
 
 // New returns a Server of the kinds of client-go's scheme and the given kinds. It has no
-// objects.
+// objects. See [Server.InstallScheme] for custom resources with Go types.
 func New(kinds ...Kind) *Server {
 	f := &Server{
 		kinds:   map[schema.GroupVersionResource]Kind{},
