@@ -5,6 +5,8 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -49,25 +51,41 @@ func (s *conformanceSide) fill(text string) string {
 	return strings.ReplaceAll(text, "$ns", s.ns)
 }
 
-// do sends a call, and returns the answer as JSON without what differs between servers.
-func (s *conformanceSide) do(t *testing.T, call conformanceCall) string {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), call.method, s.host+"/"+s.fill(call.path), strings.NewReader(s.fill(call.body)))
-	must(t, err)
-	req.Header.Set("Content-Type", "application/json")
-	if call.contentType != "" {
-		req.Header.Set("Content-Type", call.contentType)
+// sent is a call that was sent, and its answer.
+type sent struct {
+	call conformanceCall
+	code int
+	body []byte
+	err  error
+}
+
+func (s *conformanceSide) send(ctx context.Context, call conformanceCall) (out sent) {
+	out.call = call
+	req, err := http.NewRequestWithContext(ctx, call.method, s.host+"/"+s.fill(call.path), strings.NewReader(s.fill(call.body)))
+	if err != nil {
+		out.err = err
+		return out
 	}
-	req.Header.Set("Accept", "application/json")
-	if call.accept != "" {
-		req.Header.Set("Accept", call.accept)
-	}
+	req.Header.Set("Content-Type", cmp.Or(call.contentType, "application/json"))
+	req.Header.Set("Accept", cmp.Or(call.accept, "application/json"))
 	resp, err := s.client.Do(req)
-	must(t, err)
+	if err != nil {
+		out.err = err
+		return out
+	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	must(t, err)
-	answer := map[string]any{"code": resp.StatusCode}
+	out.code = resp.StatusCode
+	out.body, out.err = io.ReadAll(resp.Body)
+	return out
+}
+
+// answer returns an answer as JSON without what differs between servers. The answers must be
+// passed in the order of the calls.
+func (s *conformanceSide) answer(t *testing.T, sent sent) string {
+	t.Helper()
+	must(t, sent.err)
+	call, body := sent.call, sent.body
+	answer := map[string]any{"code": sent.code}
 	var docs []any
 	for decoder := json.NewDecoder(bytes.NewReader(body)); ; {
 		var doc map[string]any
@@ -85,7 +103,7 @@ func (s *conformanceSide) do(t *testing.T, call conformanceCall) string {
 			docs = append(docs, doc)
 		}
 	}
-	if resp.StatusCode == http.StatusNotFound && !bytes.Contains(body, []byte(`"name"`)) {
+	if sent.code == http.StatusNotFound && !bytes.Contains(body, []byte(`"name"`)) {
 		docs = nil // the path is not served, which is said as text or as a Status
 		delete(answer, "text")
 	}

@@ -29,6 +29,8 @@ type conformanceCall struct {
 	save               string
 }
 
+func (c conformanceCall) watches() bool { return strings.Contains(c.path, "watch=1") }
+
 const (
 	mergePatch  = "application/merge-patch+json"
 	jsonPatch   = "application/json-patch+json"

@@ -116,8 +116,9 @@ func TestFakeAPIConformance(t *testing.T) {
 		total int
 		used  = map[string]bool{}
 	)
-	check := func(t *testing.T, kind string, pair [2]*conformanceSide, call conformanceCall) {
-		diff := answersDiffer(pair[0].do(t, call), pair[1].do(t, call))
+	check := func(t *testing.T, kind string, pair [2]*conformanceSide, sent [2]sent) {
+		call := sent[0].call
+		diff := answersDiffer(pair[0].answer(t, sent[0]), pair[1].answer(t, sent[1]))
 		mu.Lock()
 		defer mu.Unlock()
 		total++
@@ -132,6 +133,27 @@ func TestFakeAPIConformance(t *testing.T) {
 		}
 		t.Errorf("%s: %s %s %s\n%s", call.name, call.method, call.path, call.body, diff)
 	}
+	// checkAll sends the calls in order, and watches that follow each other at the same time.
+	checkAll := func(t *testing.T, kind string, pair [2]*conformanceSide, calls []conformanceCall) {
+		for len(calls) > 0 {
+			n := 1
+			for n < len(calls) && calls[0].watches() && calls[n].watches() {
+				n++
+			}
+			all := make([][2]sent, n)
+			var wg sync.WaitGroup
+			for i := range n {
+				for side, s := range pair {
+					wg.Go(func() { all[i][side] = s.send(t.Context(), calls[i]) })
+				}
+			}
+			wg.Wait()
+			for _, sent := range all {
+				check(t, kind, pair, sent)
+			}
+			calls = calls[n:]
+		}
+	}
 	sides := func(t *testing.T, ns string) [2]*conformanceSide {
 		return [2]*conformanceSide{newSide(t, cluster.Config(), ns), newSide(t, api.Config(), ns)}
 	}
@@ -140,20 +162,14 @@ func TestFakeAPIConformance(t *testing.T) {
 			t.Run(kind.plural, func(t *testing.T) {
 				t.Parallel()
 				ns := fmt.Sprintf("conformance-%d", i)
-				pair := sides(t, ns)
-				check(t, "", pair, conformanceCall{name: "namespace", method: "POST", path: "api/v1/namespaces",
-					body: fmt.Sprintf(`{"metadata":{"name":%q,"labels":{"kubernetes.io/metadata.name":%[1]q}}}`, ns)})
-				for _, call := range kind.calls() {
-					check(t, kind.plural, pair, call)
-				}
+				namespace := conformanceCall{name: "namespace", method: "POST", path: "api/v1/namespaces",
+					body: fmt.Sprintf(`{"metadata":{"name":%q,"labels":{"kubernetes.io/metadata.name":%[1]q}}}`, ns)}
+				checkAll(t, kind.plural, sides(t, ns), append([]conformanceCall{namespace}, kind.calls()...))
 			})
 		}
 		t.Run("selectors", func(t *testing.T) {
 			t.Parallel()
-			pair := sides(t, "conformance-none")
-			for _, call := range selectorCalls() {
-				check(t, "", pair, call)
-			}
+			checkAll(t, "", sides(t, "conformance-none"), selectorCalls())
 		})
 	})
 	if t.Failed() {
