@@ -207,7 +207,7 @@ func newObject(gvk schema.GroupVersionKind) (runtime.Object, error) {
 	return obj, nil
 }
 
-// oneVersion is the converter, defaulter and creater of objects that have one version.
+// oneVersion is the converter, defaulter and constructor of objects that have one version.
 type oneVersion struct{}
 
 func (oneVersion) Convert(_, _, _ any) error { return nil }

@@ -161,8 +161,8 @@ func forbiddenError(req Request) error {
 	if req.Subresource != "" {
 		resource += "/" + req.Subresource
 	}
-	return apierrors.NewForbidden(req.Resource.GroupResource(), req.Name, fmt.Errorf("User %q cannot %s resource %q in API group %q %s",
-		"fake", req.Verb, resource, req.Resource.Group, scope))
+	return apierrors.NewForbidden(req.Resource.GroupResource(), req.Name, fmt.Errorf("%s %q cannot %s resource %q in API group %q %s",
+		"User", "fake", req.Verb, resource, req.Resource.Group, scope))
 }
 
 // Disconnect ends all open watches, and waits for their end. Clients can open new ones.

@@ -22,7 +22,6 @@ type selection struct {
 	labels    labels.Selector
 	fields    fields.Selector
 	paths     map[string][]string // of the fields
-	name      string              // if the field selector has metadata.name
 }
 
 func selectionOf(req Request, kind Kind) (selection, error) {

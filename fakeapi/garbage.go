@@ -133,13 +133,13 @@ func dropFinalizer(o metav1.Object, name string) {
 func (f *Server) deleteLocked(gvr schema.GroupVersionResource, key string, old runtime.Object, opts *metav1.DeleteOptions) (runtime.Object, bool) {
 	marked := old.DeepCopyObject()
 	accessor, _ := meta.Accessor(marked)
-	if policy, orphan := opts.PropagationPolicy, opts.OrphanDependents; (policy != nil || orphan != nil) && !f.kinds[gvr].traits.noCollection {
+	if policy := opts.PropagationPolicy; policy != nil && !f.kinds[gvr].traits.noCollection {
 		dropFinalizer(accessor, metav1.FinalizerOrphanDependents)
 		dropFinalizer(accessor, metav1.FinalizerDeleteDependents)
-		switch {
-		case policy != nil && *policy == metav1.DeletePropagationForeground:
+		switch *policy {
+		case metav1.DeletePropagationForeground:
 			accessor.SetFinalizers(append(accessor.GetFinalizers(), metav1.FinalizerDeleteDependents))
-		case policy != nil && *policy == metav1.DeletePropagationOrphan, orphan != nil && *orphan:
+		case metav1.DeletePropagationOrphan:
 			accessor.SetFinalizers(append(accessor.GetFinalizers(), metav1.FinalizerOrphanDependents))
 		}
 	}

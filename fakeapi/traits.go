@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/api/validation"
-	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -130,13 +130,20 @@ func traitsOf(kind Kind) traits {
 	t.noCollection = kind.Kind == "Event"
 	switch {
 	case kind.Kind == "Event", kind.Group == "rbac.authorization.k8s.io":
-		t.name = path.ValidatePathSegmentName
+		t.name = pathSegment
 	case kind.Kind == "Namespace":
 		t.name = validation.NameIsDNSLabel
 	case kind.Kind == "Service":
 		t.name = validation.NameIsDNS1035Label
 	}
 	return t
+}
+
+func pathSegment(name string, prefix bool) []string {
+	if prefix {
+		return content.IsPathSegmentPrefix(name)
+	}
+	return content.IsPathSegmentName(name)
 }
 
 // hasStatus returns true if the Go type of a kind has a struct for the status.

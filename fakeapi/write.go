@@ -360,7 +360,7 @@ func checkVersion(gvr schema.GroupVersionResource, was, is metav1.Object) error 
 	}
 	if uid := is.GetUID(); uid != "" && uid != was.GetUID() {
 		return apierrors.NewConflict(gvr.GroupResource(), was.GetName(),
-			fmt.Errorf("Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, was.GetUID()))
+			fmt.Errorf("the UID is %s, not %s", was.GetUID(), uid))
 	}
 	return nil
 }
