@@ -38,8 +38,13 @@ func (w *waiting) rollout() *rollout {
 		w.t.Fatal(err)
 	}
 	r := &rollout{w: w, kube: kube}
-	deployment, err := kube.AppsV1().Deployments("shop").Create(w.t.Context(), web(9, 1), metav1.CreateOptions{})
+	state := web(9, 1)
+	deployment, err := kube.AppsV1().Deployments("shop").Create(w.t.Context(), state, metav1.CreateOptions{})
 	if err != nil {
+		w.t.Fatal(err)
+	}
+	deployment.Status = state.Status
+	if deployment, err = kube.AppsV1().Deployments("shop").UpdateStatus(w.t.Context(), deployment, metav1.UpdateOptions{}); err != nil {
 		w.t.Fatal(err)
 	}
 	r.set, err = kube.AppsV1().ReplicaSets("shop").Create(w.t.Context(), &appsv1.ReplicaSet{
@@ -60,8 +65,12 @@ func owned(name, kind string, owner metav1.Object) metav1.ObjectMeta {
 // pod creates a Pod of the ReplicaSet.
 func (r *rollout) pod(name string, podStatus corev1.PodStatus) *corev1.Pod {
 	r.w.t.Helper()
-	p, err := r.kube.CoreV1().Pods("shop").Create(r.w.t.Context(), &corev1.Pod{ObjectMeta: owned(name, "ReplicaSet", r.set), Status: podStatus}, metav1.CreateOptions{})
+	p, err := r.kube.CoreV1().Pods("shop").Create(r.w.t.Context(), &corev1.Pod{ObjectMeta: owned(name, "ReplicaSet", r.set)}, metav1.CreateOptions{})
 	if err != nil {
+		r.w.t.Fatal(err)
+	}
+	p.Status = podStatus
+	if p, err = r.kube.CoreV1().Pods("shop").UpdateStatus(r.w.t.Context(), p, metav1.UpdateOptions{}); err != nil {
 		r.w.t.Fatal(err)
 	}
 	return p
