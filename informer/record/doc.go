@@ -38,7 +38,7 @@
 // other secret fields with [WithoutFields], also those of a type that a transform makes of
 // Secrets. The texts of errors are cut as in logs.
 //
-// The random jitter of delays and of checks ([informer.Backoff].Jitter) differs from run to
+// The random jitter of delays and checks ([informer.Backoff].Jitter) and of the list budget differs from run to
 // run. In a replay of a run with lists of store.ReasonCheck or store.ReasonFailing, a call can
 // then come too early or too late: it fails, [Replay].Err shows it, and the next try follows.
 package record
