@@ -456,3 +456,28 @@ func TestNotDecoded(t *testing.T) {
 		t.Errorf("errors %v", errs)
 	}
 }
+
+// strictList is a strict source.
+type strictList struct{ informer.Source[*corev1.Pod] }
+
+func (strictList) StrictDecoding() bool { return true }
+
+// A recording keeps that its source is strict.
+func TestStrict(t *testing.T) {
+	for _, src := range []informer.Source[*corev1.Pod]{strictList{listOf[*corev1.Pod]()}, listOf[*corev1.Pod]()} {
+		_, want := src.(strictList)
+		var out bytes.Buffer
+		recorded := record.NewSource(src, &out)
+		if got := recorded.(informer.StrictDecoder).StrictDecoding(); got != want {
+			t.Errorf("the recorder: strict is %v, want %v", got, want)
+		}
+		decodeAll(t, recorded)
+		replay, err := record.NewReplay[*corev1.Pod](&out, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := replay.StrictDecoding(); got != want {
+			t.Errorf("the replay: strict is %v, want %v", got, want)
+		}
+	}
+}

@@ -208,14 +208,16 @@ func (s *stream[T]) Next() (informer.WatchEvent[T], error) {
 	l := &line{Line: lineEvent, At: s.call.rec.now(),
 		Event: &event{Type: e.Type, Version: e.Version, End: e.InitialEventsEnd, Form: e.Form}}
 	s.item.set(e.Item, l)
-	if e.Item != nil {
+	if e.Item == nil {
+		s.call.rec.settle(true)
+	} else {
 		e.Item = &s.item
 	}
 	return e, nil
 }
 
 // Stop implements [informer.Stream]. It records nothing, because any goroutine can call it. The
-// next call shows that the watch was stopped.
+// next call of the source shows that the watch was stopped. What was decoded is written already.
 func (s *stream[T]) Stop() { s.in.Stop() }
 
 // item records one object after the other. Its line is written when the object is decoded, or
