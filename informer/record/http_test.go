@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,7 +58,7 @@ func observed(t *testing.T, src informer.Source[*corev1.Pod], d time.Duration, s
 // page of a proxy, and checks by metadata. If it is mute, streamed lists have no events.
 func trouble(server *informertest.Transport, mute bool) {
 	bad := strings.Replace(informertest.PodText("bad", "3", "v"), `"nodeName":"v"`, `"nodeName":1`, 1)
-	watches := 0
+	var watches atomic.Int32
 	server.Handler = func(w *informertest.Response, r *http.Request) {
 		switch {
 		case !informertest.IsWatch(r) && strings.Contains(r.Header.Get("Accept"), "PartialObjectMetadata"):
@@ -72,7 +73,7 @@ func trouble(server *informertest.Transport, mute bool) {
 			w.Send(informertest.StatusText(http.StatusBadRequest, "BadRequest"))
 		default:
 			w.WriteHeader(http.StatusOK)
-			switch watches++; watches {
+			switch watches.Add(1) {
 			case 1:
 				w.Wait(3 * time.Second)
 				w.Send(informertest.EventText("MODIFIED", informertest.PodText("a", "6", "node-2")))
