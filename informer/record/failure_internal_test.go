@@ -37,7 +37,7 @@ func TestFailures(t *testing.T) {
 		errors.New("http2: client connection lost"), errors.New("getting credentials: exec: none"),
 		busy, fmt.Errorf("wrapped: %w", busy), large,
 		apierrors.NewForbidden(pods, "", errors.New("no role")), apierrors.NewUnauthorized("no"), apierrors.NewNotFound(pods, ""),
-		apierrors.NewMethodNotSupported(pods, "watch"), apierrors.NewResourceExpired("gone"), apierrors.NewGone("gone"),
+		apierrors.NewMethodNotSupported(pods, "watch"), apierrors.NewResourceExpired("gone"),
 		apierrors.NewInternalError(errors.New("broken")), apierrors.NewBadRequest("bad"),
 		apierrors.NewInvalid(schema.GroupKind{Kind: "ListOptions"}, "", nil), apierrors.NewServerTimeout(pods, "list", 3),
 		apierrors.NewServiceUnavailable("away"), &meta.NoKindMatchError{GroupKind: schema.GroupKind{Kind: "Widget"}},

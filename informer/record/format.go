@@ -19,7 +19,7 @@ import (
 const format = 1
 
 // The kinds of lines. A recording has a header, and then the calls of the source. Each call is
-// followed by what it returned, in order.
+// followed by its results, in order.
 const (
 	lineHeader   = "recording"
 	lineCall     = "call"

@@ -93,7 +93,7 @@ func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 			return nil, fmt.Errorf("the line is longer than %d bytes", limit)
 		}
 		text = append(text, part...)
-		if err != bufio.ErrBufferFull {
+		if !errors.Is(err, bufio.ErrBufferFull) {
 			return bytes.TrimSuffix(text, []byte("\n")), err
 		}
 	}
