@@ -91,7 +91,7 @@ var testsImport = map[string][]string{
 	"store/poller":                   {"store/internal/storetest"},
 	"store/cacheview":                nil,
 	"informer":                       {"informer/source", "informer/record", "informer/internal/informertest"},
-	"informer/record":                {"informer/source", "informer/internal/informertest", "resource", "fakeapi"},
+	"informer/record":                {"informer/source", "informer/internal/informertest"},
 	"informer/internal/informertest": {"store/...", "informer/..."},
 	"informer/source":                {"informer/internal/informertest", "informer/push"},
 	"informer/mirror":                {"informer/internal/informertest"},

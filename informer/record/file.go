@@ -31,9 +31,6 @@ type File struct {
 // the last lines of an open watch.
 func NewFile(path string) *File { return &File{path: path} }
 
-// Name returns the path.
-func (f *File) Name() string { return f.path }
-
 // Write implements io.Writer.
 func (f *File) Write(p []byte) (int, error) {
 	f.mu.Lock()

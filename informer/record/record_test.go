@@ -258,9 +258,10 @@ func TestLimit(t *testing.T) {
 // The recording of a killed process ends anywhere. What is whole is replayed.
 func TestCutOff(t *testing.T) {
 	for _, name := range []string{"a.jsonl", "a.jsonl.gz"} {
-		file := record.NewFile(filepath.Join(t.TempDir(), name))
+		path := filepath.Join(t.TempDir(), name)
+		file := record.NewFile(path)
 		decodeAll(t, record.NewSource(listOf(podsNamed("a", "b", "c")...), file))
-		data := readFile(t, file)
+		data := readFile(t, path, file)
 		for n := 1; n < len(data); n++ {
 			replay, err := record.NewReplay[*corev1.Pod](bytes.NewReader(data[:n]), 0)
 			if err != nil {
@@ -290,9 +291,9 @@ func podsNamed(names ...string) (pods []*corev1.Pod) {
 }
 
 // readFile returns the content of a File before it is closed.
-func readFile(t *testing.T, f *record.File) []byte {
+func readFile(t *testing.T, path string, f *record.File) []byte {
 	t.Helper()
-	data, err := os.ReadFile(f.Name())
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +310,7 @@ func TestFile(t *testing.T) {
 		for _, pod := range []string{"old", "new"} {
 			file := record.NewFile(path)
 			decodeAll(t, record.NewSource(listOf(podsNamed(pod)...), file))
-			data := readFile(t, file)
+			data := readFile(t, path, file)
 			if zipped := bytes.HasPrefix(data, []byte{0x1f, 0x8b}); zipped != strings.HasSuffix(name, ".gz") {
 				t.Errorf("%s: compressed is %v", name, zipped)
 			}
@@ -324,11 +325,12 @@ func TestFile(t *testing.T) {
 			t.Errorf("%s: %v, error %v", name, info, err)
 		}
 	}
-	unused := record.NewFile(filepath.Join(t.TempDir(), "unused"))
+	path := filepath.Join(t.TempDir(), "unused")
+	unused := record.NewFile(path)
 	if err := errors.Join(unused.Flush(), unused.Close(), unused.Close()); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(unused.Name()); err == nil {
+	if _, err := os.Stat(path); err == nil {
 		t.Error("a File without a Write exists")
 	}
 }
