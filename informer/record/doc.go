@@ -33,8 +33,8 @@
 // recorded run. An object that could not be decoded is recorded with its error.
 //
 // The field data and stringData of Secrets, managedFields, and the annotation of kubectl with
-// the last applied state are never recorded. Requests and their headers are not recorded either,
-// so a recording has no credentials of the client. Everything else is in the file: leave out
+// the last applied state are never recorded. Of a request only the options are recorded, and
+// no header, so a recording has no credentials of the client. Everything else is in the file: leave out
 // other secret fields with [WithoutFields], also those of a type that a transform makes of
 // Secrets. The texts of errors are cut as in logs.
 //

@@ -18,8 +18,8 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// DefaultLimit is the default size of a recording in bytes: 256 MiB.
-const DefaultLimit = 256 << 20
+// defaultLimit is the default size of a recording in bytes.
+const defaultLimit = 256 << 20
 
 // Option configures [NewSource]. Nil options are skipped.
 type Option func(*recorder)
@@ -43,7 +43,7 @@ func WithoutFields(paths ...string) Option {
 }
 
 // WithLimit sets the size in bytes at which a recording ends. The last line of the recording
-// and a log line say so. Compression does not count. Default: [DefaultLimit].
+// and a log line say so. Compression does not count. Default: 256 MiB.
 func WithLimit(bytes int64) Option {
 	return func(r *recorder) {
 		if bytes <= 0 {
@@ -78,7 +78,7 @@ type recorder struct {
 }
 
 func newRecorder(w io.Writer, opts []Option) *recorder {
-	r := &recorder{out: w, buf: bufio.NewWriter(w), fields: fields{}, limit: DefaultLimit}
+	r := &recorder{out: w, buf: bufio.NewWriter(w), fields: fields{}, limit: defaultLimit}
 	for _, path := range always {
 		r.fields.add(path)
 	}
