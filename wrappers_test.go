@@ -36,6 +36,7 @@ var optional = []struct {
 var dropped = map[string]string{
 	"informer/source.dynamicListerWatcher.IsWatchListSemanticsUnSupported": "its client is made of a rest.Config",
 	"cells.listWatch.IsWatchListSemanticsUnSupported":                      "so are its clients",
+	"informer/record.source.ListMetadata":                                  "metadataSource has it",
 	"informer.safeSource.Validate":                                         "NewReflector asks before it wraps the source",
 	"informer.safeSink.Validate":                                           "and the sink",
 	"informer.safeSink.SharesObjects":                                      "DetectMutations looks at the sink before",

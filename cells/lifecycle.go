@@ -38,6 +38,12 @@ func (p Params) follow(f *followed) (ended func()) {
 	return func() {
 		f.report.stopped("stopped")
 		p.Client.follows.remove(f)
+		if f.recording == nil {
+			return
+		}
+		if err := f.recording.Close(); err != nil {
+			p.Log.Warn("Recording was not completed", "resource", f.name, "error", err)
+		}
 	}
 }
 

@@ -54,7 +54,7 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	log := p.logger(name, scope)
 	f := newFollowed(FollowedMirror, name, scope, o)
 	cfg.ListerWatcher = &listWatch{scope: scope, client: p.Client}
-	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), o.reading...)
+	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), f.reading(o, log)...)
 	cfg.Observer = informer.Observers(f.observer(log), cfg.Observer)
 	cfg.Log = cmp.Or(cfg.Log, p.Log)
 	if cfg.ErrorHandler == nil {

@@ -62,7 +62,7 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 	log := p.logger(name, scope)
 	f := newFollowed(FollowedPush, name, scope, o)
 	cfg.ListerWatcher = &listWatch{scope: scope, client: p.Client}
-	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), o.reading...)
+	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), f.reading(o, log)...)
 	cfg.Observer = informer.Observers(f.observer(log), cfg.Observer)
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = func(informer.ReflectorInfo, error) {} // the observer has logged it

@@ -114,7 +114,7 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 		resource.WithName(name),
 		resource.WithLogger(log),
 		resource.WithObserver(f.observer(log)),
-		resource.WithSourceOptions(o.reading...),
+		resource.WithSourceOptions(f.reading(o, log)...),
 	}
 	r := resource.New[T](p.Lifecycle, &listWatch{scope: scope, client: p.Client}, append(all, o.resource...)...)
 	f.resource = r.(resource.Inspector).Stats

@@ -12,6 +12,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/mirror"
 	"github.com/apiary-go/apiary/informer/push"
+	"github.com/apiary-go/apiary/informer/record"
 	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/store"
 )
@@ -156,6 +157,8 @@ type followed struct {
 	counters *counters
 	report   *reporter
 	recent   *recorder
+
+	recording *record.File // of Record, or nil
 }
 
 // add lists f. If its name exists, it gets a number.

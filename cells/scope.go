@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 
+	"github.com/apiary-go/apiary/informer/record"
 	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/resource"
 )
@@ -40,7 +41,11 @@ type options struct {
 	resource  []resource.Option
 	reading   []source.SourceOption
 	limits    consumerLimits
-	errs      []error
+
+	recordTo   string // the path of Record
+	recordOpts []record.Option
+
+	errs []error
 }
 
 // mode selects the client that reads a resource.
@@ -266,6 +271,9 @@ func (o *options) scope(t reflect.Type) (scope, error) {
 		if err := p.lookUp(wireType); err != nil {
 			return scope{}, err
 		}
+	}
+	if secrets := p.target.Kind == "Secret" || p.target.Resource == "secrets"; o.recordTo != "" && secrets && wireType != t {
+		return scope{}, fmt.Errorf("cells.Record: a %s that is made of a Secret can have its data: leave out cells.Record", t)
 	}
 	return p, nil
 }

@@ -4,11 +4,14 @@
 package informer_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +21,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/informer/record"
 	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/store"
 )
@@ -25,9 +29,60 @@ import (
 // TestTraces plays each script of testdata/trace in virtual time and compares
 // what happens with what the file says. testdata/trace/README.md explains the
 // format; -update writes it.
-func TestTraces(t *testing.T) { informertest.PlayTraces(t, "testdata/trace/*.txt", play) }
+func TestTraces(t *testing.T) {
+	informertest.PlayTraces(t, "testdata/trace/*.txt", func(t *testing.T, script string) string {
+		return play(t, script, func(s informer.Source[informertest.Object]) informer.Source[informertest.Object] { return s })
+	})
+}
 
-func play(t *testing.T, script string) string {
+// TestTracesReplayed records each script of testdata/trace, and replays the recording without
+// the server. The sink gets the same calls at the same times, and the observer the same events.
+func TestTracesReplayed(t *testing.T) {
+	files, err := filepath.Glob("testdata/trace/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no traces: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			script, _, _ := strings.Cut(string(data), "-- what happens --\n")
+			var recording bytes.Buffer
+			want := play(t, script, func(s informer.Source[informertest.Object]) informer.Source[informertest.Object] {
+				return record.NewSource(s, &recording)
+			})
+			var replay *record.Replay[informertest.Object]
+			got := play(t, script, func(informer.Source[informertest.Object]) informer.Source[informertest.Object] {
+				if replay, err = record.NewReplay[informertest.Object](&recording, 1); err != nil {
+					t.Fatal(err)
+				}
+				return replay
+			})
+			if got, want := withoutServer(got), withoutServer(want); got != want {
+				t.Errorf("the replay differs:\n%s\nrecorded was\n%s", got, want)
+			}
+			if err := replay.Err(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// withoutServer returns a trace without the requests that the server got.
+func withoutServer(trace string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(trace) {
+		if _, what, _ := strings.Cut(line, " "); !strings.HasPrefix(strings.TrimSpace(what), "> ") && !strings.Contains(line, "!!") {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
+}
+
+// play plays a script on a server. reads returns the source to read in place of the server's.
+func play(t *testing.T, script string, reads func(informer.Source[informertest.Object]) informer.Source[informertest.Object]) string {
 	var out strings.Builder
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -102,7 +157,7 @@ func play(t *testing.T, script string) string {
 				t.Fatalf("cannot read %q", line)
 			}
 		}
-		cfg.Source = source.FromListerWatcher[informertest.Object](server, nil)
+		cfg.Source = reads(source.FromListerWatcher[informertest.Object](server, nil))
 		r, err := informer.NewReflector(cfg)
 		if err != nil {
 			t.Fatal(err)

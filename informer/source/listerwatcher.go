@@ -79,12 +79,12 @@ func FromListerWatcher[T any](lw cache.ListerWatcher, convert func(runtime.Objec
 	}
 	s.strict = o.strict
 	if streamed := s.streamed(lw, o); streamed != nil {
-		return streamed
+		return recorded(streamed, o)
 	}
 	if s.err == nil && o.masked {
 		s.leaveOut(o)
 	}
-	return s
+	return recorded[T](s, o)
 }
 
 // streamed returns a source that reads the bodies of lw, or nil if lw cannot be streamed.

@@ -7,12 +7,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/record"
 	"github.com/apiary-go/apiary/informer/source/internal/wire"
 	"github.com/apiary-go/apiary/internal/check"
 )
@@ -29,7 +32,14 @@ type sourceOptions struct {
 	shared bool
 	alone  bool
 	strict bool
+	record *recording // nil: nothing is recorded
 	errs   []error
+}
+
+// recording is what WithRecording was given.
+type recording struct {
+	w    io.Writer
+	opts []record.Option
 }
 
 // WithFields keeps only the named fields of objects, and their name, namespace, UID and
@@ -163,6 +173,21 @@ func WithoutSharing() SourceOption {
 // set that option.
 func WithSharing() SourceOption {
 	return func(o *sourceOptions) { o.shared = true }
+}
+
+// WithRecording records what is read to w, for a replay in a test. See package record for what
+// a recording contains, and [record.NewSource] for when it is written. w must belong to this
+// source only.
+func WithRecording(w io.Writer, opts ...record.Option) SourceOption {
+	return func(o *sourceOptions) { o.record = &recording{w, opts} }
+}
+
+// recorded returns src, recorded if the options say so.
+func recorded[T any](src informer.Source[T], o sourceOptions) informer.Source[T] {
+	if o.record == nil {
+		return src
+	}
+	return record.NewSource(src, o.record.w, o.record.opts...)
 }
 
 // gatherSource applies the options. It returns an error for invalid ones.
