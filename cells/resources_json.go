@@ -4,6 +4,7 @@
 package cells
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 
@@ -33,7 +34,11 @@ func (f Followed) MarshalJSON() ([]byte, error) {
 		e.Text = redact.Text(e.Text)
 		out.Recent = append(out.Recent, recentJSON(e))
 	}
-	return json.Marshal(out)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // the encoder that called this does it, if it is to be done
+	err := e.Encode(out)
+	return b.Bytes(), err
 }
 
 type followedJSON struct {

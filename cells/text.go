@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/store"
 )
@@ -45,13 +46,23 @@ func split(all []Followed, now time.Time) (not, rest []Followed) {
 // headline says in one line how many are in sync.
 func headline(all []Followed, now time.Time) string {
 	not, _ := split(all, now)
+	count := map[Level]int{}
+	for _, f := range all {
+		count[f.Level]++
+	}
+	text := fmt.Sprintf("All in sync: %d", count[LevelOK])
 	switch {
 	case len(all) == 0:
-		return "Nothing is followed."
-	case len(not) == 0:
-		return fmt.Sprintf("Nothing fails: %d followed.", len(all))
+		return "Nothing is followed"
+	case len(not) > 0:
+		return fmt.Sprintf("NOT IN SYNC: %d of %d", len(not), len(all))
+	case count[LevelStarting] > 0:
+		text = fmt.Sprintf("Starting: %d of %d", count[LevelStarting], len(all))
 	}
-	return fmt.Sprintf("NOT IN SYNC: %d of %d.", len(not), len(all))
+	if n := count[LevelUnused]; n > 0 {
+		text += fmt.Sprintf(", unused: %d", n)
+	}
+	return text
 }
 
 // writeAll writes all as text: what is not in sync with its failure, and then a table.
@@ -61,8 +72,10 @@ func writeAll(w io.Writer, all []Followed, now time.Time) error {
 	not, rest := split(all, now)
 	for _, f := range not {
 		fmt.Fprintf(&b, "\n%s %s: %s\n  %s since %s\n", f.Kind, f.Name, f.Status, f.Level, when(f.Since, now))
-		if text := errorText(f.Err); text != "" {
-			fmt.Fprintf(&b, "  %s\n", text)
+		for _, text := range []string{errorText(f.Err), advice(f)} {
+			if text != "" {
+				fmt.Fprintf(&b, "  %s\n", text)
+			}
 		}
 	}
 	if len(all) > 0 {
@@ -71,12 +84,33 @@ func writeAll(w io.Writer, all []Followed, now time.Time) error {
 		_, _ = fmt.Fprintln(table, "LEVEL\tKIND\tNAME\tOBJECTS\tSINCE\tCONTACT\tSTATUS")
 		for _, f := range append(not, rest...) {
 			_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", f.Level, f.Kind, f.Name, f.Objects,
-				age(f.Since, now), age(f.Reflector.Contact, now), f.Status)
+				age(f.Since, now), age(f.Reflector.Contact, now), cut(statusText(f), 100))
 		}
 		_ = table.Flush()
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// statusText returns the status of f, and how many of its keys fail, also if they are within
+// the limits of DegradedAfter.
+func statusText(f Followed) string {
+	failing := 0
+	for _, s := range f.Subscribers {
+		if s.Worst != nil {
+			failing += max(s.Retrying, 1) // 0 while its event is emitted again
+		}
+	}
+	if f.Mirror != nil {
+		failing += f.Mirror.Failing
+	}
+	if f.Push != nil {
+		failing += f.Push.Failing + f.Push.Dead
+	}
+	if failing == 0 {
+		return f.Status
+	}
+	return fmt.Sprintf("%s; failing keys: %d", f.Status, failing)
 }
 
 // writeOne writes everything about f as text.
@@ -168,6 +202,7 @@ func stateSection(f Followed, now time.Time) section {
 		s.bad("Status", f.Status)
 	}
 	s.bad("Error", errorText(f.Err))
+	s.add("What to do", advice(f))
 	if f.Scope != f.Name {
 		s.add("Selects", f.Scope)
 	}
@@ -185,8 +220,8 @@ func stateSection(f Followed, now time.Time) section {
 	}
 	s.add("Informer", state)
 	s.bad("Cause", string(r.Cause))
-	if text := errorText(r.Err); text != errorText(f.Err) {
-		s.bad("Informer's error", text)
+	if check.Gist(r.Err) != check.Gist(f.Err) {
+		s.bad("Informer's error", errorText(r.Err))
 	}
 	s.add("Last contact", when(r.Contact, now))
 	s.add("Version", r.Version)
@@ -223,6 +258,22 @@ func errorText(err error) string {
 		return ""
 	}
 	return redact.Text(err.Error())
+}
+
+// advice returns what can be done about the failure of the informer of f.
+func advice(f Followed) string {
+	if f.Level != LevelDegraded {
+		return ""
+	}
+	return f.Reflector.Cause.Advice()
+}
+
+// cut returns the first n characters of s.
+func cut(s string, n int) string {
+	if runes := []rune(s); len(runes) > n {
+		return string(runes[:n-1]) + "…"
+	}
+	return s
 }
 
 // keyText returns the key of an event, and "sync" for that of a Sync.
