@@ -9,6 +9,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +31,21 @@ import (
 // The demonstration, from its start to --run-for, in a table.
 func TestEndToEndRunFor(t *testing.T) {
 	p := startExample(t, "--run-for", "6s")
+	p.waitFor("cart-1")
+	_, address, found := strings.Cut(p.output.String(), "The status page is at ")
+	if !found {
+		t.Fatal("it does not print the address of the status page")
+	}
+	address, _, _ = strings.Cut(address, "\n")
+	response, err := http.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(response.Body)
+	_ = response.Body.Close()
+	if err != nil || !strings.Contains(string(text), "All in sync: 2") {
+		t.Errorf("the status page: %v, %s", err, text)
+	}
 	p.mustEnd(0, time.Minute)
 	p.expect("Ready after", "demo/web", "web-1", "Running", "cart-1: Pending -> Running", "demo/bank", "Stopping")
 	p.expectNothingLeft()
@@ -96,7 +113,7 @@ func TestEndToEndHive(t *testing.T) {
 	p := startExample(t, "hive")
 	took := p.mustEnd(0, 5*time.Second)
 	t.Logf("it took %s", took)
-	p.expect("k8s-pod-v1", "k8s-service-v1", "follow", "Start hooks", "resource.hook[*k8s.io/api/core/v1.Pod].Start")
+	p.expect("k8s-pod-v1", "k8s-service-v1", "follow", "Start hooks", "cells.resourceHook[*k8s.io/api/core/v1.Pod].Start", "k8s-status-server")
 	if strings.Contains(p.output.String(), "API server of its own (dev") {
 		t.Error("it started a server")
 	}
