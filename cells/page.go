@@ -257,7 +257,7 @@ func cards(list []Followed, now time.Time) (all []card) {
 		facts := []string{objects(f.Objects), "last contact " + age(f.Reflector.Contact, now)}
 		if !isInSync(f, now) {
 			facts = append(facts, cmp.Or(string(f.Reflector.State), "not running"))
-			if f.Synced {
+			if f.Synced && f.Reflector.Err != nil {
 				facts = append(facts, "the objects of the last complete state are in use")
 			}
 		}

@@ -17,10 +17,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/apiary-go/apiary/fakeapi"
 )
 
-// recorded returns the pages that a handler makes of what a hive in trouble follows. The hive runs in
-// a bubble, which a browser cannot enter.
+// recorded returns the pages that the handler makes of a hive in trouble. The hive runs in a
+// bubble of synctest, which a browser cannot enter.
 func recorded(t *testing.T, tr *trouble, paths ...string) http.Handler {
 	t.Helper()
 	answers := map[string]*httptest.ResponseRecorder{}
@@ -69,8 +71,8 @@ func browse(t *testing.T, browser, url string, args ...string) string {
 	return out.String()
 }
 
-// A browser shows the page in the width of a desk and of a phone. With APIARY_SCREENSHOTS=DIR the
-// pictures are written there.
+// A browser shows the page in the width of a desk and of a phone. With APIARY_SCREENSHOTS=DIR
+// it writes pictures there; all-wide.png is docs/status-page.png.
 func TestStatusPageInBrowser(t *testing.T) {
 	browser := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -86,11 +88,18 @@ func TestStatusPageInBrowser(t *testing.T) {
 		t.Skip("a browser takes seconds")
 	}
 	const all, one = "/", "/?name=Pod.v1"
-	server := httptest.NewServer(recorded(t, troubles()["consumer-fails"], all, one))
+	tr := troubles()["consumer-fails"]
+	tr.api.Intercept(func(_ context.Context, r fakeapi.Request) error {
+		if r.Resource.Resource == "widgets" {
+			return forbidden(r)
+		}
+		return nil
+	})
+	server := httptest.NewServer(recorded(t, tr, all, one))
 	defer server.Close()
 
 	for path, want := range map[string][]string{
-		all: {"NOT IN SYNC: 1 of 4", "subscriber programmer fails on shop/web", "since 2000-01-01 00:00:05 UTC (2m54s ago)", "map full", "The others", "Deployment.v1.apps"},
+		all: {"NOT IN SYNC: 2 of 4", "cannot list: forbidden", "subscriber programmer fails on shop/web", "since 2000-01-01 00:00:05 UTC (2m54s ago)", "map full", "The others", "Deployment.v1.apps"},
 		one: {"Pod.v1", "Subscriber programmer", "shop/web, retries 16", "Recent events"},
 	} {
 		dom := browse(t, browser, server.URL+path, "--dump-dom")

@@ -4,6 +4,7 @@
 package cells
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,10 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/resource"
 )
 
 // The page shows, as HTML, text and JSON, what is not in sync, since when and why. Golden
@@ -121,5 +126,20 @@ func (*hostileError) Error() string {
 func TestStatusPageOfNothing(t *testing.T) {
 	if got := load(t, StatusPage(&Resources{}), "/?format=text"); got != "Nothing is followed\n" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// Of a scope of a status engine it is not known since when it fails. The texts leave that
+// out.
+func TestTextsOfScopes(t *testing.T) {
+	f := describeScope(resource.Stats{Name: "Pod shop/web", Reflector: informer.ReflectorInfo{Cause: informer.CauseForbidden, Err: errors.New("forbidden: not for you")}})
+	var all, one strings.Builder
+	if err := errors.Join(writeAll(&all, []Followed{f}, time.Now()), writeOne(&one, f, time.Now())); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{all.String(), one.String()} {
+		if !strings.Contains(text, "degraded\n") || !strings.Contains(text, "not for you") || !strings.Contains(text, "grant") || strings.Contains(text, "since") {
+			t.Errorf("got:\n%s", text)
+		}
 	}
 }

@@ -71,7 +71,7 @@ func writeAll(w io.Writer, all []Followed, now time.Time) error {
 	b.WriteString(headline(all, now) + "\n")
 	not, rest := split(all, now)
 	for _, f := range not {
-		fmt.Fprintf(&b, "\n%s %s: %s\n  %s since %s\n", f.Kind, f.Name, f.Status, f.Level, when(f.Since, now))
+		fmt.Fprintf(&b, "\n%s %s: %s\n  %s\n", f.Kind, f.Name, f.Status, levelText(f, now))
 		for _, text := range []string{errorText(f.Err), advice(f)} {
 			if text != "" {
 				fmt.Fprintf(&b, "  %s\n", text)
@@ -84,7 +84,7 @@ func writeAll(w io.Writer, all []Followed, now time.Time) error {
 		_, _ = fmt.Fprintln(table, "LEVEL\tKIND\tNAME\tOBJECTS\tSINCE\tCONTACT\tSTATUS")
 		for _, f := range append(not, rest...) {
 			_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", f.Level, f.Kind, f.Name, f.Objects,
-				age(f.Since, now), age(f.Reflector.Contact, now), cut(statusText(f), 100))
+				sinceText(f, now), age(f.Reflector.Contact, now), cut(statusText(f), 100))
 		}
 		_ = table.Flush()
 	}
@@ -190,11 +190,7 @@ func sections(f Followed, now time.Time) []section {
 
 func stateSection(f Followed, now time.Time) section {
 	s := section{Title: "State"}
-	level := string(f.Level)
-	if !f.Since.IsZero() {
-		level += " since " + when(f.Since, now)
-	}
-	if isInSync(f, now) {
+	if level := levelText(f, now); isInSync(f, now) {
 		s.add("Level", level)
 		s.add("Status", f.Status)
 	} else {
@@ -250,6 +246,22 @@ func listSection(lists []ListCount) section {
 	}
 	s.Title = fmt.Sprintf("Lists by reason (relists: %d)", relists)
 	return s
+}
+
+// sinceText returns the age of the level of f, if it is known.
+func sinceText(f Followed, now time.Time) string {
+	if f.Since.IsZero() {
+		return "-"
+	}
+	return age(f.Since, now)
+}
+
+// levelText returns the level of f, and since when if that is known: of scopes it is not.
+func levelText(f Followed, now time.Time) string {
+	if f.Since.IsZero() {
+		return string(f.Level)
+	}
+	return string(f.Level) + " since " + when(f.Since, now)
 }
 
 // errorText returns the text of err, cut and without values that libraries quote.
