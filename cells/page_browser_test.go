@@ -99,7 +99,7 @@ func TestStatusPageInBrowser(t *testing.T) {
 	defer server.Close()
 
 	for path, want := range map[string][]string{
-		all: {"NOT IN SYNC: 2 of 4", "cannot list: forbidden", "subscriber programmer fails on shop/web", "since 2000-01-01 00:00:05 UTC (2m54s ago)", "map full", "The others", "Deployment.v1.apps"},
+		all: {"NOT IN SYNC: 2 of 4", "cannot list: forbidden", "subscriber programmer fails on shop/web", "since 2000-01-01 00:00:05 UTC (2m44s ago)", "map full", "The others", "Deployment.v1.apps"},
 		one: {"Pod.v1", "Subscriber programmer", "shop/web, retries 16", "Recent events"},
 	} {
 		dom := browse(t, browser, server.URL+path, "--dump-dom")

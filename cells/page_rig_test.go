@@ -63,7 +63,7 @@ type trouble struct {
 	later     func(*trouble)
 }
 
-// follow starts a hive with t, lets three minutes pass, and calls then with all that it
+// follow starts a hive with t, lets some minutes pass, and calls then with all that it
 // follows. It runs in a bubble of synctest.
 func (tr *trouble) follow(t *testing.T, then func(*Resources)) {
 	t.Helper()
@@ -89,6 +89,7 @@ func (tr *trouble) follow(t *testing.T, then func(*Resources)) {
 			all = r
 			go func() {
 				for e := range pods.Events(ctx, resource.WithSubscriberName("programmer")) {
+					time.Sleep(time.Millisecond) // the watch has begun
 					if tr.mapFull && e.Key.Name == "web" {
 						e.Done(errors.New("program the datapath: map full"))
 					} else {
@@ -106,7 +107,7 @@ func (tr *trouble) follow(t *testing.T, then func(*Resources)) {
 	if err := h.Start(quiet(), ctx); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(time.Minute)
+	time.Sleep(50 * time.Second) // not when a bookmark is sent
 	if tr.later != nil {
 		tr.later(tr)
 	}

@@ -16,7 +16,8 @@ import (
 )
 
 // StatusServer serves [StatusPage] over HTTP between Start and Stop of the hive, if the flag
-// --status-address is set. It logs the address. It provides a [*StatusAddress].
+// --status-address is set. It logs the address. It provides a [*StatusAddress]. Put it before
+// cells whose start hooks wait for something: it is then served while they wait.
 var StatusServer = StatusServerWith(StatusServerConfig{})
 
 // StatusServerWith is [StatusServer] with other defaults of its flag.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cilium/hive/cell"
@@ -76,11 +77,13 @@ func removeStale(ctx context.Context, path string) {
 	if info, err := os.Lstat(path); err != nil || info.Mode().Type() != os.ModeSocket {
 		return
 	}
-	if conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path); err == nil {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+	if err == nil {
 		_ = conn.Close() // it is in use, and Listen fails
-		return
 	}
-	_ = os.Remove(path) // Listen fails if it is still there
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		_ = os.Remove(path) // Listen fails if it is still there
+	}
 }
 
 // Stop implements cell.HookInterface.
