@@ -138,15 +138,20 @@ func ClientFrom(config *rest.Config) cell.Cell {
 	)
 }
 
+type clientHook struct{ hook }
+
 // startClient makes all clients for config. Their idle connections are closed at Stop.
 func startClient(lc cell.Lifecycle, config *rest.Config, origin string) (clientOut, error) {
 	out, err := buildClient(config, origin)
 	if err != nil {
 		return clientOut{}, fmt.Errorf("kubernetes client by %s: %w", origin, err)
 	}
-	lc.Append(cell.Hook{OnStop: func(cell.HookContext) error {
-		utilnet.CloseIdleConnectionsFor(out.State.http.Transport)
-		return nil
+	lc.Append(clientHook{hook{
+		info: "client by " + origin,
+		stop: func(cell.HookContext) error {
+			utilnet.CloseIdleConnectionsFor(out.State.http.Transport)
+			return nil
+		},
 	}})
 	return out, nil
 }

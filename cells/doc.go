@@ -26,6 +26,7 @@
 //   - [Status]: a status.Engine, which reports whether objects are ready. [StatusHealth]
 //     reports that as the health of the program.
 //   - [Metrics]: Prometheus metrics of resources, mirrors and pushes. Optional.
+//   - [StatusServer]: a page that shows what is not in sync, since when and why. Optional.
 //   - [Logger]: logging through logrus, including the logs of client-go. Optional.
 //
 // Resources report to cell.Health if the hive provides it, for example by
@@ -42,5 +43,7 @@
 // # Inspection
 //
 // Constructors make no request and start no goroutine, so the inspection command of hive
-// has no effects. It shows each resource as a module, with its kind and selectors.
+// has no effects. It shows each resource as a module, with its kind and selectors, and the
+// hooks of resources, mirrors and pushes by the type of their objects. Hive's log of hooks
+// shows their names.
 package cells

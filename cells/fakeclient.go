@@ -34,9 +34,12 @@ func FakeClientWith(constructor any) cell.Cell {
 }
 
 func newFakeClient(lc cell.Lifecycle, api *fakeapi.Server) (clientOut, error) {
-	lc.Append(cell.Hook{OnStop: func(cell.HookContext) error {
-		api.Disconnect()
-		return nil
+	lc.Append(clientHook{hook{
+		info: "fake client",
+		stop: func(cell.HookContext) error {
+			api.Disconnect()
+			return nil
+		},
 	}})
 	return buildClient(api.Config(), "fake")
 }

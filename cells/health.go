@@ -212,10 +212,10 @@ func (r *reporter) say(level Level, status string, err error) {
 }
 
 // current returns what health shows, and what it would show where it is silent.
-func (r *reporter) current() (level Level, status string, err error, since time.Time) {
+func (r *reporter) current() shown {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.shown.level, r.shown.status, r.shown.err, r.shown.since
+	return r.shown
 }
 
 // label makes a cause or a state a value of a metric's label.

@@ -14,6 +14,34 @@ import (
 	"github.com/apiary-go/apiary/informer"
 )
 
+// hook is the base of the hooks of this package. Hive's inspection shows the type that
+// embeds it, with the module, and hive's log of hooks shows info.
+type hook struct {
+	info        string // kind and name
+	start, stop func(cell.HookContext) error
+}
+
+var _ cell.HookDescriptiveInterface = hook{}
+
+// HookInfo implements cell.HookDescriptiveInterface.
+func (h hook) HookInfo() string { return h.info }
+
+// Start implements cell.HookInterface.
+func (h hook) Start(ctx cell.HookContext) error {
+	if h.start == nil {
+		return nil
+	}
+	return h.start(ctx)
+}
+
+// Stop implements cell.HookInterface.
+func (h hook) Stop(ctx cell.HookContext) error {
+	if h.stop == nil {
+		return nil
+	}
+	return h.stop(ctx)
+}
+
 // newFollowed returns what is followed under a name. It is not listed yet.
 func newFollowed(kind FollowedKind, name string, scope scope, o *options) *followed {
 	return &followed{name: name, kind: kind, scope: scope.String(), counters: &counters{}, report: newReporter(o), recent: newRecorder()}
@@ -47,35 +75,35 @@ func (p Params) follow(f *followed) (ended func()) {
 	}
 }
 
-// runOn runs a mirror or a push between Start and Stop of the lifecycle. If the client is
-// disabled, it only shows that.
-func (p Params) runOn(f *followed, run func(context.Context) error) {
+// runHook returns a hook that runs a mirror or a push between Start and Stop. If the client
+// is disabled, it only shows that.
+func (p Params) runHook(f *followed, run func(context.Context) error) hook {
+	h := hook{info: string(f.kind) + " " + f.name}
 	ended := p.follow(f)
 	if !p.Client.IsEnabled() {
-		return
+		return h
 	}
 	// The context of the start hook ends with the hook, hence one of our own.
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	p.Lifecycle.Append(cell.Hook{
-		OnStart: func(cell.HookContext) error {
-			running.Go(func() { _ = run(ctx) }) // ends with ctx only
-			return nil
-		},
-		OnStop: func(stop cell.HookContext) error {
-			cancel()
-			idle := make(chan struct{})
-			go func() {
-				defer close(idle)
-				running.Wait()
-			}()
-			select {
-			case <-idle:
-			case <-stop.Done():
-				return fmt.Errorf("%s %s: a call of the user's handler or consumer has not returned: %w", f.kind, f.name, context.Cause(stop))
-			}
-			ended()
-			return nil
-		},
-	})
+	h.start = func(cell.HookContext) error {
+		running.Go(func() { _ = run(ctx) }) // ends with ctx only
+		return nil
+	}
+	h.stop = func(stop cell.HookContext) error {
+		cancel()
+		idle := make(chan struct{})
+		go func() {
+			defer close(idle)
+			running.Wait()
+		}()
+		select {
+		case <-idle:
+		case <-stop.Done():
+			return fmt.Errorf("%s %s: a call of the user's handler or consumer has not returned: %w", f.kind, f.name, context.Cause(stop))
+		}
+		ended()
+		return nil
+	}
+	return h
 }

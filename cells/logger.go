@@ -207,6 +207,8 @@ func backendOf(root cell.RootLogger) *loggerBackend {
 	return nil
 }
 
+type loggerHook struct{ hook }
+
 // startLogger appends the hook for what outlives the constructors.
 func startLogger(lc cell.Lifecycle, root cell.RootLogger) {
 	backend := backendOf(root)
@@ -214,17 +216,18 @@ func startLogger(lc cell.Lifecycle, root cell.RootLogger) {
 		return // the program has replaced the logger
 	}
 	target := (*slog.Logger)(root).With("module", "client-go")
-	lc.Append(cell.Hook{
-		OnStart: func(cell.HookContext) error {
+	lc.Append(loggerHook{hook{
+		info: "logger",
+		start: func(cell.HookContext) error {
 			if err := backend.open(); err != nil {
 				return err
 			}
 			klogTo.Store(target)
 			return nil
 		},
-		OnStop: func(cell.HookContext) error {
+		stop: func(cell.HookContext) error {
 			klogTo.CompareAndSwap(target, nil)
 			return backend.close()
 		},
-	})
+	}})
 }

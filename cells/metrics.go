@@ -5,8 +5,6 @@ package cells
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -114,9 +112,10 @@ type ResourceMetrics struct {
 
 	resources *Resources // nil if the hive has no client
 
-	mu       sync.Mutex
-	listener net.Listener
+	server *httpServer // nil if /metrics is not served
 }
+
+type metricsHook struct{ hook }
 
 type metricsParams struct {
 	cell.In
@@ -139,20 +138,24 @@ func newResourceMetrics(p metricsParams) *ResourceMetrics {
 		own.MustRegister(m)
 		m.gatherer = own
 	}
-	p.Lifecycle.Append(cell.Hook{
-		OnStart: func(cell.HookContext) error {
+	p.Lifecycle.Append(metricsHook{hook{
+		info: "metrics of resources",
+		start: func(cell.HookContext) error {
 			if err := p.Registerer.Register(m); err != nil {
 				return fmt.Errorf("metrics of resources: %w", err)
 			}
 			return nil
 		},
-		OnStop: func(cell.HookContext) error {
+		stop: func(cell.HookContext) error {
 			p.Registerer.Unregister(m)
 			return nil
 		},
-	})
+	}})
 	if p.Config.MetricsAddress != "" {
-		p.Lifecycle.Append(&metricsServer{metrics: m, address: p.Config.MetricsAddress})
+		mux := http.NewServeMux()
+		mux.Handle("/metrics", promhttp.HandlerFor(m.gatherer, promhttp.HandlerOpts{}))
+		m.server = &httpServer{what: "metrics", flag: "metrics-address", network: "tcp", address: p.Config.MetricsAddress, handler: mux}
+		p.Lifecycle.Append(m.server)
 	}
 	return m
 }
@@ -162,14 +165,7 @@ func newResourceMetrics(p metricsParams) *ResourceMetrics {
 func (m *ResourceMetrics) Gatherer() prometheus.Gatherer { return m.gatherer }
 
 // Address returns the address of /metrics, or nil if it is not served.
-func (m *ResourceMetrics) Address() net.Addr {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.listener == nil {
-		return nil
-	}
-	return m.listener.Addr()
-}
+func (m *ResourceMetrics) Address() net.Addr { return m.server.Addr() }
 
 // counters counts what an informer does.
 type counters struct {
@@ -258,7 +254,7 @@ func (c *counters) listCounts() (counts []ListCount) {
 			}
 			return 1
 		}
-		return cmp.Or(first(a)-first(b), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Result, b.Result))
+		return cmp.Or(first(a)-first(b), cmp.Compare(a.Reason, b.Reason), cmp.Compare(modeLabel(b.Streamed), modeLabel(a.Streamed)), cmp.Compare(a.Result, b.Result))
 	})
 	return counts
 }
@@ -275,48 +271,4 @@ func increment[K comparable](m *map[K]uint64, key K) {
 		*m = map[K]uint64{}
 	}
 	(*m)[key]++
-}
-
-// metricsServer is the hook that serves /metrics.
-type metricsServer struct {
-	metrics *ResourceMetrics
-	address string
-	server  *http.Server
-	ended   chan struct{}
-}
-
-// HookInfo shows in hive's log of its hooks.
-func (s *metricsServer) HookInfo() string { return "metrics on " + s.address }
-
-// Start implements cell.HookInterface.
-func (s *metricsServer) Start(ctx cell.HookContext) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.address)
-	if err != nil {
-		return fmt.Errorf("--metrics-address=%s: %w", s.address, err)
-	}
-	mux := http.NewServeMux()
-	mux.Handle("/metrics", promhttp.HandlerFor(s.metrics.gatherer, promhttp.HandlerOpts{}))
-	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	s.ended = make(chan struct{})
-	s.metrics.mu.Lock()
-	s.metrics.listener = listener
-	s.metrics.mu.Unlock()
-	go func() { // waited for by Stop
-		defer close(s.ended)
-		_ = s.server.Serve(listener) // ends with ErrServerClosed
-	}()
-	return nil
-}
-
-// Stop implements cell.HookInterface.
-func (s *metricsServer) Stop(ctx cell.HookContext) error {
-	// A scrape that is running can end within a second.
-	soon, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	err := s.server.Shutdown(soon)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = s.server.Close()
-	}
-	<-s.ended
-	return err
 }

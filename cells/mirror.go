@@ -14,6 +14,8 @@ import (
 	"github.com/apiary-go/apiary/informer/mirror"
 )
 
+type mirrorHook[T any] struct{ hook }
+
 // NewMirror makes a mirror.ResourceVersionInformer of the objects that the options select.
 // It runs between Start and Stop of the lifecycle:
 //
@@ -65,6 +67,6 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 		return nil, err
 	}
 	f.mirror = i.Stats
-	p.runOn(f, i.Run)
+	p.Lifecycle.Append(mirrorHook[T]{p.runHook(f, i.Run)})
 	return i, nil
 }

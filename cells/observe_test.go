@@ -316,8 +316,8 @@ func TestInspection(t *testing.T) {
 		"K8sAPIServer:", url,
 		"k8s-metrics (Prometheus metrics of Kubernetes resources)", "MetricsAddress:",
 		"logger (Logging through logrus)", "LogLevel:",
-		"k8s-pod-v1 (Kubernetes resource Pod v1 in namespace shop with labels app in a b with fields",
-		"k8s-x-pods (Kubernetes resource Pod v1)", "cells.xPods",
+		"k8s-pod-v1 (Resource Pod v1 in namespace shop with labels app in a b with fields-",
+		"k8s-x-pods (Resource Pod v1)", "cells.xPods",
 		"resource.Resource[*k8s.io/api/core/v1.Pod]",
 	} {
 		if !strings.Contains(out.String(), want) {

@@ -34,11 +34,14 @@ func Push[T any, C push.BatchConsumer[T]](opts ...Option) cell.Cell {
 		}
 		return NewPush(scope.target.String(), p, push.BatcherConfig[T]{Consumer: consumer}, opts...)
 	}
-	return cell.Module(moduleID("push "+reflect.TypeFor[T]().String()), moduleDescription("Pushes "+reflect.TypeFor[T]().String()+" to a consumer"),
+	id, description := titles[T](o)
+	return cell.Module(moduleID("push "+id), moduleDescription("Push of "+description+" to a consumer"),
 		cell.Provide(constructor),
 		cell.Invoke(func(*push.Batcher[T]) {}),
 	)
 }
+
+type pushHook[T any] struct{ hook }
 
 // NewPush is [Push] for constructors of your own. It makes a push.Batcher that runs between
 // Start and Stop of the lifecycle. ListerWatcher and Source of the configuration must be
@@ -83,6 +86,6 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 		return nil, err
 	}
 	f.push = b.Stats
-	p.runOn(f, b.Run)
+	p.Lifecycle.Append(pushHook[T]{p.runHook(f, b.Run)})
 	return b, nil
 }

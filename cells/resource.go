@@ -5,6 +5,7 @@ package cells
 
 import (
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"reflect"
 	"regexp"
@@ -77,6 +78,8 @@ type Params struct {
 	Health    cell.Health `optional:"true"`
 }
 
+type resourceHook[T runtime.Object] struct{ hook }
+
 // NewResource is [Resource] for constructors of your own, for example with a selector that
 // depends on a flag:
 //
@@ -99,16 +102,19 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 		append([]resource.Option{resource.WithName(name), resource.WithLogger(p.Log)}, o.resource...)...)
 	name = nameOf(disabled) // which resource.WithName can set
 	f := newFollowed(FollowedResource, name, scope, o)
+	ended := func() {}
+	// Hooks stop in reverse order: this one after the informer has ended.
+	p.Lifecycle.Append(resourceHook[T]{hook{
+		info: "resource " + name,
+		stop: func(cell.HookContext) error {
+			ended()
+			return nil
+		},
+	}})
 	if !p.Client.IsEnabled() {
 		p.follow(f)
 		return disabled, nil
 	}
-	var ended func()
-	// Hooks stop in reverse order: this one after the informer has ended.
-	p.Lifecycle.Append(cell.Hook{OnStop: func(cell.HookContext) error {
-		ended()
-		return nil
-	}})
 	log := p.logger(name, scope)
 	all := []resource.Option{
 		resource.WithName(name),
@@ -143,16 +149,21 @@ func resourceCell[T runtime.Object](opts []Option, as string, constructor any) c
 	if o.private {
 		return cell.ProvidePrivate(constructor)
 	}
-	scope, err := o.scope(reflect.TypeFor[T]())
-	id, description := scope.target.String(), "Kubernetes resource "+scope.String()
-	if err != nil { // the constructor will say so
-		id = strings.TrimPrefix(reflect.TypeFor[T]().String(), "*")
-		description = "Kubernetes resource " + id
-	}
+	id, description := titles[T](o)
 	if as != "" {
 		id = as[strings.LastIndex(as, ".")+1:]
 	}
-	return cell.Module(moduleID(id), moduleDescription(description), cell.Provide(constructor))
+	return cell.Module(moduleID(id), moduleDescription("Resource "+description), cell.Provide(constructor))
+}
+
+// titles returns the kind and the scope of T, for the titles of modules.
+func titles[T any](o *options) (id, description string) {
+	scope, err := o.scope(reflect.TypeFor[T]())
+	if err != nil { // the constructor returns it
+		id = strings.TrimPrefix(reflect.TypeFor[T]().String(), "*")
+		return id, id
+	}
+	return scope.target.String(), scope.String()
 }
 
 var (
@@ -163,14 +174,28 @@ var (
 
 // moduleID makes an id that hive accepts: at most 31 of [a-z0-9_-].
 func moduleID(name string) string {
-	name = strings.ToLower(humps.ReplaceAllString(name, "$1-$2"))
-	id := "k8s-" + strings.Trim(notInID.ReplaceAllString(name, "-"), "-")
-	return strings.TrimRight(id[:min(len(id), 31)], "-")
+	id := strings.ToLower(humps.ReplaceAllString(name, "$1-$2"))
+	return fit("k8s-"+strings.Trim(notInID.ReplaceAllString(id, "-"), "-"), 31, name)
 }
 
 // moduleDescription makes a description that hive accepts: at most 80 of
 // [a-zA-Z0-9_\- ].
 func moduleDescription(s string) string {
-	s = strings.TrimSpace(notInDescription.ReplaceAllString(s, " "))
-	return strings.TrimSpace(s[:min(len(s), 80)])
+	return fit(strings.TrimSpace(notInDescription.ReplaceAllString(s, " ")), 80, s)
+}
+
+// fit cuts a title to limit bytes. A title that is cut ends with a hash of what it is made
+// of, so that others that begin alike differ.
+func fit(title string, limit int, of string) string {
+	if len(title) <= limit {
+		return title
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(of))
+	hash := fmt.Sprintf("-%08x", h.Sum32())
+	title = title[:limit-len(hash)]
+	if word := strings.LastIndex(title, " "); word > limit/2 {
+		title = title[:word]
+	}
+	return strings.TrimRight(title, "- ") + hash
 }

@@ -199,7 +199,8 @@ func (r *Resources) running() (list []*followed) {
 
 func (f *followed) describe() Followed {
 	d := Followed{Name: f.name, Kind: f.kind, Scope: f.scope, Lists: f.counters.listCounts(), Recent: f.recent.recent()}
-	d.Level, d.Status, d.Err, d.Since = f.report.current()
+	is := f.report.current()
+	d.Level, d.Status, d.Err, d.Since = is.level, is.status, is.err, is.since
 	switch {
 	case f.resource != nil:
 		s := f.resource()

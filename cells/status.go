@@ -39,6 +39,8 @@ func StatusWith(cfg status.Config) cell.Cell {
 		cell.Provide(func(p Params) (*status.Engine, error) { return newStatus(p, cfg) }))
 }
 
+type statusHook struct{ hook }
+
 func newStatus(p Params, cfg status.Config) (*status.Engine, error) {
 	if cfg.Dynamic != nil || cfg.Metadata != nil || cfg.Stream != nil || cfg.Mapping != nil {
 		return nil, errors.New("cells.StatusWith: Dynamic, Metadata, Stream or Mapping is set: leave them out, the engine uses the client of the hive")
@@ -58,7 +60,10 @@ func newStatus(p Params, cfg status.Config) (*status.Engine, error) {
 		return nil, err
 	}
 	p.Client.follows.addStatus(engine.Scopes)
-	p.Lifecycle.Append(cell.Hook{OnStop: func(ctx cell.HookContext) error { return engine.Stop(ctx) }})
+	p.Lifecycle.Append(statusHook{hook{
+		info: "status engine",
+		stop: func(ctx cell.HookContext) error { return engine.Stop(ctx) },
+	}})
 	return engine, nil
 }
 
@@ -102,8 +107,9 @@ func StatusHealth(name string, ids ...status.ID) cell.Cell {
 		scope := health.NewScope(name)
 		ctx, cancel := context.WithCancel(context.Background())
 		var running sync.WaitGroup
-		lc.Append(cell.Hook{
-			OnStart: func(cell.HookContext) error {
+		lc.Append(statusHook{hook{
+			info: "status health " + name,
+			start: func(cell.HookContext) error {
 				w, err := engine.Watch(ctx, ids...)
 				if err != nil {
 					return fmt.Errorf("health of %s: %w", name, err)
@@ -111,13 +117,13 @@ func StatusHealth(name string, ids ...status.ID) cell.Cell {
 				running.Go(func() { reportStatus(w, scope) })
 				return nil
 			},
-			OnStop: func(cell.HookContext) error {
+			stop: func(cell.HookContext) error {
 				cancel()
 				running.Wait()
 				scope.Stopped("stopped")
 				return nil
 			},
-		})
+		}})
 	})
 }
 

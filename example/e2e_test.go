@@ -9,6 +9,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +32,21 @@ import (
 // The demonstration, from its start to --run-for, in a table.
 func TestEndToEndRunFor(t *testing.T) {
 	p := startExample(t, "--run-for", "6s")
+	p.WaitFor("cart-1")
+	_, address, found := strings.Cut(p.Output.String(), "The status page is at ")
+	if !found {
+		t.Fatal("it does not print the address of the status page")
+	}
+	address, _, _ = strings.Cut(address, "\n")
+	response, err := http.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(response.Body)
+	_ = response.Body.Close()
+	if err != nil || !strings.Contains(string(text), "All in sync: 2") {
+		t.Errorf("the status page: %v, %s", err, text)
+	}
 	p.MustEnd(0, time.Minute)
 	p.Expect("Ready after", "demo/web", "web-1", "Running", "cart-1: Pending -> Running", "demo/bank", "Stopping")
 	p.expectNothingLeft()
@@ -97,7 +114,7 @@ func TestEndToEndHive(t *testing.T) {
 	p := startExample(t, "hive")
 	took := p.MustEnd(0, 5*time.Second)
 	t.Logf("it took %s", took)
-	p.Expect("k8s-pod-v1", "k8s-service-v1", "follow", "Start hooks", "resource.hook[*k8s.io/api/core/v1.Pod].Start")
+	p.Expect("k8s-pod-v1", "k8s-service-v1", "follow", "Start hooks", "cells.resourceHook[*k8s.io/api/core/v1.Pod].Start", "k8s-status-server")
 	if strings.Contains(p.Output.String(), "API server of its own (dev") {
 		t.Error("it started a server")
 	}

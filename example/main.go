@@ -10,6 +10,7 @@
 //	follow.go    a consumer of the events of two resources
 //	join.go      which service selects which pods
 //	health.go    the health that the cells report
+//	page.go      a page about the resources
 //	output.go    how changes are shown: table.go, blocks.go, live.go, jsonl.go
 //	demo.go      an API server for a demonstration, with the workload in workload.go
 package main
@@ -72,6 +73,9 @@ variable KUBECONFIG is set, or if it runs in a pod. It must be allowed to list
 and watch services and pods. Without a cluster it starts its own API server with
 a small demonstration workload. Ctrl-C ends it.
 
+It serves a page that shows whether the resources are in sync, and prints its
+address. --status-address sets the address.
+
 While it cannot read services or pods, it shows the reason and retries. The log
 goes to standard error. Below a table on a terminal it has only errors, unless
 --log-level is set.`
@@ -84,7 +88,7 @@ const examples = `  example                                   watch the demonstr
 
 func newCommand(out, notes io.Writer) *cobra.Command {
 	demo := &demoServer{}
-	h := hive.NewWithOptions(cli.HiveOptions(), cells.Client, application(out, demo))
+	h := hive.NewWithOptions(cli.HiveOptions(), cells.Client, statusPage(notes), application(out, demo))
 	cmd := &cobra.Command{
 		Use:           "example",
 		Short:         "Follow services and the pods that each of them selects",
@@ -107,11 +111,6 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 	inspect := h.Command()
 	inspect.PersistentPreRun = func(*cobra.Command, []string) {
 		slog.SetDefault(cli.HiveLogger(h.Viper())) // hive's command logs to the default logger
-		if !configured(h.Viper()) {
-			// Without a server the resources are disabled, and the command does not show
-			// their hooks. It makes no request to this server.
-			h.Viper().Set("k8s-api-server", "https://demo.invalid")
-		}
 	}
 	inspect.Short = "Show the cells of the application and what they provide, without running it"
 	cmd.AddCommand(inspect)

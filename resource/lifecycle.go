@@ -49,7 +49,7 @@ type hook[T runtime.Object] struct{ resource *resource[T] }
 var _ cell.HookDescriptiveInterface = hook[runtime.Object]{}
 
 // HookInfo implements cell.HookDescriptiveInterface.
-func (h hook[T]) HookInfo() string { return h.resource.name }
+func (h hook[T]) HookInfo() string { return "informer of resource " + h.resource.name }
 
 // Start implements cell.HookInterface. It does not block.
 func (h hook[T]) Start(cell.HookContext) error {
