@@ -21,6 +21,7 @@ import (
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
@@ -209,6 +210,13 @@ func TestGuideReadsItsWrites(t *testing.T) {
 	})
 }
 
+// statusWriter writes the status of objects.
+type statusWriter struct{ dynamic.ResourceInterface }
+
+func (w statusWriter) Update(ctx context.Context, obj *unstructured.Unstructured, opts metav1.UpdateOptions, _ ...string) (*unstructured.Unstructured, error) {
+	return w.UpdateStatus(ctx, obj, opts)
+}
+
 // docs/status.md: a wait is about what was written, and ends when that is Failed.
 func TestGuideWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -224,7 +232,7 @@ func TestGuideWaits(t *testing.T) {
 					map[string]any{"name": "web", "state": map[string]any{"waiting": map[string]any{"reason": "ImagePullBackOff"}}},
 				}}
 				var failed *status.FailedError
-				if err := updateAndWait(ctx, engine, pods, obj); !errors.As(err, &failed) {
+				if err := updateAndWait(ctx, engine, statusWriter{pods}, obj); !errors.As(err, &failed) {
 					t.Errorf("got %v", err)
 				}
 				return nil

@@ -10,17 +10,13 @@ import (
 	"net/http"
 	"strings"
 
-	jsonpatch "gopkg.in/evanphx/json-patch.v4"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/kubernetes/scheme"
-	"sigs.k8s.io/yaml"
 )
 
 // fakeFormat is the format of a response.
@@ -119,6 +115,13 @@ func makeList(kind Kind, objects []runtime.Object, list metav1.ListMeta) (runtim
 	if err := meta.SetList(out, objects); err != nil {
 		return nil, err
 	}
+	if !kind.traits.custom {
+		// Items of Go types have no kind, like those of a real server. They are copies.
+		_ = meta.EachListItem(out, func(item runtime.Object) error {
+			item.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+			return nil
+		})
+	}
 	accessor, err := meta.ListAccessor(out)
 	if err != nil {
 		return nil, err
@@ -128,50 +131,4 @@ func makeList(kind Kind, objects []runtime.Object, list metav1.ListMeta) (runtim
 	accessor.SetRemainingItemCount(list.RemainingItemCount)
 	out.GetObjectKind().SetGroupVersionKind(gvk)
 	return out, nil
-}
-
-// patchLocked applies a patch. An apply patch creates a missing object.
-func (f *Server) patchLocked(req Request, kind Kind, patchType types.PatchType, patch []byte) (runtime.Object, error) {
-	gvr, key := req.Resource, objectKey(req.Namespace, req.Name)
-	old, exists := f.objects[gvr][key]
-	if patchType == types.ApplyYAMLPatchType {
-		asJSON, err := yaml.YAMLToJSON(patch)
-		if err != nil {
-			return nil, apierrors.NewBadRequest(err.Error())
-		}
-		if patch = asJSON; !exists {
-			return f.createFromLocked(req, kind, patch)
-		}
-		patchType = types.MergePatchType
-	}
-	if !exists {
-		return nil, apierrors.NewNotFound(gvr.GroupResource(), req.Name)
-	}
-	before, err := json.Marshal(old)
-	if err != nil {
-		return nil, err
-	}
-	var after []byte
-	switch patchType {
-	case types.JSONPatchType:
-		var ops jsonpatch.Patch
-		if ops, err = jsonpatch.DecodePatch(patch); err == nil {
-			after, err = ops.Apply(before)
-		}
-	case types.MergePatchType:
-		after, err = jsonpatch.MergePatch(before, patch)
-	case types.StrategicMergePatchType:
-		if _, ok := old.(runtime.Unstructured); ok {
-			return nil, apierrors.NewGenericServerResponse(http.StatusUnsupportedMediaType, "patch", gvr.GroupResource(), req.Name,
-				"a strategic merge patch needs a built-in kind", 0, true)
-		}
-		after, err = strategicpatch.StrategicMergePatch(before, patch, old)
-	default:
-		return nil, apierrors.NewGenericServerResponse(http.StatusUnsupportedMediaType, "patch", gvr.GroupResource(), req.Name,
-			"unknown patch type "+string(patchType), 0, true)
-	}
-	if err != nil {
-		return nil, apierrors.NewBadRequest(err.Error())
-	}
-	return f.updateFromLocked(req, kind, old, after)
 }

@@ -4,7 +4,6 @@
 package fakeapi
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,28 +12,34 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	kubeversion "k8s.io/apimachinery/pkg/version"
-	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // serve serves a request. If it returns an error, the connection must break.
 func (f *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	req, isObject := parseRequest(r)
+	body, err := readBody(r)
+	if err != nil {
+		writeError(w, err)
+		return nil
+	}
 	f.mu.Lock()
-	f.requests = append(f.requests, req)
-	intercept := f.intercept
 	kind, installed := f.kinds[req.Resource]
+	req.setBody(body, kind, installed)
+	f.requests = append(f.requests, req)
+	intercept, forbidden := f.intercept, f.forbiddenLocked(req)
 	f.mu.Unlock()
 
+	if forbidden {
+		writeError(w, forbiddenError(req))
+		return nil
+	}
 	if intercept != nil {
+		answer := &answer{}
+		req.answer = answer
 		if err := intercept(r.Context(), req); err != nil {
 			var status apierrors.APIStatus
 			if !errors.As(err, &status) {
@@ -43,33 +48,48 @@ func (f *Server) serve(w http.ResponseWriter, r *http.Request) error {
 			writeError(w, err)
 			return nil
 		}
+		if answer.object != nil {
+			return writeObject(w, negotiate(r, kind), answer.object, http.StatusOK)
+		}
 	}
 	if !isObject {
 		f.serveDiscovery(w, req.Path)
 		return nil
 	}
-	if !installed || req.Subresource != "" && req.Subresource != "status" {
-		writeError(w, apierrors.NewGenericServerResponse(http.StatusNotFound, req.Verb, req.Resource.GroupResource(), req.Name,
-			"404 page not found", 0, true))
+	namespaced := kind.ClusterScoped && req.Namespace != ""
+	unknown := req.Subresource != "" && (req.Subresource != "status" || !kind.traits.status)
+	switch {
+	case !installed, namespaced && kind.traits.custom:
+		http.Error(w, "404 page not found", http.StatusNotFound)
+		return nil
+	case namespaced, unknown && !kind.traits.custom:
+		writeError(w, notServed)
+		return nil
+	case unknown:
+		writeError(w, apierrors.NewNotFound(req.Resource.GroupResource(), req.Name))
 		return nil
 	}
 	out := negotiate(r, kind)
 	if req.Verb == "watch" {
-		return f.serveWatch(w, r, req, out)
+		return f.serveWatch(w, r, req, kind, out)
 	}
-	obj, err := f.serveObject(r, req, kind)
+	obj, code, err := f.serveObject(r, req, kind, body)
 	if err != nil {
 		writeError(w, err)
 		return nil
 	}
+	return writeObject(w, out, obj, code)
+}
+
+var notServed = apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "", 0, false)
+
+func writeObject(w http.ResponseWriter, out fakeFormat, obj runtime.Object, code int) error {
 	data, err := out.encode(obj)
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", out.mediaType)
-	if req.Verb == "create" {
-		w.WriteHeader(http.StatusCreated)
-	}
+	w.WriteHeader(code)
 	_, err = w.Write(data)
 	return err
 }
@@ -155,112 +175,11 @@ func (f *Server) serveDiscovery(w http.ResponseWriter, path string) {
 		return
 	}
 	if doc == nil {
-		writeError(w, apierrors.NewGenericServerResponse(http.StatusNotFound, "get", schema.GroupResource{}, "", "404 page not found", 0, true))
+		http.Error(w, "404 page not found", http.StatusNotFound)
 		return
 	}
 	w.Header().Set("Content-Type", runtime.ContentTypeJSON)
 	_ = json.NewEncoder(w).Encode(doc)
-}
-
-// serveObject serves all requests about objects except watches.
-func (f *Server) serveObject(r *http.Request, req Request, kind Kind) (runtime.Object, error) {
-	if kind.ClusterScoped && req.Namespace != "" {
-		return nil, apierrors.NewBadRequest(kind.Kind + " has no namespace")
-	}
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, apierrors.NewBadRequest(err.Error())
-	}
-	sel, err := selectionOf(req)
-	if err != nil {
-		return nil, err
-	}
-	gvr, key := req.Resource, objectKey(req.Namespace, req.Name)
-
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	old, exists := f.objects[gvr][key]
-	if req.Name == "" && (req.Verb == "update" || req.Verb == "patch") {
-		return nil, apierrors.NewMethodNotSupported(gvr.GroupResource(), req.Verb+" without a name")
-	}
-	if req.Name != "" && !exists && req.Verb != "patch" {
-		return nil, apierrors.NewNotFound(gvr.GroupResource(), req.Name)
-	}
-	switch req.Verb {
-	case "get":
-		return old, nil
-	case "list":
-		objects, list, err := f.listLocked(gvr, sel, req.Options)
-		if err != nil {
-			return nil, err
-		}
-		return makeList(kind, objects, list)
-	case "create":
-		return f.createFromLocked(req, kind, body)
-	case "update":
-		return f.updateFromLocked(req, kind, old, body)
-	case "patch":
-		return f.patchLocked(req, kind, types.PatchType(mediaOf(req.ContentType)), body)
-	case "delete":
-		if err := checkPreconditions(body, req, old); err != nil {
-			return nil, err
-		}
-		f.deleteLocked(gvr, key, old)
-		return success(), nil
-	case "deletecollection":
-		opts := req.Options
-		opts.Limit, opts.Continue = 0, ""
-		objects, _, err := f.listLocked(gvr, sel, opts)
-		if err != nil {
-			return nil, err
-		}
-		for _, obj := range objects {
-			f.deleteLocked(gvr, keyOf(obj), obj)
-		}
-		return success(), nil
-	}
-	return nil, apierrors.NewMethodNotSupported(gvr.GroupResource(), r.Method)
-}
-
-// createFromLocked creates the object in body.
-func (f *Server) createFromLocked(req Request, kind Kind, body []byte) (runtime.Object, error) {
-	obj, err := decodeBody(body, kind)
-	if err != nil {
-		return nil, err
-	}
-	return f.createLocked(req.Resource, req.Namespace, obj)
-}
-
-// updateFromLocked replaces old, or its status, by the object in body.
-func (f *Server) updateFromLocked(req Request, kind Kind, old runtime.Object, body []byte) (runtime.Object, error) {
-	obj, err := decodeBody(body, kind)
-	if err == nil && req.Subresource == "status" {
-		obj, err = withStatus(old, obj)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return f.updateLocked(req.Resource, objectKey(req.Namespace, req.Name), old, obj)
-}
-
-// checkPreconditions checks the preconditions of the DeleteOptions in body.
-func checkPreconditions(body []byte, req Request, obj runtime.Object) error {
-	opts := &metav1.DeleteOptions{}
-	if len(body) > 0 {
-		if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, opts); err != nil {
-			return apierrors.NewBadRequest(err.Error())
-		}
-	}
-	accessor, _ := meta.Accessor(obj)
-	if p := opts.Preconditions; p != nil && (p.UID != nil && *p.UID != accessor.GetUID() ||
-		p.ResourceVersion != nil && *p.ResourceVersion != accessor.GetResourceVersion()) {
-		return apierrors.NewConflict(req.Resource.GroupResource(), req.Name, errors.New("the preconditions do not hold"))
-	}
-	return nil
-}
-
-func success() runtime.Object {
-	return &metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess}
 }
 
 // statusOf returns the Status that is sent for an error.
@@ -286,91 +205,6 @@ func writeError(w http.ResponseWriter, err error) {
 	}
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(status)
-}
-
-// decodeBody reads an object of a kind.
-func decodeBody(body []byte, kind Kind) (runtime.Object, error) {
-	gvk := kind.GVK()
-	var (
-		obj runtime.Object
-		is  *schema.GroupVersionKind
-		err error
-	)
-	if scheme.Scheme.Recognizes(gvk) {
-		obj, is, err = scheme.Codecs.UniversalDeserializer().Decode(body, &gvk, nil)
-	} else {
-		u := &unstructured.Unstructured{}
-		err = json.Unmarshal(body, &u.Object)
-		obj, is = u, new(u.GroupVersionKind())
-	}
-	if err == nil && *is != gvk {
-		err = fmt.Errorf("the object is a %s, not a %s", is, gvk)
-	}
-	if err != nil {
-		return nil, apierrors.NewBadRequest(err.Error())
-	}
-	return obj, nil
-}
-
-// fakeSelection selects the objects of a list or a watch.
-type fakeSelection struct {
-	namespace string
-	labels    labels.Selector
-	fields    fields.Selector
-}
-
-func selectionOf(req Request) (fakeSelection, error) {
-	sel := fakeSelection{namespace: req.Namespace}
-	var err error
-	if sel.labels, err = labels.Parse(req.Options.LabelSelector); err != nil {
-		return sel, apierrors.NewBadRequest(err.Error())
-	}
-	if sel.fields, err = fields.ParseSelector(req.Options.FieldSelector); err != nil {
-		return sel, apierrors.NewBadRequest(err.Error())
-	}
-	return sel, nil
-}
-
-func (s fakeSelection) matches(obj runtime.Object) bool {
-	accessor, _ := meta.Accessor(obj)
-	if s.namespace != "" && accessor.GetNamespace() != s.namespace || !s.labels.Matches(labels.Set(accessor.GetLabels())) {
-		return false
-	}
-	if s.fields.Empty() {
-		return true
-	}
-	m, err := toMap(obj)
-	if err != nil {
-		return false
-	}
-	set := fields.Set{}
-	for _, r := range s.fields.Requirements() {
-		value, _, _ := unstructured.NestedFieldNoCopy(m, strings.Split(r.Field, ".")...)
-		if value != nil {
-			set[r.Field] = fmt.Sprint(value)
-		}
-	}
-	return s.fields.Matches(set)
-}
-
-// withLive returns a context that ends with ctx, and when f disconnects. Disconnect waits
-// until the cancel function is called.
-func (f *Server) withLive(ctx context.Context) (context.Context, context.CancelFunc) {
-	ended := make(chan struct{})
-	f.mu.Lock()
-	live := f.live
-	f.streams[ended] = true
-	f.mu.Unlock()
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(live, cancel)
-	return ctx, func() {
-		stop()
-		cancel()
-		f.mu.Lock()
-		delete(f.streams, ended)
-		f.mu.Unlock()
-		close(ended)
-	}
 }
 
 // isWatch returns true if the response to req does not end by itself.

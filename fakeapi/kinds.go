@@ -9,9 +9,32 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/version"
 )
+
+// Kind is a kind that a [Server] serves.
+type Kind struct {
+	// Group, Version and Kind identify the kind. Group is empty for the core group.
+	Group, Version, Kind string
+
+	// Resource is the plural name in URLs. Default: guessed from Kind.
+	Resource string
+
+	// ClusterScoped is true if the objects have no namespace.
+	ClusterScoped bool
+
+	// NoStatus is true if a custom resource has no status subresource. Updates of the object
+	// then change the status as well.
+	NoStatus bool
+
+	// SelectableFields are fields of a custom resource, such as "spec.color", that field
+	// selectors can have. metadata.name and metadata.namespace are always allowed.
+	SelectableFields []string
+
+	traits traits
+}
 
 // GVK returns the group, the version and the kind.
 func (k Kind) GVK() schema.GroupVersionKind {
@@ -27,28 +50,50 @@ func (k Kind) GVR() schema.GroupVersionResource {
 	return gvr
 }
 
+// Install adds a kind, like the creation of a custom resource definition.
+func (f *Server) Install(kind Kind) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	kind.SelectableFields = slices.Clone(kind.SelectableFields)
+	kind.traits = traitsOf(kind)
+	f.kinds[kind.GVR()] = kind
+}
+
+// InstallScheme adds the kinds of a scheme that f does not have yet. Their Go types can be
+// passed to [Server.Add], and [Server.Get] returns them. A kind needs a list type, and has
+// the status subresource if its type has a field Status. A scheme does not say which kinds
+// are cluster-scoped, so call Install for these, before or after.
+func (f *Server) InstallScheme(s *runtime.Scheme) {
+	f.mu.Lock()
+	f.schemes = append(f.schemes, s)
+	known := map[schema.GroupVersionKind]bool{}
+	for _, kind := range f.kinds {
+		known[kind.GVK()] = true
+	}
+	f.mu.Unlock()
+	for gvk := range s.AllKnownTypes() {
+		if gvk.Version != runtime.APIVersionInternal && s.Recognizes(listOf(gvk)) && !known[gvk] {
+			f.Install(Kind{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind, NoStatus: !hasStatus(s, gvk)})
+		}
+	}
+}
+
+// Uninstall removes a kind and its objects. All watches end.
+func (f *Server) Uninstall(kind Kind) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	gvr := kind.GVR()
+	for key, obj := range f.objects[gvr] {
+		f.removeLocked(gvr, key, obj)
+	}
+	delete(f.kinds, gvr)
+	f.hangUpLocked()
+}
+
 func listOf(gvk schema.GroupVersionKind) schema.GroupVersionKind {
 	gvk.Kind += "List"
 	return gvk
 }
-
-// clusterScoped are the built-in kinds whose objects have no namespace. The scheme does not
-// have this information.
-var clusterScoped = func() map[string]bool {
-	set := map[string]bool{}
-	for kind := range strings.FieldsSeq(`
-		APIService CertificateSigningRequest ClusterRole ClusterRoleBinding ClusterTrustBundle
-		ComponentStatus CSIDriver CSINode CustomResourceDefinition DeviceClass DeviceTaintRule
-		FlowSchema IngressClass IPAddress MutatingAdmissionPolicy MutatingAdmissionPolicyBinding
-		MutatingWebhookConfiguration Namespace Node PersistentVolume PriorityClass
-		PriorityLevelConfiguration ResourcePoolStatusRequest ResourceSlice RuntimeClass
-		ServiceCIDR StorageClass StorageVersion StorageVersionMigration
-		ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding ValidatingWebhookConfiguration
-		VolumeAttachment VolumeAttributesClass`) {
-		set[kind] = true
-	}
-	return set
-}()
 
 var allVerbs = metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
 
@@ -64,15 +109,16 @@ func (f *Server) describe(gv schema.GroupVersion) any {
 		if gvr.GroupVersion() != gv {
 			continue
 		}
-		list.APIResources = append(list.APIResources,
-			metav1.APIResource{
-				Name: gvr.Resource, SingularName: strings.ToLower(kind.Kind), Kind: kind.Kind,
-				Namespaced: !kind.ClusterScoped, Verbs: allVerbs,
-			},
-			metav1.APIResource{
+		list.APIResources = append(list.APIResources, metav1.APIResource{
+			Name: gvr.Resource, SingularName: strings.ToLower(kind.Kind), Kind: kind.Kind,
+			Namespaced: !kind.ClusterScoped, Verbs: allVerbs,
+		})
+		if kind.traits.status {
+			list.APIResources = append(list.APIResources, metav1.APIResource{
 				Name: gvr.Resource + "/status", Kind: kind.Kind,
 				Namespaced: !kind.ClusterScoped, Verbs: metav1.Verbs{"get", "patch", "update"},
 			})
+		}
 	}
 	if list.APIResources == nil {
 		return nil

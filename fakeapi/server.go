@@ -20,12 +20,9 @@ package fakeapi
 
 import (
 	"context"
-	"maps"
 	"net/http"
-	"slices"
 	"sync"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -68,52 +65,25 @@ type Server struct {
 	history   []change
 	compacted uint64
 	changed   chan struct{} // closed, and replaced, with each change
+	dryRun    bool          // the request that is being served changes nothing
+
+	collecting bool // CollectGarbage was called
+	garbage    bool // there can be something to collect
 
 	pages     map[string]*pageSet // by continue token
 	pageKeys  []string
 	pageCount int
 
 	intercept func(context.Context, Request) error
+	forbidden map[rule]bool
 	requests  []Request
+
+	schemes []*runtime.Scheme // of InstallScheme
 
 	// live is cancelled, and replaced, by Disconnect.
 	live    context.Context
 	hangUp  context.CancelFunc
 	streams map[chan struct{}]bool // closed when the watch has ended
-}
-
-// Kind is a kind that a [Server] serves.
-type Kind struct {
-	// Group, Version and Kind identify the kind. Group is empty for the core group.
-	Group, Version, Kind string
-
-	// Resource is the plural name in URLs. Default: guessed from Kind.
-	Resource string
-
-	// ClusterScoped is true if the objects have no namespace.
-	ClusterScoped bool
-}
-
-// Request describes a request to a [Server].
-type Request struct {
-	// Verb is get, list, watch, create, update, patch, delete or deletecollection. It is
-	// empty for requests that are not about objects, such as discovery.
-	Verb string
-
-	// Resource, Namespace, Name and Subresource identify the object or the collection.
-	Resource    schema.GroupVersionResource
-	Namespace   string
-	Name        string
-	Subresource string
-
-	// Path is the path of the URL.
-	Path string
-
-	// Options are the options of a list or a watch.
-	Options metav1.ListOptions
-
-	// Accept, ContentType and UserAgent are headers.
-	Accept, ContentType, UserAgent string
 }
 
 // New returns a Server of the kinds of client-go's scheme and the given kinds. It has no
@@ -126,6 +96,8 @@ func New(kinds ...Kind) *Server {
 		pages:   map[string]*pageSet{},
 		streams: map[chan struct{}]bool{},
 		version: 1,
+
+		forbidden: map[rule]bool{},
 	}
 	f.live, f.hangUp = context.WithCancel(context.Background())
 	for gvk := range scheme.Scheme.AllKnownTypes() {
@@ -143,68 +115,6 @@ func New(kinds ...Kind) *Server {
 // For tests with connections, pass f to package httptest: it is an http.Handler.
 func (f *Server) Config() *rest.Config {
 	return &rest.Config{Host: "http://fake.invalid", Transport: &transport{api: f}, QPS: -1}
-}
-
-// Install adds a kind, like the creation of a custom resource definition.
-func (f *Server) Install(kind Kind) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.kinds[kind.GVR()] = kind
-}
-
-// Uninstall removes a kind and its objects. All watches end.
-func (f *Server) Uninstall(kind Kind) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	gvr := kind.GVR()
-	for key, obj := range f.objects[gvr] {
-		f.removeLocked(gvr, key, obj)
-	}
-	delete(f.kinds, gvr)
-	f.hangUpLocked()
-}
-
-// Intercept sets a function that is called before each request, including watches. It is
-// not called for open watches; call Disconnect to make clients open them again. If fn
-// returns an error of apimachinery's package api/errors, the client gets this error. Any
-// other error breaks the connection. fn can block until the context of the request ends,
-// and can call f. Nil removes the function.
-func (f *Server) Intercept(fn func(context.Context, Request) error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.intercept = fn
-}
-
-// Requests returns all requests so far, in the order of their arrival.
-func (f *Server) Requests() []Request {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return append([]Request(nil), f.requests...)
-}
-
-// Disconnect ends all open watches, and waits for their end. Clients can open new ones.
-func (f *Server) Disconnect() {
-	f.mu.Lock()
-	f.hangUpLocked()
-	streams := slices.Collect(maps.Keys(f.streams))
-	f.mu.Unlock()
-	for _, ended := range streams {
-		<-ended
-	}
-}
-
-func (f *Server) hangUpLocked() {
-	f.hangUp()
-	f.live, f.hangUp = context.WithCancel(context.Background())
-}
-
-// Compact removes the history up to now. A watch from an older version, or the next page of
-// a list, then gets "Expired" (410). Open watches continue.
-func (f *Server) Compact() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.compactLocked(f.version)
-	f.pages, f.pageKeys = map[string]*pageSet{}, nil
 }
 
 // ServeHTTP implements http.Handler.

@@ -26,8 +26,11 @@ import (
 
 // serveWatch streams until the client closes the connection, the timeout of the request
 // passes, or f disconnects.
-func (f *Server) serveWatch(w http.ResponseWriter, r *http.Request, req Request, out fakeFormat) error {
-	sel, err := selectionOf(req)
+func (f *Server) serveWatch(w http.ResponseWriter, r *http.Request, req Request, kind Kind, out fakeFormat) error {
+	sel, err := selectionOf(req, kind)
+	if err == nil {
+		err = checkListOptions(req)
+	}
 	if err != nil {
 		writeError(w, err)
 		return nil
@@ -71,10 +74,10 @@ func streamed(req Request) bool {
 }
 
 // sendChanges sends the changes after version from, and bookmarks, until ctx ends.
-func (f *Server) sendChanges(ctx context.Context, stream *fakeStream, req Request, sel fakeSelection, from uint64) error {
+func (f *Server) sendChanges(ctx context.Context, stream *fakeStream, req Request, sel selection, from uint64) error {
 	var bookmarks <-chan time.Time
 	if req.Options.AllowWatchBookmarks {
-		ticker := time.NewTicker(fakeBookmarks)
+		ticker := time.NewTicker(bookmarkInterval)
 		defer ticker.Stop()
 		bookmarks = ticker.C
 	}
@@ -110,18 +113,35 @@ func (f *Server) sendChanges(ctx context.Context, stream *fakeStream, req Reques
 	}
 }
 
+// withLive returns a context that ends with ctx, and when f disconnects. Disconnect waits
+// until the cancel function is called.
+func (f *Server) withLive(ctx context.Context) (context.Context, context.CancelFunc) {
+	ended := make(chan struct{})
+	f.mu.Lock()
+	live := f.live
+	f.streams[ended] = true
+	f.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(live, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		f.mu.Lock()
+		delete(f.streams, ended)
+		f.mu.Unlock()
+		close(ended)
+	}
+}
+
 // startWatch returns the version after which events are sent, and the objects that are sent
 // before them.
-func (f *Server) startWatch(req Request, sel fakeSelection) (uint64, []runtime.Object, error) {
+func (f *Server) startWatch(req Request, sel selection) (uint64, []runtime.Object, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	opts := req.Options
-	from := uint64(0)
-	if opts.ResourceVersion != "" {
-		var err error
-		if from, err = strconv.ParseUint(opts.ResourceVersion, 10, 64); err != nil {
-			return 0, nil, apierrors.NewBadRequest("resourceVersion: " + err.Error())
-		}
+	from, err := parseVersion(opts.ResourceVersion)
+	if err != nil {
+		return 0, nil, apierrors.NewInternalError(err)
 	}
 	switch {
 	case from > f.version:
@@ -136,7 +156,7 @@ func (f *Server) startWatch(req Request, sel fakeSelection) (uint64, []runtime.O
 }
 
 // event returns the event that a watch with this selection gets for a change, or nil.
-func (s fakeSelection) event(e change, req Request) (watch.EventType, runtime.Object) {
+func (s selection) event(e change, req Request) (watch.EventType, runtime.Object) {
 	if e.resource != req.Resource {
 		return "", nil
 	}
