@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package cells
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/apiary-go/apiary/internal/redact"
+	"github.com/apiary-go/apiary/store"
+)
+
+// patience is how long a first list can take before it counts as not in sync.
+const patience = 5 * time.Second
+
+// isInSync returns false for what a person must look at: it fails, its first list takes
+// long, or it is disabled.
+func isInSync(f Followed, now time.Time) bool {
+	switch f.Level {
+	case LevelStarting:
+		return f.Since.IsZero() || now.Sub(f.Since) <= patience
+	case LevelUnused, LevelOK:
+		return true
+	}
+	return false
+}
+
+// split returns what is not in sync, and the rest, in the order of all.
+func split(all []Followed, now time.Time) (not, rest []Followed) {
+	for _, f := range all {
+		if isInSync(f, now) {
+			rest = append(rest, f)
+		} else {
+			not = append(not, f)
+		}
+	}
+	return not, rest
+}
+
+// headline says in one line how many are in sync.
+func headline(all []Followed, now time.Time) string {
+	not, _ := split(all, now)
+	switch {
+	case len(all) == 0:
+		return "Nothing is followed."
+	case len(not) == 0:
+		return fmt.Sprintf("Nothing fails: %d followed.", len(all))
+	}
+	return fmt.Sprintf("NOT IN SYNC: %d of %d.", len(not), len(all))
+}
+
+// writeAll writes all as text: what is not in sync with its failure, and then a table.
+func writeAll(w io.Writer, all []Followed, now time.Time) error {
+	var b strings.Builder
+	b.WriteString(headline(all, now) + "\n")
+	not, rest := split(all, now)
+	for _, f := range not {
+		fmt.Fprintf(&b, "\n%s %s: %s\n  %s since %s\n", f.Kind, f.Name, f.Status, f.Level, when(f.Since, now))
+		if text := errorText(f.Err); text != "" {
+			fmt.Fprintf(&b, "  %s\n", text)
+		}
+	}
+	if len(all) > 0 {
+		b.WriteString("\n")
+		table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		_, _ = fmt.Fprintln(table, "LEVEL\tKIND\tNAME\tOBJECTS\tSINCE\tCONTACT\tSTATUS")
+		for _, f := range append(not, rest...) {
+			_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", f.Level, f.Kind, f.Name, f.Objects,
+				age(f.Since, now), age(f.Reflector.Contact, now), f.Status)
+		}
+		_ = table.Flush()
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// writeOne writes everything about f as text.
+func writeOne(w io.Writer, f Followed, now time.Time) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s\n", f.Kind, f.Name)
+	for _, s := range sections(f, now) {
+		fmt.Fprintf(&b, "\n%s\n", s.Title)
+		table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		for _, r := range s.Rows {
+			_, _ = fmt.Fprintf(table, "  %s\t%s\n", r.Label, r.Value)
+		}
+		_ = table.Flush()
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// section is a part of what is shown about something followed.
+type section struct {
+	Title string
+	Rows  []row
+}
+
+// row is a fact. Bad is set if it is a failure.
+type row struct {
+	Label, Value string
+	Bad          bool
+}
+
+// add adds a row, unless the value is empty.
+func (s *section) add(label, value string) {
+	if value != "" {
+		s.Rows = append(s.Rows, row{Label: label, Value: value})
+	}
+}
+
+// bad adds a row with a failure, unless the value is empty.
+func (s *section) bad(label, value string) {
+	if value != "" {
+		s.Rows = append(s.Rows, row{Label: label, Value: value, Bad: true})
+	}
+}
+
+// count adds a row, unless n is 0.
+func (s *section) count(label string, n uint64) {
+	if n > 0 {
+		s.add(label, strconv.FormatUint(n, 10))
+	}
+}
+
+// sections describes f for people.
+func sections(f Followed, now time.Time) []section {
+	all := []section{stateSection(f, now)}
+	if lists := listSection(f.Lists); len(lists.Rows) > 0 {
+		all = append(all, lists)
+	}
+	for _, s := range f.Subscribers {
+		all = append(all, subscriberSection(s, now))
+	}
+	if f.Mirror != nil {
+		all = append(all, mirrorSection(f.Mirror, now))
+	}
+	if f.Push != nil {
+		all = append(all, pushSection(f.Push))
+	}
+	if len(f.Recent) > 0 {
+		recent := section{Title: "Recent events, the newest first"}
+		for i := len(f.Recent) - 1; i >= 0; i-- {
+			e := f.Recent[i]
+			recent.Rows = append(recent.Rows, row{Label: clock(e.Time), Value: e.Level + " " + redact.Text(e.Text), Bad: e.Level == "WARN" || e.Level == "ERROR"})
+		}
+		all = append(all, recent)
+	}
+	return all
+}
+
+func stateSection(f Followed, now time.Time) section {
+	s := section{Title: "State"}
+	level := string(f.Level)
+	if !f.Since.IsZero() {
+		level += " since " + when(f.Since, now)
+	}
+	if isInSync(f, now) {
+		s.add("Level", level)
+		s.add("Status", f.Status)
+	} else {
+		s.bad("Level", level)
+		s.bad("Status", f.Status)
+	}
+	s.bad("Error", errorText(f.Err))
+	if f.Scope != f.Name {
+		s.add("Selects", f.Scope)
+	}
+	if f.Synced {
+		s.add("Synced", "yes")
+	} else {
+		s.add("Synced", "no: there was no complete list")
+	}
+	s.add("Objects", strconv.Itoa(f.Objects))
+
+	r := f.Reflector
+	state := string(r.State)
+	if p := r.Polling; p != nil {
+		state += fmt.Sprintf(", polls every %v because the watch is %s", p.Every, p.Cause)
+	}
+	s.add("Informer", state)
+	s.bad("Cause", string(r.Cause))
+	if text := errorText(r.Err); text != errorText(f.Err) {
+		s.bad("Informer's error", text)
+	}
+	s.add("Last contact", when(r.Contact, now))
+	s.add("Version", r.Version)
+	s.count("Watch events", r.WatchEvents)
+	for _, left := range r.LeftOut {
+		s.bad("Left out", keyText(left.Meta.Key)+": "+errorText(left.Err))
+	}
+	if r.MoreLeftOut {
+		s.bad("Left out", "and more")
+	}
+	if r.Panics > 0 {
+		s.bad("Panics", strconv.FormatUint(r.Panics, 10))
+	}
+	return s
+}
+
+func listSection(lists []ListCount) section {
+	var relists uint64
+	s := section{}
+	for _, l := range lists {
+		if l.Reason != store.ReasonFirst {
+			relists += l.Count
+		}
+		how := fmt.Sprintf("%s, %s", l.Reason, modeLabel(l.Streamed))
+		s.Rows = append(s.Rows, row{Label: how, Value: fmt.Sprintf("%d %s", l.Count, l.Result), Bad: l.Result != "done"})
+	}
+	s.Title = fmt.Sprintf("Lists by reason (relists: %d)", relists)
+	return s
+}
+
+// errorText returns the text of err, cut and without values that libraries quote.
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return redact.Text(err.Error())
+}
+
+// keyText returns the key of an event, and "sync" for that of a Sync.
+func keyText(k store.Key) string {
+	if k.Name == "" {
+		return "sync"
+	}
+	return k.String()
+}
+
+// clock returns a time for people in every time zone.
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// when returns a time and its age.
+func when(t, now time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return clock(t) + " (" + age(t, now) + ")"
+}
+
+// age returns how long ago t is, or in how long.
+func age(t, now time.Time) string {
+	d := now.Sub(t)
+	switch {
+	case t.IsZero():
+		return "never"
+	case d <= -time.Second:
+		return "in " + span(-d)
+	case d < time.Second:
+		return "now"
+	}
+	return span(d) + " ago"
+}
+
+// span returns a duration in two units.
+func span(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return d.Round(time.Second).String()
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
+}
