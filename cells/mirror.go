@@ -64,7 +64,7 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	if err != nil {
 		return nil, err
 	}
-	f.mirror = i.Stats
+	f.mirror, f.resync, f.synced = i.Stats, i.Resync, closed(i.Synced())
 	p.runOn(f, i.Run)
 	return i, nil
 }
