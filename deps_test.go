@@ -16,7 +16,6 @@ const modulePath = "github.com/apiary-go/apiary"
 // What the library must not drag into the programs that use it.
 var forbidden = []string{
 	"github.com/cilium/cilium",
-	"github.com/cilium/hive/script",
 	"github.com/cilium/statedb",
 	"github.com/prometheus",
 	"go.etcd.io",

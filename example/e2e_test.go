@@ -18,11 +18,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/hive/cell"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/apiary-go/apiary/cells"
 	"github.com/apiary-go/apiary/devcluster"
 )
 
@@ -336,4 +338,26 @@ func (p *example) servers() []int {
 		}
 	}
 	return pids
+}
+
+// The scripts of TestScripts pass on a real API server.
+func TestEndToEndScripts(t *testing.T) {
+	cluster, _ := startCluster(t)
+	runScripts(t, func() cell.Cell { return cells.ClientFrom(cluster.Config()) })
+}
+
+// The shell command shows what a running example follows.
+func TestEndToEndShell(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "shell.sock")
+	p := startExample(t, "--shell-sock-path", socket)
+	p.waitFor("web-1")
+	shell := startExample(t, "shell", "--shell-sock-path", socket, "resources")
+	shell.mustEnd(0, 20*time.Second)
+	shell.expect("Nothing fails: 2 followed.", "Pod.v1", "Service.v1")
+	wrong := startExample(t, "shell", "--shell-sock-path", socket, "resource/show", "nothing")
+	wrong.mustEnd(1, 20*time.Second)
+	wrong.expect(`there is no resource "nothing"`)
+	p.signal(os.Interrupt)
+	p.mustEnd(0, 5*time.Second)
+	p.expectNothingLeft()
 }

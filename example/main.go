@@ -32,6 +32,8 @@ import (
 
 	"github.com/cilium/hive"
 	"github.com/cilium/hive/cell"
+	"github.com/cilium/hive/job"
+	"github.com/cilium/hive/shell"
 	"github.com/spf13/cobra"
 	"github.com/spf13/viper"
 	corev1 "k8s.io/api/core/v1"
@@ -57,6 +59,9 @@ func application(out io.Writer, demo *demoServer) cell.Cell {
 	return cell.Group(
 		cells.LoggerWith(loggerDefaults),
 		healthCell,
+		job.Cell, // for the shell
+		shell.ServerCell(""), // off, unless a flag sets the path of its socket
+		cells.ScriptCommands,
 
 		cells.Resource[*corev1.Service](),
 		cells.Resource[*corev1.Pod](),
@@ -89,6 +94,9 @@ const examples = `  example                                   watch the demonstr
   example --output json | jq .change        print changes for programs
   example --run-for 20s > changes.txt       end after 20 seconds
   example hive                              show the cells of the application
+
+  example --shell-sock-path /run/user/1000/example.sock
+  example shell --shell-sock-path /run/user/1000/example.sock resources
 
   example wait -f deploy/ --timeout 10m     wait until all objects are Current
   example wait -f app.yaml --for deleted    wait until all objects are deleted`
@@ -133,8 +141,21 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 		}
 	}
 	inspect.Short = "Show the cells of the application and what they provide, without running it"
-	cmd.AddCommand(inspect, newWait(cells.Client, out).command())
+	cmd.AddCommand(inspect, newWait(cells.Client, out).command(), newShell())
 	cmd.CompletionOptions.HiddenDefaultCmd = true
+	return cmd
+}
+
+// newShell returns the command that connects to the shell of a running example. The shell
+// has the commands of [cells.ScriptCommands].
+func newShell() *cobra.Command {
+	cmd := shell.ShellCmd("", "example> ", func(w io.Writer) {
+		_, _ = fmt.Fprintln(w, `"help" lists the commands, and "help -v resource/list" describes one. Ctrl-D ends the shell.`)
+	})
+	cmd.Short = "Connect to a running example, and see what it follows"
+	if err := cmd.MarkFlagRequired(shell.ShellSockPathName); err != nil {
+		panic(err) // there is no such flag
+	}
 	return cmd
 }
 
