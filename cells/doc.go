@@ -26,6 +26,8 @@
 //   - [Status]: a status.Engine, which reports whether objects are ready. [StatusHealth]
 //     reports that as the health of the program.
 //   - [Metrics]: Prometheus metrics of resources, mirrors and pushes. Optional.
+//   - [ScriptCommands] and [ScriptClientCommands]: commands for txtar tests, and for the
+//     shell of a running program. Optional.
 //   - [Logger]: logging through logrus, including the logs of client-go. Optional.
 //
 // Resources report to cell.Health if the hive provides it, for example by

@@ -297,7 +297,8 @@ func (c resourceCommands) waitSynced() script.Cmd {
 			Args:    "[name...]",
 			Flags:   storeFlags,
 			Detail: append([]string{
-				"Without names it waits for all that are used. Synced means that the first list is",
+				"Without names it waits for all, except unused resources. A cell can begin to use its",
+				"resource after hive/start: use '--start' in tests. Synced means that the first list is",
 				"complete. For mirrors and pushes, the consumer must have taken it.",
 				"",
 			}, startHelp...),

@@ -6,7 +6,7 @@
 //
 // Each file holds one idea:
 //
-//	main.go      the hive and its command line
+//	main.go      the hive, its command line and its shell
 //	follow.go    a consumer of the events of two resources
 //	join.go      which service selects which pods
 //	health.go    the health that the cells report
@@ -59,7 +59,7 @@ func application(out io.Writer, demo *demoServer) cell.Cell {
 	return cell.Group(
 		cells.LoggerWith(loggerDefaults),
 		healthCell,
-		job.Cell, // for the shell
+		job.Cell,             // for the shell
 		shell.ServerCell(""), // off, unless a flag sets the path of its socket
 		cells.ScriptCommands,
 
