@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/cilium/hive"
 	"github.com/cilium/hive/cell"
@@ -108,7 +109,9 @@ func TestGreeterApp(t *testing.T) {
 }
 
 func TestGreeterScripts(t *testing.T) {
-	scripttest.Test(t, t.Context(), func(t testing.TB, _ []string) *script.Engine {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel) // not defer: the scripts run in parallel, after this function
+	scripttest.Test(t, ctx, func(t testing.TB, _ []string) *script.Engine {
 		app := hive.New(cells.FakeClient, greeterApp, cells.Status, cells.ScriptCommands, cells.ScriptClientCommands)
 		log := slog.New(slog.DiscardHandler)
 		t.Cleanup(func() { _ = app.Stop(log, context.Background()) })

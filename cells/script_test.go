@@ -77,7 +77,9 @@ func scriptEngine(t testing.TB, h *hive.Hive) *script.Engine {
 
 // The scripts in testdata/script show and check each command.
 func TestScripts(t *testing.T) {
-	scripttest.Test(t, t.Context(), func(t testing.TB, _ []string) *script.Engine {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel) // not defer: the scripts run in parallel, after this function
+	scripttest.Test(t, ctx, func(t testing.TB, _ []string) *script.Engine {
 		return scriptEngine(t, scriptHive(FakeClientWith(func() *fakeapi.Server { return fakeapi.New(widgets) })))
 	}, nil, "testdata/script/*.txtar")
 }

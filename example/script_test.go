@@ -10,6 +10,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/hive"
 	"github.com/cilium/hive/cell"
@@ -24,7 +25,9 @@ import (
 // each script.
 func runScripts(t *testing.T, client func() cell.Cell) {
 	log := slog.New(slog.DiscardHandler)
-	scripttest.Test(t, t.Context(), func(t testing.TB, _ []string) *script.Engine {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel) // not defer: the scripts run in parallel, after this function
+	scripttest.Test(t, ctx, func(t testing.TB, _ []string) *script.Engine {
 		h := hive.NewWithOptions(options(), client(), application(io.Discard, &demoServer{}), cells.Status, cells.ScriptClientCommands)
 		h.Viper().Set("log-level", "error")
 		t.Cleanup(func() {
