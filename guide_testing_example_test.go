@@ -8,12 +8,16 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/cilium/hive"
 	"github.com/cilium/hive/cell"
+	"github.com/cilium/hive/script"
+	"github.com/cilium/hive/script/scripttest"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -102,6 +106,22 @@ func TestGreeterApp(t *testing.T) {
 			t.Errorf("got %s", out)
 		}
 	})
+}
+
+func TestGreeterScripts(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel) // not defer: the scripts run in parallel, after this function
+	scripttest.Test(t, ctx, func(t testing.TB, _ []string) *script.Engine {
+		app := hive.New(cells.FakeClient, greeterApp, cells.Status, cells.ScriptCommands, cells.ScriptClientCommands)
+		log := slog.New(slog.DiscardHandler)
+		t.Cleanup(func() { _ = app.Stop(log, context.Background()) })
+		cmds, err := app.ScriptCommands(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(cmds, script.DefaultCmds())
+		return &script.Engine{Cmds: cmds}
+	}, nil, "testdata/script/*.txtar")
 }
 
 func TestWithClientGosFake(t *testing.T) {

@@ -27,6 +27,8 @@
 //     reports that as the health of the program.
 //   - [Metrics]: Prometheus metrics of resources, mirrors and pushes. Optional.
 //   - [StatusServer]: a page that shows what is not in sync, since when and why. Optional.
+//   - [ScriptCommands] and [ScriptClientCommands]: commands for txtar tests, and for the
+//     shell of a running program. Optional.
 //   - [Logger]: logging through logrus, including the logs of client-go. Optional.
 //
 // Resources report to cell.Health if the hive provides it, for example by

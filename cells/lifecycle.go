@@ -44,7 +44,10 @@ func (h hook) Stop(ctx cell.HookContext) error {
 
 // newFollowed returns what is followed under a name. It is not listed yet.
 func newFollowed(kind FollowedKind, name string, scope scope, o *options) *followed {
-	return &followed{name: name, kind: kind, scope: scope.String(), counters: &counters{}, report: newReporter(o), recent: newRecorder()}
+	return &followed{
+		name: name, kind: kind, scope: scope.String(), gvk: scope.gvk, secret: scope.target.isSecret(),
+		counters: &counters{}, report: newReporter(o), recent: newRecorder(),
+	}
 }
 
 // observer returns the observers of f. Health is the last one: when it shows something, the

@@ -66,7 +66,7 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	if err != nil {
 		return nil, err
 	}
-	f.mirror = i.Stats
+	f.mirror, f.resync, f.synced = i.Stats, i.Resync, closed(i.Synced())
 	p.Lifecycle.Append(mirrorHook[T]{p.runHook(f, i.Run)})
 	return i, nil
 }

@@ -85,7 +85,7 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 	if err != nil {
 		return nil, err
 	}
-	f.push = b.Stats
+	f.push, f.resync, f.synced = b.Stats, b.Resync, closed(b.Synced())
 	p.Lifecycle.Append(pushHook[T]{p.runHook(f, b.Run)})
 	return b, nil
 }

@@ -4,6 +4,7 @@
 package cells
 
 import (
+	"context"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
@@ -123,7 +124,11 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 		resource.WithSourceOptions(f.reading(o, log)...),
 	}
 	r := resource.New[T](p.Lifecycle, &listWatch{scope: scope, client: p.Client}, append(all, o.resource...)...)
-	f.resource = r.(resource.Inspector).Stats
+	f.resource, f.resync, f.access = r.(resource.Inspector).Stats, r.Resync, newAccess(r)
+	f.synced = func(ctx context.Context) error {
+		_, err := r.Store(ctx)
+		return err
+	}
 	ended = p.follow(f)
 	return r, nil
 }

@@ -4,10 +4,13 @@
 package cells
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/mirror"
@@ -149,16 +152,44 @@ type followed struct {
 	name  string
 	kind  FollowedKind
 	scope string
+	gvk   schema.GroupVersionKind // of objects of a Go type
+	// secret is true if the objects are Secrets.
+	secret bool
 
 	resource func() resource.Stats
 	mirror   func() mirror.InformerStats
 	push     func() push.BatcherStats
+
+	// access is nil for mirrors and pushes. resync and synced are nil if the client is
+	// disabled.
+	access *access
+	resync func(reason error)
+	synced func(ctx context.Context) error // blocks until it is synced
 
 	counters *counters
 	report   *reporter
 	recent   *recorder
 
 	recording *record.File // of Record, or nil
+}
+
+// find returns the resource, the mirror or the push with this name.
+func (r *Resources) find(name string) (*followed, error) {
+	for _, f := range r.followed() {
+		if f.name == name {
+			return f, nil
+		}
+	}
+	if _, err := r.Get(name); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("%s is a scope of a status engine: want a resource, a mirror or a push", name)
+}
+
+func (r *Resources) followed() []*followed {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.list
 }
 
 // add lists f. If its name exists, it gets a number.
@@ -187,9 +218,7 @@ func (r *Resources) addStatus(scopes func() []resource.Stats) {
 
 // running returns what metrics are collected of.
 func (r *Resources) running() (list []*followed) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, f := range r.list {
+	for _, f := range r.followed() {
 		if f.resource != nil || f.mirror != nil || f.push != nil {
 			list = append(list, f)
 		}

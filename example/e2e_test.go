@@ -20,11 +20,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/hive/cell"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/apiary-go/apiary/cells"
 	"github.com/apiary-go/apiary/devcluster"
 	"github.com/apiary-go/apiary/internal/clitest"
 )
@@ -180,6 +182,9 @@ func TestEndToEndCluster(t *testing.T) {
 	p.MustEnd(0, 10*time.Second)
 	seen := map[changeKind]bool{}
 	for text := range strings.Lines(p.Output.String()) {
+		if strings.HasPrefix(text, "The status page is at ") {
+			continue // a note on standard error
+		}
 		var c change
 		if err := json.Unmarshal([]byte(text), &c); err != nil {
 			t.Errorf("%q is no JSON: %v", text, err)
@@ -292,4 +297,26 @@ func (p *example) servers() []int {
 		}
 	}
 	return pids
+}
+
+// The scripts of TestScripts pass on a real API server.
+func TestEndToEndScripts(t *testing.T) {
+	cluster, _ := startCluster(t)
+	runScripts(t, func() cell.Cell { return cells.ClientFrom(cluster.Config()) })
+}
+
+// The shell command shows what a running example follows.
+func TestEndToEndShell(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "shell.sock")
+	p := startExample(t, "--shell-sock-path", socket)
+	p.WaitFor("web-1")
+	shell := startExample(t, "shell", "--shell-sock-path", socket, "resources")
+	shell.MustEnd(0, 20*time.Second)
+	shell.Expect("All in sync: 2", "Pod.v1", "Service.v1")
+	wrong := startExample(t, "shell", "--shell-sock-path", socket, "resource/show", "nothing")
+	wrong.MustEnd(1, 20*time.Second)
+	wrong.Expect(`there is no resource "nothing"`)
+	p.Signal(os.Interrupt)
+	p.MustEnd(0, 5*time.Second)
+	p.expectNothingLeft()
 }

@@ -6,7 +6,7 @@
 //
 // Each file holds one idea:
 //
-//	main.go      the hive and its command line
+//	main.go      the hive, its command line and its shell
 //	follow.go    a consumer of the events of two resources
 //	join.go      which service selects which pods
 //	health.go    the health that the cells report
@@ -26,6 +26,8 @@ import (
 
 	"github.com/cilium/hive"
 	"github.com/cilium/hive/cell"
+	"github.com/cilium/hive/job"
+	"github.com/cilium/hive/shell"
 	"github.com/spf13/cobra"
 	"github.com/spf13/viper"
 	corev1 "k8s.io/api/core/v1"
@@ -50,6 +52,9 @@ func application(out io.Writer, demo *demoServer) cell.Cell {
 	return cell.Group(
 		cells.LoggerWith(loggerDefaults),
 		healthCell,
+		job.Cell,             // for the shell
+		shell.ServerCell(""), // off, unless a flag sets the path of its socket
+		cells.ScriptCommands,
 
 		cells.Resource[*corev1.Service](),
 		cells.Resource[*corev1.Pod](),
@@ -84,7 +89,10 @@ const examples = `  example                                   watch the demonstr
   example --k8s-kubeconfig ~/.kube/config   follow a cluster
   example --output json | jq .change        print changes for programs
   example --run-for 20s > changes.txt       end after 20 seconds
-  example hive                              show the cells of the application`
+  example hive                              show the cells of the application
+
+  example --shell-sock-path /run/user/1000/example.sock
+  example shell --shell-sock-path /run/user/1000/example.sock resources`
 
 func newCommand(out, notes io.Writer) *cobra.Command {
 	demo := &demoServer{}
@@ -113,8 +121,21 @@ func newCommand(out, notes io.Writer) *cobra.Command {
 		slog.SetDefault(cli.HiveLogger(h.Viper())) // hive's command logs to the default logger
 	}
 	inspect.Short = "Show the cells of the application and what they provide, without running it"
-	cmd.AddCommand(inspect)
+	cmd.AddCommand(inspect, newShell())
 	cmd.CompletionOptions.HiddenDefaultCmd = true
+	return cmd
+}
+
+// newShell returns the command that connects to the shell of a running example. The shell
+// has the commands of [cells.ScriptCommands].
+func newShell() *cobra.Command {
+	cmd := shell.ShellCmd("", "example> ", func(w io.Writer) {
+		_, _ = fmt.Fprintln(w, `"help" lists the commands, and "help -v resource/list" describes one. Ctrl-D ends the shell.`)
+	})
+	cmd.Short = "Connect to a running example, and see what it follows"
+	if err := cmd.MarkFlagRequired(shell.ShellSockPathName); err != nil {
+		panic(err) // there is no such flag
+	}
 	return cmd
 }
 
