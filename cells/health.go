@@ -168,7 +168,8 @@ func (r *reporter) failed(o informer.BackingOff) {
 		return // no failure, or one that the list that follows makes good
 	}
 	reason := o.String()
-	if degraded := reason + ": " + check.Gist(o.Err); degraded != r.degraded {
+	gist := strings.ReplaceAll(check.Gist(o.Err), "streamed list of ", "list ") // they take turns
+	if degraded := reason + ": " + gist; degraded != r.degraded {
 		r.say(LevelDegraded, reason, o.Err)
 		r.degraded, r.problem = degraded, ""
 	}

@@ -4,8 +4,10 @@
 package cells
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -23,6 +25,7 @@ import (
 	"github.com/cilium/hive/cell"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/apiary-go/apiary/fakeapi"
@@ -61,6 +64,9 @@ type trouble struct {
 	kind      fakeapi.Kind
 	mapFull   bool // the consumer fails
 	later     func(*trouble)
+
+	log  *slog.Logger // nil: nothing is logged
+	more []cell.Cell
 }
 
 // follow starts a hive with t, lets some minutes pass, and calls then with all that it
@@ -83,7 +89,7 @@ func (tr *trouble) follow(t *testing.T, then func(*Resources)) {
 	defer cancel()
 	var all *Resources
 	settings := With(resource.WithSettings(steady()))
-	h := hive.New(client,
+	h := hive.New(client, cell.Group(tr.more...),
 		Resource[*corev1.Pod](InNamespace("shop"), settings), Resource[*appsv1.Deployment](), Resource[*unstructured.Unstructured](Unstructured(tr.kind.GVK()), settings),
 		cell.Invoke(func(p Params, r *Resources, pods resource.Resource[*corev1.Pod], _ resource.Resource[*appsv1.Deployment], widgets resource.Resource[*unstructured.Unstructured]) error {
 			all = r
@@ -104,7 +110,8 @@ func (tr *trouble) follow(t *testing.T, then func(*Resources)) {
 			_, err := NewMirror("pods in the database", p, mirror.InformerConfig[*corev1.Pod]{Settings: steady(), Handler: mirror.ResourceEventHandlerFuncs[*corev1.Pod]{}})
 			return err
 		}))
-	if err := h.Start(quiet(), ctx); err != nil {
+	log := cmp.Or(tr.log, quiet())
+	if err := h.Start(log, ctx); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(50 * time.Second) // not when a bookmark is sent
@@ -116,7 +123,7 @@ func (tr *trouble) follow(t *testing.T, then func(*Resources)) {
 	then(all)
 	cancel()
 	tr.api.Disconnect()
-	if err := h.Stop(quiet(), context.Background()); err != nil {
+	if err := h.Stop(log, context.Background()); err != nil {
 		t.Error(err)
 	}
 }
@@ -124,7 +131,7 @@ func (tr *trouble) follow(t *testing.T, then func(*Resources)) {
 // troubles are what the golden files show.
 func troubles() map[string]*trouble {
 	fine := func() *trouble { return &trouble{api: fakeapi.New(widgets), kind: widgets} }
-	fails, down, forbids, lacks, disabled := fine(), fine(), fine(), fine(), fine()
+	fails, down, forbids, lacks, disabled, hook := fine(), fine(), fine(), fine(), fine(), fine()
 	fails.mapFull = true
 	down.later = func(tr *trouble) {
 		tr.transport.down.Store(true)
@@ -136,10 +143,16 @@ func troubles() map[string]*trouble {
 		}
 		return nil
 	})
+	hook.api.Intercept(func(_ context.Context, r fakeapi.Request) error {
+		if r.Resource.Resource == "widgets" {
+			return apierrors.NewInternalError(errors.New(`conversion webhook for example.com/v1, Kind=Widget failed: Post "https://hooks.example.svc:443/convert": connection refused`))
+		}
+		return nil
+	})
 	lacks.kind = gadgets
 	disabled.disabled = true
 	return map[string]*trouble{
-		"fine": fine(), "consumer-fails": fails, "server-down": down, "forbidden": forbids, "not-installed": lacks, "disabled": disabled,
+		"fine": fine(), "consumer-fails": fails, "server-down": down, "forbidden": forbids, "not-installed": lacks, "disabled": disabled, "webhook": hook,
 	}
 }
 

@@ -28,8 +28,11 @@ func TestStatusPage(t *testing.T) {
 				tr.follow(t, func(all *Resources) {
 					page := examplePage(all)
 					one := "Pod.v1"
-					if name == "not-installed" {
+					switch name {
+					case "not-installed":
 						one = "Gadget.v1.example.com"
+					case "webhook":
+						one = "Widget.v1.example.com"
 					}
 					for _, format := range []string{"html", "text", "json"} {
 						got := load(t, page, "/?format="+format) + "\n" + load(t, page, "/?format="+format+"&name="+url.QueryEscape(one))

@@ -4,6 +4,7 @@
 package informer
 
 import (
+	"strings"
 	"time"
 
 	"github.com/apiary-go/apiary/internal/check"
@@ -32,7 +33,7 @@ func (t *trouble) add(cause Cause, err error) (repeated int) {
 	}
 	t.failures++
 	t.cause, t.overcome = cause, t.reached
-	key := string(cause) + ": " + check.Gist(err)
+	key := string(cause) + ": " + strings.ReplaceAll(check.Gist(err), verbStream, verbList) // they take turns
 	if _, known := t.seen[key]; !known && len(t.seen) >= seenMost {
 		key = string(cause)
 	}
