@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"log/slog"
 	"math"
 	"net/http/httptest"
@@ -21,12 +22,11 @@ import (
 	"github.com/apiary-go/apiary/resource"
 )
 
+var bytesObjects = flag.Int("bytes-objects", 5_000, "objects of TestBytesAreThoseOfTheHeap")
+
 // The bytes in the stats of a resource are within 20 % of the growth of the heap, with
-// 50,000 objects that have much in common.
+// objects that have much in common.
 func TestBytesAreThoseOfTheHeap(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it reads 50,000 objects for each case")
-	}
 	fields := resource.WithSourceOptions(source.WithFields("metadata.labels", "spec.nodeName", "status.podIP"))
 	t.Run("pods in protobuf", func(t *testing.T) { compareBytes[*corev1.Pod](t, wireProtobuf) })
 	t.Run("fields of pods", func(t *testing.T) { compareBytes[*corev1.Pod](t, wireProtobuf, fields) })
@@ -38,7 +38,7 @@ func TestBytesAreThoseOfTheHeap(t *testing.T) {
 }
 
 func compareBytes[T kruntime.Object](t *testing.T, form string, opts ...resource.Option) {
-	collection, err := newWireCollection(form, 50_000, 0, 0)
+	collection, err := newWireCollection(form, *bytesObjects, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
