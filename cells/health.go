@@ -57,7 +57,7 @@ func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.Refl
 	if r.ended {
 		return
 	}
-	if r.consumers.observe(occurrence) {
+	if r.consumers.all.observe(occurrence, r.consumers.limits.isOver) {
 		if r.degraded == "" {
 			r.refresh(info)
 		}
@@ -168,8 +168,7 @@ func (r *reporter) failed(o informer.BackingOff) {
 		return // no failure, or one that the list that follows makes good
 	}
 	reason := o.String()
-	gist := strings.ReplaceAll(check.Gist(o.Err), "streamed list of ", "list ") // they take turns
-	if degraded := reason + ": " + gist; degraded != r.degraded {
+	if degraded := reason + ": " + check.RequestGist(o.Err); degraded != r.degraded {
 		r.say(LevelDegraded, reason, o.Err)
 		r.degraded, r.problem = degraded, ""
 	}

@@ -53,32 +53,39 @@ func (l consumerLimits) isOver(o informer.ConsumerFailed) bool {
 // failingConsumers are the changes that are over the limits.
 type failingConsumers struct {
 	limits consumerLimits
-	all    map[informer.Consumer]informer.ConsumerFailed // the last failure of each
-	shown  informer.Consumer                             // one of them, for as long as it fails
+	all    failedChanges
+	shown  informer.Consumer // one of them, for as long as it fails
 }
 
-// observe handles a failure of a consumer, or its end. It returns false for other events.
-func (f *failingConsumers) observe(o informer.ReflectorEvent) bool {
+// failedChanges are changes that fail, with the last failure of each.
+type failedChanges map[informer.Consumer]informer.ConsumerFailed
+
+// observe handles a failure of a consumer, or its end. A failure counts if isIn returns
+// true. observe returns false for other events.
+func (f *failedChanges) observe(o informer.ReflectorEvent, isIn func(informer.ConsumerFailed) bool) bool {
 	switch o := o.(type) {
 	case informer.ConsumerFailed:
 		switch {
-		case f.limits.isOver(o):
-			if f.all == nil {
-				f.all = map[informer.Consumer]informer.ConsumerFailed{}
+		case isIn(o):
+			if *f == nil {
+				*f = failedChanges{}
 			}
-			f.all[o.Consumer] = o
+			(*f)[o.Consumer] = o
 		case o.Action != informer.ActionRetry:
-			delete(f.all, o.Consumer)
+			delete(*f, o.Consumer)
 		}
 	case informer.ConsumerRecovered:
-		delete(f.all, o.Consumer)
+		delete(*f, o.Consumer)
 	case informer.ConsumerEnded:
-		maps.DeleteFunc(f.all, func(c informer.Consumer, _ informer.ConsumerFailed) bool { return c.ID == o.ID })
+		maps.DeleteFunc(*f, func(c informer.Consumer, _ informer.ConsumerFailed) bool { return c.ID == o.ID })
 	default:
 		return false
 	}
 	return true
 }
+
+// isRetried reports whether the change comes again by itself.
+func isRetried(o informer.ConsumerFailed) bool { return o.Action == informer.ActionRetry }
 
 // problem describes the failures for health. It is empty if there are none.
 func (f *failingConsumers) problem() (text string, err error) {

@@ -6,12 +6,10 @@ package cells
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/cilium/hive/cell"
 	"github.com/prometheus/client_golang/prometheus"
@@ -176,8 +174,8 @@ type counters struct {
 	watches   uint64
 	backwards uint64
 	missed    uint64
-	errors    uint64                          // of consumers
-	failing   map[informer.Consumer]time.Time // changes that are retried, since when they fail
+	errors    uint64        // of consumers
+	failing   failedChanges // those that are retried
 }
 
 type (
@@ -197,6 +195,7 @@ type (
 func (c *counters) Observe(_ informer.ReflectorInfo, occurrence informer.ReflectorEvent) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.failing.observe(occurrence, isRetried)
 	switch o := occurrence.(type) {
 	case informer.ListDone:
 		mode := modeLabel(o.Streamed)
@@ -225,18 +224,6 @@ func (c *counters) Observe(_ informer.ReflectorInfo, occurrence informer.Reflect
 		c.missed += uint64(o.Count)
 	case informer.ConsumerFailed:
 		c.errors++
-		if o.Action != informer.ActionRetry {
-			delete(c.failing, o.Consumer)
-			break
-		}
-		if c.failing == nil {
-			c.failing = map[informer.Consumer]time.Time{}
-		}
-		c.failing[o.Consumer] = o.Since
-	case informer.ConsumerRecovered:
-		delete(c.failing, o.Consumer)
-	case informer.ConsumerEnded:
-		maps.DeleteFunc(c.failing, func(k informer.Consumer, _ time.Time) bool { return k.ID == o.ID })
 	}
 }
 

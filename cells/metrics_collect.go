@@ -192,8 +192,8 @@ func (e emitter) counters(c *counters) {
 	e.counter(descMissed, c.missed)
 	e.counter(descErrors, c.errors)
 	oldest := time.Duration(0)
-	for _, since := range c.failing {
-		oldest = max(oldest, time.Since(since))
+	for _, o := range c.failing {
+		oldest = max(oldest, time.Since(o.Since))
 	}
 	e.gauge(descRetryOldest, oldest.Seconds())
 }

@@ -136,9 +136,12 @@ func (r *Resources) All() []Followed {
 
 // Get returns what has this name.
 func (r *Resources) Get(name string) (Followed, error) {
+	if f := r.named(name); f != nil {
+		return f.describe(), nil
+	}
 	var names []string
 	for _, f := range r.All() {
-		if f.Name == name {
+		if f.Name == name { // a scope
 			return f, nil
 		}
 		names = append(names, f.Name)
@@ -175,15 +178,23 @@ type followed struct {
 
 // find returns the resource, the mirror or the push with this name.
 func (r *Resources) find(name string) (*followed, error) {
-	for _, f := range r.followed() {
-		if f.name == name {
-			return f, nil
-		}
+	if f := r.named(name); f != nil {
+		return f, nil
 	}
 	if _, err := r.Get(name); err != nil {
 		return nil, err
 	}
 	return nil, fmt.Errorf("%s is a scope of a status engine: want a resource, a mirror or a push", name)
+}
+
+// named returns the resource, the mirror or the push with this name, or nil.
+func (r *Resources) named(name string) *followed {
+	for _, f := range r.followed() {
+		if f.name == name {
+			return f
+		}
+	}
+	return nil
 }
 
 func (r *Resources) followed() []*followed {

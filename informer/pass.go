@@ -268,7 +268,7 @@ func (c *cycle[T]) offer(p *passing, item Item[T]) error {
 	if err != nil {
 		return c.leaveOut(p, meta, err)
 	}
-	c.r.sizes.add(item, obj)
+	addSize(&c.r.sizes, item, obj)
 	if err := c.cfg.Sink.Apply(c.ctx, meta, obj); err != nil {
 		return c.sinkError("Apply", meta, err)
 	}

@@ -25,8 +25,8 @@ const (
 // in common with other objects. It is valid after Decode, and 0 if it is not known.
 type sizedItem interface{ Size() int }
 
-// add counts an object that was decoded from item.
-func (s *sizes) add(item any, obj any) {
+// addSize counts an object that was decoded from item.
+func addSize[T any](s *sizes, item Item[T], obj T) {
 	size := 0
 	if sized, ok := item.(sizedItem); ok {
 		size = sized.Size()

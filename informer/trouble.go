@@ -4,7 +4,6 @@
 package informer
 
 import (
-	"strings"
 	"time"
 
 	"github.com/apiary-go/apiary/internal/check"
@@ -33,7 +32,7 @@ func (t *trouble) add(cause Cause, err error) (repeated int) {
 	}
 	t.failures++
 	t.cause, t.overcome = cause, t.reached
-	key := string(cause) + ": " + strings.ReplaceAll(check.Gist(err), verbStream, verbList) // they take turns
+	key := string(cause) + ": " + check.RequestGist(err)
 	if _, known := t.seen[key]; !known && len(t.seen) >= seenMost {
 		key = string(cause)
 	}

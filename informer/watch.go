@@ -222,7 +222,7 @@ func (c *cycle[T]) apply(e WatchEvent[T], meta store.Meta) (left bool, err error
 		c.noteLeftOut(meta, err)
 		return true, nil
 	}
-	c.r.sizes.add(e.Item, obj)
+	addSize(&c.r.sizes, e.Item, obj)
 	if err := c.cfg.Sink.Apply(c.ctx, meta, obj); err != nil {
 		return false, c.sinkError("Apply", meta, err)
 	}

@@ -22,6 +22,12 @@ func Gist(err error) string {
 	}, err.Error())
 }
 
+// RequestGist is [Gist] for the failures of a request that is repeated. A streamed list
+// reads like a list, since they take turns.
+func RequestGist(err error) string {
+	return strings.ReplaceAll(Gist(err), "streamed list of ", "list ")
+}
+
 // IsShown returns true if the count-th of equal failures must be logged: the first, second,
 // fourth, eighth and so on. omitted is the number of failures since the last logged one.
 func IsShown(count int) (shown bool, omitted int) {
