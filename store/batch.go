@@ -119,7 +119,7 @@ func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], n notice[T]) {
 			s.displace(st.hash, st.held)
 		} else {
 			change = upsert(st.held, st.Meta, st.Object)
-			change.Record = s.place(st.hash, st.held, st.Meta, st.Object, ts.all[from:st.terms])
+			change.placed(s.place(st.hash, st.held, st.Meta, st.Object, ts.all[from:st.terms]))
 		}
 		from = st.terms
 		diff.add(change)

@@ -34,6 +34,19 @@ func (x Index[T]) All(value string) iter.Seq2[Key, T] {
 // Keys returns the keys of the objects with this value.
 func (x Index[T]) Keys(value string) []Key { return keys(x.bucket(value)) }
 
+// Records returns the records with this value, at one point in time.
+func (x Index[T]) Records(value string) Records[T] { return Records[T]{x.bucket(value)} }
+
+// Records has the records of one point in time, in no particular order. It keeps them in
+// memory. Any number of goroutines can read it. The zero value is empty.
+type Records[T any] struct{ all cow[*Record[T]] }
+
+// Len returns the number of records.
+func (r Records[T]) Len() int { return r.all.len() }
+
+// At returns a record. i must be less than Len.
+func (r Records[T]) At(i int) *Record[T] { return r.all.at(i) }
+
 // Count returns the number of objects with this value.
 func (x Index[T]) Count(value string) int {
 	if x.store == nil {

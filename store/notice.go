@@ -18,21 +18,25 @@ func upsert[T any](held *Record[T], meta Meta, obj T) Change[T] {
 	c := Change[T]{Kind: Added, Meta: meta, New: obj}
 	if held != nil {
 		c.Kind, c.OldMeta, c.Old, c.replaced = Updated, held.Meta(), held.obj, held
+		c.oldRefs = held.refs()
 	}
 	return c
 }
 
+// placed completes the change with the new record.
+func (c *Change[T]) placed(rec *Record[T]) { c.Record, c.refs = rec, rec.refs() }
+
 // deletion returns the deletion of held. meta is that of the deletion.
 func deletion[T any](held *Record[T], meta Meta) Change[T] {
-	return Change[T]{Kind: Deleted, Meta: meta, OldMeta: held.Meta(), Old: held.obj, Record: held}
+	return Change[T]{Kind: Deleted, Meta: meta, OldMeta: held.Meta(), Old: held.obj, Record: held, oldRefs: held.refs()}
 }
 
 // changed counts the change in n. The caller holds mu.
 func (s *Store[T]) changed(n *notice[T]) {
 	s.generation++
-	n.change.Generation = s.generation
+	n.change.Generation, n.change.InPass = s.generation, s.pass.open
 	for i := range n.changes {
-		n.changes[i].Generation = s.generation
+		n.changes[i].Generation, n.changes[i].InPass = s.generation, s.pass.open
 	}
 	s.unpushed = true
 	if !s.pass.open {
@@ -82,8 +86,9 @@ func (s *Store[T]) notify(n *notice[T]) {
 		if n.change.Kind != 0 {
 			s.onChange(n.change)
 		}
-		for _, c := range n.changes {
+		for i, c := range n.changes {
 			s.onChange(c)
+			n.changes[i].oldRefs, n.changes[i].refs = nil, nil // whoever keeps the change must not keep indexes
 		}
 	}
 	if n.state.state != nil {
@@ -101,7 +106,7 @@ func (n *notice[T]) passTags() {
 
 func (c *Change[T]) passTag() {
 	if c.replaced != nil {
-		c.Record.tag = c.replaced.tag
+		c.Record.setTag(c.replaced.tag)
 		c.replaced = nil
 	}
 }

@@ -58,6 +58,13 @@ func (r *Record[T]) Meta() Meta {
 // Object returns the object. It is shared and must not be modified.
 func (r *Record[T]) Object() T { return r.obj }
 
+// Tag returns the number of [Change.SetTag]. Of a state that OnChange has not got yet, it
+// is zero or that of the key's previous state. Without OnChange it has no meaning.
+func (r *Record[T]) Tag() uint32 { return atomic.LoadUint32(&r.tag) }
+
+// setTag is for the writer that has the change. Others read the tag meanwhile.
+func (r *Record[T]) setTag(tag uint32) { atomic.StoreUint32(&r.tag, tag) }
+
 // Key returns the key of the object.
 func (r *Record[T]) Key() Key {
 	if own := r.ownMeta(); own != nil {

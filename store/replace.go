@@ -150,8 +150,8 @@ func (s *Store[T]) build(next *replacement[T], all []arrival[T]) {
 	}
 	for rec := range s.records.all() {
 		if !kept.has(rec.slot) {
-			rec.setRefs(nil)
 			next.diff.add(deletion(rec, rec.Meta()))
+			rec.setRefs(nil)
 		}
 	}
 	for i := range all {
@@ -167,5 +167,10 @@ func (s *Store[T]) build(next *replacement[T], all []arrival[T]) {
 		}
 		a.rec.setRefs(refs)
 		a.rec.slot = next.records.add(s.epoch, a.rec)
+	}
+	for i := range next.diff.changes {
+		if c := &next.diff.changes[i]; c.Kind != Deleted {
+			c.placed(c.Record)
+		}
 	}
 }

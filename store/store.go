@@ -142,10 +142,16 @@ type Change[T any] struct {
 	// [Store.Generation].
 	Generation uint64
 
+	// InPass is true for a change that a pass found, and false for one that the watch
+	// delivered.
+	InPass bool
+
 	// Record is the record of New, or of Old if Deleted. Only OnChange gets it.
 	Record *Record[T]
 
 	replaced *Record[T] // its tag goes to Record; nil afterwards
+
+	oldRefs, refs []ref[T] // of Old and New, only for OnChange
 }
 
 // Tag returns the number that OnChange has set for the key, zero for a new key. Only
@@ -153,7 +159,39 @@ type Change[T any] struct {
 func (c Change[T]) Tag() uint32 { return c.Record.tag }
 
 // SetTag stores a number with the key until the key is deleted. Only OnChange can call it.
-func (c Change[T]) SetTag(tag uint32) { c.Record.tag = tag }
+func (c Change[T]) SetTag(tag uint32) { c.Record.setTag(tag) }
+
+// EachValue calls f with each value that Old or New has in the index x, in order. had is
+// true for the values of Old, and has for those of New. Only OnChange can call it.
+func (c Change[T]) EachValue(x Index[T], f func(value string, had, has bool)) {
+	old, now := refsOf(c.oldRefs, x.index), refsOf(c.refs, x.index)
+	for len(old) > 0 || len(now) > 0 {
+		switch {
+		case len(now) == 0 || len(old) > 0 && old[0].value.text < now[0].value.text:
+			f(old[0].value.text, true, false)
+			old = old[1:]
+		case len(old) == 0 || now[0].value.text < old[0].value.text:
+			f(now[0].value.text, false, true)
+			now = now[1:]
+		default:
+			f(now[0].value.text, true, true)
+			old, now = old[1:], now[1:]
+		}
+	}
+}
+
+// refsOf returns the refs of one index. They are next to each other.
+func refsOf[T any](refs []ref[T], ix *index[T]) []ref[T] {
+	from := 0
+	for from < len(refs) && refs[from].value.index != ix {
+		from++
+	}
+	to := from
+	for to < len(refs) && refs[to].value.index == ix {
+		to++
+	}
+	return refs[from:to]
+}
 
 // Stats describes a [Store]. Counters count from its construction.
 type Stats struct {

@@ -114,7 +114,7 @@ func (s *Store[T]) putLocked(n *notice[T], meta Meta, obj T, source bool) bool {
 	stripe := s.byKey.stripe(hash)
 	stripe.mu.Lock()
 	defer stripe.mu.Unlock()
-	n.change.Record = s.place(hash, held, meta, obj, terms)
+	n.change.placed(s.place(hash, held, meta, obj, terms))
 	if !s.pass.open {
 		s.advance(meta.Version)
 	}
