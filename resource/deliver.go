@@ -45,8 +45,9 @@ func (s *subscriber[T]) run() {
 // take returns the next event and its token, which is nil if there is none. until is the
 // end of the next delay. If the previous event was not received, take withdraws it.
 func (s *subscriber[T]) take(before *token[T], received bool) (event Event[T], t *token[T], until time.Time) {
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
+	s.mu.Lock()
+	defer s.unlock()
+	s.awake = false
 	if before != nil && !received {
 		s.withdraw(before)
 	}
@@ -73,6 +74,11 @@ func (s *subscriber[T]) offer(event Event[T], tick <-chan time.Time) (received, 
 		wake = nil // idle takes the token
 	}
 	for !s.ended() {
+		select {
+		case s.out <- event: // a receiver waits already; this costs less than the whole select
+			return true, false
+		default:
+		}
 		select {
 		case s.out <- event:
 			return true, false
@@ -122,8 +128,9 @@ func (s *subscriber[T]) idle(timer *time.Timer, until time.Time, tick <-chan tim
 // recalled returns true if Sync must wait for a key. It also flushes the metrics, which
 // can change while an event is offered.
 func (s *subscriber[T]) recalled() bool {
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
+	s.mu.Lock()
+	defer s.unlock()
+	s.awake = false
 	s.flushMetrics()
 	return s.recall != nil
 }
@@ -135,7 +142,7 @@ func (s *subscriber[T]) awaitRecall() {
 		s.recall = make(chan struct{})
 	}
 	if recall := s.recall; recall != nil {
-		s.hub.unlocked(func() { <-recall })
+		s.unlocked(func() { <-recall })
 	}
 }
 
@@ -171,11 +178,20 @@ func (s *subscriber[T]) end() bool {
 	return true
 }
 
-// quit ends the subscription from outside. The caller holds the mutex.
+// quit ends the subscription from outside. The caller holds the mutex of the hub.
 func (s *subscriber[T]) quit() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.end() && !s.launched {
 		s.hub.wg.Go(s.finish)
 	}
+}
+
+// isEnding returns true if the subscription has ended.
+func (s *subscriber[T]) isEnding() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ending
 }
 
 // cancel ends the subscription because its context has ended.
@@ -190,28 +206,34 @@ func (s *subscriber[T]) cancel() {
 // finish closes the channel, or calls complete. It runs once, on a goroutine of the
 // subscriber, after the subscription has ended.
 func (s *subscriber[T]) finish() {
-	h := s.hub
 	if s.unwatch != nil {
-		_ = h.panics.Call(ofContext, s.site, store.Key{}, func() { s.unwatch() })
+		_ = s.hub.panics.Call(ofContext, s.site.String(), store.Key{}, func() { s.unwatch() })
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s.end() // cancel may not have been called yet
-	if s.next != nil {
-		s.finishing = h.now()
-		s.guard("complete function", store.Key{}, func() { s.complete(cmp.Or(s.failure, s.ctx.Err())) })
-	}
-	if s.failures != nil && len(s.failures.keys) > 0 {
-		h.report(informer.ConsumerEnded{Consumer: s.consumer(store.Key{})})
-	}
-	if s.entered {
-		s.metrics.depth(0)
-		s.metrics.measured(0, 0)
-		s.flushMetrics()
-		h.leave(s)
+	s.conclude()
+	if s.entered { // set before there was a goroutine
+		s.hub.leave(s)
 	}
 	if s.out != nil {
 		close(s.out)
+	}
+}
+
+// conclude makes the last calls of functions of the user.
+func (s *subscriber[T]) conclude() {
+	s.mu.Lock()
+	defer s.unlock()
+	s.end() // cancel may not have been called yet
+	if s.next != nil {
+		s.finishing = s.hub.now()
+		s.guard("complete function", store.Key{}, func() { s.complete(cmp.Or(s.failure, s.ctx.Err())) })
+	}
+	if s.failures != nil && len(s.failures.keys) > 0 {
+		s.report(informer.ConsumerEnded{Consumer: s.consumer(store.Key{})})
+	}
+	if s.metrics != nil {
+		s.metrics.depth(0)
+		s.metrics.measured(0, 0)
+		s.flushMetrics()
 	}
 }
 
@@ -220,8 +242,8 @@ func (s *subscriber[T]) callNext(event Event[T]) (ended bool) {
 	if s.ended() {
 		return true
 	}
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
+	s.mu.Lock()
+	defer s.unlock()
 	if !s.ending {
 		s.guard("next function", event.Key, func() { s.next(event) })
 	}
@@ -241,7 +263,7 @@ func (s *subscriber[T]) guard(function string, key store.Key, f func()) {
 func (s *subscriber[T]) call(function string, key store.Key, f func()) (err error) {
 	s.calls = function
 	defer func() { s.calls = "" }()
-	s.hub.unlocked(func() { err = s.hub.panics.Call(function, s.site, key, f) })
+	s.unlocked(func() { err = s.hub.panics.Call(function, s.site.String(), key, f) })
 	return err
 }
 

@@ -30,6 +30,13 @@ type Event[T runtime.Object] struct {
 	Key    store.Key
 	Object T
 
+	// Old is set with [WithOld]. It is the object of the last Upsert of the key that was
+	// done without error or was ignored, nil if there is none. After a Delete there is none.
+	// So an event that is retried has the same Old again, and merged changes have the Old
+	// of the first. Its UID differs from that of Object if a new object replaces one whose
+	// Delete was not done.
+	Old T
+
 	// Done marks the event as processed. It must be called exactly once, from any
 	// goroutine. With an error, it calls the error handler and the rate limiter, and
 	// blocks while they run. Calls after the first one, or after the end of the

@@ -89,9 +89,9 @@ func BenchmarkBacklog(b *testing.B) {
 		b.Run(fmt.Sprintf("length=%d", length), func(b *testing.B) {
 			for b.Loop() {
 				var s slots[*corev1.Pod]
-				taken := make([]mark, 2*length)
+				taken := make([]*slot[*corev1.Pod], 2*length)
 				for i := range taken {
-					taken[i], _ = s.take()
+					taken[i] = s.take(int32(i))
 					if i%2 == 1 {
 						s.give(taken[i/2])
 					}

@@ -12,7 +12,7 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// failures are the failed events of a subscriber. hub.mu guards them. Most subscribers
+// failures are the failed events of a subscriber. subscriber.mu guards them. Most subscribers
 // have none, so they are in memory from the first failure on.
 type failures struct {
 	keys  map[int32]*failing
@@ -24,6 +24,7 @@ type failures struct {
 
 // failing is a key whose last event failed, and is retried.
 type failing struct {
+	key     store.Key
 	retries int // those that were decided on
 	since   time.Time
 	next    time.Time
@@ -49,9 +50,9 @@ func (s *subscriber[T]) failed(r *receipt[T], action ErrorAction, delay time.Dur
 	all.last = err
 	o := informer.ConsumerFailed{
 		Consumer: s.consumer(r.key), Change: string(r.kind), Action: informer.Action(action),
-		Retries: s.retriesOf(r.id), Since: now, Next: delay, Err: err,
+		Retries: s.retriesOf(r.slot.id), Since: now, Next: delay, Err: err,
 	}
-	key := all.keys[r.id]
+	key := all.keys[r.slot.id]
 	if key != nil {
 		o.Since = key.since
 	}
@@ -59,8 +60,8 @@ func (s *subscriber[T]) failed(r *receipt[T], action ErrorAction, delay time.Dur
 	if action == ErrorActionRetry {
 		thin = &all.retried
 		if key == nil {
-			key = &failing{since: now}
-			all.keys[r.id] = key
+			key = &failing{key: r.key, since: now}
+			all.keys[r.slot.id] = key
 		}
 		key.retries++
 		key.next, key.err = now.Add(delay), err
@@ -72,35 +73,35 @@ func (s *subscriber[T]) failed(r *receipt[T], action ErrorAction, delay time.Dur
 
 // recovered forgets the failures of the key, and returns the event for the observer.
 func (s *subscriber[T]) recovered(r *receipt[T]) informer.ConsumerRecovered {
-	key := s.failures.keys[r.id]
-	delete(s.failures.keys, r.id)
+	key := s.failures.keys[r.slot.id]
+	delete(s.failures.keys, r.slot.id)
 	return informer.ConsumerRecovered{Consumer: s.consumer(r.key), Retries: key.retries, After: time.Since(key.since)}
 }
 
 func (s *subscriber[T]) consumer(key store.Key) informer.Consumer {
-	return informer.Consumer{Subscriber: cmp.Or(s.name, s.site), ID: s.id, Key: key}
+	return informer.Consumer{Subscriber: cmp.Or(s.name, s.site.String()), ID: s.id, Key: key}
 }
 
 // report passes an event to the observer, without the mutex, which the caller holds.
-func (h *hub[T]) report(o informer.ReflectorEvent) {
-	if h.observe != nil {
-		h.unlocked(func() { h.observe(o) })
+func (s *subscriber[T]) report(o informer.ReflectorEvent) {
+	if s.hub.observe != nil {
+		s.unlocked(func() { s.hub.observe(o) })
 	}
 }
 
 // describe adds the failures to the stats of the subscriber. The caller holds the mutex.
-func (f *failures) describe(stats *SubscriberStats, key func(id int32) store.Key) {
+func (f *failures) describe(stats *SubscriberStats) {
 	if f == nil {
 		return
 	}
 	now := time.Now()
 	stats.Errors, stats.LastError = f.count, f.last
 	var worst *FailingKey
-	for id, k := range f.keys {
+	for _, k := range f.keys {
 		stats.Oldest = max(stats.Oldest, now.Sub(k.since))
 		stats.RetryingOldest = max(stats.RetryingOldest, now.Sub(k.since))
 		if worst == nil || k.retries > worst.Retries || k.retries == worst.Retries && k.since.Before(worst.Since) {
-			worst = &FailingKey{Key: key(id), Retries: k.retries, Since: k.since, Next: k.next, Err: k.err}
+			worst = &FailingKey{Key: k.key, Retries: k.retries, Since: k.since, Next: k.next, Err: k.err}
 		}
 	}
 	stats.Worst = worst

@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -16,17 +17,24 @@ import (
 	"github.com/apiary-go/apiary/store"
 )
 
-// hub passes changes of the store from the goroutine of the informer to the
-// subscribers. It has the current state of each key, and gives each key a small number,
-// its id. So the state of a subscriber is a slice that is indexed by id, not a map.
+// hub passes changes of the store from the goroutine of the informer to the subscribers
+// that they concern. It has the current state of each key, and gives each key a small
+// number, its id.
 //
-// One mutex guards the hub and the state of its subscribers. It is held for a few steps
-// at a time. It is never held during a blocking operation or a call of user code.
+// Its mutex guards the hub. Each subscriber has a mutex of its own for its keys, so that
+// subscribers do not wait for each other. No mutex is held during a blocking operation or
+// a call of user code.
 type hub[T runtime.Object] struct {
 	name      string
 	forgotten func(ForgottenDone)
 	observe   func(informer.ReflectorEvent) // nil: there is no reflector
+	store     *store.Store[T]
 	epoch     time.Time
+	over      context.Context // ended by stop
+	end       context.CancelCauseFunc
+	wg        sync.WaitGroup
+	panics    *usercode.Panics
+	size      atomic.Int32 // len(nodes), for subscribers
 
 	mu         sync.Mutex
 	nodes      []node[T]           // by id; that of syncID is unused
@@ -34,37 +42,19 @@ type hub[T runtime.Object] struct {
 	tombstones map[store.Key]int32 // ids of deleted keys that are in use
 	generation uint64              // of the store, with the last change that arrived here
 
-	subs    []*subscriber[T] // each at the index subscriber.place
+	subs    []*subscriber[T] // all of them, each at the index subscriber.place
+	all     group[T]         // those of the whole collection
+	routes  []*route[T]      // those of a value of an index
+	late    []*subscriber[T] // those with syncAt
 	entered uint64           // subscribers, past ones included
 	synced  bool             // a pass was committed
 	running bool             // between start and stop
 	stopped bool
-	over    context.Context // ended by stop
-	end     context.CancelCauseFunc
-	wg      sync.WaitGroup
-	counts  EventCounts
-	panics  *usercode.Panics
-	changed uint32 // time of the last change of any key
+	past    EventCounts // of past subscribers
 }
 
 // syncID is the id of Sync.
 const syncID int32 = 0
-
-// node is a key of the collection, or a tombstone: a deleted key that a subscriber still
-// has in its state. The store keeps the id as the tag of the record.
-type node[T runtime.Object] struct {
-	rec  *store.Record[T] // the current or last state; nil: the node is unused
-	refs int32            // subscribers that have the key in their state
-	gone bool
-}
-
-// current returns the state of the key, nil if it is not in the collection.
-func (n *node[T]) current() *store.Record[T] {
-	if n.gone {
-		return nil
-	}
-	return n.rec
-}
 
 func newHub[T runtime.Object](name string, forgotten func(ForgottenDone), log *slog.Logger) *hub[T] {
 	over, end := context.WithCancelCause(context.Background())
@@ -87,27 +77,30 @@ func (h *hub[T]) now() uint32 {
 
 // change handles a change of the store. The store makes one call at a time.
 func (h *hub[T]) change(c store.Change[T]) {
-	now := h.now()
-	gone := c.Kind == store.Deleted
+	e := edit[T]{found: c.InPass, now: h.now()}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if c.Tag() == 0 {
 		c.SetTag(uint32(h.allocID(c.Meta.Key)))
 	}
-	id := int32(c.Tag())
-	n := &h.nodes[id]
-	before := n.current()
-	n.rec, n.gone = c.Record, gone
-	h.changed, h.generation = now, c.Generation
-	for _, s := range h.subs {
-		s.changed(id, before)
-		if s.syncAt != 0 && s.syncAt <= c.Generation {
-			s.queueSync(now)
-		}
+	e.id = int32(c.Tag())
+	n := &h.nodes[e.id]
+	e.before = n.current()
+	n.rec, n.gone = c.Record, c.Kind == store.Deleted
+	e.cur = n.current()
+	h.generation = c.Generation
+	for _, s := range h.all.subs {
+		s.change(e)
 	}
-	if gone {
-		h.tombstones[c.Meta.Key] = id
-		h.releaseID(id)
+	for _, r := range h.routes {
+		r.change(c, e)
+	}
+	if len(h.late) > 0 {
+		h.syncLate(e.now)
+	}
+	if n.gone {
+		h.tombstones[c.Meta.Key] = e.id
+		h.freeUnused(e.id)
 	}
 }
 
@@ -121,41 +114,33 @@ func (h *hub[T]) committed() {
 	}
 	h.synced = true
 	for _, s := range h.subs {
-		s.queueSync(now)
+		s.queueFirstSync(now)
 	}
 }
 
-// allocID returns an id for a key that is new to the store.
-func (h *hub[T]) allocID(key store.Key) int32 {
-	if id, ok := h.tombstones[key]; ok {
-		delete(h.tombstones, key)
-		return id
+// syncLate queues Sync for the subscribers that waited for a change to arrive here.
+func (h *hub[T]) syncLate(now uint32) {
+	waiting := h.late[:0]
+	for _, s := range h.late {
+		switch {
+		case s.syncAt == 0: // it has left
+		case s.syncAt <= h.generation:
+			s.syncAt = 0
+			s.queueFirstSync(now)
+		default:
+			waiting = append(waiting, s)
+		}
 	}
-	if last := len(h.free) - 1; last >= 0 {
-		id := h.free[last]
-		h.free = h.free[:last]
-		return id
-	}
-	h.nodes = append(h.nodes, node[T]{})
-	return int32(len(h.nodes) - 1)
-}
-
-// releaseID frees the id of a tombstone without references.
-func (h *hub[T]) releaseID(id int32) {
-	n := &h.nodes[id]
-	if n.gone && n.refs == 0 {
-		delete(h.tombstones, n.rec.Key())
-		*n = node[T]{}
-		h.free = append(h.free, id)
-	}
+	clear(h.late[len(waiting):])
+	h.late = waiting
 }
 
 // enter adds a subscriber, and starts it if the hub runs. It returns false if the hub was
 // stopped.
 //
-// visible is the generation of the store when the subscription began. A change that is
-// visible in the store may not have arrived at the hub yet. Sync waits for it.
-func (h *hub[T]) enter(s *subscriber[T], visible uint64) bool {
+// A change that is visible in the store may not have arrived at the hub yet. Sync waits
+// for it.
+func (h *hub[T]) enter(s *subscriber[T]) bool {
 	now := h.now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -165,15 +150,25 @@ func (h *hub[T]) enter(s *subscriber[T], visible uint64) bool {
 	s.entered = true
 	h.entered++
 	s.id = h.entered
-	s.limit = int32(len(h.nodes))
-	if h.synced {
-		if s.syncAt = visible; h.generation >= visible {
-			s.queueSync(now)
-		}
+	s.since = now
+	if v := s.view; v.index == nil {
+		s.replay.next, s.replay.end = 1, int32(len(h.nodes))
+		h.all.add(s)
+	} else {
+		s.replay.records = v.index.Records(v.value)
+		s.route = h.routeOf(*v.index)
+		s.route.add(s, v.value)
 	}
 	s.place = len(h.subs)
 	h.subs = append(h.subs, s)
-	s.since = now
+	if h.synced {
+		if visible := h.store.Generation(); h.generation >= visible {
+			s.queueFirstSync(now)
+		} else {
+			s.syncAt = visible
+			h.late = append(h.late, s)
+		}
+	}
 	if h.running {
 		h.launch(s)
 	}
@@ -189,14 +184,24 @@ func (h *hub[T]) launch(s *subscriber[T]) {
 	h.wg.Go(s.run)
 }
 
-// leave removes a subscriber and its state. The caller holds the mutex, and calls it
-// once for each subscriber.
+// leave removes a subscriber and its state. It is called once for each subscriber.
 func (h *hub[T]) leave(s *subscriber[T]) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	last := len(h.subs) - 1
 	h.subs[last].place = s.place
 	h.subs[s.place], h.subs[last] = h.subs[last], nil
 	h.subs = h.subs[:last]
-	s.forgetAll()
+	if s.route == nil {
+		h.all.remove(s)
+	} else {
+		s.route.remove(s, s.view.value)
+	}
+	s.syncAt = 0
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.past.add(s.counts)
+	s.forget()
 }
 
 // start launches the existing subscribers.
@@ -205,7 +210,7 @@ func (h *hub[T]) start() {
 	defer h.mu.Unlock()
 	h.running = true
 	for _, s := range h.subs {
-		if !s.ending {
+		if !s.isEnding() {
 			h.launch(s)
 		}
 	}
@@ -225,14 +230,6 @@ func (h *hub[T]) stop() {
 	}
 }
 
-// unlocked calls f, which can call user code, without the mutex. The caller holds the
-// mutex before and after.
-func (h *hub[T]) unlocked(f func()) {
-	h.mu.Unlock()
-	defer h.mu.Lock()
-	f()
-}
-
 // busy describes the user functions of subscribers that have not returned within
 // stopGrace. It is called stopGrace after the stop or later. After the stop, only
 // complete is called, so a call of it counts from its own start.
@@ -241,9 +238,11 @@ func (h *hub[T]) busy() (calls []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range h.subs {
+		s.mu.Lock()
 		if s.calls != "" && now-s.finishing >= uint32(stopGrace.Milliseconds()) {
-			calls = append(calls, "the "+s.calls+" subscribed at "+s.site)
+			calls = append(calls, "the "+s.calls+" subscribed at "+s.site.String())
 		}
+		s.mu.Unlock()
 	}
 	return calls
 }

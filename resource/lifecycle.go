@@ -28,6 +28,7 @@ type resource[T runtime.Object] struct {
 	log       *slog.Logger
 	hub       *hub[T]
 	store     *store.Store[T]
+	indexers  store.Indexers[T]
 	reflector *informer.Reflector[T]
 	err       error // of construction
 

@@ -9,65 +9,66 @@ import (
 	"time"
 )
 
-// list is a doubly linked list of ids. The links are in the slots, so a key is in at most
-// one list. The zero value is empty.
+// list is a doubly linked list of slots, by their numbers. A slot is in at most one list.
+// The zero value is empty.
 type list struct {
-	head, tail int32
+	head, tail int32 // 0: there is none
 	len        int
 }
 
-const noID int32 = -1
-
-func (s *subscriber[T]) push(l *list, id int32) {
-	sl := s.moving(id)
-	sl.prev, sl.next = noID, noID
-	if l.len == 0 {
-		l.head = id
+func (s *subscriber[T]) push(l *list, sl *slot[T]) {
+	sl.prev, sl.next = l.tail, 0
+	if l.tail != 0 {
+		s.slots.at(l.tail).next = sl.number
 	} else {
-		sl.prev = l.tail
-		s.moving(l.tail).next = id
+		l.head = sl.number
 	}
-	l.tail = id
+	l.tail = sl.number
 	l.len++
 }
 
-func (s *subscriber[T]) pushFront(l *list, id int32) {
-	if l.len == 0 {
-		s.push(l, id)
-		return
+func (s *subscriber[T]) pushFront(l *list, sl *slot[T]) {
+	sl.prev, sl.next = 0, l.head
+	if l.head != 0 {
+		s.slots.at(l.head).prev = sl.number
+	} else {
+		l.tail = sl.number
 	}
-	sl := s.moving(id)
-	sl.prev, sl.next = noID, l.head
-	s.moving(l.head).prev = id
-	l.head = id
+	l.head = sl.number
 	l.len++
 }
 
-func (s *subscriber[T]) remove(l *list, id int32) {
-	sl := s.moving(id)
-	if sl.prev != noID {
-		s.moving(sl.prev).next = sl.next
+func (s *subscriber[T]) remove(l *list, sl *slot[T]) {
+	if sl.prev != 0 {
+		s.slots.at(sl.prev).next = sl.next
 	} else {
 		l.head = sl.next
 	}
-	if sl.next != noID {
-		s.moving(sl.next).prev = sl.prev
+	if sl.next != 0 {
+		s.slots.at(sl.next).prev = sl.prev
 	} else {
 		l.tail = sl.prev
 	}
 	l.len--
 }
 
+// first returns the head of a list, nil if the list is empty.
+func (s *subscriber[T]) first(l *list) *slot[T] {
+	if l.len == 0 {
+		return nil
+	}
+	return s.slots.at(l.head)
+}
+
 // each iterates over a list, which must not change meanwhile.
-func (s *subscriber[T]) each(l list) iter.Seq2[int32, *slot[T]] {
-	return func(yield func(int32, *slot[T]) bool) {
-		id := l.head
-		for range l.len {
-			sl := s.moving(id)
-			if !yield(id, sl) {
+func (s *subscriber[T]) each(l list) iter.Seq[*slot[T]] {
+	return func(yield func(*slot[T]) bool) {
+		for number := l.head; number != 0; {
+			sl := s.slots.at(number)
+			number = sl.next
+			if !yield(sl) {
 				return
 			}
-			id = sl.next
 		}
 	}
 }

@@ -19,13 +19,13 @@ import (
 //
 // NewLister fails like store.NewLister, and if s was not made by this package.
 func NewLister[T runtime.Object](s Store[T], resource schema.GroupResource, labelKeys ...string) (store.Lister[T], error) {
-	view, ok := s.(storeView[T])
+	of, ok := s.(storeView[T])
 	if !ok {
 		return store.Lister[T]{}, fmt.Errorf("resource.NewLister: a %T was not made by package resource", s)
 	}
-	l, err := store.NewLister(view.store, resource, labelKeys...)
+	l, err := store.NewLister(of.view.store, resource, labelKeys...)
 	if err != nil {
 		return store.Lister[T]{}, err
 	}
-	return l.Where(view.keep), nil
+	return l.Where(of.view.has()), nil
 }

@@ -21,7 +21,7 @@ type queueMetrics struct {
 	latency, work       workqueue.HistogramMetric
 	unfinished, longest workqueue.SettableGaugeMetric
 
-	tally    tally // since the last flush; guarded by hub.mu
+	tally    tally // since the last flush; guarded by subscriber.mu
 	flushing tally // the previous one; only for the goroutine
 }
 
@@ -142,15 +142,15 @@ func (m *queueMetrics) ticker() (tick <-chan time.Time, stop func()) {
 
 // measure updates the metrics of unfinished work.
 func (s *subscriber[T]) measure() {
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
+	s.mu.Lock()
+	defer s.unlock()
 	if s.metrics == nil {
 		return
 	}
 	var sum uint64
 	var longest uint32
 	now := s.hub.now()
-	for _, sl := range s.each(s.issued) {
+	for sl := range s.each(s.issued) {
 		age := now - sl.since
 		sum += uint64(age)
 		longest = max(longest, age)

@@ -109,9 +109,10 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 	if err != nil {
 		return err
 	}
+	r.indexers = cacheview.TypedIndexers[T](o.indexers)
 	r.store, err = store.New(store.Config[T]{
 		Name:     o.name,
-		Indexers: cacheview.TypedIndexers[T](o.indexers),
+		Indexers: r.indexers,
 		OnChange: onChange,
 		OnIndexError: func(err error) {
 			if errors.As(err, new(*store.PanicError)) {
@@ -139,6 +140,7 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 	if err == nil {
 		r.hub.observe = r.reflector.Report
 	}
+	r.hub.store = r.store
 	return err
 }
 

@@ -146,6 +146,8 @@ type eventsOpts struct {
 	name         string
 	rateLimiter  workqueue.TypedRateLimiter[store.Key]
 	errorHandler ErrorHandler
+	order        Order
+	old          bool
 }
 
 // WithRateLimiter sets the delays of keys that are retried. Sync has the zero Key.
@@ -163,6 +165,12 @@ func WithRateLimiter(limiter workqueue.TypedRateLimiter[store.Key]) EventsOpt {
 // the file and line of the call of Events.
 func WithSubscriberName(name string) EventsOpt {
 	return func(o *eventsOpts) { o.name = name }
+}
+
+// WithOld sets [Event].Old. It costs the memory of the old version of each object whose event
+// waits or is outstanding.
+func WithOld() EventsOpt {
+	return func(o *eventsOpts) { o.old = true }
 }
 
 // WithErrorHandler sets the handler of failed events. Default: [AlwaysRetry].

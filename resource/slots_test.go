@@ -20,36 +20,43 @@ import (
 func TestSlots(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var s slots[*corev1.Pod]
-		used := map[mark]*slot[*corev1.Pod]{}
+		used := map[int32]*slot[*corev1.Pod]{} // by id
 		most := 0
-		give := func(m mark) {
-			s.give(m)
-			delete(used, m)
+		give := func(id int32) {
+			s.give(used[id])
+			delete(used, id)
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"take": func(t *rapid.T) {
 				for range rapid.IntRange(1, 3*blockSize).Draw(t, "slots") {
-					m, sl := s.take()
-					if m <= 0 || used[m] != nil || *sl != (slot[*corev1.Pod]{}) {
-						t.Fatalf("took number %d, in use: %t, %+v", m, used[m] != nil, *sl)
+					id := int32(0)
+					for used[id] != nil {
+						id++
 					}
-					sl.since = uint32(m)
-					used[m] = sl
+					if s.of(id) != nil {
+						t.Fatalf("%d has a slot", id)
+					}
+					sl := s.take(id)
+					if *sl != (slot[*corev1.Pod]{id: id, number: sl.number}) || sl.number <= 0 || sl.since != 0 {
+						t.Fatalf("took %+v", *sl)
+					}
+					sl.since = uint32(id) + 1
+					used[id] = sl
 				}
 				most = max(most, len(used))
 			},
 			"give": func(t *rapid.T) {
 				odd := rapid.IntRange(1, 5).Draw(t, "one in")
-				for m := range used {
-					if int(m)%odd == 0 {
-						give(m)
+				for id := range used {
+					if int(id)%odd == 0 {
+						give(id)
 					}
 				}
 			},
 			"": func(t *rapid.T) {
-				for m, sl := range used {
-					if s.at(m) != sl || sl.since != uint32(m) {
-						t.Fatalf("number %d is %p, was %p, since %d", m, s.at(m), sl, sl.since)
+				for id, sl := range used {
+					if s.of(id) != sl || s.at(sl.number) != sl || sl.since != uint32(id)+1 {
+						t.Fatalf("the slot of %d is %p, was %p, since %d", id, s.of(id), sl, sl.since)
 					}
 				}
 				if highest := len(s.blocks) * blockSize; highest >= most+blockSize {
@@ -57,8 +64,8 @@ func TestSlots(t *testing.T) {
 				}
 			},
 		})
-		for m := range used {
-			give(m)
+		for id := range used {
+			give(id)
 		}
 		if len(s.blocks) != 0 || cap(s.blocks) > blockSize {
 			t.Fatalf("nothing is in use, of %d (%d) blocks", len(s.blocks), cap(s.blocks))
@@ -140,57 +147,56 @@ func (h *hub[T]) checkAtRest(t *testing.T) {
 	if len(h.subs) != 4 || len(h.tombstones) != 0 {
 		t.Errorf("%d subscribers, %d tombstones", len(h.subs), len(h.tombstones))
 	}
+	for _, n := range h.nodes {
+		if n.refs != 0 {
+			t.Errorf("%d references to an id", n.refs)
+		}
+	}
 	for _, s := range h.subs {
-		if len(s.slots.blocks) != 0 {
-			t.Errorf("slots are in use, of %d blocks", len(s.slots.blocks))
+		if s.slots.byID.len != 0 || len(s.slots.blocks) != 0 {
+			t.Errorf("%d slots are in use, of %d blocks", s.slots.byID.len, len(s.slots.blocks))
 		}
 		for id, n := range h.nodes {
-			want, is := unseen, unseen
-			switch cur := n.current(); {
-			case cur == nil:
-			case s.keep == nil || s.keep(cur.Object()):
-				want = shown
-			default:
-				want = hidden
-			}
-			if id < len(s.marks) {
-				is = s.marks[id]
-			}
-			if is != want {
-				t.Errorf("key %d: mark %d, want %d", id, is, want)
+			cur := n.current()
+			want := cur != nil && (s.view.keep == nil || s.view.keep(cur.Object()))
+			if is := s.shown.has(int32(id)); is != want {
+				t.Errorf("key %d is shown: %t, want %t", id, is, want)
 			}
 		}
 	}
 }
 
-// checkSlots checks what is so at any time.
+// checkSlots checks what is so at any time. A subscriber that releases an id counts for
+// another moment.
 func (h *hub[T]) checkSlots(t *testing.T) {
 	refs := make([]int32, len(h.nodes))
 	for _, s := range h.subs {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		used := 0
-		for id, m := range s.marks {
-			gone := h.nodes[id].current() == nil
+		for id := range h.nodes {
+			cur, sl, shown := h.nodes[id].current(), s.slots.of(int32(id)), s.shown.has(int32(id))
 			switch {
-			case m > 0:
+			case sl != nil:
 				used++
-				refs[id]++
-				if flags := s.slots.at(m).flags; flags&(isQueued|isIssued|isDelayed) == 0 || flags&isQueued != 0 && flags&isIssued != 0 {
+				if sl.flags&holdsID != 0 {
+					refs[id]++
+				}
+				if flags := sl.flags; flags&(isQueued|isIssued|isDelayed) == 0 || flags&isQueued != 0 && flags&isIssued != 0 {
 					t.Errorf("key %d: a slot with flags %b", id, flags)
 				}
-			case m == shown:
-				refs[id]++
-			}
-			if (m == shown || m == hidden) && gone {
-				t.Errorf("key %d is gone, its mark is %d", id, m)
-			}
-			if id := int32(id); id != syncID && id >= s.cursor && id < s.limit && m != unseen {
-				t.Errorf("key %d is yet to be replayed, its mark is %d", id, m)
+				if sl.cur != cur || int32(id) != syncID && (cur == nil) != (sl.flags&holdsID != 0) {
+					t.Errorf("key %d: the slot has another state, flags %b", id, sl.flags)
+				}
+				if shown {
+					t.Errorf("key %d has a slot, and is shown", id)
+				}
+			case shown && cur == nil:
+				t.Errorf("key %d is gone, and is shown", id)
 			}
 		}
-		for _, b := range s.slots.blocks {
-			if b != nil {
-				used -= bits.OnesCount64(^b.free)
-			}
+		for _, free := range s.slots.free {
+			used -= bits.OnesCount8(^free)
 		}
 		if used != 0 {
 			t.Errorf("%d more keys than slots in use", used)
@@ -201,7 +207,7 @@ func (h *hub[T]) checkSlots(t *testing.T) {
 		free[id]++
 	}
 	for id, n := range h.nodes {
-		if n.refs != refs[id] || n.gone && n.refs == 0 {
+		if n.refs < refs[id] || n.gone && n.refs == 0 {
 			t.Errorf("key %d: %d references, want %d; gone %t", id, n.refs, refs[id], n.gone)
 		}
 		if n.gone && h.tombstones[n.rec.Key()] != int32(id) {

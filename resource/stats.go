@@ -62,7 +62,7 @@ type SubscriberStats struct {
 	// Retrying is the number of keys that are held back after an error.
 	Depth, Outstanding, Retrying int
 
-	// Replaying is the number of keys that the replay has not reached. Depth does not
+	// Replaying is the number of keys that the replay has not emitted. Depth does not
 	// include them.
 	Replaying int
 
@@ -133,32 +133,39 @@ func (h *hub[T]) describe(stats *Stats) {
 	now := h.now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	stats.Events = h.counts
+	stats.Events = h.past
 	for _, s := range h.subs {
-		sub := SubscriberStats{
-			Site:        s.site,
-			Name:        s.name,
-			Depth:       s.queue.len,
-			Outstanding: s.issued.len,
-			Retrying:    len(s.delayed.byTime),
-			Replaying:   int(s.limit - s.cursor),
-		}
-		var oldest uint32
-		for _, l := range []list{s.queue, s.issued} {
-			if l.len > 0 {
-				oldest = max(oldest, now-s.moving(l.head).since)
-			}
-		}
-		sub.Oldest = time.Duration(oldest) * time.Millisecond
-		s.failures.describe(&sub, h.keyOf)
+		sub, counts := s.describe(now)
 		stats.Subscribers = append(stats.Subscribers, sub)
+		stats.Events.add(counts)
 	}
 }
 
-// keyOf returns the key of an id, the zero Key for that of Sync.
-func (h *hub[T]) keyOf(id int32) store.Key {
-	if rec := h.nodes[id].rec; rec != nil {
-		return rec.Key()
+func (s *subscriber[T]) describe(now uint32) (SubscriberStats, EventCounts) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stats := SubscriberStats{
+		Site:        s.site.String(),
+		Name:        s.name,
+		Depth:       s.depth(),
+		Outstanding: s.issued.len,
+		Retrying:    len(s.delayed.byTime),
+		Replaying:   s.replay.left() + s.replay.queued,
 	}
-	return store.Key{}
+	for _, l := range append(s.lanes[:], s.issued) {
+		if sl := s.first(&l); sl != nil && sl.flags&isReplayed == 0 {
+			stats.Oldest = max(stats.Oldest, time.Duration(now-sl.since)*time.Millisecond)
+		}
+	}
+	s.failures.describe(&stats)
+	return stats, s.counts
+}
+
+func (c *EventCounts) add(more EventCounts) {
+	c.Emitted += more.Emitted
+	c.OK += more.OK
+	c.Retried += more.Retried
+	c.Ignored += more.Ignored
+	c.Stopped += more.Stopped
+	c.Forgotten += more.Forgotten
 }

@@ -15,25 +15,28 @@ import (
 )
 
 // storeView is the Store of a view.
-type storeView[T runtime.Object] struct {
-	store *store.Store[T]
-	keep  func(T) bool    // nil keeps all
-	over  context.Context // ends when the resource stops
-}
+type storeView[T runtime.Object] struct{ view view[T] }
 
 // List implements Store.
 func (v storeView[T]) List() []T {
-	return v.kept(v.store.List())
+	if v.view.index != nil {
+		return v.kept(v.view.index.List(v.view.value), v.view.keep)
+	}
+	return v.kept(v.view.store.List(), v.view.keep)
 }
 
 // All implements Store.
 func (v storeView[T]) All() iter.Seq2[store.Key, T] {
-	if v.keep == nil {
-		return v.store.All()
+	all, keep := v.view.store.All(), v.view.keep
+	if v.view.index != nil {
+		all = v.view.index.All(v.view.value)
+	}
+	if keep == nil {
+		return all
 	}
 	return func(yield func(store.Key, T) bool) {
-		for key, obj := range v.store.All() {
-			if v.keep(obj) && !yield(key, obj) {
+		for key, obj := range all {
+			if keep(obj) && !yield(key, obj) {
 				return
 			}
 		}
@@ -62,8 +65,8 @@ func (v storeView[T]) Get(obj T) (item T, exists bool, err error) {
 
 // GetByKey implements Store.
 func (v storeView[T]) GetByKey(key store.Key) (item T, exists bool, err error) {
-	item, exists = v.store.Get(key)
-	if exists && v.keep != nil && !v.keep(item) {
+	item, exists = v.view.store.Get(key)
+	if has := v.view.has(); exists && has != nil && !has(item) {
 		var none T
 		return none, false, nil
 	}
@@ -72,8 +75,8 @@ func (v storeView[T]) GetByKey(key store.Key) (item T, exists bool, err error) {
 
 // IndexKeys implements Store.
 func (v storeView[T]) IndexKeys(indexName, indexedValue string) ([]store.Key, error) {
-	if v.keep == nil {
-		return v.store.IndexKeys(indexName, indexedValue)
+	if v.view.has() == nil {
+		return v.view.store.IndexKeys(indexName, indexedValue)
 	}
 	objs, err := v.ByIndex(indexName, indexedValue) // all of one state
 	if err != nil {
@@ -92,16 +95,16 @@ func (v storeView[T]) IndexKeys(indexName, indexedValue string) ([]store.Key, er
 
 // ByIndex implements Store.
 func (v storeView[T]) ByIndex(indexName, indexedValue string) ([]T, error) {
-	objs, err := v.store.ByIndex(indexName, indexedValue)
-	return v.kept(objs), err
+	objs, err := v.view.store.ByIndex(indexName, indexedValue)
+	return v.kept(objs, v.view.has()), err
 }
 
 // WaitFor implements Store.
 func (v storeView[T]) WaitFor(ctx context.Context, version string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(v.over, func() { cancel(context.Cause(v.over)) })()
-	return v.store.WaitFor(ctx, version)
+	defer context.AfterFunc(v.view.hub.over, func() { cancel(context.Cause(v.view.hub.over)) })()
+	return v.view.store.WaitFor(ctx, version)
 }
 
 // CacheStore implements Store.
@@ -109,14 +112,15 @@ func (v storeView[T]) CacheStore() cache.Store {
 	return newCacheStore(v)
 }
 
-// kept removes from objs, which it owns, the objects that the filter rejects.
-func (v storeView[T]) kept(objs []T) []T {
-	if v.keep == nil {
+// kept removes from objs, which it owns, the objects that keep rejects. A nil keep rejects
+// none.
+func (v storeView[T]) kept(objs []T, keep func(T) bool) []T {
+	if keep == nil {
 		return objs
 	}
 	kept := objs[:0]
 	for _, obj := range objs {
-		if v.keep(obj) {
+		if keep(obj) {
 			kept = append(kept, obj)
 		}
 	}

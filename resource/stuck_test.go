@@ -77,7 +77,7 @@ func TestStuckSubscriberIsBounded(t *testing.T) {
 	ids, tombstones := len(hub.nodes), len(hub.tombstones)
 	slots := 0
 	for _, s := range hub.subs {
-		slots = max(slots, len(s.marks))
+		slots = max(slots, s.slots.byID.len)
 	}
 	hub.mu.Unlock()
 	t.Logf("heap: %d KiB before, %+d KiB after %d updates, %+d KiB after %d objects came and went; %d ids, %d tombstones, %d slots",

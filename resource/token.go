@@ -8,6 +8,7 @@ import (
 	"time"
 
 	kruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/util/workqueue"
 
 	"github.com/apiary-go/apiary/store"
 )
@@ -19,24 +20,23 @@ import (
 // Each Done has the number of its use.
 type token[T kruntime.Object] struct {
 	receipt *receipt[T]
-	use     uint64 // number of earlier events of this token; guarded by hub.mu
+	use     uint64 // number of earlier events of this token; guarded by sub.mu
 }
 
 // receipt identifies the event of a token. The cleanup refers to it, so it must not refer
-// to the token. hub.mu guards it.
+// to the token. sub.mu guards it.
 type receipt[T kruntime.Object] struct {
-	sub         *subscriber[T]
-	id          int32
-	kind        EventKind
-	key         store.Key
-	outstanding bool
+	sub  *subscriber[T]
+	slot *slot[T] // nil: the event is not outstanding
+	kind EventKind
+	key  store.Key
 }
 
 // spareTokens is the maximum number of tokens that a subscriber keeps for further events.
 const spareTokens = 64
 
 // token returns a token for an event, and the Done of the event.
-func (s *subscriber[T]) token(id int32, key store.Key, kind EventKind) (*token[T], func(error)) {
+func (s *subscriber[T]) token(sl *slot[T], key store.Key, kind EventKind) (*token[T], func(error)) {
 	var t *token[T]
 	if last := len(s.spare) - 1; last >= 0 {
 		t = s.spare[last]
@@ -47,7 +47,7 @@ func (s *subscriber[T]) token(id int32, key store.Key, kind EventKind) (*token[T
 		runtime.AddCleanup(t, (*receipt[T]).lost, t.receipt)
 	}
 	r := t.receipt
-	r.id, r.kind, r.key, r.outstanding = id, kind, key, true
+	r.slot, r.kind, r.key = sl, kind, key
 	use := t.use
 	return t, func(err error) { t.done(use, err) }
 }
@@ -55,15 +55,15 @@ func (s *subscriber[T]) token(id int32, key store.Key, kind EventKind) (*token[T
 // done is Event.Done.
 func (t *token[T]) done(use uint64, err error) {
 	s := t.receipt.sub
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
+	s.mu.Lock()
+	defer s.unlock()
 	if s.ending || t.use != use {
 		return
 	}
 	defer s.awaitRecall() // also if user code panics
 	t.use++
 	if err == nil {
-		t.receipt.complete("", &s.hub.counts.OK)
+		t.receipt.complete("", &s.counts.OK)
 	} else {
 		t.receipt.failed(err)
 	}
@@ -77,8 +77,7 @@ func (t *token[T]) done(use uint64, err error) {
 // stays outstanding until the handler has returned.
 func (r *receipt[T]) failed(err error) {
 	s := r.sub
-	h := s.hub
-	retries := s.retriesOf(r.id)
+	retries := s.retriesOf(r.slot.id)
 	var action ErrorAction
 	s.callOnDone(func() { action = s.onError(r.key, retries, err) })
 	if s.ending {
@@ -87,25 +86,27 @@ func (r *receipt[T]) failed(err error) {
 	var delay time.Duration
 	if action != ErrorActionIgnore && action != ErrorActionStop {
 		action = ErrorActionRetry
+		if s.limiter == nil {
+			s.limiter = workqueue.DefaultTypedControllerRateLimiter[store.Key]()
+		}
 		if s.callOnDone(func() { delay = s.limiter.When(r.key) }); s.ending {
 			return
 		}
 	}
 	// The key is outstanding until the observer has returned, so that it gets what
 	// happens to a key in order.
-	if h.report(s.failed(r, action, delay, err)); s.ending {
+	if s.report(s.failed(r, action, delay, err)); s.ending {
 		return
 	}
 	switch action {
 	case ErrorActionIgnore:
-		r.complete(action, &h.counts.Ignored)
+		r.complete(action, &s.counts.Ignored)
 	case ErrorActionStop:
-		h.counts.Stopped++
+		s.counts.Stopped++
 		s.end()
 	default:
-		h.counts.Retried++
-		r.outstanding = false
-		s.afterDone(r.id, ErrorActionRetry, delay)
+		s.counts.Retried++
+		s.afterDone(r.take(), ErrorActionRetry, delay)
 	}
 }
 
@@ -113,17 +114,23 @@ func (r *receipt[T]) failed(err error) {
 // without the mutex.
 func (r *receipt[T]) complete(action ErrorAction, count *uint64) {
 	s := r.sub
-	if s.retriesOf(r.id) > 0 {
+	if s.retriesOf(r.slot.id) > 0 {
 		if s.callOnDone(func() { s.limiter.Forget(r.key) }); s.ending {
 			return
 		}
-		if s.hub.report(s.recovered(r)); s.ending {
+		if s.report(s.recovered(r)); s.ending {
 			return
 		}
 	}
 	*count++
-	r.outstanding = false
-	s.afterDone(r.id, action, 0)
+	s.afterDone(r.take(), action, 0)
+}
+
+// take returns the slot. From then on, the event is not outstanding.
+func (r *receipt[T]) take() *slot[T] {
+	sl := r.slot
+	r.slot = nil
+	return sl
 }
 
 // callOnDone calls the error handler or the rate limiter, without the mutex. A panic
@@ -137,7 +144,7 @@ func (s *subscriber[T]) callOnDone(f func()) {
 			s.end()
 		}
 	}()
-	s.hub.unlocked(f)
+	s.unlocked(f)
 	returned = true
 }
 
@@ -145,17 +152,17 @@ func (s *subscriber[T]) callOnDone(f func()) {
 func (r *receipt[T]) lost() {
 	s := r.sub
 	h := s.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if s.ending || !r.outstanding {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.ending || r.slot == nil {
 		return
 	}
-	report := ForgottenDone{Resource: h.name, Kind: r.kind, Key: r.key, Site: s.site}
+	report := ForgottenDone{Resource: h.name, Kind: r.kind, Key: r.key, Site: s.site.String()}
 	if h.forgotten == nil {
 		panic(report.String())
 	}
-	r.complete("", &h.counts.Forgotten)
-	h.unlocked(func() {
-		_ = h.panics.Call("function of WithForgottenDone", s.site, report.Key, func() { h.forgotten(report) })
+	r.complete("", &s.counts.Forgotten)
+	s.unlocked(func() {
+		_ = h.panics.Call("function of WithForgottenDone", s.site.String(), report.Key, func() { h.forgotten(report) })
 	})
 }

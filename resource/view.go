@@ -4,26 +4,29 @@
 package resource
 
 import (
-	"context"
+	"errors"
 	"fmt"
-	goruntime "runtime"
+	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/util/workqueue"
+	"k8s.io/client-go/tools/cache"
 
-	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
 )
 
-// view is the Resource of users: all of a resource, or the objects that a filter accepts.
+// view is the Resource of users: all of a resource, or a part of it.
 type view[T runtime.Object] struct {
 	*resource[T]
-	keep func(T) bool // nil keeps all
+	keep  func(T) bool      // nil keeps all
+	same  func(a, b T) bool // nil: each change counts
+	index *store.Index[T]   // nil: the whole collection
+	value string            // in index
 }
 
 // Filter returns a view of r with only the objects for which keep returns true, in its
 // events and its store. The view shares the informer and the store of r, and costs only
-// the calls of keep.
+// the calls of keep. See [ByIndex] for many narrow views.
 //
 // If an object changes and keep is no longer true, the subscribers of the view get a
 // Delete with the object that they last saw. If keep becomes true, they get an Upsert.
@@ -35,151 +38,151 @@ type view[T runtime.Object] struct {
 // r must have been made by this package. If not, or if keep is nil, Store of the view
 // returns an error with the reason, and the channels of Events are closed.
 func Filter[T runtime.Object](r Resource[T], keep func(T) bool) Resource[T] {
-	if keep == nil {
-		return Disabled[T](fmt.Errorf("resource.Filter: no function was given"))
+	return narrow("Filter", r, func(v *view[T]) error {
+		if keep == nil {
+			return errors.New("no function was given")
+		}
+		v.keepOnly(keep)
+		return nil
+	})
+}
+
+// ByIndex returns a view of r with only the objects that have the value in the index. The
+// index is one of [WithIndexers]. Its function decides what enters and leaves the view, as
+// keep of [Filter] does.
+//
+// A change costs only the views whose value the object has or had. The replay of a view
+// reads only its objects. A view costs memory for the keys that it has, and can be made and
+// left thousands of times a second. So use ByIndex for views of a node, a namespace or a
+// tenant, of which a program has many.
+//
+// A view of a view has the objects that are in both. The index of the inner one finds them;
+// the function of the other one is called as a filter. If r has no such index, Store of the
+// view returns an error with the reason, and the channels of Events are closed.
+func ByIndex[T runtime.Object](r Resource[T], index, value string) Resource[T] {
+	return narrow("ByIndex", r, func(v *view[T]) error { return v.narrowTo(index, value) })
+}
+
+// InNamespace returns a view of r with only the objects of a namespace. It is [ByIndex] if
+// r has an index with the name [store.NamespaceIndex], and else a [Filter].
+func InNamespace[T runtime.Object](r Resource[T], namespace string) Resource[T] {
+	return narrow("InNamespace", r, func(v *view[T]) error {
+		if v.indexers[store.NamespaceIndex] != nil {
+			return v.narrowTo(store.NamespaceIndex, namespace)
+		}
+		v.keepOnly(func(obj T) bool { return store.KeyOf(obj).Namespace == namespace })
+		return nil
+	})
+}
+
+// WithLabel returns a view of r with only the objects whose label has the value. It is
+// [ByIndex] if r has the index of [LabelIndex], and else a [Filter].
+func WithLabel[T runtime.Object](r Resource[T], label, value string) Resource[T] {
+	return narrow("WithLabel", r, func(v *view[T]) error {
+		if name := labelIndex(label); v.indexers[name] != nil {
+			return v.narrowTo(name, value)
+		}
+		v.keepOnly(func(obj T) bool { got, ok := labelOf(obj, label); return ok && got == value })
+		return nil
+	})
+}
+
+// LabelIndex returns an index of objects by the value of a label, for [WithIndexers]. Its
+// name is "label:", and then the label.
+func LabelIndex(label string) cache.Indexers {
+	return cache.Indexers{labelIndex(label): func(obj any) ([]string, error) {
+		if value, ok := labelOf(obj, label); ok {
+			return []string{value}, nil
+		}
+		return nil, nil
+	}}
+}
+
+func labelIndex(label string) string { return "label:" + label }
+
+func labelOf(obj any, label string) (value string, ok bool) {
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return "", false
 	}
+	value, ok = accessor.GetLabels()[label]
+	return value, ok
+}
+
+// Distinct returns a view of r without the changes that do not matter: if same returns true
+// for the object of the last event and the current one, there is no event. The store is that
+// of r, and its WaitFor sees each change. Use [SameGeneration], [SameContent], or [SameBy].
+//
+// same must be pure and an equivalence, and follows the rules of keep in [Filter]. It is not
+// called for an object that enters or leaves the view, for a new object with an old name,
+// nor for a key that is retried. The object of a later Delete is one that is the same as that
+// of the last event.
+func Distinct[T runtime.Object](r Resource[T], same func(a, b T) bool) Resource[T] {
+	return narrow("Distinct", r, func(v *view[T]) error {
+		if same == nil {
+			return errors.New("no function was given")
+		}
+		if inner := v.same; inner != nil {
+			v.same = func(a, b T) bool { return inner(a, b) || same(a, b) }
+		} else {
+			v.same = same
+		}
+		return nil
+	})
+}
+
+// narrow returns r with a change of its view.
+func narrow[T runtime.Object](function string, r Resource[T], change func(*view[T]) error) Resource[T] {
 	switch r := any(r).(type) {
 	case view[T]:
-		if inner := r.keep; inner != nil {
-			outer := keep
-			keep = func(obj T) bool { return inner(obj) && outer(obj) }
+		if r.err != nil {
+			return r // the start hook and Store have the reason
 		}
-		return view[T]{resource: r.resource, keep: keep}
+		if err := change(&r); err != nil {
+			return Disabled[T](fmt.Errorf("resource.%s of %s: %w", function, r.name, err), WithName(r.name))
+		}
+		return r
 	case disabled[T]:
 		return r
 	}
-	return Disabled[T](fmt.Errorf("resource.Filter: a %T was not made by package resource", r))
+	return Disabled[T](fmt.Errorf("resource.%s: a %T was not made by package resource", function, r))
 }
 
-// Events implements Resource.
-func (v view[T]) Events(ctx context.Context, opts ...EventsOpt) <-chan Event[T] {
-	s := v.subscriber(ctx, opts)
-	s.out = make(chan Event[T])
-	v.subscribe(s)
-	return s.out
-}
-
-// Observe implements Resource.
-func (v view[T]) Observe(ctx context.Context, next func(Event[T]), complete func(error)) {
-	s := v.subscriber(ctx, nil)
-	s.next, s.complete = orIgnore(next, complete)
-	v.subscribe(s)
-}
-
-// Store implements Resource.
-func (v view[T]) Store(ctx context.Context) (Store[T], error) {
-	if err := v.waitSynced(ctx); err != nil {
-		return nil, err
-	}
-	return storeView[T]{store: v.store, keep: v.keep, over: v.hub.over}, nil
-}
-
-// Resync implements Resource.
-func (v view[T]) Resync(reason error) {
-	if v.err == nil {
-		v.reflector.Resync(reason)
-	}
-}
-
-func (v view[T]) subscriber(ctx context.Context, opts []EventsOpt) *subscriber[T] {
-	o := eventsOpts{errorHandler: AlwaysRetry}
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&o)
-		}
-	}
-	if o.rateLimiter == nil {
-		o.rateLimiter = workqueue.DefaultTypedControllerRateLimiter[store.Key]()
-	}
-	return &subscriber[T]{
-		hub:     v.hub,
-		ctx:     ctx,
-		site:    callSite(3),
-		name:    o.name,
-		keep:    v.keep,
-		onError: o.errorHandler,
-		limiter: o.rateLimiter,
-		metrics: newQueueMetrics(v.metrics, v.name),
-		wake:    make(chan struct{}, 1),
-		done:    make(chan struct{}),
-	}
-}
-
-func (v view[T]) subscribe(s *subscriber[T]) {
-	if v.err == nil {
-		// The context may be of a type of the user's, so no lock is held.
-		s.unwatch = context.AfterFunc(s.ctx, s.cancel)
-		if v.hub.enter(s, v.store.Generation()) {
-			v.want()
-			return
-		}
-	}
-	if s.next != nil {
-		go s.finish() // Observe does not wait for complete
+func (v *view[T]) keepOnly(keep func(T) bool) {
+	if inner := v.keep; inner != nil {
+		v.keep = func(obj T) bool { return inner(obj) && keep(obj) }
 		return
 	}
-	s.finish()
+	v.keep = keep
 }
 
-// orIgnore replaces nil functions of Observe.
-func orIgnore[T runtime.Object](next func(Event[T]), complete func(error)) (func(Event[T]), func(error)) {
-	if next == nil {
-		next = func(e Event[T]) { e.Done(nil) }
+// has returns the function of what is in the view, nil if everything is.
+func (v view[T]) has() func(T) bool {
+	if v.index == nil {
+		return v.keep
 	}
-	if complete == nil {
-		complete = func(error) {}
-	}
-	return next, complete
+	index := v.indexers[v.index.Name()]
+	return func(obj T) bool { return hasValue(index, obj, v.value) && (v.keep == nil || v.keep(obj)) }
 }
 
-// callSite returns the file and line of the call of Events or Observe, this many calls
-// above.
-func callSite(above int) string {
-	_, file, line, ok := goruntime.Caller(above)
+// narrowTo makes the view one of a value of an index, or filters by the function of the
+// index if it is one already.
+func (v *view[T]) narrowTo(name, value string) error {
+	has, ok := v.indexers[name]
 	if !ok {
-		return "unknown"
+		return fmt.Errorf("%w: %q: add it with WithIndexers", store.ErrNoIndex, name)
 	}
-	return fmt.Sprintf("%s:%d", file, line)
+	if v.index != nil {
+		v.keepOnly(func(obj T) bool { return hasValue(has, obj, value) })
+		return nil
+	}
+	index, err := v.store.Index(name)
+	v.index, v.value = &index, value
+	return err
 }
 
-// disabled is a Resource without objects and events.
-type disabled[T runtime.Object] struct {
-	name   string
-	reason error
-	panics *usercode.Panics
+// hasValue returns true if the index function returns the value for obj.
+func hasValue[T any](index store.IndexFunc[T], obj T, value string) bool {
+	values, err := index(nil, obj)
+	return err == nil && slices.Contains(values, value)
 }
-
-// Disabled returns a resource without a cluster. Its channels are closed from the
-// beginning, and Store fails at once with an error that wraps reason. Of the options,
-// [WithName] and [WithLogger] apply.
-func Disabled[T runtime.Object](reason error, opts ...Option) Resource[T] {
-	o := gather[T](opts)
-	return disabled[T]{name: o.name, reason: reason, panics: usercode.New(o.name, o.log)}
-}
-
-// Events implements Resource.
-func (d disabled[T]) Events(context.Context, ...EventsOpt) <-chan Event[T] {
-	out := make(chan Event[T])
-	close(out)
-	return out
-}
-
-// Observe implements Resource. It calls complete with the reason.
-func (d disabled[T]) Observe(_ context.Context, next func(Event[T]), complete func(error)) {
-	_, complete = orIgnore(next, complete)
-	site := callSite(2)
-	go func() {
-		_ = d.panics.Call("complete function", site, store.Key{}, func() { complete(d.reason) })
-	}()
-}
-
-// Store implements Resource.
-func (d disabled[T]) Store(context.Context) (Store[T], error) {
-	return nil, fmt.Errorf("resource %s is disabled: %w", d.name, d.reason)
-}
-
-// Resync implements Resource. It does nothing.
-func (d disabled[T]) Resync(error) {}
-
-// Stats implements [Inspector].
-func (d disabled[T]) Stats() Stats { return Stats{Name: d.name, Panics: d.panics.Count()} }
