@@ -46,7 +46,9 @@ func (r readable[T]) Get(key store.Key) (T, bool) {
 func (r readable[T]) Keys() iter.Seq[store.Key] { return r.IterKeys() }
 
 // IndexValues returns the values of all objects, including those that the filter rejects.
-func (r readable[T]) IndexValues(index string) ([]string, error) { return r.view.store.IndexValues(index) }
+func (r readable[T]) IndexValues(index string) ([]string, error) {
+	return r.view.store.IndexValues(index)
+}
 
 func (r readable[T]) Indexers() store.Indexers[T] { return r.view.store.Indexers() }
 

@@ -49,6 +49,7 @@ func (h *history) checkStore(what string, r resource.Resource[*corev1.Pod], keep
 // memory is what a follower knows of a key by what it was told.
 type memory struct {
 	seen    *told // the last Upsert, until its Delete is acknowledged
+	done    *told // the last one that was acknowledged
 	last    *told // the last event
 	deleted bool  // the last event was a Delete, and is being retried
 	retries int
@@ -91,6 +92,9 @@ func (f *follower) check() {
 		} else if m.deleted = e.answer == resource.ErrorActionRetry; !m.deleted {
 			m.seen = nil
 		}
+		if e.answer != resource.ErrorActionRetry {
+			m.done = m.seen
+		}
 	}
 	if f.left.Load() || f.stopped.Load() {
 		return
@@ -120,11 +124,19 @@ func (f *follower) checkEvent(e *told, m *memory) {
 	if f.filtered && !isRed(e.obj) {
 		f.bad(e, "the filter does not keep it")
 	}
+	switch {
+	case !f.old || m.done == nil:
+		if e.old != nil {
+			f.bad(e, "the old object is %s", e.old.ResourceVersion)
+		}
+	case e.old == nil || !f.same(m.done, e.old):
+		f.bad(e, "the old object is not that of %v", m.done)
+	}
 	if e.kind == resource.Delete {
 		switch {
 		case m.seen == nil:
 			f.bad(e, "no Upsert was seen")
-		case e.obj != m.seen.obj:
+		case !f.same(m.seen, e.obj):
 			f.bad(e, "the object is not that of %v", m.seen)
 		case !f.wasGone(e.key, e.obj.UID, e.version, e.now):
 			f.bad(e, "the object was never gone")
@@ -141,11 +153,27 @@ func (f *follower) checkEvent(e *told, m *memory) {
 	switch {
 	case e.version < m.seen.version:
 		f.bad(e, "it is older than %v", m.seen)
-	case e.version == m.seen.version && !failed:
+	case f.same(m.seen, e.obj) && !failed:
 		f.bad(e, "it was told before")
 	case e.obj.UID != m.seen.obj.UID && !m.deleted:
 		f.bad(e, "there was no Delete of %v", m.seen)
 	}
+}
+
+// same reports whether an object is that of an event, or one that does not differ for
+// this follower.
+func (f *follower) same(e *told, obj *corev1.Pod) bool {
+	return obj == e.obj || f.distinct && obj.UID == e.obj.UID && isRed(obj) == isRed(e.obj) && versionOf(obj.ResourceVersion) >= e.version
+}
+
+// isLike reports whether the server had a state of the key, in one of these versions, that
+// does not differ for this follower from what it was told.
+func (f *follower) isLike(e *told, from, upTo int64) bool {
+	now, _ := f.h.at(e.key, from)
+	like := func(s state) bool { return f.distinct && !s.gone && s.uid == e.obj.UID && s.red == isRed(e.obj) }
+	return like(now) || slices.ContainsFunc(f.h.states[e.key], func(s state) bool {
+		return s.version > from && s.version <= upTo && like(s)
+	})
 }
 
 // wasGone reports whether the object of key with uid was gone for the follower at
@@ -174,7 +202,7 @@ func (f *follower) checkSync(i int) {
 		for _, e := range f.told[:i] {
 			// The Sync may have been on its way since the event before was received.
 			outstanding := e.returned == 0 || e.returned > f.told[i-1].asked
-			if e.key == key && e.kind != resource.Sync && (e.kind == resource.Upsert && e.version >= version || outstanding) {
+			if e.key == key && e.kind != resource.Sync && (e.kind == resource.Upsert && (e.version >= version || f.isLike(e, version, sync.now)) || outstanding) {
 				ok = true
 			}
 		}
@@ -193,7 +221,7 @@ func (f *follower) checkFinal(known map[store.Key]*memory) {
 			seen = m.seen
 		}
 		switch there := !want.gone && (!f.filtered || want.red); {
-		case there && (seen == nil || seen.version != want.version):
+		case there && (seen == nil || seen.version != want.version && !f.isLike(seen, want.version, want.version)):
 			f.lost(key, seen, want)
 		case !there && seen != nil:
 			f.lost(key, seen, want)

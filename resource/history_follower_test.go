@@ -28,7 +28,10 @@ type follower struct {
 	cancel context.CancelFunc
 
 	filtered bool
+	distinct bool
 	observes bool
+	old      bool
+	order    resource.Order
 	failing  int           // out of 100 events
 	slow     int           // out of 100 events
 	reads    time.Duration // at most, before the next event is read
@@ -52,7 +55,7 @@ type follower struct {
 type told struct {
 	kind     resource.EventKind
 	key      store.Key
-	obj      *corev1.Pod
+	obj, old *corev1.Pod
 	version  int64
 	asked    int64 // when the subscriber was ready for it
 	got      int64
@@ -90,17 +93,17 @@ func (h *history) follow(rng *rand.Rand) {
 		h:        h,
 		rng:      rand.New(rand.NewPCG(seed, 0)),
 		choose:   rand.New(rand.NewPCG(seed, 1)),
-		view:     h.fake.Resource(),
-		filtered: rng.IntN(2) == 0,
 		observes: rng.IntN(4) == 0,
+		old:      rng.IntN(2) == 0,
+		order:    []resource.Order{resource.FreshFirst, resource.ReplayFirst}[rng.IntN(2)],
 		failing:  []int{0, 0, 10, 40}[rng.IntN(4)],
 		slow:     []int{0, 20, 60}[rng.IntN(3)],
 		reads:    []time.Duration{0, 0, time.Millisecond, 10 * time.Millisecond}[rng.IntN(4)],
 		stuck:    rng.IntN(10) == 0,
 	}
-	if f.filtered {
-		f.view = h.red
-	}
+	v := views[rng.IntN(len(views))]
+	f.view, f.filtered, f.distinct = v.of(h.fake.Resource()), v.filtered, v.distinct
+	f.old = f.old && !f.observes
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel = cancel
 	ended, end := context.WithCancel(ctx)
@@ -113,7 +116,7 @@ func (h *history) follow(rng *rand.Rand) {
 	}
 
 	h.mu.Lock()
-	f.name = fmt.Sprintf("follower %d (filtered %v, observes %v, late %v)", len(h.followers), f.filtered, f.observes, f.base != nil)
+	f.name = fmt.Sprintf("follower %d (%s, observes %v, late %v, order %v)", len(h.followers), v.name, f.observes, f.base != nil, f.order)
 	h.followers = append(h.followers, f)
 	h.mu.Unlock()
 	h.wg.Add(1)
@@ -128,9 +131,14 @@ func (h *history) follow(rng *rand.Rand) {
 			func(error) { h.wg.Done() })
 		return
 	}
-	events := f.view.Events(ctx,
+	opts := []resource.EventsOpt{nil}
+	if f.old {
+		opts[0] = resource.WithOld()
+	}
+	events := f.view.Events(ctx, append(opts,
+		resource.WithOrder(f.order),
 		resource.WithErrorHandler(f.decide),
-		resource.WithRateLimiter(workqueue.NewTypedItemExponentialFailureRateLimiter[store.Key](time.Millisecond, 20*time.Millisecond)))
+		resource.WithRateLimiter(workqueue.NewTypedItemExponentialFailureRateLimiter[store.Key](time.Millisecond, 20*time.Millisecond)))...)
 	go func() {
 		defer h.wg.Done()
 		h.read(f, events)
@@ -205,7 +213,7 @@ func (f *follower) take(e resource.Event[*corev1.Pod], asked int64) {
 // note records an event.
 func (f *follower) note(e resource.Event[*corev1.Pod], asked int64) *told {
 	h := f.h
-	r := &told{kind: e.Kind, key: e.Key, obj: e.Object, asked: asked}
+	r := &told{kind: e.Kind, key: e.Key, obj: e.Object, old: e.Old, asked: asked}
 	if e.Object != nil {
 		r.version = versionOf(e.Object.ResourceVersion)
 	}

@@ -125,7 +125,6 @@ type history struct {
 	mid  *rand.Rand // of what happens in the midst of something
 	keys int
 	fake *resourcetest.Fake[*corev1.Pod]
-	red  resource.Resource[*corev1.Pod] // those with the label color=red
 	read func(*follower, <-chan resource.Event[*corev1.Pod])
 
 	calm     chan struct{} // closed: nothing fails or is slow from here on
@@ -173,7 +172,6 @@ func newHistory(t *testing.T, seed uint64, read func(*follower, <-chan resource.
 			return []string{obj.(*corev1.Pod).Labels["color"]}, nil
 		}}),
 	)
-	h.red = resource.Filter(h.fake.Resource(), isRed)
 	for range h.rng.IntN(h.keys + 1) {
 		h.upsert(h.rng)
 	}
@@ -184,6 +182,34 @@ func newHistory(t *testing.T, seed uint64, read func(*follower, <-chan resource.
 }
 
 func isRed(p *corev1.Pod) bool { return p.Labels["color"] == "red" }
+
+// views are the views of followers. All but the first and the last but one have the red
+// objects only. Of the last two, only the color of an object matters.
+var views = []struct {
+	name               string
+	filtered, distinct bool
+	of                 func(resource.Resource[*corev1.Pod]) resource.Resource[*corev1.Pod]
+}{
+	{"all", false, false, func(r resource.Resource[*corev1.Pod]) resource.Resource[*corev1.Pod] { return r }},
+	{"filter", true, false, byFilter},
+	{"index", true, false, byIndex},
+	{"filter of index", true, false, func(r resource.Resource[*corev1.Pod]) resource.Resource[*corev1.Pod] { return byFilter(byIndex(r)) }},
+	{"index of index", true, false, func(r resource.Resource[*corev1.Pod]) resource.Resource[*corev1.Pod] { return byIndex(byIndex(r)) }},
+	{"distinct", false, true, byColor},
+	{"distinct of index", true, true, func(r resource.Resource[*corev1.Pod]) resource.Resource[*corev1.Pod] { return byColor(byIndex(r)) }},
+}
+
+func byFilter(r resource.Resource[*corev1.Pod]) resource.Resource[*corev1.Pod] {
+	return resource.Filter(r, isRed)
+}
+
+func byIndex(r resource.Resource[*corev1.Pod]) resource.Resource[*corev1.Pod] {
+	return resource.ByIndex(r, "color", "red")
+}
+
+func byColor(r resource.Resource[*corev1.Pod]) resource.Resource[*corev1.Pod] {
+	return resource.Distinct(r, resource.SameBy(func(p *corev1.Pod) any { return isRed(p) }))
+}
 
 // play does random things.
 func (h *history) play(rng *rand.Rand, steps int) {
@@ -351,8 +377,13 @@ func (h *history) finish() {
 	if !h.quiet() {
 		h.t.Errorf("not at rest: %+v", h.stats().Subscribers)
 	}
-	h.checkStore("store", h.fake.Resource(), nil)
-	h.checkStore("filtered store", h.red, isRed)
+	for _, v := range views {
+		keep := isRed
+		if !v.filtered {
+			keep = nil
+		}
+		h.checkStore("store of "+v.name, v.of(h.fake.Resource()), keep)
+	}
 	for _, f := range h.followers {
 		f.cancel()
 	}

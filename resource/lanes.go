@@ -74,7 +74,7 @@ func (o Order) laneOfRetry() lane {
 // candidate returns the key whose turn it is, nil if there is none. A Sync that waits for
 // nothing comes first. more is true if keys of the replay must be pulled before.
 func (s *subscriber[T]) candidate() (sl *slot[T], more bool) {
-	if sl := s.first(&s.lanes[s.order.laneOfSync()]); sl != nil && sl.id == syncID && s.owed == 0 && s.replay.left() == 0 {
+	if sl := s.first(&s.lanes[s.order.laneOfSync()]); sl != nil && sl.id == syncID && s.owed == 0 && s.replay.left()+s.replay.queued == 0 {
 		return sl, false
 	}
 	order := turns[s.turn%uint8(len(turns))]
