@@ -186,7 +186,7 @@ var (
 func expectGolden(t *testing.T, name, got string) {
 	t.Helper()
 	got = seconds.ReplaceAllString(timeouts.ReplaceAllString(got, "timeout=N${1}timeoutSeconds"), "timeoutSeconds=N")
-	got = sites.ReplaceAllString(strings.ReplaceAll(got, pageStyle, "…"), "page_rig_test.go:N")
+	got = sites.ReplaceAllString(strings.NewReplacer(pageStyle, "…", pageScript, "…").Replace(got), "page_rig_test.go:N")
 	file := filepath.Join("testdata", "page", name)
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
