@@ -52,6 +52,7 @@ var rooms = map[string][]string{
 	"internal/redact":     nil,
 	"internal/httpclient": nil,
 	"internal/logtest":    nil,
+	"internal/servertest": {"store", "informer"},
 	"internal/usercode":   {"store"},
 
 	"store":                    nil,
@@ -123,7 +124,7 @@ func TestRooms(t *testing.T) {
 		found[from] = true
 		code, tests, _ := strings.Cut(imports, "tests:")
 		checkImports(t, from, code, allowed)
-		checkImports(t, "the tests of "+from, tests, slices.Concat(allowed, testsImport[from], []string{from, "internal/logtest"}))
+		checkImports(t, "the tests of "+from, tests, slices.Concat(allowed, testsImport[from], []string{from, "internal/logtest", "internal/servertest"}))
 	}
 	for room := range rooms {
 		if !found[room] {
