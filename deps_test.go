@@ -98,11 +98,11 @@ var testsImport = map[string][]string{
 	"informer":                       {"informer/source", "informer/record", "informer/internal/informertest"},
 	"informer/record":                {"informer/source", "informer/internal/informertest"},
 	"informer/internal/informertest": {"store/...", "informer/..."},
-	"informer/source":                {"informer/internal/informertest", "informer/push"},
+	"informer/source":                {"informer/internal/informertest", "informer/push", "fakeapi"},
 	"informer/mirror":                {"informer/internal/informertest"},
 	"informer/push":                  {"informer/internal/informertest"},
 	"informer/clientgo":              {"informer/internal/informertest"},
-	"resource":                       {"resource/resourcetest"},
+	"resource":                       {"resource/resourcetest", "fakeapi"},
 	"resource/ciliumcompat":          {"informer/source", "resource/resourcetest"},
 }
 

@@ -66,7 +66,8 @@ var hostile = map[string]string{
 	"zeroes":             strings.Repeat("\x00", 4096),
 }
 
-// hostileTransport answers in place of a server: well, or with hostile bytes.
+// hostileTransport answers in place of a server: well, or with hostile bytes, which fakeapi
+// does not have.
 type hostileTransport struct {
 	mu          sync.Mutex
 	body        string // empty: well

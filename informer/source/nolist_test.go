@@ -58,7 +58,8 @@ func jsonAnswer(r *http.Request, body string) *http.Response {
 	return servertest.Answer(r, http.StatusOK, runtime.ContentTypeJSON, strings.NewReader(body))
 }
 
-// noListTransport answers one list well, and ends the watch after it.
+// noListTransport answers one list well, and ends the watch after it. Other lists are not
+// lists, which fakeapi does not send.
 type noListTransport struct {
 	mu    sync.Mutex
 	body  string
@@ -152,7 +153,7 @@ func playNoList[T any](t *testing.T, transport *noListTransport, s informer.Sour
 }
 
 // brokenListTransport answers a page of a list that then breaks off, and with what is no
-// list from then on.
+// list from then on. fakeapi sends lists only.
 type brokenListTransport struct {
 	mu     sync.Mutex
 	paged  bool

@@ -143,7 +143,8 @@ var objects = []string{
 	`{"kind":"K","apiVersion":"v1","metadata":{"name":"a","resourceVersion":"1"},"data":{"password":"c4nary"`,
 }
 
-// secretive answers as a server with one object in it.
+// secretive answers as a server with one object in it, which can be broken off or damaged
+// anywhere. fakeapi sends whole objects.
 type secretive struct {
 	kind, format string
 	list, event  string // how the object is in it; empty: an empty list, no event
@@ -290,7 +291,7 @@ func TestProtobufFailuresQuoteNothing(t *testing.T) {
 	}
 }
 
-// RoundTrip answers with bytes that may be no list and no watch. fakeapi has only good ones.
+// RoundTrip answers as ServeHTTP, without a server.
 func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	body := a.list
 	if r.URL.Query().Get("watch") != "" {

@@ -66,7 +66,9 @@ func (s *server) isCalm() bool {
 	}
 }
 
-// proxy is the way of one client to the server, with faults of its own.
+// proxy is the way of one client to the server, with faults of its own. They are below HTTP as
+// well: bodies that break off, stall or are no list. fakeapi has the faults that a client sees
+// of a server in order, and forgets the states that the test compares with.
 type proxy struct {
 	*server
 	mu     sync.Mutex
