@@ -45,11 +45,10 @@ func TestScale(t *testing.T) {
 	if _, err := deployments.UpdateScale(soon(t), "d", scale, metav1.UpdateOptions{}); !apierrors.IsConflict(err) {
 		t.Errorf("an update of an old version: %v", err)
 	}
-	d, err := deployments.Patch(soon(t), "d", types.MergePatchType, []byte(`{"spec":{"replicas":0}}`), metav1.PatchOptions{}, "scale")
-	if err != nil {
+	if _, err := deployments.Patch(soon(t), "d", types.MergePatchType, []byte(`{"spec":{"replicas":0}}`), metav1.PatchOptions{}, "scale"); err != nil {
 		t.Fatal(err)
 	}
-	if d, err = deployments.Get(soon(t), "d", metav1.GetOptions{}); err != nil || *d.Spec.Replicas != 0 || d.Generation != 3 || d.Status.Replicas != 4 {
+	if d, err := deployments.Get(soon(t), "d", metav1.GetOptions{}); err != nil || *d.Spec.Replicas != 0 || d.Generation != 3 || d.Status.Replicas != 4 {
 		t.Errorf("got %+v, %v", d, err)
 	}
 }

@@ -17,12 +17,12 @@ import (
 )
 
 // count waits until nothing happens any more, and returns how many lists there were.
-func (q *shownPods) count() int {
+func (s *shownPods) count() int {
 	time.Sleep(2 * time.Second)
 	synctest.Wait()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.lists
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lists
 }
 
 // resynced starts a resource of q, with the occurrences of missed changes.
