@@ -52,6 +52,7 @@ var rooms = map[string][]string{
 	"internal/redact":     nil,
 	"internal/httpclient": nil,
 	"internal/logtest":    nil,
+	"internal/servertest": {"store", "informer"},
 	"internal/usercode":   {"store"},
 
 	"store":                    nil,
@@ -97,11 +98,11 @@ var testsImport = map[string][]string{
 	"informer":                       {"informer/source", "informer/record", "informer/internal/informertest"},
 	"informer/record":                {"informer/source", "informer/internal/informertest"},
 	"informer/internal/informertest": {"store/...", "informer/..."},
-	"informer/source":                {"informer/internal/informertest", "informer/push"},
+	"informer/source":                {"informer/internal/informertest", "informer/push", "fakeapi"},
 	"informer/mirror":                {"informer/internal/informertest"},
 	"informer/push":                  {"informer/internal/informertest"},
 	"informer/clientgo":              {"informer/internal/informertest"},
-	"resource":                       {"resource/resourcetest"},
+	"resource":                       {"resource/resourcetest", "fakeapi"},
 	"resource/ciliumcompat":          {"informer/source", "resource/resourcetest"},
 }
 
@@ -123,7 +124,7 @@ func TestRooms(t *testing.T) {
 		found[from] = true
 		code, tests, _ := strings.Cut(imports, "tests:")
 		checkImports(t, from, code, allowed)
-		checkImports(t, "the tests of "+from, tests, slices.Concat(allowed, testsImport[from], []string{from, "internal/logtest"}))
+		checkImports(t, "the tests of "+from, tests, slices.Concat(allowed, testsImport[from], []string{from, "internal/logtest", "internal/servertest"}))
 	}
 	for room := range rooms {
 		if !found[room] {

@@ -54,7 +54,8 @@ func (b *syncBuffer) String() string {
 	return b.buf.String()
 }
 
-// hostileServer answers discovery well, and anything else by answer.
+// hostileServer answers discovery well, and anything else by answer. Answers can be damaged,
+// unlike those of fakeapi.
 func hostileServer(t *testing.T, answer http.HandlerFunc) string {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

@@ -90,7 +90,8 @@ func failures() []error {
 // sides are where something can fail.
 var sides = []string{"list", "streamed list", "watch", "sink"}
 
-// failingSource fails on one side until it is mended.
+// failingSource fails on one side until it is mended. It is a source of strings, which
+// fakeapi does not have, and a sink.
 type failingSource struct {
 	store.SinkDefaults
 	side   string

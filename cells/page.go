@@ -29,21 +29,23 @@ import (
 //
 //	mux.Handle("/resources", cells.StatusPage(resources))
 //
-// A browser gets HTML that refreshes itself, and other clients, such as curl, get text. With
-// "Accept: application/json" or ?format=json it is JSON; ?format=text and ?format=html set
-// the others. The format of the text can change.
+// A browser gets HTML that refreshes itself, also after a restart of the program. Other
+// clients, such as curl, get text. With "Accept: application/json" or ?format=json it is
+// JSON; ?format=text and ?format=html set the others. The format of the text can change.
 //
 // The handler checks no identity. On a loopback address it rejects requests whose Host is
 // not loopback, such as those of a web page that resolves its own name to 127.0.0.1. It can
 // be called from any goroutine, and makes no request to the API server.
 func StatusPage(all *Resources) http.Handler { return newStatusPage(all) }
 
-// refreshSeconds is how often a browser loads the page.
+// refreshSeconds is how often a browser reads the page.
 const refreshSeconds = 5
 
 var (
 	//go:embed page.css
 	pageStyle string
+	//go:embed page.js
+	pageScript string
 	//go:embed page.html
 	pageSource string
 )
@@ -185,17 +187,21 @@ func writeJSON(w *bytes.Buffer, r *http.Request, shown []Followed) error {
 
 var (
 	pageTemplate = template.Must(template.New("page").Parse(pageSource))
-	pagePolicy   = func() string {
-		hash := sha256.Sum256([]byte(pageStyle))
-		return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) +
-			"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-	}()
+	pagePolicy   = "default-src 'none'; style-src " + hashSource(pageStyle) + "; script-src " + hashSource(pageScript) +
+		"; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+// hashSource allows a text in a Content-Security-Policy.
+func hashSource(text string) string {
+	hash := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
+}
 
 // pageData is what page.html shows.
 type pageData struct {
 	Title, Program, Time            string
 	Style                           template.CSS
+	Script                          template.JS
 	Refresh                         int // seconds, 0: it is paused
 	Back, Pause, Resume, Text, JSON string
 	Headline                        string // of all
@@ -215,7 +221,7 @@ func (p *statusPage) writeHTML(w *bytes.Buffer, r *http.Request, shown []Followe
 	now := time.Now()
 	name := r.URL.Query().Get("name")
 	d := pageData{
-		Program: p.program, Time: clock(now), Style: template.CSS(pageStyle), Refresh: refreshSeconds,
+		Program: p.program, Time: clock(now), Style: template.CSS(pageStyle), Script: template.JS(pageScript), Refresh: refreshSeconds,
 		Back: link(""), Pause: link(name, "refresh", "off"), Resume: link(name),
 		Text: link(name, "format", "text"), JSON: link(name, "format", "json"),
 	}

@@ -8,12 +8,15 @@ import (
 	"context"
 	"errors"
 	"image/png"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,22 +74,83 @@ func browse(t *testing.T, browser, url string, args ...string) string {
 	return out.String()
 }
 
-// A browser shows the page in the width of a desk and of a phone. With APIARY_SCREENSHOTS=DIR
-// it writes pictures there; all-wide.png is docs/status-page.png.
-func TestStatusPageInBrowser(t *testing.T) {
-	browser := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			browser = path
-			break
-		}
-	}
-	if browser == "" {
-		t.Skip("there is no chromium: install Debian's package chromium to test the status page in a browser")
-	}
+// browserFor returns the path of Chromium, or skips the test.
+func browserFor(t *testing.T) string {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("a browser takes seconds")
 	}
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Skip("there is no chromium: install Debian's package chromium to test the status page in a browser")
+	return ""
+}
+
+// An open page is refreshed by itself, and stays while the program does not answer: after a
+// restart it shows the new state.
+func TestStatusPageInBrowserSurvivesRestart(t *testing.T) {
+	browser := browserFor(t)
+	const lost, first, second = "trying again", "before the restart", "after the restart"
+	show := func(program string) http.HandlerFunc {
+		page := newStatusPage(&Resources{})
+		page.program = program
+		return page.ServeHTTP
+	}
+	down := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	for name, tt := range map[string]struct {
+		then     []http.HandlerFunc // after the first page; the last is repeated
+		has, not []string
+	}{
+		"refreshed": {[]http.HandlerFunc{show(second)}, []string{second}, []string{first, lost}},
+		"down":      {[]http.HandlerFunc{down}, []string{first, "no answer since 20", " UTC, trying again"}, []string{second}},
+		"restarted": {[]http.HandlerFunc{down, down, show(second)}, []string{second}, []string{first, lost}},
+		"not there": {[]http.HandlerFunc{http.NotFound}, []string{first, "answer 404 since 20"}, []string{second}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex
+			next := append([]http.HandlerFunc{show(first)}, tt.then...)
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/" { // an icon
+					http.NotFound(w, r)
+					return
+				}
+				mu.Lock()
+				handle := next[0]
+				if len(next) > 1 {
+					next = next[1:]
+				}
+				mu.Unlock()
+				handle(w, r)
+			}))
+			server.Config.ErrorLog = log.New(io.Discard, "", 0)
+			server.Config.SetKeepAlivesEnabled(false) // a browser repeats requests on a kept connection
+			server.Start()
+			defer server.Close()
+			_, dom, _ := strings.Cut(browse(t, browser, server.URL, "--virtual-time-budget=23000", "--dump-dom"), "<body")
+			for _, text := range tt.has {
+				if !strings.Contains(dom, text) {
+					t.Errorf("the browser does not show %q", text)
+				}
+			}
+			for _, text := range tt.not {
+				if strings.Contains(dom, text) {
+					t.Errorf("the browser shows %q", text)
+				}
+			}
+			if t.Failed() {
+				t.Log(dom)
+			}
+		})
+	}
+}
+
+// A browser shows the page in the width of a desk and of a phone. With APIARY_SCREENSHOTS=DIR
+// it writes pictures there; all-wide.png is docs/status-page.png.
+func TestStatusPageInBrowser(t *testing.T) {
+	browser := browserFor(t)
 	const all, one = "/", "/?name=Pod.v1"
 	tr := troubles()["consumer-fails"]
 	tr.api.Intercept(func(_ context.Context, r fakeapi.Request) error {

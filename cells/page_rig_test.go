@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -43,27 +42,16 @@ func steady() informer.Settings {
 	return informer.Settings{Backoff: informer.Backoff{Jitter: -1}, ListBudget: lists}
 }
 
-// unplugged is a transport that can be without a server.
-type unplugged struct {
-	http.RoundTripper
-	down atomic.Bool
-}
-
-func (u *unplugged) RoundTrip(r *http.Request) (*http.Response, error) {
-	if u.down.Load() {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 6443}, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
-	}
-	return u.RoundTripper.RoundTrip(r)
-}
+// refused is the error of a dial while nobody listens.
+var refused = &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 6443}, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 
 // trouble is something that a status page shows.
 type trouble struct {
-	api       *fakeapi.Server
-	transport *unplugged
-	disabled  bool
-	kind      fakeapi.Kind
-	mapFull   bool // the consumer fails
-	later     func(*trouble)
+	api      *fakeapi.Server
+	disabled bool
+	kind     fakeapi.Kind
+	mapFull  bool // the consumer fails
+	later    func(*trouble)
 
 	log  *slog.Logger // nil: nothing is logged
 	more []cell.Cell
@@ -73,10 +61,7 @@ type trouble struct {
 // follows. It runs in a bubble of synctest.
 func (tr *trouble) follow(t *testing.T, then func(*Resources)) {
 	t.Helper()
-	config := tr.api.Config()
-	tr.transport = &unplugged{RoundTripper: config.Transport}
-	config.Transport = tr.transport
-	client := ClientFrom(config)
+	client := ClientFrom(tr.api.Config())
 	if tr.disabled {
 		client = Client
 	}
@@ -134,7 +119,7 @@ func troubles() map[string]*trouble {
 	fails, down, forbids, lacks, disabled, hook := fine(), fine(), fine(), fine(), fine(), fine()
 	fails.mapFull = true
 	down.later = func(tr *trouble) {
-		tr.transport.down.Store(true)
+		tr.api.Intercept(func(context.Context, fakeapi.Request) error { return refused })
 		tr.api.Disconnect()
 	}
 	forbids.api.Intercept(func(_ context.Context, r fakeapi.Request) error {
@@ -186,7 +171,7 @@ var (
 func expectGolden(t *testing.T, name, got string) {
 	t.Helper()
 	got = seconds.ReplaceAllString(timeouts.ReplaceAllString(got, "timeout=N${1}timeoutSeconds"), "timeoutSeconds=N")
-	got = sites.ReplaceAllString(strings.ReplaceAll(got, pageStyle, "…"), "page_rig_test.go:N")
+	got = sites.ReplaceAllString(strings.NewReplacer(pageStyle, "…", pageScript, "…").Replace(got), "page_rig_test.go:N")
 	file := filepath.Join("testdata", "page", name)
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {

@@ -108,7 +108,7 @@ func TestStatusPageEscapes(t *testing.T) {
 	f.report.say(LevelDegraded, "cannot list", &hostileError{})
 	all.add(f)
 	for _, path := range []string{"/?format=html", "/?format=html&name=" + url.QueryEscape(f.name)} {
-		page := load(t, StatusPage(all), path)
+		page := strings.Replace(load(t, StatusPage(all), path), "<script>"+pageScript+"</script>", "", 1)
 		if strings.Contains(page, "<b>") || strings.Contains(page, "<script>") || !strings.Contains(page, "&lt;script&gt;") || len(page) > 12_000 {
 			t.Errorf("%s: %d bytes: %s", path, len(page), page)
 		}

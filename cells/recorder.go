@@ -14,17 +14,20 @@ import (
 	"github.com/apiary-go/apiary/informer"
 )
 
-// mostRecent is how many events a recorder keeps.
-const mostRecent = 50
+// A recorder keeps mostRecent events, and mostQuiet of debug level.
+const (
+	mostRecent = 50
+	mostQuiet  = 20
+)
 
 // recorder is an observer that keeps the last events as texts. They are those of
-// informer.LogObserver, for which it is the handler of a logger.
+// informer.LogObserver, for which it is the handler of a logger. Quiet events, such as the
+// normal end of a watch, do not evict the others, so a failure is kept for longer.
 type recorder struct {
 	observer informer.Observer
 
 	mu     sync.Mutex
-	events []RecentEvent
-	next   int // the oldest of events, if there are mostRecent
+	events []RecentEvent // the oldest first
 }
 
 func newRecorder() *recorder {
@@ -50,19 +53,28 @@ func (r *recorder) Observe(info informer.ReflectorInfo, o informer.ReflectorEven
 func (r *recorder) recent() []RecentEvent {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append(slices.Clone(r.events[r.next:]), r.events[:r.next]...)
+	return slices.Clone(r.events)
 }
 
 func (r *recorder) add(e RecentEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.events) < mostRecent {
-		r.events = append(r.events, e)
-		return
+	r.events = append(r.events, e)
+	oldest, count := -1, 0 // of those that are as quiet as e
+	for i, other := range r.events {
+		if other.isQuiet() == e.isQuiet() {
+			count++
+			if oldest < 0 {
+				oldest = i
+			}
+		}
 	}
-	r.events[r.next] = e
-	r.next = (r.next + 1) % mostRecent
+	if e.isQuiet() && count > mostQuiet || count > mostRecent {
+		r.events = slices.Delete(r.events, oldest, oldest+1)
+	}
 }
+
+func (e RecentEvent) isQuiet() bool { return e.Level == slog.LevelDebug.String() }
 
 // recordHandler is the slog.Handler of a recorder.
 type recordHandler struct{ recorder *recorder }

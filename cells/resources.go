@@ -96,8 +96,9 @@ type Followed struct {
 	Mirror      *mirror.InformerStats
 	Push        *push.BatcherStats
 
-	// Recent is what the observer got last, the newest at the end, 50 at most. Pages of
-	// lists, and failures of consumers that are thinned in logs, are left out.
+	// Recent is what the observer got last, the newest at the end: the last 20 events of debug
+	// level, and the last 50 others. Pages of lists, and failures of consumers that are
+	// thinned in logs, are left out.
 	Recent []RecentEvent
 }
 

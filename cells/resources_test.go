@@ -147,26 +147,33 @@ func TestResourcesOfADisabledClient(t *testing.T) {
 	}
 }
 
-// The recorder keeps the last events, and neither pages nor thinned failures.
+// The recorder keeps the last events, and neither pages nor thinned failures. Watches that
+// end normally do not evict a failure.
 func TestRecorder(t *testing.T) {
 	failure := informer.ConsumerFailed{Consumer: informer.Consumer{Subscriber: "programmer", Key: store.Key{Namespace: "ns", Name: "a"}},
 		Change: "upsert", Action: informer.ActionRetry, Retries: 3, Next: time.Second, Err: errors.New("map full")}
-	quiet := failure
-	quiet.Quiet = true
+	thinned := failure
+	thinned.Quiet = true
 	info := informer.ReflectorInfo{Name: "pods"}
 	r := newRecorder()
-	for i := range mostRecent + 3 {
+	r.Observe(info, failure)
+	for i := range 1000 {
 		r.Observe(info, informer.WatchOpened{Version: fmt.Sprint(i)})
 		r.Observe(info, informer.PageRead{})
-		r.Observe(info, quiet)
+		r.Observe(info, thinned)
 	}
 	events := r.recent()
-	if len(events) != mostRecent || events[0].Text != "Watching version=3" || events[mostRecent-1].Text != fmt.Sprintf("Watching version=%d", mostRecent+2) {
+	if len(events) != 1+mostQuiet || events[1].Text != fmt.Sprintf("Watching version=%d", 1000-mostQuiet) || events[mostQuiet].Text != "Watching version=999" {
 		t.Errorf("%d events: %v", len(events), events)
 	}
-	r.Observe(info, failure)
-	if last := r.recent()[mostRecent-1]; last.Level != "WARN" || last.Time.IsZero() ||
-		last.Text != `The consumer failed, will try again subscriber=programmer key=ns/a change=upsert retries=3 next=1s error=map full` {
-		t.Errorf("the last event is %+v", last)
+	if first := events[0]; first.Level != "WARN" || first.Time.IsZero() ||
+		first.Text != `The consumer failed, will try again subscriber=programmer key=ns/a change=upsert retries=3 next=1s error=map full` {
+		t.Errorf("the failure is %+v", first)
+	}
+	for i := range mostRecent {
+		r.Observe(info, informer.LeftOutEnded{Key: store.Key{Name: fmt.Sprint(i)}})
+	}
+	if events := r.recent(); len(events) != mostRecent+mostQuiet || events[0].Text != "Watching version=980" || events[mostQuiet].Text != "Object is no longer left out key=0" {
+		t.Errorf("%d events: %v", len(events), events)
 	}
 }

@@ -26,14 +26,24 @@ import (
 
 // patchLocked applies a patch to old, which is nil if there is no object.
 func (f *Server) patchLocked(c *call, patchType types.PatchType, old runtime.Object) (runtime.Object, error) {
+	if patchType == types.ApplyYAMLPatchType {
+		return f.applyLocked(c, old)
+	}
+	obj, err := c.patched(patchType, old)
+	if err != nil {
+		return nil, err
+	}
+	return f.updateFromLocked(c, old, obj)
+}
+
+// patched returns old, of the kind of c, with the patch, which is not an apply.
+func (c *call) patched(patchType types.PatchType, old runtime.Object) (runtime.Object, error) {
 	group := c.Resource.GroupResource()
 	unsupported := func() error {
 		return apierrors.NewGenericServerResponse(http.StatusUnsupportedMediaType, "patch", group, c.Name,
 			"the body of the request was in an unknown format", 0, true)
 	}
 	switch patchType {
-	case types.ApplyYAMLPatchType:
-		return f.applyLocked(c, old)
 	case types.StrategicMergePatchType:
 		if c.kind.traits.custom {
 			return nil, unsupported()
@@ -74,10 +84,7 @@ func (f *Server) patchLocked(c *call, patchType types.PatchType, old runtime.Obj
 	if err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
-	if err := c.checkName(obj); err != nil {
-		return nil, err
-	}
-	return f.updateFromLocked(c, old, obj)
+	return obj, c.checkName(obj)
 }
 
 // applyLocked is server-side apply. It creates a missing object.

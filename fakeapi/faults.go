@@ -59,6 +59,9 @@ func (r *Request) setBody(body []byte, kind Kind, installed bool) {
 	case r.Verb == "patch":
 		r.Patch = body
 	case installed && (r.Verb == "create" || r.Verb == "update"):
+		if sub, ok := kind.subresource(r.Subresource); ok {
+			kind = sub.kind
+		}
 		if obj, err := decodeBody(body, kind, r.ContentType); err == nil {
 			r.Object = obj
 		}

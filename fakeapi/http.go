@@ -57,7 +57,8 @@ func (f *Server) serve(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	namespaced := kind.ClusterScoped && req.Namespace != ""
-	unknown := req.Subresource != "" && (req.Subresource != "status" || !kind.traits.status)
+	_, served := kind.subresource(req.Subresource)
+	unknown := !served && req.Subresource != "" && (req.Subresource != "status" || !kind.traits.status)
 	switch {
 	case !installed, namespaced && kind.traits.custom:
 		http.Error(w, "404 page not found", http.StatusNotFound)

@@ -95,7 +95,10 @@ func listOf(gvk schema.GroupVersionKind) schema.GroupVersionKind {
 	return gvk
 }
 
-var allVerbs = metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
+var (
+	allVerbs    = metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
+	changeVerbs = metav1.Verbs{"get", "patch", "update"} // of the status and of a scale
+)
 
 // describe returns the discovery document of a group and version, or nil.
 func (f *Server) describe(gv schema.GroupVersion) any {
@@ -116,7 +119,13 @@ func (f *Server) describe(gv schema.GroupVersion) any {
 		if kind.traits.status {
 			list.APIResources = append(list.APIResources, metav1.APIResource{
 				Name: gvr.Resource + "/status", Kind: kind.Kind,
-				Namespaced: !kind.ClusterScoped, Verbs: metav1.Verbs{"get", "patch", "update"},
+				Namespaced: !kind.ClusterScoped, Verbs: changeVerbs,
+			})
+		}
+		for _, sub := range kind.traits.subresources {
+			list.APIResources = append(list.APIResources, metav1.APIResource{
+				Name: gvr.Resource + "/" + sub.name, Group: sub.kind.Group, Version: sub.kind.Version, Kind: sub.kind.Kind,
+				Namespaced: true, Verbs: sub.verbs,
 			})
 		}
 	}

@@ -27,11 +27,15 @@
 //     need not exist, and their deletion does not delete what is in them.
 //   - Objects get no defaults, except the generation and the phases Pending and Active. Only
 //     the metadata is validated.
-//   - The only subresource is status. There is no scale, eviction or binding. A write of the
-//     status changes only the status; of some built-in kinds, a real server accepts labels
-//     and annotations as well.
-//   - A deleted Pod does not wait for its kubelet. A Job deleted without a policy does not
-//     orphan its pods. There is no garbage collector without [Server.CollectGarbage].
+//   - The subresources are status, scale of Deployments, ReplicaSets, StatefulSets and
+//     ReplicationControllers, and eviction and binding of Pods. An eviction ignores disruption
+//     budgets, and must be of policy/v1. A scale cannot be applied. Custom resources have no
+//     scale.
+//   - A write of the status changes only the status; of some built-in kinds, a real server
+//     accepts labels and annotations as well.
+//   - A deleted Pod does not wait for its kubelet. A Job or a ReplicationController deleted
+//     without a policy does not orphan its pods. There is no garbage collector without
+//     [Server.CollectGarbage].
 //   - Each version of a kind has its own objects: autoscaling/v1 does not show those of
 //     autoscaling/v2.
 //   - Managed fields are recorded from the first apply to an object on. What it had before

@@ -27,9 +27,10 @@ type traits struct {
 	createOnUpdate bool // an update creates a missing object
 	returnsDeleted bool // the answer to a deletion is the object, not a Status
 	phase          string
-	annotations    bool // an annotation counts in metadata.generation as well
-	graceful       bool // is marked as deleted before it is deleted
-	noCollection   bool // is no owner for the garbage collector
+	annotations    bool          // an annotation counts in metadata.generation as well
+	graceful       bool          // is marked as deleted before it is deleted
+	noCollection   bool          // is no owner for the garbage collector
+	subresources   []subresource // except status
 	fields         []string
 	name           validation.ValidateNameFunc
 }
@@ -128,6 +129,7 @@ func traitsOf(kind Kind) traits {
 	t.annotations = kind.Kind == "Deployment"
 	t.graceful = kind.Kind == "Pod" && kind.Group == ""
 	t.noCollection = kind.Kind == "Event"
+	t.subresources = subresourcesOf(kind)
 	switch {
 	case kind.Kind == "Event", kind.Group == "rbac.authorization.k8s.io":
 		t.name = pathSegment

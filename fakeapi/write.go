@@ -63,6 +63,9 @@ func (f *Server) serveObject(r *http.Request, req Request, kind Kind, body []byt
 
 	old, exists := f.objects[req.Resource][c.key()]
 	group := req.Resource.GroupResource()
+	if sub, ok := kind.subresource(req.Subresource); ok {
+		return f.serveSubresourceLocked(&c, sub, old)
+	}
 	switch {
 	case req.Name == "" && (req.Verb == "update" || req.Verb == "patch"),
 		!kind.ClusterScoped && req.Namespace == "" && req.Verb != "list",
@@ -332,15 +335,8 @@ func (f *Server) deleteFromLocked(c *call, old runtime.Object, query url.Values)
 		return answer, http.StatusOK, err
 	}
 	accessor, _ := meta.Accessor(old)
-	group := schema.GroupResource{Group: c.kind.Group, Resource: c.kind.Kind} // as on a real server
-	if p := opts.Preconditions; p != nil {
-		if p.UID != nil && *p.UID != accessor.GetUID() {
-			return nil, 0, apierrors.NewConflict(group, c.Name, fmt.Errorf("the UID in the precondition (%s) does not match the UID in record (%s)", *p.UID, accessor.GetUID()))
-		}
-		if p.ResourceVersion != nil && *p.ResourceVersion != accessor.GetResourceVersion() {
-			return nil, 0, apierrors.NewConflict(group, c.Name, fmt.Errorf("the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s)",
-				*p.ResourceVersion, accessor.GetResourceVersion()))
-		}
+	if err := checkPreconditions(c, accessor, opts.Preconditions); err != nil {
+		return nil, 0, err
 	}
 	left, deleted := f.deleteLocked(c.Resource, c.key(), old, opts)
 	if !deleted || c.kind.traits.returnsDeleted {
@@ -350,6 +346,20 @@ func (f *Server) deleteFromLocked(c *call, old runtime.Object, query url.Values)
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess,
 		Details: &metav1.StatusDetails{Name: c.Name, Group: c.Resource.Group, Kind: c.Resource.Resource, UID: accessor.GetUID()},
 	}, http.StatusOK, nil
+}
+
+// checkPreconditions returns a conflict if an object is not the one to be deleted.
+func checkPreconditions(c *call, is metav1.Object, p *metav1.Preconditions) error {
+	group := schema.GroupResource{Group: c.kind.Group, Resource: c.kind.Kind} // as on a real server
+	switch {
+	case p == nil:
+	case p.UID != nil && *p.UID != is.GetUID():
+		return apierrors.NewConflict(group, c.Name, fmt.Errorf("the UID in the precondition (%s) does not match the UID in record (%s)", *p.UID, is.GetUID()))
+	case p.ResourceVersion != nil && *p.ResourceVersion != is.GetResourceVersion():
+		return apierrors.NewConflict(group, c.Name, fmt.Errorf("the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s)",
+			*p.ResourceVersion, is.GetResourceVersion()))
+	}
+	return nil
 }
 
 // checkVersion returns a conflict if a write names another version or another UID.

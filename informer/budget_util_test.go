@@ -49,7 +49,8 @@ func (f *traffic) requests() []string {
 }
 
 // slowSource has two objects. Each page, and the initial events of a watch, take
-// as long as work does.
+// as long as work does. It counts what is read at the same time, up to the last object of a
+// page, and so stays below the client that fakeapi needs.
 type slowSource struct {
 	name    string
 	traffic *traffic

@@ -97,7 +97,7 @@ func TestRunIsOnce(t *testing.T) {
 	}
 }
 
-// stubbornLister ignores contexts.
+// stubbornLister ignores contexts, which clients of fakeapi do not.
 type stubbornLister struct {
 	release chan struct{}
 	watch   *watch.FakeWatcher

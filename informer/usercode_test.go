@@ -31,7 +31,8 @@ func (f faulty) call(function string) {
 	}
 }
 
-// faultySource has a@1 and b@1; a watch adds c@2, deletes it at 3, and goes on to 4.
+// faultySource has a@1 and b@1; a watch adds c@2, deletes it at 3, and goes on to 4. Each of
+// its methods can panic, as those of a user. A client of fakeapi does not.
 type faultySource struct {
 	faulty
 	streams bool

@@ -16,12 +16,14 @@ import (
 	"github.com/cilium/hive"
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/apiary-go/apiary/internal/servertest"
 )
 
 func counting(t testing.TB) (*cell.DefaultLifecycle, Resource[*corev1.Pod], chan struct{}) {
 	requests := make(chan struct{}, 100)
 	lc := &cell.DefaultLifecycle{}
-	return lc, NewFromSource[*corev1.Pod](lc, silentSource{requests}), requests
+	return lc, NewFromSource[*corev1.Pod](lc, servertest.Silent[*corev1.Pod]{Lists: requests}), requests
 }
 
 func TestLazy(t *testing.T) {
@@ -187,7 +189,7 @@ func TestInspectionLeavesNothing(t *testing.T) {
 	var events []<-chan podEvent
 	h := hive.New(
 		cell.Provide(func(lc cell.Lifecycle) Resource[*corev1.Pod] {
-			return NewFromSource[*corev1.Pod](lc, silentSource{requests}, WithName("pods"))
+			return NewFromSource[*corev1.Pod](lc, servertest.Silent[*corev1.Pod]{Lists: requests}, WithName("pods"))
 		}),
 		cell.Invoke(func(r Resource[*corev1.Pod]) {
 			ctx := context.Background() // nobody cancels it

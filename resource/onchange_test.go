@@ -14,6 +14,7 @@ import (
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/apiary-go/apiary/internal/servertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -71,7 +72,7 @@ func TestOnChangeThatPanics(t *testing.T) {
 
 func TestOnChangeOfAnotherType(t *testing.T) {
 	lc := &cell.DefaultLifecycle{}
-	r := NewFromSource[*corev1.Pod](lc, silentSource{}, WithOnChange(func(store.Change[*corev1.Node]) {}))
+	r := NewFromSource[*corev1.Pod](lc, servertest.Silent[*corev1.Pod]{}, WithOnChange(func(store.Change[*corev1.Node]) {}))
 	_, err := r.Store(t.Context())
 	for _, err := range []error{err, errors.Unwrap(err), lc.Start(quiet(), t.Context())} {
 		if err == nil || !strings.Contains(err.Error(), "give a function of a store.Change of *v1.Pod") {

@@ -5,45 +5,16 @@ package resource
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/apiary-go/apiary/informer"
 )
-
-// unwatched is a ListerWatcher of what can be listed and not watched.
-type unwatched struct {
-	mu   sync.Mutex
-	list corev1.PodList
-}
-
-func (u *unwatched) List(metav1.ListOptions) (runtime.Object, error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.list.DeepCopy(), nil
-}
-
-func (*unwatched) Watch(metav1.ListOptions) (watch.Interface, error) {
-	return nil, apierrors.NewMethodNotSupported(podsGR, "watch")
-}
-
-func (u *unwatched) set(version string, pods ...*corev1.Pod) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.list = corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: version}}
-	for _, p := range pods {
-		u.list.Items = append(u.list.Items, *p)
-	}
-}
 
 // unversioned makes a pod like those of metrics.k8s.io: with neither UID nor
 // version.
@@ -55,7 +26,7 @@ func unversioned(name, phase string) *corev1.Pod {
 }
 
 // pollEvery starts a resource of u with that interval. Its transform counts.
-func pollEvery(t *testing.T, u *unwatched, every time.Duration, transformed *int) Resource[*corev1.Pod] {
+func pollEvery(t *testing.T, u *shownPods, every time.Duration, transformed *int) Resource[*corev1.Pod] {
 	lc := &cell.DefaultLifecycle{}
 	r := New[*corev1.Pod](lc, u, WithLogger(quiet()),
 		WithSettings(informer.Settings{PollInterval: every, Backoff: informer.Backoff{Jitter: -1}}),
@@ -78,7 +49,7 @@ func pollEvery(t *testing.T, u *unwatched, every time.Duration, transformed *int
 // else; what did not change is not even transformed.
 func TestPolling(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		u, transformed := &unwatched{}, 0
+		u, transformed := unwatched(), 0
 		u.set("9", pod("a", "u", 1), pod("b", "v", 2), pod("c", "w", 3))
 		r := pollEvery(t, u, 10*time.Second, &transformed)
 		events := r.Events(t.Context())
@@ -108,7 +79,7 @@ func TestPolling(t *testing.T) {
 // Objects and lists without versions: the same, by content.
 func TestPollingWithoutVersions(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		u, transformed := &unwatched{}, 0
+		u, transformed := unwatched(), 0
 		u.set("", unversioned("a", "Pending"), unversioned("b", "Pending"), unversioned("c", "Pending"))
 		r := pollEvery(t, u, 0, &transformed)
 		events := r.Events(t.Context())

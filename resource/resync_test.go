@@ -6,71 +6,27 @@ package resource
 import (
 	"context"
 	"errors"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/apiary-go/apiary/informer"
 )
 
-// quietWatches is a ListerWatcher whose watches bring only what the test sends.
-type quietWatches struct {
-	mu     sync.Mutex
-	pods   []corev1.Pod
-	at     string
-	lists  int
-	events *watch.FakeWatcher
-}
-
-func (q *quietWatches) List(metav1.ListOptions) (runtime.Object, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.lists++
-	return &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: q.at}, Items: q.pods}, nil
-}
-
-func (q *quietWatches) Watch(metav1.ListOptions) (watch.Interface, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.events = watch.NewFake()
-	return q.events, nil
-}
-
-// set changes what lists show, without an event.
-func (q *quietWatches) set(at string, pods ...*corev1.Pod) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.at, q.pods = at, nil
-	for _, p := range pods {
-		q.pods = append(q.pods, *p)
-	}
-}
-
-func (q *quietWatches) bookmark(version string) {
-	q.mu.Lock()
-	events := q.events
-	q.mu.Unlock()
-	events.Action(watch.Bookmark, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ResourceVersion: version}})
-}
-
 // count waits until nothing happens any more, and returns how many lists there were.
-func (q *quietWatches) count() int {
+func (s *shownPods) count() int {
 	time.Sleep(2 * time.Second)
 	synctest.Wait()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.lists
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lists
 }
 
 // resynced starts a resource of q, with the occurrences of missed changes.
-func resynced(t *testing.T, q *quietWatches, settings informer.Settings) (r Resource[*corev1.Pod], missed *[]informer.Missed, lc *cell.DefaultLifecycle) {
+func resynced(t *testing.T, q *shownPods, settings informer.Settings) (r Resource[*corev1.Pod], missed *[]informer.Missed, lc *cell.DefaultLifecycle) {
 	missed, lc = new([]informer.Missed), &cell.DefaultLifecycle{}
 	settings.Lists = informer.ListPaged
 	r = New[*corev1.Pod](lc, q, WithLogger(quiet()), WithSettings(settings),
@@ -90,7 +46,7 @@ func resynced(t *testing.T, q *quietWatches, settings informer.Settings) (r Reso
 func TestResync(t *testing.T) {
 	for _, filtered := range []bool{false, true} {
 		bubble(t, func(t *testing.T) {
-			q := &quietWatches{}
+			q := &shownPods{}
 			q.set("5", pod("a", "u", 1))
 			r, missed, lc := resynced(t, q, informer.Settings{})
 			if filtered {
@@ -149,7 +105,7 @@ func TestResyncOfNothing(t *testing.T) {
 // All settings of the Reflector reach it.
 func TestResyncInterval(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		q := &quietWatches{}
+		q := &shownPods{}
 		q.set("5", pod("a", "u", 1))
 		r, _, lc := resynced(t, q, informer.Settings{ResyncInterval: time.Minute, CheckInterval: -1})
 		events := r.Events(t.Context())

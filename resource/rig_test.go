@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/internal/servertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -35,27 +36,6 @@ type rig struct {
 	epoch   uint64
 }
 
-// silentSource never answers.
-type silentSource struct{ requests chan struct{} }
-
-func (s silentSource) List(ctx context.Context, _ metav1.ListOptions, _ func(informer.Item[*corev1.Pod]) error) (informer.Page, error) {
-	if s.requests != nil {
-		select {
-		case s.requests <- struct{}{}:
-		case <-ctx.Done(): // nobody counts them
-		}
-	}
-	<-ctx.Done()
-	return informer.Page{}, context.Cause(ctx)
-}
-
-func (s silentSource) Watch(ctx context.Context, _ metav1.ListOptions) (informer.Stream[*corev1.Pod], error) {
-	<-ctx.Done()
-	return nil, context.Cause(ctx)
-}
-
-func (silentSource) WatchList() bool { return false }
-
 // deaf is a sink that nothing reaches.
 type deaf struct{ store.SinkDefaults }
 
@@ -69,9 +49,9 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func newRig(t testing.TB, opts ...Option) *rig {
 	lc := &cell.DefaultLifecycle{}
-	r := NewFromSource[*corev1.Pod](lc, silentSource{}, append([]Option{WithLogger(quiet())}, opts...)...).(view[*corev1.Pod])
+	r := NewFromSource[*corev1.Pod](lc, servertest.Silent[*corev1.Pod]{}, append([]Option{WithLogger(quiet())}, opts...)...).(view[*corev1.Pod])
 	// The informer has a sink of its own, to leave that of the resource alone.
-	idle, err := informer.NewReflector(informer.Config[*corev1.Pod]{Source: silentSource{}, Sink: deaf{}})
+	idle, err := informer.NewReflector(informer.Config[*corev1.Pod]{Source: servertest.Silent[*corev1.Pod]{}, Sink: deaf{}})
 	if err != nil {
 		t.Fatal(err)
 	}

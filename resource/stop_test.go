@@ -132,7 +132,7 @@ func TestStopNamesAStuckFilter(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		lc := &cell.DefaultLifecycle{}
 		release := make(chan struct{})
-		all := New[*corev1.Pod](lc, podList(*pod("a", "", 1)), WithName("pods"))
+		all := New[*corev1.Pod](lc, show("9", pod("a", "", 1)), WithName("pods"))
 		events := Filter(all, func(*corev1.Pod) bool { <-release; return true }).Events(t.Context())
 		if err := lc.Start(quiet(), t.Context()); err != nil {
 			t.Fatal(err)

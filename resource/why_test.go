@@ -20,31 +20,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/source"
 )
-
-// lists is a ListerWatcher whose lists are what a function gives and whose
-// watches bring nothing.
-type lists func() (runtime.Object, error)
-
-func (l lists) List(metav1.ListOptions) (runtime.Object, error) { return l() }
-
-func (lists) Watch(metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil }
-
-func (lists) IsWatchListSemanticsUnSupported() bool { return true }
-
-func podList(pods ...corev1.Pod) lists {
-	return func() (runtime.Object, error) {
-		return &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "9"}, Items: pods}, nil
-	}
-}
 
 var (
 	podsGR  = schema.GroupResource{Resource: "pods"}
@@ -58,21 +39,19 @@ var (
 func TestStoreSaysWhatKeepsIt(t *testing.T) {
 	for _, test := range []struct {
 		cause informer.Cause
-		fails lists
+		lists *shownPods
 		text  string
 	}{
-		{informer.CauseForbidden, func() (runtime.Object, error) { return nil, forbidden }, `cannot list resource "pods"`},
-		{informer.CauseUnauthorized, func() (runtime.Object, error) { return nil, apierrors.NewUnauthorized("who?") }, "who?"},
-		{informer.CauseNotInstalled, func() (runtime.Object, error) {
-			return nil, &meta.NoResourceMatchError{PartialResource: podsGVR}
-		}, "no matches for /v1, Resource=pods"},
-		{informer.CauseRefused, func() (runtime.Object, error) { return nil, dialing }, "connection refused"},
-		{informer.CauseDecoding, func() (runtime.Object, error) { return &corev1.Node{}, nil }, "Node"},
+		{informer.CauseForbidden, &shownPods{listErr: forbidden}, `cannot list resource "pods"`},
+		{informer.CauseUnauthorized, &shownPods{listErr: apierrors.NewUnauthorized("who?")}, "who?"},
+		{informer.CauseNotInstalled, &shownPods{listErr: &meta.NoResourceMatchError{PartialResource: podsGVR}}, "no matches for /v1, Resource=pods"},
+		{informer.CauseRefused, &shownPods{listErr: dialing}, "connection refused"},
+		{informer.CauseDecoding, &shownPods{list: &corev1.Node{}}, "Node"},
 	} {
 		t.Run(string(test.cause), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				lc := &cell.DefaultLifecycle{}
-				r := New[*corev1.Pod](lc, test.fails, WithName("pods"))
+				r := New[*corev1.Pod](lc, test.lists, WithName("pods"))
 				if err := lc.Start(quiet(), t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -107,7 +86,7 @@ func TestStoreNamesWhatCannotBeTransformed(t *testing.T) {
 			if strict {
 				opts = append(opts, WithSourceOptions(source.WithStrictDecoding()))
 			}
-			r := New[*corev1.Pod](lc, podList(*pod("good", "", 1), *pod("bad", "", 2)), opts...)
+			r := New[*corev1.Pod](lc, show("9", pod("good", "", 1), pod("bad", "", 2)), opts...)
 			if err := lc.Start(quiet(), t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -139,9 +118,9 @@ func TestStoreInStartHook(t *testing.T) {
 		var listed int
 		waits := func(wait bool) *hive.Hive {
 			return hive.New(
-				cell.Provide(provide(podList(*pod("a", "", 1))),
+				cell.Provide(provide(show("9", pod("a", "", 1))),
 					func(lc cell.Lifecycle) broken {
-						return provide(lists(func() (runtime.Object, error) { return nil, forbidden }))(lc)
+						return provide(&shownPods{listErr: forbidden})(lc)
 					}),
 				cell.Invoke(func(lc cell.Lifecycle, good Resource[*corev1.Pod], bad broken) {
 					bad.Events(t.Context())

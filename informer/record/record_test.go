@@ -25,41 +25,13 @@ import (
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/informer/record"
 	"github.com/apiary-go/apiary/informer/source"
+	"github.com/apiary-go/apiary/internal/servertest"
 	"github.com/apiary-go/apiary/store"
 )
 
-// oneList is a source of one list.
-type oneList[T any] struct {
-	objects []T
-	meta    func(T) store.Meta
-}
-
+// listOf is a source of one list.
 func listOf[T metav1.Object](objects ...T) informer.Source[T] {
-	return oneList[T]{objects, func(obj T) store.Meta { return store.MetaOf(obj) }}
-}
-
-type oneItem[T any] struct {
-	obj  T
-	meta store.Meta
-}
-
-func (i oneItem[T]) Meta() store.Meta   { return i.meta }
-func (i oneItem[T]) Decode() (T, error) { return i.obj, nil }
-
-func (s oneList[T]) WatchList() bool { return false }
-
-func (s oneList[T]) Watch(ctx context.Context, _ metav1.ListOptions) (informer.Stream[T], error) {
-	<-ctx.Done()
-	return nil, ctx.Err()
-}
-
-func (s oneList[T]) List(_ context.Context, _ metav1.ListOptions, yield func(informer.Item[T]) error) (informer.Page, error) {
-	for _, obj := range s.objects {
-		if err := yield(oneItem[T]{obj, s.meta(obj)}); err != nil {
-			return informer.Page{}, err
-		}
-	}
-	return informer.Page{Version: "7", Remaining: -1}, nil
+	return servertest.OneList[T]{Objects: objects, Meta: func(obj T) store.Meta { return store.MetaOf(obj) }}
 }
 
 // decodeAll lists src once, and returns its objects.

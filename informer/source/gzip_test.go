@@ -16,7 +16,8 @@ import (
 	"github.com/apiary-go/apiary/informer/source"
 )
 
-// compressed answers as API servers do to who accepts it.
+// compressed answers in gzip, as API servers do, and can break off. fakeapi compresses
+// nothing.
 type compressed struct {
 	format string
 	body   []byte

@@ -21,6 +21,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
+	"github.com/apiary-go/apiary/internal/servertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -65,7 +66,8 @@ var hostile = map[string]string{
 	"zeroes":             strings.Repeat("\x00", 4096),
 }
 
-// hostileTransport answers in place of a server: well, or with hostile bytes.
+// hostileTransport answers in place of a server: well, or with hostile bytes, which fakeapi
+// does not have.
 type hostileTransport struct {
 	mu          sync.Mutex
 	body        string // empty: well
@@ -79,10 +81,7 @@ func (h *hostileTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	answer := func(contentType string, body io.Reader) (*http.Response, error) {
-		return &http.Response{
-			StatusCode: 200, Status: "200 OK", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
-			Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(body), ContentLength: -1,
-		}, nil
+		return servertest.Answer(r, http.StatusOK, contentType, body), nil
 	}
 	watches := r.URL.Query().Get("watch") != ""
 	if h.good {

@@ -5,7 +5,6 @@ package source_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -27,6 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/apiary-go/apiary/fakeapi"
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/informer/source"
@@ -71,72 +70,39 @@ func podSource(c cache.Getter) informer.Source[*corev1.Pod] {
 	return source.FromListerWatcher[*corev1.Pod](cache.NewListWatchFromClient(c, "pods", "", fields.Everything()), nil)
 }
 
-// podServer is an HTTP server for pods that only are added.
-type podServer struct {
-	mu      sync.Mutex
-	pods    []corev1.Pod // the nth has version n
-	changed chan struct{}
-	lists   int
-	watches []string // versions
+// podAPI is an API server of pods.
+type podAPI struct {
+	*fakeapi.Server
+	t    *testing.T
+	pods int
 }
 
-func newPodServer() *podServer { return &podServer{changed: make(chan struct{})} }
-
-func (s *podServer) add() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	pod := corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}}
-	pod.ResourceVersion = strconv.Itoa(len(s.pods) + 1)
-	pod.Name, pod.Namespace = "pod-"+pod.ResourceVersion, "default"
-	s.pods = append(s.pods, pod)
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-func (s *podServer) requests() (lists int, watches []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.lists, append([]string(nil), s.watches...)
-}
-
-func (s *podServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	if r.URL.Query().Get("watch") == "" {
-		s.mu.Lock()
-		s.lists++
-		list := corev1.PodList{Items: s.pods}
-		list.APIVersion, list.Kind = "v1", "PodList"
-		list.ResourceVersion = strconv.Itoa(len(s.pods))
-		body, _ := json.Marshal(list)
-		s.mu.Unlock()
-		_, _ = w.Write(body)
-		return
+// add adds a pod, and returns its version.
+func (a *podAPI) add() string {
+	a.t.Helper()
+	a.pods++
+	name := fmt.Sprint("pod-", a.pods)
+	if err := a.Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}); err != nil {
+		a.t.Fatal(err)
 	}
-	version := r.URL.Query().Get("resourceVersion")
-	from, _ := strconv.Atoi(version)
-	s.mu.Lock()
-	s.watches = append(s.watches, version)
-	s.mu.Unlock()
-	_ = http.NewResponseController(w).Flush()
-	for {
-		s.mu.Lock()
-		events, changed := s.pods[from:], s.changed
-		s.mu.Unlock()
-		for _, pod := range events {
-			from++
-			raw, _ := json.Marshal(pod)
-			event, _ := json.Marshal(metav1.WatchEvent{Type: "ADDED", Object: runtime.RawExtension{Raw: raw}})
-			_, _ = w.Write(append(event, '\n'))
-		}
-		if err := http.NewResponseController(w).Flush(); err != nil {
-			return
-		}
-		select {
-		case <-changed:
-		case <-r.Context().Done():
-			return
+	pod, err := a.Get("pods", "default", name)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return pod.(*corev1.Pod).ResourceVersion
+}
+
+// requests returns the number of lists, and the versions of the watches.
+func (a *podAPI) requests() (lists int, watches []string) {
+	for _, r := range a.Requests() {
+		switch r.Verb {
+		case "list":
+			lists++
+		case "watch":
+			watches = append(watches, r.Options.ResourceVersion)
 		}
 	}
+	return lists, watches
 }
 
 // blackHole forwards TCP connections until a test makes it swallow their bytes,
@@ -264,7 +230,7 @@ func TestDeadConnection(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("http2=%v", http2), func(t *testing.T) {
 			t.Parallel()
-			pods := newPodServer()
+			pods := &podAPI{Server: fakeapi.New(), t: t}
 			pods.add()
 			srv, ca := tlsServer(t, pods, http2)
 			hole := newBlackHole(t, srv.Listener.Addr().String())
@@ -299,7 +265,7 @@ func TestDeadConnection(t *testing.T) {
 			}()
 
 			informertest.Await(t, "first pod", sink.Applied)
-			pods.add()
+			version := pods.add()
 			informertest.Await(t, "second pod", sink.Applied)
 
 			before := hole.die(false)
@@ -310,7 +276,7 @@ func TestDeadConnection(t *testing.T) {
 			}
 			took := time.Since(start)
 			end := informertest.Await(t, "end of the watch", ends)
-			if end.Cause != informer.CauseSilent || end.Version != "2" {
+			if end.Cause != informer.CauseSilent || end.Version != version {
 				t.Errorf("the watch ended so: %+v", end)
 			}
 			lists, watches := pods.requests()

@@ -26,6 +26,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/informer/source"
+	"github.com/apiary-go/apiary/internal/servertest"
 )
 
 // noLists are answers of 200 to the request of a list of pods that are none.
@@ -53,7 +54,12 @@ var secondPages = map[string]string{
 	"older":    `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"15"},"items":[]}`,
 }
 
-// noListTransport answers one list well, and ends the watch after it.
+func jsonAnswer(r *http.Request, body string) *http.Response {
+	return servertest.Answer(r, http.StatusOK, runtime.ContentTypeJSON, strings.NewReader(body))
+}
+
+// noListTransport answers one list well, and ends the watch after it. Other lists are not
+// lists, which fakeapi does not send.
 type noListTransport struct {
 	mu    sync.Mutex
 	body  string
@@ -77,7 +83,7 @@ func (s *noListTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 			body = podList
 		}
 	}
-	return informertest.JSONAnswer(r, body), nil
+	return jsonAnswer(r, body), nil
 }
 
 func (s *noListTransport) listed() int {
@@ -147,7 +153,7 @@ func playNoList[T any](t *testing.T, transport *noListTransport, s informer.Sour
 }
 
 // brokenListTransport answers a page of a list that then breaks off, and with what is no
-// list from then on.
+// list from then on. fakeapi sends lists only.
 type brokenListTransport struct {
 	mu     sync.Mutex
 	paged  bool
@@ -162,13 +168,13 @@ func (s *brokenListTransport) RoundTrip(r *http.Request) (*http.Response, error)
 	case q.Get("watch") != "":
 		return nil, errors.New("no watch")
 	case q.Get("continue") != "":
-		return informertest.JSONAnswer(r, `null`), nil
+		return jsonAnswer(r, `null`), nil
 	case !s.paged:
 		s.paged = true
-		return informertest.JSONAnswer(r, strings.Replace(podList, `"resourceVersion"`, `"continue":"more","resourceVersion"`, 1)), nil
+		return jsonAnswer(r, strings.Replace(podList, `"resourceVersion"`, `"continue":"more","resourceVersion"`, 1)), nil
 	}
 	s.others++
-	return informertest.JSONAnswer(r, `{}`), nil
+	return jsonAnswer(r, `{}`), nil
 }
 
 // TestNoListAfterBrokenPass: what is no page of the list does not complete a first list of

@@ -29,6 +29,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/internal/informertest"
 	"github.com/apiary-go/apiary/informer/source"
+	"github.com/apiary-go/apiary/internal/servertest"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -142,7 +143,8 @@ var objects = []string{
 	`{"kind":"K","apiVersion":"v1","metadata":{"name":"a","resourceVersion":"1"},"data":{"password":"c4nary"`,
 }
 
-// secretive answers as a server with one object in it.
+// secretive answers as a server with one object in it, which can be broken off or damaged
+// anywhere. fakeapi sends whole objects.
 type secretive struct {
 	kind, format string
 	list, event  string // how the object is in it; empty: an empty list, no event
@@ -158,7 +160,7 @@ func (s secretive) RoundTrip(r *http.Request) (*http.Response, error) {
 	case s.list != "":
 		body = strings.ReplaceAll(strings.ReplaceAll(s.list, "OBJECT", object), "KIND", s.kind)
 	}
-	return (&hostileTransport{body: body, contentType: s.format}).RoundTrip(r)
+	return servertest.Answer(r, http.StatusOK, s.format, strings.NewReader(body)), nil
 }
 
 // places are where an object can be.
@@ -280,7 +282,7 @@ func TestProtobufFailuresQuoteNothing(t *testing.T) {
 	transport := &server{}
 	all := sources(t, transport, format)
 	for _, body := range bodies {
-		transport.RoundTripper = answering{body}
+		transport.RoundTripper = body
 		for _, name := range []string{"Secret streamed", "Secret by client-go", "Secret with mask"} {
 			if text := all[name](); shows(text) {
 				t.Errorf("%s: %q and %q: %s", name, body.list, body.watch, text)
@@ -289,15 +291,13 @@ func TestProtobufFailuresQuoteNothing(t *testing.T) {
 	}
 }
 
-// answering is a transport that gives answers.
-type answering struct{ answers }
-
-func (a answering) RoundTrip(r *http.Request) (*http.Response, error) {
+// RoundTrip answers as ServeHTTP, without a server.
+func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	body := a.list
 	if r.URL.Query().Get("watch") != "" {
 		body = a.watch
 	}
-	return (&hostileTransport{body: string(body), contentType: a.format}).RoundTrip(r)
+	return servertest.Answer(r, http.StatusOK, a.format, bytes.NewReader(body)), nil
 }
 
 // What a server sends is as short as a line, in one line, in all that is said of it.

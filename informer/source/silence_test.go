@@ -22,7 +22,8 @@ import (
 )
 
 // oneConnection is a source that sends all its requests over one connection, as
-// HTTP/2 does. The first watch is answered and then brings nothing.
+// HTTP/2 does. The first watch is answered and then brings nothing. fakeapi has no
+// connections in virtual time.
 type oneConnection struct {
 	watchList bool
 	conn      closedConn
@@ -126,6 +127,7 @@ func TestSilenceAfterAnswer(t *testing.T) {
 }
 
 // lively is a source over the same connection, whose watch brings a bookmark every 20 s.
+// fakeapi sends one a minute.
 type lively struct{ *oneConnection }
 
 func (l lively) trace(ctx context.Context) {

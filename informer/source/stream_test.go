@@ -53,7 +53,7 @@ func event(t testing.TB, format, kind string, obj runtime.Object) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(data))), data...)
 }
 
-// answers serves a list and a watch.
+// answers serves a list and a watch. They can be damaged, unlike those of fakeapi.
 type answers struct {
 	format      string
 	list, watch []byte

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"pgregory.net/rapid"
 
+	"github.com/apiary-go/apiary/internal/servertest"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -105,7 +106,7 @@ func (p *poolPlay) new(lc cell.Lifecycle, _ string) resource.Resource[*corev1.Po
 		time.Sleep(p.model.stopping)
 		return nil
 	}})
-	r := &comparablePods{resource.NewFromSource[*corev1.Pod](lc, silentSource{}, resource.WithLogger(quiet()))}
+	r := &comparablePods{resource.NewFromSource[*corev1.Pod](lc, servertest.Silent[*corev1.Pod]{}, resource.WithLogger(quiet()))}
 	p.ids[r] = id
 	if p.fails {
 		panic(errTest)

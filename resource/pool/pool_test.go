@@ -13,9 +13,8 @@ import (
 
 	"github.com/cilium/hive/cell"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/internal/servertest"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -55,7 +54,7 @@ func (r *poolRig) new(lc cell.Lifecycle, key string) resource.Resource[*corev1.P
 type comparablePods struct{ resource.Resource[*corev1.Pod] }
 
 func (r *poolRig) plain(lc cell.Lifecycle) resource.Resource[*corev1.Pod] {
-	return &comparablePods{resource.NewFromSource[*corev1.Pod](lc, silentSource{r.requests}, resource.WithLogger(quiet()))}
+	return &comparablePods{resource.NewFromSource[*corev1.Pod](lc, servertest.Silent[*corev1.Pod]{Lists: r.requests}, resource.WithLogger(quiet()))}
 }
 
 func (r *poolRig) get(key string) (resource.Resource[*corev1.Pod], func()) {
@@ -272,13 +271,6 @@ func TestPoolGetWhileStopping(t *testing.T) {
 	})
 }
 
-// emptySource has no objects, so there is a Sync for each subscriber.
-type emptySource struct{ silentSource }
-
-func (emptySource) List(context.Context, metav1.ListOptions, func(informer.Item[*corev1.Pod]) error) (informer.Page, error) {
-	return informer.Page{Version: "1", Remaining: -1}, nil
-}
-
 // The Sync that waits to be received is not handed out after the end of the
 // subscription, or of the resource.
 func TestPoolNoEventAfterTheEnd(t *testing.T) {
@@ -296,7 +288,7 @@ func TestPoolNoEventAfterTheEnd(t *testing.T) {
 				r := newPoolRig(t, time.Second, nil)
 				defer r.stop()
 				r.make["a"] = func(lc cell.Lifecycle) resource.Resource[*corev1.Pod] {
-					return resource.NewFromSource[*corev1.Pod](lc, emptySource{}, resource.WithLogger(quiet()))
+					return resource.NewFromSource[*corev1.Pod](lc, servertest.OneList[*corev1.Pod]{}, resource.WithLogger(quiet()))
 				}
 				pods, release := r.get("a")
 				ctx, cancel := context.WithCancel(t.Context())

@@ -27,7 +27,8 @@ import (
 // without initial events.
 //
 //   - A list of version "0" ignores the limit. A list without a limit has one page.
-//   - Nothing is compressed. The only state of a client is its position.
+//   - Nothing is compressed. The only state of a client is its position. fakeapi would hold
+//     all pods and their history.
 type podServer struct {
 	pods int
 	beat time.Duration // how often a watch gets a bookmark

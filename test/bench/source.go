@@ -19,7 +19,7 @@ import (
 //
 // Each list is made on request and not kept: the reader owns its pods. Their parts are
 // shared with the source. If the source is encoded, each pod is decoded from protobuf and
-// shares nothing.
+// shares nothing. fakeapi would add requests, and memory for its own objects.
 type podSource struct {
 	pods    []*corev1.Pod
 	encoded [][]byte

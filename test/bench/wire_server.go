@@ -31,6 +31,8 @@ const (
 //   - A list of version "0" ignores the limit. A list without a limit has one page.
 //   - Changes are sent to open watches. Later lists and watches do not contain them.
 //   - Nothing is compressed.
+//
+// The server is to be cheap beside its clients. fakeapi encodes each event for each watch.
 type wireServer struct {
 	collections []*wireCollection
 	beat        time.Duration // how often a watch gets a bookmark

@@ -29,7 +29,8 @@ import (
 const batchFailures = 3 // in a row, before what is pending is given up
 
 // frontend serves a service by HTTP, with JSON. At random it refuses, hangs, loses an
-// answer, is out of order for a while, or restarts the service empty.
+// answer, is out of order for a while, or restarts the service empty. It is the consumer of a
+// push, not an API server such as fakeapi.
 type frontend struct {
 	*service
 

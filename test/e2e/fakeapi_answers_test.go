@@ -182,6 +182,13 @@ func (s *conformanceSide) normal(doc map[string]any) map[string]any {
 			meta[name] = "set"
 		}
 	}
+	if status, ok := doc["status"].(map[string]any); ok {
+		for _, c := range list(status["conditions"]) {
+			if condition := c.(map[string]any); condition["lastTransitionTime"] != nil {
+				condition["lastTransitionTime"] = "set"
+			}
+		}
+	}
 	if v := str(meta["resourceVersion"]); v != "" {
 		meta["resourceVersion"] = named(s.versions, "version", v)
 	}

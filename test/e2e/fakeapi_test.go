@@ -102,6 +102,11 @@ var exceptions = map[string]string{
 	"create bad finalizer":          "core kinds check the names of finalizers twice, and report both",
 }
 
+func namespaceCall(ns string) conformanceCall {
+	return conformanceCall{name: "namespace", method: "POST", path: "api/v1/namespaces",
+		body: fmt.Sprintf(`{"metadata":{"name":%q,"labels":{"kubernetes.io/metadata.name":%[1]q}}}`, ns)}
+}
+
 // The server in memory answers like a real one, except for the calls in exceptions.
 func TestFakeAPIConformance(t *testing.T) {
 	cluster := sharedCluster(t)
@@ -162,11 +167,14 @@ func TestFakeAPIConformance(t *testing.T) {
 			t.Run(kind.plural, func(t *testing.T) {
 				t.Parallel()
 				ns := fmt.Sprintf("conformance-%d", i)
-				namespace := conformanceCall{name: "namespace", method: "POST", path: "api/v1/namespaces",
-					body: fmt.Sprintf(`{"metadata":{"name":%q,"labels":{"kubernetes.io/metadata.name":%[1]q}}}`, ns)}
-				checkAll(t, kind.plural, sides(t, ns), append([]conformanceCall{namespace}, kind.calls()...))
+				checkAll(t, kind.plural, sides(t, ns), append([]conformanceCall{namespaceCall(ns)}, kind.calls()...))
 			})
 		}
+		t.Run("subresources", func(t *testing.T) {
+			t.Parallel()
+			const ns = "conformance-subresources"
+			checkAll(t, "", sides(t, ns), append([]conformanceCall{namespaceCall(ns)}, subresourceCalls()...))
+		})
 		t.Run("selectors", func(t *testing.T) {
 			t.Parallel()
 			checkAll(t, "", sides(t, "conformance-none"), selectorCalls())

@@ -16,6 +16,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apiary-go/apiary/internal/servertest"
 )
 
 // goesRound marks a token whose list begins anew after its last page.
@@ -96,18 +98,18 @@ func (p *proxy) body(r *http.Request, data []byte) *http.Response {
 	half := data[:p.roll(len(data))]
 	switch {
 	case p.chance(60) && p.fault("half a body"):
-		return respond(r, 200, mediaType, bytes.NewReader(half))
+		return servertest.Answer(r, 200, mediaType, bytes.NewReader(half))
 	case p.chance(60) && p.fault("reset within a body"):
-		return respond(r, 200, mediaType, io.MultiReader(bytes.NewReader(half), failing(func() error { return syscall.ECONNRESET })))
+		return servertest.Answer(r, 200, mediaType, io.MultiReader(bytes.NewReader(half), failing(func() error { return syscall.ECONNRESET })))
 	case p.chance(100) && p.fault("body that stops"):
 		ctx := r.Context()
-		return respond(r, 200, mediaType, io.MultiReader(bytes.NewReader(half), failing(func() error {
+		return servertest.Answer(r, 200, mediaType, io.MultiReader(bytes.NewReader(half), failing(func() error {
 			<-ctx.Done()
 			return ctx.Err()
 		})))
 	case p.chance(40) && p.fault("slow body"):
 		ctx, d := r.Context(), time.Duration(p.roll(120))*time.Second
-		return respond(r, 200, mediaType, io.MultiReader(bytes.NewReader(half), failing(func() error {
+		return servertest.Answer(r, 200, mediaType, io.MultiReader(bytes.NewReader(half), failing(func() error {
 			if err := p.wait(ctx, d); err != nil {
 				return err
 			}
@@ -117,7 +119,7 @@ func (p *proxy) body(r *http.Request, data []byte) *http.Response {
 	if r.Context().Err() == nil {
 		p.known(true)
 	}
-	return respond(r, 200, mediaType, bytes.NewReader(data))
+	return servertest.Answer(r, 200, mediaType, bytes.NewReader(data))
 }
 
 func (p *proxy) versioned() bool {

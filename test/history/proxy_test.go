@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -25,6 +24,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/apiary-go/apiary/internal/servertest"
 )
 
 const (
@@ -65,7 +66,9 @@ func (s *server) isCalm() bool {
 	}
 }
 
-// proxy is the way of one client to the server, with faults of its own.
+// proxy is the way of one client to the server, with faults of its own. They are below HTTP as
+// well: bodies that break off, stall or are no list. fakeapi has the faults that a client sees
+// of a server in order, and forgets the states that the test compares with.
 type proxy struct {
 	*server
 	mu     sync.Mutex
@@ -181,17 +184,17 @@ func (p *proxy) refuse(r *http.Request, kind string) (*http.Response, error) {
 	case "reset":
 		return nil, syscall.ECONNRESET
 	case "page of HTML":
-		return respond(r, 200, "text/html", strings.NewReader(page)), nil
+		return servertest.Answer(r, 200, "text/html", strings.NewReader(page)), nil
 	case "HTML of 502":
-		return respond(r, 502, "text/html", strings.NewReader(page)), nil
+		return servertest.Answer(r, 502, "text/html", strings.NewReader(page)), nil
 	case "204":
-		return respond(r, 204, jsonType, strings.NewReader("")), nil
+		return servertest.Answer(r, 204, jsonType, strings.NewReader("")), nil
 	case "empty":
-		return respond(r, 200, accepted(r), strings.NewReader("")), nil
+		return servertest.Answer(r, 200, accepted(r), strings.NewReader("")), nil
 	case "{}", "null":
-		return respond(r, 200, jsonType, strings.NewReader(kind)), nil
+		return servertest.Answer(r, 200, jsonType, strings.NewReader(kind)), nil
 	case "garbage":
-		return respond(r, 200, accepted(r), strings.NewReader("\x00\x01k8s{{{[")), nil
+		return servertest.Answer(r, 200, accepted(r), strings.NewReader("\x00\x01k8s{{{[")), nil
 	case "Success":
 		return p.encoded(r, 200, &metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Success"})
 	case "another kind":
@@ -281,12 +284,5 @@ func encode(mediaType string, obj runtime.Object) []byte {
 }
 
 func (p *proxy) encoded(r *http.Request, code int, obj runtime.Object) (*http.Response, error) {
-	return respond(r, code, accepted(r), bytes.NewReader(encode(accepted(r), obj))), nil
-}
-
-func respond(r *http.Request, code int, contentType string, body io.Reader) *http.Response {
-	return &http.Response{
-		StatusCode: code, Status: strconv.Itoa(code) + " " + http.StatusText(code), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(body), Request: r, ContentLength: -1,
-	}
+	return servertest.Answer(r, code, accepted(r), bytes.NewReader(encode(accepted(r), obj))), nil
 }

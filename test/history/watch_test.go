@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/apiary-go/apiary/internal/servertest"
 )
 
 // What becomes of a watch from a version that is to come.
@@ -89,7 +91,7 @@ func (p *proxy) watch(r *http.Request) (*http.Response, error) {
 }
 
 func respondWith(r *http.Request, contentType string, body io.ReadCloser) *http.Response {
-	resp := respond(r, 200, contentType, nil)
+	resp := servertest.Answer(r, 200, contentType, nil)
 	resp.Body = body
 	return resp
 }

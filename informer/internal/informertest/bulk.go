@@ -15,16 +15,18 @@ import (
 	runtimeobj "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
 )
 
 // BulkServer has n objects, o0 and so on, whose versions are from 1 to n. Its watch
 // modifies those of even number and deletes the others, one after the other, from
-// version n+1 on.
+// version n+1 on. It makes objects as they are read. A test measures the memory that the
+// sink keeps, to which fakeapi would add its own objects and history.
 type BulkServer struct {
-	contextOnly
-	N       int
-	Pages   atomic.Int64
-	Watches atomic.Int64
+	cache.ListerWatcher // nil: its methods are not called
+	N                   int
+	Pages               atomic.Int64
+	Watches             atomic.Int64
 }
 
 func (s *BulkServer) IsWatchListSemanticsUnSupported() bool { return true }
@@ -83,11 +85,3 @@ func HeapInUse() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
-
-// contextOnly has the methods of a cache.ListerWatcher that nothing calls.
-type contextOnly struct{}
-
-var errNoContext = errors.New("a request without a context")
-
-func (contextOnly) List(metav1.ListOptions) (runtimeobj.Object, error) { return nil, errNoContext }
-func (contextOnly) Watch(metav1.ListOptions) (watch.Interface, error)  { return nil, errNoContext }

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/store"
 )
@@ -122,15 +123,16 @@ func ParseVersion(s string) int64 {
 	return Number(s)
 }
 
-// ModelClient reads a model over a bad network, as long as there is chaos.
+// ModelClient reads a model over a bad network, as long as there is chaos. Unlike fakeapi,
+// it shows old states too, as servers that lag behind and a restored server do.
 type ModelClient struct {
-	contextOnly
-	M       *Model
-	mu      sync.Mutex
-	Rng     *rand.Rand
-	Chaos   bool
-	Streams bool // WatchList is served
-	Drops   int  // of so many events, watches leave out one; 0: of none
+	cache.ListerWatcher // nil: its methods are not called
+	M                   *Model
+	mu                  sync.Mutex
+	Rng                 *rand.Rand
+	Chaos               bool
+	Streams             bool // WatchList is served
+	Drops               int  // of so many events, watches leave out one; 0: of none
 
 	Unlimited []string // list requests that had no limit
 }

@@ -8,8 +8,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
-	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -80,12 +78,4 @@ func (b Bodies) Stream(ctx context.Context, opts metav1.ListOptions) (io.ReadClo
 	next := (*b.Left)[0]
 	*b.Left = (*b.Left)[1:]
 	return io.NopCloser(bytes.NewReader(next)), nil
-}
-
-// JSONAnswer is a response of 200 with body.
-func JSONAnswer(r *http.Request, body string) *http.Response {
-	return &http.Response{
-		StatusCode: http.StatusOK, Status: "200 OK", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
-		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1,
-	}
 }

@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
 )
 
 // Object is the type of the objects.
@@ -106,10 +107,11 @@ type Reply struct {
 }
 
 // ScriptedServer answers requests in the order of its replies, and leaves
-// further requests unanswered.
+// further requests unanswered. A script has each version and each wrong answer, at an exact
+// time. fakeapi chooses the versions, and its answers are right.
 type ScriptedServer struct {
-	contextOnly
-	Log func(format string, args ...any)
+	cache.ListerWatcher // nil: its methods are not called
+	Log                 func(format string, args ...any)
 
 	mu      sync.Mutex
 	Replies []Reply

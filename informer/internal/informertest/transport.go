@@ -21,7 +21,8 @@ import (
 )
 
 // Transport is an http.RoundTripper that lets Handler answer, without a network. It is
-// for virtual time.
+// for virtual time. The answers are any bytes, in any pieces, and the trace of the request
+// gets a connection. fakeapi does neither.
 type Transport struct {
 	Handler func(w *Response, r *http.Request)
 
