@@ -105,7 +105,7 @@ func runScript(t *testing.T, h *hive.Hive, lines ...string) (string, error) {
 func TestScriptDisabled(t *testing.T) {
 	for _, line := range []string{
 		"resource/wait-synced", "resource/wait-synced pods", "resource/list pods", "resource/get pods a/b", "resource/events pods",
-		"resource/resync pods", "k8s/get v1.pods a/b", "status/wait --timeout=100ms pods/a/b",
+		"resource/resync pods", "resource/record pods file", "k8s/get v1.pods a/b", "status/wait --timeout=100ms pods/a/b",
 	} {
 		t.Setenv("KUBECONFIG", "")
 		_, err := runScript(t, scriptHive(Client), "hive/start", line)
@@ -123,7 +123,7 @@ func TestScriptCommandsOfTheHive(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, slices.Sorted(maps.Keys(cmds)), "hive", "hive/start", "hive/stop", "k8s/add", "k8s/apply", "k8s/delete", "k8s/get", "k8s/list",
-		"k8s/update", "resource/events", "resource/get", "resource/list", "resource/resync", "resource/show", "resource/wait-synced", "resources")
+		"k8s/update", "resource/events", "resource/get", "resource/list", "resource/record", "resource/resync", "resource/show", "resource/wait-synced", "resources")
 }
 
 // Each command and each flag has a help.

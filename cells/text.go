@@ -24,7 +24,7 @@ const patience = 5 * time.Second
 func isInSync(f Followed, now time.Time) bool {
 	switch f.Level {
 	case LevelStarting:
-		return f.Since.IsZero() || now.Sub(f.Since) <= patience
+		return now.Sub(f.Since) <= patience
 	case LevelUnused, LevelOK:
 		return true
 	}
@@ -84,7 +84,7 @@ func writeAll(w io.Writer, all []Followed, now time.Time) error {
 		_, _ = fmt.Fprintln(table, "LEVEL\tKIND\tNAME\tOBJECTS\tSINCE\tCONTACT\tSTATUS")
 		for _, f := range append(not, rest...) {
 			_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", f.Level, f.Kind, f.Name, f.Objects,
-				sinceText(f, now), age(f.Reflector.Contact, now), cut(statusText(f), 100))
+				age(f.Since, now), age(f.Reflector.Contact, now), cut(statusText(f), 100))
 		}
 		_ = table.Flush()
 	}
@@ -208,6 +208,7 @@ func stateSection(f Followed, now time.Time) section {
 		s.add("Synced", "no: there was no complete list")
 	}
 	s.add("Objects", strconv.Itoa(f.Objects))
+	s.add("Recorded to", f.Recording)
 
 	r := f.Reflector
 	state := string(r.State)
@@ -248,19 +249,8 @@ func listSection(lists []ListCount) section {
 	return s
 }
 
-// sinceText returns the age of the level of f, if it is known.
-func sinceText(f Followed, now time.Time) string {
-	if f.Since.IsZero() {
-		return "-"
-	}
-	return age(f.Since, now)
-}
-
-// levelText returns the level of f, and since when if that is known: of scopes it is not.
+// levelText returns the level of f, and since when.
 func levelText(f Followed, now time.Time) string {
-	if f.Since.IsZero() {
-		return string(f.Level)
-	}
 	return string(f.Level) + " since " + when(f.Since, now)
 }
 
