@@ -115,6 +115,31 @@ func TestScriptDisabled(t *testing.T) {
 	}
 }
 
+// Commands that make no sense say why.
+func TestScriptRefuses(t *testing.T) {
+	dir := t.TempDir()
+	for _, tt := range []struct{ lines, want string }{
+		{"resource/record pods f; resource/record pods g", "resource pods cannot be recorded: it is already recorded to "},
+		{"resource/record pods --stop", "resource pods is not recorded"},
+		{"resource/record pods " + dir + "/nothing/f", "no such file"},
+		{"resource/record pods f --without-fields=metadata", "a replay needs this field"},
+		{"resource/record names f", "mirror names cannot be recorded: an object that is made of a Secret can have its data"},
+		{"status/wait --for=NotFound pods/shop/web; resource/get 'Pod shop/web' shop/web", "Pod shop/web is a status scope: the status engine keeps only the fields that its rules read: use status/wait"},
+		{"status/wait --for=NotFound pods/shop/web; resource/events 'Pod shop/web'", "is a status scope"},
+		{"resource/list mirror", "mirror is a mirror: only resources have a store"},
+	} {
+		secrets := cell.Invoke(func(p Params) error {
+			type name struct{ metav1.ObjectMeta }
+			_, err := NewMirror("names", p, mirror.InformerConfig[*name]{Handler: mirror.ResourceEventHandlerFuncs[*name]{}}, From[*corev1.Secret]())
+			return err
+		})
+		_, err := runScript(t, scriptHive(FakeClient, secrets), append([]string{"hive/start"}, strings.Split(tt.lines, "; ")...)...)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want an error with %q", tt.lines, err, tt.want)
+		}
+	}
+}
+
 // A hive without a fake server has no commands for one, and one without a status engine has
 // no status/wait.
 func TestScriptCommandsOfTheHive(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/store"
@@ -264,8 +265,11 @@ func errorText(err error) string {
 
 // advice returns what can be done about the failure of the informer of f.
 func advice(f Followed) string {
-	if f.Level != LevelDegraded {
+	switch {
+	case f.Level != LevelDegraded:
 		return ""
+	case f.Kind == FollowedStatus && f.Reflector.Cause == informer.CauseForbidden:
+		return "grant the client's identity the verbs list and watch on this resource, or get on the object: the status engine tries them in this order"
 	}
 	return f.Reflector.Cause.Advice()
 }
