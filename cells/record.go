@@ -14,7 +14,8 @@ import (
 
 // Record records what the resource, mirror or push receives to a file, for a replay in a
 // test. See package record for what the file contains. Each of them needs a file of its own.
-// See [record.NewFile] for how the file is made. It is closed at Stop.
+// See [record.NewFile] for how the file is made. It is closed at Stop. The command
+// resource/record of [ScriptCommands] records while the program runs; these options apply to it.
 //
 // If the file cannot be written, and at the limit of its size, recording ends with a log line.
 // Objects that a transform makes of Secrets are not recorded: the construction fails.
