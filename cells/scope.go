@@ -281,8 +281,8 @@ func (o *options) scope(t reflect.Type) (scope, error) {
 }
 
 // unrecorded returns an error if the objects must not be recorded.
-func (s scope) unrecorded() error {
-	if s.converted && (s.target.Kind == "Secret" || s.target.Resource == "secrets") {
+func (p scope) unrecorded() error {
+	if p.converted && (p.target.Kind == "Secret" || p.target.Resource == "secrets") {
 		return errors.New("an object that is made of a Secret can have its data")
 	}
 	return nil
