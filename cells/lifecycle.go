@@ -46,7 +46,7 @@ func (h hook) Stop(ctx cell.HookContext) error {
 func newFollowed(kind FollowedKind, name string, scope scope, o *options) *followed {
 	return &followed{
 		name: name, kind: kind, scope: scope.String(), gvk: scope.gvk, secret: scope.target.isSecret(),
-		counters: &counters{}, report: newReporter(o), recent: newRecorder(),
+		unrecorded: scope.unrecorded(), counters: &counters{}, report: newReporter(o), recent: newRecorder(),
 	}
 }
 
@@ -69,12 +69,7 @@ func (p Params) follow(f *followed) (ended func()) {
 	return func() {
 		f.report.stopped("stopped")
 		p.Client.follows.remove(f)
-		if f.recording == nil {
-			return
-		}
-		if err := f.recording.Close(); err != nil {
-			p.Log.Warn("Recording was not completed", "resource", f.name, "error", err)
-		}
+		f.endRecording(p.Log)
 	}
 }
 
@@ -103,6 +98,7 @@ func (p Params) runHook(f *followed, run func(context.Context) error) hook {
 		select {
 		case <-idle:
 		case <-stop.Done():
+			f.endRecording(p.Log)
 			return fmt.Errorf("%s %s: a call of the user's handler or consumer has not returned: %w", f.kind, f.name, context.Cause(stop))
 		}
 		ended()

@@ -56,7 +56,11 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	log := p.logger(name, scope)
 	f := newFollowed(FollowedMirror, name, scope, o)
 	cfg.ListerWatcher = &listWatch{scope: scope, client: p.Client}
-	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), f.reading(o, log)...)
+	reading, err := f.reading(o, log)
+	if err != nil {
+		return nil, fmt.Errorf("mirror %s: %w", name, err)
+	}
+	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), reading...)
 	cfg.Observer = informer.Observers(f.observer(log), cfg.Observer)
 	cfg.Log = cmp.Or(cfg.Log, p.Log)
 	if cfg.ErrorHandler == nil {

@@ -31,6 +31,7 @@ import (
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/mirror"
 	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/status"
 )
 
 // steady removes what is random in the times of failures.
@@ -113,10 +114,30 @@ func (tr *trouble) follow(t *testing.T, then func(*Resources)) {
 	}
 }
 
+// statusOf is a status engine that watches objects.
+func statusOf(ids ...status.ID) []cell.Cell {
+	return []cell.Cell{
+		StatusWith(status.Config{Backoff: steady().Backoff, ListBudget: steady().ListBudget}),
+		cell.Invoke(func(lc cell.Lifecycle, engine *status.Engine) {
+			var watch *status.Watch
+			lc.Append(cell.Hook{
+				OnStart: func(cell.HookContext) (err error) {
+					watch, err = engine.Watch(context.Background(), ids...)
+					return err
+				},
+				OnStop: func(cell.HookContext) error {
+					watch.Close()
+					return nil
+				},
+			})
+		}),
+	}
+}
+
 // troubles are what the golden files show.
 func troubles() map[string]*trouble {
 	fine := func() *trouble { return &trouble{api: fakeapi.New(widgets), kind: widgets} }
-	fails, down, forbids, lacks, disabled, hook := fine(), fine(), fine(), fine(), fine(), fine()
+	fails, down, forbids, lacks, disabled, hook, scope := fine(), fine(), fine(), fine(), fine(), fine(), fine()
 	fails.mapFull = true
 	down.later = func(tr *trouble) {
 		tr.api.Intercept(func(context.Context, fakeapi.Request) error { return refused })
@@ -134,10 +155,18 @@ func troubles() map[string]*trouble {
 		}
 		return nil
 	})
+	scope.api.Intercept(func(_ context.Context, r fakeapi.Request) error {
+		if r.Resource.Resource == "configmaps" {
+			return forbidden(r)
+		}
+		return nil
+	})
+	scope.more = statusOf(idOf("Pod", "shop", "web"), idOf("ConfigMap", "shop", "settings"))
 	lacks.kind = gadgets
 	disabled.disabled = true
 	return map[string]*trouble{
 		"fine": fine(), "consumer-fails": fails, "server-down": down, "forbidden": forbids, "not-installed": lacks, "disabled": disabled, "webhook": hook,
+		"status-scope": scope,
 	}
 }
 

@@ -4,7 +4,6 @@
 package cells
 
 import (
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -12,10 +11,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
-
-	"github.com/apiary-go/apiary/informer"
-	"github.com/apiary-go/apiary/resource"
 )
 
 // The page shows, as HTML, text and JSON, what is not in sync, since when and why. Golden
@@ -33,6 +28,8 @@ func TestStatusPage(t *testing.T) {
 						one = "Gadget.v1.example.com"
 					case "webhook":
 						one = "Widget.v1.example.com"
+					case "status-scope":
+						one = "ConfigMap shop/settings"
 					}
 					for _, format := range []string{"html", "text", "json"} {
 						got := load(t, page, "/?format="+format) + "\n" + load(t, page, "/?format="+format+"&name="+url.QueryEscape(one))
@@ -129,20 +126,5 @@ func (*hostileError) Error() string {
 func TestStatusPageOfNothing(t *testing.T) {
 	if got := load(t, StatusPage(&Resources{}), "/?format=text"); got != "Nothing is followed\n" {
 		t.Errorf("got %q", got)
-	}
-}
-
-// Of a scope of a status engine it is not known since when it fails. The texts leave that
-// out.
-func TestTextsOfScopes(t *testing.T) {
-	f := describeScope(resource.Stats{Name: "Pod shop/web", Reflector: informer.ReflectorInfo{Cause: informer.CauseForbidden, Err: errors.New("forbidden: not for you")}})
-	var all, one strings.Builder
-	if err := errors.Join(writeAll(&all, []Followed{f}, time.Now()), writeOne(&one, f, time.Now())); err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range []string{all.String(), one.String()} {
-		if !strings.Contains(text, "degraded\n") || !strings.Contains(text, "not for you") || !strings.Contains(text, "grant") || strings.Contains(text, "since") {
-			t.Errorf("got:\n%s", text)
-		}
 	}
 }

@@ -65,7 +65,11 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 	log := p.logger(name, scope)
 	f := newFollowed(FollowedPush, name, scope, o)
 	cfg.ListerWatcher = &listWatch{scope: scope, client: p.Client}
-	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), f.reading(o, log)...)
+	reading, err := f.reading(o, log)
+	if err != nil {
+		return nil, fmt.Errorf("push %s: %w", name, err)
+	}
+	cfg.SourceOptions = append(slices.Clip(cfg.SourceOptions), reading...)
 	cfg.Observer = informer.Observers(f.observer(log), cfg.Observer)
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = func(informer.ReflectorInfo, error) {} // the observer has logged it

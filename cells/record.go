@@ -4,6 +4,7 @@
 package cells
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 
@@ -13,7 +14,8 @@ import (
 
 // Record records what the resource, mirror or push receives to a file, for a replay in a
 // test. See package record for what the file contains. Each of them needs a file of its own.
-// See [record.NewFile] for how the file is made. It is closed at Stop.
+// See [record.NewFile] for how the file is made. It is closed at Stop. The command
+// resource/record of [ScriptCommands] records while the program runs; these options apply to it.
 //
 // If the file cannot be written, and at the limit of its size, recording ends with a log line.
 // Objects that a transform makes of Secrets are not recorded: the construction fails.
@@ -27,12 +29,26 @@ func Record(path string, opts ...record.Option) Option {
 	}
 }
 
-// reading returns the options for the source of f, and keeps the file that f records to.
-func (f *followed) reading(o *options, log *slog.Logger) []source.SourceOption {
-	if o.recordTo == "" {
-		return o.reading
+// reading returns the options for the source of f. Recording begins if o has Record.
+func (f *followed) reading(o *options, log *slog.Logger) ([]source.SourceOption, error) {
+	f.recordLog, f.recordOpts = log.With("resource", f.name), o.recordOpts
+	if o.recordTo != "" {
+		if err := f.record(record.NewFile(o.recordTo), o.recordTo); err != nil {
+			return nil, fmt.Errorf("cells.Record: %w", err)
+		}
 	}
-	f.recording = record.NewFile(o.recordTo)
-	opts := append([]record.Option{record.WithLogger(log.With("resource", f.name, "file", o.recordTo))}, o.recordOpts...)
-	return append(slices.Clip(o.reading), source.WithRecording(f.recording, opts...))
+	return append(slices.Clip(o.reading), source.WithRecordingSwitch(&f.recording)), nil
+}
+
+// record begins to record f. The options of Record apply as well.
+func (f *followed) record(file *record.File, path string, opts ...record.Option) error {
+	all := []record.Option{record.WithLogger(f.recordLog.With("file", path))}
+	return f.recording.Start(file, slices.Concat(all, f.recordOpts, opts)...)
+}
+
+// endRecording completes the file of a recording.
+func (f *followed) endRecording(log *slog.Logger) {
+	if err := f.recording.Stop(); err != nil {
+		log.Warn("Recording was not completed", "resource", f.name, "error", err)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -138,6 +139,111 @@ func TestRecordAndReplay(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, want := strings.Join(events(), "\n"), strings.Join(want, "\n"); got != want {
+			t.Errorf("replayed are\n%s\nrecorded were\n%s", got, want)
+		}
+		if replay.Err() != nil {
+			t.Error(replay.Err())
+		}
+		if len(want) < 25 {
+			t.Errorf("only %d events", len(want))
+		}
+	})
+}
+
+// A recording that begins while the resource runs is replayed by itself: its first list has
+// the objects of that moment, and then come the same events at the same times.
+func TestRecordLater(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pods.jsonl")
+	const before, long = 77 * time.Second, 5 * time.Minute
+	var want []string
+	synctest.Test(t, func(t *testing.T) {
+		api := fakeapi.New()
+		defer api.Disconnect()
+		if err := api.Add(pod("n", "a"), pod("n", "b"), pod("n", "c"), pod("n", "d")); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), before+long)
+		defer cancel()
+		var (
+			all    *Resources
+			pods   resource.Resource[*corev1.Pod]
+			events func() []string
+		)
+		h := hive.New(withFake(api), Resource[*corev1.Pod](With(steadily(t))), cell.Invoke(func(r *Resources, p resource.Resource[*corev1.Pod]) {
+			all, pods = r, p
+			p.Observe(ctx, func(ev resource.Event[*corev1.Pod]) { ev.Done(nil) }, nil)
+		}))
+		if err := h.Start(quiet(), ctx); err != nil {
+			t.Fatal(err)
+		}
+		change := func(i int) {
+			changed := pod("n", string(rune('a'+i%7)))
+			changed.Labels = map[string]string{"round": fmt.Sprint(i)}
+			if err := api.Add(changed); err != nil {
+				t.Fatal(err)
+			}
+		}
+		change(5)
+		time.Sleep(before)
+		f, err := all.find("Pod.v1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.startRecording(path); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		events = follow(ctx, pods)
+		for i := range 20 {
+			time.Sleep(5 * time.Second)
+			change(i)
+			switch i {
+			case 4:
+				api.Disconnect()
+			case 10:
+				api.Compact()
+				api.Disconnect()
+			case 13:
+				if err := api.Remove(pod("n", "b")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		<-ctx.Done()
+		if err := h.Stop(quiet(), context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		want = events()
+	})
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	synctest.Test(t, func(t *testing.T) {
+		replay, err := record.NewReplay[*corev1.Pod](file, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), long)
+		defer cancel()
+		lc := &cell.DefaultLifecycle{}
+		pods := resource.NewFromSource(lc, replay, steadily(t))
+		pods.Observe(ctx, func(ev resource.Event[*corev1.Pod]) { ev.Done(nil) }, nil)
+		if err := lc.Start(quiet(), ctx); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		events := follow(ctx, pods)
+		<-ctx.Done()
+		if err := lc.Stop(quiet(), context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		got := events()
+		for _, of := range [][]string{got, want} {
+			slices.Sort(of) // the replay of the first state has the order of the store
+		}
+		if got, want := strings.Join(got, "\n"), strings.Join(want, "\n"); got != want {
 			t.Errorf("replayed are\n%s\nrecorded were\n%s", got, want)
 		}
 		if replay.Err() != nil {

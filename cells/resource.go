@@ -103,6 +103,11 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 		append([]resource.Option{resource.WithName(name), resource.WithLogger(p.Log)}, o.resource...)...)
 	name = nameOf(disabled) // which resource.WithName can set
 	f := newFollowed(FollowedResource, name, scope, o)
+	log := p.logger(name, scope)
+	reading, err := f.reading(o, log)
+	if err != nil {
+		return nil, fmt.Errorf("resource %s: %w", name, err)
+	}
 	ended := func() {}
 	// Hooks stop in reverse order: this one after the informer has ended.
 	p.Lifecycle.Append(resourceHook[T]{hook{
@@ -116,12 +121,11 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 		p.follow(f)
 		return disabled, nil
 	}
-	log := p.logger(name, scope)
 	all := []resource.Option{
 		resource.WithName(name),
 		resource.WithLogger(log),
 		resource.WithObserver(f.observer(log)),
-		resource.WithSourceOptions(f.reading(o, log)...),
+		resource.WithSourceOptions(reading...),
 	}
 	r := resource.New[T](p.Lifecycle, &listWatch{scope: scope, client: p.Client}, append(all, o.resource...)...)
 	f.resource, f.resync, f.access = r.(resource.Inspector).Stats, r.Resync, newAccess(r)

@@ -4,8 +4,10 @@
 package cells
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -21,7 +23,7 @@ import (
 )
 
 // Resources shows everything that a hive follows: the resources, mirrors and pushes of this
-// package, and the scopes of [Status]. [Client], [ClientFrom] and [FakeClient] provide it:
+// package, and the scopes of [Status]: what its engine reads at the moment. [Client], [ClientFrom] and [FakeClient] provide it:
 //
 //	cell.Invoke(func(all *cells.Resources) {
 //		for _, f := range all.All() {
@@ -29,12 +31,11 @@ import (
 //		}
 //	})
 //
-// A resource is there from its construction to Stop. All methods can be called from any
+// A resource is there from its construction to Stop, a scope while the engine reads it. All methods can be called from any
 // goroutine, and make no request.
 type Resources struct {
-	mu     sync.Mutex
-	list   []*followed // replaced, not modified
-	status []func() []resource.Stats
+	mu   sync.Mutex
+	list []*followed // replaced, not modified
 }
 
 // FollowedKind is what a [Followed] is.
@@ -81,7 +82,7 @@ type Followed struct {
 	// the consumer.
 	Objects int
 
-	// Bytes is the estimated memory of the objects in the store of a resource. What objects
+	// Bytes is the estimated memory of the objects in the store of a resource or scope. What objects
 	// have in common counts once. It is 0 for mirrors and pushes, which keep no objects.
 	Bytes int64
 
@@ -95,6 +96,9 @@ type Followed struct {
 	Subscribers []resource.SubscriberStats
 	Mirror      *mirror.InformerStats
 	Push        *push.BatcherStats
+
+	// Recording is the path of the file that it is recorded to. It is empty if it is not.
+	Recording string
 
 	// Recent is what the observer got last, the newest at the end: the last 20 events of debug
 	// level, and the last 50 others. Pages of lists, and failures of consumers that are
@@ -118,40 +122,31 @@ type RecentEvent struct {
 }
 
 // All returns what the hive follows, in the order of construction, and the scopes of status
-// engines after the rest.
-func (r *Resources) All() []Followed {
-	r.mu.Lock()
-	list, status := r.list, r.status
-	r.mu.Unlock()
-	var all []Followed
-	for _, f := range list {
-		all = append(all, f.describe())
-	}
-	for _, scopes := range status {
-		for _, s := range scopes() {
-			all = append(all, describeScope(s))
+// engines after the rest, by name.
+func (r *Resources) All() (all []Followed) {
+	var scopes []Followed
+	for _, f := range r.followed() {
+		if f.kind == FollowedStatus {
+			scopes = append(scopes, f.describe())
+		} else {
+			all = append(all, f.describe())
 		}
 	}
-	return all
+	slices.SortFunc(scopes, func(a, b Followed) int { return cmp.Compare(a.Name, b.Name) })
+	return append(all, scopes...)
 }
 
 // Get returns what has this name.
 func (r *Resources) Get(name string) (Followed, error) {
-	if f := r.named(name); f != nil {
-		return f.describe(), nil
+	f, err := r.find(name)
+	if err != nil {
+		return Followed{}, err
 	}
-	var names []string
-	for _, f := range r.All() {
-		if f.Name == name { // a scope
-			return f, nil
-		}
-		names = append(names, f.Name)
-	}
-	return Followed{}, fmt.Errorf("there is no resource %q: want one of %q", name, names)
+	return f.describe(), nil
 }
 
-// followed is a resource, a mirror or a push. At most one of its functions is not nil: all
-// are nil if the client is disabled.
+// followed is a resource, a mirror, a push or a scope. At most one of its functions is not
+// nil: all are nil if the client is disabled.
 type followed struct {
 	name  string
 	kind  FollowedKind
@@ -160,11 +155,11 @@ type followed struct {
 	// secret is true if the objects are Secrets.
 	secret bool
 
-	resource func() resource.Stats
+	resource func() resource.Stats // also of a scope
 	mirror   func() mirror.InformerStats
 	push     func() push.BatcherStats
 
-	// access is nil for mirrors and pushes. resync and synced are nil if the client is
+	// access is for resources only. resync and synced are nil if the client is
 	// disabled.
 	access *access
 	resync func(reason error)
@@ -174,28 +169,22 @@ type followed struct {
 	report   *reporter
 	recent   *recorder
 
-	recording *record.File // of Record, or nil
+	recording  record.Switch
+	recordOpts []record.Option // of Record
+	recordLog  *slog.Logger
+	unrecorded error // why it must not be recorded
 }
 
-// find returns the resource, the mirror or the push with this name.
+// find returns what has this name.
 func (r *Resources) find(name string) (*followed, error) {
-	if f := r.named(name); f != nil {
-		return f, nil
-	}
-	if _, err := r.Get(name); err != nil {
-		return nil, err
-	}
-	return nil, fmt.Errorf("%s is a scope of a status engine: want a resource, a mirror or a push", name)
-}
-
-// named returns the resource, the mirror or the push with this name, or nil.
-func (r *Resources) named(name string) *followed {
+	var names []string
 	for _, f := range r.followed() {
 		if f.name == name {
-			return f
+			return f, nil
 		}
+		names = append(names, f.name)
 	}
-	return nil
+	return nil, fmt.Errorf("there is no resource %q: want one of %q", name, names)
 }
 
 func (r *Resources) followed() []*followed {
@@ -221,17 +210,11 @@ func (r *Resources) remove(f *followed) {
 	r.list = slices.DeleteFunc(slices.Clone(r.list), func(other *followed) bool { return other == f })
 }
 
-// addStatus lists the scopes of a status engine.
-func (r *Resources) addStatus(scopes func() []resource.Stats) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.status = append(slices.Clip(r.status), scopes)
-}
-
-// running returns what metrics are collected of.
+// running returns what metrics are collected of. Scopes come and go, and their names would be
+// too many values of a label.
 func (r *Resources) running() (list []*followed) {
 	for _, f := range r.followed() {
-		if f.resource != nil || f.mirror != nil || f.push != nil {
+		if f.kind != FollowedStatus && (f.resource != nil || f.mirror != nil || f.push != nil) {
 			list = append(list, f)
 		}
 	}
@@ -239,7 +222,7 @@ func (r *Resources) running() (list []*followed) {
 }
 
 func (f *followed) describe() Followed {
-	d := Followed{Name: f.name, Kind: f.kind, Scope: f.scope, Lists: f.counters.listCounts(), Recent: f.recent.recent()}
+	d := Followed{Name: f.name, Kind: f.kind, Scope: f.scope, Lists: f.counters.listCounts(), Recent: f.recent.recent(), Recording: f.recording.Path()}
 	is := f.report.current()
 	d.Level, d.Status, d.Err, d.Since = is.level, is.status, is.err, is.since
 	switch {
@@ -253,20 +236,6 @@ func (f *followed) describe() Followed {
 	case f.push != nil:
 		s := f.push()
 		d.Synced, d.Objects, d.Reflector, d.Push = s.Synced, s.Accepted, s.Reflector, &s
-	}
-	return d
-}
-
-// describeScope describes a scope of a status engine.
-func describeScope(s resource.Stats) Followed {
-	d := Followed{Name: s.Name, Kind: FollowedStatus, Scope: s.Name, Synced: s.Synced, Objects: s.Store.Objects, Reflector: s.Reflector,
-		Bytes: s.Bytes, Subscribers: s.Subscribers, Level: LevelStarting, Status: firstList}
-	switch {
-	case s.Reflector.Err != nil:
-		failed := informer.BackingOff{Cause: s.Reflector.Cause, Err: s.Reflector.Err}
-		d.Level, d.Status, d.Err = LevelDegraded, failed.String(), s.Reflector.Err
-	case s.Synced:
-		d.Level, d.Status = LevelOK, howSynced(s.Reflector.Polling)
 	}
 	return d
 }

@@ -22,7 +22,7 @@ func (f Followed) MarshalJSON() ([]byte, error) {
 		Kind: f.Kind, Name: f.Name, Scope: f.Scope,
 		Level: f.Level, Status: f.Status, Error: errorText(f.Err), Since: f.Since,
 		Synced: f.Synced, Objects: f.Objects, Reflector: reflectorToJSON(f.Reflector),
-		Mirror: mirrorToJSON(f.Mirror), Push: pushToJSON(f.Push),
+		Mirror: mirrorToJSON(f.Mirror), Push: pushToJSON(f.Push), Recording: f.Recording,
 	}
 	for _, l := range f.Lists {
 		out.Lists = append(out.Lists, listJSON(l))
@@ -56,6 +56,7 @@ type followedJSON struct {
 	Subscribers []subscriberJSON `json:"subscribers,omitempty"`
 	Mirror      *mirrorJSON      `json:"mirror,omitempty"`
 	Push        *pushJSON        `json:"push,omitempty"`
+	Recording   string           `json:"recording,omitempty"`
 	Recent      []recentJSON     `json:"recent,omitempty"`
 }
 

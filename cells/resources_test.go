@@ -99,7 +99,7 @@ func TestResources(t *testing.T) {
 				`resource Secret.v1 (Secret.v1): degraded, cannot list: forbidden: list Secret.v1: secrets is forbidden: not for you`,
 				`mirror mirror (Pod.v1): ok, synced, 1 object at the last list`,
 				`push push (Pod.v1): ok, synced, 1 object at the last list`,
-				`status Pod shop/web (Pod shop/web): ok, synced`)
+				`status Pod shop/web (Pod shop/web): ok, synced, 1 object at the last list`)
 			f, err := all.Get("Pod.v1")
 			if err != nil {
 				return err

@@ -227,6 +227,7 @@ type scope struct {
 	namespace string
 	labels    string
 	fields    string
+	converted bool // to another type than that of the server
 }
 
 func gather(opts []Option) *options {
@@ -272,10 +273,19 @@ func (o *options) scope(t reflect.Type) (scope, error) {
 			return scope{}, err
 		}
 	}
-	if secrets := p.target.Kind == "Secret" || p.target.Resource == "secrets"; o.recordTo != "" && secrets && wireType != t {
-		return scope{}, fmt.Errorf("cells.Record: a %s that is made of a Secret can have its data: leave out cells.Record", t)
+	p.converted = wireType != t
+	if err := p.unrecorded(); o.recordTo != "" && err != nil {
+		return scope{}, fmt.Errorf("cells.Record: %w: leave out cells.Record", err)
 	}
 	return p, nil
+}
+
+// unrecorded returns an error if the objects must not be recorded.
+func (p scope) unrecorded() error {
+	if p.converted && (p.target.Kind == "Secret" || p.target.Resource == "secrets") {
+		return errors.New("an object that is made of a Secret can have its data")
+	}
+	return nil
 }
 
 // lookUp finds the kind of a type in the scheme.

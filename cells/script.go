@@ -28,11 +28,12 @@ import (
 //   - resources, resource/show: what [Resources] has
 //   - resource/list, resource/get, resource/events: the objects of a resource
 //   - resource/wait-synced, resource/resync
+//   - resource/record: a recording for a replay, see package record
 //   - status/wait, if the hive has [Status]
 //
 // "help -v resource/get" and the like have the details. The commands make no request, with
-// these exceptions: a flag starts an unused resource, resource/resync makes a resource list
-// again, and status/wait watches. They never show the data of Secrets.
+// these exceptions: a flag starts an unused resource, resource/resync and resource/record make
+// a resource list again, and status/wait watches. They never show the data of Secrets.
 //
 // The hive must have [Client], [ClientFrom] or [FakeClient].
 var ScriptCommands = cell.Module(
@@ -70,6 +71,7 @@ func newScriptCommands(in struct {
 		"resource/events":      c.events(),
 		"resource/wait-synced": c.waitSynced(),
 		"resource/resync":      c.resync(),
+		"resource/record":      c.record(),
 	}
 	if in.Engine != nil {
 		cmds["status/wait"] = statusWaitCommand(in.Engine, in.Mapper)

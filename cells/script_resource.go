@@ -132,15 +132,20 @@ var startHelp = []string{
 	"command uses it: the resource lists and watches until the hive stops.",
 }
 
-// find returns a resource, mirror or push that is enabled. It fails if a resource is unused,
-// unless --start is given.
-func (c resourceCommands) find(s *script.State, name string) (*followed, error) {
+// enabled returns a resource, mirror, push or scope that is enabled.
+func (c resourceCommands) enabled(name string) (*followed, error) {
 	f, err := c.resources.find(name)
+	if err == nil && f.synced == nil {
+		err = fmt.Errorf("%s %s: %s", f.kind, f.name, f.describe().Status)
+	}
+	return f, err
+}
+
+// find returns what enabled does. It fails if a resource is unused, unless --start is given.
+func (c resourceCommands) find(s *script.State, name string) (*followed, error) {
+	f, err := c.enabled(name)
 	if err != nil {
 		return nil, err
-	}
-	if f.synced == nil {
-		return nil, fmt.Errorf("%s %s: %s", f.kind, f.name, f.describe().Status)
 	}
 	if start, _ := s.Flags.GetBool("start"); !start && f.unused() {
 		return nil, fmt.Errorf("resource %s is unused: no cell has called its Events, Observe or Store (--start starts it)", f.name)
@@ -149,15 +154,20 @@ func (c resourceCommands) find(s *script.State, name string) (*followed, error) 
 }
 
 // unused reports whether f is a resource that has not made a request.
-func (f *followed) unused() bool { return f.resource != nil && !f.resource().Wanted }
+func (f *followed) unused() bool {
+	return f.kind == FollowedResource && f.resource != nil && !f.resource().Wanted
+}
 
 // access returns the access to a resource.
 func (c resourceCommands) access(s *script.State, name string) (*followed, error) {
 	f, err := c.find(s, name)
-	if err == nil && f.access == nil {
-		err = fmt.Errorf("%s is a %s: only resources have a store", f.name, f.kind)
+	switch {
+	case err != nil || f.access != nil:
+		return f, err
+	case f.kind == FollowedStatus:
+		return nil, fmt.Errorf("%s is a status scope: the status engine keeps only the fields that its rules read: use status/wait, or k8s/get if the program has it", f.name)
 	}
-	return f, err
+	return nil, fmt.Errorf("%s is a %s: only resources have a store", f.name, f.kind)
 }
 
 // objectLine is a line of resource/list.
@@ -293,13 +303,13 @@ func (c resourceCommands) get() script.Cmd {
 func (c resourceCommands) waitSynced() script.Cmd {
 	return script.Command(
 		script.CmdUsage{
-			Summary: "Wait until resources, mirrors and pushes are synced",
+			Summary: "Wait until resources, mirrors, pushes and status scopes are synced",
 			Args:    "[name...]",
 			Flags:   storeFlags,
 			Detail: append([]string{
-				"Without names it waits for all, except unused resources. A cell can begin to use its",
-				"resource after hive/start: use '--start' in tests. Synced means that the first list is",
-				"complete. For mirrors and pushes, the consumer must have taken it.",
+				"Without names it waits for all, except unused resources and status scopes. A cell can",
+				"begin to use its resource after hive/start: use '--start' in tests. Synced means that",
+				"the first list is complete. For mirrors and pushes, the consumer must have taken it.",
 				"",
 			}, startHelp...),
 			AutocompleteArgs: completeAny(c.names),
@@ -316,6 +326,9 @@ func (c resourceCommands) waitSynced() script.Cmd {
 			if len(args) == 0 {
 				start, _ := s.Flags.GetBool("start")
 				for _, f := range c.resources.followed() {
+					if f.kind == FollowedStatus {
+						continue // the engine can do without one that is forbidden
+					}
 					if !start && f.unused() {
 						s.Logf("%s is unused\n", f.name)
 						continue
@@ -340,7 +353,7 @@ func (c resourceCommands) waitSynced() script.Cmd {
 func (f *followed) waitSynced(ctx context.Context) error {
 	if f.synced != nil {
 		err := f.synced(ctx)
-		if err == nil || f.kind == FollowedResource { // its error has the reason
+		if err == nil || f.resource != nil { // its error has the reason
 			return err
 		}
 		d := f.describe()
@@ -352,7 +365,7 @@ func (f *followed) waitSynced(ctx context.Context) error {
 func (c resourceCommands) resync() script.Cmd {
 	return script.Command(
 		script.CmdUsage{
-			Summary: "Make a resource, a mirror or a push list once more",
+			Summary: "Make a resource, a mirror, a push or a status scope list once more",
 			Args:    "name",
 			Detail: []string{
 				"Returns at once. The list gives events only for what has changed. It costs the",

@@ -105,12 +105,37 @@ func runScript(t *testing.T, h *hive.Hive, lines ...string) (string, error) {
 func TestScriptDisabled(t *testing.T) {
 	for _, line := range []string{
 		"resource/wait-synced", "resource/wait-synced pods", "resource/list pods", "resource/get pods a/b", "resource/events pods",
-		"resource/resync pods", "k8s/get v1.pods a/b", "status/wait --timeout=100ms pods/a/b",
+		"resource/resync pods", "resource/record pods file", "k8s/get v1.pods a/b", "status/wait --timeout=100ms pods/a/b",
 	} {
 		t.Setenv("KUBECONFIG", "")
 		_, err := runScript(t, scriptHive(Client), "hive/start", line)
 		if err == nil || !strings.Contains(err.Error(), ErrNotConfigured.Error()) {
 			t.Errorf("%s: got %v, want an error with %q", line, err, ErrNotConfigured)
+		}
+	}
+}
+
+// Commands that make no sense say why.
+func TestScriptRefuses(t *testing.T) {
+	dir := t.TempDir()
+	for _, tt := range []struct{ lines, want string }{
+		{"resource/record pods f; resource/record pods g", "resource pods cannot be recorded: it is already recorded to "},
+		{"resource/record pods --stop", "resource pods is not recorded"},
+		{"resource/record pods " + dir + "/nothing/f", "no such file"},
+		{"resource/record pods f --without-fields=metadata", "a replay needs this field"},
+		{"resource/record names f", "mirror names cannot be recorded: an object that is made of a Secret can have its data"},
+		{"status/wait --for=NotFound pods/shop/web; resource/get 'Pod shop/web' shop/web", "Pod shop/web is a status scope: the status engine keeps only the fields that its rules read: use status/wait"},
+		{"status/wait --for=NotFound pods/shop/web; resource/events 'Pod shop/web'", "is a status scope"},
+		{"resource/list mirror", "mirror is a mirror: only resources have a store"},
+	} {
+		secrets := cell.Invoke(func(p Params) error {
+			type name struct{ metav1.ObjectMeta }
+			_, err := NewMirror("names", p, mirror.InformerConfig[*name]{Handler: mirror.ResourceEventHandlerFuncs[*name]{}}, From[*corev1.Secret]())
+			return err
+		})
+		_, err := runScript(t, scriptHive(FakeClient, secrets), append([]string{"hive/start"}, strings.Split(tt.lines, "; ")...)...)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want an error with %q", tt.lines, err, tt.want)
 		}
 	}
 }
@@ -123,7 +148,7 @@ func TestScriptCommandsOfTheHive(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, slices.Sorted(maps.Keys(cmds)), "hive", "hive/start", "hive/stop", "k8s/add", "k8s/apply", "k8s/delete", "k8s/get", "k8s/list",
-		"k8s/update", "resource/events", "resource/get", "resource/list", "resource/resync", "resource/show", "resource/wait-synced", "resources")
+		"k8s/update", "resource/events", "resource/get", "resource/list", "resource/record", "resource/resync", "resource/show", "resource/wait-synced", "resources")
 }
 
 // Each command and each flag has a help.

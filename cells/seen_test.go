@@ -31,10 +31,10 @@ func TestTroubleIsSeen(t *testing.T) {
 				registry := prometheus.NewRegistry()
 				health := newHealthLog()
 				tr.log = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn}))
-				tr.more = []cell.Cell{Metrics, cell.Provide(
+				tr.more = append(tr.more, Metrics, cell.Provide(
 					func() cell.Health { return health },
 					func() prometheus.Registerer { return registry },
-				)}
+				))
 				tr.follow(t, func(all *Resources) {
 					got := &strings.Builder{}
 					lines := slices.Sorted(strings.Lines(out.String())) // at one time they come in any order

@@ -7,12 +7,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cilium/hive/cell"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/cache"
 
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/status"
 )
 
@@ -50,6 +55,7 @@ func newStatus(p Params, cfg status.Config) (*status.Engine, error) {
 	if cfg.Log == nil {
 		cfg.Log = p.Log
 	}
+	cfg.NewResource = p.newScope(cfg.NewResource)
 	if cfg.Rules != nil && cfg.Rules.Strict && cfg.Rules.HasStatus == nil {
 		rules := *cfg.Rules
 		rules.HasStatus = kinds.hasStatus
@@ -59,12 +65,51 @@ func newStatus(p Params, cfg status.Config) (*status.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Client.follows.addStatus(engine.Scopes)
 	p.Lifecycle.Append(statusHook{hook{
 		info: "status engine",
 		stop: func(ctx cell.HookContext) error { return engine.Stop(ctx) },
 	}})
 	return engine, nil
+}
+
+// newResourceFunc is the type of status.Config.NewResource.
+type newResourceFunc func(cell.Lifecycle, cache.ListerWatcher, ...resource.Option) resource.Resource[*unstructured.Unstructured]
+
+// newScope returns a function that makes the resources of a status engine with create, and
+// lists them as scopes. Nil: resource.New.
+func (p Params) newScope(create newResourceFunc) newResourceFunc {
+	if create == nil {
+		create = resource.New[*unstructured.Unstructured]
+	}
+	p.Health = nil // scopes come and go
+	return func(lc cell.Lifecycle, lw cache.ListerWatcher, opts ...resource.Option) resource.Resource[*unstructured.Unstructured] {
+		name := nameOf(resource.Disabled[*unstructured.Unstructured](nil, opts...))
+		f := newFollowed(FollowedStatus, name, scope{}, gather(nil))
+		f.scope = name
+		reading, _ := f.reading(gather(nil), p.Log) // fails with Record only
+		ended := func() {}
+		// Hooks stop in reverse order: this one after the informer has ended.
+		lc.Append(statusHook{hook{info: "end of scope " + name, stop: func(cell.HookContext) error {
+			ended()
+			return nil
+		}}})
+		r := create(lc, lw, append(slices.Clip(opts), resource.WithSourceOptions(reading...),
+			resource.WithObserver(informer.Observers(f.counters, f.recent, f.report)))...)
+		if p.Client.IsEnabled() {
+			f.resource, f.resync = r.(resource.Inspector).Stats, r.Resync
+			f.synced = func(ctx context.Context) error {
+				_, err := r.Store(ctx)
+				return err
+			}
+		}
+		ended = p.follow(f)
+		// The engine can read the same again while this one stops.
+		lc.Append(statusHook{hook{info: "scope " + name, stop: func(cell.HookContext) error {
+			p.Client.follows.remove(f)
+			return nil
+		}}})
+		return r
+	}
 }
 
 // statusKinds is a status.MappingFunc by discovery, and notes which kinds have a

@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/internal/check"
 	"github.com/apiary-go/apiary/internal/redact"
 	"github.com/apiary-go/apiary/store"
@@ -24,7 +25,7 @@ const patience = 5 * time.Second
 func isInSync(f Followed, now time.Time) bool {
 	switch f.Level {
 	case LevelStarting:
-		return f.Since.IsZero() || now.Sub(f.Since) <= patience
+		return now.Sub(f.Since) <= patience
 	case LevelUnused, LevelOK:
 		return true
 	}
@@ -84,7 +85,7 @@ func writeAll(w io.Writer, all []Followed, now time.Time) error {
 		_, _ = fmt.Fprintln(table, "LEVEL\tKIND\tNAME\tOBJECTS\tSINCE\tCONTACT\tSTATUS")
 		for _, f := range append(not, rest...) {
 			_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", f.Level, f.Kind, f.Name, f.Objects,
-				sinceText(f, now), age(f.Reflector.Contact, now), cut(statusText(f), 100))
+				age(f.Since, now), age(f.Reflector.Contact, now), cut(statusText(f), 100))
 		}
 		_ = table.Flush()
 	}
@@ -208,6 +209,7 @@ func stateSection(f Followed, now time.Time) section {
 		s.add("Synced", "no: there was no complete list")
 	}
 	s.add("Objects", strconv.Itoa(f.Objects))
+	s.add("Recorded to", f.Recording)
 
 	r := f.Reflector
 	state := string(r.State)
@@ -248,19 +250,8 @@ func listSection(lists []ListCount) section {
 	return s
 }
 
-// sinceText returns the age of the level of f, if it is known.
-func sinceText(f Followed, now time.Time) string {
-	if f.Since.IsZero() {
-		return "-"
-	}
-	return age(f.Since, now)
-}
-
-// levelText returns the level of f, and since when if that is known: of scopes it is not.
+// levelText returns the level of f, and since when.
 func levelText(f Followed, now time.Time) string {
-	if f.Since.IsZero() {
-		return string(f.Level)
-	}
 	return string(f.Level) + " since " + when(f.Since, now)
 }
 
@@ -274,8 +265,11 @@ func errorText(err error) string {
 
 // advice returns what can be done about the failure of the informer of f.
 func advice(f Followed) string {
-	if f.Level != LevelDegraded {
+	switch {
+	case f.Level != LevelDegraded:
 		return ""
+	case f.Kind == FollowedStatus && f.Reflector.Cause == informer.CauseForbidden:
+		return "grant the client's identity the verbs list and watch on this resource, or get on the object: the status engine tries them in this order"
 	}
 	return f.Reflector.Cause.Advice()
 }

@@ -6,6 +6,7 @@ package informer
 import (
 	"reflect"
 	"sync/atomic"
+	"time"
 )
 
 // sizes is the mean size of objects, in bytes of memory. Items that know their size say it.
@@ -63,13 +64,16 @@ func memoryOf(v reflect.Value, parts int) int {
 
 type walker struct{ left, bytes int }
 
+var locationType = reflect.TypeFor[*time.Location]()
+
 func (w *walker) walk(v reflect.Value) {
 	if w.left--; w.left < 0 || !v.IsValid() {
 		return
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
-		if !v.IsNil() {
+		// All times share a location, and package time sets it when it is first used.
+		if !v.IsNil() && v.Type() != locationType {
 			w.bytes += int(v.Type().Elem().Size())
 			w.walk(v.Elem())
 		}

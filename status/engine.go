@@ -16,10 +16,12 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/internal/usercode"
+	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/resource/pool"
 )
 
@@ -78,6 +80,13 @@ type Config struct {
 	// Observer receives the events of the informers. Default: none.
 	Observer informer.Observer
 
+	// NewResource makes the resource of what the engine reads: the objects of a kind, in all
+	// namespaces or in one, or a single object. The resource has a name that says which. It
+	// starts and stops with lc when the engine begins and ends to read. A function can add
+	// options to opts, which it must pass on. It is called from any goroutine. Default:
+	// resource.New.
+	NewResource func(lc cell.Lifecycle, lw cache.ListerWatcher, opts ...resource.Option) resource.Resource[*unstructured.Unstructured]
+
 	// Log receives panics, and errors that reach no caller. Default: slog.Default().
 	Log *slog.Logger
 }
@@ -106,6 +115,9 @@ func (c *Config) complete() error {
 	c.PollInterval = cmp.Or(c.PollInterval, defaultPollInterval)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, defaultIdleTimeout)
 	c.Log = cmp.Or(c.Log, slog.Default())
+	if c.NewResource == nil {
+		c.NewResource = resource.New[*unstructured.Unstructured]
+	}
 	return c.Rules.Validate()
 }
 

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -46,7 +45,7 @@ func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstru
 		settings.Lists = informer.ListPaged
 	}
 	reader := &scopeReader{Engine: e, scope: s}
-	return collection{health: health, reader: reader, Resource: resource.New[*unstructured.Unstructured](lc, reader,
+	return collection{health: health, reader: reader, Resource: e.cfg.NewResource(lc, reader,
 		// An object that is left out would have the status of one that is missing.
 		resource.WithSourceOptions(s.sharing(), source.WithStrictDecoding()),
 		resource.WithSourceOptions(reader.mask()...),
@@ -58,18 +57,6 @@ func (e *Engine) newSource(lc cell.Lifecycle, s scope) resource.Resource[*unstru
 		resource.WithObserver(informer.ObserverFunc(health.observe)),
 		resource.WithObserver(e.cfg.Observer),
 		resource.WithSettings(settings))}
-}
-
-// Scopes returns the state of what the engine reads for its watches and waits at the moment,
-// sorted by name: objects of a kind, in all namespaces or in one, or single objects. It makes
-// no request, and can be called from any goroutine.
-func (e *Engine) Scopes() []resource.Stats {
-	var all []resource.Stats
-	for _, r := range e.pool.Resources() {
-		all = append(all, r.(collection).Resource.(resource.Inspector).Stats())
-	}
-	slices.SortFunc(all, func(a, b resource.Stats) int { return strings.Compare(a.Name, b.Name) })
-	return all
 }
 
 // sharing enables interning for a scope of many objects, which is possible because trim

@@ -9,6 +9,9 @@
 //	defer file.Close() // after the stop of the resource
 //	pods := resource.New[*corev1.Pod](lc, lw, resource.WithSourceOptions(source.WithRecording(file)))
 //
+// A [Switch] starts and stops a recording while the program runs, with
+// source.WithRecordingSwitch or the script command resource/record of package cells.
+//
 // A test replays the file in a bubble of testing/synctest, so that an hour takes no time:
 //
 //	replay, err := record.NewReplay[*corev1.Pod](file, 1)

@@ -27,6 +27,7 @@ type callSink struct {
 	calls  []string
 	until  time.Time // later calls are not recorded
 	blocks bool
+	calm   bool // it refuses nothing
 }
 
 func newCallSink(t *testing.T, blocks bool) *callSink {
@@ -50,6 +51,7 @@ func (s *callSink) add(format string, args ...any) {
 func (s *callSink) call(format string, args ...any) error {
 	s.add(format, args...)
 	switch n := len(s.calls); {
+	case s.calm:
 	case n%120 == 0:
 		return store.ErrResync
 	case n%40 == 0:
@@ -123,6 +125,13 @@ func (s *callSink) Progress(ctx context.Context, version string) error {
 // run runs a Reflector for a time.
 func run(t *testing.T, src informer.Source[informertest.Object], sink store.Sink[informertest.Object], d time.Duration) {
 	t.Helper()
+	runThen(t, src, sink, d, func(*informer.Reflector[informertest.Object]) {})
+}
+
+// runThen runs a Reflector for a time, and meanwhile then.
+func runThen(t *testing.T, src informer.Source[informertest.Object], sink store.Sink[informertest.Object], d time.Duration,
+	then func(*informer.Reflector[informertest.Object])) {
+	t.Helper()
 	r, err := informer.NewReflector(informer.Config[informertest.Object]{
 		Name: "things", Source: src, Sink: sink,
 		// No timeout ends at the moment of an event of the server: the order would be random.
@@ -134,6 +143,7 @@ func run(t *testing.T, src informer.Source[informertest.Object], sink store.Sink
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
+	go then(r)
 	_ = r.Run(ctx)
 }
 

@@ -12,7 +12,10 @@ import (
 	"io"
 	"log/slog"
 	"reflect"
+	"sync"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
@@ -59,22 +62,31 @@ func WithLogger(log *slog.Logger) Option {
 	return func(r *recorder) { r.log = log }
 }
 
-// recorder writes the lines of a recording. The goroutine that calls the source owns it.
+// recorder writes the lines of a recording.
 type recorder struct {
 	out    io.Writer
-	buf    *bufio.Writer
 	fields fields // that are left out of each object
 	chosen bool   // a user has named some of them
 	limit  int64
 	log    *slog.Logger
+	of     *Switch // has the recorder until it ends
+	file   *File   // that the recorder closes, or nil
 
 	invalid error // an option is
 
-	header  line
-	start   time.Time // zero: nothing is written yet
+	// The goroutine that calls the source owns these. Start is written under the mutex.
+	active bool // the recording has begun
+	whole  bool // the first list is not complete: it is recorded with all objects
+	header line
+	start  time.Time // zero: nothing is written yet
+
+	// The mutex is for Switch.Stop, which other goroutines call.
+	mu      sync.Mutex
+	buf     *bufio.Writer
 	written int64
 	pending *line // of an object that can still be decoded
 	ended   bool
+	why     error // it has ended, and no log line says so yet
 }
 
 func newRecorder(w io.Writer, opts []Option) *recorder {
@@ -93,9 +105,82 @@ func newRecorder(w io.Writer, opts []Option) *recorder {
 	return r
 }
 
+// begins reports whether a call is recorded. A recording begins with the first call of the
+// source, or later with a list of the newest state.
+func (r *recorder) begins(first bool, method string, opts *metav1.ListOptions) bool {
+	if r.active || first {
+		r.active = true
+		return true
+	}
+	switch method {
+	case callList:
+		r.active = opts.ResourceVersion == "" && opts.Continue == ""
+	case callWatch:
+		r.active = opts.ResourceVersion == "" && opts.SendInitialEvents != nil && *opts.SendInitialEvents
+	}
+	r.whole = r.active
+	return r.active
+}
+
 // write writes a line. An error, a panic of the writer, and the limit end the recording.
-func (r *recorder) write(l *line) {
-	r.settle(false)
+func (r *recorder) write(l *line) { r.locked(func() { r.writeLocked(l) }) }
+
+// settle writes the line of the last object. If flushes is true, w gets it at once.
+func (r *recorder) settle(flushes bool) { r.locked(func() { r.settleLocked(flushes) }) }
+
+// await makes l the line of an object that can still be decoded.
+func (r *recorder) await(l *line) {
+	r.locked(func() {
+		r.settleLocked(false)
+		r.pending = l
+	})
+}
+
+// awaits reports whether l is not written yet.
+func (r *recorder) awaits(l *line) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.ended && r.pending == l
+}
+
+// locked calls f with the mutex. If that ends the recording, it logs the reason without the
+// mutex.
+func (r *recorder) locked(f func()) {
+	r.mu.Lock()
+	f()
+	why := r.why
+	r.why = nil
+	r.mu.Unlock()
+	if why == nil {
+		return
+	}
+	r.of.rec.CompareAndSwap(r, nil)
+	if r.file != nil {
+		why = errors.Join(why, r.file.Close())
+	}
+	r.log.Warn("Recording has ended, the resource continues without it", "error", why)
+}
+
+// stop ends the recording, and closes its file.
+func (r *recorder) stop() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return nil
+	}
+	r.pending = nil // its object is not complete
+	if !r.start.IsZero() {
+		r.put(&line{Line: lineEnd, At: r.now(), Text: "the recording was stopped"})
+		r.do(r.buf.Flush)
+	}
+	r.ended = true
+	err := r.why
+	r.why = nil
+	return errors.Join(err, r.file.Close())
+}
+
+func (r *recorder) writeLocked(l *line) {
+	r.settleLocked(false)
 	if r.ended {
 		return
 	}
@@ -108,14 +193,13 @@ func (r *recorder) write(l *line) {
 	r.put(l)
 }
 
-// settle writes the line of the last object. If flushes is true, w gets it at once.
-func (r *recorder) settle(flushes bool) {
+func (r *recorder) settleLocked(flushes bool) {
 	l := r.pending
 	if l == nil {
 		return
 	}
 	r.pending = nil
-	r.write(l)
+	r.writeLocked(l)
 	if flushes {
 		r.do(r.buf.Flush)
 	}
@@ -138,7 +222,7 @@ func (r *recorder) put(l *line) {
 	if r.written += int64(len(text)) + 1; r.written > r.limit && l.Line != lineEnd {
 		reason := fmt.Errorf("the recording has reached its limit of %d bytes", r.limit)
 		r.put(&line{Line: lineEnd, At: l.At, Text: reason.Error()})
-		r.flush()
+		r.flushLocked()
 		r.end(reason)
 		return
 	}
@@ -150,7 +234,9 @@ func (r *recorder) put(l *line) {
 
 // flush writes what is buffered. At the end of a call the writer is flushed as well, if it has
 // a method for it.
-func (r *recorder) flush() {
+func (r *recorder) flush() { r.locked(r.flushLocked) }
+
+func (r *recorder) flushLocked() {
 	r.do(r.buf.Flush)
 	if f, ok := r.out.(interface{ Flush() error }); ok {
 		r.do(f.Flush)
@@ -174,11 +260,9 @@ func guarded(f func() error) (err error) {
 
 // end ends the recording because of err.
 func (r *recorder) end(err error) {
-	if r.ended {
-		return
+	if !r.ended {
+		r.ended, r.why = true, err
 	}
-	r.ended = true
-	r.log.Warn("Recording has ended, the resource continues without it", "error", err)
 }
 
 // encode returns the JSON of an object without the fields that are left out.

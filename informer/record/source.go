@@ -12,6 +12,7 @@ import (
 
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/internal/check"
+	"github.com/apiary-go/apiary/internal/usercode"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -26,12 +27,27 @@ import (
 //
 // An invalid option is an error of [informer.NewReflector].
 func NewSource[T any](src informer.Source[T], w io.Writer, opts ...Option) informer.Source[T] {
+	s := &Switch{}
 	r := newRecorder(w, opts)
 	if check.IsNil(w) {
 		r.invalid = errors.Join(r.invalid, errors.New("the writer of the recording is nil"))
 	}
-	r.header.Objects = check.TypeName[T]()
-	s := &source[T]{src: src, rec: r}
+	r.of = s
+	s.rec.Store(r)
+	return newSource(src, s, r.invalid)
+}
+
+// NewSwitchedSource returns a source that reads src, and that s records. It has the optional
+// interfaces of src. While s does not record, it adds nothing to the objects and events of src.
+func NewSwitchedSource[T any](src informer.Source[T], s *Switch) informer.Source[T] {
+	if s == nil {
+		return newSource(src, &Switch{}, errors.New("the switch of the recording is nil"))
+	}
+	return newSource(src, s, nil)
+}
+
+func newSource[T any](src informer.Source[T], by *Switch, invalid error) informer.Source[T] {
+	s := &source[T]{src: src, by: by, invalid: invalid}
 	if m, ok := src.(informer.MetadataLister); ok {
 		return &metadataSource[T]{source: s, lister: m}
 	}
@@ -41,8 +57,11 @@ func NewSource[T any](src informer.Source[T], w io.Writer, opts ...Option) infor
 // source records the calls of another source.
 type source[T any] struct {
 	src     informer.Source[T]
-	rec     *recorder
-	streams bool // the last result of WatchList
+	by      *Switch
+	invalid error // an argument is
+	strict  bool  // the last result of StrictDecoding
+	streams bool  // the last result of WatchList
+	called  bool
 }
 
 // metadataSource is a source that can list metadata.
@@ -53,8 +72,8 @@ type metadataSource[T any] struct {
 
 // Validate returns an error for invalid options and for an invalid source.
 func (s *source[T]) Validate() error {
-	if s.rec.invalid != nil {
-		return s.rec.invalid
+	if s.invalid != nil {
+		return s.invalid
 	}
 	if check.IsNil(s.src) {
 		return errors.New("the source to record is nil")
@@ -65,8 +84,8 @@ func (s *source[T]) Validate() error {
 // StrictDecoding implements [informer.StrictDecoder].
 func (s *source[T]) StrictDecoding() bool {
 	strict, ok := s.src.(informer.StrictDecoder)
-	s.rec.header.Strict = ok && strict.StrictDecoding()
-	return s.rec.header.Strict
+	s.strict = ok && strict.StrictDecoding()
+	return s.strict
 }
 
 // WatchList implements [informer.Source].
@@ -83,11 +102,20 @@ type call struct {
 	over bool
 }
 
-// begin records the call of a method.
+// begin records the call of a method. It returns nil if the call is not recorded.
 func (s *source[T]) begin(ctx context.Context, method string, opts *metav1.ListOptions) *call {
-	c := &call{rec: s.rec}
+	first := !s.called
+	s.called = true
+	rec := s.by.rec.Load()
+	if rec == nil || !rec.begins(first, method, opts) {
+		return nil
+	}
+	rec.header.Objects, rec.header.Strict = check.TypeName[T](), s.strict
+	c := &call{rec: rec}
 	c.ctx = c.http.observe(ctx)
-	s.rec.write(&line{Line: lineCall, At: s.rec.now(), Call: method, Streams: s.streams, Options: opts})
+	// A list shows that the Reflector does not stream. The reason can be from before the recording.
+	streams := s.streams && method != callList
+	rec.write(&line{Line: lineCall, At: rec.now(), Call: method, Streams: streams, Options: opts})
 	return c
 }
 
@@ -117,18 +145,25 @@ func (c *call) panicked() {
 // List implements [informer.Source].
 func (s *source[T]) List(ctx context.Context, opts metav1.ListOptions, yield func(informer.Item[T]) error) (informer.Page, error) {
 	c := s.begin(ctx, callList, &opts)
+	if c == nil {
+		return s.src.List(ctx, opts, yield)
+	}
 	defer c.panicked()
-	item := &item[T]{rec: s.rec}
+	item := &item[T]{rec: c.rec}
 	var refused error
 	page, err := s.src.List(c.ctx, opts, func(in informer.Item[T]) error {
-		item.set(in, &line{Line: lineItem, At: s.rec.now(), HTTP: c.http.load()})
+		item.set(in, &line{Line: lineItem, At: c.rec.now(), HTTP: c.http.load()})
 		err := yield(item)
 		if refused == nil {
 			refused = err
 		}
+		item.complete()
 		return err
 	})
 	c.listed(page, refused, err)
+	if err == nil && page.Continue == "" {
+		c.rec.whole = false
+	}
 	return page, err
 }
 
@@ -144,10 +179,13 @@ func (c *call) listed(page informer.Page, refused, err error) {
 // ListMetadata implements [informer.MetadataLister].
 func (s *metadataSource[T]) ListMetadata(ctx context.Context, opts metav1.ListOptions, yield func(store.Meta) error) (informer.Page, error) {
 	c := s.begin(ctx, callMetadata, &opts)
+	if c == nil {
+		return s.lister.ListMetadata(ctx, opts, yield)
+	}
 	defer c.panicked()
 	var refused error
 	page, err := s.lister.ListMetadata(c.ctx, opts, func(meta store.Meta) error {
-		s.rec.write(&line{Line: lineItem, At: s.rec.now(), HTTP: c.http.load(), Object: objectOf(meta)})
+		c.rec.write(&line{Line: lineItem, At: c.rec.now(), HTTP: c.http.load(), Object: objectOf(meta)})
 		err := yield(meta)
 		if refused == nil {
 			refused = err
@@ -165,6 +203,9 @@ func (s *source[T]) Absent(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	c := s.begin(ctx, callAbsent, nil)
+	if c == nil {
+		return finder.Absent(ctx)
+	}
 	defer c.panicked()
 	absent, err := finder.Absent(c.ctx)
 	c.returned(&line{Line: lineAbsent, Absent: absent}, err)
@@ -174,6 +215,9 @@ func (s *source[T]) Absent(ctx context.Context) (bool, error) {
 // Watch implements [informer.Source].
 func (s *source[T]) Watch(ctx context.Context, opts metav1.ListOptions) (informer.Stream[T], error) {
 	c := s.begin(ctx, callWatch, &opts)
+	if c == nil {
+		return s.src.Watch(ctx, opts)
+	}
 	defer c.panicked()
 	in, err := s.src.Watch(c.ctx, opts)
 	if err == nil && check.IsNil(in) {
@@ -183,7 +227,7 @@ func (s *source[T]) Watch(ctx context.Context, opts metav1.ListOptions) (informe
 	if err != nil {
 		return nil, err
 	}
-	return &stream[T]{call: c, in: in, item: item[T]{rec: s.rec}}, nil
+	return &stream[T]{call: c, in: in, item: item[T]{rec: c.rec}}, nil
 }
 
 // stream records the events of another stream.
@@ -196,6 +240,7 @@ type stream[T any] struct {
 
 // Next implements [informer.Stream].
 func (s *stream[T]) Next() (informer.WatchEvent[T], error) {
+	s.item.complete()
 	s.call.rec.settle(true)
 	e, err := s.in.Next()
 	if err != nil {
@@ -208,6 +253,9 @@ func (s *stream[T]) Next() (informer.WatchEvent[T], error) {
 	l := &line{Line: lineEvent, At: s.call.rec.now(),
 		Event: &event{Type: e.Type, Version: e.Version, End: e.InitialEventsEnd, Form: e.Form}}
 	s.item.set(e.Item, l)
+	if e.InitialEventsEnd {
+		s.call.rec.whole = false
+	}
 	if e.Item == nil {
 		s.call.rec.settle(true)
 	} else {
@@ -229,11 +277,10 @@ type item[T any] struct {
 }
 
 func (i *item[T]) set(in informer.Item[T], l *line) {
-	i.rec.settle(false)
 	if i.in, i.line = in, l; in != nil {
 		l.Object = objectOf(in.Meta())
 	}
-	i.rec.pending = l
+	i.rec.await(l)
 }
 
 // Meta implements [informer.Item].
@@ -242,7 +289,7 @@ func (i *item[T]) Meta() store.Meta { return i.in.Meta() }
 // Decode implements [informer.Item].
 func (i *item[T]) Decode() (T, error) {
 	obj, err := i.in.Decode()
-	if i.rec.ended || i.rec.pending != i.line {
+	if !i.rec.awaits(i.line) {
 		return obj, err
 	}
 	if err != nil {
@@ -254,4 +301,22 @@ func (i *item[T]) Decode() (T, error) {
 	}
 	i.rec.settle(i.line.Event != nil)
 	return obj, err
+}
+
+// Size returns the size of a decoded item that knows it, or 0. See [informer.ReflectorInfo].
+func (i *item[T]) Size() int {
+	if sized, ok := i.in.(interface{ Size() int }); ok {
+		return sized.Size()
+	}
+	return 0
+}
+
+// complete decodes an object that the sink had, for the first list of a recording.
+func (i *item[T]) complete() {
+	if !i.rec.whole || i.in == nil || !i.rec.awaits(i.line) {
+		return
+	}
+	var err error // is recorded
+	defer usercode.Recover("Decode of the item", i.in.Meta().Key, &err)
+	_, err = i.Decode()
 }

@@ -24,16 +24,17 @@ import (
 type SourceOption func(*sourceOptions)
 
 type sourceOptions struct {
-	fields []string
-	masked bool
-	limits wire.Limits
-	kind   string
-	sent   runtime.Object // of WithObjectType, or nil
-	shared bool
-	alone  bool
-	strict bool
-	record *recording // nil: nothing is recorded
-	errs   []error
+	fields   []string
+	masked   bool
+	limits   wire.Limits
+	kind     string
+	sent     runtime.Object // of WithObjectType, or nil
+	shared   bool
+	alone    bool
+	strict   bool
+	record   *recording     // nil: nothing is recorded from the start
+	switches *record.Switch // nil: it cannot be recorded later
+	errs     []error
 }
 
 // recording is what WithRecording was given.
@@ -182,12 +183,26 @@ func WithRecording(w io.Writer, opts ...record.Option) SourceOption {
 	return func(o *sourceOptions) { o.record = &recording{w, opts} }
 }
 
+// WithRecordingSwitch lets s start and stop the recording of what is read, while the program
+// runs. s must belong to this source only. It is independent of [WithRecording].
+func WithRecordingSwitch(s *record.Switch) SourceOption {
+	return func(o *sourceOptions) {
+		if s == nil {
+			o.errs = append(o.errs, errors.New("WithRecordingSwitch: the switch is nil"))
+		}
+		o.switches = s
+	}
+}
+
 // recorded returns src, recorded if the options say so.
 func recorded[T any](src informer.Source[T], o sourceOptions) informer.Source[T] {
-	if o.record == nil {
-		return src
+	if o.record != nil {
+		src = record.NewSource(src, o.record.w, o.record.opts...)
 	}
-	return record.NewSource(src, o.record.w, o.record.opts...)
+	if o.switches != nil {
+		src = record.NewSwitchedSource(src, o.switches)
+	}
+	return src
 }
 
 // gatherSource applies the options. It returns an error for invalid ones.

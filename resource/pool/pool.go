@@ -215,25 +215,6 @@ func (p *Pool[K, T]) Users() map[K]int {
 	return users
 }
 
-// Resources returns the resources that have started, without those that were used last a
-// while ago and are stopping. The caller owns the list, and must not use the resources beyond
-// reading their state.
-func (p *Pool[K, T]) Resources() []resource.Resource[T] {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var all []resource.Resource[T]
-	for _, e := range p.current {
-		select {
-		case <-e.ready:
-			if e.err == nil {
-				all = append(all, e.resource)
-			}
-		default:
-		}
-	}
-	return all
-}
-
 // use adds a user of key. The first user of a new resource must start it. use returns nil
 // if the pool is stopped.
 func (p *Pool[K, T]) use(key K) (e *pooled[K, T], first bool) {
