@@ -171,6 +171,7 @@ func newHistory(t *testing.T, seed uint64, read func(*follower, <-chan resource.
 			h.intervene(40)
 			return []string{obj.(*corev1.Pod).Labels["color"]}, nil
 		}}),
+		resource.WithIndexers(resource.LabelIndex("color")), // for the goroutines of subscribers
 	)
 	for range h.rng.IntN(h.keys + 1) {
 		h.upsert(h.rng)
@@ -194,7 +195,9 @@ var views = []struct {
 	{"filter", true, false, byFilter},
 	{"index", true, false, byIndex},
 	{"filter of index", true, false, func(r resource.Resource[*corev1.Pod]) resource.Resource[*corev1.Pod] { return byFilter(byIndex(r)) }},
-	{"index of index", true, false, func(r resource.Resource[*corev1.Pod]) resource.Resource[*corev1.Pod] { return byIndex(byIndex(r)) }},
+	{"index of index", true, false, func(r resource.Resource[*corev1.Pod]) resource.Resource[*corev1.Pod] {
+		return resource.WithLabel(byIndex(r), "color", "red")
+	}},
 	{"distinct", false, true, byColor},
 	{"distinct of index", true, true, func(r resource.Resource[*corev1.Pod]) resource.Resource[*corev1.Pod] { return byColor(byIndex(r)) }},
 }
