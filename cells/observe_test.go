@@ -157,7 +157,8 @@ func TestMetrics(t *testing.T) {
 					defer e.Done(nil)
 				}
 			}
-			err := testutil.GatherAndCompare(registry, strings.NewReader(`
+			compare := func() error {
+				return testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP apiary_resource_synced 1 if there is a complete state of the collection.
 # TYPE apiary_resource_synced gauge
 apiary_resource_synced{resource="Pod.v1"} 1
@@ -186,7 +187,12 @@ apiary_resource_subscriber_outstanding{resource="Pod.v1#2"} 0
 apiary_resource_events_emitted_total{resource="Pod.v1"} 3
 apiary_resource_events_emitted_total{resource="Pod.v1#2"} 0
 `), "apiary_resource_synced", "apiary_resource_objects", "apiary_resource_lists_total", "apiary_resource_failures_total",
-				"apiary_resource_subscribers", "apiary_resource_subscriber_outstanding", "apiary_resource_events_emitted_total")
+					"apiary_resource_subscribers", "apiary_resource_subscriber_outstanding", "apiary_resource_events_emitted_total")
+			}
+			err := compare()
+			for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); err = compare() {
+				time.Sleep(time.Millisecond) // the observer gets the end of the list after the subscribers
+			}
 			if err != nil {
 				t.Error(err)
 			}
