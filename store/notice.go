@@ -35,7 +35,7 @@ func (s *Store[T]) changed(n *notice[T]) {
 		n.changes[i].Generation = s.generation
 	}
 	s.unpushed = true
-	if !s.pass.open {
+	if s.unsettled == 0 {
 		s.stated = true
 		if s.onState != nil {
 			s.capture(n)
@@ -45,7 +45,7 @@ func (s *Store[T]) changed(n *notice[T]) {
 }
 
 // state marks the state as complete. It puts the state into n if onState has not got it.
-// There is no pass. The caller holds mu.
+// No part is unsettled. The caller holds mu.
 func (s *Store[T]) state(n *notice[T]) {
 	first := !s.stated
 	s.stated = true
