@@ -64,6 +64,7 @@ var rooms = map[string][]string{
 	"informer":                       {"store", "internal/usercode"},
 	"informer/internal/informertest": {"store", "informer"},
 	"informer/internal/pending":      {"store"},
+	"informer/namespaces":            {"store", "informer", "internal/usercode"},
 	"informer/record":                {"store", "informer", "internal/usercode"},
 	"informer/source/internal/wire":  nil,
 	"informer/source":                {"store", "informer", "informer/record", "informer/source/internal/wire", "internal/usercode", "internal/httpclient"},

@@ -28,7 +28,7 @@ type resource[T runtime.Object] struct {
 	log       *slog.Logger
 	hub       *hub[T]
 	store     *store.Store[T]
-	reflector *informer.Reflector[T]
+	reflector reflector
 	err       error // of construction
 
 	mu       sync.Mutex
@@ -41,6 +41,14 @@ type resource[T runtime.Object] struct {
 
 	synced chan struct{} // closed after the first commit
 	ended  chan struct{} // closed when the informer has ended
+}
+
+// reflector fills the store: an informer.Reflector, or one of package namespaces.
+type reflector interface {
+	Run(ctx context.Context) error
+	Resync(cause error)
+	Info() informer.ReflectorInfo
+	Report(informer.ReflectorEvent)
 }
 
 // hook is the lifecycle hook of a resource.
@@ -160,7 +168,13 @@ func (s sink[T]) Commit(ctx context.Context, version string) error {
 	if err := s.Store.Commit(ctx, version); err != nil {
 		return err
 	}
-	r := s.resource
+	s.resource.markSynced()
+	return nil
+}
+
+// markSynced marks the resource as synced. Further calls do nothing. It is called by one
+// goroutine at a time.
+func (r *resource[T]) markSynced() {
 	select {
 	case <-r.synced:
 	default:
@@ -170,7 +184,6 @@ func (s sink[T]) Commit(ctx context.Context, version string) error {
 		close(r.synced)
 		r.hub.committed()
 	}
-	return nil
 }
 
 // waitSynced blocks until the store has a complete state.

@@ -27,8 +27,8 @@ type Part[T any] struct {
 	store     *Store[T]
 	namespace string // empty: the whole store
 
-	// The writer lock of the store guards all fields below. unsettled and version are
-	// changed with both locks.
+	// The writer lock of the store guards all fields below. objects, version and unsettled
+	// are changed with both locks.
 	pass      pass
 	version   string
 	objects   int
@@ -242,9 +242,9 @@ func (p *Part[T]) Keys() iter.Seq[Key] {
 	}
 }
 
-// Len returns the number of objects of the part. It waits for a change that is under way.
+// Len returns the number of objects of the part.
 func (p *Part[T]) Len() int {
-	p.store.writing.Lock()
-	defer p.store.writing.Unlock()
+	rlock(&p.store.mu)
+	defer p.store.mu.RUnlock()
 	return p.objects
 }
