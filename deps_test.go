@@ -96,6 +96,7 @@ var testsImport = map[string][]string{
 	"store/poller":                   {"store/internal/storetest"},
 	"store/cacheview":                nil,
 	"informer":                       {"informer/source", "informer/record", "informer/internal/informertest"},
+	"informer/namespaces":            {"informer/source", "fakeapi"},
 	"informer/record":                {"informer/source", "informer/internal/informertest"},
 	"informer/internal/informertest": {"store/...", "informer/..."},
 	"informer/source":                {"informer/internal/informertest", "informer/push"},
