@@ -31,6 +31,8 @@ import (
 //     time of the first failure, and the error. A failure of the informer is shown instead
 //     of it. Alert on the metric retrying_oldest_seconds.
 //   - Stopped when the hive stops.
+//
+// See observeNamespaces for a set of namespaces.
 type reporter struct {
 	mu       sync.Mutex
 	health   cell.Health // nil if the hive has none

@@ -29,8 +29,9 @@ func InNamespaces(names ...string) Option {
 // InNamespaceSet is like [InNamespaces], for a set that the program can change at any time.
 // Several resources can share one set.
 //
-//	tenants := &namespaces.Set{}
-//	cells.Resource[*corev1.Pod](cells.InNamespaceSet(tenants))
+//	var tenants namespaces.Set
+//
+//	cells.Resource[*corev1.Pod](cells.InNamespaceSet(&tenants))
 //	…
 //	err := tenants.Add("shop")
 func InNamespaceSet(set *namespaces.Set) Option {
