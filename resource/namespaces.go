@@ -34,6 +34,11 @@ import (
 //     changes gets there with the next bookmark, which a server sends about every minute.
 //   - If a namespace fails, for example without permission, the others work. The resource is
 //     not synced before it succeeds or is removed. Logs and errors have its name.
+//   - Namespaces are read independently. Their objects can be of different versions, also at
+//     Sync. Equal parts of objects are shared within a namespace.
+//
+// The options of [WithSourceOptions] are for each namespace, so source.WithRecording must not be
+// among them.
 func NewInNamespaces[T runtime.Object](lc cell.Lifecycle, set *namespaces.Set, lw func(namespace string) cache.ListerWatcher, opts ...Option) Resource[T] {
 	o := gather[T](opts)
 	if lw == nil {
