@@ -15,7 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-var restingSubscribers = flag.Int("resting.subscribers", 10_000, "how many subscribers TestMemoryOfSubscribers has")
+var restingSubscribers = flag.Int("resting.subscribers", 2000, "how many subscribers TestMemoryOfSubscribers has")
 
 // A subscriber at rest costs little memory: one of a whole collection a bit for each key,
 // and a view what it has seen. The goroutine of who reads Events comes on top.
