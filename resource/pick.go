@@ -34,7 +34,9 @@ func (s *subscriber[T]) pick() (event Event[T], t *token[T]) {
 			sl.seen = sl.cur
 		}
 		if kind, rec := s.pending(sl); kind != "" {
-			s.turn++
+			if kind != Sync { // which has no turn
+				s.turn++
+			}
 			s.picked(sl, replayed)
 			return s.issue(sl, kind, rec)
 		}
