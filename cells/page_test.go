@@ -101,7 +101,7 @@ func TestStatusPageRefuses(t *testing.T) {
 // Names and errors are escaped, and long errors are cut.
 func TestStatusPageEscapes(t *testing.T) {
 	all := &Resources{}
-	f := newFollowed(FollowedResource, `<b>&"'`, scope{}, gather(nil))
+	f := Params{Client: &ClientState{}}.newFollowed(FollowedResource, `<b>&"'`, scope{}, gather(nil))
 	f.report.say(LevelDegraded, "cannot list", &hostileError{})
 	all.add(f)
 	for _, path := range []string{"/?format=html", "/?format=html&name=" + url.QueryEscape(f.name)} {

@@ -62,8 +62,12 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", name, err)
 	}
+	if p, err = p.of(o); err != nil {
+		return nil, fmt.Errorf("push %s: %w", name, err)
+	}
 	log := p.logger(name, scope)
-	f := newFollowed(FollowedPush, name, scope, o)
+	name = p.Client.named(name)
+	f := p.newFollowed(FollowedPush, name, scope, o)
 	cfg.ListerWatcher = &listWatch{scope: scope, client: p.Client}
 	reading, err := f.reading(o, log)
 	if err != nil {

@@ -29,6 +29,7 @@ import (
 type Option func(*options)
 
 type options struct {
+	cluster   string // the name of OfCluster
 	namespace string
 	labels    []string
 	fields    []string
