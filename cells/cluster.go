@@ -88,7 +88,7 @@ func NamedClientFrom(name string, config *rest.Config) cell.Cell {
 		if config == nil {
 			return clientOut{}, errors.New("cells.NamedClientFrom: config is nil: give a *rest.Config, or use cells.NamedClients, which reads flags")
 		}
-		return startClient(lc, config, "its constructor")
+		return startClient(lc, config, "the constructor of cluster "+name)
 	})
 }
 
@@ -248,16 +248,11 @@ func (c Clusters) client(name string) (*ClientState, error) {
 }
 
 // OfCluster reads from the cluster with this name, which [NamedClients], [NamedClientFrom] or
-// [NamedFakeClient] provides. Default: the cluster of [Client]. Construction fails if the
-// hive has no such cluster. A [Resource] of each T that is not [Private] is one for all
+// [NamedFakeClient] provides. Default, also for "": the cluster of [Client]. Construction
+// fails if the hive has no such cluster. A [Resource] of each T that is not [Private] is one for all
 // clusters: use [ResourceAs], or [Private] in a module for each cluster.
 func OfCluster(name string) Option {
-	return func(o *options) {
-		if err := checkClusterName(name); err != nil {
-			o.failf("cells.OfCluster: %w", err)
-		}
-		o.cluster = name
-	}
+	return func(o *options) { o.cluster = name }
 }
 
 // of returns p with the client and the logger of the cluster that o selects.
@@ -277,7 +272,7 @@ func (p Params) of(o *options) (Params, error) {
 func (s *ClientState) named(name string) string { return inCluster(s.cluster, name) }
 
 func inCluster(cluster, name string) string {
-	if cluster == "" {
+	if cluster == "" || name == "" {
 		return name
 	}
 	return cluster + "/" + name

@@ -30,6 +30,8 @@ func TestStatusPage(t *testing.T) {
 						one = "Widget.v1.example.com"
 					case "status-scope":
 						one = "ConfigMap shop/settings"
+					case "clusters":
+						one = "west/Pod.v1"
 					}
 					for _, format := range []string{"html", "text", "json"} {
 						got := load(t, page, "/?format="+format) + "\n" + load(t, page, "/?format="+format+"&name="+url.QueryEscape(one))

@@ -164,7 +164,7 @@ func resourceCell[T runtime.Object](opts []Option, as string, constructor any) c
 	}
 	id, description := titles[T](o)
 	if as != "" {
-		id = o.cluster + " " + as[strings.LastIndex(as, ".")+1:]
+		id = as[strings.LastIndex(as, ".")+1:]
 	}
 	return cell.Module(moduleID(id), moduleDescription("Resource "+description), cell.Provide(constructor))
 }
