@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -406,7 +408,30 @@ func TestClusterScripts(t *testing.T) {
 	}
 }
 
-// Everything stops at once while a cluster does not answer.
+// idleCounter counts how often its idle connections are closed.
+type idleCounter struct {
+	http.RoundTripper
+	closed atomic.Int64
+}
+
+func (c *idleCounter) CloseIdleConnections() { c.closed.Add(1) }
+
+// Each cluster closes its idle connections at Stop.
+func TestClusterIdleConnections(t *testing.T) {
+	var west, east idleCounter
+	err := run(t, quiet(), nil, NamedClientFrom("west", &rest.Config{Transport: &west}), NamedClientFrom("east", &rest.Config{Transport: &east}),
+		atStart(t, func(_ context.Context, _ Clusters) error {
+			if west.closed.Load()+east.closed.Load() > 0 {
+				t.Error("closed before Stop")
+			}
+			return nil
+		}))
+	if err != nil || west.closed.Load() == 0 || east.closed.Load() == 0 {
+		t.Error(err, west.closed.Load(), east.closed.Load())
+	}
+}
+
+// The other cluster works, and everything stops at once, while a cluster does not answer.
 func TestClusterDown(t *testing.T) {
 	noCluster(t)
 	var log lockedBuffer
