@@ -294,6 +294,10 @@ func TestClusterFlags(t *testing.T) {
 			t.Errorf("%s: got %s by %s, %v, %d", name, c.Config.Host, c.State.Origin(), c.Config.QPS, c.Config.Burst)
 		}
 	}
+	var out strings.Builder
+	if err := h.PrintObjects(&out, quiet()); err != nil || !strings.Contains(out.String(), "east-k8s-api-server") {
+		t.Error(err, out.String())
+	}
 	south, err := got.Get("south")
 	if err != nil {
 		t.Fatal(err)
@@ -348,6 +352,7 @@ func TestClusterErrors(t *testing.T) {
 		},
 		"none":         {cells: cell.Group(Client, pods(OfCluster("north"))), want: "the hive has none with a name: add cells.NamedClients"},
 		"no name":      {cells: cell.Group(NamedClientFrom("west", config), pods()), want: `add cells.Client, or select a cluster with cells.OfCluster: ["west"]`},
+		"dependency":   {cells: cell.Group(FakeClientWith(func(westPods) *fakeapi.Server { return nil }), Resource[*corev1.Pod](), cell.Invoke(func(resource.Resource[*corev1.Pod]) {})), want: "missing type: cells.westPods"},
 		"no client":    {cells: pods(), want: "add cells.Client"},
 		"twice":        {cells: cell.Group(NamedClients("west"), NamedClientFrom("west", config)), want: `the hive has two clusters "west"`},
 		"twice, flags": {cells: NamedClients("west", "west"), want: `the hive has two clusters "west"`},

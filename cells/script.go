@@ -29,7 +29,7 @@ import (
 //   - resource/list, resource/get, resource/events: the objects of a resource
 //   - resource/wait-synced, resource/resync
 //   - resource/record: a recording for a replay, see package record
-//   - status/wait, if the hive has [Status]
+//   - status/wait, if the hive has [Status] that is not private
 //
 // "help -v resource/get" and the like have the details. The commands make no request, with
 // these exceptions: a flag starts an unused resource, resource/resync and resource/record make
