@@ -129,14 +129,15 @@ func (c clientSource) flag(name string) string {
 
 // register makes flags that set the fields of c.
 func (c *clientSource) register(flags *pflag.FlagSet) {
-	server, path := "the Kubernetes API server", "Path of a kubeconfig file; default: $KUBECONFIG, then the service account of the pod"
+	server, path, address := "the Kubernetes API server", "Path of a kubeconfig file; default: $KUBECONFIG, then the service account of the pod", "the kubeconfig or of the pod"
 	if c.cluster != "" {
 		server = "the Kubernetes API server of cluster " + c.cluster
 		path = fmt.Sprintf("Path of a kubeconfig file for cluster %s; default: $KUBECONFIG, if --%s is set", c.cluster, c.flag(flagContext))
+		address = "the kubeconfig"
 	}
 	flags.StringVar(&c.K8sKubeconfig, c.flag(flagKubeconfig), c.K8sKubeconfig, path)
 	flags.StringVar(&c.K8sContext, c.flag(flagContext), c.K8sContext, "Context of the kubeconfig; default: its current context")
-	flags.StringVar(&c.K8sAPIServer, c.flag(flagAPIServer), c.K8sAPIServer, "URL of "+server+"; overrides the address in the kubeconfig or of the pod")
+	flags.StringVar(&c.K8sAPIServer, c.flag(flagAPIServer), c.K8sAPIServer, "URL of "+server+"; overrides the address in "+address)
 	flags.Float32Var(&c.K8sClientQPS, c.flag(flagQPS), c.K8sClientQPS, "Limit of requests per second to "+server+", for all clients together; 0 means no limit")
 	flags.IntVar(&c.K8sClientBurst, c.flag(flagBurst), c.K8sClientBurst, "Number of requests to "+server+" that can be sent at once")
 	flags.DurationVar(&c.K8sRequestTimeout, c.flag(flagRequestTimeout), c.K8sRequestTimeout, "Timeout of a request to "+server+", except watches; 0 means no timeout")
@@ -184,7 +185,7 @@ func (c clientSource) validate() error {
 	return errors.Join(errs...)
 }
 
-// serverURL completes and checks the value of --k8s-api-server.
+// serverURL completes and checks the value of a flag, such as --k8s-api-server.
 func serverURL(address, flag string) (string, error) {
 	full := address
 	if !strings.Contains(full, "://") {

@@ -269,9 +269,11 @@ func (p Params) of(o *options) (Params, error) {
 }
 
 // named returns the name in logs, health and metrics of what the client reads.
-func (s *ClientState) named(name string) string { return inCluster(s.cluster, name) }
+func (s *ClientState) named(name string) string { return qualified(s.cluster, name) }
 
-func inCluster(cluster, name string) string {
+// qualified puts the name of a cluster in front of a name. An empty name stays so: it is an
+// error elsewhere.
+func qualified(cluster, name string) string {
 	if cluster == "" || name == "" {
 		return name
 	}

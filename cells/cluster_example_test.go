@@ -32,6 +32,18 @@ var podsOfBoth = cell.Group(
 	cells.ResourceAs(func(r resource.Resource[*corev1.Pod]) EastPods { return r }, cells.OfCluster("east")),
 )
 
+// Resources of one type from two clusters have types of their own.
+func ExampleOfCluster() {
+	_ = hive.New(podsOfBoth, cell.Invoke(func(west WestPods, east EastPods) {
+		for _, pods := range []resource.Resource[*corev1.Pod]{west, east} {
+			pods.Observe(context.Background(), func(event resource.Event[*corev1.Pod]) {
+				fmt.Println(event.Kind, event.Key)
+				event.Done(nil)
+			}, nil)
+		}
+	}))
+}
+
 // podsOf prints the pods of one cluster. Its resource and its status engine are private, so
 // a hive can have this module for each cluster.
 func podsOf(cluster string) cell.Cell {

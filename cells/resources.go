@@ -227,7 +227,7 @@ func (r *Resources) running() (list []*followed) {
 
 // selects returns the scope, unless the name shows it.
 func (f Followed) selects() string {
-	if f.Name == inCluster(f.Cluster, f.Scope) {
+	if f.Name == qualified(f.Cluster, f.Scope) {
 		return ""
 	}
 	return f.Scope

@@ -71,7 +71,7 @@ func newStatus(p Params, cfg status.Config, o *options) (statusOut, error) {
 	err := errors.Join(o.errs...)
 	switch {
 	case cfg.Dynamic != nil || cfg.Metadata != nil || cfg.Stream != nil || cfg.Mapping != nil:
-		err = errors.New("Dynamic, Metadata, Stream or Mapping is set: leave them out, the engine uses the client of the hive")
+		err = errors.New("the configuration has Dynamic, Metadata, Stream or Mapping: leave them out, the engine uses the client of the hive")
 	case !reflect.DeepEqual(o, known):
 		err = errors.New("only cells.OfCluster and cells.Private apply to a status engine: leave out the other options")
 	case err == nil:
