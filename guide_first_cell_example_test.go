@@ -17,6 +17,7 @@ import (
 
 	"github.com/apiary-go/apiary/cells"
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/namespaces"
 	"github.com/apiary-go/apiary/resource"
 )
 
@@ -72,6 +73,11 @@ func Example_firstCell() {
 		os.Exit(1)
 	}
 }
+
+// The namespaces of tenants, which come and go.
+var tenants namespaces.Set
+
+var podsOfTenants = cells.Resource[*corev1.Pod](cells.InNamespaceSet(&tenants))
 
 type nodeConfig struct {
 	NodeName string

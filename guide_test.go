@@ -89,6 +89,15 @@ func TestGuideHealth(t *testing.T) {
 		if err != nil || health != "OK synced, 1 object at the last list" {
 			t.Errorf("with other settings: got %q, %v", health, err)
 		}
+		health, err = runApp(t, "Pod.v1", client, cell.SimpleHealthCell, podsOfTenants,
+			cell.Invoke(func(pods resource.Resource[*corev1.Pod]) error {
+				pods.Observe(t.Context(), nil, nil)
+				return tenants.Add("shop")
+			}))
+		if err != nil || health != "OK synced, 1 namespace" {
+			t.Errorf("in a set of namespaces: got %q, %v", health, err)
+		}
+		tenants.Remove("shop")
 	})
 }
 

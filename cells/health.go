@@ -31,6 +31,8 @@ import (
 //     time of the first failure, and the error. A failure of the informer is shown instead
 //     of it. Alert on the metric retrying_oldest_seconds.
 //   - Stopped when the hive stops.
+//
+// See observeNamespaces for a set of namespaces.
 type reporter struct {
 	mu       sync.Mutex
 	health   cell.Health // nil if the hive has none
@@ -41,6 +43,7 @@ type reporter struct {
 	ended    bool
 
 	consumers failingConsumers
+	members   map[string]informer.ReflectorInfo // by namespace, of a set; nil: there is no set
 }
 
 func newReporter(o *options) *reporter {
@@ -59,8 +62,14 @@ func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.Refl
 	}
 	if r.consumers.all.observe(occurrence, r.consumers.limits.isOver) {
 		if r.degraded == "" {
+			if r.members != nil {
+				info = r.combined()
+			}
 			r.refresh(info)
 		}
+		return
+	}
+	if r.observeNamespaces(info, occurrence) {
 		return
 	}
 	switch o := occurrence.(type) {
@@ -163,13 +172,23 @@ func (r *reporter) problemOf(info informer.ReflectorInfo) (text string, err erro
 
 // failed reports a failure, unless it is the one that was reported last.
 func (r *reporter) failed(o informer.BackingOff) {
-	switch o.Cause {
-	case informer.CauseNone, informer.CauseCanceled, informer.CauseClosed, informer.CauseExpired:
-		return // no failure, or one that the list that follows makes good
+	if isFailure(o.Cause) {
+		r.degrade(o.String(), o.Err)
 	}
-	reason := o.String()
-	if degraded := reason + ": " + check.RequestGist(o.Err); degraded != r.degraded {
-		r.say(LevelDegraded, reason, o.Err)
+}
+
+// isFailure returns false if nothing failed, or if the list that follows makes it good.
+func isFailure(cause informer.Cause) bool {
+	switch cause {
+	case informer.CauseNone, informer.CauseCanceled, informer.CauseClosed, informer.CauseExpired:
+		return false
+	}
+	return true
+}
+
+func (r *reporter) degrade(reason string, err error) {
+	if degraded := reason + ": " + check.RequestGist(err); degraded != r.degraded {
+		r.say(LevelDegraded, reason, err)
 		r.degraded, r.problem = degraded, ""
 	}
 }

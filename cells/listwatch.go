@@ -161,7 +161,11 @@ func (l *listWatch) reader(ctx context.Context) (*reader, error) {
 		return nil, err
 	}
 	if l.namespace != "" && !f.namespaced {
-		return nil, fmt.Errorf("%s has no namespaces: leave out cells.InNamespace(%q)", l.target, l.namespace)
+		option := fmt.Sprintf("cells.InNamespace(%q)", l.namespace)
+		if l.set != nil {
+			option = "cells.InNamespaces and cells.InNamespaceSet"
+		}
+		return nil, fmt.Errorf("%s has no namespaces: leave out %s", l.target, option)
 	}
 	if r, err = l.read(f); err != nil {
 		return nil, err

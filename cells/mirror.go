@@ -28,7 +28,7 @@ type mirrorHook[T any] struct{ hook }
 //
 // The handler calls ResumeVersion of the informer when it writes.
 //
-// The options are those of [Resource], except [With] and [Private]. ListerWatcher and
+// The options are those of [Resource], except [With], [Private] and sets of namespaces. ListerWatcher and
 // Source of the configuration must be nil. If cfg.Transform makes the objects, [From] sets
 // the type that the server sends.
 //
@@ -45,6 +45,8 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	scope, err := o.scope(reflect.TypeFor[T]())
 	switch {
 	case err != nil:
+	case scope.set != nil:
+		err = errSet
 	case cfg.ListerWatcher != nil || cfg.Source != nil:
 		err = errors.New("InformerConfig.ListerWatcher or Source is set: leave out both, cells.NewMirror uses the client of the hive")
 	case len(o.resource) > 0 || o.private:

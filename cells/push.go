@@ -54,6 +54,8 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 	scope, err := o.scope(reflect.TypeFor[T]())
 	switch {
 	case err != nil:
+	case scope.set != nil:
+		err = errSet
 	case cfg.ListerWatcher != nil || cfg.Source != nil:
 		err = errors.New("BatcherConfig.ListerWatcher or Source is set: leave out both, cells.NewPush uses the client of the hive")
 	case len(o.resource) > 0 || o.private:

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cilium/hive/cell"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/resource"
 )
@@ -131,7 +132,15 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 		resource.WithObserver(f.observer(log)),
 		resource.WithSourceOptions(reading...),
 	}
-	r := resource.New[T](p.Lifecycle, &listWatch{scope: scope, client: p.Client}, append(all, o.resource...)...)
+	all = append(all, o.resource...)
+	var r resource.Resource[T]
+	if scope.set == nil {
+		r = resource.New[T](p.Lifecycle, &listWatch{scope: scope, client: p.Client}, all...)
+	} else {
+		r = resource.NewInNamespaces[T](p.Lifecycle, scope.set, func(namespace string) cache.ListerWatcher {
+			return &listWatch{scope: scope.in(namespace), client: p.Client}
+		}, all...)
+	}
 	f.resource, f.resync, f.access = r.(resource.Inspector).Stats, r.Resync, newAccess(r)
 	f.synced = func(ctx context.Context) error {
 		_, err := r.Store(ctx)

@@ -92,6 +92,10 @@ type Followed struct {
 	// Reflector is the state of the informer: state, cause, last contact, version.
 	Reflector informer.ReflectorInfo
 
+	// Namespaces has the informers of a resource in a set of namespaces, sorted by namespace.
+	// Reflector combines them. It is nil for others.
+	Namespaces []informer.ReflectorInfo
+
 	// Lists counts the lists that ended.
 	Lists []ListCount
 
@@ -241,7 +245,7 @@ func (f *followed) describe() Followed {
 	case f.resource != nil:
 		s := f.resource()
 		d.Synced, d.Objects, d.Reflector, d.Subscribers = s.Synced, s.Store.Objects, s.Reflector, s.Subscribers
-		d.Bytes = s.Bytes
+		d.Bytes, d.Namespaces = s.Bytes, s.Namespaces
 	case f.mirror != nil:
 		s := f.mirror()
 		d.Synced, d.Objects, d.Reflector, d.Mirror = s.Synced, s.Recorded, s.Reflector, &s

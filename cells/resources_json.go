@@ -22,7 +22,8 @@ func (f Followed) MarshalJSON() ([]byte, error) {
 		Kind: f.Kind, Name: f.Name, Cluster: f.Cluster, Scope: f.Scope,
 		Level: f.Level, Status: f.Status, Error: errorText(f.Err), Since: f.Since,
 		Synced: f.Synced, Objects: f.Objects, Reflector: reflectorToJSON(f.Reflector),
-		Mirror: mirrorToJSON(f.Mirror), Push: pushToJSON(f.Push), Recording: f.Recording,
+		Namespaces: namespacesToJSON(f.Namespaces),
+		Mirror:     mirrorToJSON(f.Mirror), Push: pushToJSON(f.Push), Recording: f.Recording,
 	}
 	for _, l := range f.Lists {
 		out.Lists = append(out.Lists, listJSON(l))
@@ -53,6 +54,7 @@ type followedJSON struct {
 	Synced      bool             `json:"synced"`
 	Objects     int              `json:"objects"`
 	Reflector   reflectorJSON    `json:"reflector"`
+	Namespaces  []namespaceJSON  `json:"namespaces,omitempty"`
 	Lists       []listJSON       `json:"lists,omitempty"`
 	Subscribers []subscriberJSON `json:"subscribers,omitempty"`
 	Mirror      *mirrorJSON      `json:"mirror,omitempty"`
@@ -88,6 +90,18 @@ type reflectorJSON struct {
 	Polling     *pollingJSON   `json:"polling,omitempty"`
 	LeftOut     []leftOutJSON  `json:"leftOut,omitempty"`
 	MoreLeftOut bool           `json:"moreLeftOut,omitempty"`
+}
+
+type namespaceJSON struct {
+	Namespace string `json:"namespace"`
+	reflectorJSON
+}
+
+func namespacesToJSON(all []informer.ReflectorInfo) (out []namespaceJSON) {
+	for _, m := range all {
+		out = append(out, namespaceJSON{m.Namespace, reflectorToJSON(m)})
+	}
+	return out
 }
 
 type pollingJSON struct {

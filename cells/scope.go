@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 
+	"github.com/apiary-go/apiary/informer/namespaces"
 	"github.com/apiary-go/apiary/informer/record"
 	"github.com/apiary-go/apiary/informer/source"
 	"github.com/apiary-go/apiary/resource"
@@ -31,6 +32,8 @@ type Option func(*options)
 type options struct {
 	cluster   string // the name of OfCluster
 	namespace string
+	set       *namespaces.Set // nil: none
+	setText   string          // describes it
 	labels    []string
 	fields    []string
 	scheme    *runtime.Scheme
@@ -62,7 +65,8 @@ func (o *options) failf(format string, args ...any) {
 	o.errs = append(o.errs, fmt.Errorf(format, args...))
 }
 
-// InNamespace selects the objects of one namespace. Default: all namespaces.
+// InNamespace selects the objects of one namespace. Default: all namespaces. For several, see
+// [InNamespaces].
 func InNamespace(namespace string) Option {
 	return func(o *options) {
 		if problems := validation.ValidateNamespaceName(namespace, false); len(problems) > 0 {
@@ -226,6 +230,8 @@ type scope struct {
 	gvk       schema.GroupVersionKind // typed
 	scheme    *runtime.Scheme         // typed
 	namespace string
+	set       *namespaces.Set // the namespace is one of them; nil: none
+	setText   string          // describes set
 	labels    string
 	fields    string
 	converted bool // to another type than that of the server
@@ -246,9 +252,12 @@ func (o *options) scope(t reflect.Type) (scope, error) {
 	if len(o.errs) > 0 {
 		return scope{}, errors.Join(o.errs...)
 	}
+	if err := o.checkSet(); err != nil {
+		return scope{}, err
+	}
 	p := scope{
 		target: o.target, scheme: o.scheme,
-		namespace: o.namespace, labels: strings.Join(o.labels, ","), fields: strings.Join(o.fields, ","),
+		namespace: o.namespace, set: o.set, setText: o.setText, labels: strings.Join(o.labels, ","), fields: strings.Join(o.fields, ","),
 	}
 	wireType := o.wireType
 	if wireType == nil {
@@ -326,11 +335,14 @@ func (p *scope) lookUp(t reflect.Type) error {
 	return nil
 }
 
-// String returns the kind, the namespace and the selectors.
+// String returns the kind, the namespaces and the selectors.
 func (p scope) String() string {
 	var b strings.Builder
 	b.WriteString(p.target.String())
-	if p.namespace != "" {
+	switch {
+	case p.set != nil:
+		b.WriteString(" " + p.setText)
+	case p.namespace != "":
 		b.WriteString(" in namespace " + p.namespace)
 	}
 	if p.labels != "" {

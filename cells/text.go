@@ -6,6 +6,7 @@ package cells
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -166,6 +167,9 @@ func (s *section) count(label string, n uint64) {
 // sections describes f for people.
 func sections(f Followed, now time.Time) []section {
 	all := []section{stateSection(f, now)}
+	if f.Namespaces != nil {
+		all = append(all, namespaceSection(f.Namespaces, now))
+	}
 	if lists := listSection(f.Lists); len(lists.Rows) > 0 {
 		all = append(all, lists)
 	}
@@ -231,6 +235,41 @@ func stateSection(f Followed, now time.Time) section {
 	}
 	if r.Panics > 0 {
 		s.bad("Panics", strconv.FormatUint(r.Panics, 10))
+	}
+	return s
+}
+
+// namespacesShown is how many namespaces are shown to people.
+const namespacesShown = 20
+
+// namespaceSection shows namespaces that fail, then those that are not listed yet, then others.
+func namespaceSection(all []informer.ReflectorInfo, now time.Time) section {
+	s := section{Title: fmt.Sprintf("Namespaces (%d)", len(all))}
+	rank := func(m informer.ReflectorInfo) int {
+		switch {
+		case m.Err != nil:
+			return 0
+		case m.Passes == 0:
+			return 1
+		}
+		return 2
+	}
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b informer.ReflectorInfo) int { return rank(a) - rank(b) })
+	for i, m := range all {
+		if i == namespacesShown {
+			s.add("others", strconv.Itoa(len(all)-i))
+			break
+		}
+		text := fmt.Sprintf("%s, last contact %s", m.State, age(m.Contact, now))
+		if m.Passes == 0 {
+			text += ", not listed yet"
+		}
+		if m.Err == nil {
+			s.add(m.Namespace, text)
+		} else {
+			s.bad(m.Namespace, text+", "+string(m.Cause)+": "+errorText(m.Err))
+		}
 	}
 	return s
 }

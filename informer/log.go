@@ -5,6 +5,7 @@ package informer
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -26,7 +27,7 @@ import (
 //     the number of lines that were omitted.
 //   - Info: a success after failures, with their number and duration; a completed pass,
 //     except of polls and checks; the reason of a new pass, except of checks; the end of
-//     polling; an object that is decoded again; a server without streamed lists; a change
+//     polling; an object that is decoded again; namespaces that are added and removed; a server without streamed lists; a change
 //     that a consumer accepts after a minute of failures or more.
 //   - Debug: the rest.
 func LogObserver(logger *slog.Logger) Observer {
@@ -35,6 +36,9 @@ func LogObserver(logger *slog.Logger) Observer {
 	}
 	return ObserverFunc(func(info ReflectorInfo, o ReflectorEvent) {
 		log := logger.With("resource", info.Name)
+		if info.Namespace != "" {
+			log = log.With("namespace", info.Namespace)
+		}
 		switch o := o.(type) {
 		case ListStarted:
 			log.Debug("Listing", "reason", o.Pass.Reason, "epoch", o.Pass.Epoch, "streamed", o.Streamed)
@@ -88,6 +92,8 @@ func LogObserver(logger *slog.Logger) Observer {
 			log.Warn("Object cannot be decoded, left out", "key", redact.Text(o.Meta.Key.String()), "error", o.Err)
 		case LeftOutEnded:
 			log.Info("Object is no longer left out", "key", redact.Text(o.Key.String()))
+		case NamespacesChanged:
+			log.Info("Namespaces changed", "namespaces", o.Count, "added", some(o.Added), "removed", some(o.Removed))
 		case Draining:
 			log.Debug("The sink is full, waiting for it")
 		case ConsumerFailed:
@@ -98,6 +104,15 @@ func LogObserver(logger *slog.Logger) Observer {
 			log.Warn("The server has an older state than before, as after a restore, accepting it", "from", o.From, "to", o.To)
 		}
 	})
+}
+
+// some returns the first names of a list that can be long.
+func some(names []string) string {
+	const most = 10
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 func logBackingOff(log *slog.Logger, o BackingOff) {

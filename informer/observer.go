@@ -5,6 +5,7 @@ package informer
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/apiary-go/apiary/internal/check"
@@ -34,6 +35,21 @@ func Observers(list ...Observer) Observer {
 	var all observers
 	for _, o := range list {
 		all = append(all, asObservers(o)...)
+	}
+	return all
+}
+
+// SerialObserver returns an observer for several Reflectors. It passes each occurrence to o.
+// Calls do not overlap.
+func SerialObserver(o Observer) Observer {
+	var calling sync.Mutex
+	var all observers
+	for _, observer := range asObservers(o) {
+		all = append(all, ObserverFunc(func(info ReflectorInfo, o ReflectorEvent) {
+			calling.Lock()
+			defer calling.Unlock()
+			observer.Observe(info, o)
+		}))
 	}
 	return all
 }
@@ -195,6 +211,14 @@ type (
 	// for objects without a name.
 	LeftOutEnded struct{ Key store.Key }
 
+	// NamespacesChanged reports that the set of package namespaces has changed. It is observed
+	// once at the start, and then before the lists of added namespaces begin. Occurrences of
+	// removed namespaces can follow.
+	NamespacesChanged struct {
+		Added, Removed []string // sorted
+		Count          int      // of the set
+	}
+
 	// Draining reports that the sink is full. The Reflector sends no request until it has drained.
 	Draining struct{ Err error }
 
@@ -248,5 +272,6 @@ func (WatchProved) reflectorEvent()          {}
 func (VersionsUnordered) reflectorEvent()    {}
 func (ObjectLeftOut) reflectorEvent()        {}
 func (LeftOutEnded) reflectorEvent()         {}
+func (NamespacesChanged) reflectorEvent()    {}
 func (Draining) reflectorEvent()             {}
 func (WentBackwards) reflectorEvent()        {}

@@ -246,7 +246,7 @@ func (c *cycle[T]) sinkError(call string, meta store.Meta, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &SinkError{Call: call, Meta: meta, Err: err, resource: c.cfg.Name}
+	return &SinkError{Call: call, Meta: meta, Err: err, resource: c.cfg.title()}
 }
 
 // offer hands an object of a pass to the sink, unless the sink holds it.

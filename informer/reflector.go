@@ -25,6 +25,10 @@ type Config[T any] struct {
 	// Name identifies the reflector in logs and errors. Default: the name of T.
 	Name string
 
+	// Namespace is the namespace that Source reads. It distinguishes Reflectors with one
+	// Name in logs, errors and occurrences. Default: empty, they show the Name only.
+	Namespace string
+
 	// Source reads the collection. It must belong to this Reflector only.
 	Source Source[T]
 
@@ -58,6 +62,9 @@ type Config[T any] struct {
 type ReflectorInfo struct {
 	Name  string
 	State State
+
+	// Namespace is that of the [Config].
+	Namespace string
 
 	// Version is the last version that the sink accepted.
 	Version string
@@ -141,7 +148,7 @@ func NewReflector[T any](cfg Config[T]) (*Reflector[T], error) {
 		cfg.Name = check.TypeName[T]()
 	}
 	if err := cfg.complete(); err != nil {
-		return nil, fmt.Errorf("reflector of %s: %w", cfg.Name, err)
+		return nil, fmt.Errorf("reflector of %s: %w", cfg.title(), err)
 	}
 	r := &Reflector[T]{base: time.Now(), panics: usercode.New(cfg.Name, cfg.Log), observers: asObservers(cfg.Observer)}
 	r.keeper, _ = cfg.Sink.(keeper)
@@ -151,8 +158,16 @@ func NewReflector[T any](cfg Config[T]) (*Reflector[T], error) {
 	cfg.Sink, r.detecting = store.DetectMutations(cfg.Name, cfg.Sink)
 	cfg.Source, cfg.Sink = safeSource[T]{cfg.Source, r.panics}, safeSink[T]{cfg.Sink, r.panics}
 	r.cfg = cfg
-	r.info = ReflectorInfo{Name: cfg.Name, State: StateIdle, Version: cfg.ResumeFrom}
+	r.info = ReflectorInfo{Name: cfg.Name, Namespace: cfg.Namespace, State: StateIdle, Version: cfg.ResumeFrom}
 	return r, nil
+}
+
+// title returns the name and the namespace, for errors.
+func (c *Config[T]) title() string {
+	if c.Namespace == "" {
+		return c.Name
+	}
+	return c.Name + " in namespace " + c.Namespace
 }
 
 // complete checks the configuration and fills in the defaults.
@@ -184,7 +199,7 @@ func (c *Config[T]) complete() error {
 // source.FromListerWatcher.
 func (r *Reflector[T]) Run(ctx context.Context) error {
 	if !r.started.CompareAndSwap(false, true) {
-		return fmt.Errorf("reflector %s: Run was called before: make a new Reflector to run again", r.cfg.Name)
+		return fmt.Errorf("reflector %s: Run was called before: make a new Reflector to run again", r.cfg.title())
 	}
 	defer r.update(func(i *ReflectorInfo) { i.State, i.Polling = StateIdle, nil })
 	c := cycle[T]{r: r, cfg: &r.cfg, ctx: ctx, version: known(r.cfg.ResumeFrom), consistent: r.cfg.ResumeFrom != ""}

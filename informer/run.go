@@ -228,7 +228,7 @@ func (c *cycle[T]) errorOf(verb string, err error) error {
 	if sink := (*SinkError)(nil); err == nil || errors.As(err, &sink) {
 		return err
 	}
-	return &requestError{verb: verb, resource: c.cfg.Name, err: err}
+	return &requestError{verb: verb, resource: c.cfg.title(), err: err}
 }
 
 // request returns the context and the guard of one request. Its idle timeout is limit, and

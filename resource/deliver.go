@@ -8,56 +8,79 @@ import (
 	"runtime"
 	"time"
 
+	kruntime "k8s.io/apimachinery/pkg/runtime"
+
 	"github.com/apiary-go/apiary/informer"
 	"github.com/apiary-go/apiary/store"
 )
 
-// run emits events until the subscription ends.
+// run emits events until the subscription ends, or until it has had nothing to do for a
+// while.
 func (s *subscriber[T]) run() {
-	var t *token[T]
-	defer func() {
-		s.finish()
-		runtime.KeepAlive(t) // not lost: the subscription has ended
-	}()
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
+	defer s.hub.wg.Done()
 	tick, stop := s.metrics.ticker()
 	defer stop()
-	for received := true; ; {
-		var event Event[T]
-		var until time.Time
-		event, t, until = s.take(t, received)
+	var timer *time.Timer // of delays
+	received := true
+	var next step[T]
+	for {
+		next = s.take(next.token, received)
 		ended := false
 		switch {
-		case t == nil:
-			ended = s.idle(timer, until, tick)
+		case next.parked:
+			return
+		case next.token == nil:
+			if !next.until.IsZero() {
+				if timer == nil {
+					timer = time.NewTimer(time.Hour)
+					defer timer.Stop()
+				}
+				timer.Reset(time.Until(next.until))
+			}
+			ended = s.await(timer, !next.until.IsZero(), tick)
 		case s.next == nil:
-			received, ended = s.offer(event, tick)
+			received, ended = s.offer(next.event, tick)
 		default:
-			received, ended = true, s.callNext(event)
+			received, ended = true, s.callNext(next.event)
 		}
 		if ended {
+			s.finish()
+			runtime.KeepAlive(next.token) // not lost: the subscription has ended
 			return
 		}
 	}
 }
 
-// take returns the next event and its token, which is nil if there is none. until is the
-// end of the next delay. If the previous event was not received, take withdraws it.
-func (s *subscriber[T]) take(before *token[T], received bool) (event Event[T], t *token[T], until time.Time) {
+// step is what the goroutine of a subscriber does next.
+type step[T kruntime.Object] struct {
+	event  Event[T]
+	token  *token[T] // of event; nil: there is none
+	until  time.Time // if there is no event, the end of the next delay
+	parked bool      // the goroutine must end
+}
+
+// take returns the next step. If the previous event was not received, take withdraws it.
+func (s *subscriber[T]) take(before *token[T], received bool) (next step[T]) {
 	s.mu.Lock()
 	defer s.unlock()
-	s.awake = false
+	s.awake, s.waiting, s.idle = false, false, s.idle && s.retiring
 	if before != nil && !received {
 		s.withdraw(before)
 	}
 	s.ackRecall()
-	if event, t = s.pick(); t != nil && s.next == nil {
-		s.offering = event.Kind
+	if next.event, next.token = s.pick(); next.token != nil && s.next == nil {
+		s.offering = next.event.Kind
 	}
-	until = s.delayed.next()
 	s.flushMetrics()
-	return event, t, until
+	if next.token == nil && !s.ending {
+		next.until = s.delayed.next()
+		if next.parked = s.retiring && !s.awake; next.parked {
+			s.park()
+		}
+		s.waiting = true
+	}
+	s.retiring = false
+	return next
 }
 
 // offer waits until event is received, the subscription has ended, or a Sync is recalled.
@@ -97,9 +120,10 @@ func (s *subscriber[T]) offer(event Event[T], tick <-chan time.Time) (received, 
 	return false, true
 }
 
-// idle waits until there may be something to emit, or the subscription has ended.
-func (s *subscriber[T]) idle(timer *time.Timer, until time.Time, tick <-chan time.Time) (ended bool) {
-	if until.IsZero() && tick == nil { // the common case
+// await waits until there may be something to emit, or the subscription has ended. timer is
+// used if delayed is true.
+func (s *subscriber[T]) await(timer *time.Timer, delayed bool, tick <-chan time.Time) (ended bool) {
+	if !delayed && tick == nil { // the common case
 		if s.ended() { // if it ends later, end wakes the goroutine
 			return true
 		}
@@ -107,8 +131,7 @@ func (s *subscriber[T]) idle(timer *time.Timer, until time.Time, tick <-chan tim
 		return s.ended()
 	}
 	var due <-chan time.Time
-	if !until.IsZero() {
-		timer.Reset(time.Until(until))
+	if delayed {
 		due = timer.C
 	}
 	for {
@@ -166,32 +189,26 @@ func (s *subscriber[T]) ended() bool {
 	}
 }
 
-// end ends the subscription. It returns false if the subscription had ended before. The
-// caller holds the mutex.
-func (s *subscriber[T]) end() bool {
+// end ends the subscription. Its goroutine finishes it, which is started if there is none.
+// The caller holds the mutex.
+func (s *subscriber[T]) end() {
 	if s.ending {
-		return false
+		return
 	}
 	s.ending = true
 	close(s.done)
-	s.wakeUp()
-	return true
+	if s.running {
+		s.wakeUp()
+	} else {
+		s.start()
+	}
 }
 
 // quit ends the subscription from outside. The caller holds the mutex of the hub.
 func (s *subscriber[T]) quit() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.end() && !s.launched {
-		s.hub.wg.Go(s.finish)
-	}
-}
-
-// isEnding returns true if the subscription has ended.
-func (s *subscriber[T]) isEnding() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ending
+	s.end()
 }
 
 // cancel ends the subscription because its context has ended.
@@ -212,6 +229,7 @@ func (s *subscriber[T]) finish() {
 	s.conclude()
 	if s.entered { // set before there was a goroutine
 		s.hub.leave(s)
+		s.hub.parking.end(s)
 	}
 	if s.out != nil {
 		close(s.out)
@@ -222,7 +240,10 @@ func (s *subscriber[T]) finish() {
 func (s *subscriber[T]) conclude() {
 	s.mu.Lock()
 	defer s.unlock()
-	s.end() // cancel may not have been called yet
+	if !s.ending { // cancel was not called yet
+		s.ending = true
+		close(s.done)
+	}
 	if s.next != nil {
 		s.finishing = s.hub.now()
 		s.guard("complete function", store.Key{}, func() { s.complete(cmp.Or(s.failure, s.ctx.Err())) })

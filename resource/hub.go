@@ -34,6 +34,7 @@ type hub[T runtime.Object] struct {
 	end       context.CancelCauseFunc
 	wg        sync.WaitGroup
 	panics    *usercode.Panics
+	parking   parking[T]
 	size      atomic.Int32 // len(nodes), for subscribers
 
 	mu         sync.Mutex
@@ -178,10 +179,15 @@ func (h *hub[T]) enter(s *subscriber[T]) bool {
 	return true
 }
 
-// launch starts the goroutine of a subscriber. The caller holds the mutex.
+// launch lets a subscriber have a goroutine, if there is something to do. The caller holds
+// the mutex.
 func (h *hub[T]) launch(s *subscriber[T]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.launched = true
-	h.wg.Go(s.run)
+	if s.depth() > 0 || s.replay.left() > 0 || s.metrics != nil {
+		s.wakeUp()
+	}
 }
 
 // leave removes a subscriber and its state. It is called once for each subscriber.
@@ -210,9 +216,7 @@ func (h *hub[T]) start() {
 	defer h.mu.Unlock()
 	h.running = true
 	for _, s := range h.subs {
-		if !s.isEnding() {
-			h.launch(s)
-		}
+		h.launch(s)
 	}
 }
 

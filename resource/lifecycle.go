@@ -29,7 +29,7 @@ type resource[T runtime.Object] struct {
 	hub       *hub[T]
 	store     *store.Store[T]
 	indexers  store.Indexers[T]
-	reflector *informer.Reflector[T]
+	reflector reflector
 	err       error // of construction
 
 	mu       sync.Mutex
@@ -42,6 +42,14 @@ type resource[T runtime.Object] struct {
 
 	synced chan struct{} // closed after the first commit
 	ended  chan struct{} // closed when the informer has ended
+}
+
+// reflector fills the store: an informer.Reflector, or one of package namespaces.
+type reflector interface {
+	Run(ctx context.Context) error
+	Resync(cause error)
+	Info() informer.ReflectorInfo
+	Report(informer.ReflectorEvent)
 }
 
 // hook is the lifecycle hook of a resource.
@@ -161,7 +169,13 @@ func (s sink[T]) Commit(ctx context.Context, version string) error {
 	if err := s.Store.Commit(ctx, version); err != nil {
 		return err
 	}
-	r := s.resource
+	s.resource.markSynced()
+	return nil
+}
+
+// markSynced marks the resource as synced. Further calls do nothing. It is called by one
+// goroutine at a time.
+func (r *resource[T]) markSynced() {
 	select {
 	case <-r.synced:
 	default:
@@ -171,7 +185,6 @@ func (s sink[T]) Commit(ctx context.Context, version string) error {
 		close(r.synced)
 		r.hub.committed()
 	}
-	return nil
 }
 
 // waitSynced blocks until the store has a complete state.

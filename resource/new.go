@@ -43,7 +43,7 @@ func New[T runtime.Object](lc cell.Lifecycle, lw cache.ListerWatcher, opts ...Op
 	}
 	convert, err := converter[T](o.convert)
 	o.err = errors.Join(o.err, err)
-	return build(lc, source.FromListerWatcher(lw, convert, o.source...), o)
+	return build(lc, connectTo(source.FromListerWatcher(lw, convert, o.source...)), o)
 }
 
 // NewFromSource is like [New], for any [informer.Source]. The source returns the objects
@@ -59,7 +59,7 @@ func NewFromSource[T runtime.Object](lc cell.Lifecycle, source informer.Source[T
 	if o.source != nil {
 		o.err = errors.Join(o.err, errors.New("WithSourceOptions does not apply to NewFromSource: give the options to the source"))
 	}
-	return build(lc, source, o)
+	return build(lc, connectTo(source), o)
 }
 
 func gather[T runtime.Object](opts []Option) *options {
@@ -83,7 +83,10 @@ func nameOf[T runtime.Object]() string {
 	return strings.TrimPrefix(reflect.TypeFor[T]().String(), "*")
 }
 
-func build[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], o *options) Resource[T] {
+// connector makes what fills the store of a resource.
+type connector[T runtime.Object] func(*resource[T], *options) (reflector, error)
+
+func build[T runtime.Object](lc cell.Lifecycle, connect connector[T], o *options) Resource[T] {
 	r := &resource[T]{
 		name:    o.name,
 		metrics: o.metrics,
@@ -94,7 +97,7 @@ func build[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], o *op
 	}
 	r.err = o.err
 	if r.err == nil {
-		r.err = r.connect(source, o)
+		r.err = r.connect(connect, o)
 	}
 	if r.err != nil {
 		r.err = fmt.Errorf("resource %s: %w", r.name, r.err)
@@ -104,7 +107,7 @@ func build[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], o *op
 }
 
 // connect makes the store and the reflector that fills it.
-func (r *resource[T]) connect(source informer.Source[T], o *options) error {
+func (r *resource[T]) connect(connect connector[T], o *options) error {
 	onChange, err := r.changes(o.onChange)
 	if err != nil {
 		return err
@@ -129,19 +132,26 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 		return err
 	}
 	o.settings.ListBudget = cmp.Or(o.settings.ListBudget, informer.ProcessListBudget())
-	r.reflector, err = informer.NewReflector(informer.Config[T]{
-		Name:     o.name,
-		Source:   source,
-		Sink:     sink[T]{Store: r.store, resource: r},
-		Settings: o.settings,
-		Observer: o.observer,
-		Log:      o.log,
-	})
+	r.reflector, err = connect(r, o)
 	if err == nil {
 		r.hub.observe = r.reflector.Report
 	}
 	r.hub.store = r.store
 	return err
+}
+
+// connectTo connects the store to a source of all objects.
+func connectTo[T runtime.Object](source informer.Source[T]) connector[T] {
+	return func(r *resource[T], o *options) (reflector, error) {
+		return informer.NewReflector(informer.Config[T]{
+			Name:     o.name,
+			Source:   source,
+			Sink:     sink[T]{Store: r.store, resource: r},
+			Settings: o.settings,
+			Observer: o.observer,
+			Log:      o.log,
+		})
+	}
 }
 
 // changes returns the function that gets the changes of the store: it calls the one of

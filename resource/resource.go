@@ -164,8 +164,9 @@ type Store[T runtime.Object] interface {
 	//
 	// Subscribers can get the events later. The version must be of this resource and
 	// server. If the selectors exclude the object, the store gets there with the next
-	// change or bookmark, which a server sends about every minute. A resource that polls
-	// gets there with its next poll.
+	// change or bookmark, which a server sends about every minute. So does each namespace
+	// of [NewInNamespaces] in which nothing changes. A resource that polls gets there with
+	// its next poll.
 	//
 	// If the version cannot be ordered, WaitFor returns [store.ErrNoOrder] at once. If ctx
 	// ends, the error wraps its cause. If the resource is stopped, it wraps [ErrStopped].

@@ -114,3 +114,10 @@ func (s *slots[T]) give(sl *slot[T]) {
 		s.blocks, s.free, s.open = nil, nil, nil
 	}
 }
+
+// trim frees what is kept for further slots.
+func (s *slots[T]) trim() {
+	if s.spare = nil; s.byID.len == 0 {
+		*s = slots[T]{}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/informer/namespaces"
 	"github.com/apiary-go/apiary/store"
 )
 
@@ -33,6 +34,11 @@ type Stats struct {
 	// polls because the server refuses to watch. Events are then late by up to
 	// PollInterval of [informer.Settings].
 	Reflector informer.ReflectorInfo
+
+	// Namespaces has the informers of [NewInNamespaces], sorted by namespace. Those with
+	// Passes > 0 are synced. It is nil for other resources. Reflector then combines them, see
+	// [namespaces.Combine].
+	Namespaces []informer.ReflectorInfo
 
 	Store store.Stats
 
@@ -117,6 +123,9 @@ func (r *resource[T]) Stats() Stats {
 		return stats
 	}
 	stats.Reflector = r.reflector.Info()
+	if group, ok := r.reflector.(*namespaces.Reflector[T]); ok {
+		stats.Namespaces = group.Members()
+	}
 	stats.Store = r.store.Stats()
 	stats.Bytes = int64(stats.Store.Objects) * (stats.Reflector.ObjectBytes + recordBytes)
 	stats.Panics = r.hub.panics.Count() + stats.Reflector.Panics

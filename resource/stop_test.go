@@ -157,11 +157,11 @@ func TestStopNamesAStuckFilter(t *testing.T) {
 // The end of a subscription is noticed although what woke its goroutine to it was taken
 // for something else before: while a Sync was offered, which was received then.
 func TestEndIsNoticedLate(t *testing.T) {
-	s := &subscriber[*corev1.Pod]{ctx: t.Context(), wake: make(chan struct{}, 1), done: make(chan struct{})}
+	s := &subscriber[*corev1.Pod]{ctx: t.Context(), running: true, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	s.end()
 	<-s.wake
 	noticed := make(chan bool)
-	go func() { noticed <- s.idle(nil, time.Time{}, nil) }()
+	go func() { noticed <- s.await(nil, false, nil) }()
 	select {
 	case ended := <-noticed:
 		if !ended {

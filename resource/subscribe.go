@@ -59,7 +59,6 @@ func (v view[T]) subscriber(ctx context.Context, opts []EventsOpt) *subscriber[T
 		onError: o.errorHandler,
 		limiter: o.rateLimiter,
 		metrics: newQueueMetrics(v.metrics, v.name),
-		wake:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
 	}
 }

@@ -33,7 +33,6 @@ type subscriber[T runtime.Object] struct {
 	next     func(Event[T])
 	complete func(error)
 
-	wake chan struct{} // has a token when there may be something to do
 	done chan struct{} // closed when the subscription has ended
 
 	unwatch func() bool // stops the AfterFunc of ctx; set before enter
@@ -42,7 +41,6 @@ type subscriber[T runtime.Object] struct {
 	id       uint64
 	canceled bool      // ctx has ended
 	entered  bool      // it is, or was, in hub.subs
-	launched bool      // the goroutine runs, and will call finish
 	place    int       // index in hub.subs
 	route    *route[T] // of an index; nil: it follows the whole collection
 	group    *group[T] // the subscribers with the same changes
@@ -53,8 +51,17 @@ type subscriber[T runtime.Object] struct {
 	since   uint32 // when it subscribed
 	changed uint32 // when one of its keys changed last
 	ending  bool   // done is closed
-	awake   bool   // wake has got a token since take was called
 	failure error  // the panic that ended it
+
+	// The goroutine. It ends when there is nothing to do, see parking.
+	launched bool          // it can be started
+	running  bool          // there is one
+	wake     chan struct{} // has a token when there may be something to do
+	awake    bool          // wake has got a token since take was called
+	waiting  bool          // it waits for something to do
+	idle     bool          // it has waited since the last sweep
+	retiring bool          // it must end if there is nothing to do
+	berth    int           // index in parking.live, whose mutex guards it
 
 	calls     string // the user function that runs on its goroutine
 	finishing uint32 // when complete was called
@@ -220,15 +227,17 @@ func (s *subscriber[T]) pending(sl *slot[T]) (EventKind, *store.Record[T]) {
 	return Upsert, cur
 }
 
-// wakeUp wakes the goroutine.
+// wakeUp wakes the goroutine, or starts one. The caller holds the mutex.
 func (s *subscriber[T]) wakeUp() {
-	if s.awake {
-		return
-	}
-	s.awake = true
-	select {
-	case s.wake <- struct{}{}:
-	default:
+	switch {
+	case s.running && !s.awake:
+		s.awake = true
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	case !s.running && s.launched && !s.ending:
+		s.start()
 	}
 }
 

@@ -110,21 +110,23 @@ func (s *Store[T]) write(writes []Write[T]) (diff Difference[T], n notice[T]) {
 	defer s.byKey.unlock(set)
 	from := 0
 	for _, st := range steps {
+		part := s.partOf(st.Meta.Key)
 		var change Change[T]
 		if st.Delete {
 			change = deletion(st.held, st.Meta)
 			if st.Meta.SameObject(change.OldMeta) {
 				change.New = st.Object
 			}
-			s.displace(st.hash, st.held)
+			s.displace(part, st.hash, st.held)
 		} else {
 			change = upsert(st.held, st.Meta, st.Object)
-			change.placed(s.place(st.hash, st.held, st.Meta, st.Object, ts.all[from:st.terms]))
+			change.placed(s.place(part, st.hash, st.held, st.Meta, st.Object, ts.all[from:st.terms]))
 		}
 		from = st.terms
+		change.InPass = part.pass.open
 		diff.add(change)
-		if !s.pass.open {
-			s.advance(st.Meta.Version)
+		if !part.pass.open {
+			part.advance(st.Meta.Version)
 		}
 	}
 	n.changes, n.errs = diff.changes, ts.errs

@@ -26,6 +26,7 @@
 //
 //   - [Indexer] is a Store that is written to with objects.
 //   - [UndeltaStore] is an Indexer that pushes each of its states.
+//   - [Part] is the Sink for one namespace of a Store that several sources fill.
 //   - [Snapshot] is a Store at one point in time, and [Index] is one of its indexes.
 //   - [Lister] reads a Store by namespace and selector.
 //

@@ -49,8 +49,7 @@ func (x *Indexer[T]) Update(obj T) error {
 	if err != nil {
 		return err
 	}
-	x.put(MetaWith(key, obj), obj, false)
-	return nil
+	return x.put(nil, MetaWith(key, obj), obj)
 }
 
 // Delete removes the object with the key of obj, if there is one.
@@ -75,7 +74,7 @@ func (x *Indexer[T]) Replace(objs []T, version string) (Difference[T], error) {
 		}
 		all[i] = arrival[T]{meta: MetaWith(key, obj), obj: obj}
 	}
-	return x.replaceBy(version, all), nil
+	return x.replaceBy(version, all)
 }
 
 // KeyOf returns the key of obj, from the [KeyFunc].

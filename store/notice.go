@@ -34,12 +34,12 @@ func deletion[T any](held *Record[T], meta Meta) Change[T] {
 // changed counts the change in n. The caller holds mu.
 func (s *Store[T]) changed(n *notice[T]) {
 	s.generation++
-	n.change.Generation, n.change.InPass = s.generation, s.pass.open
+	n.change.Generation = s.generation
 	for i := range n.changes {
-		n.changes[i].Generation, n.changes[i].InPass = s.generation, s.pass.open
+		n.changes[i].Generation = s.generation
 	}
 	s.unpushed = true
-	if !s.pass.open {
+	if s.unsettled == 0 {
 		s.stated = true
 		if s.onState != nil {
 			s.capture(n)
@@ -49,7 +49,7 @@ func (s *Store[T]) changed(n *notice[T]) {
 }
 
 // state marks the state as complete. It puts the state into n if onState has not got it.
-// There is no pass. The caller holds mu.
+// No part is unsettled. The caller holds mu.
 func (s *Store[T]) state(n *notice[T]) {
 	first := !s.stated
 	s.stated = true

@@ -29,19 +29,15 @@ func (p *pass) see(slot uint32) {
 	p.n++
 }
 
-// forget is called when the record in slot is removed. If moved is set, the record in
-// from, the last one, takes its place.
-func (p *pass) forget(slot, from uint32, moved bool) {
-	if !p.open {
-		return
-	}
-	p.clear(slot)
-	if moved && p.has(from) {
+// move is called when the record in from moves to slot.
+func (p *pass) move(from, slot uint32) {
+	if p.has(from) {
 		p.clear(from)
 		p.see(slot)
 	}
 }
 
+// clear is called when the record in slot is removed.
 func (p *pass) clear(slot uint32) {
 	if p.has(slot) {
 		p.seen[slot/64] &^= 1 << (slot % 64)

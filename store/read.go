@@ -56,7 +56,7 @@ func (s *Store[T]) Generation() uint64 {
 
 // Version returns the version of the store: that of the last complete pass, or of a later
 // change or progress. It is empty before the first of them, and if the source has no
-// versions.
+// versions. With parts, it is the oldest version of them, see [Part].
 func (s *Store[T]) Version() string {
 	rlock(&s.mu)
 	defer s.mu.RUnlock()

@@ -19,7 +19,7 @@ import (
 // It needs memory for both states, without the objects. A pass, which adds objects one by
 // one, does not.
 //
-// It fails, and changes nothing, if a key has no name.
+// It fails, and changes nothing, if a key has no name, or if the store has parts.
 func (s *Store[T]) Replace(version string, objs iter.Seq2[Meta, T]) (Difference[T], error) {
 	var all []arrival[T]
 	for meta, obj := range objs {
@@ -28,19 +28,24 @@ func (s *Store[T]) Replace(version string, objs iter.Seq2[Meta, T]) (Difference[
 		}
 		all = append(all, arrival[T]{meta: meta, obj: obj})
 	}
-	return s.replaceBy(version, all), nil
+	return s.replaceBy(version, all)
 }
 
 // replaceBy is Replace for objects that all have names.
-func (s *Store[T]) replaceBy(version string, all []arrival[T]) Difference[T] {
-	diff, n := s.replace(version, all)
-	s.notify(&n)
-	return diff
+func (s *Store[T]) replaceBy(version string, all []arrival[T]) (Difference[T], error) {
+	diff, n, err := s.replace(version, all)
+	if err == nil {
+		s.notify(&n)
+	}
+	return diff, err
 }
 
-func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T], n notice[T]) {
+func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T], n notice[T], err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if s.all.closed != nil {
+		return diff, n, s.all.closed
+	}
 	s.mu.Lock()
 	s.age() // the new state is of an epoch without snapshots
 	s.mu.Unlock()
@@ -49,7 +54,7 @@ func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T]
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.endPass(&s.aborts)
+	s.all.endPass(&s.aborts)
 	s.byKey.lock(allStripes)
 	defer s.byKey.unlock(allStripes)
 	for i := range next.keys {
@@ -59,13 +64,14 @@ func (s *Store[T]) replace(version string, all []arrival[T]) (diff Difference[T]
 		ix.buckets = next.buckets[i]
 	}
 	s.records = next.records
-	s.version = version
+	s.all.objects = s.records.len()
+	s.all.setVersion(version)
 	n.changes, n.errs = next.diff.changes, next.errs
 	if len(n.changes) > 0 {
 		s.changed(&n)
 	}
 	s.state(&n)
-	return next.diff, n
+	return next.diff, n, nil
 }
 
 // arrival is an object of a Replace.

@@ -141,8 +141,8 @@ func (s Snapshot[T]) find(key Key) *Record[T] {
 // yields the newest state. It skips states in between, so a slow loop does not lag behind.
 //
 // A state is complete after the first [Store.Commit] or [Store.Replace], or after a change
-// outside of a pass. During a pass no state is yielded, since it would have only a part of
-// the pass.
+// outside of a pass. During a pass no state is yielded, since it would have only some of the
+// objects of the pass. See [Part] for a store with parts.
 func (s *Store[T]) Snapshots(ctx context.Context) iter.Seq[Snapshot[T]] {
 	return func(yield func(Snapshot[T]) bool) {
 		var shown *uint64
@@ -168,7 +168,7 @@ func (s *Store[T]) Snapshots(ctx context.Context) iter.Seq[Snapshot[T]] {
 func (s *Store[T]) whole() (snap Snapshot[T], ok bool) {
 	rlock(&s.mu)
 	defer s.mu.RUnlock()
-	if !s.stated || s.pass.open {
+	if !s.stated || s.unsettled > 0 {
 		return snap, false
 	}
 	return s.snapshot(), true

@@ -32,13 +32,13 @@ type Store[T any] struct {
 	onState      func(Snapshot[T]) // of an UndeltaStore
 	onIndexError func(error)
 
-	// writing is held for a whole change, including index functions. It guards the pass,
-	// and the fields of records that only writers use. With it, everything below can be
-	// read without the other locks. pass.open is changed with both writing and mu, so
-	// either of them is enough to read it.
+	// writing is held for a whole change, including index functions. It guards the passes
+	// of parts, and the fields of records that only writers use. With it, everything below
+	// can be read without the other locks.
 	writing sync.Mutex
-	pass    pass
-	terms   terms[T] // scratch of termsOf
+	all     Part[T]             // what the methods of Sink fill
+	parts   map[string]*Part[T] // by namespace; nil before AddPart
+	terms   terms[T]            // scratch of termsOf
 
 	// mu guards the state that readers see, and is held only while it changes. byKey has
 	// further locks, for lookups of keys. They are taken after mu.
@@ -50,6 +50,7 @@ type Store[T any] struct {
 	generation uint64 // counts changes
 	notices    uint64 // counts notices for onChange and onState
 	stated     bool   // there was a whole state
+	unsettled  int    // number of parts that are Part.unsettled
 	unpushed   bool   // something changed since the last onState
 
 	// epoch is the epoch of everything that no snapshot has; see cow. shared is true if
@@ -211,7 +212,7 @@ type Stats struct {
 	// Commits counts complete passes, and Aborts aborted ones.
 	Commits, Aborts uint64
 
-	// Swept counts deletions that were concluded from passes.
+	// Swept counts deletions that were concluded from passes, or from the removal of a part.
 	Swept uint64
 }
 
@@ -224,6 +225,7 @@ func New[T any](cfg Config[T]) (*Store[T], error) {
 		byKey:        newTable[T](),
 		epoch:        1,
 	}
+	s.all.store = s
 	s.order.init()
 	if s.name == "" {
 		s.name = reflect.TypeFor[T]().String()

@@ -32,13 +32,13 @@ func TestSweepLooksAgain(t *testing.T) {
 	must(x.Add(named("updated")))
 	must(x.Add(named("deleted")))
 	must(x.Begin(ctx, Pass{}))
-	missing, err := x.missing()
+	missing, err := x.all.toCommit()
 	must(err)
 	must(x.Update(named("updated"))) // which needs no other record
 	must(x.Delete(named("deleted"))) // nor is there another one in its slot
 	for _, rec := range missing {
 		name := rec.Key().Name
-		if got := x.sweep(&notice[*corev1.Pod]{}, rec); got != (name == "gone") {
+		if got := x.all.sweep(&notice[*corev1.Pod]{}, rec); got != (name == "gone") {
 			t.Errorf("%s: swept %v", name, got)
 		}
 	}

@@ -16,7 +16,8 @@ var ErrNoOrder = errors.New("not a resource version that can be ordered")
 // write to the server returned, it waits until the written object can be read here. The
 // version must be of the same resource and server.
 //
-// The store reaches a version by a change, by progress or at the end of a pass. If
+// The store reaches a version by a change, by progress or at the end of a pass. With parts,
+// WaitFor waits until every [Part] is at the version. If
 // version cannot be ordered, for example because it is empty, WaitFor returns
 // [ErrNoOrder] at once. If ctx ends, the error wraps its cause and has the version of the
 // store.

@@ -6,8 +6,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync/atomic"
 )
 
 // ErrNoPass is the error of a Commit without a pass.
@@ -16,91 +14,58 @@ var ErrNoPass = errors.New("there is no pass to commit")
 // ErrNoName is the error for an object without a name.
 var ErrNoName = errors.New("the object has no name, which no API server allows: fix the source")
 
-// Begin implements [Sink]. It aborts a pass that is still open. It never fails.
-func (s *Store[T]) Begin(_ context.Context, p Pass) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	next := pass{open: true, anew: p.Anew, seen: make([]uint64, (s.records.len()+63)/64)}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.endPass(&s.aborts)
-	s.pass = next
-	return nil
-}
-
-// endPass ends the current pass, if there is one, and counts it. The caller holds both
-// locks.
-func (s *Store[T]) endPass(count *atomic.Uint64) (was bool) {
-	if was = s.pass.open; was {
-		s.pass = pass{}
-		count.Add(1)
-	}
-	return was
-}
+// Begin implements [Sink]. It aborts a pass that is still open. It fails only if the store
+// has parts.
+func (s *Store[T]) Begin(ctx context.Context, p Pass) error { return s.all.Begin(ctx, p) }
 
 // Has implements [Sink]. It returns true if the store has the object with exactly this
 // UID and this version, which must not be empty. Within a pass, the object then counts as
 // applied.
-func (s *Store[T]) Has(meta Meta) bool {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	held := s.byKey.find(s.byKey.hash(meta.Key), meta.Key)
-	if held == nil || !held.is(meta) {
-		return false
-	}
-	s.pass.see(held.slot)
-	return true
-}
+func (s *Store[T]) Has(meta Meta) bool { return s.all.Has(meta) }
 
 // Keep implements [Keeper].
-func (s *Store[T]) Keep(_ context.Context, meta Meta) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	if meta.Key.Name == "" {
-		s.pass.all = true
-		return nil
-	}
-	if held := s.byKey.find(s.byKey.hash(meta.Key), meta.Key); held != nil && meta.SameObject(held.Meta()) {
-		s.pass.see(held.slot)
-	}
-	return nil
-}
+func (s *Store[T]) Keep(ctx context.Context, meta Meta) error { return s.all.Keep(ctx, meta) }
 
 // Apply implements [Sink]. Within a pass, it stores obj unless the store has its UID and
 // version already; if the pass is [Pass.Anew], it stores obj in any case. Outside of a
-// pass, it drops and counts an obj that is [Stale]. It fails only if the key has no name.
-func (s *Store[T]) Apply(_ context.Context, meta Meta, obj T) error {
-	if meta.Key.Name == "" {
-		return fmt.Errorf("store %s: apply %q: %w", s.name, meta, ErrNoName)
-	}
-	s.put(meta, obj, true)
-	return nil
+// pass, it drops and counts an obj that is [Stale]. It fails only if the key has no name,
+// or if the store has parts.
+func (s *Store[T]) Apply(ctx context.Context, meta Meta, obj T) error {
+	return s.all.Apply(ctx, meta, obj)
 }
 
-// put stores obj, unless the store has a newer state. source is true if a source calls it,
-// and false for a user.
-func (s *Store[T]) put(meta Meta, obj T, source bool) {
+// put stores obj, unless the store has a newer state. from is the part whose source calls
+// it, and nil for a user. It fails only if from refuses the key.
+func (s *Store[T]) put(from *Part[T], meta Meta, obj T) error {
 	var n notice[T]
-	if s.putLocked(&n, meta, obj, source) {
+	changed, err := s.putLocked(&n, from, meta, obj)
+	if changed {
 		s.notify(&n)
 	}
+	return err
 }
 
 // putLocked takes the locks, stores obj and puts the change into n. It returns true if
 // there is something to notify, which can be only a newer version.
-func (s *Store[T]) putLocked(n *notice[T], meta Meta, obj T, source bool) bool {
+func (s *Store[T]) putLocked(n *notice[T], from *Part[T], meta Meta, obj T) (bool, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	part := from
+	if from == nil {
+		part = s.partOf(meta.Key)
+	} else if err := from.refuse(meta.Key); err != nil {
+		return false, err
+	}
 	hash := s.byKey.hash(meta.Key)
 	held := s.byKey.find(hash, meta.Key)
-	if held != nil && s.dropsState(meta, held, source) {
-		if !source || s.pass.open {
-			return false
+	if held != nil && s.dropsState(from, meta, held) {
+		if from == nil || from.pass.open {
+			return false, nil
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.advance(meta.Version) // the source is at this version nevertheless
-		return true
+		from.advance(meta.Version) // the source is at this version nevertheless
+		return true, nil
 	}
 	terms, errs := s.termsOf(meta, obj)
 	n.errs = errs
@@ -114,26 +79,27 @@ func (s *Store[T]) putLocked(n *notice[T], meta Meta, obj T, source bool) bool {
 	stripe := s.byKey.stripe(hash)
 	stripe.mu.Lock()
 	defer stripe.mu.Unlock()
-	n.change.placed(s.place(hash, held, meta, obj, terms))
-	if !s.pass.open {
-		s.advance(meta.Version)
+	n.change.placed(s.place(part, hash, held, meta, obj, terms))
+	n.change.InPass = part.pass.open
+	if !part.pass.open {
+		part.advance(meta.Version)
 	}
 	s.changed(n)
-	return true
+	return true, nil
 }
 
 // dropsState returns true if a state does not replace held. It then counts the state, or
 // marks it as seen by the pass.
-func (s *Store[T]) dropsState(meta Meta, held *Record[T], source bool) bool {
-	if source && s.pass.open {
-		if !s.pass.anew && held.is(meta) {
-			s.pass.see(held.slot)
+func (s *Store[T]) dropsState(from *Part[T], meta Meta, held *Record[T]) bool {
+	if from != nil && from.pass.open {
+		if !from.pass.anew && held.is(meta) {
+			from.pass.see(held.slot)
 			return true
 		}
 		return false
 	}
 	stale := older
-	if source {
+	if from != nil {
 		stale = Stale
 	}
 	if stale(meta, held.Meta()) {
@@ -143,12 +109,12 @@ func (s *Store[T]) dropsState(meta Meta, held *Record[T], source bool) bool {
 	return false
 }
 
-// place stores obj in place of held, or as a new object if held is nil. The caller holds
-// all locks that this needs.
-func (s *Store[T]) place(hash uint64, held *Record[T], meta Meta, obj T, terms []term[T]) *Record[T] {
+// place stores obj in place of held, or as a new object of part if held is nil. The caller
+// holds all locks that this needs.
+func (s *Store[T]) place(part *Part[T], hash uint64, held *Record[T], meta Meta, obj T, terms []term[T]) *Record[T] {
 	if held != nil && s.mayRewrite(held) && hasMeta(obj, meta) && haveTerms(held.refs(), terms) {
 		held.obj = obj
-		s.pass.see(held.slot)
+		part.pass.see(held.slot)
 		return held
 	}
 	rec := newRecord(meta, obj, held)
@@ -158,6 +124,7 @@ func (s *Store[T]) place(hash uint64, held *Record[T], meta Meta, obj T, terms [
 	s.byKey.put(s.epoch, hash, held, rec)
 	if held == nil {
 		rec.slot = s.records.add(s.epoch, rec)
+		part.objects++
 		rec.reindex(s.epoch, nil, terms)
 	} else {
 		s.records.set(s.epoch, rec.slot, rec)
@@ -165,7 +132,7 @@ func (s *Store[T]) place(hash uint64, held *Record[T], meta Meta, obj T, terms [
 		rec.succeed(held)
 		rec.reindex(s.epoch, refs, terms)
 	}
-	s.pass.see(rec.slot)
+	part.pass.see(rec.slot)
 	return rec
 }
 
@@ -194,29 +161,23 @@ func (s *Store[T]) age() {
 	}
 }
 
-// Page implements [Sink]; it does nothing.
-func (s *Store[T]) Page(context.Context, PageInfo) error { return nil }
-
 // Delete implements [Sink]. It drops and counts a deletion that is [Superseded]. If there
 // is no such object, it only advances the version, outside of a pass. It fails only if the
-// key has no name.
-func (s *Store[T]) Delete(_ context.Context, meta Meta, last T, known bool) error {
-	if meta.Key.Name == "" {
-		return fmt.Errorf("store %s: delete %q: %w", s.name, meta, ErrNoName)
-	}
-	var n notice[T]
-	s.deleteLocked(&n, meta, last, known)
-	s.notify(&n) // the version can be newer even if nothing was deleted
-	return nil
+// key has no name, or if the store has parts.
+func (s *Store[T]) Delete(ctx context.Context, meta Meta, last T, known bool) error {
+	return s.all.Delete(ctx, meta, last, known)
 }
 
-func (s *Store[T]) deleteLocked(n *notice[T], meta Meta, last T, known bool) {
+func (s *Store[T]) deleteLocked(n *notice[T], part *Part[T], meta Meta, last T, known bool) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if err := part.refuse(meta.Key); err != nil {
+		return err
+	}
 	hash := s.byKey.hash(meta.Key)
 	held := s.byKey.find(hash, meta.Key)
 	version := meta.Version
-	if s.pass.open {
+	if part.pass.open {
 		version = ""
 	}
 	superseded := held != nil && Superseded(meta, held.Meta())
@@ -226,33 +187,35 @@ func (s *Store[T]) deleteLocked(n *notice[T], meta Meta, last T, known bool) {
 	if held == nil || superseded {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.advance(version)
-		return
+		part.advance(version)
+		return nil
 	}
 	n.change = deletion(held, meta)
 	if known && meta.SameObject(n.change.OldMeta) {
 		n.change.New = last
 	}
-	s.remove(n, hash, held, version)
+	s.remove(n, part, hash, held, version)
+	return nil
 }
 
-// remove removes rec, advances the store to version, and puts the change into n. The
-// caller holds writing.
-func (s *Store[T]) remove(n *notice[T], hash uint64, rec *Record[T], version string) {
+// remove removes rec, advances part to version, and puts the change into n. The caller
+// holds writing.
+func (s *Store[T]) remove(n *notice[T], part *Part[T], hash uint64, rec *Record[T], version string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.age()
 	stripe := s.byKey.stripe(hash)
 	stripe.mu.Lock()
 	defer stripe.mu.Unlock()
-	s.displace(hash, rec)
-	s.advance(version)
+	s.displace(part, hash, rec)
+	part.advance(version)
+	n.change.InPass = part.pass.open
 	s.changed(n)
 }
 
-// displace removes rec from the table, the indexes, the records and the pass. The caller
-// holds all locks that this needs.
-func (s *Store[T]) displace(hash uint64, rec *Record[T]) {
+// displace removes rec from the table, the indexes, the records and the pass of its part.
+// The caller holds all locks that this needs.
+func (s *Store[T]) displace(part *Part[T], hash uint64, rec *Record[T]) {
 	s.byKey.remove(s.epoch, hash, rec)
 	for _, r := range rec.refs() {
 		r.leave(s.epoch)
@@ -260,110 +223,36 @@ func (s *Store[T]) displace(hash uint64, rec *Record[T]) {
 	rec.setRefs(nil) // a snapshot can have rec, and does not use its refs
 	last := uint32(s.records.len() - 1)
 	moved, ok := s.records.remove(s.epoch, rec.slot)
+	part.objects--
+	part.pass.clear(rec.slot)
 	if ok {
 		moved.slot = rec.slot
+		if s.parts != nil {
+			part = s.partOf(moved.Key())
+		}
+		part.pass.move(last, rec.slot)
 	}
-	s.pass.forget(rec.slot, last, ok)
 }
 
 // Commit implements [Sink]. It deletes each object that was not applied since Begin, one by
 // one. Then it sets the version of the store, even if version is older or empty.
 //
-// It fails with [ErrNoPass] if there is no pass, or if a [Store.Replace] has ended it.
-func (s *Store[T]) Commit(_ context.Context, version string) error {
-	missing, err := s.missing()
-	if err != nil {
-		return err
-	}
-	for _, rec := range missing {
-		var n notice[T]
-		if s.sweep(&n, rec) {
-			s.notify(&n)
-		}
-	}
-	var n notice[T]
-	if err := s.commit(&n, version); err != nil {
-		return err
-	}
-	s.notify(&n)
-	return nil
+// It fails with [ErrNoPass] if there is no pass, or if a [Store.Replace] has ended it. It
+// fails if the store has parts.
+func (s *Store[T]) Commit(ctx context.Context, version string) error {
+	return s.all.Commit(ctx, version)
 }
 
-// missing returns the records that the pass did not have.
-func (s *Store[T]) missing() ([]*Record[T], error) {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	if !s.pass.open {
-		return nil, s.errNoPass()
-	}
-	n := s.records.len() - s.pass.n
-	if n == 0 || s.pass.all {
-		return nil, nil
-	}
-	missing := make([]*Record[T], 0, n)
-	for rec := range s.records.all() {
-		if !s.pass.has(rec.slot) {
-			missing = append(missing, rec)
-		}
-	}
-	return missing, nil
-}
-
-func (s *Store[T]) errNoPass() error {
-	return fmt.Errorf("store %s: %w: call Begin before Commit", s.name, ErrNoPass)
-}
-
-// sweep removes rec, which the pass did not have. It does not if the object was written
-// since, or if the pass has ended.
-func (s *Store[T]) sweep(n *notice[T], rec *Record[T]) (changed bool) {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	meta := rec.Meta()
-	hash := s.byKey.hash(meta.Key)
-	if s.byKey.find(hash, meta.Key) != rec || !s.pass.open || s.pass.has(rec.slot) {
-		return false
-	}
-	n.change = deletion(rec, meta)
-	s.remove(n, hash, rec, "")
-	s.swept.Add(1)
-	return true
-}
-
-func (s *Store[T]) commit(n *notice[T], version string) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.endPass(&s.commits) {
-		return s.errNoPass()
-	}
-	s.version = version
-	s.state(n)
-	return nil
-}
+// Page implements [Sink]; it does nothing.
+func (s *Store[T]) Page(context.Context, PageInfo) error { return nil }
 
 // Abort implements [Sink]. It ends the pass and changes no objects.
-func (s *Store[T]) Abort(Pass, error) {
-	defer s.changes.changed() // without the locks
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.endPass(&s.aborts)
-}
+func (s *Store[T]) Abort(p Pass, cause error) { s.all.Abort(p, cause) }
 
 // Progress implements [Sink]. It advances the version of the store. Within a pass, it does
-// nothing. It never fails.
-func (s *Store[T]) Progress(_ context.Context, version string) error {
-	defer s.changes.changed() // without the locks
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.pass.open {
-		s.advance(version)
-	}
-	return nil
+// nothing. It fails only if the store has parts.
+func (s *Store[T]) Progress(ctx context.Context, version string) error {
+	return s.all.Progress(ctx, version)
 }
 
 // SharesObjects implements [Sharing]. It returns true.
@@ -372,11 +261,3 @@ func (s *Store[T]) SharesObjects() bool { return true }
 // MayBlock implements [Sink]. It returns false; only an OnChange that blocks can block the
 // store.
 func (s *Store[T]) MayBlock() bool { return false }
-
-// advance sets the version of the store, unless version is empty or older. The caller
-// holds both locks.
-func (s *Store[T]) advance(version string) {
-	if version != "" && version != s.version && Supersedes(version, s.version) {
-		s.version = version
-	}
-}
