@@ -317,7 +317,7 @@ func TestClusterDown(t *testing.T) {
 	var log lockedBuffer
 	err := run(t, slog.New(slog.NewTextHandler(&log, nil)), []string{"--east-k8s-api-server=http://127.0.0.1:1"},
 		NamedClients("east"), NamedFakeClient("west", apiWith(t, "west")),
-		ResourceAs(asWest, OfCluster("west")), ResourceAs(asEast, OfCluster("east"), impatient()),
+		ResourceAs(asWest, OfCluster("west"), InNamespaces("a", "b")), ResourceAs(asEast, OfCluster("east"), impatient()),
 		atStart(t, func(ctx context.Context, in struct {
 			cell.In
 			West     westPods
