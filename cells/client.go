@@ -50,6 +50,8 @@ import (
 //
 // A redirect to another host is an error, so no other host gets credentials. Of the body
 // of a failed request, 256 KiB are read. Idle connections are closed when the hive stops.
+//
+// A hive can have one Client, and beside it clients of further clusters: see [NamedClients].
 var Client = cell.Module(
 	"k8s-client", "Kubernetes clients on one transport",
 
@@ -74,15 +76,17 @@ type clientOut struct {
 // ClientState shows whether the Kubernetes clients are enabled. [Client], [ClientFrom] and
 // [FakeClient] provide it. All methods can be called from any goroutine.
 type ClientState struct {
-	err    error
-	origin string
-	config *rest.Config
-	http   *http.Client
+	err     error
+	cluster string // empty: that of Client
+	origin  string
+	config  *rest.Config
+	http    *http.Client
 
 	dynamic  dynamic.Interface
 	metadata metadata.Interface
 	stream   source.StreamFunc
 	kinds    *kinds
+	mapper   meta.ResettableRESTMapper
 	follows  *Resources
 	apart    func() (*rest.RESTClient, error)
 }
@@ -112,12 +116,17 @@ func (s *ClientState) String() string {
 }
 
 func newClient(lc cell.Lifecycle, cfg ClientConfig) (clientOut, error) {
-	config, origin, err := cfg.restConfig()
+	return clientSource{ClientConfig: cfg}.client(lc)
+}
+
+// client makes the clients that c configures.
+func (c clientSource) client(lc cell.Lifecycle) (clientOut, error) {
+	config, origin, err := c.restConfig()
 	if err != nil {
 		return clientOut{}, fmt.Errorf("kubernetes client: %w", err)
 	}
 	if config == nil {
-		return disabledClient(ErrNotConfigured)
+		return disabledClient(c.notConfigured())
 	}
 	return startClient(lc, config, origin)
 }
@@ -204,6 +213,7 @@ func buildClient(config *rest.Config, origin string) (clientOut, error) {
 		return clientOut{}, err
 	}
 	follows := &Resources{}
+	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco))
 	return clientOut{
 		State: &ClientState{
 			follows:  follows,
@@ -214,6 +224,7 @@ func buildClient(config *rest.Config, origin string) (clientOut, error) {
 			metadata: mdata,
 			stream:   stream,
 			kinds:    newKinds(disco.RESTClient()),
+			mapper:   mapper,
 			apart:    sync.OnceValues(func() (*rest.RESTClient, error) { return newApart(config) }),
 		},
 		Config:     config,
@@ -221,7 +232,7 @@ func buildClient(config *rest.Config, origin string) (clientOut, error) {
 		Dynamic:    dyn,
 		Metadata:   mdata,
 		Discovery:  disco,
-		Mapper:     restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco)),
+		Mapper:     mapper,
 		Resources:  follows,
 	}, nil
 }

@@ -87,15 +87,7 @@ var DefaultClientConfig = ClientConfig{
 }
 
 // Flags implements cell.Flagger.
-func (c ClientConfig) Flags(flags *pflag.FlagSet) {
-	flags.String(flagKubeconfig, c.K8sKubeconfig, "Path of a kubeconfig file; default: $KUBECONFIG, then the service account of the pod")
-	flags.String(flagContext, c.K8sContext, "Context of the kubeconfig; default: its current context")
-	flags.String(flagAPIServer, c.K8sAPIServer, "URL of the Kubernetes API server; overrides the address in the kubeconfig or of the pod")
-	flags.Float32(flagQPS, c.K8sClientQPS, "Limit of requests per second to the Kubernetes API server, for all clients together; 0 means no limit")
-	flags.Int(flagBurst, c.K8sClientBurst, "Number of requests to the Kubernetes API server that can be sent at once")
-	flags.Duration(flagRequestTimeout, c.K8sRequestTimeout, "Timeout of a request to the Kubernetes API server, except watches; 0 means no timeout")
-	flags.Duration(flagConnectTimeout, c.K8sConnectTimeout, "Timeout of connecting to the Kubernetes API server; 0 means the timeout of the system")
-}
+func (c ClientConfig) Flags(flags *pflag.FlagSet) { (&clientSource{ClientConfig: c}).register(flags) }
 
 // ErrNotConfigured means that no API server is configured. Errors of disabled clients and
 // resources, and [ClientState.Err], wrap it. If a constructor or an invoke function returns
@@ -116,31 +108,85 @@ func (c ClientConfig) Configured() bool {
 	return cfg != nil || err != nil
 }
 
+// restConfig returns the configuration and its origin, or nil if there is none.
+func (c ClientConfig) restConfig() (*rest.Config, string, error) {
+	return clientSource{ClientConfig: c}.restConfig()
+}
+
+// clientSource finds the configuration of the client of a cluster.
+type clientSource struct {
+	ClientConfig
+	cluster string // empty: that of Client
+}
+
+// flag returns the name of a flag for this cluster.
+func (c clientSource) flag(name string) string {
+	if c.cluster == "" {
+		return name
+	}
+	return c.cluster + "-" + name
+}
+
+// register makes flags that set the fields of c.
+func (c *clientSource) register(flags *pflag.FlagSet) {
+	server, path, address := "the Kubernetes API server", "Path of a kubeconfig file; default: $KUBECONFIG, then the service account of the pod", "the kubeconfig or of the pod"
+	if c.cluster != "" {
+		server = "the Kubernetes API server of cluster " + c.cluster
+		path = fmt.Sprintf("Path of a kubeconfig file for cluster %s; default: $KUBECONFIG, if --%s is set", c.cluster, c.flag(flagContext))
+		address = "the kubeconfig"
+	}
+	flags.StringVar(&c.K8sKubeconfig, c.flag(flagKubeconfig), c.K8sKubeconfig, path)
+	flags.StringVar(&c.K8sContext, c.flag(flagContext), c.K8sContext, "Context of the kubeconfig; default: its current context")
+	flags.StringVar(&c.K8sAPIServer, c.flag(flagAPIServer), c.K8sAPIServer, "URL of "+server+"; overrides the address in "+address)
+	flags.Float32Var(&c.K8sClientQPS, c.flag(flagQPS), c.K8sClientQPS, "Limit of requests per second to "+server+", for all clients together; 0 means no limit")
+	flags.IntVar(&c.K8sClientBurst, c.flag(flagBurst), c.K8sClientBurst, "Number of requests to "+server+" that can be sent at once")
+	flags.DurationVar(&c.K8sRequestTimeout, c.flag(flagRequestTimeout), c.K8sRequestTimeout, "Timeout of a request to "+server+", except watches; 0 means no timeout")
+	flags.DurationVar(&c.K8sConnectTimeout, c.flag(flagConnectTimeout), c.K8sConnectTimeout, "Timeout of connecting to "+server+"; 0 means the timeout of the system")
+}
+
+// notConfigured returns the error if there is no configuration.
+func (c clientSource) notConfigured() error {
+	if c.cluster == "" {
+		return ErrNotConfigured
+	}
+	return &clusterNotConfiguredError{c}
+}
+
+// clusterNotConfiguredError is ErrNotConfigured with the flags of a cluster.
+type clusterNotConfiguredError struct{ source clientSource }
+
+func (e *clusterNotConfiguredError) Error() string {
+	return fmt.Sprintf("no Kubernetes API server is configured for cluster %s: set --%s, --%s, or --%s and the environment variable KUBECONFIG",
+		e.source.cluster, e.source.flag(flagKubeconfig), e.source.flag(flagAPIServer), e.source.flag(flagContext))
+}
+
+func (e *clusterNotConfiguredError) Unwrap() error { return ErrNotConfigured }
+
 // validate checks what does not depend on files.
-func (c ClientConfig) validate() error {
+func (c clientSource) validate() error {
 	var errs []error
 	if c.K8sClientQPS > 0 && c.K8sClientBurst < 1 {
-		errs = append(errs, fmt.Errorf("--%s=%d: must be at least 1 while --%s is set", flagBurst, c.K8sClientBurst, flagQPS))
+		errs = append(errs, fmt.Errorf("--%s=%d: must be at least 1 while --%s is set", c.flag(flagBurst), c.K8sClientBurst, c.flag(flagQPS)))
 	}
 	if c.K8sRequestTimeout < 0 {
-		errs = append(errs, fmt.Errorf("--%s=%s: must not be negative", flagRequestTimeout, c.K8sRequestTimeout))
+		errs = append(errs, fmt.Errorf("--%s=%s: must not be negative", c.flag(flagRequestTimeout), c.K8sRequestTimeout))
 	}
 	if c.K8sConnectTimeout < 0 {
-		errs = append(errs, fmt.Errorf("--%s=%s: must not be negative", flagConnectTimeout, c.K8sConnectTimeout))
+		errs = append(errs, fmt.Errorf("--%s=%s: must not be negative", c.flag(flagConnectTimeout), c.K8sConnectTimeout))
 	}
 	if c.K8sContext != "" && c.K8sKubeconfig == "" && os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" {
-		errs = append(errs, fmt.Errorf("--%s=%s: no kubeconfig is configured: set --%s as well", flagContext, c.K8sContext, flagKubeconfig))
+		errs = append(errs, fmt.Errorf("--%s=%s: no kubeconfig is configured: set --%s as well", c.flag(flagContext), c.K8sContext, c.flag(flagKubeconfig)))
 	}
 	if c.K8sAPIServer != "" {
-		if _, err := serverURL(c.K8sAPIServer); err != nil {
+		if _, err := serverURL(c.K8sAPIServer, c.flag(flagAPIServer)); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// serverURL completes and checks the value of --k8s-api-server.
-func serverURL(address string) (string, error) {
+// serverURL completes and checks the value of a flag, such as --k8s-api-server.
+func serverURL(address, flag string) (string, error) {
 	full := address
 	if !strings.Contains(full, "://") {
 		full = "https://" + full
@@ -148,14 +194,14 @@ func serverURL(address string) (string, error) {
 	u, err := url.Parse(full)
 	// The error of url.Parse quotes parts of the address.
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return "", fmt.Errorf("--%s=%s: want a URL such as https://host:6443", flagAPIServer, withoutUserinfo(address))
+		return "", fmt.Errorf("--%s=%s: want a URL such as https://host:6443", flag, withoutUserinfo(address))
 	}
 	return full, nil
 }
 
 // restConfig returns the configuration and its origin, or nil if there is none. It reads
 // files and the environment, and makes no request.
-func (c ClientConfig) restConfig() (*rest.Config, string, error) {
+func (c clientSource) restConfig() (*rest.Config, string, error) {
 	if err := c.validate(); err != nil {
 		return nil, "", err
 	}
@@ -173,28 +219,28 @@ func (c ClientConfig) restConfig() (*rest.Config, string, error) {
 	}
 	cfg.Dial = (&net.Dialer{Timeout: c.K8sConnectTimeout, KeepAlive: 30 * time.Second}).DialContext
 	// Not cfg.Timeout: that one would end watches too.
-	cfg.Wrap(requestTimeout(c.K8sRequestTimeout))
+	cfg.Wrap(requestTimeout(c.K8sRequestTimeout, c.flag(flagRequestTimeout)))
 	return cfg, origin, nil
 }
 
-func (c ClientConfig) find() (*rest.Config, string, error) {
+func (c clientSource) find() (*rest.Config, string, error) {
 	server := ""
 	if c.K8sAPIServer != "" {
 		var err error
-		if server, err = serverURL(c.K8sAPIServer); err != nil {
+		if server, err = serverURL(c.K8sAPIServer, c.flag(flagAPIServer)); err != nil {
 			return nil, "", err
 		}
 	}
 	if c.K8sKubeconfig != "" {
 		if isContent(c.K8sKubeconfig) {
-			return nil, "", fmt.Errorf("--%s: %w", flagKubeconfig, errContent)
+			return nil, "", fmt.Errorf("--%s: %w", c.flag(flagKubeconfig), errContent)
 		}
-		origin := "--" + flagKubeconfig + "=" + c.K8sKubeconfig
+		origin := "--" + c.flag(flagKubeconfig) + "=" + c.K8sKubeconfig
 		rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: c.K8sKubeconfig}
 		cfg, err := c.load(rules, server, origin)
 		return cfg, origin, err
 	}
-	if env := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); env != "" {
+	if env := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); env != "" && (c.cluster == "" || c.K8sContext != "") {
 		files := filepath.SplitList(env)
 		if strings.Contains(env, ": ") || slices.ContainsFunc(files, isContent) {
 			return nil, "", fmt.Errorf("%s: %w", clientcmd.RecommendedConfigPathEnvVar, errContent)
@@ -208,27 +254,30 @@ func (c ClientConfig) find() (*rest.Config, string, error) {
 		return cfg, origin, err
 	}
 
-	inCluster, err := rest.InClusterConfig()
+	inCluster, err := (*rest.Config)(nil), rest.ErrNotInCluster
+	if c.cluster == "" {
+		inCluster, err = rest.InClusterConfig()
+	}
 	plain := strings.HasPrefix(server, "http://")
 	switch {
 	case err == nil && !plain:
 		origin := "service account of the pod"
 		if server != "" {
 			inCluster.Host = server
-			origin += " with --" + flagAPIServer + "=" + withoutUserinfo(c.K8sAPIServer)
+			origin += " with --" + c.flag(flagAPIServer) + "=" + withoutUserinfo(c.K8sAPIServer)
 		}
 		return inCluster, origin, nil
 	case server != "":
-		return &rest.Config{Host: server}, "--" + flagAPIServer + "=" + withoutUserinfo(c.K8sAPIServer), nil
+		return &rest.Config{Host: server}, "--" + c.flag(flagAPIServer) + "=" + withoutUserinfo(c.K8sAPIServer), nil
 	case errors.Is(err, rest.ErrNotInCluster), errors.Is(err, fs.ErrNotExist):
 		// No pod, or one that is to have no service account.
 		return nil, "", nil
 	default:
-		return nil, "", fmt.Errorf("service account of the pod: %w (set --%s to do without)", err, flagKubeconfig)
+		return nil, "", fmt.Errorf("service account of the pod: %w (set --%s to do without)", err, c.flag(flagKubeconfig))
 	}
 }
 
-func (c ClientConfig) load(rules *clientcmd.ClientConfigLoadingRules, server, origin string) (*rest.Config, error) {
+func (c clientSource) load(rules *clientcmd.ClientConfigLoadingRules, server, origin string) (*rest.Config, error) {
 	loaded, err := rules.Load()
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig of %s: %w", origin, unloadable(rules.GetLoadingPrecedence()))

@@ -20,6 +20,7 @@
 //
 //   - [Client]: the Kubernetes clients, configured by flags, a kubeconfig, or the service
 //     account of the pod. [FakeClient] replaces it in tests.
+//   - [NamedClients]: the clients of several clusters. [OfCluster] selects one of them.
 //   - [Resource]: a resource.Resource of any kind, in one line. [ResourceAs] adds further
 //     resources of the same type. [NewResource] is for constructors of your own.
 //   - [NewMirror] and [Push]: a mirror.ResourceVersionInformer, and a push.Batcher.

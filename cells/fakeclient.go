@@ -19,7 +19,7 @@ import (
 //	)
 //
 // Its watches end when the hive stops. For a server with your objects and kinds, see
-// [FakeClientWith].
+// [FakeClientWith]. For several clusters, see [NamedFakeClient].
 var FakeClient = FakeClientWith(func() *fakeapi.Server { return fakeapi.New() })
 
 // FakeClientWith is [FakeClient] with a constructor of the *fakeapi.Server. The constructor
@@ -30,6 +30,9 @@ func FakeClientWith(constructor any) cell.Cell {
 
 		cell.Provide(constructor),
 		cell.Provide(newFakeClient),
+		// If the constructor lacks a dependency, the error names it: the client is optional
+		// elsewhere.
+		cell.Invoke(func(*fakeapi.Server) {}),
 	)
 }
 

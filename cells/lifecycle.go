@@ -43,9 +43,9 @@ func (h hook) Stop(ctx cell.HookContext) error {
 }
 
 // newFollowed returns what is followed under a name. It is not listed yet.
-func newFollowed(kind FollowedKind, name string, scope scope, o *options) *followed {
+func (p Params) newFollowed(kind FollowedKind, name string, scope scope, o *options) *followed {
 	return &followed{
-		name: name, kind: kind, scope: scope.String(), gvk: scope.gvk, secret: scope.target.isSecret(),
+		name: name, kind: kind, cluster: p.Client.cluster, scope: scope.String(), gvk: scope.gvk, secret: scope.target.isSecret(),
 		unrecorded: scope.unrecorded(), counters: &counters{}, report: newReporter(o), recent: newRecorder(),
 	}
 }

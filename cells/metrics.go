@@ -30,6 +30,10 @@ import (
 // the later ones get a number: "Pod.v1#2". A resource is collected from its construction
 // to Stop. Other labels have few values.
 //
+// If the hive has a cluster with a name (see [NamedClients]), all metrics have the label
+// cluster as well. It is empty for the cluster without a name, which Prometheus takes for a
+// metric without the label.
+//
 // Names begin with apiary_resource_. Resources, mirrors and pushes have them as marked:
 //
 //	                                    R M P
@@ -108,7 +112,8 @@ func (c MetricsConfig) Flags(flags *pflag.FlagSet) {
 type ResourceMetrics struct {
 	gatherer prometheus.Gatherer
 
-	resources *Resources // nil if the hive has no client
+	resources *Resources
+	clusters  bool // the hive has clusters with a name, and the metrics their label
 
 	server *httpServer // nil if /metrics is not served
 }
@@ -121,11 +126,11 @@ type metricsParams struct {
 	Lifecycle  cell.Lifecycle
 	Config     MetricsConfig
 	Registerer prometheus.Registerer `optional:"true"`
-	Resources  *Resources            `optional:"true"`
+	Clusters   Clusters
 }
 
 func newResourceMetrics(p metricsParams) *ResourceMetrics {
-	m := &ResourceMetrics{resources: p.Resources}
+	m := &ResourceMetrics{resources: p.Clusters.Resources(), clusters: len(p.Clusters.All) > 0}
 	if p.Registerer == nil {
 		p.Registerer = prometheus.NewRegistry()
 	}

@@ -4,6 +4,7 @@
 package cells
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,13 +13,19 @@ import (
 	"github.com/apiary-go/apiary/resource"
 )
 
-func describe(name, help string, labels ...string) *prometheus.Desc {
+// metric describes a metric, without and with the label of clusters.
+type metric struct{ plain, ofCluster *prometheus.Desc }
+
+func describe(name, help string, labels ...string) metric {
 	return describeOf("resource", name, help, labels...)
 }
 
 // describeOf describes a metric of resources, mirrors or pushes.
-func describeOf(what, name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("apiary_"+what+"_"+name, help, append([]string{"resource"}, labels...), nil)
+func describeOf(what, name, help string, labels ...string) metric {
+	desc := func(first ...string) *prometheus.Desc {
+		return prometheus.NewDesc("apiary_"+what+"_"+name, help, append(first, labels...), nil)
+	}
+	return metric{desc("resource"), desc("resource", "cluster")}
 }
 
 var (
@@ -59,24 +66,28 @@ var states = []informer.State{
 
 // Describe implements prometheus.Collector.
 func (m *ResourceMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{
+	for _, desc := range []metric{
 		descSynced, descSyncSeconds, descObjects, descBytes, descLeftOut, descState, descPolling, descContact, descLists, descListTook, descWatches,
 		descWatchEvents, descFailures, descBackwards, descMissed, descStale, descIndexErrors, descPanics, descSubscribers, descDepth,
 		descDepthMax, descOutstanding, descRetrying, descOldest, descErrors, descRetryOldest, descEmitted, descEvents,
 		descPending, descPendingBytes, descFailing, descHeldBack, descCalls, descUnchanged,
 		descPushPending, descPushBytes, descPushFailing, descPushDead, descPushSnapshots, descPushBatches, descPushChanges,
 	} {
-		ch <- desc
+		if m.clusters {
+			ch <- desc.ofCluster
+		} else {
+			ch <- desc.plain
+		}
 	}
 }
 
 // Collect implements prometheus.Collector. It makes no request.
 func (m *ResourceMetrics) Collect(ch chan<- prometheus.Metric) {
-	if m.resources == nil {
-		return
-	}
 	for _, o := range m.resources.running() {
-		emit := emitter{ch: ch, name: o.name}
+		emit := emitter{ch: ch, labels: []string{o.name}}
+		if m.clusters {
+			emit.labels = append(emit.labels, o.cluster)
+		}
 		switch {
 		case o.mirror != nil:
 			emit.mirror(o.mirror())
@@ -93,25 +104,33 @@ func (m *ResourceMetrics) Collect(ch chan<- prometheus.Metric) {
 
 // emitter writes the metrics of one resource.
 type emitter struct {
-	ch   chan<- prometheus.Metric
-	name string
+	ch     chan<- prometheus.Metric
+	labels []string // the name, and the cluster if metrics have it
 }
 
-func (e emitter) gauge(desc *prometheus.Desc, value float64, labels ...string) {
-	e.ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{e.name}, labels...)...)
+// desc returns the description with the labels of e.
+func (e emitter) desc(m metric) *prometheus.Desc {
+	if len(e.labels) > 1 {
+		return m.ofCluster
+	}
+	return m.plain
+}
+
+func (e emitter) gauge(m metric, value float64, labels ...string) {
+	e.ch <- prometheus.MustNewConstMetric(e.desc(m), prometheus.GaugeValue, value, slices.Concat(e.labels, labels)...)
 }
 
 // flag writes a gauge that is 1 or 0.
-func (e emitter) flag(desc *prometheus.Desc, is bool, labels ...string) {
+func (e emitter) flag(m metric, is bool, labels ...string) {
 	value := 0.0
 	if is {
 		value = 1
 	}
-	e.gauge(desc, value, labels...)
+	e.gauge(m, value, labels...)
 }
 
-func (e emitter) counter(desc *prometheus.Desc, value uint64, labels ...string) {
-	e.ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(value), append([]string{e.name}, labels...)...)
+func (e emitter) counter(m metric, value uint64, labels ...string) {
+	e.ch <- prometheus.MustNewConstMetric(e.desc(m), prometheus.CounterValue, float64(value), slices.Concat(e.labels, labels)...)
 }
 
 func (e emitter) stats(s resource.Stats) {
@@ -182,7 +201,7 @@ func (e emitter) counters(c *counters) {
 		e.counter(descLists, n, label(l.reason), modeLabel(l.streamed), l.result)
 	}
 	for mode, d := range c.took {
-		e.ch <- prometheus.MustNewConstSummary(descListTook, d.count, d.seconds, nil, e.name, mode)
+		e.ch <- prometheus.MustNewConstSummary(e.desc(descListTook), d.count, d.seconds, nil, append(slices.Clip(e.labels), mode)...)
 	}
 	for l, n := range c.failures {
 		e.counter(descFailures, n, l.operation, l.cause)

@@ -55,8 +55,12 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	if err != nil {
 		return nil, fmt.Errorf("mirror %s: %w", name, err)
 	}
+	if p, err = p.of(o); err != nil {
+		return nil, fmt.Errorf("mirror %s: %w", name, err)
+	}
 	log := p.logger(name, scope)
-	f := newFollowed(FollowedMirror, name, scope, o)
+	name = p.Client.named(name)
+	f := p.newFollowed(FollowedMirror, name, scope, o)
 	cfg.ListerWatcher = &listWatch{scope: scope, client: p.Client}
 	reading, err := f.reading(o, log)
 	if err != nil {

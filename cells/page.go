@@ -254,8 +254,8 @@ func link(name string, parameter ...string) string {
 func cards(list []Followed, now time.Time) (all []card) {
 	for _, f := range list {
 		c := card{Level: f.Level, Link: link(f.Name), Name: f.Name, What: string(f.Kind), Status: statusText(f), Since: when(f.Since, now), Error: errorText(f.Err), Advice: advice(f)}
-		if f.Scope != f.Name {
-			c.What += " of " + f.Scope
+		if selects := f.selects(); selects != "" {
+			c.What += " of " + selects
 		}
 		facts := []string{objects(f.Objects), "last contact " + age(f.Reflector.Contact, now)}
 		if !isInSync(f, now) {

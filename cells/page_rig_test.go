@@ -134,6 +134,20 @@ func statusOf(ids ...status.ID) []cell.Cell {
 	}
 }
 
+// westOf is a cluster with this fault, and its pods, which are used.
+func westOf(fault func(context.Context, fakeapi.Request) error) []cell.Cell {
+	api := fakeapi.New()
+	api.Intercept(fault)
+	return []cell.Cell{
+		NamedFakeClient("west", api),
+		ResourceAs(func(r resource.Resource[*corev1.Pod]) westPods { return r },
+			OfCluster("west"), With(resource.WithName("Pod.v1"), resource.WithSettings(steady()))),
+		cell.Invoke(func(pods westPods) {
+			go func() { _, _ = pods.Store(context.Background()) }()
+		}),
+	}
+}
+
 // troubles are what the golden files show.
 func troubles() map[string]*trouble {
 	fine := func() *trouble { return &trouble{api: fakeapi.New(widgets), kind: widgets} }
@@ -162,11 +176,13 @@ func troubles() map[string]*trouble {
 		return nil
 	})
 	scope.more = statusOf(idOf("Pod", "shop", "web"), idOf("ConfigMap", "shop", "settings"))
+	clusters := fine()
+	clusters.more = westOf(func(_ context.Context, r fakeapi.Request) error { return forbidden(r) })
 	lacks.kind = gadgets
 	disabled.disabled = true
 	return map[string]*trouble{
 		"fine": fine(), "consumer-fails": fails, "server-down": down, "forbidden": forbids, "not-installed": lacks, "disabled": disabled, "webhook": hook,
-		"status-scope": scope,
+		"status-scope": scope, "clusters": clusters,
 	}
 }
 

@@ -59,7 +59,7 @@ type statusServerParams struct {
 	Lifecycle cell.Lifecycle
 	Config    StatusServerConfig
 	Log       *slog.Logger
-	Resources *Resources `optional:"true"`
+	Clusters  Clusters
 }
 
 func newStatusServer(p statusServerParams) (*StatusAddress, error) {
@@ -67,7 +67,7 @@ func newStatusServer(p statusServerParams) (*StatusAddress, error) {
 	if given == "" {
 		return &StatusAddress{}, nil
 	}
-	page := newStatusPage(cmp.Or(p.Resources, &Resources{}))
+	page := newStatusPage(p.Clusters.Resources())
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", page)
 	s := &httpServer{what: "status page", flag: "status-address", network: "tcp", handler: mux}

@@ -30,6 +30,8 @@ func TestStatusPage(t *testing.T) {
 						one = "Widget.v1.example.com"
 					case "status-scope":
 						one = "ConfigMap shop/settings"
+					case "clusters":
+						one = "west/Pod.v1"
 					}
 					for _, format := range []string{"html", "text", "json"} {
 						got := load(t, page, "/?format="+format) + "\n" + load(t, page, "/?format="+format+"&name="+url.QueryEscape(one))
@@ -101,7 +103,7 @@ func TestStatusPageRefuses(t *testing.T) {
 // Names and errors are escaped, and long errors are cut.
 func TestStatusPageEscapes(t *testing.T) {
 	all := &Resources{}
-	f := newFollowed(FollowedResource, `<b>&"'`, scope{}, gather(nil))
+	f := Params{Client: &ClientState{}}.newFollowed(FollowedResource, `<b>&"'`, scope{}, gather(nil))
 	f.report.say(LevelDegraded, "cannot list", &hostileError{})
 	all.add(f)
 	for _, path := range []string{"/?format=html", "/?format=html&name=" + url.QueryEscape(f.name)} {

@@ -23,7 +23,7 @@ import (
 //
 // It provides a *push.Batcher[T], which can make a new snapshot. The batcher runs between
 // Start and Stop of the hive, also if no cell depends on it. A hive can have one Push of
-// each T. For more, see [NewPush]. The options are those of [NewMirror]. The name is the
+// each T, for all clusters. For more, see [NewPush]. The options are those of [NewMirror]. The name is the
 // kind, such as "Pod.v1".
 func Push[T any, C push.BatchConsumer[T]](opts ...Option) cell.Cell {
 	o := gather(opts)
@@ -64,8 +64,12 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", name, err)
 	}
+	if p, err = p.of(o); err != nil {
+		return nil, fmt.Errorf("push %s: %w", name, err)
+	}
 	log := p.logger(name, scope)
-	f := newFollowed(FollowedPush, name, scope, o)
+	name = p.Client.named(name)
+	f := p.newFollowed(FollowedPush, name, scope, o)
 	cfg.ListerWatcher = &listWatch{scope: scope, client: p.Client}
 	reading, err := f.reading(o, log)
 	if err != nil {

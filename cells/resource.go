@@ -4,12 +4,14 @@
 package cells
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/cilium/hive/cell"
@@ -28,7 +30,8 @@ import (
 // *unstructured.Unstructured the option [Unstructured] names the kind, for
 // *metav1.PartialObjectMetadata the option [Metadata].
 //
-// The hive must have [Client], [ClientFrom] or [FakeClient]. The first use of the resource
+// The hive must have [Client], [ClientFrom] or [FakeClient], or a cluster for [OfCluster].
+// The first use of the resource
 // makes the first request: discovery, once for each group and version that the program
 // uses. A kind that is not installed is reported as informer.CauseNotInstalled, and looked
 // up again every five to ten seconds. If the client is disabled, the resource is a
@@ -75,7 +78,8 @@ type Params struct {
 	cell.In
 
 	Lifecycle cell.Lifecycle
-	Client    *ClientState
+	Client    *ClientState `optional:"true"` // nil if the hive has named clusters only
+	Clusters  Clusters
 	Log       *slog.Logger
 	Health    cell.Health `optional:"true"`
 }
@@ -96,15 +100,16 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 	if err != nil {
 		return nil, fmt.Errorf("resource of %s: %w", reflect.TypeFor[T](), err)
 	}
-	name := o.name
-	if name == "" {
-		name = scope.target.String()
+	name := cmp.Or(o.name, scope.target.String())
+	if p, err = p.of(o); err != nil {
+		return nil, fmt.Errorf("resource %s: %w", name, err)
 	}
-	disabled := resource.Disabled[T](p.Client.Err(),
-		append([]resource.Option{resource.WithName(name), resource.WithLogger(p.Log)}, o.resource...)...)
-	name = nameOf(disabled) // which resource.WithName can set
-	f := newFollowed(FollowedResource, name, scope, o)
+	// resource.WithName can set the name.
+	name = nameOf(resource.Disabled[T](nil, append([]resource.Option{resource.WithName(name)}, o.resource...)...))
 	log := p.logger(name, scope)
+	name = p.Client.named(name)
+	o.resource = append(slices.Clip(o.resource), resource.WithName(name))
+	f := p.newFollowed(FollowedResource, name, scope, o)
 	reading, err := f.reading(o, log)
 	if err != nil {
 		return nil, fmt.Errorf("resource %s: %w", name, err)
@@ -120,10 +125,9 @@ func NewResource[T runtime.Object](p Params, opts ...Option) (resource.Resource[
 	}})
 	if !p.Client.IsEnabled() {
 		p.follow(f)
-		return disabled, nil
+		return resource.Disabled[T](p.Client.Err(), append([]resource.Option{resource.WithLogger(p.Log)}, o.resource...)...), nil
 	}
 	all := []resource.Option{
-		resource.WithName(name),
 		resource.WithLogger(log),
 		resource.WithObserver(f.observer(log)),
 		resource.WithSourceOptions(reading...),
@@ -181,7 +185,11 @@ func titles[T any](o *options) (id, description string) {
 		id = strings.TrimPrefix(reflect.TypeFor[T]().String(), "*")
 		return id, id
 	}
-	return scope.target.String(), scope.String()
+	id, description = scope.target.String(), scope.String()
+	if o.cluster != "" {
+		id, description = o.cluster+" "+id, description+" of cluster "+o.cluster
+	}
+	return id, description
 }
 
 var (

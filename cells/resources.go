@@ -23,7 +23,8 @@ import (
 )
 
 // Resources shows everything that a hive follows: the resources, mirrors and pushes of this
-// package, and the scopes of [Status]: what its engine reads at the moment. [Client], [ClientFrom] and [FakeClient] provide it:
+// package, and the scopes of [Status]: what its engine reads at the moment. It is for all
+// clusters. [Client], [ClientFrom] and [FakeClient] provide it, and [Clusters] has it:
 //
 //	cell.Invoke(func(all *cells.Resources) {
 //		for _, f := range all.All() {
@@ -63,10 +64,12 @@ const (
 // of objects, only keys.
 type Followed struct {
 	// Name is the name in logs, health and metrics. Scope is what is selected, such as
-	// "Pod.v1 in namespace shop".
-	Name  string
-	Kind  FollowedKind
-	Scope string
+	// "Pod.v1 in namespace shop". Cluster is the name that [OfCluster] selects, with which
+	// Name begins, such as "west" for "west/Pod.v1".
+	Name    string
+	Kind    FollowedKind
+	Scope   string
+	Cluster string
 
 	// Level, Status and Err are what health shows: "synced, 11 objects at the last list",
 	// "cannot list: forbidden". Since is when the Level began.
@@ -152,10 +155,11 @@ func (r *Resources) Get(name string) (Followed, error) {
 // followed is a resource, a mirror, a push or a scope. At most one of its functions is not
 // nil: all are nil if the client is disabled.
 type followed struct {
-	name  string
-	kind  FollowedKind
-	scope string
-	gvk   schema.GroupVersionKind // of objects of a Go type
+	name    string
+	kind    FollowedKind
+	cluster string
+	scope   string
+	gvk     schema.GroupVersionKind // of objects of a Go type
 	// secret is true if the objects are Secrets.
 	secret bool
 
@@ -225,8 +229,16 @@ func (r *Resources) running() (list []*followed) {
 	return list
 }
 
+// selects returns the scope, unless the name shows it.
+func (f Followed) selects() string {
+	if f.Name == qualified(f.Cluster, f.Scope) {
+		return ""
+	}
+	return f.Scope
+}
+
 func (f *followed) describe() Followed {
-	d := Followed{Name: f.name, Kind: f.kind, Scope: f.scope, Lists: f.counters.listCounts(), Recent: f.recent.recent(), Recording: f.recording.Path()}
+	d := Followed{Name: f.name, Kind: f.kind, Scope: f.scope, Cluster: f.cluster, Lists: f.counters.listCounts(), Recent: f.recent.recent(), Recording: f.recording.Path()}
 	is := f.report.current()
 	d.Level, d.Status, d.Err, d.Since = is.level, is.status, is.err, is.since
 	switch {

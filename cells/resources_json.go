@@ -19,7 +19,7 @@ import (
 // MarshalJSON implements json.Marshaler. Errors are texts, and ages are seconds.
 func (f Followed) MarshalJSON() ([]byte, error) {
 	out := followedJSON{
-		Kind: f.Kind, Name: f.Name, Scope: f.Scope,
+		Kind: f.Kind, Name: f.Name, Cluster: f.Cluster, Scope: f.Scope,
 		Level: f.Level, Status: f.Status, Error: errorText(f.Err), Since: f.Since,
 		Synced: f.Synced, Objects: f.Objects, Reflector: reflectorToJSON(f.Reflector),
 		Namespaces: namespacesToJSON(f.Namespaces),
@@ -45,6 +45,7 @@ func (f Followed) MarshalJSON() ([]byte, error) {
 type followedJSON struct {
 	Kind        FollowedKind     `json:"kind"`
 	Name        string           `json:"name"`
+	Cluster     string           `json:"cluster,omitempty"`
 	Scope       string           `json:"scope"`
 	Level       Level            `json:"level"`
 	Status      string           `json:"status"`

@@ -30,6 +30,7 @@ import (
 type Option func(*options)
 
 type options struct {
+	cluster   string // the name of OfCluster
 	namespace string
 	set       *namespaces.Set // nil: none
 	setText   string          // describes it

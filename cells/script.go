@@ -29,13 +29,11 @@ import (
 //   - resource/list, resource/get, resource/events: the objects of a resource
 //   - resource/wait-synced, resource/resync
 //   - resource/record: a recording for a replay, see package record
-//   - status/wait, if the hive has [Status]
+//   - status/wait, if the hive has [Status] that is not private
 //
 // "help -v resource/get" and the like have the details. The commands make no request, with
 // these exceptions: a flag starts an unused resource, resource/resync and resource/record make
 // a resource list again, and status/wait watches. They never show the data of Secrets.
-//
-// The hive must have [Client], [ClientFrom] or [FakeClient].
 var ScriptCommands = cell.Module(
 	"k8s-script", "Script commands for Kubernetes resources",
 
@@ -49,6 +47,9 @@ var ScriptCommands = cell.Module(
 //
 // If the hive has a [fakeapi.Server], as with [FakeClient], there are also k8s/forbid,
 // k8s/allow, k8s/disconnect, k8s/expire, k8s/summary and k8s/resources.
+//
+// If the hive has clusters with a name (see [NamedClients]), the commands have the flag
+// --cluster. Its default is the cluster without a name, or the only one.
 var ScriptClientCommands = cell.Module(
 	"k8s-script-client", "Script commands for the API server",
 
@@ -58,11 +59,12 @@ var ScriptClientCommands = cell.Module(
 func newScriptCommands(in struct {
 	cell.In
 
-	Resources *Resources
-	Mapper    meta.ResettableRESTMapper
-	Engine    *status.Engine `optional:"true"`
+	Clusters Clusters
+	Mapper   meta.ResettableRESTMapper `optional:"true"`
+	Engine   *status.Engine            `optional:"true"`
+	OfEngine statusMapper              `optional:"true"`
 }) hive.ScriptCmdsOut {
-	c := resourceCommands{in.Resources}
+	c := resourceCommands{in.Clusters.Resources()}
 	cmds := map[string]script.Cmd{
 		"resources":            c.all(),
 		"resource/show":        c.show(),
@@ -73,7 +75,10 @@ func newScriptCommands(in struct {
 		"resource/resync":      c.resync(),
 		"resource/record":      c.record(),
 	}
-	if in.Engine != nil {
+	if in.OfEngine.ResettableRESTMapper != nil {
+		in.Mapper = in.OfEngine
+	}
+	if in.Engine != nil && in.Mapper != nil {
 		cmds["status/wait"] = statusWaitCommand(in.Engine, in.Mapper)
 	}
 	return hive.NewScriptCmds(cmds)
@@ -82,23 +87,11 @@ func newScriptCommands(in struct {
 func newScriptClientCommands(in struct {
 	cell.In
 
-	Dynamic dynamic.Interface
-	Mapper  meta.ResettableRESTMapper
-	Fake    *fakeapi.Server `optional:"true"`
+	Clusters Clusters
+	Dynamic  dynamic.Interface `optional:"true"`
+	Fake     *fakeapi.Server   `optional:"true"`
 }) hive.ScriptCmdsOut {
-	c := clientCommands{in.Dynamic, in.Mapper}
-	cmds := map[string]script.Cmd{
-		"k8s/add":    c.add(),
-		"k8s/update": c.update(),
-		"k8s/apply":  c.apply(),
-		"k8s/delete": c.delete(),
-		"k8s/get":    c.get(),
-		"k8s/list":   c.list(),
-	}
-	if in.Fake != nil {
-		addFakeCommands(cmds, in.Fake)
-	}
-	return hive.NewScriptCmds(cmds)
+	return hive.NewScriptCmds(clusterCommands(in.Clusters, in.Dynamic, in.Fake))
 }
 
 // scriptTimeout is the default of --timeout, as in the commands of statedb.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -39,16 +40,45 @@ var Status = StatusWith(status.Config{})
 // StatusWith is [Status] with a configuration. Its clients and its mapping must be nil. If
 // the rules are strict and have no HasStatus function, discovery shows which kinds have a
 // status.
-func StatusWith(cfg status.Config) cell.Cell {
-	return cell.Module("k8s-status", "Status of Kubernetes objects by watching",
-		cell.Provide(func(p Params) (*status.Engine, error) { return newStatus(p, cfg) }))
+//
+// The options can be [OfCluster] and [Private]. For engines of several clusters, put each
+// with [Private] in a module of its own, with what uses it, such as [StatusHealth].
+func StatusWith(cfg status.Config, opts ...Option) cell.Cell {
+	o := gather(opts)
+	constructor := func(p Params) (statusOut, error) { return newStatus(p, cfg, o) }
+	if o.private {
+		return cell.ProvidePrivate(constructor)
+	}
+	return cell.Module("k8s-status", "Status of Kubernetes objects by watching", cell.Provide(constructor))
 }
+
+// statusOut is the engine of a hive, and what maps kinds of its cluster.
+type statusOut struct {
+	cell.Out
+
+	Engine *status.Engine
+	Mapper statusMapper
+}
+
+// statusMapper is a type of its own, because an engine can be of another cluster than the
+// mapper of the hive.
+type statusMapper struct{ meta.ResettableRESTMapper }
 
 type statusHook struct{ hook }
 
-func newStatus(p Params, cfg status.Config) (*status.Engine, error) {
-	if cfg.Dynamic != nil || cfg.Metadata != nil || cfg.Stream != nil || cfg.Mapping != nil {
-		return nil, errors.New("cells.StatusWith: Dynamic, Metadata, Stream or Mapping is set: leave them out, the engine uses the client of the hive")
+func newStatus(p Params, cfg status.Config, o *options) (statusOut, error) {
+	known := gather([]Option{func(k *options) { k.cluster, k.private, k.errs = o.cluster, o.private, o.errs }})
+	err := errors.Join(o.errs...)
+	switch {
+	case cfg.Dynamic != nil || cfg.Metadata != nil || cfg.Stream != nil || cfg.Mapping != nil:
+		err = errors.New("the configuration has Dynamic, Metadata, Stream or Mapping: leave them out, the engine uses the client of the hive")
+	case !reflect.DeepEqual(o, known):
+		err = errors.New("only cells.OfCluster and cells.Private apply to a status engine: leave out the other options")
+	case err == nil:
+		p, err = p.of(o)
+	}
+	if err != nil {
+		return statusOut{}, fmt.Errorf("cells.StatusWith: %w", err)
 	}
 	kinds := &statusKinds{kinds: p.Client.kinds}
 	cfg.Dynamic, cfg.Metadata, cfg.Stream, cfg.Mapping = p.Client.dynamic, p.Client.metadata, p.Client.stream, kinds.mapping
@@ -63,13 +93,13 @@ func newStatus(p Params, cfg status.Config) (*status.Engine, error) {
 	}
 	engine, err := status.New(cfg)
 	if err != nil {
-		return nil, err
+		return statusOut{}, err
 	}
 	p.Lifecycle.Append(statusHook{hook{
-		info: "status engine",
+		info: p.Client.named("status engine"),
 		stop: func(ctx cell.HookContext) error { return engine.Stop(ctx) },
 	}})
-	return engine, nil
+	return statusOut{Engine: engine, Mapper: statusMapper{p.Client.mapper}}, nil
 }
 
 // newResourceFunc is the type of status.Config.NewResource.
@@ -83,9 +113,10 @@ func (p Params) newScope(create newResourceFunc) newResourceFunc {
 	}
 	p.Health = nil // scopes come and go
 	return func(lc cell.Lifecycle, lw cache.ListerWatcher, opts ...resource.Option) resource.Resource[*unstructured.Unstructured] {
-		name := nameOf(resource.Disabled[*unstructured.Unstructured](nil, opts...))
-		f := newFollowed(FollowedStatus, name, scope{}, gather(nil))
-		f.scope = name
+		reads := nameOf(resource.Disabled[*unstructured.Unstructured](nil, opts...))
+		name := p.Client.named(reads)
+		f := p.newFollowed(FollowedStatus, name, scope{}, gather(nil))
+		f.scope = reads
 		reading, _ := f.reading(gather(nil), p.Log) // fails with Record only
 		ended := func() {}
 		// Hooks stop in reverse order: this one after the informer has ended.
@@ -93,7 +124,7 @@ func (p Params) newScope(create newResourceFunc) newResourceFunc {
 			ended()
 			return nil
 		}}})
-		r := create(lc, lw, append(slices.Clip(opts), resource.WithSourceOptions(reading...),
+		r := create(lc, lw, append(slices.Clip(opts), resource.WithName(name), resource.WithSourceOptions(reading...),
 			resource.WithObserver(informer.Observers(f.counters, f.recent, f.report)))...)
 		if p.Client.IsEnabled() {
 			f.resource, f.resync = r.(resource.Inspector).Stats, r.Resync

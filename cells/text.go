@@ -204,9 +204,8 @@ func stateSection(f Followed, now time.Time) section {
 	}
 	s.bad("Error", errorText(f.Err))
 	s.add("What to do", advice(f))
-	if f.Scope != f.Name {
-		s.add("Selects", f.Scope)
-	}
+	s.add("Cluster", f.Cluster)
+	s.add("Selects", f.selects())
 	if f.Synced {
 		s.add("Synced", "yes")
 	} else {

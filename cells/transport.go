@@ -26,18 +26,19 @@ func isWatch(req *http.Request) bool {
 }
 
 // requestTimeout sets a timeout of requests, up to the end of the response, except watches.
-func requestTimeout(limit time.Duration) transport.WrapperFunc {
+func requestTimeout(limit time.Duration, flag string) transport.WrapperFunc {
 	return func(next http.RoundTripper) http.RoundTripper {
 		if limit <= 0 {
 			return next
 		}
-		return &timeoutTransport{next: next, limit: limit}
+		return &timeoutTransport{next: next, limit: limit, flag: flag}
 	}
 }
 
 type timeoutTransport struct {
 	next  http.RoundTripper
 	limit time.Duration
+	flag  string // that sets limit
 }
 
 // WrappedRoundTripper lets apimachinery find the transport inside, to close its
@@ -49,7 +50,7 @@ func (t *timeoutTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 	if isWatch(req) || req.Header.Get("Upgrade") != "" {
 		return t.next.RoundTrip(req)
 	}
-	cause := fmt.Errorf("no complete answer within %s (--%s): %w", t.limit, flagRequestTimeout, context.DeadlineExceeded)
+	cause := fmt.Errorf("no complete answer within %s (--%s): %w", t.limit, t.flag, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(req.Context(), t.limit, cause)
 	resp, err := t.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
