@@ -212,6 +212,9 @@ func (s *subscriber[T]) finish() {
 	s.conclude()
 	if s.entered { // set before there was a goroutine
 		s.hub.leave(s)
+		if d := s.view.demand; d != nil {
+			d.release()
+		}
 	}
 	if s.out != nil {
 		close(s.out)

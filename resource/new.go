@@ -84,6 +84,17 @@ func nameOf[T runtime.Object]() string {
 }
 
 func build[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], o *options) Resource[T] {
+	r := assemble(source, o)
+	if o.unused > 0 && r.err == nil {
+		d := newDemand(r, o.unused, func() *resource[T] { return assemble(source, o) })
+		lc.Append(d)
+		return view[T]{resource: r, demand: d}
+	}
+	lc.Append(hook[T]{r})
+	return view[T]{resource: r}
+}
+
+func assemble[T runtime.Object](source informer.Source[T], o *options) *resource[T] {
 	r := &resource[T]{
 		name:    o.name,
 		metrics: o.metrics,
@@ -99,8 +110,7 @@ func build[T runtime.Object](lc cell.Lifecycle, source informer.Source[T], o *op
 	if r.err != nil {
 		r.err = fmt.Errorf("resource %s: %w", r.name, r.err)
 	}
-	lc.Append(hook[T]{r})
-	return view[T]{resource: r}
+	return r
 }
 
 // connect makes the store and the reflector that fills it.
@@ -128,12 +138,13 @@ func (r *resource[T]) connect(source informer.Source[T], o *options) error {
 	if err != nil {
 		return err
 	}
-	o.settings.ListBudget = cmp.Or(o.settings.ListBudget, informer.ProcessListBudget())
+	settings := o.settings
+	settings.ListBudget = cmp.Or(settings.ListBudget, informer.ProcessListBudget())
 	r.reflector, err = informer.NewReflector(informer.Config[T]{
 		Name:     o.name,
 		Source:   source,
 		Sink:     sink[T]{Store: r.store, resource: r},
-		Settings: o.settings,
+		Settings: settings,
 		Observer: o.observer,
 		Log:      o.log,
 	})
