@@ -31,6 +31,8 @@ import (
 
 const unusedTime = time.Minute
 
+var silent = slog.New(slog.DiscardHandler)
+
 // unusedRig has a resource that stops unusedTime after its last use.
 type unusedRig struct {
 	*resourcetest.Fake[*corev1.Pod]
@@ -45,7 +47,7 @@ func newUnusedRig(t *testing.T, opts ...resource.Option) *unusedRig {
 	r := &unusedRig{t: t}
 	opts = append([]resource.Option{
 		resource.WithStopUnused(unusedTime), resource.WithObserver(informer.ObserverFunc(r.observe)),
-		resource.WithLogger(slog.New(slog.DiscardHandler)),
+		resource.WithLogger(silent),
 		resource.WithIndexers(cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}),
 	}, opts...)
 	r.Fake = resourcetest.New[*corev1.Pod](t, opts...)
@@ -236,4 +238,144 @@ func TestUnusedNeverStopsAHeldStore(t *testing.T) {
 
 func countOf(all iter.Seq2[store.Key, *corev1.Pod]) func() int {
 	return func() int { return len(maps.Collect(all)) }
+}
+
+// A call of Store and one of WaitFor are uses while they wait.
+func TestUnusedWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newUnusedRig(t)
+		r.add("ns", "a")
+		r.Fail(errors.New("down"))
+		synced := make(chan resource.Store[*corev1.Pod], 1)
+		go func() {
+			s, err := r.pods.Store(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			synced <- s
+		}()
+		time.Sleep(3 * unusedTime)
+		r.Fail(nil)
+		waited := make(chan error, 1)
+		go waitFor(t.Context(), <-synced, waited)
+		for range 10 {
+			time.Sleep(unusedTime)
+			collect()
+		}
+		r.running(true)
+		if b := r.add("ns", "b"); b.ResourceVersion != "3" {
+			t.Fatalf("version %s", b.ResourceVersion)
+		}
+		if err := <-waited; err != nil {
+			t.Fatal(err)
+		}
+		collect()
+		time.Sleep(3 * unusedTime)
+		r.running(false)
+
+		r.Fail(errors.New("down"))
+		ctx, cancel := context.WithTimeout(t.Context(), 3*unusedTime)
+		defer cancel()
+		_, err := r.pods.Store(ctx)
+		var notSynced *resource.NotSyncedError
+		if !errors.As(err, &notSynced) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("got %v", err)
+		}
+		wantTexts(t, r.observed, "stopped after 1m0s", "used again")
+		time.Sleep(unusedTime)
+		if s := r.stats(); s.Wanted || len(r.observed) != 3 {
+			t.Fatalf("after a wait that ended: %+v, %v", s, r.observed)
+		}
+	})
+}
+
+// waitFor has the only reference to the store.
+func waitFor(ctx context.Context, s resource.Store[*corev1.Pod], waited chan<- error) {
+	waited <- s.WaitFor(ctx, "3")
+}
+
+// Views are uses. One that is made before the first use works in each run.
+func TestUnusedViews(t *testing.T) {
+	app := resource.LabelIndex("app")
+	synctest.Test(t, func(t *testing.T) {
+		r := newUnusedRig(t, resource.WithIndexers(app))
+		views := map[string]resource.Resource[*corev1.Pod]{
+			"namespace": resource.InNamespace(r.pods, "ns"),
+			"index":     resource.ByIndex(r.pods, cache.NamespaceIndex, "ns"),
+			"label":     resource.WithLabel(r.pods, "app", "a"),
+			"filter":    resource.Filter(r.pods, func(p *corev1.Pod) bool { return p.Name == "a" }),
+			"distinct":  resource.Distinct(resource.InNamespace(r.pods, "ns"), resource.SameGeneration),
+			"both":      resource.Filter(resource.InNamespace(r.pods, "ns"), func(p *corev1.Pod) bool { return p.Name == "a" }),
+			"label in":  resource.WithLabel(resource.InNamespace(r.pods, "ns"), "app", "a"),
+		}
+		r.add("ns", "a")
+		r.add("other", "b")
+		for name, view := range views {
+			for range 2 {
+				r.running(false)
+				ctx, cancel := context.WithCancel(t.Context())
+				events := view.Events(ctx)
+				wantTexts(t, texts(events), "upsert ns/a", "sync")
+				time.Sleep(time.Hour)
+				r.running(true)
+				cancel()
+				if n := len(listOf(t, view)); n != 1 {
+					t.Fatalf("the store of %s has %d objects", name, n)
+				}
+				collect()
+				time.Sleep(2 * unusedTime)
+			}
+		}
+		if _, err := resource.ByIndex(r.pods, "none", "").Store(t.Context()); !errors.Is(err, store.ErrNoIndex) {
+			t.Fatalf("got %v", err)
+		}
+		r.running(false)
+	})
+}
+
+// listOf reads the store without keeping it.
+func listOf(t *testing.T, r resource.Resource[*corev1.Pod]) []*corev1.Pod {
+	t.Helper()
+	s, err := r.Store(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.List()
+}
+
+// Stats of a stopped resource are those of an unused one, and counts go on.
+func TestUnusedStats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newUnusedRig(t, resource.WithName("pods"))
+		r.add("ns", "a")
+		for round := uint64(1); round < 4; round++ {
+			r.subscribed(r.pods, "upsert ns/a", "sync")
+			var before resource.Stats
+			for range 3 { // running, stopped, stopped
+				s := r.stats()
+				if s.Name != "pods" || s.Events != (resource.EventCounts{Emitted: 2 * round, OK: 2 * round}) || s.Reflector.Passes != round || s.Store.Commits != round {
+					t.Fatalf("round %d: %+v", round, s)
+				}
+				before = s
+				time.Sleep(unusedTime)
+			}
+			if before.Wanted || before.Synced || before.Bytes != 0 || before.Store.Objects != 0 || before.SyncTook != 0 || len(before.Subscribers) > 0 {
+				t.Fatalf("stopped: %+v", before)
+			}
+			r.pods.Resync(nil)
+			resource.InNamespace(r.pods, "ns").Resync(nil)
+			time.Sleep(time.Hour)
+			r.running(false)
+		}
+		if n := r.stats().Reflector.Passes; n != 3 { // no Resync is left over
+			t.Fatalf("%d lists, want 3", n)
+		}
+		events := r.pods.Events(t.Context())
+		wantTexts(t, texts(events), "upsert ns/a", "sync")
+		r.pods.Resync(nil)
+		time.Sleep(time.Minute)
+		if n := r.stats().Reflector.Passes; n != 5 {
+			t.Fatalf("%d lists, want 5", n)
+		}
+	})
 }

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Apiary Authors
+
+package resource_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cilium/hive/cell"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/resource"
+	"github.com/apiary-go/apiary/resource/resourcetest"
+)
+
+// A use during the stop waits for its end, and two informers never run at once.
+func TestUnusedUseDuringTheStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang, lc := make(chan struct{}), &cell.DefaultLifecycle{}
+		fake := resourcetest.NewOn[*corev1.Pod](t, lc, resource.WithStopUnused(unusedTime), resource.WithLogger(silent), resource.WithObserver(
+			informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
+				if _, ok := o.(informer.StoppedUnused); ok {
+					<-hang
+				}
+			})))
+		r := &unusedRig{t: t, Fake: fake, pods: fake.Resource()}
+		if err := lc.Start(silent, t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.Sync()
+		r.add("ns", "a")
+		r.subscribed(r.pods, "upsert ns/a", "sync")
+		time.Sleep(unusedTime)
+		if s := r.stats(); s.Wanted || s.Events.OK != 2 {
+			t.Fatalf("while it stops: %+v", s)
+		}
+		events := r.pods.Events(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := r.pods.Store(ctx)
+		if want := "resource Pod.v1 is not synced: the first list is not complete yet (context deadline exceeded)"; err == nil || err.Error() != want {
+			t.Fatalf("got %v", err)
+		}
+		r.subscribed(r.pods)
+		if n := r.Requests().Watches; n != 1 {
+			t.Fatalf("%d watches before the end of the stop", n)
+		}
+		hang <- struct{}{}
+		wantTexts(t, texts(events), "upsert ns/a", "sync")
+		if err := lc.Stop(silent, t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantTexts(t, texts(events), "closed")
+	})
+}
+
+// The lifecycle can stop at any moment. What follows is as after the stop of any resource.
+func TestUnusedLifecycle(t *testing.T) {
+	for _, moment := range []string{"before a use", "in use", "not in use", "while it stops", "after it has stopped"} {
+		t.Run(moment, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				lc, hang := &cell.DefaultLifecycle{}, make(chan struct{})
+				r := &unusedRig{t: t}
+				r.Fake = resourcetest.NewOn[*corev1.Pod](t, lc, resource.WithStopUnused(unusedTime), resource.WithLogger(silent), resource.WithObserver(
+					informer.ObserverFunc(func(_ informer.ReflectorInfo, o informer.ReflectorEvent) {
+						if _, ok := o.(informer.StoppedUnused); ok && moment == "while it stops" {
+							<-hang
+						}
+					})))
+				r.pods = r.Resource()
+				r.Sync()
+				r.add("ns", "a")
+				early, cancelEarly := context.WithCancel(t.Context())
+				earlyEvents := r.pods.Events(early)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				if _, err := r.pods.Store(ctx); !errors.Is(err, resource.ErrNotStarted) {
+					t.Fatalf("before the start: %v", err)
+				}
+				if err := lc.Start(silent, t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				wantTexts(t, texts(earlyEvents), "upsert ns/a", "sync")
+				var held resource.Store[*corev1.Pod]
+				if moment == "in use" {
+					held, _ = r.pods.Store(t.Context())
+				} else {
+					cancelEarly()
+				}
+				if moment != "before a use" && moment != "in use" {
+					synctest.Wait()
+					time.Sleep(map[string]time.Duration{"not in use": unusedTime / 2, "while it stops": unusedTime, "after it has stopped": time.Hour}[moment])
+				}
+				synctest.Wait()
+				if moment == "while it stops" {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					if err := lc.Stop(silent, ctx); err == nil || !strings.Contains(err.Error(), "resource Pod.v1: the informer that was not in use has not ended") {
+						t.Fatalf("got %v", err)
+					}
+					hang <- struct{}{}
+				} else if err := lc.Stop(silent, t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				cancelEarly()
+				wantTexts(t, texts(earlyEvents), "closed")
+				wantTexts(t, texts(r.pods.Events(t.Context())), "closed")
+				s, err := r.pods.Store(t.Context())
+				if synced := strings.HasPrefix(moment, "in use") || moment == "not in use" || moment == "before a use"; synced != (err == nil) || !synced && !errors.Is(err, resource.ErrStopped) {
+					t.Fatalf("after the stop: %v", err)
+				} else if synced && len(s.List()) != 1 {
+					t.Fatal("the store is empty")
+				}
+				if held != nil && (len(held.List()) != 1 || !errors.Is(held.WaitFor(t.Context(), "99"), resource.ErrStopped)) {
+					t.Fatal("the held store has changed")
+				}
+				time.Sleep(time.Hour)
+				if err := lc.Start(silent, t.Context()); err == nil || !strings.Contains(err.Error(), "cannot be started again") {
+					t.Fatalf("a second start: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// A use that ended before the start is one.
+func TestUnusedBeforeTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lc := &cell.DefaultLifecycle{}
+		r := &unusedRig{t: t, Fake: resourcetest.NewOn[*corev1.Pod](t, lc, resource.WithStopUnused(unusedTime), resource.WithLogger(silent))}
+		r.pods = r.Resource()
+		r.Sync()
+		r.add("ns", "a")
+		ctx, cancel := context.WithCancel(t.Context())
+		events := r.pods.Events(ctx)
+		cancel()
+		wantTexts(t, texts(events), "closed")
+		time.Sleep(time.Hour)
+		if err := lc.Start(silent, t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(unusedTime - time.Nanosecond)
+		r.running(true)
+		time.Sleep(time.Nanosecond)
+		r.running(false)
+		if err := lc.Stop(silent, t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// badContext panics when it is watched.
+type badContext struct{ context.Context }
+
+func (badContext) Done() <-chan struct{} { panic("bad") }
+
+// A subscription that fails is no use.
+func TestUnusedAfterAPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newUnusedRig(t)
+		r.add("ns", "a")
+		r.subscribed(r.pods, "upsert ns/a", "sync")
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			r.pods.Events(badContext{t.Context()})
+		}()
+		time.Sleep(unusedTime)
+		r.running(false)
+	})
+}
+
+func TestUnusedBounds(t *testing.T) {
+	for after, valid := range map[time.Duration]bool{
+		-1: false, 0: false, time.Second - 1: false, time.Second: true, 24 * time.Hour: true, 24*time.Hour + 1: false,
+	} {
+		lc := &cell.DefaultLifecycle{}
+		pods := resource.New[*corev1.Pod](lc, &cache.ListWatch{}, resource.WithName("pods"), resource.WithStopUnused(after))
+		err := lc.Start(silent, t.Context())
+		want := fmt.Sprintf("resource pods: WithStopUnused(%v): the time must be from 1s to 24h0m0s", after)
+		if valid != (err == nil) || !valid && !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: got %v", after, err)
+		}
+		if _, open := <-pods.Events(canceled(t)); open {
+			t.Error("an event")
+		}
+		if err == nil {
+			_ = lc.Stop(silent, t.Context())
+		}
+	}
+}
+
+func canceled(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}
