@@ -28,7 +28,8 @@ import (
 //
 // All metrics have the label resource, which is the name. If several have the same name,
 // the later ones get a number: "Pod.v1#2". A resource is collected from its construction
-// to Stop. Other labels have few values.
+// to Stop. Other labels have few values. Counters never decrease, also if [StopUnused] stops
+// the resource.
 //
 // Names begin with apiary_resource_. Resources, mirrors and pushes have them as marked:
 //

@@ -28,7 +28,7 @@ type mirrorHook[T any] struct{ hook }
 //
 // The handler calls ResumeVersion of the informer when it writes.
 //
-// The options are those of [Resource], except [With] and [Private]. ListerWatcher and
+// The options are those of [Resource], except [With], [StopUnused] and [Private]. ListerWatcher and
 // Source of the configuration must be nil. If cfg.Transform makes the objects, [From] sets
 // the type that the server sends.
 //
@@ -48,7 +48,7 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	case cfg.ListerWatcher != nil || cfg.Source != nil:
 		err = errors.New("InformerConfig.ListerWatcher or Source is set: leave out both, cells.NewMirror uses the client of the hive")
 	case len(o.resource) > 0 || o.private:
-		err = errors.New("cells.With and cells.Private are for resources, not for mirrors")
+		err = errors.New("cells.With, cells.StopUnused and cells.Private are for resources, not for mirrors")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("mirror %s: %w", name, err)

@@ -203,9 +203,12 @@ func stateSection(f Followed, now time.Time) section {
 	if f.Scope != f.Name {
 		s.add("Selects", f.Scope)
 	}
-	if f.Synced {
+	switch {
+	case f.Synced:
 		s.add("Synced", "yes")
-	} else {
+	case f.Level == LevelUnused:
+		s.add("Synced", "no: it is not in use")
+	default:
 		s.add("Synced", "no: there was no complete list")
 	}
 	s.add("Objects", strconv.Itoa(f.Objects))

@@ -39,10 +39,10 @@ func (v view[T]) Store(ctx context.Context) (Store[T], error) {
 
 // Resync implements Resource.
 func (v view[T]) Resync(reason error) {
-	switch {
-	case v.demand != nil:
-		v.demand.resync(reason)
-	case v.err == nil:
+	if v.demand != nil {
+		v.resource = v.demand.run()
+	}
+	if v.err == nil {
 		v.reflector.Resync(reason)
 	}
 }

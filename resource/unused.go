@@ -47,7 +47,8 @@ const (
 // stop, and no two informers run at once.
 //
 // Observers get [informer.StoppedUnused] and [informer.UsedAgain]. While it is stopped,
-// [Stats] is that of a resource before its first use, except for the counts, which go on.
+// [Stats] is that of a resource before its first use, except for the counts and the last
+// contact, which go on.
 // Resync then does nothing.
 func WithStopUnused(after time.Duration) Option {
 	return func(o *options) {
@@ -137,6 +138,13 @@ func (d *demand[T]) Stop(ctx cell.HookContext) error {
 	}
 }
 
+// run returns the resource of the current run, or of the next one.
+func (d *demand[T]) run() *resource[T] {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.current
+}
+
 // use returns v of the current run, which goes on until release is called.
 func (d *demand[T]) use(v view[T]) view[T] {
 	d.mu.Lock()
@@ -199,15 +207,6 @@ func (d *demand[T]) read(ctx context.Context, v view[T]) (Store[T], error) {
 	}
 	d.held = true
 	return storeView[T]{v, l}, nil
-}
-
-func (d *demand[T]) resync(reason error) {
-	d.mu.Lock()
-	r, used := d.current, d.used
-	d.mu.Unlock()
-	if used {
-		r.reflector.Resync(reason)
-	}
 }
 
 // expire is called when the time without use may be over.
@@ -294,7 +293,7 @@ func (d *demand[T]) stats() Stats {
 	return stats
 }
 
-// addCounts adds what is counted since the start of the program.
+// addCounts adds what goes on from run to run: the counts, and the last contact.
 func (s *Stats) addCounts(more Stats) {
 	s.Events.add(more.Events)
 	s.Panics += more.Panics
@@ -306,4 +305,7 @@ func (s *Stats) addCounts(more Stats) {
 	s.Reflector.Passes += more.Reflector.Passes
 	s.Reflector.WatchEvents += more.Reflector.WatchEvents
 	s.Reflector.Panics += more.Reflector.Panics
+	if more.Reflector.Contact.After(s.Reflector.Contact) {
+		s.Reflector.Contact = more.Reflector.Contact
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/informer"
+	"github.com/apiary-go/apiary/internal/servertest"
 	"github.com/apiary-go/apiary/resource"
 	"github.com/apiary-go/apiary/resource/resourcetest"
 )
@@ -181,28 +182,73 @@ func TestUnusedAfterAPanic(t *testing.T) {
 	})
 }
 
-func TestUnusedBounds(t *testing.T) {
-	for after, valid := range map[time.Duration]bool{
-		-1: false, 0: false, time.Second - 1: false, time.Second: true, 24 * time.Hour: true, 24*time.Hour + 1: false,
+// validated is a source that is asked to validate itself, for each run of the resource.
+type validated struct {
+	servertest.Silent[*corev1.Pod]
+	validate func() error
+}
+
+func (v validated) Validate() error { return v.validate() }
+
+// A use at the last moment keeps the resource, and so does a source that is no longer valid.
+func TestUnusedIsNotReplaced(t *testing.T) {
+	for name, test := range map[string]struct {
+		validate func(use func()) error
+		stops    bool
+	}{
+		"valid":    {func(func()) error { return nil }, true},
+		"a use":    {func(use func()) error { use(); return nil }, false},
+		"an error": {func(func()) error { return errors.New("bad") }, false},
+		"a panic":  {func(func()) error { panic("bad") }, false},
 	} {
-		lc := &cell.DefaultLifecycle{}
-		pods := resource.New[*corev1.Pod](lc, &cache.ListWatch{}, resource.WithName("pods"), resource.WithStopUnused(after))
-		err := lc.Start(silent, t.Context())
-		want := fmt.Sprintf("resource pods: WithStopUnused(%v): the time must be from 1s to 24h0m0s", after)
-		if valid != (err == nil) || !valid && !strings.Contains(err.Error(), want) {
-			t.Errorf("%v: got %v", after, err)
-		}
-		if _, open := <-pods.Events(canceled(t)); open {
-			t.Error("an event")
-		}
-		if err == nil {
-			_ = lc.Stop(silent, t.Context())
-		}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				lc := &cell.DefaultLifecycle{}
+				validate := func() error { return nil }
+				r := &unusedRig{t: t}
+				r.pods = resource.NewFromSource[*corev1.Pod](lc, validated{validate: func() error { return validate() }},
+					resource.WithStopUnused(unusedTime), resource.WithLogger(silent), resource.WithObserver(informer.ObserverFunc(r.observe)))
+				if err := lc.Start(silent, t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				r.subscribed(r.pods)
+				var events <-chan resource.Event[*corev1.Pod]
+				validate = func() error { return test.validate(func() { events = r.pods.Events(t.Context()) }) }
+				time.Sleep(unusedTime)
+				wantTexts(t, texts(events))
+				if s := r.stats(); s.Wanted == test.stops || (len(r.observed) > 0) != test.stops {
+					t.Fatalf("observed %v, %+v", r.observed, s)
+				}
+				validate = func() error { return nil }
+				wantTexts(t, texts(r.pods.Events(t.Context())))
+				time.Sleep(unusedTime)
+				if s := r.stats(); !s.Wanted {
+					t.Fatalf("not used: %+v", s)
+				}
+				if err := lc.Stop(silent, t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
 	}
 }
 
-func canceled(t *testing.T) context.Context {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	return ctx
+func TestUnusedBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for after, valid := range map[time.Duration]bool{
+			-1: false, 0: false, time.Second - 1: false, time.Second: true, 24 * time.Hour: true, 24*time.Hour + 1: false,
+		} {
+			lc := &cell.DefaultLifecycle{}
+			pods := resource.New[*corev1.Pod](lc, &cache.ListWatch{}, resource.WithName("pods"), resource.WithStopUnused(after))
+			err := lc.Start(silent, t.Context())
+			want := fmt.Sprintf("resource pods: WithStopUnused(%v): the time must be from 1s to 24h0m0s", after)
+			_ = lc.Stop(silent, t.Context())
+			if valid != (err == nil) || !valid && !strings.Contains(err.Error(), want) {
+				t.Errorf("%v: got %v", after, err)
+			}
+			if !valid {
+				wantTexts(t, texts(pods.Events(t.Context())), "closed")
+			}
+		}
+	})
 }

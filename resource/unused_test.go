@@ -133,6 +133,10 @@ func TestUnusedTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newUnusedRig(t)
 		r.add("ns", "a")
+		time.Sleep(time.Hour)
+		if n := r.Requests(); n != (resourcetest.Requests{}) || len(r.observed) > 0 {
+			t.Fatalf("before the first use: %+v, %v", n, r.observed)
+		}
 		r.subscribed(r.pods, "upsert ns/a", "sync")
 		time.Sleep(unusedTime - time.Nanosecond)
 		r.running(true)
@@ -223,6 +227,7 @@ func TestUnusedNeverStopsAHeldStore(t *testing.T) {
 						r.add("ns", fmt.Sprint(n+1))
 						synctest.Wait()
 					}
+					time.Sleep(unusedTime - time.Nanosecond) // right before the next look
 					goruntime.KeepAlive(read)
 					read = nil
 					collect()
