@@ -203,7 +203,7 @@ type (
 	StoppedUnused struct{ Since time.Time }
 
 	// UsedAgain reports that a Reflector starts for a collection that was stopped, see
-	// StoppedUnused. Its first pass follows.
+	// StoppedUnused. Its first pass follows, and its [ReflectorInfo] begins anew.
 	UsedAgain struct{}
 
 	// WentBackwards reports that the server has an older state than before, as after a restore from a

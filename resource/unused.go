@@ -44,7 +44,8 @@ const (
 // It costs a list for each new start. A call of Store waits for that list. A new subscriber
 // gets the objects of that list, and then its Sync. A function of [WithOnChange] gets all
 // objects again, without deletions before. A use during the stop waits for the end of the
-// stop, and no two informers run at once.
+// stop, and no two informers run at once. A Source serves one run after another, and its
+// Validate method is called for each.
 //
 // Observers get [informer.StoppedUnused] and [informer.UsedAgain]. While it is stopped,
 // [Stats] is that of a resource before its first use, except for the counts and the last
@@ -76,7 +77,8 @@ type demand[T runtime.Object] struct {
 	held             bool      // stores was in use at the last look
 	idle             time.Time // no use is known since then, if there are no users
 	timer            *time.Timer
-	ended            chan struct{}  // closed when the runs before current have ended
+	making           chan struct{}  // closed when create, which is running, has returned
+	ended            chan struct{}  // closed when the runs before current have ended; nil: there was none
 	stopping         []*resource[T] // those that have not
 	past             Stats          // the counts of those that have
 }
@@ -89,7 +91,7 @@ var _ cell.HookDescriptiveInterface = (*demand[runtime.Object])(nil)
 
 // newDemand returns a demand for the resource that views refer to between the runs.
 func newDemand[T runtime.Object](of *resource[T], after time.Duration, assemble func() *resource[T]) *demand[T] {
-	d := &demand[T]{name: of.name, after: after, ended: make(chan struct{})}
+	d := &demand[T]{name: of.name, after: after}
 	d.create = func() (r *resource[T], err error) {
 		err = of.hub.panics.Try("Source", store.Key{}, func() error {
 			r = assemble()
@@ -97,7 +99,6 @@ func newDemand[T runtime.Object](of *resource[T], after time.Duration, assemble 
 		})
 		return r, err
 	}
-	close(d.ended)
 	d.current = assemble()
 	return d
 }
@@ -125,17 +126,25 @@ func (d *demand[T]) Stop(ctx cell.HookContext) error {
 	if d.timer != nil {
 		d.timer.Stop()
 	}
-	last, ended := d.current, d.ended
+	last, ended, making := d.current, d.ended, d.making
 	d.mu.Unlock()
 	if err := (hook[T]{last}).Stop(ctx); err != nil {
 		return err
 	}
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("resource %s: the informer that was not in use has not ended: %w", d.name, context.Cause(ctx))
+	for _, end := range []struct {
+		of   string
+		when <-chan struct{}
+	}{{"the informer that was not in use", ended}, {"Validate of the source", making}} {
+		if end.when == nil {
+			continue
+		}
+		select {
+		case <-end.when:
+		case <-ctx.Done():
+			return fmt.Errorf("resource %s: %s has not ended: %w", d.name, end.of, context.Cause(ctx))
+		}
 	}
+	return nil
 }
 
 // run returns the resource of the current run, or of the next one.
@@ -212,14 +221,18 @@ func (d *demand[T]) read(ctx context.Context, v view[T]) (Store[T], error) {
 // expire is called when the time without use may be over.
 func (d *demand[T]) expire() {
 	d.mu.Lock()
-	due := d.isDue()
-	d.mu.Unlock()
-	if !due {
+	if d.making != nil || !d.isDue() {
+		d.mu.Unlock()
 		return
 	}
+	made := make(chan struct{})
+	defer close(made)
+	d.making = made
+	d.mu.Unlock()
 	next, err := d.create()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.making = nil
 	switch {
 	case !d.isDue(): // it is in use again
 	case err != nil:

@@ -233,6 +233,37 @@ func TestUnusedIsNotReplaced(t *testing.T) {
 	}
 }
 
+// The stop of the lifecycle waits for a Validate that hangs.
+func TestUnusedStopWaitsForValidate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lc, hang, calls := &cell.DefaultLifecycle{}, make(chan struct{}), 0
+		r := &unusedRig{t: t}
+		r.pods = resource.NewFromSource[*corev1.Pod](lc, validated{validate: func() error {
+			if calls++; calls > 2 {
+				<-hang
+			}
+			return nil
+		}}, resource.WithStopUnused(unusedTime), resource.WithLogger(silent), resource.WithName("pods"))
+		if err := lc.Start(silent, t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second time without use begins while it hangs
+			r.subscribed(r.pods)
+			time.Sleep(unusedTime)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := lc.Stop(silent, ctx); err == nil || !strings.Contains(err.Error(), "resource pods: Validate of the source has not ended") {
+			t.Fatalf("got %v", err)
+		}
+		hang <- struct{}{}
+		synctest.Wait()
+		if calls != 3 {
+			t.Errorf("%d calls of Validate, want 3", calls)
+		}
+	})
+}
+
 func TestUnusedBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for after, valid := range map[time.Duration]bool{

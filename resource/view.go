@@ -18,7 +18,7 @@ import (
 // view is the Resource of users: all of a resource, or a part of it.
 type view[T runtime.Object] struct {
 	*resource[T]
-	demand *demand[T]        // nil: resource is what runs
+	demand *demand[T]        // of WithStopUnused, else nil; it runs resources like this one
 	keep   func(T) bool      // nil keeps all
 	same   func(a, b T) bool // nil: each change counts
 	index  *store.Index[T]   // nil: the whole collection
