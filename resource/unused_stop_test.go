@@ -250,6 +250,7 @@ func TestUnusedStopWaitsForValidate(t *testing.T) {
 		for range 2 { // the second time without use begins while it hangs
 			r.subscribed(r.pods)
 			time.Sleep(unusedTime)
+			synctest.Wait()
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
