@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,22 +205,24 @@ func TestUnusedIsNotReplaced(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				lc := &cell.DefaultLifecycle{}
-				validate := func() error { return nil }
+				var validate atomic.Value
+				validate.Store(func() error { return nil })
 				r := &unusedRig{t: t}
-				r.pods = resource.NewFromSource[*corev1.Pod](lc, validated{validate: func() error { return validate() }},
+				r.pods = resource.NewFromSource[*corev1.Pod](lc, validated{validate: func() error { return validate.Load().(func() error)() }},
 					resource.WithStopUnused(unusedTime), resource.WithLogger(silent), resource.WithObserver(informer.ObserverFunc(r.observe)))
 				if err := lc.Start(silent, t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				r.subscribed(r.pods)
 				var events <-chan resource.Event[*corev1.Pod]
-				validate = func() error { return test.validate(func() { events = r.pods.Events(t.Context()) }) }
+				validate.Store(func() error { return test.validate(func() { events = r.pods.Events(t.Context()) }) })
 				time.Sleep(unusedTime)
+				synctest.Wait()
 				wantTexts(t, texts(events))
 				if s := r.stats(); s.Wanted == test.stops || (len(r.observed) > 0) != test.stops {
 					t.Fatalf("observed %v, %+v", r.observed, s)
 				}
-				validate = func() error { return nil }
+				validate.Store(func() error { return nil })
 				wantTexts(t, texts(r.pods.Events(t.Context())))
 				time.Sleep(unusedTime)
 				if s := r.stats(); !s.Wanted {
