@@ -30,6 +30,8 @@ import (
 //   - Degraded while a consumer fails over the limits of [DegradedAfter], with its key, the
 //     time of the first failure, and the error. A failure of the informer is shown instead
 //     of it. Alert on the metric retrying_oldest_seconds.
+//   - OK with the time of the last use while the resource is stopped by [StopUnused], and
+//     while it starts again.
 //   - Stopped when the hive stops.
 //
 // See observeNamespaces for a set of namespaces.
@@ -101,6 +103,10 @@ func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.Refl
 		}
 	case informer.BackingOff:
 		r.failed(o)
+	case informer.StoppedUnused:
+		r.stoppedUnused(o)
+	case informer.UsedAgain:
+		r.usedAgain()
 	}
 }
 
@@ -221,12 +227,12 @@ func (r *reporter) say(level Level, status string, err error) {
 	r.shown = next
 	switch {
 	case r.health == nil:
-	case level == LevelOK:
-		r.health.OK(status)
 	case level == LevelDegraded:
 		r.health.Degraded(status, err)
 	case level == LevelStopped:
 		r.health.Stopped(status)
+	default:
+		r.health.OK(status)
 	}
 }
 

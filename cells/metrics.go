@@ -28,7 +28,8 @@ import (
 //
 // All metrics have the label resource, which is the name. If several have the same name,
 // the later ones get a number: "Pod.v1#2". A resource is collected from its construction
-// to Stop. Other labels have few values.
+// to Stop. Other labels have few values. Counters never decrease, also if [StopUnused] stops
+// the resource.
 //
 // If the hive has a cluster with a name (see [NamedClients]), all metrics have the label
 // cluster as well. It is empty for the cluster without a name, which Prometheus takes for a

@@ -28,9 +28,9 @@ type mirrorHook[T any] struct{ hook }
 //
 // The handler calls ResumeVersion of the informer when it writes.
 //
-// The options are those of [Resource], except [With], [Private] and sets of namespaces. ListerWatcher and
-// Source of the configuration must be nil. If cfg.Transform makes the objects, [From] sets
-// the type that the server sends.
+// The options are those of [Resource], except [With], [StopUnused], [Private] and sets of
+// namespaces. ListerWatcher and Source of the configuration must be nil. If cfg.Transform
+// makes the objects, [From] sets the type that the server sends.
 //
 // Logs, cell.Health and [Metrics] have the mirror under the name, as for [Resource]. The
 // observer and the error handler of the configuration are called as well. Without an error
@@ -50,7 +50,7 @@ func NewMirror[T any](name string, p Params, cfg mirror.InformerConfig[T], opts 
 	case cfg.ListerWatcher != nil || cfg.Source != nil:
 		err = errors.New("InformerConfig.ListerWatcher or Source is set: leave out both, cells.NewMirror uses the client of the hive")
 	case len(o.resource) > 0 || o.private:
-		err = errors.New("cells.With and cells.Private are for resources, not for mirrors")
+		err = errors.New("cells.With, cells.StopUnused and cells.Private are for resources, not for mirrors")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("mirror %s: %w", name, err)

@@ -59,7 +59,7 @@ func NewPush[T any](name string, p Params, cfg push.BatcherConfig[T], opts ...Op
 	case cfg.ListerWatcher != nil || cfg.Source != nil:
 		err = errors.New("BatcherConfig.ListerWatcher or Source is set: leave out both, cells.NewPush uses the client of the hive")
 	case len(o.resource) > 0 || o.private:
-		err = errors.New("cells.With and cells.Private are for resources, not for a push")
+		err = errors.New("cells.With, cells.StopUnused and cells.Private are for resources, not for a push")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", name, err)

@@ -53,7 +53,7 @@ const (
 type Level string
 
 const (
-	LevelUnused   Level = "unused"   // nobody has asked for it
+	LevelUnused   Level = "unused"   // nobody has asked for it, or StopUnused has stopped it
 	LevelStarting Level = "starting" // the first list is under way, and nothing has failed
 	LevelOK       Level = "ok"
 	LevelDegraded Level = "degraded"

@@ -128,8 +128,9 @@ func startFlag(fs *pflag.FlagSet) {
 
 // startHelp is help for commands with startFlag.
 var startHelp = []string{
-	"An unused resource has made no request, and the command fails. With '--start' the",
-	"command uses it: the resource lists and watches until the hive stops.",
+	"An unused resource makes no requests, and the command fails. With '--start' the",
+	"command uses it: the resource lists and watches until the hive stops, or until it is",
+	"stopped because it is not in use (cells.StopUnused).",
 }
 
 // enabled returns a resource, mirror, push or scope that is enabled.
@@ -148,7 +149,7 @@ func (c resourceCommands) find(s *script.State, name string) (*followed, error) 
 		return nil, err
 	}
 	if start, _ := s.Flags.GetBool("start"); !start && f.unused() {
-		return nil, fmt.Errorf("resource %s is unused: no cell has called its Events, Observe or Store (--start starts it)", f.name)
+		return nil, fmt.Errorf("resource %s is unused: %s (--start starts it)", f.name, f.report.current().status)
 	}
 	return f, nil
 }

@@ -206,9 +206,12 @@ func stateSection(f Followed, now time.Time) section {
 	s.add("What to do", advice(f))
 	s.add("Cluster", f.Cluster)
 	s.add("Selects", f.selects())
-	if f.Synced {
+	switch {
+	case f.Synced:
 		s.add("Synced", "yes")
-	} else {
+	case f.Level == LevelUnused:
+		s.add("Synced", "no: it is not in use")
+	default:
 		s.add("Synced", "no: there was no complete list")
 	}
 	s.add("Objects", strconv.Itoa(f.Objects))

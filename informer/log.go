@@ -27,8 +27,9 @@ import (
 //     the number of lines that were omitted.
 //   - Info: a success after failures, with their number and duration; a completed pass,
 //     except of polls and checks; the reason of a new pass, except of checks; the end of
-//     polling; an object that is decoded again; namespaces that are added and removed; a server without streamed lists; a change
-//     that a consumer accepts after a minute of failures or more.
+//     polling; an object that is decoded again; namespaces that are added and removed; a
+//     server without streamed lists; a change that a consumer accepts after a minute of
+//     failures or more; the stop of a resource that is not in use, and its next start.
 //   - Debug: the rest.
 func LogObserver(logger *slog.Logger) Observer {
 	if logger == nil {
@@ -100,6 +101,10 @@ func LogObserver(logger *slog.Logger) Observer {
 			logConsumerFailed(log, o)
 		case ConsumerRecovered:
 			logConsumerRecovered(log, o)
+		case StoppedUnused:
+			log.Info("Not in use, stopped until the next use", "since", o.Since)
+		case UsedAgain:
+			log.Info("In use again, starting")
 		case WentBackwards:
 			log.Warn("The server has an older state than before, as after a restore, accepting it", "from", o.From, "to", o.To)
 		}

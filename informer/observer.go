@@ -222,6 +222,14 @@ type (
 	// Draining reports that the sink is full. The Reflector sends no request until it has drained.
 	Draining struct{ Err error }
 
+	// StoppedUnused reports that the Reflector has ended, because its collection was not in use
+	// since this time. Only resources stop so, see resource.WithStopUnused.
+	StoppedUnused struct{ Since time.Time }
+
+	// UsedAgain reports that a Reflector starts for a collection that was stopped, see
+	// StoppedUnused. Its first pass follows, and its [ReflectorInfo] begins anew.
+	UsedAgain struct{}
+
 	// WentBackwards reports that the server has an older state than before, as after a restore from a
 	// backup. The sink gets that state.
 	WentBackwards struct{ From, To string }
@@ -234,6 +242,11 @@ func (b BackingOff) String() string {
 		return what
 	}
 	return fmt.Sprintf("%s: %s", what, b.Cause)
+}
+
+// String returns "not in use since 2006-01-02 15:04:05 UTC".
+func (s StoppedUnused) String() string {
+	return "not in use since " + s.Since.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
 // String returns the error, the interval and advice: "watch pods: pods is forbidden: …;
@@ -274,4 +287,6 @@ func (ObjectLeftOut) reflectorEvent()        {}
 func (LeftOutEnded) reflectorEvent()         {}
 func (NamespacesChanged) reflectorEvent()    {}
 func (Draining) reflectorEvent()             {}
+func (StoppedUnused) reflectorEvent()        {}
+func (UsedAgain) reflectorEvent()            {}
 func (WentBackwards) reflectorEvent()        {}

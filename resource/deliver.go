@@ -230,6 +230,9 @@ func (s *subscriber[T]) finish() {
 	if s.entered { // set before there was a goroutine
 		s.hub.leave(s)
 		s.hub.parking.end(s)
+		if d := s.view.demand; d != nil {
+			d.release()
+		}
 	}
 	if s.out != nil {
 		close(s.out)

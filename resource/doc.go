@@ -28,6 +28,7 @@ shared informer, a workqueue for each consumer, and the code between them.
 [New] makes a Resource of a client-go ListerWatcher and appends its hook to the lifecycle
 of a hive. Package cells does this in one line. Constructors take the Resource and
 subscribe. A Resource sends no request before its first use, nor before the hive starts.
+[WithStopUnused] stops it when it is not in use.
 
 # Consuming events
 

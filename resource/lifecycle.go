@@ -42,6 +42,7 @@ type resource[T runtime.Object] struct {
 
 	synced chan struct{} // closed after the first commit
 	ended  chan struct{} // closed when the informer has ended
+	before func()        // waits for an earlier run, if not nil
 }
 
 // reflector fills the store: an informer.Reflector, or one of package namespaces.
@@ -153,6 +154,9 @@ func (r *resource[T]) launch() {
 	r.launched = time.Now()
 	go func() {
 		defer close(r.ended)
+		if r.before != nil {
+			r.before()
+		}
 		r.reflector.Run(ctx)
 	}()
 }

@@ -5,6 +5,7 @@ package resource
 
 import (
 	"fmt"
+	goruntime "runtime"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -27,5 +28,9 @@ func NewLister[T runtime.Object](s Store[T], resource schema.GroupResource, labe
 	if err != nil {
 		return store.Lister[T]{}, err
 	}
-	return l.Where(of.view.has()), nil
+	l = l.Where(of.view.has())
+	if of.lease != nil {
+		l = l.Where(func(T) bool { goruntime.KeepAlive(of.lease); return true })
+	}
+	return l, nil
 }

@@ -38,11 +38,14 @@ import (
 //     Sync. Equal parts of objects are shared within a namespace.
 //
 // The options of [WithSourceOptions] are for each namespace, so source.WithRecording must not be
-// among them.
+// among them. [WithStopUnused] does not apply.
 func NewInNamespaces[T runtime.Object](lc cell.Lifecycle, set *namespaces.Set, lw func(namespace string) cache.ListerWatcher, opts ...Option) Resource[T] {
 	o := gather[T](opts)
 	if lw == nil {
 		o.err = errors.Join(o.err, errors.New("no function for ListerWatchers was given: lw is nil"))
+	}
+	if o.unused > 0 {
+		o.err = errors.Join(o.err, errors.New("WithStopUnused does not apply to NewInNamespaces: remove namespaces from the set instead"))
 	}
 	convert, err := converter[T](o.convert)
 	o.err = errors.Join(o.err, err)

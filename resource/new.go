@@ -87,6 +87,17 @@ func nameOf[T runtime.Object]() string {
 type connector[T runtime.Object] func(*resource[T], *options) (reflector, error)
 
 func build[T runtime.Object](lc cell.Lifecycle, connect connector[T], o *options) Resource[T] {
+	r := assemble(connect, o)
+	if o.unused > 0 && r.err == nil {
+		d := newDemand(r, o.unused, func() *resource[T] { return assemble(connect, o) })
+		lc.Append(d)
+		return view[T]{resource: r, demand: d}
+	}
+	lc.Append(hook[T]{r})
+	return view[T]{resource: r}
+}
+
+func assemble[T runtime.Object](connect connector[T], o *options) *resource[T] {
 	r := &resource[T]{
 		name:    o.name,
 		metrics: o.metrics,
@@ -102,8 +113,7 @@ func build[T runtime.Object](lc cell.Lifecycle, connect connector[T], o *options
 	if r.err != nil {
 		r.err = fmt.Errorf("resource %s: %w", r.name, r.err)
 	}
-	lc.Append(hook[T]{r})
-	return view[T]{resource: r}
+	return r
 }
 
 // connect makes the store and the reflector that fills it.

@@ -6,6 +6,7 @@ package resource
 import (
 	"fmt"
 	"log/slog"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
@@ -29,6 +30,7 @@ type options struct {
 	settings  informer.Settings
 	source    []source.SourceOption
 	forgotten func(ForgottenDone)
+	unused    time.Duration // of WithStopUnused; 0: it is not stopped
 	log       *slog.Logger
 	err       error
 }

@@ -20,7 +20,9 @@ import (
 // A Resource is lazy. It sends no request to the API server before the first call
 // of Events, Observe or Store, nor before its lifecycle starts. From then on, one
 // informer fills one store for any number of subscribers. All methods can be called
-// from any goroutine. All except Store can be called from constructors.
+// from any goroutine. All except Store can be called from constructors. With
+// [WithStopUnused], the informer stops when the resource is not in use, and the next use
+// starts it again.
 //
 // The store and all subscribers share the objects. Objects must not be modified; use
 // DeepCopy. They can be kept after Done: a kept object does not change.
@@ -101,8 +103,9 @@ type Resource[T runtime.Object] interface {
 	//     another list after it. Such lists begin at least [informer.Backoff].Initial
 	//     apart.
 	//   - The list gives events only for changes.
-	//   - Resync does not start a lazy resource. Before the first use or the start, it
-	//     is covered by the first list. After the stop it does nothing.
+	//   - Resync does not start a lazy resource, nor one that was not in use and has
+	//     stopped. Before the first use or the start, it is covered by the first list.
+	//     After the stop it does nothing.
 	//
 	// It costs the server one list of the collection. For lists at intervals, see
 	// [informer.Settings].ResyncInterval.

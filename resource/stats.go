@@ -22,7 +22,8 @@ type Inspector interface {
 type Stats struct {
 	Name string
 
-	// Wanted is true after the first call of Events, Observe or Store.
+	// Wanted is true after the first call of Events, Observe or Store. It is false again
+	// after a stop by [WithStopUnused].
 	Wanted bool
 
 	// Synced is true after the first complete list. SyncTook is the time from the start

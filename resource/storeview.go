@@ -6,6 +6,7 @@ package resource
 import (
 	"context"
 	"iter"
+	goruntime "runtime"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -15,7 +16,10 @@ import (
 )
 
 // storeView is the Store of a view.
-type storeView[T runtime.Object] struct{ view view[T] }
+type storeView[T runtime.Object] struct {
+	view  view[T]
+	lease *lease[T] // of WithStopUnused, else nil; all that reads the store refers to it
+}
 
 // List implements Store.
 func (v storeView[T]) List() []T {
@@ -31,12 +35,13 @@ func (v storeView[T]) All() iter.Seq2[store.Key, T] {
 	if v.view.index != nil {
 		all = v.view.index.All(v.view.value)
 	}
-	if keep == nil {
+	if keep == nil && v.lease == nil {
 		return all
 	}
 	return func(yield func(store.Key, T) bool) {
+		defer goruntime.KeepAlive(v.lease)
 		for key, obj := range all {
-			if keep(obj) && !yield(key, obj) {
+			if (keep == nil || keep(obj)) && !yield(key, obj) {
 				return
 			}
 		}
@@ -101,6 +106,7 @@ func (v storeView[T]) ByIndex(indexName, indexedValue string) ([]T, error) {
 
 // WaitFor implements Store.
 func (v storeView[T]) WaitFor(ctx context.Context, version string) error {
+	defer goruntime.KeepAlive(v.lease)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(v.view.hub.over, func() { cancel(context.Cause(v.view.hub.over)) })()

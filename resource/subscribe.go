@@ -28,14 +28,20 @@ func (v view[T]) Observe(ctx context.Context, next func(Event[T]), complete func
 
 // Store implements Resource.
 func (v view[T]) Store(ctx context.Context) (Store[T], error) {
+	if v.demand != nil {
+		return v.demand.read(ctx, v)
+	}
 	if err := v.waitSynced(ctx); err != nil {
 		return nil, err
 	}
-	return storeView[T]{v}, nil
+	return storeView[T]{view: v}, nil
 }
 
 // Resync implements Resource.
 func (v view[T]) Resync(reason error) {
+	if v.demand != nil {
+		v.resource = v.demand.run()
+	}
 	if v.err == nil {
 		v.reflector.Resync(reason)
 	}
@@ -64,6 +70,15 @@ func (v view[T]) subscriber(ctx context.Context, opts []EventsOpt) *subscriber[T
 }
 
 func (v view[T]) subscribe(s *subscriber[T]) {
+	if v.demand != nil {
+		v.demand.subscribe(v, s)
+		return
+	}
+	v.enter(s)
+}
+
+// enter adds s to the hub, or ends it.
+func (v view[T]) enter(s *subscriber[T]) {
 	if v.err == nil {
 		// The context may be of a type of the user's, so no lock is held.
 		s.unwatch = context.AfterFunc(s.ctx, s.cancel)

@@ -78,7 +78,7 @@ func TestPanicsOfIndexFunctions(t *testing.T) {
 			r.upsert(fmt.Sprint("pod-", i))
 		}
 		r.commit()
-		keys, err := storeView[*corev1.Pod]{r.view}.IndexKeys("good", "all")
+		keys, err := storeView[*corev1.Pod]{view: r.view}.IndexKeys("good", "all")
 		if err != nil || len(keys) != 1000 {
 			t.Errorf("%d keys, %v", len(keys), err)
 		}

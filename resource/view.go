@@ -18,10 +18,11 @@ import (
 // view is the Resource of users: all of a resource, or a part of it.
 type view[T runtime.Object] struct {
 	*resource[T]
-	keep  func(T) bool      // nil keeps all
-	same  func(a, b T) bool // nil: each change counts
-	index *store.Index[T]   // nil: the whole collection
-	value string            // in index
+	demand *demand[T]        // of WithStopUnused, else nil; it runs resources like this one
+	keep   func(T) bool      // nil keeps all
+	same   func(a, b T) bool // nil: each change counts
+	index  *store.Index[T]   // nil: the whole collection
+	value  string            // in index
 }
 
 // Filter returns a view of r with only the objects for which keep returns true, in its

@@ -3,7 +3,8 @@
 
 // Package pool starts resources on demand, one for each key, and stops each some time
 // after its last user has released it. Use it for collections that are chosen at run
-// time, such as the namespaces or kinds that users ask for.
+// time, such as the namespaces or kinds that users ask for. For a single collection, and
+// users that do not release it, see [resource.WithStopUnused].
 //
 //	pods, err := pool.New(pool.Config[string, *corev1.Pod]{
 //		New: func(lc cell.Lifecycle, namespace string) resource.Resource[*corev1.Pod] {
