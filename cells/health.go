@@ -77,7 +77,7 @@ func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.Refl
 	switch o := occurrence.(type) {
 	case informer.ListStarted:
 		if r.shown.level == LevelUnused {
-			r.shown = shown{level: LevelStarting, status: firstList, since: time.Now()}
+			r.starting()
 		}
 	case informer.ListDone:
 		r.ok(info, fmt.Sprintf("%s, %s at the last list", howSynced(info.Polling), objects(o.Objects)))
@@ -108,6 +108,11 @@ func (r *reporter) Observe(info informer.ReflectorInfo, occurrence informer.Refl
 	case informer.UsedAgain:
 		r.usedAgain()
 	}
+}
+
+// starting shows that the first list goes on. Health does not get this.
+func (r *reporter) starting() {
+	r.shown = shown{level: LevelStarting, status: firstList, since: time.Now()}
 }
 
 // howSynced describes an informer that works.

@@ -63,8 +63,12 @@ func (r *reporter) showNamespaces() {
 		return
 	case unlisted > 0 && r.status == "":
 		r.degraded = ""
-		if r.shown.level != LevelStarting {
+		switch r.shown.level {
+		case LevelStarting:
+		case LevelDegraded:
 			r.say(LevelStarting, firstList, nil)
+		default:
+			r.starting()
 		}
 		return
 	}
