@@ -74,7 +74,7 @@ func (o Order) laneOfRetry() lane {
 // candidate returns the key whose turn it is, nil if there is none. A Sync that waits for
 // nothing comes first. more is true if keys of the replay must be pulled before.
 func (s *subscriber[T]) candidate() (sl *slot[T], more bool) {
-	if sl := s.first(&s.lanes[s.order.laneOfSync()]); sl != nil && sl.id == syncID && s.owed == 0 && s.replay.left()+s.replay.queued == 0 {
+	if sl := s.first(&s.lanes[s.order.laneOfSync()]); sl != nil && sl.id == syncID && s.preceding == 0 && s.replay.left()+s.replay.queued == 0 {
 		return sl, false
 	}
 	order := turns[s.turn%uint8(len(turns))]
@@ -109,7 +109,7 @@ func (s *subscriber[T]) enqueue(sl *slot[T], l lane, now uint32) {
 	sl.flags |= isQueued
 	sl.since = now
 	if sl.flags&beforeSync != 0 {
-		s.owed++
+		s.preceding++
 		if s.offering == Sync && s.recall == nil {
 			s.recall = make(chan struct{})
 		}
@@ -149,7 +149,7 @@ func (s *subscriber[T]) unlink(sl *slot[T]) {
 func (s *subscriber[T]) dequeue(sl *slot[T]) {
 	sl.flags &^= isQueued
 	if sl.flags&beforeSync != 0 {
-		s.owed--
+		s.preceding--
 	}
 	s.unlink(sl)
 	if s.metrics != nil {
@@ -161,7 +161,7 @@ func (s *subscriber[T]) dequeue(sl *slot[T]) {
 // precedeSync makes Sync wait for an event of the key.
 func (s *subscriber[T]) precedeSync(sl *slot[T]) {
 	if sl.flags&beforeSync == 0 && sl.flags&isQueued != 0 {
-		s.owed++
+		s.preceding++
 	}
 	sl.flags |= beforeSync
 }

@@ -66,20 +66,20 @@ type subscriber[T runtime.Object] struct {
 	calls     string // the user function that runs on its goroutine
 	finishing uint32 // when complete was called
 
-	limiter  workqueue.TypedRateLimiter[store.Key] // nil: the default, until the first retry
-	shown    idSet                                 // keys at rest whose current state was emitted
-	slots    slots[T]                              // all other keys
-	freed    []int32                               // ids that no longer count in node.refs
-	replay   replay[T]
-	lanes    [lanes]list
-	turn     uint8
-	owed     int  // queued keys that Sync waits for
-	synced   bool // no Sync is to come, unless the last one fails
-	issued   list // outstanding
-	failures *failures
-	delayed  delays
-	spare    []*token[T]
-	counts   EventCounts
+	limiter   workqueue.TypedRateLimiter[store.Key] // nil: the default, until the first retry
+	shown     idSet                                 // keys at rest whose current state was emitted
+	slots     slots[T]                              // all other keys
+	freed     []int32                               // ids that no longer count in node.refs
+	replay    replay[T]
+	lanes     [lanes]list
+	turn      uint8
+	preceding int  // queued keys that Sync waits for
+	synced    bool // no Sync is to come, unless the last one fails
+	issued    list // outstanding
+	failures  *failures
+	delayed   delays
+	spare     []*token[T]
+	counts    EventCounts
 
 	// offering is the kind of the event that the goroutine offers, empty if there is
 	// none. recall is closed when the goroutine no longer offers it. An event is recalled
@@ -252,6 +252,6 @@ func (s *subscriber[T]) forget() {
 		s.hub.release(id)
 	}
 	s.shown, s.slots, s.freed, s.failures, s.delayed, s.spare = idSet{}, slots[T]{}, nil, nil, delays{}, nil
-	s.replay, s.lanes, s.issued, s.owed = replay[T]{}, [lanes]list{}, list{}, 0
+	s.replay, s.lanes, s.issued, s.preceding = replay[T]{}, [lanes]list{}, list{}, 0
 	s.ackRecall()
 }

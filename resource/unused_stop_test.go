@@ -219,8 +219,8 @@ func TestUnusedIsNotReplaced(t *testing.T) {
 				time.Sleep(unusedTime)
 				synctest.Wait()
 				wantTexts(t, texts(events))
-				if s := r.stats(); s.Wanted == test.stops || (len(r.observed) > 0) != test.stops {
-					t.Fatalf("observed %v, %+v", r.observed, s)
+				if s := r.stats(); s.Wanted == test.stops || (len(r.seen()) > 0) != test.stops {
+					t.Fatalf("observed %v, %+v", r.seen(), s)
 				}
 				validate.Store(func() error { return nil })
 				wantTexts(t, texts(r.pods.Events(t.Context())))

@@ -67,6 +67,13 @@ func (r *unusedRig) observe(_ informer.ReflectorInfo, o informer.ReflectorEvent)
 	}
 }
 
+// seen returns what was observed so far.
+func (r *unusedRig) seen() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.observed)
+}
+
 func (r *unusedRig) stats() resource.Stats {
 	synctest.Wait()
 	return r.pods.(resource.Inspector).Stats()
@@ -134,8 +141,8 @@ func TestUnusedTimes(t *testing.T) {
 		r := newUnusedRig(t)
 		r.add("ns", "a")
 		time.Sleep(time.Hour)
-		if n := r.Requests(); n != (resourcetest.Requests{}) || len(r.observed) > 0 {
-			t.Fatalf("before the first use: %+v, %v", n, r.observed)
+		if n := r.Requests(); n != (resourcetest.Requests{}) || len(r.seen()) > 0 {
+			t.Fatalf("before the first use: %+v, %v", n, r.seen())
 		}
 		r.subscribed(r.pods, "upsert ns/a", "sync")
 		time.Sleep(unusedTime - time.Nanosecond)
@@ -164,7 +171,7 @@ func TestUnusedTimes(t *testing.T) {
 		time.Sleep(unusedTime)
 		r.running(false)
 		r.subscribed(r.pods, "upsert ns/a", "upsert ns/b", "sync")
-		wantTexts(t, r.observed, "stopped after 1m0s", "used again", "stopped after 1m0s", "used again")
+		wantTexts(t, r.seen(), "stopped after 1m0s", "used again", "stopped after 1m0s", "used again")
 	})
 }
 
@@ -286,10 +293,10 @@ func TestUnusedWaits(t *testing.T) {
 		if !errors.As(err, &notSynced) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v", err)
 		}
-		wantTexts(t, r.observed, "stopped after 1m0s", "used again")
+		wantTexts(t, r.seen(), "stopped after 1m0s", "used again")
 		time.Sleep(unusedTime)
-		if s := r.stats(); s.Wanted || len(r.observed) != 3 {
-			t.Fatalf("after a wait that ended: %+v, %v", s, r.observed)
+		if s := r.stats(); s.Wanted || len(r.seen()) != 3 {
+			t.Fatalf("after a wait that ended: %+v, %v", s, r.seen())
 		}
 	})
 }

@@ -88,7 +88,7 @@ func (s *Store[T]) notify(n *notice[T]) {
 		}
 		for i, c := range n.changes {
 			s.onChange(c)
-			n.changes[i].oldRefs, n.changes[i].refs = nil, nil // whoever keeps the change must not keep indexes
+			n.changes[i].oldRefs, n.changes[i].refs = nil, nil // a kept change must not keep indexes in memory
 		}
 	}
 	if n.state.state != nil {
