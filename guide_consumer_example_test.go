@@ -87,6 +87,16 @@ func runningPods(pods resource.Resource[*corev1.Pod]) resource.Resource[*corev1.
 	return resource.Filter(pods, func(pod *corev1.Pod) bool { return pod.Status.Phase == corev1.PodRunning })
 }
 
+func podsOfNode(pods resource.Resource[*corev1.Pod], node string) resource.Resource[*corev1.Pod] {
+	return resource.ByIndex(pods, "node", node)
+}
+
+func withoutStatus(pods resource.Resource[*corev1.Pod]) resource.Resource[*corev1.Pod] {
+	return resource.Distinct(pods, resource.SameBy(func(pod *corev1.Pod) any {
+		return []any{pod.Labels, pod.Spec.NodeName}
+	}))
+}
+
 func syncRoutesInBatches(ctx context.Context, pods resource.Resource[*corev1.Pod], table routes) {
 	for batch := range resource.Batches(pods.Events(ctx, resource.WithRateLimiter(slowly())), resource.BatchConfig{}) {
 		batch.Done(table.Write(batch.Upserts(), batch.Deletes()))

@@ -40,6 +40,8 @@ import (
 //     informer relists. An empty collection has a Sync, too.
 //   - Upserts and Deletes, as objects change.
 //
+// A change during the replay can come before the rest of the replay; see [WithOrder].
+//
 // For each key:
 //
 //   - At most one event is outstanding, that is, emitted and without Done. It does
