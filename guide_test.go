@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/apiary-go/apiary/cells"
 	"github.com/apiary-go/apiary/fakeapi"
@@ -311,6 +312,38 @@ func TestGuidePushes(t *testing.T) {
 		}
 		if slices.Sort(names); !slices.Equal(names, []string{"web-b", "web-c"}) || service.replaced != 2 {
 			t.Errorf("%v after %d snapshots", names, service.replaced)
+		}
+	})
+}
+
+// docs/consumer.md: a view of a node, and one without changes of the status.
+func TestGuideViews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		byNode := cache.Indexers{"node": func(obj any) ([]string, error) { return []string{obj.(*corev1.Pod).Spec.NodeName}, nil }}
+		pods := resourcetest.New[*corev1.Pod](t, resource.WithIndexers(byNode))
+		pods.Sync()
+		var got []string
+		for ev := range withoutStatus(podsOfNode(pods.Resource(), "node-1")).Events(t.Context()) {
+			got = append(got, string(ev.Kind)+" "+ev.Key.Name)
+			ev.Done(nil)
+			web := shopPod("web")
+			switch len(got) {
+			case 1: // Sync
+				web.Spec.NodeName = "node-1"
+				pods.Upsert(web)
+			case 2:
+				web.Spec.NodeName, web.Status.PodIP = "node-1", "10.0.0.1"
+				pods.Upsert(web)
+				synctest.Wait()
+				web.Spec.NodeName = "node-2"
+				pods.Upsert(web)
+			}
+			if len(got) == 3 {
+				break
+			}
+		}
+		if want := []string{"sync ", "upsert web", "delete web"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	})
 }
