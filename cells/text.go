@@ -56,8 +56,10 @@ func headline(all []Followed, now time.Time) string {
 	switch {
 	case len(all) == 0:
 		return "Nothing is followed"
-	case len(not) > 0:
+	case slices.ContainsFunc(not, func(f Followed) bool { return !f.Synced || f.Reflector.Err != nil }):
 		return fmt.Sprintf("NOT IN SYNC: %d of %d", len(not), len(all))
+	case len(not) > 0:
+		return fmt.Sprintf("DEGRADED: %d of %d", len(not), len(all))
 	case count[LevelStarting] > 0:
 		text = fmt.Sprintf("Starting: %d of %d", count[LevelStarting], len(all))
 	}
@@ -97,7 +99,14 @@ func writeAll(w io.Writer, all []Followed, now time.Time) error {
 // statusText returns the status of f, and how many of its keys fail, also if they are within
 // the limits of DegradedAfter.
 func statusText(f Followed) string {
-	failing := 0
+	if failing := failingKeys(f); failing > 0 {
+		return fmt.Sprintf("%s; failing keys: %d", f.Status, failing)
+	}
+	return f.Status
+}
+
+// failingKeys returns how many keys failed last in a consumer of f.
+func failingKeys(f Followed) (failing int) {
 	for _, s := range f.Subscribers {
 		if s.Worst != nil {
 			failing += max(s.Retrying, 1) // 0 while its event is emitted again
@@ -109,10 +118,7 @@ func statusText(f Followed) string {
 	if f.Push != nil {
 		failing += f.Push.Failing + f.Push.Dead
 	}
-	if failing == 0 {
-		return f.Status
-	}
-	return fmt.Sprintf("%s; failing keys: %d", f.Status, failing)
+	return failing
 }
 
 // writeOne writes everything about f as text.
@@ -311,6 +317,10 @@ func advice(f Followed) string {
 		return ""
 	case f.Kind == FollowedStatus && f.Reflector.Cause == informer.CauseForbidden:
 		return "grant the client's identity the verbs list and watch on this resource, or get on the object: the status engine tries them in this order"
+	case f.Reflector.Cause == informer.CauseServer:
+		return "the API server, or a webhook that it calls, failed: look there; this program tries again by itself"
+	case f.Synced && f.Reflector.Err == nil && failingKeys(f) > 0:
+		return "the objects are in sync: the consumer in this program returned this error; failed keys are tried again by themselves"
 	}
 	return f.Reflector.Cause.Advice()
 }
