@@ -13,7 +13,8 @@ const (
 	// events, six are of the first lane that has keys, and one each of the other two. A lane
 	// that is empty leaves its turn to the next one. So a change is seen while a large
 	// replay goes on, and no lane waits for ever: the key at position n of a lane is emitted
-	// within 8n events, and one that changed within 2n.
+	// within 8n events, and one that changed within 2n. Of the last lane, keys that Sync waits
+	// for come first.
 	FreshFirst Order = iota
 
 	// ReplayFirst emits the replay, and then everything else in the order in which it was
