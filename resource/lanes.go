@@ -174,10 +174,10 @@ func (s *subscriber[T]) queueFirstSync(now uint32) {
 	s.queueSync(s.slots.take(syncID), now)
 }
 
-// queueSync queues Sync, also one that is retried. What waits already comes before it. Some keys need more than one
-// event to reach their current state: they changed while outstanding, or were deleted and
-// created again. Their further events come before Sync if the Done of the first event is
-// called before Sync is received.
+// queueSync queues Sync, also one that is retried. What waits already comes before it. Some
+// keys need more than one event to reach their current state: they changed while outstanding,
+// or were deleted and created again. Their further events come before Sync if the Done of the
+// first event is called before Sync is received.
 func (s *subscriber[T]) queueSync(sync *slot[T], now uint32) {
 	s.synced = false
 	for l, list := range s.lanes {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
 
@@ -80,34 +79,20 @@ func InNamespace[T runtime.Object](r Resource[T], namespace string) Resource[T] 
 // [ByIndex] if r has the index of [LabelIndex], and else a [Filter].
 func WithLabel[T runtime.Object](r Resource[T], label, value string) Resource[T] {
 	return narrow("WithLabel", r, func(v *view[T]) error {
-		if name := labelIndex(label); v.indexers[name] != nil {
+		name, has := store.LabelIndex[T](label)
+		if v.indexers[name] != nil {
 			return v.narrowTo(name, value)
 		}
-		v.keepOnly(func(obj T) bool { got, ok := labelOf(obj, label); return ok && got == value })
+		v.keepOnly(func(obj T) bool { return hasValue(has, obj, value) })
 		return nil
 	})
 }
 
 // LabelIndex returns an index of objects by the value of a label, for [WithIndexers]. Its
-// name is "label:", and then the label.
+// name is "label:", and then the label. [NewLister] uses it too.
 func LabelIndex(label string) cache.Indexers {
-	return cache.Indexers{labelIndex(label): func(obj any) ([]string, error) {
-		if value, ok := labelOf(obj, label); ok {
-			return []string{value}, nil
-		}
-		return nil, nil
-	}}
-}
-
-func labelIndex(label string) string { return "label:" + label }
-
-func labelOf(obj any, label string) (value string, ok bool) {
-	accessor, err := meta.Accessor(obj)
-	if err != nil {
-		return "", false
-	}
-	value, ok = accessor.GetLabels()[label]
-	return value, ok
+	name, f := store.LabelIndex[any](label)
+	return cache.Indexers{name: func(obj any) ([]string, error) { return f(nil, obj) }}
 }
 
 // Distinct returns a view of r without the changes that do not matter: if same returns true

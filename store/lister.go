@@ -51,7 +51,8 @@ func NewLister[T any](s *Store[T], resource schema.GroupResource, labelKeys ...s
 	l := Lister[T]{store: s, resource: resource, labelKeys: append([]string(nil), labelKeys...)}
 	indexers := Indexers[T]{NamespaceIndex: MetaNamespaceIndexFunc[T]}
 	for _, key := range l.labelKeys {
-		indexers[labelIndex(key)] = labelIndexFunc[T](key)
+		name, f := LabelIndex[T](key)
+		indexers[name] = f
 	}
 	if err := l.EnsureIndexers(indexers); err != nil {
 		return Lister[T]{}, fmt.Errorf("store.NewLister: %w", err)

@@ -74,9 +74,10 @@ func (l Lister[T]) matcher(selector labels.Selector) func(T) bool {
 // labelIndex is the name of the index of the values of a label.
 func labelIndex(key string) string { return "label:" + key }
 
-// labelIndexFunc returns the function of that index.
-func labelIndexFunc[T any](key string) IndexFunc[T] {
-	return func(values []string, obj T) ([]string, error) {
+// LabelIndex returns the index by the value of a label that [NewLister] uses: its name, which
+// is "label:" and the label, and its function.
+func LabelIndex[T any](key string) (name string, f IndexFunc[T]) {
+	return labelIndex(key), func(values []string, obj T) ([]string, error) {
 		if m, ok := any(obj).(metav1.Object); ok {
 			if value, has := m.GetLabels()[key]; has {
 				values = append(values, value)
