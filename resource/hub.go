@@ -194,10 +194,7 @@ func (h *hub[T]) launch(s *subscriber[T]) {
 func (h *hub[T]) leave(s *subscriber[T]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	last := len(h.subs) - 1
-	h.subs[last].place = s.place
-	h.subs[s.place], h.subs[last] = h.subs[last], nil
-	h.subs = h.subs[:last]
+	h.subs = without(h.subs, s, func(s *subscriber[T]) *int { return &s.place })
 	if s.route == nil {
 		h.all.remove(s)
 	} else {

@@ -37,10 +37,8 @@ func (p *parking[T]) begin(s *subscriber[T]) {
 func (p *parking[T]) end(s *subscriber[T]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	last := len(p.live) - 1
-	p.live[last].berth = s.berth
-	p.live[s.berth], p.live[last] = p.live[last], nil
-	if p.live = p.live[:last]; last == 0 && p.armed {
+	p.live = without(p.live, s, func(s *subscriber[T]) *int { return &s.berth })
+	if len(p.live) == 0 && p.armed {
 		p.armed = false
 		p.timer.Stop()
 		p.live = nil

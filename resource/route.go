@@ -18,10 +18,16 @@ func (g *group[T]) add(s *subscriber[T]) {
 }
 
 func (g *group[T]) remove(s *subscriber[T]) {
-	last := len(g.subs) - 1
-	g.subs[last].at = s.at
-	g.subs[s.at], g.subs[last] = g.subs[last], nil
-	g.subs = g.subs[:last]
+	g.subs = without(g.subs, s, func(s *subscriber[T]) *int { return &s.at })
+}
+
+// without removes s from subs, in which each has its index in the field at. The last one
+// takes its place.
+func without[T runtime.Object](subs []*subscriber[T], s *subscriber[T], at func(*subscriber[T]) *int) []*subscriber[T] {
+	last := len(subs) - 1
+	*at(subs[last]) = *at(s)
+	subs[*at(s)], subs[last] = subs[last], nil
+	return subs[:last]
 }
 
 // route has the subscribers to the values of an index. hub.mu guards it.
